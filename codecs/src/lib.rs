@@ -1,0 +1,17 @@
+//! Bytes in, typed views out: CCSDS frames and packets, squeezed blocks, mission definitions,
+//! model packages and the link protocol's state machines.
+//!
+//! ```text
+//! ids ─ time ─► tensor ─► product ─► link
+//! ```
+//!
+//! No IO, no clock, no threads, no global state: time and randomness come in as arguments.
+#![no_std]
+
+extern crate alloc;
+#[cfg(any(feature = "std", test))]
+extern crate std;
+
+pub mod ids;
+pub mod time;
+pub mod tensor;

@@ -1,0 +1,1 @@
+//! Loads, checks and runs signed ONNX model packages.
