@@ -2,7 +2,7 @@
 //! model packages and the link protocol's state machines.
 //!
 //! ```text
-//! ids ─ time ─► tensor ─► product ─► link
+//! ids ─ time ─► fec ─► tensor ─► product ─► link
 //! ```
 //!
 //! No IO, no clock, no threads, no global state: time and randomness come in as arguments.
@@ -14,4 +14,5 @@ extern crate std;
 
 pub mod ids;
 pub mod time;
+pub mod fec;
 pub mod tensor;
