@@ -1,0 +1,272 @@
+//! The live state: events in, views out.
+
+use super::craft::Craft;
+use super::event::{AlarmState, Event, JobState, Outcome};
+use super::history::{Keyed, Revision, unix_ms};
+use super::latency::Latency;
+use super::packets::PacketIdentities;
+use super::view::{
+    AlarmView, Counts, Cursor, InsightView, JobView, LinkSampleView, ProductView, Snapshot,
+};
+use bytes::Bytes;
+use codecs::ids::SpacecraftId;
+use codecs::time::Tai;
+use std::collections::BTreeMap;
+
+/// Spacecraft shown; what is told of further ones is counted in `not_shown`.
+const SPACECRAFT_MAX: usize = 64;
+/// Alarms kept.
+const ALARMS_MAX: usize = 256;
+/// Products kept, with their thumbnails.
+const PRODUCTS_MAX: usize = 96;
+/// Largest thumbnail kept; a larger one is shown as none.
+const THUMBNAIL_BYTES_MAX: usize = 128 * 1024;
+/// Jobs kept.
+const JOBS_MAX: usize = 128;
+/// Reasons told apart in a counter; further ones count as `other`.
+const REASONS_MAX: usize = 32;
+
+/// What is live. No clock, no IO: see [`super::Feed`] for the shared handle.
+#[derive(Debug)]
+pub struct Live {
+    revision: Revision,
+    crafts: BTreeMap<SpacecraftId, Craft>,
+    alarms: Keyed<AlarmView>,
+    products: Keyed<(ProductView, Bytes)>,
+    jobs: Keyed<JobView>,
+    packets: PacketIdentities,
+    counts: Counts,
+    insight: Latency,
+    insight_in_contact: Latency,
+}
+
+impl Default for Live {
+    fn default() -> Self {
+        Self {
+            revision: 0,
+            crafts: BTreeMap::new(),
+            alarms: Keyed::new(ALARMS_MAX),
+            products: Keyed::new(PRODUCTS_MAX),
+            jobs: Keyed::new(JOBS_MAX),
+            packets: PacketIdentities::default(),
+            counts: Counts::default(),
+            insight: Latency::default(),
+            insight_in_contact: Latency::default(),
+        }
+    }
+}
+
+impl Live {
+    /// Takes one event.
+    pub fn apply(&mut self, event: Event) {
+        self.revision += 1;
+        let revision = self.revision;
+        match event {
+            Event::Mission(mission) => {
+                self.with(mission.spacecraft, |craft| craft.describe(mission, revision));
+            }
+            Event::LinkOpened { spacecraft, peer, rtt_ms, at } => {
+                self.with(spacecraft, |craft| craft.opened(peer, rtt_ms, at));
+            }
+            Event::LinkSample { spacecraft, rtt_ms, rate_bps, bytes, at } => {
+                let sample = LinkSampleView { t: unix_ms(at), rtt_ms, rate_bps };
+                self.with(spacecraft, |craft| craft.sampled(sample, bytes, revision));
+            }
+            Event::LinkClosed { spacecraft, reason, at } => {
+                self.with(spacecraft, |craft| craft.closed(reason, at));
+            }
+            Event::Backlog { spacecraft, units, bytes } => {
+                self.with(spacecraft, |craft| craft.backlog(units, bytes));
+            }
+            Event::Custody { outcome, count } => self.custody(outcome, count),
+            Event::Unit { key, bytes, received, replayed, .. } => {
+                self.counts.replayed += u64::from(replayed);
+                let spacecraft = key.prefix.spacecraft;
+                let shown = self.with(spacecraft, |craft| {
+                    craft.unit(key, bytes, received, !replayed, revision)
+                });
+                self.counts.not_shown += u64::from(shown == Some(false));
+            }
+            Event::Voided { prefix, range, .. } => {
+                self.with(prefix.spacecraft, |craft| craft.voided(prefix, range));
+            }
+            Event::Receipted { prefix, count } => {
+                self.counts.receipted += count;
+                self.with(prefix.spacecraft, |craft| craft.receipted(count));
+            }
+            Event::Frame { spacecraft, vc, quality, gap, at } => {
+                let shown =
+                    self.with(spacecraft, |craft| craft.frame(vc, quality, gap, at, revision));
+                self.counts.not_shown += u64::from(shown == Some(false));
+            }
+            Event::Packet(identity) => {
+                if self.packets.insert(identity) {
+                    self.counts.packets += 1;
+                } else {
+                    self.counts.packet_copies += 1;
+                }
+            }
+            Event::Parameter { spacecraft, name, unit, time, value, text, level } => {
+                self.counts.parameters += 1;
+                let shown = self.with(spacecraft, |craft| {
+                    craft
+                        .series(name, unit, revision)
+                        .map(|series| series.record(time, value, text, level, revision))
+                        .is_some()
+                });
+                self.counts.not_shown += u64::from(shown == Some(false));
+            }
+            Event::Insight { spacecraft, captured, published } => {
+                self.insight(spacecraft, captured, published);
+            }
+            event @ (Event::Alarm { .. } | Event::Product { .. } | Event::Job { .. }) => {
+                self.keyed(event);
+            }
+        }
+    }
+
+    /// Changes one spacecraft; none where there is no room for another.
+    fn with<R>(&mut self, id: SpacecraftId, change: impl FnOnce(&mut Craft) -> R) -> Option<R> {
+        if self.crafts.len() >= SPACECRAFT_MAX && !self.crafts.contains_key(&id) {
+            self.counts.not_shown += 1;
+            return None;
+        }
+        Some(change(self.crafts.entry(id).or_insert_with(|| Craft::new(id))))
+    }
+
+    fn custody(&mut self, outcome: Outcome, count: u64) {
+        let counts = &mut self.counts;
+        match outcome {
+            Outcome::Received => counts.received += count,
+            Outcome::Archived => counts.archived += count,
+            Outcome::Duplicate => counts.duplicate += count,
+            Outcome::Conflict => counts.conflict += count,
+            Outcome::Rejected(reason) => add(&mut counts.rejected, reason, count),
+            Outcome::Shed(reason) => add(&mut counts.shed, reason, count),
+        }
+    }
+
+    fn insight(&mut self, spacecraft: SpacecraftId, captured: Tai, published: Tai) {
+        self.insight.record(published.since(captured));
+        let in_contact = self.crafts.get(&spacecraft).map(|c| c.in_contact(captured, published));
+        self.insight_in_contact.record(in_contact.unwrap_or(0));
+    }
+
+    fn keyed(&mut self, event: Event) {
+        let revision = self.revision;
+        match event {
+            Event::Alarm { id, spacecraft, parameter, message, level, time, state } => {
+                let known = self.alarms.get(&id);
+                let raised_ms = known.map_or(unix_ms(time), |known| known.raised_ms);
+                let cleared_ms = (state == AlarmState::Cleared).then(|| unix_ms(time));
+                self.counts.alarms += u64::from(known.is_none() && state == AlarmState::Raised);
+                let spacecraft = spacecraft.0;
+                let alarm = AlarmView {
+                    id: id.clone(),
+                    spacecraft,
+                    parameter,
+                    message,
+                    level,
+                    state,
+                    raised_ms,
+                    cleared_ms,
+                };
+                self.alarms.put(&id, alarm, revision);
+            }
+            Event::Product {
+                id,
+                spacecraft,
+                kind,
+                time,
+                lat,
+                lon,
+                score,
+                decision,
+                thumbnail_png,
+                source_bytes,
+                sent_bytes,
+            } => {
+                let fits = !thumbnail_png.is_empty() && thumbnail_png.len() <= THUMBNAIL_BYTES_MAX;
+                let product = ProductView {
+                    id: id.clone(),
+                    spacecraft: spacecraft.0,
+                    kind,
+                    t: unix_ms(time),
+                    lat,
+                    lon,
+                    score: score.as_ref().map(|score| score.value),
+                    score_label: score.map(|score| score.label),
+                    decision,
+                    thumbnail: fits,
+                    source_bytes,
+                    sent_bytes,
+                };
+                let thumbnail = if fits { thumbnail_png } else { Bytes::new() };
+                let before = self.products.put(&id, (product, thumbnail), revision);
+                self.counts.products += u64::from(before.is_none());
+            }
+            Event::Job { id, task, pool, state, queue_ms, run_ms, cost, result, time } => {
+                let t = unix_ms(time);
+                let job = JobView {
+                    id: id.clone(),
+                    task,
+                    pool,
+                    state,
+                    queue_ms,
+                    run_ms,
+                    cost,
+                    result,
+                    t,
+                };
+                let before = self.jobs.put(&id, job, revision).map(|job| job.state);
+                if before != Some(state) {
+                    self.counts.jobs_done += u64::from(state == JobState::Done);
+                    self.counts.jobs_failed += u64::from(state == JobState::Failed);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Everything.
+    pub fn snapshot(&self) -> Snapshot {
+        self.view(None)
+    }
+
+    /// What changed after the cursor, and the cursor after it; none where nothing did.
+    ///
+    /// A default cursor gets everything.
+    pub fn delta(&self, cursor: Cursor) -> Option<(Snapshot, Cursor)> {
+        let changed = cursor.0.is_none_or(|seen| self.revision > seen);
+        changed.then(|| (self.view(cursor.0), Cursor(Some(self.revision))))
+    }
+
+    /// Thumbnail of a product, as PNG.
+    pub fn thumbnail(&self, product: &str) -> Option<Bytes> {
+        let (_, thumbnail) = self.products.get(product)?;
+        (!thumbnail.is_empty()).then(|| thumbnail.clone())
+    }
+
+    fn view(&self, seen: Option<Revision>) -> Snapshot {
+        let since = seen.unwrap_or(0);
+        Snapshot {
+            full: seen.is_none(),
+            revision: self.revision,
+            spacecraft: self.crafts.values().map(|craft| craft.view(since)).collect(),
+            alarms: self.alarms.since(since).cloned().collect(),
+            products: self.products.since(since).map(|(product, _)| product.clone()).collect(),
+            jobs: self.jobs.since(since).cloned().collect(),
+            counts: self.counts.clone(),
+            capture_to_insight_ms: InsightView {
+                count: self.insight.total(),
+                all: self.insight.quantiles(),
+                contact_wait_excluded: self.insight_in_contact.quantiles(),
+            },
+        }
+    }
+}
+
+fn add(counters: &mut BTreeMap<&'static str, u64>, reason: &'static str, count: u64) {
+    let room = counters.len() < REASONS_MAX || counters.contains_key(reason);
+    *counters.entry(if room { reason } else { "other" }).or_default() += count;
+}
