@@ -1,0 +1,505 @@
+//! Objects: a header and a run of units of one key prefix, one object a unidirectional stream.
+
+use alloc::{collections::VecDeque, vec::Vec};
+use bytes::{Bytes, BytesMut};
+
+use super::{MAX_OBJECT_BYTES, MAX_UNIT_BYTES};
+use crate::{
+    fec::crc::crc32c,
+    ids::{Channel, Codec, KeyPrefix, Origin, SpacecraftId, StoreEpoch},
+    time::Tai,
+};
+
+const MAGIC: [u8; 4] = *b"GTO1";
+const VERSION: u8 = 1;
+const ANNOTATED: u8 = 1;
+/// Bytes of the object header.
+pub const HEADER_BYTES: usize = 64;
+/// Bytes before each unit: length and CRC-32C.
+pub const UNIT_HEADER_BYTES: usize = 8;
+/// Bytes of an annotation.
+pub const ANNOTATION_BYTES: usize = 16;
+
+/// What stands at the head of an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ObjectHeader {
+    /// Whether each unit carries an [`Annotation`].
+    pub annotated: bool,
+    /// Format of every unit in it.
+    pub codec: Codec,
+    /// Downlink priority, higher first.
+    pub priority: u8,
+    /// Formatting of the store.
+    pub epoch: StoreEpoch,
+    /// Spacecraft.
+    pub spacecraft: SpacecraftId,
+    /// Channel.
+    pub channel: Channel,
+    /// Sequence of the first unit; the others follow without a hole.
+    pub first: u64,
+    /// Number of units.
+    pub count: u32,
+    /// Bytes that follow this header.
+    pub length: u32,
+    /// When the object was made.
+    pub created: Tai,
+}
+
+/// How a reception looked at the antenna.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Quality {
+    /// Arrived without a correction.
+    Good = 0,
+    /// Symbols were corrected.
+    Corrected = 1,
+    /// Known to be wrong.
+    Erred = 2,
+    /// Nothing in it can tell.
+    Undetermined = 3,
+}
+
+/// When and how an antenna heard a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Annotation {
+    /// Earth receive time.
+    pub received: Tai,
+    /// How it looked.
+    pub quality: Quality,
+    /// The mission's number of the antenna.
+    pub antenna: u16,
+    /// Symbols that error correction mended.
+    pub corrected_symbols: u16,
+}
+
+impl Annotation {
+    /// Writes the sixteen bytes.
+    pub fn encode(&self) -> [u8; ANNOTATION_BYTES] {
+        let [a, b, c, d, e, f, g, h] = self.received.0.to_be_bytes();
+        let [antenna_high, antenna_low] = self.antenna.to_be_bytes();
+        let [high, low] = self.corrected_symbols.to_be_bytes();
+        [a, b, c, d, e, f, g, h, self.quality as u8, 0, antenna_high, antenna_low, high, low, 0, 0]
+    }
+
+    /// Reads the sixteen bytes; an unknown quality reads as undetermined.
+    pub fn decode(bytes: [u8; ANNOTATION_BYTES]) -> Self {
+        let [a, b, c, d, e, f, g, h, quality, _, ant_high, ant_low, high, low, _, _] = bytes;
+        Self {
+            received: Tai(i64::from_be_bytes([a, b, c, d, e, f, g, h])),
+            quality: match quality {
+                0 => Quality::Good,
+                1 => Quality::Corrected,
+                2 => Quality::Erred,
+                _ => Quality::Undetermined,
+            },
+            antenna: u16::from_be_bytes([ant_high, ant_low]),
+            corrected_symbols: u16::from_be_bytes([high, low]),
+        }
+    }
+}
+
+/// Why an object, or the rest of it, is not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ObjectError {
+    /// Not an object of this version.
+    #[error("object header: {0} is not valid")]
+    Header(&'static str),
+    /// The header's CRC is wrong.
+    #[error("object header is damaged")]
+    HeaderCrc,
+    /// More bytes announced than an object may have.
+    #[error("object of {0} bytes is above the bound of {MAX_OBJECT_BYTES}")]
+    TooLong(u32),
+    /// A unit longer than the bound or than the object.
+    #[error("unit {sequence} says {length} bytes")]
+    UnitLength {
+        /// Its sequence.
+        sequence: u64,
+        /// What it says.
+        length: u32,
+    },
+    /// Bytes follow the last unit that the header counts.
+    #[error("{0} bytes follow the last unit that the header counts")]
+    Excess(usize),
+    /// The stream ended before its units did.
+    #[error("object cut short: {missing} of {count} units did not come")]
+    Truncated {
+        /// Units that did not come whole.
+        missing: u32,
+        /// Units announced.
+        count: u32,
+    },
+}
+
+impl ObjectHeader {
+    /// The prefix of its units, given whose connection it came on.
+    pub fn prefix(&self, origin: Origin) -> KeyPrefix {
+        KeyPrefix { origin, epoch: self.epoch, spacecraft: self.spacecraft, channel: self.channel }
+    }
+
+    /// Writes the header.
+    pub fn encode(&self) -> [u8; HEADER_BYTES] {
+        let mut out = [0u8; HEADER_BYTES];
+        let mut put = |at: usize, bytes: &[u8]| {
+            out.iter_mut().skip(at).zip(bytes).for_each(|(slot, byte)| *slot = *byte);
+        };
+        put(0, &MAGIC);
+        put(4, &[VERSION, u8::from(self.annotated), self.codec as u8, self.priority]);
+        put(8, &self.epoch.0.to_be_bytes());
+        put(16, &self.spacecraft.0.to_be_bytes());
+        put(20, &self.count.to_be_bytes());
+        put(24, &self.channel.0.to_be_bytes());
+        put(32, &self.first.to_be_bytes());
+        put(40, &self.length.to_be_bytes());
+        put(44, &self.created.0.to_be_bytes());
+        let crc = crc32c(&out[..60]);
+        out[60..].copy_from_slice(&crc.to_be_bytes());
+        out
+    }
+
+    /// Reads and checks the header.
+    pub fn decode(bytes: &[u8; HEADER_BYTES]) -> Result<Self, ObjectError> {
+        fn at<const N: usize>(bytes: &[u8; HEADER_BYTES], offset: usize) -> [u8; N] {
+            bytes.get(offset..).and_then(|rest| rest.first_chunk()).copied().unwrap_or([0; N])
+        }
+        if at(bytes, 0) != MAGIC {
+            return Err(ObjectError::Header("magic"));
+        }
+        let (checked, crc) = bytes.split_at(60);
+        if crc != crc32c(checked).to_be_bytes() {
+            return Err(ObjectError::HeaderCrc);
+        }
+        let [version, flags, codec, priority] = at(bytes, 4);
+        if version != VERSION {
+            return Err(ObjectError::Header("version"));
+        }
+        if flags & !ANNOTATED != 0 {
+            return Err(ObjectError::Header("flags"));
+        }
+        let header = Self {
+            annotated: flags & ANNOTATED != 0,
+            codec: Codec::from_byte(codec).ok_or(ObjectError::Header("codec"))?,
+            priority,
+            epoch: StoreEpoch(u64::from_be_bytes(at(bytes, 8))),
+            spacecraft: SpacecraftId(u16::from_be_bytes(at(bytes, 16))),
+            channel: Channel(u64::from_be_bytes(at(bytes, 24))),
+            first: u64::from_be_bytes(at(bytes, 32)),
+            count: u32::from_be_bytes(at(bytes, 20)),
+            length: u32::from_be_bytes(at(bytes, 40)),
+            created: Tai(i64::from_be_bytes(at(bytes, 44))),
+        };
+        if header.length as usize > MAX_OBJECT_BYTES - HEADER_BYTES {
+            return Err(ObjectError::TooLong(header.length));
+        }
+        if header.count == 0 || header.first.checked_add(u64::from(header.count)).is_none() {
+            return Err(ObjectError::Header("count"));
+        }
+        Ok(header)
+    }
+}
+
+/// One unit out of an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReceivedUnit {
+    /// Its sequence.
+    pub sequence: u64,
+    /// Annotation, in annotated objects.
+    pub annotation: Option<Annotation>,
+    /// Its bytes: a slice of what arrived, or stitched once where it straddled chunks.
+    pub bytes: Bytes,
+    /// Whether the CRC that the store wrote still holds.
+    pub intact: bool,
+}
+
+/// Appends one unit to an object under construction.
+pub fn write_unit(out: &mut Vec<u8>, annotation: Option<Annotation>, unit: &[u8]) {
+    out.extend_from_slice(&(unit.len() as u32).to_be_bytes());
+    out.extend_from_slice(&crc32c(unit).to_be_bytes());
+    if let Some(annotation) = annotation {
+        out.extend_from_slice(&annotation.encode());
+    }
+    out.extend_from_slice(unit);
+}
+
+/// Bytes that a unit takes in an object.
+pub const fn unit_footprint(unit_bytes: usize, annotated: bool) -> usize {
+    UNIT_HEADER_BYTES + unit_bytes + if annotated { ANNOTATION_BYTES } else { 0 }
+}
+
+/// Reads an object from chunks of any size.
+///
+/// Buffers at most one unit and one chunk; chunks are kept as they came and sliced, never copied
+/// but for a unit that straddles two.
+#[derive(Debug, Default)]
+pub struct ObjectReader {
+    chunks: VecDeque<Bytes>,
+    buffered: usize,
+    header: Option<ObjectHeader>,
+    /// Units that came whole.
+    units: u32,
+    /// Bytes of the object's length that were consumed.
+    consumed: usize,
+    failed: bool,
+}
+
+impl ObjectReader {
+    /// A reader at the start of a stream.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The header, once it arrived.
+    pub fn header(&self) -> Option<&ObjectHeader> {
+        self.header.as_ref()
+    }
+
+    /// Takes bytes as they arrive.
+    pub fn push(&mut self, chunk: Bytes) {
+        if !chunk.is_empty() && !self.failed {
+            self.buffered += chunk.len();
+            self.chunks.push_back(chunk);
+        }
+    }
+
+    /// Reads the header if it is whole; until then there are no units.
+    pub fn poll_header(&mut self) -> Result<Option<ObjectHeader>, ObjectError> {
+        if let Some(header) = self.header {
+            return Ok(Some(header));
+        }
+        if self.failed || self.buffered < HEADER_BYTES {
+            return Ok(None);
+        }
+        let bytes = self.take(HEADER_BYTES);
+        let header = match bytes.first_chunk() {
+            Some(bytes) => ObjectHeader::decode(bytes),
+            None => Err(ObjectError::Header("length")),
+        };
+        self.header = Some(self.fail_on_error(header)?);
+        Ok(self.header)
+    }
+
+    /// The next whole unit.
+    pub fn poll_unit(&mut self) -> Result<Option<ReceivedUnit>, ObjectError> {
+        let Some(header) = self.poll_header()? else { return Ok(None) };
+        if self.units == header.count {
+            let excess = self.buffered;
+            return if excess == 0 { Ok(None) } else { self.fail(ObjectError::Excess(excess)) };
+        }
+        let before = UNIT_HEADER_BYTES + if header.annotated { ANNOTATION_BYTES } else { 0 };
+        if self.buffered < before {
+            return Ok(None);
+        }
+        let sequence = header.first + u64::from(self.units);
+        let [a, b, c, d, e, f, g, h] = self.peek::<UNIT_HEADER_BYTES>();
+        let length = u32::from_be_bytes([a, b, c, d]);
+        let room = (header.length as usize).saturating_sub(self.consumed + before);
+        if length as usize > room.min(MAX_UNIT_BYTES) {
+            return self.fail(ObjectError::UnitLength { sequence, length });
+        }
+        if self.buffered < before + length as usize {
+            return Ok(None);
+        }
+        self.take(UNIT_HEADER_BYTES);
+        let annotation = header.annotated.then(|| {
+            let bytes = self.take(ANNOTATION_BYTES);
+            Annotation::decode(bytes.first_chunk().copied().unwrap_or_default())
+        });
+        let bytes = self.take(length as usize);
+        self.units += 1;
+        self.consumed += before + bytes.len();
+        let intact = crc32c(&bytes) == u32::from_be_bytes([e, f, g, h]);
+        Ok(Some(ReceivedUnit { sequence, annotation, bytes, intact }))
+    }
+
+    /// Says whether the object is whole, now that its stream ended.
+    pub fn finish(&self) -> Result<(), ObjectError> {
+        match &self.header {
+            None => Err(ObjectError::Header("length")),
+            Some(header) if self.units < header.count => Err(ObjectError::Truncated {
+                missing: header.count - self.units,
+                count: header.count,
+            }),
+            Some(_) if self.buffered > 0 => Err(ObjectError::Excess(self.buffered)),
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// Sequences announced that did not come whole, once the stream ended or failed.
+    pub fn missing(&self) -> Option<crate::ids::SeqRange> {
+        let header = self.header.as_ref()?;
+        let first = header.first + u64::from(self.units);
+        crate::ids::SeqRange::new(first, (header.first + u64::from(header.count)).checked_sub(1)?)
+    }
+
+    fn fail<T>(&mut self, error: ObjectError) -> Result<T, ObjectError> {
+        self.fail_on_error(Err(error))
+    }
+
+    /// After an error nothing more is read: what follows can't be trusted.
+    fn fail_on_error<T>(&mut self, result: Result<T, ObjectError>) -> Result<T, ObjectError> {
+        if result.is_err() {
+            self.failed = true;
+            self.chunks.clear();
+            self.buffered = 0;
+        }
+        result
+    }
+
+    fn peek<const N: usize>(&self) -> [u8; N] {
+        let mut out = [0; N];
+        out.iter_mut().zip(self.chunks.iter().flatten()).for_each(|(slot, byte)| *slot = *byte);
+        out
+    }
+
+    /// Takes bytes that are known to be buffered: a slice of one chunk, or one copy over several.
+    fn take(&mut self, length: usize) -> Bytes {
+        debug_assert!(length <= self.buffered);
+        self.buffered -= length;
+        let out = match self.chunks.front_mut() {
+            _ if length == 0 => return Bytes::new(),
+            Some(front) if front.len() >= length => front.split_to(length),
+            _ => {
+                let mut stitched = BytesMut::with_capacity(length);
+                while stitched.len() < length {
+                    let Some(front) = self.chunks.front_mut() else { break };
+                    let part = front.split_to(front.len().min(length - stitched.len()));
+                    stitched.extend_from_slice(&part);
+                    if front.is_empty() {
+                        self.chunks.pop_front();
+                    }
+                }
+                stitched.freeze()
+            }
+        };
+        if self.chunks.front().is_some_and(Bytes::is_empty) {
+            self.chunks.pop_front();
+        }
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn object(units: &[Vec<u8>], annotated: bool) -> (ObjectHeader, Vec<u8>) {
+        let annotation = annotated.then_some(Annotation {
+            received: Tai(5),
+            quality: Quality::Corrected,
+            antenna: 2,
+            corrected_symbols: 11,
+        });
+        let mut body = Vec::new();
+        units.iter().for_each(|unit| write_unit(&mut body, annotation, unit));
+        let header = ObjectHeader {
+            annotated,
+            codec: Codec::Squeezed,
+            priority: 9,
+            epoch: StoreEpoch(0x0102),
+            spacecraft: SpacecraftId(7),
+            channel: Channel::stream(1),
+            first: 40,
+            count: units.len() as u32,
+            length: body.len() as u32,
+            created: Tai(77),
+        };
+        let mut bytes = header.encode().to_vec();
+        bytes.extend_from_slice(&body);
+        (header, bytes)
+    }
+
+    fn read(bytes: &[u8], chunk: usize) -> (Vec<ReceivedUnit>, Result<(), ObjectError>) {
+        let mut reader = ObjectReader::new();
+        let mut units = Vec::new();
+        for part in bytes.chunks(chunk) {
+            reader.push(Bytes::copy_from_slice(part));
+            loop {
+                match reader.poll_unit() {
+                    Ok(Some(unit)) => units.push(unit),
+                    Ok(None) => break,
+                    Err(error) => return (units, Err(error)),
+                }
+            }
+        }
+        (units, reader.finish())
+    }
+
+    proptest! {
+        #[test]
+        fn objects_come_back_however_the_stream_is_cut(
+            units in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..200), 1..8),
+            annotated: bool,
+            chunk in 1usize..300,
+        ) {
+            let (_, bytes) = object(&units, annotated);
+            let (received, end) = read(&bytes, chunk);
+            prop_assert_eq!(end, Ok(()));
+            prop_assert_eq!(received.len(), units.len());
+            for (at, (unit, sent)) in received.iter().zip(&units).enumerate() {
+                prop_assert_eq!(&*unit.bytes, &**sent);
+                prop_assert_eq!(unit.sequence, 40 + at as u64);
+                prop_assert!(unit.intact);
+                prop_assert_eq!(unit.annotation.is_some(), annotated);
+            }
+        }
+
+        #[test]
+        fn whole_units_before_a_cut_are_kept(
+            units in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..50), 1..6),
+            cut in 0usize..400,
+        ) {
+            let (_, bytes) = object(&units, false);
+            let cut = cut % bytes.len();
+            let (received, end) = read(&bytes[..cut], 64);
+            prop_assert!(end.is_err());
+            let mut whole = 0;
+            let mut used = HEADER_BYTES;
+            for unit in &units {
+                used += unit_footprint(unit.len(), false);
+                if used <= cut { whole += 1; }
+            }
+            prop_assert_eq!(received.len(), whole);
+        }
+
+        #[test]
+        fn garbage_and_flips_never_panic(
+            units in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..50), 1..6),
+            position in 0usize..400,
+            bit in 0u8..8,
+        ) {
+            let (_, mut bytes) = object(&units, true);
+            let position = position % bytes.len();
+            bytes[position] ^= 1 << bit;
+            let (received, end) = read(&bytes, 100);
+            if position < HEADER_BYTES {
+                prop_assert!(end.is_err() && received.is_empty());
+            }
+        }
+    }
+
+    #[test]
+    fn a_unit_count_that_lies_costs_only_what_is_beyond_it() {
+        let (mut header, bytes) = object(&[Vec::from(*b"one"), Vec::from(*b"two")], false);
+        header.count = 1;
+        let mut lying = header.encode().to_vec();
+        lying.extend_from_slice(&bytes[HEADER_BYTES..]);
+        let (received, end) = read(&lying, 1000);
+        assert_eq!((received.len(), end), (1, Err(ObjectError::Excess(11))));
+        header.count = 3;
+        lying[..HEADER_BYTES].copy_from_slice(&header.encode());
+        let (received, end) = read(&lying, 1000);
+        assert_eq!(received.len(), 2);
+        assert_eq!(end, Err(ObjectError::Truncated { missing: 1, count: 3 }));
+    }
+
+    #[test]
+    fn a_unit_that_fits_its_chunk_is_not_copied() {
+        let (_, bytes) = object(&[Vec::from([7; 100])], false);
+        let chunk = Bytes::from(bytes);
+        let mut reader = ObjectReader::new();
+        reader.push(chunk.clone());
+        let unit = reader.poll_unit().unwrap().unwrap();
+        assert_eq!(unit.bytes.as_ptr(), chunk[HEADER_BYTES + UNIT_HEADER_BYTES..].as_ptr());
+    }
+}
