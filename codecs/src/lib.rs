@@ -16,3 +16,5 @@ pub mod ids;
 pub mod time;
 pub mod fec;
 pub mod tensor;
+pub mod product;
+pub mod link;

@@ -149,7 +149,8 @@ impl Product {
         let [encoding] = at(bytes, 5)?;
         let [truth] = at(bytes, 30)?;
         let [bands] = at(bytes, 31)?;
-        let (width, height) = (u16::from_be_bytes(at(bytes, 32)?), u16::from_be_bytes(at(bytes, 34)?));
+        let (width, height) =
+            (u16::from_be_bytes(at(bytes, 32)?), u16::from_be_bytes(at(bytes, 34)?));
         let ([mask_width], [mask_height]) = (at(bytes, 40)?, at(bytes, 41)?);
         let crc = u32::from_be_bytes(at(bytes, 42)?);
         let size = usize::from(width) * usize::from(height) * usize::from(bands);

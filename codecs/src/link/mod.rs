@@ -1,14 +1,16 @@
 //! The link protocol, `groundtrack/1`: custody of numbered units between a store and a ledger.
 //!
 //! ```text
-//! profile ─► wire ─► void ─► object ─► sender ⇄ receiver
+//! profile ─► custody ─► wire ─► control ─► void ─► object ─► sender ⇄ receiver
 //! ```
 //!
 //! `docs/link-protocol.md` gives every byte. The machines here take bytes and a time and hand out
 //! bytes and events; QUIC, sockets and disks are the caller's.
 
 pub mod profile;
+pub mod custody;
 pub mod wire;
+pub mod control;
 pub mod void;
 pub mod object;
 pub mod sender;
@@ -22,3 +24,6 @@ pub const MAX_UNIT_BYTES: usize = 1 << 20;
 pub const MAX_OBJECT_BYTES: usize = 2 << 20;
 /// Largest control message with its length field, bytes.
 pub const MAX_CONTROL_BYTES: usize = 64 << 10;
+
+#[cfg(test)]
+mod pair_tests;

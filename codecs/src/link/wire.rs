@@ -1,11 +1,14 @@
 //! Control messages: length, type, body; big-endian throughout.
 
-use alloc::{collections::VecDeque, string::String, vec::Vec};
+use alloc::{string::String, vec::Vec};
 use bytes::Bytes;
 
-use super::MAX_CONTROL_BYTES;
+use super::{
+    MAX_CONTROL_BYTES,
+    custody::{Durability, KeyRanges, RefusalReason},
+};
 use crate::{
-    ids::{Channel, KeyPrefix, Origin, SeqRange, SpacecraftId, StoreEpoch},
+    ids::{Channel, SeqRange, SpacecraftId, StoreEpoch},
     time::Tai,
 };
 
@@ -13,98 +16,6 @@ use crate::{
 pub const VERSION: u16 = 1;
 /// Longest domain name or farewell text, bytes.
 pub const MAX_TEXT_BYTES: usize = 255;
-/// Ranges in one message; the encoders page longer lists.
-pub const RANGES_PER_MESSAGE: usize = 1024;
-
-/// How safe a receipted unit is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(u8)]
-pub enum Durability {
-    /// Synced on the ledger's own disk.
-    Local = 1,
-    /// Verified in an object store.
-    ObjectStore = 2,
-}
-
-impl Durability {
-    const fn from_byte(byte: u8) -> Option<Self> {
-        match byte {
-            1 => Some(Self::Local),
-            2 => Some(Self::ObjectStore),
-            _ => None,
-        }
-    }
-}
-
-/// Why a unit was not accepted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(u8)]
-pub enum RefusalReason {
-    /// The archive has no room at present.
-    Full = 1,
-    /// More than this peer may have under way.
-    Overload = 2,
-    /// This identity may not deliver for that spacecraft.
-    Forbidden = 3,
-    /// The bytes contradict themselves.
-    Malformed = 4,
-    /// The key is held with other bytes.
-    Conflict = 5,
-    /// The key would make one range too many.
-    TooManyRanges = 6,
-    /// Above the limits of the welcome.
-    TooLarge = 7,
-}
-
-impl RefusalReason {
-    /// Every reason with its name in metrics.
-    pub const ALL: [(Self, &'static str); 7] = [
-        (Self::Full, "full"),
-        (Self::Overload, "overload"),
-        (Self::Forbidden, "forbidden"),
-        (Self::Malformed, "malformed"),
-        (Self::Conflict, "conflict"),
-        (Self::TooManyRanges, "too-many-ranges"),
-        (Self::TooLarge, "too-large"),
-    ];
-
-    fn from_byte(byte: u8) -> Option<Self> {
-        Self::ALL.into_iter().map(|row| row.0).find(|reason| *reason as u8 == byte)
-    }
-
-    /// Name in metrics and messages.
-    pub fn name(self) -> &'static str {
-        Self::ALL.iter().find(|row| row.0 == self).map_or("unknown", |row| row.1)
-    }
-}
-
-/// Retry time that means never.
-pub const NEVER_MS: u32 = u32::MAX;
-
-/// Ranges of one counter; the origin is the connection's.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeyRanges {
-    /// Formatting of the store.
-    pub epoch: StoreEpoch,
-    /// Spacecraft.
-    pub spacecraft: SpacecraftId,
-    /// Channel.
-    pub channel: Channel,
-    /// The ranges, in order.
-    pub ranges: Vec<SeqRange>,
-}
-
-impl KeyRanges {
-    /// Ranges of a prefix.
-    pub fn new(prefix: KeyPrefix, ranges: Vec<SeqRange>) -> Self {
-        Self { epoch: prefix.epoch, spacecraft: prefix.spacecraft, channel: prefix.channel, ranges }
-    }
-
-    /// The prefix, given whose connection it is.
-    pub fn prefix(&self, origin: Origin) -> KeyPrefix {
-        KeyPrefix { origin, epoch: self.epoch, spacecraft: self.spacecraft, channel: self.channel }
-    }
-}
 
 /// What a store says of one counter at hello.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -185,7 +96,7 @@ pub enum Message {
     Refusals {
         /// Why.
         reason: RefusalReason,
-        /// Not to be sent again before this, or [`NEVER_MS`].
+        /// Not to be sent again before this, or [`NEVER_MS`](super::custody::NEVER_MS).
         retry_after_ms: u32,
         /// The units.
         entries: Vec<KeyRanges>,
@@ -503,71 +414,6 @@ impl Message {
     }
 }
 
-/// Splits entries into pages that each fit one message.
-pub fn pages(entries: impl IntoIterator<Item = KeyRanges>) -> Vec<Vec<KeyRanges>> {
-    let mut pages = Vec::new();
-    let mut page = Vec::new();
-    let mut room = RANGES_PER_MESSAGE;
-    for KeyRanges { epoch, spacecraft, channel, ranges } in entries {
-        let mut rest = ranges.as_slice();
-        while !rest.is_empty() {
-            // An entry's own fields weigh about as much as one range.
-            if room < 2 {
-                pages.push(core::mem::take(&mut page));
-                room = RANGES_PER_MESSAGE;
-            }
-            let (head, tail) = rest.split_at(rest.len().min(room - 1));
-            room -= head.len() + 1;
-            page.push(KeyRanges { epoch, spacecraft, channel, ranges: head.to_vec() });
-            rest = tail;
-        }
-    }
-    if !page.is_empty() {
-        pages.push(page);
-    }
-    pages
-}
-
-/// Cuts a control stream into messages.
-#[derive(Debug, Default)]
-pub struct ControlReader {
-    pending: VecDeque<u8>,
-}
-
-impl ControlReader {
-    /// A reader at the start of a stream.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Takes bytes as they arrive.
-    pub fn push(&mut self, bytes: &[u8]) {
-        self.pending.extend(bytes);
-    }
-
-    /// The next whole message; an error ends the stream, since nothing after it can be trusted.
-    ///
-    /// Call it until it says `None` after every [`push`](Self::push): what is buffered stays below
-    /// one message and one push.
-    pub fn next_message(&mut self) -> Result<Option<Message>, WireError> {
-        let mut field = [0u8; 4];
-        if self.pending.len() < field.len() {
-            return Ok(None);
-        }
-        field.iter_mut().zip(&self.pending).for_each(|(slot, byte)| *slot = *byte);
-        let length = u32::from_be_bytes(field) as usize;
-        if length == 0 || length > MAX_CONTROL_BYTES - field.len() {
-            return Err(WireError::Length(length));
-        }
-        if self.pending.len() < field.len() + length {
-            return Ok(None);
-        }
-        self.pending.drain(..field.len());
-        let message: Vec<u8> = self.pending.drain(..length).collect();
-        Message::decode(&message).map(Some)
-    }
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
@@ -611,9 +457,8 @@ pub(crate) mod tests {
             },
         );
         prop_oneof![
-            (any::<u64>(), any::<bool>(), prop::collection::vec(channel, 0..3)).prop_map(
-                |(session, more, channels)| Message::Hello { session, more, channels }
-            ),
+            (any::<u64>(), any::<bool>(), prop::collection::vec(channel, 0..3))
+                .prop_map(|(session, more, channels)| Message::Hello { session, more, channels }),
             (any::<u64>(), any::<i64>(), "[a-z]{0,20}", any::<bool>(), entries()).prop_map(
                 |(ledger, time, domain, more, durable)| Message::Welcome {
                     ledger,
@@ -653,23 +498,6 @@ pub(crate) mod tests {
 
     proptest! {
         #[test]
-        fn messages_come_back_however_the_stream_is_cut(
-            sent in prop::collection::vec(message(), 1..5),
-            chunk in 1usize..200,
-        ) {
-            let stream: Vec<u8> = sent.iter().flat_map(|message| message.encode()).collect();
-            let mut reader = ControlReader::new();
-            let mut received = Vec::new();
-            for part in stream.chunks(chunk) {
-                reader.push(part);
-                while let Some(message) = reader.next_message().unwrap() {
-                    received.push(message);
-                }
-            }
-            prop_assert_eq!(received, sent);
-        }
-
-        #[test]
         fn a_message_cut_short_is_an_error(message in message()) {
             let bytes = message.encode();
             for end in 4..bytes.len() {
@@ -682,25 +510,6 @@ pub(crate) mod tests {
             let mut message = Vec::from([kind, 0, 1]);
             message.extend_from_slice(&garbage);
             let _ = Message::decode(&message);
-            let mut reader = ControlReader::new();
-            reader.push(&garbage);
-            while let Ok(Some(_)) = reader.next_message() {}
-        }
-
-        #[test]
-        fn pages_hold_everything_and_fit(counts in prop::collection::vec(0usize..3000, 0..5)) {
-            let long: Vec<KeyRanges> = counts.iter().enumerate().map(|(number, count)| KeyRanges {
-                epoch: StoreEpoch(1),
-                spacecraft: SpacecraftId(7),
-                channel: Channel(number as u64),
-                ranges: (0..*count as u64).map(|at| SeqRange { first: 2 * at, last: 2 * at }).collect(),
-            }).collect();
-            let pages = pages(long);
-            let total: usize = pages.iter().flatten().map(|entry| entry.ranges.len()).sum();
-            prop_assert_eq!(total, counts.iter().sum::<usize>());
-            for entries in pages {
-                prop_assert!(Message::Asks { entries }.encode().len() <= MAX_CONTROL_BYTES);
-            }
         }
     }
 

@@ -1,0 +1,279 @@
+//! Sender and receiver against each other, through cuts, failures and a station that forgets what
+//! it had not synced.
+
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    string::String,
+    vec::Vec,
+};
+use proptest::prelude::*;
+
+use super::{
+    custody::{Durability, KeyRanges, NEVER_MS, RefusalReason},
+    receiver::{Receiver, ReceiverConfig, ReceiverEvent},
+    sender::{Sender, SenderConfig, SenderEvent, UnitInfo},
+    wire::Limits,
+};
+use crate::{
+    ids::{
+        Channel, Codec, KeyPrefix, Origin, RangeSet, SeqRange, SpacecraftId, StoreEpoch, UnitKey,
+    },
+    time::Tai,
+};
+
+const ORIGIN: Origin = Origin([7; 16]);
+const COMMIT_NS: u64 = 10_000_000;
+
+fn prefix(stream: u32) -> KeyPrefix {
+    KeyPrefix {
+        origin: ORIGIN,
+        epoch: StoreEpoch(99),
+        spacecraft: SpacecraftId(7),
+        channel: Channel::stream(stream),
+    }
+}
+
+fn receiver() -> Receiver {
+    let limits = Limits { object_bytes_max: 2 << 20, unit_bytes_max: 1 << 20, objects_max: 4 };
+    let config =
+        ReceiverConfig { ledger: 5, domain: String::from("test"), limits, commit_ns: COMMIT_NS };
+    Receiver::new(config, ORIGIN)
+}
+
+struct World {
+    sender: Sender,
+    receiver: Option<Receiver>,
+    now: u64,
+    next: [u64; 2],
+    synced: BTreeSet<UnitKey>,
+    unsynced: BTreeSet<UnitKey>,
+    reclaimable: BTreeSet<UnitKey>,
+    sessions: u64,
+    /// Every n-th unit is refused for a while.
+    refuse_every: u64,
+    arrivals: u64,
+}
+
+impl World {
+    fn new(refuse_every: u64) -> Self {
+        let config =
+            SenderConfig { origin: ORIGIN, objects_max: 8, reclaimable_from: Durability::Local };
+        Self {
+            sender: Sender::new(config),
+            receiver: None,
+            now: 0,
+            next: [0; 2],
+            synced: BTreeSet::new(),
+            unsynced: BTreeSet::new(),
+            reclaimable: BTreeSet::new(),
+            sessions: 0,
+            refuse_every,
+            arrivals: 0,
+        }
+    }
+
+    fn offer(&mut self, stream: usize, priority: u8) {
+        let key = UnitKey { prefix: prefix(stream as u32), sequence: self.next[stream] };
+        self.next[stream] += 1;
+        let info = UnitInfo { codec: Codec::Squeezed, priority, length: 100 };
+        assert!(self.sender.offer(key, info));
+        assert!(!self.sender.offer(key, info), "a unit is offered once");
+    }
+
+    fn connect(&mut self) {
+        self.sessions += 1;
+        self.sender.connected(self.sessions);
+        self.receiver = Some(receiver());
+        self.talk();
+    }
+
+    fn cut(&mut self, station_forgets: bool) {
+        self.sender.disconnected();
+        self.receiver = None;
+        if station_forgets {
+            self.unsynced.clear();
+        }
+    }
+
+    /// Carries control bytes both ways until both are quiet.
+    fn talk(&mut self) {
+        let Some(receiver) = &mut self.receiver else { return };
+        loop {
+            let mut quiet = true;
+            while let Some(bytes) = self.sender.poll_control() {
+                receiver.control_bytes(&bytes).unwrap();
+                quiet = false;
+            }
+            while let Some(event) = receiver.poll_event() {
+                let ReceiverEvent::Hello { session, .. } = event else { continue };
+                assert_eq!(session, self.sessions);
+                let mut durable: BTreeMap<KeyPrefix, RangeSet> = BTreeMap::new();
+                for key in &self.synced {
+                    durable.entry(key.prefix).or_default().insert_one(key.sequence);
+                }
+                let durable = durable
+                    .into_iter()
+                    .map(|(prefix, set)| KeyRanges::new(prefix, set.ranges().to_vec()))
+                    .collect();
+                receiver.welcome(Tai(1), durable);
+            }
+            while let Some(bytes) = receiver.poll_control() {
+                self.sender.control_bytes(&bytes, self.now).unwrap();
+                quiet = false;
+            }
+            while let Some(event) = self.sender.poll_event() {
+                if let SenderEvent::Reclaimable { prefix, ranges, .. } = event {
+                    for range in ranges {
+                        for sequence in range.first..=range.last {
+                            self.reclaimable.insert(UnitKey { prefix, sequence });
+                        }
+                    }
+                }
+            }
+            if quiet {
+                return;
+            }
+        }
+    }
+
+    /// Sends one object; `arrives` says whether its stream reaches its end.
+    fn send(&mut self, arrives: bool) -> bool {
+        let Some(plan) = self.sender.poll_object(Tai(0)) else { return false };
+        let Some(receiver) = &mut self.receiver else { panic!("objects need a connection") };
+        if !arrives {
+            self.sender.object_failed(plan.id);
+            return true;
+        }
+        self.sender.object_done(plan.id);
+        for sequence in plan.range.first..=plan.range.last {
+            let key = UnitKey { prefix: plan.prefix, sequence };
+            self.arrivals += 1;
+            let one = SeqRange { first: sequence, last: sequence };
+            if self.refuse_every != 0 && self.arrivals.is_multiple_of(self.refuse_every) {
+                receiver.refuse(plan.prefix, one, RefusalReason::Full, 50);
+            } else if self.synced.contains(&key) {
+                receiver.receipt(plan.prefix, one, self.now);
+            } else {
+                self.unsynced.insert(key);
+            }
+        }
+        true
+    }
+
+    fn sync(&mut self) {
+        for key in core::mem::take(&mut self.unsynced) {
+            self.synced.insert(key);
+            if let Some(receiver) = &mut self.receiver {
+                let one = SeqRange { first: key.sequence, last: key.sequence };
+                receiver.receipt(key.prefix, one, self.now);
+            }
+        }
+    }
+
+    fn pass_time(&mut self, nanos: u64) {
+        self.now += nanos;
+        self.sender.handle_timeout(self.now);
+        if let Some(receiver) = &mut self.receiver {
+            receiver.handle_timeout(self.now);
+        }
+        self.talk();
+    }
+
+    fn heal(&mut self) {
+        if self.receiver.is_none() {
+            self.connect();
+        }
+        for _ in 0..200 {
+            while self.send(true) {}
+            self.sync();
+            self.pass_time(60_000_000);
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn nothing_receipted_is_missing_and_all_arrives_in_the_end(
+        steps in prop::collection::vec((0u8..8, any::<u8>()), 0..120),
+        refuse_every in prop_oneof![Just(0u64), 3u64..20],
+    ) {
+        let mut world = World::new(refuse_every);
+        for (step, value) in steps {
+            match step {
+                0..=2 => (0..value % 9).for_each(|_| world.offer(usize::from(value % 2), value / 64)),
+                3 if world.receiver.is_none() => world.connect(),
+                3 | 4 if world.receiver.is_some() => { world.send(value % 4 != 0); }
+                5 => world.sync(),
+                6 => world.pass_time(u64::from(value) * 1_000_000),
+                7 if value < 90 => world.cut(value < 60),
+                _ => {}
+            }
+            world.talk();
+            prop_assert!(world.reclaimable.is_subset(&world.synced), "receipted but not synced");
+        }
+        world.heal();
+        prop_assert_eq!(world.synced.len() as u64, world.next[0] + world.next[1]);
+        prop_assert_eq!(&world.reclaimable, &world.synced);
+        prop_assert_eq!(world.sender.backlog().units, 0);
+        prop_assert_eq!(world.sender.backlog().bytes, 0);
+    }
+}
+
+#[test]
+fn the_most_urgent_goes_first_and_the_oldest_of_equals() {
+    let mut world = World::new(0);
+    world.offer(0, 1);
+    world.offer(1, 9);
+    world.offer(0, 1);
+    world.offer(0, 5);
+    world.connect();
+    let order: Vec<(u32, SeqRange)> = core::iter::from_fn(|| world.sender.poll_object(Tai(0)))
+        .map(|plan| (plan.prefix.channel.as_stream().unwrap(), plan.range))
+        .collect();
+    let range = |first, last| SeqRange { first, last };
+    assert_eq!(order, [(1, range(0, 0)), (0, range(2, 2)), (0, range(0, 1))]);
+}
+
+#[test]
+fn a_refusal_for_ever_is_not_sent_again_on_this_connection() {
+    let mut world = World::new(0);
+    world.offer(0, 1);
+    world.connect();
+    let plan = world.sender.poll_object(Tai(0)).unwrap();
+    world.sender.object_done(plan.id);
+    let receiver = world.receiver.as_mut().unwrap();
+    receiver.refuse(plan.prefix, plan.range, RefusalReason::Forbidden, NEVER_MS);
+    world.talk();
+    world.pass_time(1 << 50);
+    assert_eq!(world.sender.poll_object(Tai(0)), None);
+    assert_eq!(world.sender.backlog().units, 1, "it stays on board");
+    world.cut(false);
+    world.connect();
+    assert!(world.sender.poll_object(Tai(0)).is_some(), "a new connection may try again");
+}
+
+#[test]
+fn a_void_takes_the_unit_out_and_names_the_object_to_reset() {
+    let mut world = World::new(0);
+    world.offer(0, 1);
+    world.offer(0, 1);
+    world.connect();
+    let plan = world.sender.poll_object(Tai(0)).unwrap();
+    let key = UnitKey { prefix: plan.prefix, sequence: 1 };
+    assert_eq!(world.sender.withdraw(key), Some(plan.id));
+    world.sender.object_failed(plan.id);
+    let again = world.sender.poll_object(Tai(0)).unwrap();
+    assert_eq!(again.range, SeqRange { first: 0, last: 0 });
+}
+
+#[test]
+fn a_receipt_for_what_was_never_numbered_is_ignored() {
+    let mut world = World::new(0);
+    world.offer(0, 1);
+    world.connect();
+    let receiver = world.receiver.as_mut().unwrap();
+    receiver.receipt(prefix(0), SeqRange { first: 0, last: u64::MAX }, 0);
+    receiver.receipt(prefix(1), SeqRange { first: 0, last: 4 }, 0);
+    world.pass_time(COMMIT_NS);
+    assert_eq!(world.reclaimable.len(), 1);
+}

@@ -1,0 +1,560 @@
+//! The store's side of custody: what goes next, what is safe, what must go again.
+//!
+//! ```text
+//! offer ─► ready ─► under way ─► sent ─► receipted (event: reclaimable)
+//!            ▲          │ failed   │ disconnected, refused (after its time)
+//!            └──────────┴──────────┘
+//! ```
+//!
+//! One mutation, then drain: after every call poll control messages, objects and events until they
+//! say `None`, then sleep until [`Sender::timeout`]. Times are monotonic nanoseconds.
+
+use alloc::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    string::String,
+    vec::Vec,
+};
+use bytes::Bytes;
+use core::cmp::Reverse;
+
+use super::{
+    MAX_OBJECT_BYTES,
+    control::ControlReader,
+    custody::{Durability, KeyRanges, NEVER_MS, RefusalReason},
+    object::{HEADER_BYTES, ObjectHeader, unit_footprint},
+    wire::{ChannelState, Limits, Message, PlannedContact, WireError},
+};
+use crate::{
+    ids::{Codec, KeyPrefix, Origin, RangeSet, SeqRange, UnitKey},
+    time::Tai,
+};
+
+/// Units that a sender keeps track of; a store offers no more until some are receipted.
+pub const UNITS_MAX: usize = 1 << 20;
+/// Largest object that is begun; smaller objects lose less to a cut.
+const OBJECT_BYTES_TARGET: usize = 256 << 10;
+/// Ranges of one counter on one page of a hello.
+const HELLO_RANGES: usize = 512;
+
+/// What the store says of a unit when it offers it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnitInfo {
+    /// Format of its inside.
+    pub codec: Codec,
+    /// Downlink priority, higher first.
+    pub priority: u8,
+    /// Its length, bytes.
+    pub length: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// May go as soon as its turn comes.
+    Ready,
+    /// In an object under way.
+    UnderWay,
+    /// Its object arrived; waiting for the receipt.
+    Sent,
+    /// Refused: not before this time; `u64::MAX` is never on this connection.
+    Waiting(u64),
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Unit {
+    info: UnitInfo,
+    /// Place among all offers: within a priority the oldest goes first.
+    turn: u64,
+    state: State,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    next: u64,
+    units: BTreeMap<u64, Unit>,
+    receipted: RangeSet,
+}
+
+/// An object to be written on a stream of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// Name for [`Sender::object_done`] and [`Sender::object_failed`].
+    pub id: u64,
+    /// The header to write first; the units of its range follow.
+    pub header: ObjectHeader,
+    /// Whose units.
+    pub prefix: KeyPrefix,
+    /// Which units.
+    pub range: SeqRange,
+}
+
+/// What happened that the store must know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SenderEvent {
+    /// The station greeted: objects may go from now on.
+    Welcomed {
+        /// Its ledger.
+        ledger: u64,
+        /// Trusted time.
+        time: Tai,
+        /// Its domain.
+        domain: String,
+    },
+    /// These units are safe and may be erased when space is needed.
+    Reclaimable {
+        /// Whose units.
+        prefix: KeyPrefix,
+        /// Which.
+        ranges: Vec<SeqRange>,
+        /// Which ledger says so.
+        ledger: u64,
+        /// How safe.
+        class: Durability,
+    },
+    /// These units were refused.
+    Refused {
+        /// Whose units.
+        prefix: KeyPrefix,
+        /// Which.
+        ranges: Vec<SeqRange>,
+        /// Why.
+        reason: RefusalReason,
+        /// Whether they may go again on this connection.
+        final_here: bool,
+    },
+    /// The station lost these: offer again what is still on board.
+    Asked {
+        /// Whose units.
+        prefix: KeyPrefix,
+        /// Which.
+        ranges: Vec<SeqRange>,
+    },
+    /// The next contacts.
+    Planned(Vec<PlannedContact>),
+    /// The station ends the connection on purpose.
+    Farewell(String),
+}
+
+/// Settings of a sender.
+#[derive(Clone, Copy, Debug)]
+pub struct SenderConfig {
+    /// Who numbers the units.
+    pub origin: Origin,
+    /// Objects under way at once.
+    pub objects_max: usize,
+    /// Least class that makes a unit reclaimable.
+    pub reclaimable_from: Durability,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Down,
+    /// Hello is out; welcome pages come in.
+    Greeting,
+    Open,
+}
+
+/// What is on board and not yet safe.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// Units.
+    pub units: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// State machine of a store's downlink.
+#[derive(Debug)]
+pub struct Sender {
+    config: SenderConfig,
+    phase: Phase,
+    limits: Limits,
+    queues: BTreeMap<KeyPrefix, Queue>,
+    ready: BTreeSet<(Reverse<u8>, u64, KeyPrefix, u64)>,
+    waiting: BTreeSet<(u64, KeyPrefix, u64)>,
+    under_way: BTreeMap<u64, (KeyPrefix, SeqRange)>,
+    reader: ControlReader,
+    control: VecDeque<Bytes>,
+    events: VecDeque<SenderEvent>,
+    turns: u64,
+    objects: u64,
+    ledger: u64,
+    backlog: Backlog,
+}
+
+impl Sender {
+    /// A sender without a connection.
+    pub fn new(config: SenderConfig) -> Self {
+        Self {
+            config,
+            phase: Phase::Down,
+            limits: Limits { object_bytes_max: 0, unit_bytes_max: 0, objects_max: 0 },
+            queues: BTreeMap::new(),
+            ready: BTreeSet::new(),
+            waiting: BTreeSet::new(),
+            under_way: BTreeMap::new(),
+            reader: ControlReader::new(),
+            control: VecDeque::new(),
+            events: VecDeque::new(),
+            turns: 0,
+            objects: 0,
+            ledger: 0,
+            backlog: Backlog::default(),
+        }
+    }
+
+    /// Units and bytes that no receipt covers yet.
+    pub fn backlog(&self) -> Backlog {
+        self.backlog
+    }
+
+    /// Whether objects may go.
+    pub fn is_open(&self) -> bool {
+        self.phase == Phase::Open
+    }
+
+    /// Takes a unit that the store has synced; `false` when it is known already or
+    /// [`UNITS_MAX`] are held.
+    pub fn offer(&mut self, key: UnitKey, info: UnitInfo) -> bool {
+        if self.backlog.units >= UNITS_MAX as u64 {
+            return false;
+        }
+        let queue = self.queues.entry(key.prefix).or_default();
+        if queue.units.contains_key(&key.sequence) {
+            return false;
+        }
+        queue.next = queue.next.max(key.sequence.saturating_add(1));
+        queue.receipted.remove(SeqRange { first: key.sequence, last: key.sequence });
+        queue.units.insert(key.sequence, Unit { info, turn: self.turns, state: State::Ready });
+        self.ready.insert((Reverse(info.priority), self.turns, key.prefix, key.sequence));
+        self.turns += 1;
+        self.backlog.units += 1;
+        self.backlog.bytes += u64::from(info.length);
+        true
+    }
+
+    /// Recalls at start what an earlier run had receipts for, and the counter it had reached.
+    pub fn recall(&mut self, prefix: KeyPrefix, next: u64, receipted: &RangeSet, ledger: u64) {
+        let queue = self.queues.entry(prefix).or_default();
+        queue.next = queue.next.max(next);
+        queue.receipted.extend(receipted);
+        self.ledger = ledger;
+    }
+
+    /// Forgets a unit that the store voids; the id of the object to reset, if it is under way.
+    pub fn withdraw(&mut self, key: UnitKey) -> Option<u64> {
+        self.drop_unit(key.prefix, key.sequence);
+        let holds = |(_, (prefix, range)): &(&u64, &(KeyPrefix, SeqRange))| {
+            *prefix == key.prefix && range.contains(key.sequence)
+        };
+        self.under_way.iter().find(holds).map(|(id, _)| *id)
+    }
+
+    /// A connection stands: says hello. `session` is drawn at random.
+    pub fn connected(&mut self, session: u64) {
+        self.disconnected();
+        self.phase = Phase::Greeting;
+        self.limits = Limits { object_bytes_max: 0, unit_bytes_max: 0, objects_max: 0 };
+        let mut channels: Vec<ChannelState> = Vec::new();
+        for (prefix, queue) in &self.queues {
+            let held: RangeSet =
+                queue.units.keys().map(|at| SeqRange { first: *at, last: *at }).collect();
+            let (mut held, mut receipted) = (held.ranges(), queue.receipted.ranges());
+            loop {
+                let (now, later) = held.split_at(held.len().min(HELLO_RANGES));
+                let (receipted_now, receipted_later) =
+                    receipted.split_at(receipted.len().min(HELLO_RANGES));
+                channels.push(ChannelState {
+                    next: queue.next,
+                    held: KeyRanges::new(*prefix, now.to_vec()),
+                    receipted: receipted_now.to_vec(),
+                    ledger: self.ledger,
+                    class: Durability::Local,
+                });
+                (held, receipted) = (later, receipted_later);
+                if held.is_empty() && receipted.is_empty() {
+                    break;
+                }
+            }
+        }
+        // One full page of ranges is below a quarter of a message.
+        let mut pages: Vec<Vec<ChannelState>> = Vec::new();
+        let mut room = 0;
+        for channel in channels {
+            let weight = 3 + channel.held.ranges.len() + channel.receipted.len();
+            match pages.last_mut() {
+                Some(page) if weight <= room => page.push(channel),
+                _ => {
+                    pages.push(Vec::from([channel]));
+                    room = 3 * HELLO_RANGES;
+                }
+            }
+            room = room.saturating_sub(weight);
+        }
+        if pages.is_empty() {
+            pages.push(Vec::new());
+        }
+        let last = pages.len() - 1;
+        for (at, channels) in pages.into_iter().enumerate() {
+            self.control.push_back(Message::Hello { session, more: at < last, channels }.encode());
+        }
+    }
+
+    /// The connection is gone: what was not receipted goes again on the next one.
+    pub fn disconnected(&mut self) {
+        self.phase = Phase::Down;
+        self.reader = ControlReader::new();
+        self.control.clear();
+        self.under_way.clear();
+        self.waiting.clear();
+        for (prefix, queue) in &mut self.queues {
+            for (sequence, unit) in &mut queue.units {
+                unit.state = State::Ready;
+                self.ready.insert((Reverse(unit.info.priority), unit.turn, *prefix, *sequence));
+            }
+        }
+    }
+
+    /// Says goodbye; the shell closes the connection once this is written.
+    pub fn goodbye(&mut self, text: &str) {
+        self.control.push_back(Message::Goodbye { text: text.into() }.encode());
+    }
+
+    /// Takes bytes of the control stream. After an error the connection must be closed.
+    pub fn control_bytes(&mut self, bytes: &[u8], now: u64) -> Result<(), WireError> {
+        self.reader.push(bytes);
+        while let Some(message) = self.reader.next_message()? {
+            self.control_message(message, now);
+        }
+        Ok(())
+    }
+
+    fn control_message(&mut self, message: Message, now: u64) {
+        match message {
+            Message::Welcome { ledger, time, limits, domain, more, durable } => {
+                self.ledger = ledger;
+                self.limits = limits;
+                self.receipts(ledger, Durability::Local, durable);
+                if !more {
+                    self.phase = Phase::Open;
+                    self.events.push_back(SenderEvent::Welcomed { ledger, time, domain });
+                }
+            }
+            Message::Receipts { ledger, class, entries } => self.receipts(ledger, class, entries),
+            Message::Refusals { reason, retry_after_ms, entries } => {
+                let until = match retry_after_ms {
+                    NEVER_MS => u64::MAX,
+                    millis => now.saturating_add(u64::from(millis) * 1_000_000),
+                };
+                for entry in entries {
+                    let prefix = entry.prefix(self.config.origin);
+                    for range in &entry.ranges {
+                        self.postpone(prefix, *range, until);
+                    }
+                    self.events.push_back(SenderEvent::Refused {
+                        prefix,
+                        ranges: entry.ranges,
+                        reason,
+                        final_here: until == u64::MAX,
+                    });
+                }
+            }
+            Message::Asks { entries } => {
+                for entry in entries {
+                    let prefix = entry.prefix(self.config.origin);
+                    if let Some(queue) = self.queues.get_mut(&prefix) {
+                        entry.ranges.iter().for_each(|range| queue.receipted.remove(*range));
+                    }
+                    self.events.push_back(SenderEvent::Asked { prefix, ranges: entry.ranges });
+                }
+            }
+            Message::ContactPlan { contacts } => {
+                self.events.push_back(SenderEvent::Planned(contacts));
+            }
+            Message::Goodbye { text } => self.events.push_back(SenderEvent::Farewell(text)),
+            // A station does not say hello; saying it changes nothing here.
+            Message::Hello { .. } => {}
+        }
+    }
+
+    fn receipts(&mut self, ledger: u64, class: Durability, entries: Vec<KeyRanges>) {
+        if class < self.config.reclaimable_from {
+            return;
+        }
+        for entry in entries {
+            let prefix = entry.prefix(self.config.origin);
+            // A receipt for what was never numbered here is not ours to believe.
+            let Some(queue) = self.queues.get_mut(&prefix) else { continue };
+            let Some(highest) = queue.next.checked_sub(1) else { continue };
+            let mut ranges = Vec::new();
+            for range in entry.ranges {
+                if let Some(range) = SeqRange::new(range.first, range.last.min(highest)) {
+                    queue.receipted.insert(range);
+                    ranges.push(range);
+                }
+            }
+            for range in &ranges {
+                self.drop_range(prefix, *range);
+            }
+            if !ranges.is_empty() {
+                let event = SenderEvent::Reclaimable { prefix, ranges, ledger, class };
+                self.events.push_back(event);
+            }
+        }
+    }
+
+    fn drop_range(&mut self, prefix: KeyPrefix, range: SeqRange) {
+        let Some(queue) = self.queues.get(&prefix) else { return };
+        let sequences: Vec<u64> =
+            queue.units.range(range.first..=range.last).map(|(sequence, _)| *sequence).collect();
+        sequences.into_iter().for_each(|sequence| self.drop_unit(prefix, sequence));
+    }
+
+    fn drop_unit(&mut self, prefix: KeyPrefix, sequence: u64) {
+        let Some(queue) = self.queues.get_mut(&prefix) else { return };
+        let Some(unit) = queue.units.remove(&sequence) else { return };
+        self.ready.remove(&(Reverse(unit.info.priority), unit.turn, prefix, sequence));
+        if let State::Waiting(until) = unit.state {
+            self.waiting.remove(&(until, prefix, sequence));
+        }
+        self.backlog.units -= 1;
+        self.backlog.bytes -= u64::from(unit.info.length);
+    }
+
+    fn postpone(&mut self, prefix: KeyPrefix, range: SeqRange, until: u64) {
+        let Some(queue) = self.queues.get_mut(&prefix) else { return };
+        for (sequence, unit) in queue.units.range_mut(range.first..=range.last) {
+            if let State::Waiting(before) = unit.state {
+                self.waiting.remove(&(before, prefix, *sequence));
+            }
+            self.ready.remove(&(Reverse(unit.info.priority), unit.turn, prefix, *sequence));
+            unit.state = State::Waiting(until);
+            if until != u64::MAX {
+                self.waiting.insert((until, prefix, *sequence));
+            }
+        }
+    }
+
+    /// When a refused unit may go again.
+    pub fn timeout(&self) -> Option<u64> {
+        self.waiting.first().map(|(until, _, _)| *until)
+    }
+
+    /// Puts refused units whose time has come back in line.
+    pub fn handle_timeout(&mut self, now: u64) {
+        while let Some((until, prefix, sequence)) = self.waiting.first().copied() {
+            if until > now {
+                break;
+            }
+            self.waiting.remove(&(until, prefix, sequence));
+            self.make_ready(prefix, SeqRange { first: sequence, last: sequence });
+        }
+    }
+
+    fn make_ready(&mut self, prefix: KeyPrefix, range: SeqRange) {
+        let Some(queue) = self.queues.get_mut(&prefix) else { return };
+        for (sequence, unit) in queue.units.range_mut(range.first..=range.last) {
+            unit.state = State::Ready;
+            self.ready.insert((Reverse(unit.info.priority), unit.turn, prefix, *sequence));
+        }
+    }
+
+    /// Bytes to write on the control stream.
+    pub fn poll_control(&mut self) -> Option<Bytes> {
+        self.control.pop_front()
+    }
+
+    /// What the store must know.
+    pub fn poll_event(&mut self) -> Option<SenderEvent> {
+        self.events.pop_front()
+    }
+
+    /// The next object to send: the most urgent unit and those that follow it without a hole.
+    pub fn poll_object(&mut self, created: Tai) -> Option<Plan> {
+        let streams = self.config.objects_max.min(usize::from(self.limits.objects_max));
+        if self.phase != Phase::Open || self.under_way.len() >= streams {
+            return None;
+        }
+        let room = OBJECT_BYTES_TARGET
+            .min(MAX_OBJECT_BYTES)
+            .min(self.limits.object_bytes_max as usize)
+            .saturating_sub(HEADER_BYTES);
+        loop {
+            let (_, _, prefix, first) = self.ready.first().copied()?;
+            let queue = self.queues.get_mut(&prefix)?;
+            let lead = queue.units.get(&first)?.info;
+            if lead.length > self.limits.unit_bytes_max {
+                self.postpone(prefix, SeqRange { first, last: first }, u64::MAX);
+                self.events.push_back(SenderEvent::Refused {
+                    prefix,
+                    ranges: Vec::from([SeqRange { first, last: first }]),
+                    reason: RefusalReason::TooLarge,
+                    final_here: true,
+                });
+                continue;
+            }
+            let (mut last, mut length) = (first, 0usize);
+            for (expected, (sequence, unit)) in (first..).zip(queue.units.range_mut(first..)) {
+                let same = *sequence == expected
+                    && unit.state == State::Ready
+                    && (unit.info.codec, unit.info.priority) == (lead.codec, lead.priority);
+                let longer = length + unit_footprint(unit.info.length as usize, false);
+                if !same || (longer > room && *sequence != first) {
+                    break;
+                }
+                (last, length) = (*sequence, longer);
+                unit.state = State::UnderWay;
+                self.ready.remove(&(Reverse(unit.info.priority), unit.turn, prefix, *sequence));
+            }
+            let id = self.objects;
+            self.objects += 1;
+            let range = SeqRange { first, last };
+            self.under_way.insert(id, (prefix, range));
+            let header = ObjectHeader {
+                annotated: false,
+                codec: lead.codec,
+                priority: lead.priority,
+                epoch: prefix.epoch,
+                spacecraft: prefix.spacecraft,
+                channel: prefix.channel,
+                first,
+                count: range.count() as u32,
+                length: length as u32,
+                created,
+            };
+            return Some(Plan { id, header, prefix, range });
+        }
+    }
+
+    /// The object's stream was written and acknowledged to its end.
+    pub fn object_done(&mut self, id: u64) {
+        self.end_object(id, State::Sent);
+    }
+
+    /// The object's stream was reset or stopped; its units go again unless receipted meanwhile.
+    pub fn object_failed(&mut self, id: u64) {
+        if let Some((prefix, range)) = self.end_object(id, State::Ready) {
+            let Some(queue) = self.queues.get(&prefix) else { return };
+            let again: Vec<u64> = queue
+                .units
+                .range(range.first..=range.last)
+                .filter(|(_, unit)| unit.state == State::Ready)
+                .map(|(sequence, _)| *sequence)
+                .collect();
+            for sequence in again {
+                self.make_ready(prefix, SeqRange { first: sequence, last: sequence });
+            }
+        }
+    }
+
+    fn end_object(&mut self, id: u64, state: State) -> Option<(KeyPrefix, SeqRange)> {
+        let (prefix, range) = self.under_way.remove(&id)?;
+        if let Some(queue) = self.queues.get_mut(&prefix) {
+            for (_, unit) in queue.units.range_mut(range.first..=range.last) {
+                if unit.state == State::UnderWay {
+                    unit.state = state;
+                }
+            }
+        }
+        Some((prefix, range))
+    }
+}
