@@ -2,7 +2,7 @@
 //! model packages and the link protocol's state machines.
 //!
 //! ```text
-//! ids ─ time ─► fec ─► tensor ─► product ─► link
+//! ids ─ time ─► fec ─► tensor ─► package ─► product ─► link
 //! ```
 //!
 //! No IO, no clock, no threads, no global state: time and randomness come in as arguments.
@@ -16,5 +16,6 @@ pub mod ids;
 pub mod time;
 pub mod fec;
 pub mod tensor;
+pub mod package;
 pub mod product;
 pub mod link;
