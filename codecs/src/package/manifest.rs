@@ -344,7 +344,8 @@ mod tests {
     #[test]
     fn every_bound_is_held() {
         assert_eq!(manifest().check(), Ok(()));
-        let broken: [(&str, fn(&mut Manifest)); 9] = [
+        type Change = fn(&mut Manifest);
+        let broken: [(&str, Change); 9] = [
             ("layout", |m| m.format = 2),
             ("tasks", |m| m.tasks.clear()),
             ("max_batch", |m| m.max_batch = 0),
@@ -352,7 +353,7 @@ mod tests {
             ("outputs", |m| m.outputs.clear()),
             ("x", |m| m.inputs[0].shape = vec![2, -1]),
             ("threshold", |m| *m.parameters.get_mut("threshold").unwrap() = f64::NAN),
-            ("vectors.json", |m| drop(m.files.remove(VECTORS_FILE))),
+            ("vectors.json", |m| m.files.retain(|name, _| name != VECTORS_FILE)),
             ("../model", |m| {
                 let entry = m.files[MODEL_FILE].clone();
                 m.files.insert("../model".to_owned(), entry);
