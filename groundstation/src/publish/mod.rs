@@ -25,3 +25,6 @@ pub use latency::{Latency, Quantiles};
 pub use live::Live;
 pub use packets::PacketIdentities;
 pub use view::{Cursor, Snapshot};
+
+#[cfg(test)]
+mod tests;

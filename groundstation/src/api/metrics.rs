@@ -1,0 +1,184 @@
+//! Metrics as OpenMetrics text, version 1.0.0.
+
+use super::Shared;
+use crate::publish::view::{Counts, Snapshot};
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// `GET /metrics`.
+pub async fn metrics(State(shared): State<Shared>) -> Response {
+    let text = render(&shared.context.feed.snapshot());
+    ([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response()
+}
+
+fn render(live: &Snapshot) -> String {
+    let mut text = Text::default();
+    custody(&mut text, &live.counts);
+    insight(&mut text, live);
+    spacecraft(&mut text, live);
+    text.0.push_str("# EOF\n");
+    text.0
+}
+
+/// received = archived + duplicate + conflict + rejected + shed + in flight.
+fn custody(text: &mut Text, counts: &Counts) {
+    text.counter("units_received", "Units that came in.", counts.received);
+    text.counter("units_archived", "Units new in the archive and synced.", counts.archived);
+    text.counter("units_duplicate", "Units that came again, alike.", counts.duplicate);
+    text.counter("units_conflict", "Units that came again, not alike.", counts.conflict);
+    text.reasons("units_rejected", "Units not accepted.", &counts.rejected);
+    text.reasons("units_shed", "Units dropped under pressure.", &counts.shed);
+    text.family("units_in_flight", "gauge", "Received units whose end is not told yet.");
+    text.sample("units_in_flight", "", counts.in_flight());
+    text.counter("units_receipted", "Units newly receipted.", counts.receipted);
+    text.counter("units_replayed", "Units read back from the archive.", counts.replayed);
+    text.counter("packets", "Space packets, counted once by identity.", counts.packets);
+    text.counter("packet_copies", "Copies of packets that had come.", counts.packet_copies);
+    text.counter("parameters", "Parameter values published.", counts.parameters);
+    text.counter("alarms_raised", "Alarms raised.", counts.alarms);
+    text.counter("products", "Products and summaries.", counts.products);
+    text.family("jobs", "counter", "Heavy work that ended.");
+    text.sample("jobs_total", "state=\"done\"", counts.jobs_done);
+    text.sample("jobs_total", "state=\"failed\"", counts.jobs_failed);
+}
+
+fn insight(text: &mut Text, live: &Snapshot) {
+    let insight = &live.capture_to_insight_ms;
+    for (name, help, quantiles) in [
+        ("capture_to_insight_seconds", "From capture to publication.", insight.all),
+        (
+            "capture_to_insight_in_contact_seconds",
+            "From capture to publication, without the time out of contact.",
+            insight.contact_wait_excluded,
+        ),
+    ] {
+        text.family(name, "summary", help);
+        for (share, millis) in [("0.5", quantiles.p50), ("0.99", quantiles.p99)] {
+            if let Some(millis) = millis {
+                text.sample(name, &format!("quantile=\"{share}\""), millis / 1000.0);
+            }
+        }
+        text.sample(&format!("{name}_count"), "", insight.count);
+    }
+}
+
+fn spacecraft(text: &mut Text, live: &Snapshot) {
+    type Read = fn(&crate::publish::view::SpacecraftView) -> Option<f64>;
+    let gauges: [(&str, &str, Read); 7] = [
+        ("link_up", "1 while a session is open.", |craft| {
+            Some(f64::from(craft.link.as_ref().is_some_and(|link| link.open)))
+        }),
+        ("link_round_trip_seconds", "Smoothed round trip.", |craft| {
+            craft.link.as_ref().filter(|link| link.open).map(|link| link.rtt_ms / 1000.0)
+        }),
+        ("link_rate_bits_per_second", "Received rate.", |craft| {
+            craft.link.as_ref().filter(|link| link.open).and_then(|link| link.rate_bps)
+        }),
+        ("backlog_units", "Units that the spacecraft says it holds.", |craft| {
+            craft.backlog.map(|backlog| backlog.units as f64)
+        }),
+        ("backlog_bytes", "Bytes that the spacecraft says it holds.", |craft| {
+            craft.backlog.and_then(|backlog| backlog.bytes).map(|bytes| bytes as f64)
+        }),
+        ("awaited_units", "Holes below the newest unit of each channel.", |craft| {
+            Some(craft.custody.awaited as f64)
+        }),
+        ("voided_units", "Units left out on purpose.", |craft| Some(craft.custody.voided as f64)),
+    ];
+    for (name, help, read) in gauges {
+        text.family(name, "gauge", help);
+        for craft in &live.spacecraft {
+            if let Some(value) = read(craft) {
+                let name_label = escape(&craft.name);
+                let labels = format!("spacecraft=\"{}\",name=\"{name_label}\"", craft.id);
+                text.sample(name, &labels, value);
+            }
+        }
+    }
+}
+
+#[derive(Default)]
+struct Text(String);
+
+impl Text {
+    fn family(&mut self, name: &str, kind: &str, help: &str) {
+        let _ = writeln!(self.0, "# TYPE groundtrack_{name} {kind}");
+        let _ = writeln!(self.0, "# HELP groundtrack_{name} {help}");
+    }
+
+    fn sample(&mut self, name: &str, labels: &str, value: impl std::fmt::Display) {
+        let _ = if labels.is_empty() {
+            writeln!(self.0, "groundtrack_{name} {value}")
+        } else {
+            writeln!(self.0, "groundtrack_{name}{{{labels}}} {value}")
+        };
+    }
+
+    fn counter(&mut self, name: &str, help: &str, value: u64) {
+        self.family(name, "counter", help);
+        self.sample(&format!("{name}_total"), "", value);
+    }
+
+    fn reasons(&mut self, name: &str, help: &str, values: &BTreeMap<&'static str, u64>) {
+        self.family(name, "counter", help);
+        for (reason, value) in values {
+            let labels = format!("reason=\"{}\"", escape(reason));
+            self.sample(&format!("{name}_total"), &labels, value);
+        }
+    }
+}
+
+fn escape(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::publish::{Event, Live, Mission, Outcome};
+    use codecs::ids::SpacecraftId;
+
+    #[test]
+    fn the_conservation_law_can_be_checked_from_outside() {
+        let mut live = Live::default();
+        for (outcome, count) in [
+            (Outcome::Received, 10),
+            (Outcome::Archived, 5),
+            (Outcome::Duplicate, 2),
+            (Outcome::Conflict, 1),
+            (Outcome::Rejected("unknown_spacecraft"), 1),
+            (Outcome::Shed("disk_full"), 1),
+        ] {
+            live.apply(Event::Custody { outcome, count });
+        }
+        let text = render(&live.snapshot());
+        for line in [
+            "groundtrack_units_received_total 10",
+            "groundtrack_units_archived_total 5",
+            "groundtrack_units_rejected_total{reason=\"unknown_spacecraft\"} 1",
+            "groundtrack_units_shed_total{reason=\"disk_full\"} 1",
+            "groundtrack_units_in_flight 0",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+        }
+        assert!(text.ends_with("# EOF\n"));
+    }
+
+    #[test]
+    fn names_can_not_break_out_of_a_label() {
+        let mut live = Live::default();
+        live.apply(Event::Mission(Mission {
+            spacecraft: SpacecraftId(7),
+            name: "a\"b\\c\nd".into(),
+            channels: Vec::new(),
+            parameters: Vec::new(),
+        }));
+        let text = render(&live.snapshot());
+        assert!(text.contains("name=\"a\\\"b\\\\c\\nd\"} 0"));
+    }
+}

@@ -1,0 +1,134 @@
+//! The page and its API, over loopback until told otherwise.
+//!
+//! ```text
+//! guard (who may ask) ─► page (embedded front end) | live (snapshot, changes) | contacts | metrics
+//! ```
+//!
+//! Everything is read-only. There is no CORS: other origins can't read what is here, and the guard
+//! refuses names that a rebinding resolver could have pointed at loopback.
+
+mod guard;
+mod page;
+mod stream;
+mod contacts;
+mod metrics;
+
+pub use contacts::Station;
+
+use crate::publish::Feed;
+use axum::extract::{Query, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router, middleware};
+use codecs::time::Tai;
+use serde::Deserialize;
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+
+/// Live streams open at once; a further one is answered 503 and tries again.
+const STREAMS_MAX: usize = 32;
+
+/// What the API reads.
+#[derive(Clone)]
+pub struct Context {
+    /// Live state.
+    pub feed: Feed,
+    /// The station's clock; simulated in a demo.
+    pub clock: Arc<dyn Fn() -> Tai + Send + Sync>,
+    /// Where the station stands, for the map when there is no contact plan.
+    pub station: Option<Station>,
+    /// The contact plan, a JSON file read anew at each request.
+    pub contacts: Option<PathBuf>,
+    /// True once the daemon takes units.
+    pub ready: watch::Receiver<bool>,
+    /// Host names to answer to, beside addresses and `localhost`.
+    pub host_names: Vec<String>,
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context")
+            .field("contacts", &self.contacts)
+            .field("host_names", &self.host_names)
+            .finish_non_exhaustive()
+    }
+}
+
+#[derive(Clone)]
+struct Shared {
+    context: Arc<Context>,
+    stop: watch::Receiver<bool>,
+    streams: Arc<Semaphore>,
+}
+
+/// Serves until `stop` turns true (or its sender is gone), then ends open streams and returns.
+pub async fn serve(
+    listener: TcpListener,
+    context: Context,
+    stop: watch::Receiver<bool>,
+) -> io::Result<()> {
+    let mut stopped = stop.clone();
+    let shared =
+        Shared { context: Arc::new(context), stop, streams: Arc::new(Semaphore::new(STREAMS_MAX)) };
+    axum::serve(listener, router(shared))
+        .with_graceful_shutdown(async move {
+            // An error means the sender is gone, which is a stop too.
+            let _ = stopped.wait_for(|stop| *stop).await;
+        })
+        .await
+}
+
+fn router(shared: Shared) -> Router {
+    let api = Router::new()
+        .route("/snapshot", get(snapshot))
+        .route("/live", get(stream::live))
+        .route("/contacts", get(contacts::contacts))
+        .route("/thumbnail", get(thumbnail))
+        .fallback(|| async { problem(StatusCode::NOT_FOUND, "no such thing in this API") });
+    Router::new()
+        .nest("/api/v1", api)
+        .route("/healthz", get(|| async { "alive\n" }))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics::metrics))
+        .fallback(page::asset)
+        .layer(middleware::from_fn_with_state(shared.clone(), guard::guard))
+        .with_state(shared)
+}
+
+/// An error as JSON, which says what and what to do.
+fn problem(status: StatusCode, message: &str) -> Response {
+    (status, Json(serde_json::json!({ "error": message }))).into_response()
+}
+
+async fn snapshot(State(shared): State<Shared>) -> Response {
+    let now_ms = stream::now_ms(&shared.context);
+    Json(stream::Dated { now_ms, content: shared.context.feed.snapshot() }).into_response()
+}
+
+#[derive(Deserialize)]
+struct ThumbnailQuery {
+    product: String,
+}
+
+async fn thumbnail(State(shared): State<Shared>, query: Query<ThumbnailQuery>) -> Response {
+    match shared.context.feed.thumbnail(&query.product) {
+        Some(png) => ([(header::CONTENT_TYPE, "image/png")], png).into_response(),
+        None => problem(StatusCode::NOT_FOUND, "no thumbnail of that product is kept here"),
+    }
+}
+
+async fn ready(State(shared): State<Shared>) -> Response {
+    if *shared.context.ready.borrow() {
+        "ready\n".into_response()
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "starting: the archive is being read\n").into_response()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,243 @@
+use super::*;
+use crate::publish::{Event, Outcome, PacketIdentity};
+use codecs::ids::{Apid, SpacecraftId};
+use std::net::SocketAddr;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+
+const NOW: &str = "2026-11-23T04:21:07.000Z";
+
+struct Station {
+    address: SocketAddr,
+    feed: Feed,
+    ready: watch::Sender<bool>,
+    stop: watch::Sender<bool>,
+    server: JoinHandle<io::Result<()>>,
+}
+
+impl Station {
+    async fn start() -> Self {
+        Self::with_contacts(None).await
+    }
+
+    async fn with_contacts(contacts: Option<PathBuf>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let feed = Feed::default();
+        let (ready, is_ready) = watch::channel(false);
+        let (stop, stopped) = watch::channel(false);
+        let context = Context {
+            feed: feed.clone(),
+            clock: Arc::new(|| Tai::from_rfc3339(NOW).unwrap()),
+            station: Some(contacts::Station {
+                name: "Svalbard".into(),
+                lat: 78.23,
+                lon: 15.39,
+                height_m: 450.0,
+                mask_deg: 5.0,
+            }),
+            contacts,
+            ready: is_ready,
+            host_names: Vec::new(),
+        };
+        let server = tokio::spawn(serve(listener, context, stopped));
+        Self { address, feed, ready, stop, server }
+    }
+
+    async fn send(&self, request: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        stream
+    }
+
+    async fn ask(&self, request: &str) -> String {
+        let mut answer = Vec::new();
+        self.send(request).await.read_to_end(&mut answer).await.unwrap();
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    async fn get(&self, path: &str) -> String {
+        let host = self.address;
+        self.ask(&format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")).await
+    }
+}
+
+fn status(answer: &str) -> u16 {
+    answer.split(' ').nth(1).unwrap().parse().unwrap()
+}
+
+fn body(answer: &str) -> &str {
+    answer.split_once("\r\n\r\n").unwrap().1
+}
+
+fn json(answer: &str) -> serde_json::Value {
+    serde_json::from_str(body(answer)).unwrap()
+}
+
+/// Reads until the text holds `wanted`.
+async fn read_until(stream: &mut TcpStream, wanted: &str) -> String {
+    let mut text = String::new();
+    let mut chunk = [0; 4096];
+    while !text.contains(wanted) {
+        let length = stream.read(&mut chunk).await.unwrap();
+        assert!(length > 0, "the stream ended without {wanted:?}: {text}");
+        text.push_str(&String::from_utf8_lossy(&chunk[..length]));
+    }
+    text
+}
+
+fn packet(sequence_count: u16) -> Event {
+    Event::Packet(PacketIdentity {
+        spacecraft: SpacecraftId(7),
+        apid: Apid(100),
+        time: Tai(5),
+        sequence_count,
+    })
+}
+
+#[tokio::test]
+async fn the_snapshot_tells_what_was_published_at_the_stations_time() {
+    let station = Station::start().await;
+    station.feed.publish_all(vec![packet(1), packet(1), packet(2)]);
+    let answer = station.get("/api/v1/snapshot").await;
+    assert_eq!(status(&answer), 200);
+    let live = json(&answer);
+    let now = Tai::from_rfc3339(NOW).unwrap().to_unix_nanos() / 1_000_000;
+    assert_eq!(live["now_ms"], now);
+    assert_eq!(live["full"], true);
+    assert_eq!(live["counts"]["packets"], 2);
+    assert_eq!(live["counts"]["packet_copies"], 1);
+    assert!(live["capture_to_insight_ms"]["p50"].is_null());
+}
+
+#[tokio::test]
+async fn the_live_stream_sends_everything_then_changes_then_ends_on_stop() {
+    let station = Station::start().await;
+    station.feed.publish(packet(1));
+    let request = "GET /api/v1/live HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let mut stream = station.send(request).await;
+    let first = read_until(&mut stream, "\"packets\":1").await;
+    assert!(first.contains("content-type: text/event-stream"), "{first}");
+    assert!(first.contains("event: snapshot"), "{first}");
+    station.feed.publish(packet(2));
+    let second = read_until(&mut stream, "\"packets\":2").await;
+    assert!(second.contains("event: change"), "{second}");
+    assert!(second.contains("\"full\":false"), "{second}");
+    read_until(&mut stream, "event: tick").await;
+    station.stop.send(true).unwrap();
+    let mut rest = Vec::new();
+    stream.read_to_end(&mut rest).await.unwrap();
+    station.server.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_foreign_name_is_refused_everywhere() {
+    let station = Station::start().await;
+    for path in ["/", "/api/v1/snapshot", "/api/v1/live", "/metrics", "/healthz"] {
+        let answer = station
+            .ask(&format!("GET {path} HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n"))
+            .await;
+        assert_eq!(status(&answer), 421, "{path}");
+        assert!(answer.contains("does not answer to that host name"), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn every_answer_carries_the_security_headers_and_no_cors() {
+    let station = Station::start().await;
+    for path in ["/", "/api/v1/snapshot", "/api/v1/nothing", "/metrics", "/nothing"] {
+        let answer = station
+            .ask(&format!(
+                "GET {path} HTTP/1.1\r\nHost: localhost\r\nOrigin: http://evil.example\r\n\
+                 Connection: close\r\n\r\n"
+            ))
+            .await
+            .to_ascii_lowercase();
+        assert!(answer.contains("content-security-policy: default-src 'none'"), "{path}");
+        assert!(answer.contains("x-content-type-options: nosniff"), "{path}");
+        assert!(answer.contains("cache-control: no-store"), "{path}");
+        assert!(!answer.contains("access-control-allow"), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_can_be_written() {
+    let station = Station::start().await;
+    for (path, method) in [("/", "POST"), ("/api/v1/snapshot", "DELETE"), ("/metrics", "PUT")] {
+        let answer = station
+            .ask(&format!(
+                "{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\
+                 Connection: close\r\n\r\n"
+            ))
+            .await;
+        assert_eq!(status(&answer), 405, "{method} {path}");
+    }
+}
+
+#[tokio::test]
+async fn the_page_is_served_or_says_how_to_build_it() {
+    let station = Station::start().await;
+    let answer = station.get("/").await;
+    assert_eq!(status(&answer), 200);
+    assert!(answer.contains("text/html"));
+    assert_eq!(answer.contains("make build"), !page::built());
+    assert_eq!(status(&station.get("/../Cargo.toml").await), 404);
+}
+
+#[tokio::test]
+async fn health_and_readiness_differ_while_the_archive_is_read() {
+    let station = Station::start().await;
+    assert_eq!(status(&station.get("/healthz").await), 200);
+    assert_eq!(status(&station.get("/readyz").await), 503);
+    station.ready.send(true).unwrap();
+    assert_eq!(status(&station.get("/readyz").await), 200);
+}
+
+#[tokio::test]
+async fn the_station_stands_on_the_map_without_a_plan_and_a_damaged_plan_is_an_error() {
+    let station = Station::start().await;
+    let plan = json(&station.get("/api/v1/contacts").await);
+    assert_eq!(plan["station"]["name"], "Svalbard");
+    assert_eq!(plan["contacts"], serde_json::json!([]));
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("contacts.json");
+    let station = Station::with_contacts(Some(path.clone())).await;
+    assert_eq!(status(&station.get("/api/v1/contacts").await), 200);
+    std::fs::write(&path, "not json").unwrap();
+    let answer = station.get("/api/v1/contacts").await;
+    assert_eq!(status(&answer), 500);
+    assert!(json(&answer)["error"].as_str().unwrap().contains("contacts.json"));
+}
+
+#[tokio::test]
+async fn metrics_are_openmetrics() {
+    let station = Station::start().await;
+    station.feed.publish(Event::Custody { outcome: Outcome::Received, count: 3 });
+    let answer = station.get("/metrics").await;
+    assert!(answer.contains("application/openmetrics-text; version=1.0.0"));
+    assert!(answer.contains("groundtrack_units_received_total 3\n"));
+}
+
+#[tokio::test]
+async fn garbage_is_answered_or_closed_and_the_next_one_is_served() {
+    let station = Station::start().await;
+    let mut stream = station.send("\x16\x03\x01 not http\r\n\r\n").await;
+    let mut rest = Vec::new();
+    stream.read_to_end(&mut rest).await.unwrap();
+    assert_eq!(status(&station.get("/healthz").await), 200);
+}
+
+#[tokio::test]
+async fn only_so_many_live_streams_are_open() {
+    let station = Station::start().await;
+    let request = "GET /api/v1/live HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let mut open = Vec::new();
+    for _ in 0..STREAMS_MAX {
+        let mut stream = station.send(request).await;
+        read_until(&mut stream, "event: snapshot").await;
+        open.push(stream);
+    }
+    assert_eq!(status(&station.get("/api/v1/live").await), 503);
+}
