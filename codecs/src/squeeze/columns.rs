@@ -1,0 +1,273 @@
+//! Self-contained blocks of packets of one APID and length, squeezed column by column.
+//!
+//! A block is lost alone: nothing in it refers to another block. Byte columns of telemetry are
+//! alike from packet to packet where the bytes of one packet are not, so each column (or two or
+//! four neighbours as one number) is predicted from the packet before and what is left over goes
+//! through zstd. A block that would not get smaller is stored as it is.
+//!
+//! | offset | bytes | field |
+//! |---|---|---|
+//! | 0 | 2 | magic `Sq` |
+//! | 2 | 1 | version (high four bits, 1) and method (low four: 0 stored, 1 columns and zstd) |
+//! | 3 | 3 | packet length in bytes |
+//! | 6 | 2 | packets |
+//! | 8 | 4 | CRC-32C of bytes 2 to 7 and of all packets |
+//! | 12 | | the packets; or, through zstd: mode list, first packet, byte planes |
+//!
+//! Big-endian. **Panics:** none, whatever the bytes; a decoder takes at most [`MAX_BLOCK_BYTES`]
+//! for the packets and as much again while it works, and takes it as data arrives, not because a
+//! header says so.
+
+use super::modes::{self, Rows};
+use crate::fec::crc::Crc32c;
+use alloc::{vec, vec::Vec};
+use bytes::Bytes;
+use std::io::Read;
+
+/// Most packets of a block.
+pub const MAX_BLOCK_PACKETS: usize = 4096;
+
+/// Most bytes of a block's packets.
+pub const MAX_BLOCK_BYTES: usize = 4 << 20;
+
+/// Shortest packet: primary header and one byte (CCSDS 133.0-B-2 §4.1.2).
+pub const MIN_PACKET_BYTES: usize = 7;
+
+/// Longest packet (CCSDS 133.0-B-2 §4.1.2).
+pub const MAX_PACKET_BYTES: usize = 65_542;
+
+/// Level of zstd that keeps most of the ratio at a small part of the highest level's time.
+pub const DEFAULT_LEVEL: i32 = 3;
+
+const MAGIC: [u8; 2] = *b"Sq";
+const VERSION: u8 = 1;
+const HEADER_BYTES: usize = 12;
+
+/// Largest zstd window a decoder makes room for: 8 MiB holds every block at any level.
+const WINDOW_LOG_MAX: u32 = 23;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Method {
+    Stored = 0,
+    Columns = 1,
+}
+
+/// Why a block can't be made or read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SqueezeError {
+    /// A block holds 1 to [`MAX_BLOCK_PACKETS`] packets.
+    #[error("{0} packets in a block; it holds 1 to {MAX_BLOCK_PACKETS}")]
+    Count(usize),
+    /// A packet length outside [`MIN_PACKET_BYTES`] to [`MAX_PACKET_BYTES`].
+    #[error("packets of {0} bytes; a space packet has {MIN_PACKET_BYTES} to {MAX_PACKET_BYTES}")]
+    Length(usize),
+    /// A packet differs in length or APID from the first.
+    #[error("packet {0} of the block differs from the first in length or APID")]
+    Mixed(usize),
+    /// More bytes than a block, or the caller, allows.
+    #[error("the packets of the block have {bytes} bytes, over the limit of {limit}")]
+    TooLarge {
+        /// Bytes of the packets.
+        bytes: usize,
+        /// What is allowed.
+        limit: usize,
+    },
+    /// The block doesn't begin as one.
+    #[error("not a squeezed block: no `Sq` at its start")]
+    Magic,
+    /// A version or method that this decoder doesn't know.
+    #[error("squeezed block of version {version}, method {method}; known: version 1, methods 0, 1")]
+    Unknown {
+        /// Version of the block.
+        version: u8,
+        /// Method of the block.
+        method: u8,
+    },
+    /// The block ends early or has bytes too many.
+    #[error("the squeezed block ends early or has bytes too many")]
+    Truncated,
+    /// zstd refuses the inside.
+    #[error("the inside of the squeezed block is damaged")]
+    Damaged,
+    /// The check does not hold.
+    #[error("CRC-32C of the squeezed block is {found:#010x}, its header says {stated:#010x}")]
+    Crc {
+        /// What the header states.
+        stated: u32,
+        /// What the packets give.
+        found: u32,
+    },
+    /// The compressor failed (out of memory, or a level it doesn't know).
+    #[error("zstd can't compress at level {0}")]
+    Compressor(i32),
+}
+
+/// Packets of a block, each a slice of one buffer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unsqueezed {
+    /// Length of every packet in bytes.
+    pub packet_length: usize,
+    /// The packets behind one another.
+    pub data: Bytes,
+}
+
+impl Unsqueezed {
+    /// Number of packets.
+    pub fn count(&self) -> usize {
+        self.data.len() / self.packet_length.max(1)
+    }
+
+    /// The packets in order, without a copy.
+    pub fn packets(&self) -> impl Iterator<Item = Bytes> + '_ {
+        let length = self.packet_length;
+        (0..self.count()).map(move |index| self.data.slice(index * length..(index + 1) * length))
+    }
+}
+
+/// Squeezes packets of one APID and length into one block.
+///
+/// `level` is zstd's; [`DEFAULT_LEVEL`] unless there is a reason.
+pub fn squeeze(packets: &[&[u8]], level: i32) -> Result<Vec<u8>, SqueezeError> {
+    let (length, data) = gather(packets)?;
+    let count = packets.len();
+    let rows = Rows::new(&data, length, count);
+    let chosen = modes::choose(&rows);
+    let mut body = Vec::with_capacity(data.len() + length);
+    modes::write_list(&chosen, &mut body);
+    body.extend_from_slice(data.get(..length).unwrap_or_default());
+    modes::write_planes(&rows, &chosen, &mut body);
+    let body = zstd::bulk::compress(&body, level).map_err(|_| SqueezeError::Compressor(level))?;
+    let (method, body) = if body.len() < data.len() {
+        (Method::Columns, body.as_slice())
+    } else {
+        (Method::Stored, data.as_slice())
+    };
+    let mut fields = [0u8; 6];
+    let [tag, length_be @ .., count_high, count_low] = &mut fields;
+    *tag = (VERSION << 4) | method as u8;
+    let [_, bytes @ ..] = (length as u32).to_be_bytes();
+    *length_be = bytes;
+    [*count_high, *count_low] = (count as u16).to_be_bytes();
+    let mut block = Vec::with_capacity(HEADER_BYTES + body.len());
+    block.extend_from_slice(&MAGIC);
+    block.extend_from_slice(&fields);
+    block.extend_from_slice(&check(&fields, &data).to_be_bytes());
+    block.extend_from_slice(body);
+    Ok(block)
+}
+
+/// Checks that the packets may share a block and puts them behind one another.
+fn gather(packets: &[&[u8]]) -> Result<(usize, Vec<u8>), SqueezeError> {
+    let first = packets.first().ok_or(SqueezeError::Count(0))?;
+    if packets.len() > MAX_BLOCK_PACKETS {
+        return Err(SqueezeError::Count(packets.len()));
+    }
+    let length = first.len();
+    check_length(length)?;
+    check_size(length, packets.len(), MAX_BLOCK_BYTES)?;
+    let mut data = Vec::with_capacity(length * packets.len());
+    for (index, packet) in packets.iter().enumerate() {
+        if packet.len() != length || apid(packet) != apid(first) {
+            return Err(SqueezeError::Mixed(index));
+        }
+        data.extend_from_slice(packet);
+    }
+    Ok((length, data))
+}
+
+/// Application process identifier: the low 11 bits of the first two bytes
+/// (CCSDS 133.0-B-2 §4.1.3.3.4).
+fn apid(packet: &[u8]) -> Option<u16> {
+    let (head, _) = packet.split_first_chunk::<2>()?;
+    Some(u16::from_be_bytes(*head) & 0x07FF)
+}
+
+fn check_length(length: usize) -> Result<(), SqueezeError> {
+    if (MIN_PACKET_BYTES..=MAX_PACKET_BYTES).contains(&length) {
+        Ok(())
+    } else {
+        Err(SqueezeError::Length(length))
+    }
+}
+
+fn check_size(length: usize, count: usize, limit: usize) -> Result<usize, SqueezeError> {
+    let bytes = length.saturating_mul(count);
+    if bytes > limit { Err(SqueezeError::TooLarge { bytes, limit }) } else { Ok(bytes) }
+}
+
+/// The check covers the header's fields too: packets cut elsewhere would be other packets.
+fn check(fields: &[u8], data: &[u8]) -> u32 {
+    let mut crc = Crc32c::new();
+    crc.update(fields);
+    crc.update(data);
+    crc.finish()
+}
+
+/// Gives back the packets of a block.
+///
+/// The packets may have at most `max_bytes` bytes together, and never more than
+/// [`MAX_BLOCK_BYTES`].
+pub fn unsqueeze(block: &[u8], max_bytes: usize) -> Result<Unsqueezed, SqueezeError> {
+    let (magic, rest) = block.split_first_chunk::<2>().ok_or(SqueezeError::Truncated)?;
+    if *magic != MAGIC {
+        return Err(SqueezeError::Magic);
+    }
+    let (fields, rest) = rest.split_first_chunk::<6>().ok_or(SqueezeError::Truncated)?;
+    let (stated, body) = rest.split_first_chunk::<4>().ok_or(SqueezeError::Truncated)?;
+    let [tag, l0, l1, l2, c0, c1] = *fields;
+    let (version, method) = (tag >> 4, tag & 0x0F);
+    let method = match (version, method) {
+        (VERSION, 0) => Method::Stored,
+        (VERSION, 1) => Method::Columns,
+        _ => return Err(SqueezeError::Unknown { version, method }),
+    };
+    let length = u32::from_be_bytes([0, l0, l1, l2]) as usize;
+    let count = usize::from(u16::from_be_bytes([c0, c1]));
+    check_length(length)?;
+    if !(1..=MAX_BLOCK_PACKETS).contains(&count) {
+        return Err(SqueezeError::Count(count));
+    }
+    let bytes = check_size(length, count, max_bytes.min(MAX_BLOCK_BYTES))?;
+    let data = match method {
+        Method::Stored if body.len() == bytes => body.to_vec(),
+        Method::Stored => return Err(SqueezeError::Truncated),
+        Method::Columns => restore(&inflate(body, bytes + length)?, length, count)?,
+    };
+    let (stated, found) = (u32::from_be_bytes(*stated), check(fields, &data));
+    if stated != found {
+        return Err(SqueezeError::Crc { stated, found });
+    }
+    Ok(Unsqueezed { packet_length: length, data: data.into() })
+}
+
+/// Undoes zstd; the buffer grows with what comes out, to `limit` bytes at most.
+fn inflate(body: &[u8], limit: usize) -> Result<Vec<u8>, SqueezeError> {
+    let mut decoder =
+        zstd::stream::read::Decoder::with_buffer(body).map_err(|_| SqueezeError::Damaged)?;
+    decoder.window_log_max(WINDOW_LOG_MAX).map_err(|_| SqueezeError::Damaged)?;
+    let mut inside = Vec::new();
+    let read = decoder
+        .single_frame()
+        .take(limit as u64 + 1)
+        .read_to_end(&mut inside)
+        .map_err(|_| SqueezeError::Damaged)?;
+    if read > limit { Err(SqueezeError::Truncated) } else { Ok(inside) }
+}
+
+/// Puts the packets together again; allocates only after the planes proved to be all there.
+fn restore(inside: &[u8], length: usize, count: usize) -> Result<Vec<u8>, SqueezeError> {
+    let (modes, read) = modes::read_list(inside, length).ok_or(SqueezeError::Damaged)?;
+    let rest = inside.get(read..).unwrap_or_default();
+    let (first, planes) = rest.split_at_checked(length).ok_or(SqueezeError::Truncated)?;
+    let wanted = modes.iter().map(|mode| mode.planes()).sum::<usize>() * (count - 1);
+    if planes.len() != wanted {
+        return Err(SqueezeError::Truncated);
+    }
+    let mut data = vec![0u8; length * count];
+    data.get_mut(..length).ok_or(SqueezeError::Truncated)?.copy_from_slice(first);
+    modes::read_planes(&mut data, length, &modes, planes).ok_or(SqueezeError::Damaged)?;
+    Ok(data)
+}
+
+#[cfg(test)]
+mod tests;
