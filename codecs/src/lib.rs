@@ -21,3 +21,5 @@ pub mod tensor;
 pub mod package;
 pub mod product;
 pub mod link;
+#[cfg(feature = "mission")]
+pub mod config;
