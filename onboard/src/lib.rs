@@ -1,1 +1,4 @@
-//! See the crate's description in Cargo.toml.
+//! The flight software: sensor to downlink, and the image a flight computer boots.
+
+pub mod image;
+pub mod cli;
