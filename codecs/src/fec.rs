@@ -4,4 +4,9 @@
 //! crc (frames, packets, stored units)
 //! ```
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
+)]
+
 pub mod crc;

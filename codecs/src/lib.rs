@@ -2,7 +2,7 @@
 //! model packages and the link protocol's state machines.
 //!
 //! ```text
-//! ids ─ time ─► fec ─► squeeze ─► tensor ─► package ─► product ─► link
+//! ids ─ time ─► fec ─► frame ─► packet ─► squeeze ─► tensor ─► package ─► product ─► link
 //! ```
 //!
 //! No IO, no clock, no threads, no global state: time and randomness come in as arguments.
@@ -15,6 +15,8 @@ extern crate std;
 pub mod ids;
 pub mod time;
 pub mod fec;
+pub mod frame;
+pub mod packet;
 #[cfg(feature = "zstd")]
 pub mod squeeze;
 pub mod tensor;
