@@ -1,4 +1,14 @@
-//! See the crate's description in Cargo.toml.
+//! The ground station: admits units, archives each exactly once, decodes, shows and dispatches.
+//!
+//! ```text
+//! admit ─► ledger ─► archive ─► publish ─► api
+//!             └────► audit
+//! ```
+//!
+//! Cores are state machines with time as an argument; `shell` holds sockets, disk, clock and
+//! threads.
 
+pub mod ledger;
+pub mod archive;
 pub mod publish;
 pub mod api;

@@ -1,0 +1,123 @@
+//! Sealed segments: which one holds a key, and the digest that stands there.
+
+use super::{
+    index::{self, Index},
+    record::{BLOCK_BYTES, Digest, Position, Record, UNIT_HEADER_BYTES},
+    scan::{Step, scan},
+    segment::{SegmentHeader, file_name},
+    storage::{Storage, StoredFile, read_up_to, write_all},
+};
+use codecs::ids::{KeyPrefix, UnitKey};
+use std::{collections::BTreeMap, io};
+
+/// Least and greatest sequence of each counter in a segment.
+type Spans = BTreeMap<KeyPrefix, (u64, u64)>;
+
+/// What is remembered of each sealed segment; the rest is read from its index when it is needed.
+#[derive(Default)]
+pub(super) struct Catalogue {
+    segments: BTreeMap<u64, Option<Spans>>,
+    /// The index used last: duplicates come in runs.
+    recent: Option<(u64, Index)>,
+}
+
+impl Catalogue {
+    pub(super) fn new(numbers: impl IntoIterator<Item = u64>) -> Self {
+        let segments = numbers.into_iter().map(|number| (number, None)).collect();
+        Self { segments, recent: None }
+    }
+
+    /// Takes in a segment that no one writes any more, and stores its index.
+    pub(super) fn add<S: Storage>(&mut self, storage: &mut S, number: u64, index: &Index) {
+        self.segments.insert(number, Some(index.spans()));
+        if let Err(error) = store_index(storage, number, index) {
+            tracing::debug!(%error, number, "index not stored; a scan will make it again");
+        }
+    }
+
+    /// Digest of the record under `key`, where one can be read.
+    pub(super) fn digest<S: Storage>(
+        &mut self,
+        storage: &mut S,
+        key: &UnitKey,
+    ) -> io::Result<Option<Digest>> {
+        let numbers: Vec<u64> = self.segments.keys().rev().copied().collect();
+        for number in numbers {
+            if self.segments.get(&number).is_some_and(Option::is_none) {
+                let index = load_index(storage, number)?;
+                self.segments.insert(number, Some(index.spans()));
+                self.recent = Some((number, index));
+            }
+            let spans = self.segments.get(&number).and_then(Option::as_ref);
+            let span = spans.and_then(|spans| spans.get(&key.prefix));
+            if !span.is_some_and(|(first, last)| (*first..=*last).contains(&key.sequence)) {
+                continue;
+            }
+            if self.recent.as_ref().is_none_or(|(recent, _)| *recent != number) {
+                self.recent = Some((number, load_index(storage, number)?));
+            }
+            let found = self.recent.as_ref().and_then(|(_, index)| index.find(key));
+            if let Some(offset) = found {
+                let file = storage.open(&file_name(number))?;
+                if let Some(digest) = digest_at(&file, Position { segment: number, offset }, key)? {
+                    return Ok(Some(digest));
+                }
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Digest in the record of `key` at a place, if its header holds.
+pub(super) fn digest_at(
+    file: &impl StoredFile,
+    place: Position,
+    key: &UnitKey,
+) -> io::Result<Option<Digest>> {
+    let mut header = [0; UNIT_HEADER_BYTES];
+    let got = read_up_to(file, place.offset, &mut header)?;
+    Ok(match Record::read(&header[..got], place) {
+        Some(Record::Unit(unit)) if unit.key == *key => Some(unit.digest),
+        _ => None,
+    })
+}
+
+fn store_index<S: Storage>(storage: &mut S, number: u64, index: &Index) -> io::Result<()> {
+    let name = index::file_name(number);
+    let bytes = index.encode(number);
+    if storage.list()?.contains(&name) {
+        storage.remove(&name)?;
+    }
+    let mut file = storage.create(&name, bytes.len() as u64)?;
+    write_all(&mut file, 0, &bytes)
+}
+
+/// The stored index of a segment, if it is whole.
+pub(super) fn stored_index<S: Storage>(storage: &mut S, number: u64) -> Option<Index> {
+    let file = storage.open(&index::file_name(number)).ok()?;
+    let mut bytes = vec![0; file.length().ok()? as usize];
+    let got = read_up_to(&file, 0, &mut bytes).ok()?;
+    Index::decode(&bytes[..got], number)
+}
+
+fn load_index<S: Storage>(storage: &mut S, number: u64) -> io::Result<Index> {
+    if let Some(index) = stored_index(storage, number) {
+        return Ok(index);
+    }
+    let file = storage.open(&file_name(number))?;
+    let from = match SegmentHeader::read(&file, number)? {
+        Ok((_, from)) => from,
+        Err(_) => BLOCK_BYTES as u64,
+    };
+    let mut index = Index::default();
+    scan(&file, number, from, u64::MAX, false, |step| {
+        if let Step::Unit { offset, header, .. } = step {
+            index.add(&header.key, offset);
+        }
+        Ok(())
+    })?;
+    if let Err(error) = store_index(storage, number, &index) {
+        tracing::debug!(%error, number, "index not stored; a scan will make it again");
+    }
+    Ok(index)
+}

@@ -1,0 +1,216 @@
+//! Opening an archive: the last checkpoint, and a scan of what came after it.
+
+use super::{
+    Archive, Settings,
+    catalogue::Catalogue,
+    index::Index,
+    note_void,
+    record::BLOCK_BYTES,
+    scan::{Hole, ScanEnd, Step, scan},
+    segment::{HeaderError, SegmentHeader, file_name, number_of},
+    storage::{Storage, StoredFile},
+};
+use crate::ledger::Ledger;
+use bytes::BytesMut;
+use codecs::{ids::Channel, link::void::Void};
+use std::{collections::BTreeMap, io};
+
+/// What opening found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OpenReport {
+    /// Segments on disk.
+    pub segments: usize,
+    /// Segments that had to be scanned.
+    pub scanned: usize,
+    /// Units found in those.
+    pub units: u64,
+    /// Records that were acknowledged and no longer hold.
+    pub damage: Vec<(u64, Hole)>,
+    /// Stretches of the last commit that were never finished.
+    pub torn: Vec<(u64, Hole)>,
+    /// Segments that a crash left without a single record.
+    pub removed: Vec<u64>,
+}
+
+/// Why an archive can't be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The disk says no.
+    #[error("archive {name}: {error}")]
+    Io {
+        /// Which file.
+        name: String,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// Written by another version.
+    #[error("archive {name}: {error}; use a program of that version or another archive folder")]
+    Version {
+        /// Which file.
+        name: String,
+        /// Which version.
+        error: HeaderError,
+    },
+    /// No header holds, so the ledger can't be known.
+    #[error("archive: none of {0} segments has a header that holds; restore one from a copy")]
+    NoHeader(usize),
+}
+
+fn at(name: String) -> impl FnOnce(io::Error) -> OpenError {
+    move |error| OpenError::Io { name, error }
+}
+
+/// A segment that opening looks at.
+struct Candidate<F> {
+    number: u64,
+    file: F,
+    header: Option<(SegmentHeader, u64)>,
+}
+
+impl<S: Storage> Archive<S> {
+    /// Opens or begins an archive. `fresh_ledger_id` names the ledger of one that is begun.
+    ///
+    /// What the scan finds is synced before this returns, so that nothing is told durable that the
+    /// disk may still lose.
+    pub fn open(
+        mut storage: S,
+        settings: Settings,
+        fresh_ledger_id: u64,
+    ) -> Result<(Self, OpenReport), OpenError> {
+        let names = storage.list().map_err(at("folder".into()))?;
+        let mut numbers: Vec<u64> = names.iter().filter_map(|name| number_of(name)).collect();
+        numbers.sort_unstable();
+        let mut report = OpenReport::default();
+        let candidates = candidates(&mut storage, &mut numbers, &mut report)?;
+        report.segments = numbers.len();
+        let mut archive = Self {
+            storage,
+            settings,
+            ledger_id: fresh_ledger_id,
+            ledger: Ledger::new(),
+            catalogue: Catalogue::new(numbers.iter().copied()),
+            open: None,
+            next_number: numbers.last().map_or(0, |last| last + 1),
+            previous: None,
+            batch: BytesMut::new(),
+            slots: Vec::new(),
+            digests: BTreeMap::new(),
+            conflicts: names.iter().filter(|name| name.ends_with(".conflict")).count(),
+            full_until_ms: None,
+        };
+        archive.recover(candidates, &mut report)?;
+        Ok((archive, report))
+    }
+
+    /// Scans candidates (oldest first; the first has the checkpoint) into the ledger.
+    fn recover(
+        &mut self,
+        mut candidates: Vec<Candidate<S::File>>,
+        report: &mut OpenReport,
+    ) -> Result<(), OpenError> {
+        let ends: BTreeMap<u64, u64> = candidates
+            .iter()
+            .filter_map(|candidate| candidate.header.as_ref()?.0.previous)
+            .collect();
+        if let Some((header, _)) = candidates.first().and_then(|first| first.header.as_ref()) {
+            self.ledger_id = header.ledger_id;
+            self.ledger = header.checkpoint.clone();
+        }
+        for candidate in &mut candidates {
+            let number = candidate.number;
+            let from = candidate.header.as_ref().map_or(BLOCK_BYTES as u64, |header| header.1);
+            let end = ends.get(&number).copied();
+            let mut index = Index::default();
+            let ledger = &mut self.ledger;
+            let found = scan(
+                &candidate.file,
+                number,
+                from,
+                end.unwrap_or(u64::MAX),
+                end.is_some(),
+                |step| {
+                    match step {
+                        Step::Unit { offset, header, bytes } => {
+                            report.units += 1;
+                            index.add(&header.key, offset);
+                            ledger.note(&header.key, bytes.len() as u64);
+                            if header.key.prefix.channel == Channel::VOIDS
+                                && let Ok(void) = Void::decode(bytes)
+                            {
+                                note_void(ledger, &header.key, &void);
+                            }
+                        }
+                        Step::Damage(hole) => report.damage.push((number, hole)),
+                    }
+                    Ok(())
+                },
+            );
+            let found = found.map_err(at(file_name(number)))?;
+            report.scanned += 1;
+            if end.is_none() {
+                settle_tail(&mut candidate.file, &found).map_err(at(file_name(number)))?;
+            }
+            report.torn.extend(found.torn.into_iter().map(|hole| (number, hole)));
+            self.previous = Some((number, end.unwrap_or(found.end)));
+            self.catalogue.add(&mut self.storage, number, &index);
+        }
+        self.storage.sync_names().map_err(at("folder".into()))
+    }
+}
+
+/// The tail is made durable before anyone hears of it, and room that was never used is given back.
+fn settle_tail(file: &mut impl StoredFile, found: &ScanEnd) -> io::Result<()> {
+    if !found.sealed && found.torn.is_empty() {
+        file.truncate(found.end)?;
+    }
+    file.sync()
+}
+
+/// The last segments, from the newest checkpoint that holds on; removes what a crash left empty.
+fn candidates<S: Storage>(
+    storage: &mut S,
+    numbers: &mut Vec<u64>,
+    report: &mut OpenReport,
+) -> Result<Vec<Candidate<S::File>>, OpenError> {
+    let mut candidates = Vec::new();
+    let mut rest = numbers.clone();
+    while let Some(number) = rest.pop() {
+        let name = file_name(number);
+        let file = storage.open(&name).map_err(at(name.clone()))?;
+        let header = match SegmentHeader::read(&file, number).map_err(at(name.clone()))? {
+            Ok(header) => Some(header),
+            Err(error @ HeaderError::Version(_)) => return Err(OpenError::Version { name, error }),
+            Err(error) => {
+                tracing::warn!(segment = number, %error, "segment header does not hold");
+                None
+            }
+        };
+        let newest = candidates.is_empty();
+        let from = header.as_ref().map_or(BLOCK_BYTES as u64, |header| header.1);
+        if newest && is_empty(&file, number, from, header.is_some()).map_err(at(name.clone()))? {
+            storage.remove(&name).map_err(at(name))?;
+            numbers.retain(|other| *other != number);
+            report.removed.push(number);
+            continue;
+        }
+        let checkpoint = header.is_some();
+        candidates.push(Candidate { number, file, header });
+        if checkpoint {
+            candidates.reverse();
+            return Ok(candidates);
+        }
+    }
+    if candidates.is_empty() { Ok(candidates) } else { Err(OpenError::NoHeader(numbers.len())) }
+}
+
+/// Whether the newest segment never held a record: nothing in it can have been acknowledged.
+///
+/// Behind a header that holds, anything that is not zero counts as a record that was there.
+fn is_empty(file: &impl StoredFile, number: u64, from: u64, header: bool) -> io::Result<bool> {
+    let mut units = 0;
+    let found = scan(file, number, from, u64::MAX, false, |step| {
+        units += u64::from(matches!(step, Step::Unit { .. }));
+        Ok(())
+    })?;
+    Ok(units == 0 && found.end == from && !found.sealed && (!header || found.torn.is_empty()))
+}

@@ -1,0 +1,206 @@
+//! Walks a segment's records, past damage, and tells damage from a tail that was never finished.
+
+use super::{
+    record::{ALIGN, Position, Record, UNIT_BYTES_MAX, UNIT_HEADER_BYTES, UnitHeader, unit_holds},
+    storage::{StoredFile, read_up_to},
+};
+use codecs::ids::UnitKey;
+use std::io;
+
+/// Bytes read at once; holds the largest record.
+const WINDOW_BYTES: usize = 2 * UNIT_BYTES_MAX;
+
+/// A stretch of a segment that holds no record that can be trusted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hole {
+    /// Where it begins.
+    pub from: u64,
+    /// Where the next record begins.
+    pub to: u64,
+    /// The unit that stood there, where its header still says so.
+    pub key: Option<UnitKey>,
+}
+
+/// One step of a scan.
+#[derive(Debug)]
+pub enum Step<'a> {
+    /// A unit that its CRC and digest prove.
+    Unit {
+        /// Where its record begins.
+        offset: u64,
+        /// What its record says.
+        header: UnitHeader,
+        /// The unit.
+        bytes: &'a [u8],
+    },
+    /// Damage: a whole record follows it, or the segment is known to reach further.
+    Damage(Hole),
+}
+
+/// How a scan ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ScanEnd {
+    /// Behind the last record that holds.
+    pub end: u64,
+    /// The segment says itself that it is whole.
+    pub sealed: bool,
+    /// Holes of the last commit, which may never have been acknowledged.
+    pub torn: Vec<Hole>,
+}
+
+/// Scans records from `from` to `to` (the segment's end where it is known, else the file's).
+///
+/// `whole` says that everything up to `to` was once acknowledged: then each hole is damage. Without
+/// it, holes that no later commit vouches for are the torn tail.
+pub fn scan(
+    file: &impl StoredFile,
+    number: u64,
+    from: u64,
+    to: u64,
+    whole: bool,
+    mut sink: impl FnMut(Step<'_>) -> io::Result<()>,
+) -> io::Result<ScanEnd> {
+    let mut window = Window { start: 0, bytes: Vec::new() };
+    let (stated, to) = (to, to.min(file.length()?));
+    let mut at = from;
+    let mut ended = ScanEnd { end: from, ..ScanEnd::default() };
+    // Holes that nothing vouches for yet.
+    let mut doubtful: Vec<Hole> = Vec::new();
+    while at < to {
+        let place = Position { segment: number, offset: at };
+        let header = window.get(file, at, UNIT_HEADER_BYTES, to)?;
+        let Some(record) = Record::read(header, place).filter(|r| at + r.bytes() as u64 <= to)
+        else {
+            let next = find_record(file, &mut window, number, at + ALIGN as u64, to)?;
+            doubtful.push(Hole { from: at, to: next.unwrap_or(to), key: None });
+            at = next.unwrap_or(to);
+            continue;
+        };
+        let next = at + record.bytes() as u64;
+        let body = window.get(file, at, record.bytes(), to)?;
+        match record {
+            Record::Unit(header) => {
+                let end = UNIT_HEADER_BYTES + header.length as usize;
+                let (unit, padding) = (&body[UNIT_HEADER_BYTES..end], &body[end..]);
+                if unit_holds(&header, unit) && padding.iter().all(|byte| *byte == 0) {
+                    ended.end = next;
+                    sink(Step::Unit { offset: at, header, bytes: unit })?;
+                } else {
+                    doubtful.push(Hole { from: at, to: next, key: Some(header.key) });
+                }
+            }
+            Record::Skip { commit, .. } => {
+                let zeros = body[super::record::SKIP_HEADER_BYTES..].iter().all(|byte| *byte == 0);
+                if !zeros {
+                    doubtful.push(Hole { from: at, to: next, key: None });
+                }
+                ended.end = next;
+                // Whatever stands before this commit was synced before the commit was written.
+                let (vouched, rest) = doubtful.into_iter().partition(|hole| hole.from < commit);
+                doubtful = rest;
+                let vouched: Vec<Hole> = vouched;
+                vouched.into_iter().try_for_each(|hole| sink(Step::Damage(hole)))?;
+            }
+            Record::End { .. } => {
+                ended.end = next;
+                ended.sealed = true;
+            }
+        }
+        at = next;
+        if ended.sealed {
+            break;
+        }
+    }
+    if whole && to < stated {
+        doubtful.push(Hole { from: to, to: stated, key: None });
+    }
+    if whole || ended.sealed {
+        doubtful.into_iter().try_for_each(|hole| sink(Step::Damage(hole)))?;
+    } else {
+        ended.torn = torn(file, &mut window, doubtful, to)?;
+    }
+    Ok(ended)
+}
+
+/// Room that was reserved and never written is no hole.
+fn torn(
+    file: &impl StoredFile,
+    window: &mut Window,
+    mut holes: Vec<Hole>,
+    to: u64,
+) -> io::Result<Vec<Hole>> {
+    let Some(last) = holes.last().filter(|hole| hole.to == to && hole.key.is_none()) else {
+        return Ok(holes);
+    };
+    let mut at = last.from;
+    while at < to {
+        let piece = window.get(file, at, WINDOW_BYTES.min((to - at) as usize), to)?;
+        if piece.is_empty() {
+            break;
+        }
+        if piece.iter().any(|byte| *byte != 0) {
+            return Ok(holes);
+        }
+        at += piece.len() as u64;
+    }
+    holes.pop();
+    Ok(holes)
+}
+
+/// The next place at or after `from` where a record header holds.
+fn find_record(
+    file: &impl StoredFile,
+    window: &mut Window,
+    number: u64,
+    from: u64,
+    to: u64,
+) -> io::Result<Option<u64>> {
+    let mut at = from;
+    while at < to {
+        let bytes = window.get(file, at, WINDOW_BYTES.min((to - at) as usize), to)?;
+        if bytes.is_empty() {
+            break;
+        }
+        // A header cut by the window's end is read again at the start of the next window.
+        let last = at + bytes.len() as u64 == to;
+        let usable = if last { bytes.len() } else { bytes.len() - UNIT_HEADER_BYTES };
+        for step in (0..usable).step_by(ALIGN) {
+            let offset = at + step as u64;
+            if Record::read(&bytes[step..], Position { segment: number, offset }).is_some() {
+                return Ok(Some(offset));
+            }
+        }
+        at += usable.next_multiple_of(ALIGN) as u64;
+    }
+    Ok(None)
+}
+
+/// Part of a file in memory, refilled forwards.
+struct Window {
+    start: u64,
+    bytes: Vec<u8>,
+}
+
+impl Window {
+    /// Up to `length` bytes at `at`, fewer where `to` or the file ends first.
+    fn get(
+        &mut self,
+        file: &impl StoredFile,
+        at: u64,
+        length: usize,
+        to: u64,
+    ) -> io::Result<&[u8]> {
+        let wanted = length.min((to - at) as usize);
+        let held = self.start..self.start + self.bytes.len() as u64;
+        if !(held.contains(&at) && at + wanted as u64 <= held.end) {
+            let fill = WINDOW_BYTES.max(wanted).min((to - at) as usize);
+            self.bytes.resize(fill, 0);
+            let got = read_up_to(file, at, &mut self.bytes)?;
+            self.bytes.truncate(got);
+            self.start = at;
+        }
+        let from = (at - self.start) as usize;
+        let end = (from + wanted).min(self.bytes.len());
+        Ok(&self.bytes[from.min(end)..end])
+    }
+}
