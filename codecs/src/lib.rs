@@ -2,7 +2,8 @@
 //! model packages and the link protocol's state machines.
 //!
 //! ```text
-//! ids ─ time ─► fec ─► frame ─► packet ─► squeeze ─► tensor ─► package ─► product ─► link
+//! ids ─ time ─► fec ─► frame ─► packet ─► squeeze ─► mission ─► tensor ─► package ─► product
+//! ─► link
 //! ```
 //!
 //! No IO, no clock, no threads, no global state: time and randomness come in as arguments.
@@ -19,6 +20,8 @@ pub mod frame;
 pub mod packet;
 #[cfg(feature = "zstd")]
 pub mod squeeze;
+#[cfg(feature = "mission")]
+pub mod mission;
 pub mod tensor;
 pub mod package;
 pub mod product;
