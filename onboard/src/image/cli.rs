@@ -38,16 +38,18 @@ enum ImageCommand {
 const BUILD_EXAMPLES: &str = "\
 Examples:
   tools/fetch-kernel && tools/build-static
-  onboard image build --out flight --config onboard.toml --identity enrolled/sky-7
+  onboard image build --out target/image/sky-7 --config missions/sky-7/flight.toml \\
+      --identity STATION/enrolled/sky-7
 
+A configuration without [identity] takes that folder's onboard-identity.toml.
 The image scores by statistics only: a static binary cannot load ONNX Runtime.
 The image is not signed yet. Its initramfs holds the private key: keep it secret.
 SOURCE_DATE_EPOCH, if set, is the time of every file in it; otherwise that is 1970.";
 
 const BOOT_EXAMPLES: &str = "\
 Examples:
-  onboard image boot --image flight --sensor-port 9000
-  onboard image boot --image flight --self-test
+  onboard image boot --image target/image/sky-7 --sensor-port 9000
+  onboard image boot --image target/image/sky-7 --self-test
 
 The guest is 10.0.2.15; it reaches a daemon on this machine's loopback at 10.0.2.2.
 Ctrl-C asks the guest to stop cleanly and power off; twice kills it.";

@@ -15,6 +15,9 @@ const MAX_DEPTH: usize = 12;
 /// File name of the manifest beside kernel and initramfs.
 pub const MANIFEST: &str = "manifest.json";
 
+/// File name of the `[identity]` table that enrolment writes.
+const IDENTITY: &str = "onboard-identity.toml";
+
 /// Why parts could not be read or an image not written or trusted.
 #[derive(Debug, thiserror::Error)]
 pub enum FilesError {
@@ -94,7 +97,7 @@ impl Sources {
     /// Reads all parts.
     pub fn read(&self) -> Result<Parts, FilesError> {
         let fetch = "tools/fetch-kernel puts one there";
-        let config = read(&self.config, "")?;
+        let config = self.config()?;
         let mut parts = Parts {
             kernel: read(&self.kernel, fetch)?,
             binary: read(&self.binary, "tools/build-static makes it")?,
@@ -114,6 +117,23 @@ impl Sources {
         collect(&self.modules, MAX_DEPTH, &mut parts.modules)?;
         Ok(parts)
     }
+
+    /// The configuration; one without an identity takes the table that enrolment wrote, so that
+    /// one configuration serves every station.
+    fn config(&self) -> Result<Vec<u8>, FilesError> {
+        let mut config = read(&self.config, "name the flight configuration with --config")?;
+        let table = self.identity.join(IDENTITY);
+        if !has_identity(&String::from_utf8_lossy(&config)) && table.exists() {
+            config.push(b'\n');
+            config.extend(read(&table, "")?);
+        }
+        Ok(config)
+    }
+}
+
+/// True if the configuration says who the spacecraft is.
+fn has_identity(config: &str) -> bool {
+    toml::from_str::<toml::Table>(config).is_ok_and(|table| table.contains_key("identity"))
 }
 
 /// Names of the identity files in the configuration, which must lie beside it in the image.
@@ -324,5 +344,18 @@ mod tests {
         fs::write(&sources.config, "[identity]\nkey = \"/etc/key\"\n").unwrap();
         let error = sources.read().unwrap_err().to_string();
         assert!(error.contains("must be relative"), "{error}");
+    }
+
+    #[test]
+    fn takes_the_identity_that_enrolment_wrote() {
+        let folder = tempfile::tempdir().unwrap();
+        let sources = sources(folder.path());
+        fs::write(&sources.config, "[spacecraft]\nid = 7").unwrap();
+        assert!(sources.read().unwrap().identity.is_empty());
+        let table = "[identity]\nkey = \"identity.key\"\n";
+        fs::write(folder.path().join(IDENTITY), table).unwrap();
+        let parts = sources.read().unwrap();
+        assert_eq!(parts.config, format!("[spacecraft]\nid = 7\n{table}").into_bytes());
+        assert_eq!(parts.identity.keys().collect::<Vec<_>>(), ["identity.key"]);
     }
 }

@@ -164,10 +164,12 @@ pub fn figures() -> serde_json::Value {
         let text = fs::read_to_string(path).unwrap_or_default();
         text.split_whitespace().next().and_then(|word| word.parse::<f64>().ok())
     };
+    // The peak's counters are batched for each thread and may lag; the other is counted when read.
+    let peak = field("/proc/self/status", "VmHWM").max(field("/proc/self/smaps_rollup", "Rss"));
     serde_json::json!({
         "uptime_s": first("/proc/uptime"),
         "memory_total_bytes": field("/proc/meminfo", "MemTotal"),
         "memory_available_bytes": field("/proc/meminfo", "MemAvailable"),
-        "process_peak_bytes": field("/proc/self/status", "VmHWM"),
+        "process_peak_bytes": peak,
     })
 }
