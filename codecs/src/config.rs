@@ -29,7 +29,7 @@ pub fn parse<T: DeserializeOwned>(file: &str, text: &str) -> Result<T, ConfigErr
 }
 
 /// Adds the nearest known key to a message about an unknown one.
-fn explain(message: &str) -> String {
+pub(crate) fn explain(message: &str) -> String {
     let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
     let Some((wrong, known)) = quoted.split_first() else { return message.to_string() };
     if !message.starts_with("unknown ") {

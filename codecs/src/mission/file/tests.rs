@@ -63,7 +63,7 @@ fn a_mission_is_read() {
 fn faults_name_their_line_and_help() {
     for (old, new, above, words) in [
         ("unit = \"V\"", "units = \"V\"", 0, "did you mean `unit`?"),
-        ("kind = \"aos\"", "kind = \"oas\"", 0, "did you mean `aos`?"),
+        ("kind = \"aos\"", "kind = \"aoss\"", 0, "did you mean `aos`?"),
         ("type = \"u16\"", "type = \"u12\"", 0, "u8 to u64"),
         ("\"skip:4\"", "\"skip:0\"", 0, "can't skip"),
         ("\"cuc:4:3\"", "\"cuc:5:3\"", 0, "cuc:C:F"),
