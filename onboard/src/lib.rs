@@ -1,5 +1,17 @@
 //! The flight software: sensor to downlink, and the image a flight computer boots.
+//!
+//! ```text
+//! config ─► source ► score ► triage ► squeeze ► store ► downlink
+//! ```
+//!
+//! The modules hold the decisions and take time as an argument; `shell` holds sockets, disk, clock
+//! and the connection; `cli` is what a user types.
 
+pub mod config;
+pub mod source;
 pub mod score;
+pub mod squeeze;
+pub mod store;
+pub mod shell;
 pub mod image;
 pub mod cli;

@@ -1,0 +1,79 @@
+//! The command line of `onboard`.
+
+mod squeeze;
+mod store;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::Config;
+
+const EXAMPLES: &str = "\
+Examples:
+  onboard check --config onboard.toml
+  onboard run --config onboard.toml --ready-json
+  onboard store store/ --json
+  onboard squeeze packets.bin packets.gts && onboard unsqueeze packets.gts again.bin";
+
+/// The flight software: samples, scores, squeezes, stores and sends down.
+#[derive(Debug, Parser)]
+#[command(name = "onboard", version, about, after_help = EXAMPLES)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Flies: reads packets, keeps them safe and brings them down
+    Run(RunArgs),
+    /// Checks a configuration and everything that it names
+    Check(ConfigArgs),
+    /// Describes a store that no process has open
+    Store(store::StoreArgs),
+    /// Squeezes a file of space packets
+    Squeeze(squeeze::SqueezeArgs),
+    /// Gives back what `squeeze` took
+    Unsqueeze(squeeze::UnsqueezeArgs),
+    /// Builds, checks and tries the flight image
+    Image(crate::image::cli::ImageArgs),
+}
+
+/// Which configuration.
+#[derive(Debug, Args)]
+pub struct ConfigArgs {
+    /// Configuration file
+    #[arg(long)]
+    pub config: PathBuf,
+}
+
+/// How to fly.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Configuration file
+    #[arg(long)]
+    pub config: PathBuf,
+    /// Prints one JSON line on standard output once packets are taken, and one at a clean stop
+    #[arg(long)]
+    pub ready_json: bool,
+}
+
+/// Runs the command that was asked for.
+pub fn run(cli: Cli) -> anyhow::Result<()> {
+    match cli.command {
+        Command::Run(args) => {
+            Config::load(&args.config)?;
+            anyhow::bail!("flying is not built in yet")
+        }
+        Command::Check(args) => {
+            let config = Config::load(&args.config)?;
+            println!("{}: {} is well configured", args.config.display(), config.spacecraft.name);
+            Ok(())
+        }
+        Command::Store(args) => store::run(&args),
+        Command::Squeeze(args) => squeeze::squeeze(&args),
+        Command::Unsqueeze(args) => squeeze::unsqueeze(&args),
+        Command::Image(args) => crate::image::cli::run(args),
+    }
+}

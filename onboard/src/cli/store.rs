@@ -1,0 +1,74 @@
+//! `onboard store`: what a store holds, read without changing it.
+
+use std::path::PathBuf;
+
+use anyhow::ensure;
+use clap::Args;
+use codecs::{
+    ids::{Origin, StoreEpoch},
+    link::custody::Durability,
+};
+
+use crate::{
+    shell::disk::Disk,
+    store::{Limits, Medium, Store, StoreReport, peek_identity},
+};
+
+/// Which store, told how.
+#[derive(Debug, Args)]
+pub struct StoreArgs {
+    /// The store's folder
+    dir: PathBuf,
+    /// One JSON document on standard output
+    #[arg(long)]
+    json: bool,
+}
+
+/// Opens a folder without writing to it and describes the store there.
+pub fn report(dir: &std::path::Path) -> anyhow::Result<StoreReport> {
+    let mut disk = Disk::read_only(dir)?;
+    ensure!(
+        !disk.segments()?.is_empty(),
+        "{}: no store here (no .seg files); give the folder named in [store] dir",
+        dir.display()
+    );
+    let identity = peek_identity(&mut disk)?;
+    let origin = identity.map_or(Origin([0; 16]), |identity| identity.origin);
+    let limits = Limits {
+        capacity_bytes: u64::MAX,
+        segment_bytes: 4 << 20,
+        least_class: Durability::Local as u8,
+    };
+    Ok(Store::open(disk, limits, origin, StoreEpoch(0))?.report())
+}
+
+/// Prints the report.
+pub fn run(args: &StoreArgs) -> anyhow::Result<()> {
+    let report = report(&args.dir)?;
+    if args.json {
+        println!("{}", serde_json::to_string(&report)?);
+        return Ok(());
+    }
+    println!("origin {}  epoch {:#018x}", report.origin, report.epoch);
+    println!(
+        "{} units numbered: {} held, {} receipted, {} voided; {} bytes on disk",
+        report.units_numbered,
+        report.units_held,
+        report.units_receipted,
+        report.units_voided,
+        report.bytes
+    );
+    if report.stray_bytes > 0 {
+        println!("{} bytes belong to no whole record (a cut, or damage)", report.stray_bytes);
+    }
+    println!("{:<28} {:>8} {:>14} {:>10}  receipted", "channel", "next", "held bytes", "voided");
+    for key in &report.keys {
+        let voided: u64 = key.voided.iter().map(|[first, last]| last - first + 1).sum();
+        let receipted: u64 = key.receipted.iter().map(|[first, last]| last - first + 1).sum();
+        println!(
+            "{:<28} {:>8} {:>14} {:>10}  {receipted}",
+            key.name, key.next, key.held_bytes, voided
+        );
+    }
+    Ok(())
+}

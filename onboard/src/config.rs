@@ -1,0 +1,410 @@
+//! The flight process's configuration: one TOML file, paths relative to it.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, bail, ensure};
+use codecs::{
+    ids::Origin,
+    link::{custody::Durability, profile::Profile},
+};
+use serde::Deserialize;
+
+use crate::store::{Limits, SEGMENTS_MIN};
+
+/// Least length of a segment: below it checkpoints would outweigh units.
+const SEGMENT_BYTES_MIN: u64 = 1 << 20;
+
+/// Everything that the flight process is told.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Which spacecraft.
+    pub spacecraft: Spacecraft,
+    /// Its keys and whom it trusts.
+    pub identity: Identity,
+    /// The station.
+    pub ground: Ground,
+    /// Where packets come from.
+    pub source: Source,
+    /// Where units are kept.
+    pub store: StoreConfig,
+    /// Models; without them statistics and policy do the work.
+    #[serde(default)]
+    pub models: Models,
+    /// Blocks of recorded telemetry.
+    #[serde(default)]
+    pub squeeze: Squeeze,
+    /// What goes down whole, as a summary, or not.
+    #[serde(default)]
+    pub triage: Triage,
+    /// Frames of realtime telemetry.
+    #[serde(default)]
+    pub realtime: Realtime,
+    /// A recording of frames instead of packets, one frame a datagram.
+    pub replay: Option<Replay>,
+}
+
+/// Which spacecraft this is.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Spacecraft {
+    /// The mission's number.
+    pub id: u16,
+    /// Name for people.
+    pub name: String,
+}
+
+/// Keys, as `groundstation init` wrote them.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Identity {
+    /// Certificate, PEM.
+    pub certificate: PathBuf,
+    /// Its key, PEM.
+    pub key: PathBuf,
+    /// `sha256:` and the hexadecimal digest of each SubjectPublicKeyInfo that may be the station's.
+    pub ground_pins: Vec<String>,
+    /// Name of this store, 32 hexadecimal digits.
+    pub origin: String,
+}
+
+/// The station.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ground {
+    /// Address and port, UDP.
+    pub address: String,
+    /// Name in its certificate, sent in the handshake; the pin decides.
+    pub server_name: String,
+    /// Settings by kind of link: leo, geo, lunar or deep.
+    #[serde(default = "leo")]
+    pub profile: String,
+}
+
+/// Where packets come from: one of the two, one packet a datagram.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Source {
+    /// Unix datagram socket to make.
+    pub unix: Option<PathBuf>,
+    /// UDP address to listen on.
+    pub udp: Option<SocketAddr>,
+}
+
+/// Where units are kept.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StoreConfig {
+    /// Folder of its own.
+    pub dir: PathBuf,
+    /// Most bytes on disk.
+    #[serde(default = "capacity")]
+    pub capacity_bytes: u64,
+    /// Length of a segment.
+    #[serde(default = "segment")]
+    pub segment_bytes: u64,
+    /// How long units wait for each other before they are synced together.
+    #[serde(default = "commit")]
+    pub commit_ms: u64,
+}
+
+/// Models; each is optional.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Models {
+    /// ONNX Runtime's library.
+    pub runtime: Option<PathBuf>,
+    /// Package that scores telemetry.
+    pub telemetry: Option<PathBuf>,
+    /// Package that screens tiles.
+    pub tiles: Option<PathBuf>,
+    /// Accepts packages signed with the published development key. Never in flight.
+    #[serde(default)]
+    pub danger_accept_development_key: bool,
+    /// Mission definition that names the parameters to score.
+    pub mission: Option<PathBuf>,
+    /// Parameters to score; all numeric ones where empty.
+    #[serde(default)]
+    pub watch: Vec<String>,
+}
+
+/// Blocks of recorded telemetry.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Squeeze {
+    /// Packets of one block.
+    pub block_packets: usize,
+    /// A block is closed after this time whatever it holds.
+    pub flush_ms: u64,
+    /// Effort of the entropy stage.
+    pub level: i32,
+}
+
+/// Policy.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Triage {
+    /// Cloud fraction above which a tile's summary goes down in its place.
+    pub cloudy_above: f32,
+}
+
+/// Frames of realtime telemetry.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Realtime {
+    /// Spacecraft identifier in the frames.
+    pub scid: u16,
+    /// Virtual channel.
+    pub vc: u8,
+    /// Length of a frame.
+    pub frame_bytes: usize,
+    /// Packets that go down as they come; APID 100 once a second, the others each.
+    pub apids: Vec<u16>,
+    /// A frame is closed after this time whatever it holds.
+    pub flush_ms: u64,
+}
+
+/// A recording.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Replay {
+    /// `aos:LENGTH` or `tm:LENGTH`.
+    pub frame: String,
+    /// Whether frames end in an error control field.
+    #[serde(default)]
+    pub fecf: bool,
+}
+
+fn leo() -> String {
+    "leo".into()
+}
+
+fn capacity() -> u64 {
+    256 << 20
+}
+
+fn segment() -> u64 {
+    4 << 20
+}
+
+fn commit() -> u64 {
+    20
+}
+
+impl Default for Squeeze {
+    fn default() -> Self {
+        Self { block_packets: 64, flush_ms: 2000, level: 3 }
+    }
+}
+
+impl Default for Triage {
+    fn default() -> Self {
+        Self { cloudy_above: 0.7 }
+    }
+}
+
+impl Default for Realtime {
+    fn default() -> Self {
+        Self { scid: 71, vc: 0, frame_bytes: 1113, apids: vec![100, 103, 110], flush_ms: 1000 }
+    }
+}
+
+impl Config {
+    /// Reads and checks a file.
+    pub fn load(path: &Path) -> anyhow::Result<Self> {
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("{}: can't read the configuration", path.display()))?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        Self::parse(&path.display().to_string(), &text, folder)
+    }
+
+    /// Reads and checks text; relative paths start at `folder`.
+    pub fn parse(file: &str, text: &str, folder: &Path) -> anyhow::Result<Self> {
+        let mut config: Self = codecs::config::parse(file, text)?;
+        config.resolve(folder);
+        config.check().with_context(|| file.to_string())?;
+        Ok(config)
+    }
+
+    fn resolve(&mut self, folder: &Path) {
+        let models = &mut self.models;
+        let always = [&mut self.identity.certificate, &mut self.identity.key, &mut self.store.dir];
+        let optional = [
+            self.source.unix.as_mut(),
+            models.runtime.as_mut(),
+            models.telemetry.as_mut(),
+            models.tiles.as_mut(),
+            models.mission.as_mut(),
+        ];
+        for path in always.into_iter().chain(optional.into_iter().flatten()) {
+            *path = folder.join(&*path);
+        }
+    }
+
+    fn check(&self) -> anyhow::Result<()> {
+        self.origin()?;
+        self.pins()?;
+        self.profile()?;
+        self.replay_frame()?;
+        let Source { unix, udp } = &self.source;
+        ensure!(
+            unix.is_some() != udp.is_some(),
+            "[source] takes either `unix`, a socket's path, or `udp`, an address to listen on"
+        );
+        let StoreConfig { capacity_bytes, segment_bytes, .. } = self.store;
+        ensure!(
+            segment_bytes >= SEGMENT_BYTES_MIN,
+            "[store] segment_bytes = {segment_bytes}: at least {SEGMENT_BYTES_MIN}"
+        );
+        ensure!(
+            capacity_bytes / segment_bytes >= SEGMENTS_MIN,
+            "[store] capacity_bytes = {capacity_bytes}: at least {SEGMENTS_MIN} segments of \
+             {segment_bytes}"
+        );
+        let most = codecs::squeeze::columns::MAX_BLOCK_PACKETS;
+        ensure!(
+            (1..=most).contains(&self.squeeze.block_packets),
+            "[squeeze] block_packets = {}: 1 to {most}",
+            self.squeeze.block_packets
+        );
+        ensure!(
+            (0.0..=1.0).contains(&self.triage.cloudy_above),
+            "[triage] cloudy_above = {}: a fraction from 0 to 1",
+            self.triage.cloudy_above
+        );
+        Ok(())
+    }
+
+    /// The store's name.
+    pub fn origin(&self) -> anyhow::Result<Origin> {
+        Origin::from_hex(&self.identity.origin).with_context(|| {
+            format!("[identity] origin = {:?}: 32 hexadecimal digits", self.identity.origin)
+        })
+    }
+
+    /// Digests of the keys that may be the station's.
+    pub fn pins(&self) -> anyhow::Result<Vec<[u8; 32]>> {
+        ensure!(
+            !self.identity.ground_pins.is_empty(),
+            "[identity] ground_pins is empty: no station could be trusted"
+        );
+        self.identity.ground_pins.iter().map(|pin| parse_pin(pin)).collect()
+    }
+
+    /// Transport settings.
+    pub fn profile(&self) -> anyhow::Result<Profile> {
+        let name = &self.ground.profile;
+        Profile::named(name).with_context(|| {
+            let known: Vec<&str> = Profile::ALL.iter().map(|profile| profile.name).collect();
+            format!("[ground] profile = {name:?}: one of {}", known.join(", "))
+        })
+    }
+
+    /// Kind and length of replayed frames.
+    pub fn replay_frame(&self) -> anyhow::Result<Option<(FrameKind, usize)>> {
+        let Some(replay) = &self.replay else { return Ok(None) };
+        let parsed = replay.frame.split_once(':').and_then(|(kind, length)| {
+            let kind = match kind {
+                "aos" => FrameKind::Aos,
+                "tm" => FrameKind::Tm,
+                _ => return None,
+            };
+            let length = length.parse().ok().filter(|length| (16..=65_536).contains(length))?;
+            Some((kind, length))
+        });
+        match parsed {
+            Some(frame) => Ok(Some(frame)),
+            None => bail!("[replay] frame = {:?}: aos:LENGTH or tm:LENGTH", replay.frame),
+        }
+    }
+
+    /// Bounds of the store.
+    pub fn limits(&self) -> Limits {
+        Limits {
+            capacity_bytes: self.store.capacity_bytes,
+            segment_bytes: self.store.segment_bytes,
+            least_class: Durability::Local as u8,
+        }
+    }
+}
+
+/// Kind of a transfer frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FrameKind {
+    /// CCSDS 732.0-B-5.
+    Aos,
+    /// CCSDS 132.0-B-3.
+    Tm,
+}
+
+fn parse_pin(text: &str) -> anyhow::Result<[u8; 32]> {
+    let wrong = || format!("[identity] pin {text:?}: \"sha256:\" and 64 hexadecimal digits");
+    let digits = text.strip_prefix("sha256:").with_context(wrong)?;
+    let (high, low) = digits.split_at_checked(32).with_context(wrong)?;
+    let halves = [high, low].map(Origin::from_hex);
+    let [Some(high), Some(low)] = halves else { bail!(wrong()) };
+    let mut pin = [0; 32];
+    pin[..16].copy_from_slice(&high.0);
+    pin[16..].copy_from_slice(&low.0);
+    Ok(pin)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"
+[spacecraft]
+id = 7
+name = "SKY-7"
+[identity]
+certificate = "identity.crt"
+key = "identity.key"
+ground_pins = ["sha256:000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"]
+origin = "000102030405060708090a0b0c0d0e0f"
+[ground]
+address = "127.0.0.1:7117"
+server_name = "station"
+profile = "leo"
+[source]
+unix = "sensors.sock"
+[store]
+dir = "store"
+"#;
+
+    fn error(text: &str) -> String {
+        let error = Config::parse("onboard.toml", text, Path::new("/flight")).unwrap_err();
+        format!("{error:#}")
+    }
+
+    #[test]
+    fn paths_start_at_the_file() {
+        let config = Config::parse("onboard.toml", GOOD, Path::new("/flight")).unwrap();
+        assert_eq!(config.store.dir, Path::new("/flight/store"));
+        assert_eq!(config.identity.key, Path::new("/flight/identity.key"));
+        assert_eq!(config.pins().unwrap()[0][31], 0x1f);
+        assert_eq!(config.squeeze.block_packets, 64);
+    }
+
+    #[test]
+    fn mistakes_say_where_and_what_to_do() {
+        assert_eq!(
+            error(&GOOD.replace("dir = \"store\"", "dir = \"store\"\ncapacity_byte = 1")),
+            "onboard.toml:18: unknown key `capacity_byte`; did you mean `capacity_bytes`?"
+        );
+        assert_eq!(
+            error(&GOOD.replace("\"leo\"", "\"low\"")),
+            "onboard.toml: [ground] profile = \"low\": one of leo, geo, lunar, deep"
+        );
+        assert!(error(&GOOD.replace("origin = \"00", "origin = \"0")).contains("32 hexadecimal"));
+        assert!(error(&GOOD.replace("sha256:00", "sha256:0")).contains("64 hexadecimal"));
+        assert!(
+            error(&GOOD.replace("dir =", "capacity_bytes = 5000000\ndir =")).contains("8 segments")
+        );
+        assert!(error(&GOOD.replace("unix", "udp = \"127.0.0.1:1\"\nunix")).contains("either"));
+        assert!(error(&format!("{GOOD}[replay]\nframe = \"uslp\"\n")).contains("aos:LENGTH"));
+    }
+}

@@ -1,0 +1,3 @@
+//! What touches the operating system: disk, sockets, clock, connection.
+
+pub mod disk;

@@ -1,0 +1,180 @@
+//! Squeeze: recorded telemetry in self-contained blocks, one context per APID and length.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use codecs::{
+    ids::Apid,
+    link::MAX_UNIT_BYTES,
+    squeeze::columns::{MIN_PACKET_BYTES, SqueezeError, squeeze},
+    time::Tai,
+};
+
+/// Contexts open at once; at the bound the one with the nearest deadline is closed early.
+const CONTEXTS_MAX: usize = 64;
+/// Bytes that close a block: squeezed badly, it still fits a unit with its header.
+const BLOCK_BYTES_MAX: usize = MAX_UNIT_BYTES - 4096;
+
+/// A finished block.
+#[derive(Debug, PartialEq)]
+pub struct Block {
+    /// Whose packets.
+    pub apid: Apid,
+    /// How many.
+    pub packets: usize,
+    /// Their bytes before.
+    pub source_bytes: usize,
+    /// Time of the first.
+    pub captured: Tai,
+    /// Largest anomaly score among them, 0 to 1.
+    pub score: f32,
+    /// The block.
+    pub bytes: Bytes,
+}
+
+#[derive(Debug, Default)]
+struct Context {
+    packets: Vec<Bytes>,
+    bytes: usize,
+    captured: Tai,
+    score: f32,
+    due_ns: u64,
+}
+
+/// Blocks that are being filled.
+#[derive(Debug)]
+pub struct Squeezer {
+    block_packets: usize,
+    flush_ns: u64,
+    level: i32,
+    contexts: BTreeMap<(Apid, usize), Context>,
+}
+
+impl Squeezer {
+    /// A squeezer that closes blocks at `block_packets` packets or after `flush_ns`.
+    pub fn new(block_packets: usize, flush_ns: u64, level: i32) -> Self {
+        Self { block_packets, flush_ns, level, contexts: BTreeMap::new() }
+    }
+
+    /// Adds a packet; the blocks that this closes come back.
+    pub fn push(
+        &mut self,
+        apid: Apid,
+        packet: Bytes,
+        captured: Tai,
+        score: f32,
+        now_ns: u64,
+    ) -> Result<Vec<Block>, SqueezeError> {
+        if packet.len() < MIN_PACKET_BYTES {
+            return Err(SqueezeError::Length(packet.len()));
+        }
+        let key = (apid, packet.len());
+        let mut closed = Vec::new();
+        let full = self
+            .contexts
+            .get(&key)
+            .is_some_and(|context| context.bytes + packet.len() > BLOCK_BYTES_MAX);
+        if full {
+            closed.extend(self.close(key)?);
+        }
+        if !self.contexts.contains_key(&key) && self.contexts.len() >= CONTEXTS_MAX {
+            let nearest = self.contexts.iter().min_by_key(|(_, context)| context.due_ns);
+            if let Some(nearest) = nearest.map(|(key, _)| *key) {
+                closed.extend(self.close(nearest)?);
+            }
+        }
+        let context = self.contexts.entry(key).or_insert_with(|| Context {
+            captured,
+            due_ns: now_ns.saturating_add(self.flush_ns),
+            ..Context::default()
+        });
+        context.bytes += packet.len();
+        context.score = context.score.max(score);
+        context.packets.push(packet);
+        if context.packets.len() >= self.block_packets {
+            closed.extend(self.close(key)?);
+        }
+        Ok(closed)
+    }
+
+    /// When the next block is due.
+    pub fn timeout(&self) -> Option<u64> {
+        self.contexts.values().map(|context| context.due_ns).min()
+    }
+
+    /// Closes what is due by `now_ns`; all of it with `u64::MAX`.
+    pub fn flush(&mut self, now_ns: u64) -> Result<Vec<Block>, SqueezeError> {
+        let due = self.contexts.iter().filter(|(_, context)| context.due_ns <= now_ns);
+        let due: Vec<_> = due.map(|(key, _)| *key).collect();
+        let mut closed = Vec::new();
+        for key in due {
+            closed.extend(self.close(key)?);
+        }
+        Ok(closed)
+    }
+
+    fn close(&mut self, key: (Apid, usize)) -> Result<Option<Block>, SqueezeError> {
+        let Some(context) = self.contexts.remove(&key) else { return Ok(None) };
+        let packets: Vec<&[u8]> = context.packets.iter().map(|packet| &packet[..]).collect();
+        let bytes = squeeze(&packets, self.level)?.into();
+        Ok(Some(Block {
+            apid: key.0,
+            packets: packets.len(),
+            source_bytes: context.bytes,
+            captured: context.captured,
+            score: context.score,
+            bytes,
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use codecs::squeeze::columns::unsqueeze;
+
+    fn packet(apid: u16, length: usize, count: u8) -> Bytes {
+        let mut bytes = vec![count; length];
+        bytes[..2].copy_from_slice(&apid.to_be_bytes());
+        bytes.into()
+    }
+
+    #[test]
+    fn blocks_close_by_count_and_by_deadline() {
+        let mut squeezer = Squeezer::new(4, 1000, 3);
+        let push = |squeezer: &mut Squeezer, apid, length, at| {
+            squeezer.push(Apid(apid), packet(apid, length, at as u8), Tai(1), 0.0, at).unwrap()
+        };
+        for at in 0..3 {
+            assert!(push(&mut squeezer, 100, 40, at).is_empty());
+        }
+        assert!(push(&mut squeezer, 100, 41, 3).is_empty(), "another length, another context");
+        let closed = push(&mut squeezer, 100, 40, 4);
+        assert_eq!((closed.len(), closed[0].packets), (1, 4));
+        let back = unsqueeze(&closed[0].bytes, 1 << 20).unwrap();
+        assert_eq!(back.packets().last(), Some(packet(100, 40, 4)));
+        assert_eq!(squeezer.timeout(), Some(1003));
+        assert!(squeezer.flush(1002).unwrap().is_empty());
+        assert_eq!(squeezer.flush(1003).unwrap()[0].packets, 1);
+        assert_eq!(squeezer.timeout(), None);
+    }
+
+    #[test]
+    fn contexts_and_bytes_are_bounded() {
+        let mut squeezer = Squeezer::new(4096, 1000, 1);
+        let mut closed = 0;
+        for apid in 0..200u16 {
+            let packet = packet(apid, 50, 0);
+            closed += squeezer.push(Apid(apid), packet, Tai(0), 0.0, apid.into()).unwrap().len();
+        }
+        assert_eq!(closed, 200 - CONTEXTS_MAX);
+        let mut squeezer = Squeezer::new(4096, 1000, 1);
+        let mut largest = 0;
+        for count in 0..20 {
+            for block in squeezer.push(Apid(1), packet(1, 60_000, count), Tai(0), 0.0, 0).unwrap() {
+                largest = largest.max(block.source_bytes);
+            }
+        }
+        assert!(largest > MAX_UNIT_BYTES / 2 && largest <= BLOCK_BYTES_MAX);
+    }
+}

@@ -1,0 +1,107 @@
+//! What a store holds, for people and for whoever compares it with an archive.
+
+use codecs::ids::RangeSet;
+use serde::Serialize;
+
+use super::{Medium, State, Store};
+
+/// One counter, with every range as `[first, last]`.
+#[derive(Debug, Serialize, PartialEq, Eq)]
+pub struct CounterReport {
+    /// Store's identity, hexadecimal.
+    pub origin: String,
+    /// Formatting of the store.
+    pub epoch: u64,
+    /// Spacecraft.
+    pub spacecraft: u16,
+    /// Channel as a number.
+    pub channel: u64,
+    /// Channel for people.
+    pub name: String,
+    /// Next sequence: as many were numbered.
+    pub next: u64,
+    /// Below this, ranges are no longer listed.
+    pub listed_from: u64,
+    /// Held and not receipted.
+    pub held: Vec<[u64; 2]>,
+    /// Receipted, so reclaimable or already erased.
+    pub receipted: Vec<[u64; 2]>,
+    /// Left out on purpose.
+    pub voided: Vec<[u64; 2]>,
+    /// Numbered, and neither held, receipted nor left out: the next start voids them.
+    pub unaccounted: Vec<[u64; 2]>,
+    /// Bytes of the units held and not receipted.
+    pub held_bytes: u64,
+}
+
+/// A whole store.
+#[derive(Debug, Serialize, PartialEq, Eq)]
+pub struct StoreReport {
+    /// Store's identity, hexadecimal.
+    pub origin: String,
+    /// Formatting of the store.
+    pub epoch: u64,
+    /// Bytes on the medium.
+    pub bytes: u64,
+    /// Bytes on the medium that belong to no whole record.
+    pub stray_bytes: u64,
+    /// Sequences given out.
+    pub units_numbered: u64,
+    /// Units held and not receipted.
+    pub units_held: u64,
+    /// Units receipted.
+    pub units_receipted: u64,
+    /// Units left out on purpose.
+    pub units_voided: u64,
+    /// Each counter.
+    pub keys: Vec<CounterReport>,
+}
+
+fn pairs(set: &RangeSet) -> Vec<[u64; 2]> {
+    set.ranges().iter().map(|range| [range.first, range.last]).collect()
+}
+
+impl<M: Medium> Store<M> {
+    /// Describes the store as it stands.
+    pub fn report(&self) -> StoreReport {
+        let identity = self.identity();
+        let least = self.limits.least_class;
+        let mut report = StoreReport {
+            origin: identity.origin.to_string(),
+            epoch: identity.epoch.0,
+            bytes: self.used_bytes(),
+            stray_bytes: self.stray_bytes,
+            units_numbered: 0,
+            units_held: 0,
+            units_receipted: 0,
+            units_voided: 0,
+            keys: Vec::new(),
+        };
+        for (prefix, counter) in self.counters() {
+            let held = counter.held(|entry| entry.state != State::Reclaimable);
+            let mut receipted = RangeSet::new();
+            let counted = counter.receipts.iter().filter(|of| of.class >= least);
+            counted.for_each(|of| receipted.extend(&of.ranges));
+            report.units_numbered += counter.next;
+            report.units_held += held.count();
+            report.units_receipted += receipted.count();
+            report.units_voided += counter.voided.count();
+            let live = counter.units.values().filter(|entry| entry.live());
+            report.keys.push(CounterReport {
+                origin: identity.origin.to_string(),
+                epoch: identity.epoch.0,
+                spacecraft: prefix.spacecraft.0,
+                channel: prefix.channel.0,
+                name: prefix.channel.to_string(),
+                next: counter.next,
+                listed_from: counter.floor,
+                held: pairs(&held),
+                receipted: pairs(&receipted),
+                voided: pairs(&counter.voided),
+                unaccounted: pairs(&counter.unaccounted().into_iter().collect()),
+                held_bytes: live.map(|entry| u64::from(entry.length)).sum(),
+            });
+        }
+        report
+    }
+}
