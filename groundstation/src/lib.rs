@@ -12,3 +12,5 @@ pub mod ledger;
 pub mod archive;
 pub mod publish;
 pub mod api;
+pub mod inspect;
+pub mod cli;

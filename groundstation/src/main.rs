@@ -1,2 +1,7 @@
-//! Command line.
-fn main() {}
+//! The ground station's command line; see `groundstation --help`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    groundstation::cli::run()
+}
