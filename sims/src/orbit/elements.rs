@@ -1,0 +1,174 @@
+//! Element sets in (TLE or OMM JSON), positions and velocities out (SGP4, frame TEME).
+
+use super::vector::Vector;
+use codecs::time::Tai;
+use thiserror::Error;
+
+/// Most element sets taken from one file; ten times the largest constellation flying.
+pub const MAX_ELEMENT_SETS: usize = 100_000;
+
+/// Why an element set can't be read or flown.
+#[derive(Debug, Error)]
+pub enum ElementsError {
+    /// Neither TLE nor OMM JSON, or damaged.
+    #[error("element set {index}: {reason}")]
+    Format {
+        /// Number of the set in its file, from 0.
+        index: usize,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A file without one.
+    #[error("no element set found: expected two-line elements or OMM in JSON")]
+    Empty,
+    /// More than [`MAX_ELEMENT_SETS`].
+    #[error("{count} element sets are more than the {MAX_ELEMENT_SETS} this program takes")]
+    TooMany {
+        /// How many there are.
+        count: usize,
+    },
+    /// SGP4 has no orbit at that time: decayed, or elements out of range.
+    #[error("{name} at {at}: {reason}")]
+    Propagation {
+        /// Whose elements.
+        name: String,
+        /// When.
+        at: Tai,
+        /// What SGP4 says.
+        reason: String,
+    },
+}
+
+/// Position and velocity in one frame.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct State {
+    /// Kilometres.
+    pub position_km: Vector,
+    /// Kilometres a second.
+    pub velocity_km_s: Vector,
+}
+
+/// One satellite's mean elements, ready to propagate.
+pub struct ElementSet {
+    name: String,
+    epoch: Tai,
+    constants: sgp4::Constants,
+}
+
+impl ElementSet {
+    /// Prepares SGP4 with WGS-72 constants, which public element sets are fitted with.
+    fn new(index: usize, elements: &sgp4::Elements) -> Result<Self, ElementsError> {
+        let format = |reason: String| ElementsError::Format { index, reason };
+        let constants = sgp4::Constants::from_elements_afspc_compatibility_mode(elements)
+            .map_err(|error| format(error.to_string()))?;
+        let utc = elements.datetime.and_utc();
+        let name = match elements.object_name.as_deref().map(str::trim) {
+            Some(name) if !name.is_empty() => name.to_owned(),
+            _ => elements.norad_id.to_string(),
+        };
+        let epoch = Tai::from_unix(utc.timestamp(), utc.timestamp_subsec_nanos());
+        Ok(Self { name, epoch, constants })
+    }
+
+    /// The satellite's name, or its catalogue number.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Instant that the elements were fitted at.
+    pub fn epoch(&self) -> Tai {
+        self.epoch
+    }
+
+    /// Position and velocity in the frame TEME.
+    pub fn propagate(&self, at: Tai) -> Result<State, ElementsError> {
+        // SGP4 counts UTC as if it had no leap seconds.
+        let nanos = at.to_unix_nanos() - self.epoch.to_unix_nanos();
+        self.propagate_minutes(nanos as f64 / 60e9).map_err(|error| ElementsError::Propagation {
+            name: self.name.clone(),
+            at,
+            reason: error.to_string(),
+        })
+    }
+
+    /// The same by minutes since the epoch, as reference tables count.
+    pub fn propagate_minutes(&self, minutes: f64) -> Result<State, sgp4::Error> {
+        let prediction = self.constants.propagate(sgp4::MinutesSinceEpoch(minutes))?;
+        Ok(State { position_km: prediction.position, velocity_km_s: prediction.velocity })
+    }
+}
+
+/// Reads every element set of a text: OMM JSON (one object or an array), or TLE with or without
+/// name lines.
+pub fn read(text: &str) -> Result<Vec<ElementSet>, ElementsError> {
+    let trimmed = text.trim_start();
+    let elements = match trimmed.as_bytes().first() {
+        None => return Err(ElementsError::Empty),
+        Some(b'{') => vec![omm(trimmed, 0)?],
+        Some(b'[') => serde_json::from_str(trimmed)
+            .map_err(|error| ElementsError::Format { index: 0, reason: error.to_string() })?,
+        Some(_) => tle(trimmed)?,
+    };
+    match elements.len() {
+        0 => return Err(ElementsError::Empty),
+        count if count > MAX_ELEMENT_SETS => return Err(ElementsError::TooMany { count }),
+        _ => {}
+    }
+    elements.iter().enumerate().map(|(index, set)| ElementSet::new(index, set)).collect()
+}
+
+fn omm(text: &str, index: usize) -> Result<sgp4::Elements, ElementsError> {
+    serde_json::from_str(text)
+        .map_err(|error| ElementsError::Format { index, reason: error.to_string() })
+}
+
+/// Collects lines 1 and 2; a line before them that is neither names the satellite.
+fn tle(text: &str) -> Result<Vec<sgp4::Elements>, ElementsError> {
+    /// Columns of a line; the verification set carries its own fields after them.
+    const COLUMNS: usize = 69;
+    let mut sets = Vec::new();
+    let (mut name, mut first) = (None, None);
+    for line in text.lines().map(str::trim_end).filter(|line| !line.starts_with('#')) {
+        let columns = line.get(..COLUMNS).unwrap_or(line);
+        if line.starts_with("1 ") {
+            first = Some(columns);
+        } else if let (true, Some(one)) = (line.starts_with("2 "), first.take()) {
+            let index = sets.len();
+            let set = sgp4::Elements::from_tle(name.take(), one.as_bytes(), columns.as_bytes())
+                .map_err(|error| ElementsError::Format { index, reason: error.to_string() })?;
+            sets.push(set);
+        } else if !line.trim().is_empty() {
+            name = Some(line.trim_start_matches("0 ").trim().to_owned());
+        }
+    }
+    Ok(sets)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ISS: &str = "ISS
+1 25544U 98067A   24127.82853009  .00015698  00000+0  27310-3 0  9995
+2 25544  51.6393 160.4574 0003580 140.6673 205.7250 15.50957674452123
+";
+
+    #[test]
+    fn reads_lines_with_and_without_names() {
+        let named = read(ISS).unwrap();
+        assert_eq!(named[0].name(), "ISS");
+        let bare = read(&ISS[4..]).unwrap();
+        assert_eq!(bare[0].name(), "25544");
+        assert_eq!(named[0].epoch().to_rfc3339(), "2024-05-06T19:53:04.999Z");
+    }
+
+    #[test]
+    fn says_what_is_wrong() {
+        assert!(matches!(read(""), Err(ElementsError::Empty)));
+        assert!(matches!(read("hello"), Err(ElementsError::Empty)));
+        assert!(matches!(read("{\"a\": 1}"), Err(ElementsError::Format { .. })));
+        let damaged = ISS.replace("51.6393", "51.6394");
+        let error = read(&damaged).err().unwrap().to_string();
+        assert!(error.contains("checksum"), "{error}");
+    }
+}

@@ -1,0 +1,20 @@
+//! Where the spacecraft is, where the Sun is, and how both look from the ground.
+//!
+//! ```text
+//! elements (SGP4, TEME) ─► earth (rotation, WGS-84) ─► look (azimuth, elevation, range)
+//!                     └──► sun (direction, eclipse)
+//! ```
+//!
+//! Limits of accuracy, all of them below what a link model can feel: polar motion is left out
+//! (up to 10 m on the ground), UT1 comes from a table of five-day steps that ends in January 2027
+//! (0.8 ms, 0.4 m at the equator; after it UT1 is taken as UTC, at most 0.9 s or 420 m), light
+//! time and refraction are left out.
+
+pub mod vector;
+pub mod elements;
+pub mod earth;
+pub mod look;
+pub mod sun;
+
+pub use elements::{ElementSet, ElementsError};
+pub use look::{Look, Station};
