@@ -1,0 +1,281 @@
+//! The spacecraft: one struct a subsystem, each with a `step`, and the packets they make.
+//!
+//! ```text
+//! environment ─► power ◄─► thermal      faults (labels apart)
+//!       └─► attitude ◄─► wheels ─► sensors ─► packets
+//!       └─► imager ───────────────────────────┘
+//! ```
+//!
+//! To extend it, add a subsystem to [`Subsystems`], step it in [`Spacecraft::step`], and give its
+//! values a packet here and in the mission file.
+
+pub mod environment;
+pub mod faults;
+pub mod power;
+pub mod thermal;
+pub mod attitude;
+pub mod wheels;
+pub mod sensors;
+pub mod imager;
+pub mod packets;
+
+use crate::orbit::elements::{ElementSet, ElementsError};
+use attitude::Attitude;
+use codecs::time::Tai;
+use environment::Environment;
+use faults::Faults;
+use packets::{EventCode, Packetizer};
+use power::{Demand, Power, Temperatures};
+use sensors::{Gyro, Magnetometer};
+use thermal::{Dissipation, Node, Thermal};
+use wheels::Wheels;
+
+/// Steps a second; the fastest packet goes out with each.
+pub const STEPS_PER_S: u64 = 20;
+const STEP_NS: i64 = 1_000_000_000 / STEPS_PER_S as i64;
+/// Seconds between tiles while the ground is lit.
+const TILE_PERIOD_S: u64 = 12;
+/// How long the imager draws power for a tile.
+const EXPOSURE_S: u64 = 2;
+/// Orbits flown before the start, so that temperatures and charge are those of a life in orbit.
+const SETTLING_S: i64 = 2 * 5_740;
+
+/// Every part that has a state.
+#[derive(Clone, Debug)]
+pub struct Subsystems {
+    /// Array, battery, loads.
+    pub power: Power,
+    /// Temperatures and heater.
+    pub thermal: Thermal,
+    /// Where the body points.
+    pub attitude: Attitude,
+    /// Reaction wheels.
+    pub wheels: Wheels,
+    /// Angular rate sensor.
+    pub gyro: Gyro,
+    /// Field sensor.
+    pub magnetometer: Magnetometer,
+    /// The imager is taking a tile.
+    pub imaging: bool,
+    /// The transmitter is on.
+    pub transmitting: bool,
+}
+
+/// The spacecraft in flight.
+pub struct Spacecraft {
+    orbit: ElementSet,
+    seed: u64,
+    faults: Faults,
+    /// When the transmitter is on: the contacts it knows of.
+    contacts: Vec<(Tai, Tai)>,
+    parts: Subsystems,
+    packetizer: Packetizer,
+    noticed: Noticed,
+    now: Tai,
+    steps: u64,
+    next_tile: u32,
+}
+
+/// What the last step saw: an event is a difference to it.
+#[derive(Clone, Copy, Default, PartialEq)]
+struct Noticed {
+    dark: bool,
+    heater: bool,
+    slewing: bool,
+    lit_ground: bool,
+    transmitting: bool,
+}
+
+impl Spacecraft {
+    /// A spacecraft that has been in orbit for a while when it starts.
+    pub fn new(
+        orbit: ElementSet,
+        start: Tai,
+        seed: u64,
+        faults: Faults,
+        contacts: Vec<(Tai, Tai)>,
+    ) -> Result<Self, ElementsError> {
+        let parts = Subsystems {
+            power: Power::new(0.85),
+            thermal: Thermal::new(seed),
+            attitude: Attitude::default(),
+            wheels: Wheels::new(seed),
+            gyro: Gyro::new(seed),
+            magnetometer: Magnetometer::new(seed),
+            imaging: false,
+            transmitting: false,
+        };
+        let mut craft = Self {
+            orbit,
+            seed,
+            faults,
+            contacts,
+            parts,
+            packetizer: Packetizer::default(),
+            noticed: Noticed::default(),
+            now: start,
+            steps: 0,
+            next_tile: 0,
+        };
+        craft.settle(start)?;
+        Ok(craft)
+    }
+
+    /// Lets charge and temperatures find their cycle, in steps of a second without attitude.
+    fn settle(&mut self, start: Tai) -> Result<(), ElementsError> {
+        for second in -SETTLING_S..0 {
+            let environment = Environment::at(&self.orbit, start.plus(second * 1_000_000_000))?;
+            step_energy(&mut self.parts, &environment, &self.faults, 1.0);
+        }
+        let electronics = self.parts.thermal.of(Node::Electronics);
+        self.parts.wheels.wheels.iter_mut().for_each(|wheel| wheel.celsius = electronics + 3.0);
+        let environment = Environment::at(&self.orbit, start)?;
+        self.noticed = self.notice(&environment);
+        Ok(())
+    }
+
+    /// The instant that the next step is for.
+    pub fn now(&self) -> Tai {
+        self.now
+    }
+
+    /// The subsystems as they are.
+    pub fn parts(&self) -> &Subsystems {
+        &self.parts
+    }
+
+    /// One step of 50 ms; the packets of its instant are appended.
+    pub fn step(&mut self, packets: &mut Vec<Vec<u8>>) -> Result<(), ElementsError> {
+        /// The step in seconds.
+        const DT_S: f64 = 1.0 / STEPS_PER_S as f64;
+        let environment = Environment::at(&self.orbit, self.now)?;
+        let (second, first) = (self.steps / STEPS_PER_S, self.steps.is_multiple_of(STEPS_PER_S));
+        let lit = environment.ground_sun_deg > 0.0;
+        self.parts.imaging = lit && second % TILE_PERIOD_S < EXPOSURE_S;
+        let contacts = &self.contacts;
+        self.parts.transmitting =
+            contacts.iter().any(|(rise, set)| (*rise..=*set).contains(&self.now));
+
+        step_pointing(&mut self.parts, &environment, &self.faults, DT_S);
+        step_energy(&mut self.parts, &environment, &self.faults, DT_S);
+
+        if self.steps == 0 {
+            packets.push(self.packetizer.event(self.now, EventCode::Boot, 0.0));
+        }
+        self.tell_events(&environment, packets);
+        packets.push(self.packetizer.gyro(self.now, &self.parts));
+        if self.steps.is_multiple_of(STEPS_PER_S / 5) {
+            packets.push(self.packetizer.adcs(self.now, &self.parts));
+        }
+        if first {
+            packets.push(self.packetizer.eps(self.now, &environment, &self.parts));
+            packets.push(self.packetizer.nav(self.now, &environment));
+            if second.is_multiple_of(2) {
+                let (thermal, wheels) = (&self.parts.thermal, &self.parts.wheels);
+                packets.push(self.packetizer.thermal(self.now, thermal, wheels));
+            }
+            if lit && second.is_multiple_of(TILE_PERIOD_S) {
+                packets.push(self.tile(&environment));
+            }
+        }
+        self.steps += 1;
+        self.now = self.now.plus(STEP_NS);
+        Ok(())
+    }
+
+    fn tile(&mut self, environment: &Environment) -> Vec<u8> {
+        let ground = environment.ground;
+        let unix_s = self.now.to_unix_nanos().div_euclid(1_000_000_000);
+        let tile = imager::render(self.seed, ground.latitude_deg, ground.longitude_deg, unix_s);
+        let packet = self.packetizer.tile(self.now, self.next_tile, environment, &tile);
+        self.next_tile += 1;
+        packet
+    }
+
+    fn notice(&self, environment: &Environment) -> Noticed {
+        Noticed {
+            dark: environment.illumination <= 0.0,
+            heater: self.parts.thermal.heater_on,
+            slewing: packets::slewing(&self.parts),
+            lit_ground: environment.ground_sun_deg > 0.0,
+            transmitting: self.parts.transmitting,
+        }
+    }
+
+    fn tell_events(&mut self, environment: &Environment, packets: &mut Vec<Vec<u8>>) {
+        let (before, now) = (self.noticed, self.notice(environment));
+        let battery_c = self.parts.thermal.shown_c[Node::Battery as usize];
+        let roll_deg = self.parts.attitude.angles_rad[0].to_degrees();
+        let changes = [
+            (before.dark, now.dark, EventCode::EclipseEntry, EventCode::EclipseExit, 0.0),
+            (before.heater, now.heater, EventCode::HeaterOn, EventCode::HeaterOff, battery_c),
+            (before.slewing, now.slewing, EventCode::SlewStart, EventCode::SlewEnd, roll_deg),
+            (
+                before.lit_ground,
+                now.lit_ground,
+                EventCode::ImagingStart,
+                EventCode::ImagingEnd,
+                environment.ground_sun_deg,
+            ),
+            (
+                before.transmitting,
+                now.transmitting,
+                EventCode::TransmitterOn,
+                EventCode::TransmitterOff,
+                0.0,
+            ),
+        ];
+        for (was, is, begun, ended, value) in changes {
+            if was != is {
+                let code = if is { begun } else { ended };
+                packets.push(self.packetizer.event(self.now, code, value));
+            }
+        }
+        self.noticed = now;
+    }
+}
+
+/// Roll, pitch and yaw in degrees.
+pub(crate) fn adcs_angles_deg(attitude: &Attitude) -> [f64; 3] {
+    attitude.angles_rad.map(f64::to_degrees)
+}
+
+/// Attitude, wheels and the sensors that feel them.
+fn step_pointing(parts: &mut Subsystems, environment: &Environment, faults: &Faults, dt_s: f64) {
+    use crate::orbit::vector::{add, sub};
+    let field = parts.attitude.to_body(environment.field_orbital_t);
+    let unloading = parts.wheels.unloading_nm(field);
+    // The wheels take over what the rods put in, so that unloading doesn't turn the body.
+    let wanted = sub(parts.attitude.control(environment.at, dt_s), unloading);
+    let surroundings_c = parts.thermal.of(Node::Electronics);
+    let exerted = parts.wheels.step(wanted, faults, environment.at, surroundings_c, dt_s);
+    let disturbance = parts.attitude.disturbance_nm(environment);
+    parts.attitude.step(add(add(exerted, unloading), disturbance), dt_s);
+    parts.gyro.step(&parts.attitude, environment, parts.wheels.vibration_g());
+    parts.magnetometer.step(&parts.attitude, environment);
+}
+
+/// Power and temperatures, which drive one another.
+fn step_energy(parts: &mut Subsystems, environment: &Environment, faults: &Faults, dt_s: f64) {
+    /// Share of the loads that ends as heat in the electronics; the rest leaves by radio or is
+    /// heat elsewhere.
+    const ELECTRONICS_SHARE: f64 = 0.65;
+    let demand = Demand {
+        heater_w: parts.thermal.heater_w(),
+        wheels_w: parts.wheels.power_w(),
+        imaging: parts.imaging,
+        transmitting: parts.transmitting,
+    };
+    let temperatures_c = Temperatures {
+        battery: parts.thermal.of(Node::Battery),
+        array: parts.thermal.of(Node::Array),
+    };
+    parts.power.step(environment, faults, demand, temperatures_c, dt_s);
+    let heat = Dissipation {
+        battery_w: parts.power.battery_heat_w,
+        electronics_w: (parts.power.load_w - demand.heater_w) * ELECTRONICS_SHARE,
+        payload_w: if parts.imaging { 5.0 } else { 0.5 },
+        array_taken_w: parts.power.solar_w.max(0.0),
+    };
+    parts.thermal.step(environment, faults, heat, dt_s);
+}

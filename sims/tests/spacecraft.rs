@@ -1,0 +1,144 @@
+//! The spacecraft as a whole: the same seed gives the same bytes, and physics holds.
+
+use codecs::time::Tai;
+use sims::orbit::{ElementSet, elements};
+use sims::spacecraft::faults::{Fault, FaultKind, Faults};
+use sims::spacecraft::thermal::Node;
+use sims::spacecraft::{STEPS_PER_S, Spacecraft};
+use std::collections::BTreeMap;
+
+const MINUTE_NS: i64 = 60_000_000_000;
+
+fn orbit() -> ElementSet {
+    let text = include_str!("../../missions/sky-7/elements.json");
+    elements::read(text).unwrap().remove(0)
+}
+
+fn start() -> Tai {
+    Tai::from_rfc3339("2026-11-23T06:00:00Z").unwrap()
+}
+
+fn craft(seed: u64, faults: Vec<Fault>) -> Spacecraft {
+    Spacecraft::new(orbit(), start(), seed, Faults::new(faults), Vec::new()).unwrap()
+}
+
+fn fly(craft: &mut Spacecraft, seconds: u64) -> Vec<Vec<u8>> {
+    let mut packets = Vec::new();
+    for _ in 0..seconds * STEPS_PER_S {
+        craft.step(&mut packets).unwrap();
+    }
+    packets
+}
+
+fn apid(packet: &[u8]) -> u16 {
+    u16::from_be_bytes([packet[0], packet[1]]) & 0x7ff
+}
+
+#[test]
+fn one_seed_gives_one_stream_of_bytes() {
+    let first = fly(&mut craft(7, Vec::new()), 20);
+    assert_eq!(first, fly(&mut craft(7, Vec::new()), 20));
+    assert_ne!(first, fly(&mut craft(8, Vec::new()), 20));
+}
+
+#[test]
+fn every_kind_of_packet_keeps_its_rate_and_length() {
+    let packets = fly(&mut craft(7, Vec::new()), 60);
+    let mut counts: BTreeMap<u16, (usize, usize)> = BTreeMap::new();
+    for packet in &packets {
+        let entry = counts.entry(apid(packet)).or_insert((0, packet.len()));
+        entry.0 += 1;
+        assert_eq!(entry.1, packet.len(), "lengths of APID {}", apid(packet));
+        let length = usize::from(u16::from_be_bytes([packet[4], packet[5]])) + 7;
+        assert_eq!(length, packet.len());
+    }
+    assert_eq!(counts[&100].0, 60);
+    assert_eq!(counts[&101].0, 30);
+    assert_eq!(counts[&102].0, 300);
+    assert_eq!(counts[&103].0, 60);
+    assert_eq!(counts[&120].0, 1200);
+}
+
+/// Two orbits in the model's own terms.
+#[test]
+fn the_battery_drains_in_eclipse_and_energy_adds_up() {
+    let mut craft = craft(7, Vec::new());
+    let before = craft.parts().power.ledger;
+    let (mut dark, mut light, mut lowest) = (0, 0, 1.0f64);
+    let mut packets = Vec::new();
+    for _ in 0..100 * 60 {
+        let charge = craft.parts().power.charge;
+        for _ in 0..STEPS_PER_S {
+            craft.step(&mut packets).unwrap();
+        }
+        packets.clear();
+        let power = &craft.parts().power;
+        if power.string_a.iter().all(|current| *current == 0.0) {
+            dark += 1;
+            assert!(power.charge < charge && power.current_a < 0.0);
+        } else {
+            light += 1;
+        }
+        lowest = lowest.min(power.charge);
+    }
+    println!("{dark} s dark, {light} s lit, least charge {lowest:.2}");
+    assert!((1500..2300).contains(&dark), "an orbit at 550 km is dark for about 35 minutes");
+    assert!(lowest > 0.5 && craft.parts().power.charge > 0.7);
+    let after = craft.parts().power.ledger;
+    let solar = after.solar_j - before.solar_j;
+    let used = (after.load_j - before.load_j)
+        + (after.stored_j - before.stored_j)
+        + (after.heat_j - before.heat_j);
+    assert!((solar - used).abs() < 1e-6 * solar, "{solar} J came in, {used} J went somewhere");
+}
+
+#[test]
+fn temperatures_stay_where_electronics_live() {
+    let mut craft = craft(7, Vec::new());
+    let mut packets = Vec::new();
+    for _ in 0..50 {
+        for _ in 0..120 * STEPS_PER_S {
+            craft.step(&mut packets).unwrap();
+        }
+        packets.clear();
+        let thermal = &craft.parts().thermal;
+        let range = |node| thermal.of(node);
+        assert!((0.0..40.0).contains(&range(Node::Battery)), "{thermal:?}");
+        assert!((-10.0..50.0).contains(&range(Node::Electronics)), "{thermal:?}");
+        assert!((-90.0..90.0).contains(&range(Node::Array)), "{thermal:?}");
+        assert!(craft.parts().attitude.angles_rad.iter().all(|angle| angle.abs() < 0.25));
+    }
+}
+
+#[test]
+fn faults_show_in_what_they_break() {
+    let fault = |kind, ramp_s| Fault {
+        kind,
+        start: start().plus(MINUTE_NS),
+        end: None,
+        ramp_s,
+        severity: 1.0,
+    };
+    let mut broken = craft(
+        7,
+        vec![
+            fault(FaultKind::WheelBearing { wheel: 2 }, 6.0),
+            fault(FaultKind::SolarString { string: 1 }, 0.0),
+            fault(FaultKind::StuckThermistor, 0.0),
+            fault(FaultKind::BatteryCell, 0.0),
+        ],
+    );
+    let mut whole = craft(7, Vec::new());
+    fly(&mut broken, 59);
+    fly(&mut whole, 59);
+    assert_eq!(fly(&mut broken, 1), fly(&mut whole, 1), "before their start faults don't show");
+    let shown = broken.parts().thermal.shown_c[Node::Battery as usize];
+    fly(&mut broken, 15);
+    fly(&mut whole, 15);
+    let (bad, good) = (broken.parts(), whole.parts());
+    assert!(bad.wheels.wheels[2].current_a.abs() > 4.0 * good.wheels.wheels[2].current_a.abs());
+    assert!(bad.wheels.wheels[2].vibration_g > 0.12 && good.wheels.wheels[2].vibration_g < 0.06);
+    assert_eq!(bad.power.string_a[1], 0.0);
+    assert_eq!(bad.thermal.shown_c[Node::Battery as usize], shown);
+    assert_ne!(bad.power.current_a, good.power.current_a);
+}
