@@ -1,2 +1,7 @@
-//! Command line.
-fn main() {}
+//! The `orbitsim` command: orbits, links and the demonstration.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    sims::cli::run()
+}

@@ -1,0 +1,53 @@
+//! The command line: arguments in, exit codes out (0 done, 1 failed, 2 wrong usage).
+
+mod passes;
+mod relay;
+
+use clap::{Parser, Subcommand};
+use std::io::IsTerminal;
+use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
+
+/// The orbital link simulator: contacts, links, a spacecraft, and the demonstration.
+#[derive(Debug, Parser)]
+#[command(name = "orbitsim", version, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// List when satellites rise, culminate and set over a station.
+    Passes(passes::Passes),
+    /// Put a link with delay, rate and loss between a UDP client and its server.
+    Relay(relay::RelayArguments),
+}
+
+/// Parses the command line and runs it.
+pub fn run() -> ExitCode {
+    let arguments = Arguments::parse();
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let colour = std::env::var_os("NO_COLOR").is_none() && std::io::stderr().is_terminal();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(colour)
+        .init();
+    let outcome = match arguments.command {
+        Command::Passes(command) => command.run(),
+        Command::Relay(command) => command.run(),
+    };
+    match outcome {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("orbitsim: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A runtime for the shells: one thread is plenty for a relay and a few children.
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
+}

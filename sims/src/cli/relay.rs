@@ -1,0 +1,108 @@
+//! `orbitsim relay`: the link model between two UDP programs, until stopped.
+
+use crate::link::{Fixed, LIGHT_KM_S, LinkModel, LinkSettings, LossSettings};
+use crate::relay::{Counters, Relay, SimulatedClock};
+use clap::Args;
+use codecs::time::Tai;
+use serde_json::json;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::atomic::Ordering;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::Instant;
+
+/// Arguments of `relay`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: a geostationary link in front of a station\n  \
+    orbitsim relay --listen 127.0.0.1:9117 --to 127.0.0.1:7117 --rate 10M --delay 300 --loss 0.01")]
+pub struct RelayArguments {
+    /// Where clients send to
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
+    listen: SocketAddr,
+    /// The server
+    #[arg(long, value_name = "ADDRESS")]
+    to: SocketAddr,
+    /// Bits a second in each direction; k, M and G multiply by thousands
+    #[arg(long, value_name = "RATE", default_value = "10M", value_parser = rate)]
+    rate: f64,
+    /// One-way delay in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = 10.0)]
+    delay: f64,
+    /// Mean share of datagrams lost, 0 to 1
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
+    loss: f64,
+    /// Mean datagrams lost in a row
+    #[arg(long, value_name = "COUNT", default_value_t = 3.0)]
+    burst: f64,
+    /// Longest wait in the queue in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = 200.0)]
+    queue: f64,
+    /// Seed of the losses
+    #[arg(long, default_value_t = 7)]
+    seed: u64,
+}
+
+/// Reads a rate such as 250k, 10M or 1.5G.
+pub fn rate(text: &str) -> Result<f64, String> {
+    let (number, factor) = match text.char_indices().next_back() {
+        Some((at, 'k')) => (&text[..at], 1e3),
+        Some((at, 'M')) => (&text[..at], 1e6),
+        Some((at, 'G')) => (&text[..at], 1e9),
+        _ => (text, 1.0),
+    };
+    match number.parse::<f64>() {
+        Ok(number) if number > 0.0 && number.is_finite() => Ok(number * factor),
+        _ => Err(format!("'{text}' is no rate such as 250k, 10M or 1G")),
+    }
+}
+
+/// Reads a share of 0 to 1.
+pub fn share(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
+        _ => Err(format!("'{text}' is no share of 0 to 1")),
+    }
+}
+
+impl RelayArguments {
+    /// Relays until SIGINT or SIGTERM.
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        super::runtime()?.block_on(self.relay())
+    }
+
+    async fn relay(self) -> anyhow::Result<ExitCode> {
+        let clock = SimulatedClock { start: Tai(0), at: Instant::now() };
+        let relay = Relay::bind(self.listen, self.to, clock).await?;
+        let settings = LinkSettings {
+            rate_bps: self.rate,
+            ground_delay_ns: 0,
+            queue_ns: (self.queue * 1e6) as i64,
+            loss: LossSettings { mean: self.loss, burst_packets: self.burst },
+            seed: self.seed,
+        };
+        let path = Fixed { range_km: self.delay / 1000.0 * LIGHT_KM_S };
+        let down = LinkModel::new(settings, path);
+        let up = LinkModel::new(LinkSettings { seed: self.seed ^ 1, ..settings }, path);
+        let totals = relay.totals();
+        let (mut interrupt, mut terminate) =
+            (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        println!("{}", json!({"event": "ready", "listen": relay.address()?.to_string()}));
+        tokio::select! {
+            ended = relay.run(down, up) => ended?,
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        let told = |counters: &Counters| {
+            let read = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+            json!({
+                "delivered": read(&counters.delivered),
+                "bytes": read(&counters.bytes),
+                "lost": read(&counters.lost),
+                "queue_full": read(&counters.queue_full),
+            })
+        };
+        let (down, up) = (told(&totals.down), told(&totals.up));
+        println!("{}", json!({"event": "done", "down": down, "up": up}));
+        Ok(ExitCode::SUCCESS)
+    }
+}
