@@ -278,7 +278,10 @@ pub enum TrustError {
         accepted: usize,
     },
     /// An accepted key's name stands there, but its signature is not for these bytes.
-    #[error("the signature by {key} does not fit the manifest: one of the two was changed")]
+    #[error(
+        "the signature by {key} in signature.json does not fit manifest.json: one of the two was \
+         changed"
+    )]
     Forged {
         /// The accepted key.
         key: PublicKey,

@@ -298,4 +298,34 @@ mod tests {
         assert_eq!(before, window.scratch.each_ref().map(Vec::capacity));
         assert!(before.iter().all(|capacity| *capacity == 20), "{before:?}");
     }
+
+    #[test]
+    fn features_equal_those_of_scipy() {
+        #[derive(serde::Deserialize)]
+        struct Golden {
+            name: String,
+            times_ns: Vec<i64>,
+            values: Vec<f64>,
+            features: Vec<f64>,
+        }
+        let golden = include_str!("features.golden.json");
+        let golden = serde_json::from_str::<Vec<Golden>>(golden).unwrap();
+        assert!(golden.len() >= 10);
+        for Golden { name, times_ns, values, features } in golden {
+            let mut window = Window::new(values.len());
+            // Earlier samples, which the ring must have forgotten.
+            (0..5).for_each(|index| window.push(Tai(index), 1e9));
+            for (time, value) in times_ns.iter().zip(&values) {
+                window.push(Tai(*time), *value);
+            }
+            let found = window.features();
+            for ((feature, found), wanted) in NAMES.iter().zip(found).zip(features) {
+                // These three are sums that cancel; the others are sums of squares, or counts.
+                let cancels = matches!(*feature, "mean" | "skew" | "kurtosis");
+                let near = (found - wanted).abs() <= 1e-8 * wanted.abs()
+                    || cancels && (found - wanted).abs() < 1e-10;
+                assert!(near, "{name}: {feature} is {found}, scipy says {wanted}");
+            }
+        }
+    }
 }

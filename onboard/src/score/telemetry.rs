@@ -173,7 +173,8 @@ impl TelemetryScorer {
 }
 
 fn ask(session: &mut Session, features: &[f64; COUNT]) -> Result<f32, String> {
-    let values = features.map(|feature| feature as f32);
+    // The graph takes logarithms of 32-bit numbers: what leaves their range would become NaN.
+    let values = features.map(|feature| feature.clamp(-1e30, 1e30) as f32);
     let name = session.manifest().inputs.first().map(|port| port.name.clone());
     let question = Tensor::from_f32(name.unwrap_or_default(), vec![1, COUNT as u64], &values)
         .map_err(|error| error.to_string())?;
