@@ -4,12 +4,14 @@
 //! disagree, the pointer is right (CCSDS 132.0-B-3 §4.3.2.4). A corrupt length, a lost frame or
 //! a cut idle packet therefore costs the packet in progress and nothing after it.
 
+mod partial;
+
+use self::partial::{Feed, Partial};
 use super::aos::{self, AosConfig, AosFrame};
 use super::tm::{self, TmConfig, TmFrame};
 use super::{FirstHeader, Format, FrameError, Kind, VirtualChannel};
-use crate::packet::{Extent, MAX_HEADER_BYTES, Protocol, extent, is_idle};
+use crate::packet::{Extent, Protocol, extent, is_idle};
 use alloc::collections::BTreeMap;
-use alloc::vec::Vec;
 use bytes::Bytes;
 use core::ops::Range;
 
@@ -347,7 +349,7 @@ struct Follower {
 
 impl Follower {
     fn held_bytes(&self) -> usize {
-        self.partial.as_ref().map_or(0, |partial| partial.bytes.capacity())
+        self.partial.as_ref().map_or(0, |partial| partial.held_bytes())
     }
 
     /// Checks the count before anything else, idle frames included: a loss just before an idle
@@ -367,7 +369,7 @@ impl Follower {
         sink: &mut impl FnMut(Event),
     ) {
         if let Some(partial) = self.partial.take() {
-            sink(Event::Dropped { channel, reason, bytes: partial.bytes.len() });
+            sink(Event::Dropped { channel, reason, bytes: partial.len() });
         }
     }
 
@@ -397,8 +399,7 @@ impl Follower {
         let reason = match partial.feed(bytes) {
             Feed::Whole(protocol) => {
                 let erred = partial.erred;
-                let bytes = Bytes::from(partial.bytes);
-                return emit(bytes, protocol, true, erred, part.channel, sink);
+                return emit(partial.into(), protocol, true, erred, part.channel, sink);
             }
             Feed::Wants if !ends => {
                 self.partial = Some(partial);
@@ -408,7 +409,7 @@ impl Follower {
             Feed::Overrun => DropReason::OverrunByPointer,
             Feed::Refused(reason) => reason,
         };
-        let (channel, bytes) = (part.channel, partial.bytes.len());
+        let (channel, bytes) = (part.channel, partial.len());
         sink(Event::Dropped { channel, reason, bytes });
     }
 
@@ -460,68 +461,6 @@ fn emit(
         sink(Event::Idle { channel, protocol, length: bytes.len(), spanning });
     } else {
         sink(Event::Packet { channel, protocol, bytes, spanning, erred });
-    }
-}
-
-/// A packet whose end is in a later frame. Its buffer never grows past the length that its
-/// header says, which is bounded before it is allocated.
-#[derive(Debug)]
-struct Partial {
-    bytes: Vec<u8>,
-    /// Protocol and whole length, once the header is whole.
-    known: Option<(Protocol, usize)>,
-    erred: bool,
-}
-
-enum Feed {
-    /// The packet is whole, and nothing is left over.
-    Whole(Protocol),
-    /// More must come.
-    Wants,
-    /// Bytes are left over.
-    Overrun,
-    /// The header, now whole, is none.
-    Refused(DropReason),
-}
-
-impl Partial {
-    fn start(bytes: &[u8], known: Option<(Protocol, usize)>, erred: bool) -> Self {
-        let mut start = Vec::with_capacity(known.map_or(MAX_HEADER_BYTES, |(_, length)| length));
-        start.extend_from_slice(bytes);
-        Self { bytes: start, known, erred }
-    }
-
-    fn feed(&mut self, bytes: &[u8]) -> Feed {
-        let mut rest = bytes;
-        let (protocol, length) = loop {
-            if let Some(known) = self.known {
-                break known;
-            }
-            match extent(&self.bytes) {
-                Extent::Known { protocol, length } => {
-                    self.known = Some((protocol, length));
-                    self.bytes.reserve_exact(length.saturating_sub(self.bytes.len()));
-                }
-                // The header is cut between frames: at most seven bytes come one at a time.
-                Extent::Short { .. } => match rest.split_first() {
-                    Some((byte, after)) => {
-                        self.bytes.push(*byte);
-                        rest = after;
-                    }
-                    None => return Feed::Wants,
-                },
-                Extent::Version(version) => {
-                    return Feed::Refused(DropReason::PacketVersion(version));
-                }
-                Extent::Length => return Feed::Refused(DropReason::PacketLength),
-            }
-        };
-        let wanted = length.saturating_sub(self.bytes.len());
-        if rest.len() > wanted {
-            return Feed::Overrun;
-        }
-        self.bytes.extend_from_slice(rest);
-        if rest.len() == wanted { Feed::Whole(protocol) } else { Feed::Wants }
     }
 }
 

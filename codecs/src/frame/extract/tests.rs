@@ -7,7 +7,7 @@ use crate::frame::tm::TmBuilder;
 use crate::ids::Apid;
 use crate::packet::idle::idle_packet;
 use crate::packet::space::{PacketHeader, SequenceCount, build};
-use alloc::vec;
+use alloc::{vec, vec::Vec};
 use proptest::prelude::*;
 
 const LENGTH: usize = 64;
@@ -327,26 +327,5 @@ proptest! {
         }
         prop_assert_eq!(found, packets);
         prop_assert_eq!((counts.gaps, counts.dropped.len(), counts.erred_frames), (0, 0, 0));
-    }
-
-    #[test]
-    fn hostile_frames_are_survived_in_bounded_memory(
-        frames in prop::collection::vec(prop::collection::vec(any::<u8>(), LENGTH), 1..200),
-        aos: bool,
-        fecf: bool,
-    ) {
-        let kind = if aos { Kind::Aos } else { Kind::Tm };
-        let mut extractor =
-            Extractor::new(FrameConfig::new(Format { kind, length: LENGTH }, fecf));
-        let mut counts = Counts::default();
-        let total = frames.len() as u64;
-        for mut frame in frames {
-            // The right version, so that the header does not shield the rest.
-            frame[0] = frame[0] & 0x3F | if aos { 0x40 } else { 0 };
-            extractor.push(&frame.into(), &mut |event| counts.take(&event));
-        }
-        prop_assert_eq!(counts.frames, total);
-        prop_assert!(extractor.held_bytes() <= MAX_CHANNELS * crate::packet::MAX_PACKET_BYTES);
-        prop_assert!(counts.bytes <= total * LENGTH as u64);
     }
 }
