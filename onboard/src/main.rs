@@ -1,14 +1,20 @@
 //! The `onboard` command; as the first process of a flight image, its init.
 
-use std::process::ExitCode;
+use std::{ffi::OsStr, process::ExitCode};
 
 use clap::Parser;
+use onboard::cli::Cli;
 
 fn main() -> ExitCode {
     if onboard::image::init::is_init() {
-        onboard::image::init::main(|_config| Err("not there yet".into()));
+        onboard::image::init::main(|config| {
+            let words = ["onboard", "run", "--ready-json", "--config"].map(OsStr::new);
+            let words = words.into_iter().chain([config.as_os_str()]);
+            let flight = Cli::try_parse_from(words).map_err(|error| error.to_string())?;
+            onboard::cli::run(flight).map_err(|error| format!("{error:#}"))
+        });
     }
-    match onboard::cli::run(onboard::cli::Cli::parse()) {
+    match onboard::cli::run(Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("onboard: {error:#}");

@@ -67,6 +67,23 @@ fn last_document(output: &Output) -> Value {
         .unwrap_or_else(|error| panic!("{error}: {out}\n{}", text(&output.stderr)))
 }
 
+/// Writes an identity of the right form that no station knows; `groundstation init` writes real
+/// ones.
+fn strangers_identity(folder: &Path) -> String {
+    let table = format!(
+        "[identity]\ncertificate = \"identity.crt\"\nkey = \"identity.key\"\n\
+         ground_pins = [\"sha256:{}\"]\norigin = \"{}\"\n",
+        "00".repeat(32),
+        "00".repeat(16)
+    );
+    let files =
+        [("onboard-identity.toml", table.as_str()), ("identity.crt", ""), ("identity.key", "")];
+    for (name, content) in files {
+        std::fs::write(folder.join(name), content).expect("a writable folder");
+    }
+    folder.to_str().expect("a path in UTF-8").into()
+}
+
 #[test]
 fn the_machine_comes_up_and_powers_off() {
     if !ready() {
@@ -75,7 +92,9 @@ fn the_machine_comes_up_and_powers_off() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let image = folder.path().join("image");
     let image = image.to_str().expect("a path in UTF-8");
-    let built = onboard(&["image", "build", "--out", image, "--config", CONFIG, "--json"]);
+    let identity = strangers_identity(folder.path());
+    let command = ["image", "build", "--out", image, "--config", CONFIG, "--identity", &identity];
+    let built = onboard(&command);
     assert!(built.status.success(), "{}", text(&built.stderr));
     let booted = onboard(&["image", "boot", "--image", image, "--self-test"]);
     assert!(booted.status.success(), "{}", text(&booted.stderr));
@@ -93,7 +112,11 @@ fn a_dynamic_binary_is_refused() {
     let image = folder.path().join("image");
     let image = image.to_str().expect("a path in UTF-8");
     let dynamic = binary("onboard");
-    let command = ["image", "build", "--out", image, "--config", CONFIG, "--binary", &dynamic];
+    let identity = strangers_identity(folder.path());
+    let mut command = vec!["image", "build", "--out", image, "--config", CONFIG];
+    let unsure = onboard(&command);
+    assert!(text(&unsure.stderr).contains("identity"), "{}", text(&unsure.stderr));
+    command.extend(["--identity", &identity, "--binary", &dynamic]);
     let built = onboard(&command);
     assert_eq!(built.status.code(), Some(1));
     assert!(text(&built.stderr).contains("dynamically linked"), "{}", text(&built.stderr));

@@ -6,7 +6,9 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 
-use super::assemble::{Manifest, assemble};
+use crate::config::Config;
+
+use super::assemble::{CONFIG_PATH, Manifest, assemble};
 use super::files::{self, Sources};
 use super::machine::Machine;
 
@@ -144,6 +146,11 @@ fn build(args: BuildArgs) -> anyhow::Result<()> {
         Err(_) => 0,
     };
     let parts = sources.read()?;
+    // A configuration that the flight process would refuse is refused here, on the ground.
+    let config = String::from_utf8_lossy(&parts.config);
+    let place = Path::new("/").join(CONFIG_PATH);
+    let folder = place.parent().unwrap_or(&place);
+    Config::parse(&sources.config.display().to_string(), &config, folder)?;
     let image = assemble(&parts, mtime)?;
     let (bytes, limit) = (image.manifest.initramfs.bytes, args.max_initramfs_bytes);
     if limit.is_some_and(|limit| bytes > limit) {

@@ -123,9 +123,11 @@ impl Sources {
     fn config(&self) -> Result<Vec<u8>, FilesError> {
         let mut config = read(&self.config, "name the flight configuration with --config")?;
         let table = self.identity.join(IDENTITY);
-        if !has_identity(&String::from_utf8_lossy(&config)) && table.exists() {
+        if !has_identity(&String::from_utf8_lossy(&config)) {
+            let help = "the configuration has no [identity]: name the folder of the enrolled \
+                        spacecraft with --identity";
             config.push(b'\n');
-            config.extend(read(&table, "")?);
+            config.extend(read(&table, help)?);
         }
         Ok(config)
     }
@@ -133,7 +135,8 @@ impl Sources {
 
 /// True if the configuration says who the spacecraft is.
 fn has_identity(config: &str) -> bool {
-    toml::from_str::<toml::Table>(config).is_ok_and(|table| table.contains_key("identity"))
+    // What does not parse is told of later, with its line.
+    toml::from_str::<toml::Table>(config).map_or(true, |table| table.contains_key("identity"))
 }
 
 /// Names of the identity files in the configuration, which must lie beside it in the image.
@@ -351,7 +354,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let sources = sources(folder.path());
         fs::write(&sources.config, "[spacecraft]\nid = 7").unwrap();
-        assert!(sources.read().unwrap().identity.is_empty());
+        let error = sources.read().unwrap_err().to_string();
+        assert!(error.contains(IDENTITY) && error.contains("--identity"), "{error}");
         let table = "[identity]\nkey = \"identity.key\"\n";
         fs::write(folder.path().join(IDENTITY), table).unwrap();
         let parts = sources.read().unwrap();
