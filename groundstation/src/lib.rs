@@ -8,8 +8,12 @@
 //! Cores are state machines with time as an argument; `shell` holds sockets, disk, clock and
 //! threads.
 
+pub mod config;
+pub mod init;
+pub mod admit;
 pub mod ledger;
 pub mod archive;
+pub mod audit;
 pub mod publish;
 pub mod api;
 pub mod inspect;

@@ -93,7 +93,7 @@ fn store_index<S: Storage>(storage: &mut S, number: u64, index: &Index) -> io::R
 }
 
 /// The stored index of a segment, if it is whole.
-pub(super) fn stored_index<S: Storage>(storage: &mut S, number: u64) -> Option<Index> {
+pub(crate) fn stored_index<S: Storage>(storage: &mut S, number: u64) -> Option<Index> {
     let file = storage.open(&index::file_name(number)).ok()?;
     let mut bytes = vec![0; file.length().ok()? as usize];
     let got = read_up_to(&file, 0, &mut bytes).ok()?;

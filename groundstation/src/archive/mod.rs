@@ -22,17 +22,18 @@ pub mod read;
 #[cfg(test)]
 pub mod forgetful;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use open::{OpenError, OpenReport};
 
 use crate::ledger::{Ledger, Standing};
 use bytes::{Bytes, BytesMut};
 use catalogue::Catalogue;
+pub(crate) use catalogue::stored_index;
 use codecs::{
     fec::crc::crc32c,
     ids::{Channel, Codec, UnitKey},
-    link::void::Void,
+    link::{object::Annotation, void::Void},
     time::Tai,
 };
 use index::Index;
@@ -72,8 +73,8 @@ pub struct Archived {
     pub codec: Codec,
     /// Earth receive time.
     pub received: Tai,
-    /// How the antenna heard it, as on the link.
-    pub annotation: Option<[u8; 16]>,
+    /// When and how an antenna heard it, where one did.
+    pub annotation: Option<Annotation>,
     /// The unit.
     pub bytes: Bytes,
     /// Where its record begins.
@@ -370,7 +371,7 @@ impl<S: Storage> Archive<S> {
                 key: header.key,
                 codec: header.codec,
                 received: header.received,
-                annotation: header.annotation,
+                annotation: header.annotation.map(Annotation::decode),
                 bytes,
                 position,
                 replayed: false,
@@ -423,7 +424,7 @@ fn begin<S: Storage>(
     let number = header.number;
     let encoded = header.encode();
     let name = segment::file_name(number);
-    let capacity = capacity + encoded.len() as u64;
+    let capacity = capacity.next_multiple_of(record::BLOCK_BYTES as u64) + encoded.len() as u64;
     let made = storage.create(&name, capacity).and_then(|mut file| {
         write_all(&mut file, 0, &encoded)?;
         file.sync()?;

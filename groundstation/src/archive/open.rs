@@ -161,7 +161,8 @@ impl<S: Storage> Archive<S> {
 /// The tail is made durable before anyone hears of it, and room that was never used is given back.
 fn settle_tail(file: &mut impl StoredFile, found: &ScanEnd) -> io::Result<()> {
     if !found.sealed && found.torn.is_empty() {
-        file.truncate(found.end)?;
+        // To a block: only a sealed file ends elsewhere.
+        file.truncate(found.end.next_multiple_of(BLOCK_BYTES as u64))?;
     }
     file.sync()
 }

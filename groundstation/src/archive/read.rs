@@ -8,6 +8,7 @@ use super::{
     storage::Storage,
 };
 use bytes::Bytes;
+use codecs::link::object::Annotation;
 use std::io;
 
 /// Hands out the units from `from` up to `to` (exclusive), as replayed. Damaged records are passed
@@ -22,7 +23,11 @@ pub fn replay<S: Storage>(
     numbers.sort_unstable();
     numbers.retain(|number| (from.segment..=to.segment).contains(number));
     for (index, number) in numbers.iter().copied().enumerate() {
-        let file = storage.open(&file_name(number))?;
+        let file = match storage.open(&file_name(number)) {
+            // An empty segment may be removed while this runs.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            file => file?,
+        };
         let first = match SegmentHeader::read(&file, number)? {
             Ok((_, first)) => first,
             Err(_) => BLOCK_BYTES as u64,
@@ -41,7 +46,7 @@ pub fn replay<S: Storage>(
                 key: header.key,
                 codec: header.codec,
                 received: header.received,
-                annotation: header.annotation,
+                annotation: header.annotation.map(Annotation::decode),
                 bytes: Bytes::copy_from_slice(bytes),
                 position: Position { segment: number, offset },
                 replayed: true,

@@ -1,7 +1,7 @@
 //! Walks a segment's records, past damage, and tells damage from a tail that was never finished.
 
 use super::{
-    record::{ALIGN, Position, Record, UNIT_BYTES_MAX, UNIT_HEADER_BYTES, UnitHeader, unit_holds},
+    record::{ALIGN, BLOCK_BYTES, END_BYTES, Position, Record, UNIT_BYTES_MAX, UNIT_HEADER_BYTES, UnitHeader, unit_holds},
     storage::{StoredFile, read_up_to},
 };
 use codecs::ids::UnitKey;
@@ -61,7 +61,10 @@ pub fn scan(
     mut sink: impl FnMut(Step<'_>) -> io::Result<()>,
 ) -> io::Result<ScanEnd> {
     let mut window = Window { start: 0, bytes: Vec::new() };
-    let (stated, to) = (to, to.min(file.length()?));
+    let length = file.length()?;
+    // Only sealing cuts a file off a block: its end record is there, or was.
+    let whole = whole || length % BLOCK_BYTES as u64 == END_BYTES as u64;
+    let (stated, to) = (to, to.min(length));
     let mut at = from;
     let mut ended = ScanEnd { end: from, ..ScanEnd::default() };
     // Holes that nothing vouches for yet.
@@ -111,7 +114,7 @@ pub fn scan(
             break;
         }
     }
-    if whole && to < stated {
+    if whole && to < stated && stated != u64::MAX {
         doubtful.push(Hole { from: to, to: stated, key: None });
     }
     if whole || ended.sealed {

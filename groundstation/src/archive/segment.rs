@@ -148,7 +148,7 @@ fn header_bytes(bytes: &[u8]) -> Result<usize, HeaderError> {
         return Err(HeaderError::Version(field(8)));
     }
     let length = field(12) as usize;
-    if length < BLOCK_BYTES || length > HEADER_BYTES_MAX || !length.is_multiple_of(BLOCK_BYTES) {
+    if !(BLOCK_BYTES..=HEADER_BYTES_MAX).contains(&length) || !length.is_multiple_of(BLOCK_BYTES) {
         return Err(HeaderError::Damaged);
     }
     Ok(length)

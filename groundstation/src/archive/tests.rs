@@ -13,7 +13,7 @@ fn now(mono_ms: u64) -> Now {
     Now { mono_ms, tai: Tai(mono_ms as i64) }
 }
 
-fn unit(stream: u32, sequence: u64) -> Incoming {
+pub(crate) fn unit(stream: u32, sequence: u64) -> Incoming {
     let length = 40 + (sequence as usize * 97) % 1_900;
     Incoming {
         key: key(stream, sequence),
@@ -45,6 +45,26 @@ fn fill(disk: &ForgetfulDisk, units: u64, batch: usize) -> BTreeSet<UnitKey> {
     let committed = archive.commit(now(units * 1_000)).unwrap_or_default();
     acknowledged.extend(committed.into_iter().map(|unit| unit.key));
     acknowledged
+}
+
+/// An archive of `units`, sealed as at a clean stop, and its segments.
+pub(crate) fn archive_of(units: u64, seal: bool) -> (ForgetfulDisk, Vec<String>) {
+    let disk = ForgetfulDisk::default();
+    let (mut archive, _) = Archive::open(disk.clone(), SETTINGS, 9).unwrap();
+    for sequence in 0..units {
+        archive.offer(&unit(1, sequence), now(0)).unwrap();
+        if sequence % 4 == 3 {
+            archive.commit(now(0)).unwrap();
+        }
+    }
+    archive.commit(now(0)).unwrap();
+    if seal {
+        archive.seal(Tai(0));
+    }
+    let mut names = disk.list().unwrap();
+    names.retain(|name| segment::number_of(name).is_some());
+    names.sort();
+    (disk, names)
 }
 
 /// What replaying the archive gives, and how often each key stands there.

@@ -1,0 +1,379 @@
+//! The station file: one TOML that says who listens where, who may deliver, and what to keep.
+
+use crate::{admit::Action, api};
+use codecs::{
+    config::{ConfigError, parse},
+    ids::{Origin, SpacecraftId},
+    link::profile::Profile,
+};
+use serde::Deserialize;
+use std::{
+    collections::BTreeMap,
+    io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+/// Ports that a station listens on when nothing else is said.
+pub const QUIC_DEFAULT: &str = "127.0.0.1:7117";
+/// Page, API and metrics.
+pub const HTTP_DEFAULT: &str = "127.0.0.1:7180";
+
+/// The station file.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Where the station stands.
+    pub station: StationConfig,
+    /// The mission definition, relative to this file.
+    pub mission: PathBuf,
+    /// Sockets.
+    #[serde(default)]
+    pub listen: Listen,
+    /// Certificates and keys, by file.
+    pub identity: Identity,
+    /// Where units are kept.
+    #[serde(default)]
+    pub archive: ArchiveConfig,
+    /// Simulated time, for demonstrations.
+    #[serde(default)]
+    pub clock: Clock,
+    /// The contact plan.
+    #[serde(default)]
+    pub contacts: Contacts,
+    /// Who may do what; who is not here may do nothing.
+    #[serde(default, rename = "principal")]
+    pub principals: Vec<PrincipalConfig>,
+    /// Where heavy work goes.
+    #[serde(default, rename = "pool")]
+    pub pools: Vec<PoolConfig>,
+    /// The folder of the station file: what its paths are relative to.
+    #[serde(skip)]
+    pub base: PathBuf,
+}
+
+/// Name and place.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StationConfig {
+    /// Name on the page.
+    pub name: String,
+    /// Degrees north.
+    pub latitude_deg: f64,
+    /// Degrees east.
+    pub longitude_deg: f64,
+    /// Metres above the ellipsoid.
+    #[serde(default)]
+    pub height_m: f64,
+    /// Elevation below which nothing is tracked.
+    #[serde(default = "mask_default")]
+    pub mask_deg: f64,
+}
+
+const fn mask_default() -> f64 {
+    5.0
+}
+
+impl StationConfig {
+    /// As the API shows it.
+    pub fn place(&self) -> api::Station {
+        api::Station {
+            name: self.name.clone(),
+            lat: self.latitude_deg,
+            lon: self.longitude_deg,
+            height_m: self.height_m,
+            mask_deg: self.mask_deg,
+        }
+    }
+}
+
+/// Sockets; everything is on loopback until told otherwise.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Listen {
+    /// UDP address for QUIC; port 0 takes a free one.
+    pub quic: SocketAddr,
+    /// TCP address for page, API and metrics.
+    pub http: SocketAddr,
+    /// Host names that the page answers to, beside addresses and `localhost`.
+    pub host_names: Vec<String>,
+    /// Transport profile: leo, geo, lunar, deep.
+    pub profile: String,
+    /// Connections at once.
+    pub connections_max: usize,
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        Self {
+            quic: SocketAddr::from(([127, 0, 0, 1], 7117)),
+            http: SocketAddr::from(([127, 0, 0, 1], 7180)),
+            host_names: Vec::new(),
+            profile: "leo".into(),
+            connections_max: 64,
+        }
+    }
+}
+
+/// Certificates and keys, PEM, relative to the station file.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Identity {
+    /// Certificate of the local authority: only what it signed may connect.
+    pub authority: PathBuf,
+    /// The station's certificate.
+    pub certificate: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+}
+
+/// The archive.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ArchiveConfig {
+    /// Folder, relative to the station file.
+    pub dir: PathBuf,
+    /// Bytes at which a segment is sealed.
+    pub segment_bytes: u64,
+    /// How long a unit may wait for others before its commit.
+    pub commit_ms: u64,
+}
+
+impl Default for ArchiveConfig {
+    fn default() -> Self {
+        Self { dir: "archive".into(), segment_bytes: 64 << 20, commit_ms: 10 }
+    }
+}
+
+/// Simulated time. Certificates are checked against the real clock whatever stands here.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Clock {
+    /// Seconds from the real clock to the simulated one; demonstrations only.
+    pub simulated_offset_s: f64,
+}
+
+/// The contact plan.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Contacts {
+    /// JSON file, read anew whenever it is shown.
+    pub file: Option<PathBuf>,
+}
+
+/// One row of the authorisation table.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PrincipalConfig {
+    /// Name in logs.
+    pub name: String,
+    /// `sha256:` and the hash of the certificate's SubjectPublicKeyInfo, in hex. A rolled key is a
+    /// second row with the same origin.
+    pub key: String,
+    /// Origin of its store, 32 hexadecimal digits.
+    pub origin: String,
+    /// Spacecraft that it may act for.
+    pub spacecraft: Vec<u16>,
+    /// What it may do.
+    pub actions: Vec<Action>,
+}
+
+/// Where heavy work may run.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PoolConfig {
+    /// Name in the job list.
+    pub name: String,
+    /// Kind of adapter.
+    pub kind: PoolKind,
+    /// Base address, for pools elsewhere.
+    pub url: Option<String>,
+    /// Task contract to the pool's own model name.
+    #[serde(default)]
+    pub tasks: BTreeMap<String, String>,
+    /// Model packages that an embedded pool serves, relative to the station file.
+    #[serde(default)]
+    pub packages: Vec<PathBuf>,
+    /// ONNX Runtime library for an embedded pool; searched for when absent.
+    pub runtime: Option<PathBuf>,
+    /// Accepts packages signed with the published development key. Never on a station that counts.
+    #[serde(default)]
+    pub danger_accept_development_key: bool,
+}
+
+/// Kinds of pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PoolKind {
+    /// A child process of this daemon.
+    Embedded,
+    /// Open Inference Protocol over REST.
+    OipRest,
+}
+
+/// Why a station file can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StationError {
+    /// It can't be read.
+    #[error("station file {path}: {error}; `groundstation init DIR` makes one")]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// It can't be understood.
+    #[error(transparent)]
+    Parse(#[from] ConfigError),
+    /// A value that can't be.
+    #[error("{path}: {key}: {message}")]
+    Value {
+        /// Which file.
+        path: PathBuf,
+        /// Which key.
+        key: String,
+        /// What is wrong, and what would be right.
+        message: String,
+    },
+}
+
+impl Config {
+    /// Reads and checks a station file.
+    pub fn load(path: &Path) -> Result<Self, StationError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| StationError::Read { path: path.into(), error })?;
+        let base = path.parent().unwrap_or(Path::new("")).to_path_buf();
+        let config = Self { base, ..parse(&path.display().to_string(), &text)? };
+        config.check().map_err(|(key, message)| StationError::Value {
+            path: path.into(),
+            key,
+            message,
+        })?;
+        Ok(config)
+    }
+
+    /// A path of the file, which may be relative to it.
+    pub fn path(&self, path: &Path) -> PathBuf {
+        self.base.join(path)
+    }
+
+    /// The transport profile; [`Config::load`] checked the name.
+    pub fn profile(&self) -> Profile {
+        Profile::named(&self.listen.profile).unwrap_or(codecs::link::profile::LEO)
+    }
+
+    fn check(&self) -> Result<(), (String, String)> {
+        let wrong = |key: &str, message: String| Err((key.to_string(), message));
+        let station = &self.station;
+        if !(-90.0..=90.0).contains(&station.latitude_deg) {
+            return wrong("station.latitude_deg", "must be from -90 to 90".into());
+        }
+        if !(-180.0..=360.0).contains(&station.longitude_deg) {
+            return wrong("station.longitude_deg", "must be from -180 to 360".into());
+        }
+        if Profile::named(&self.listen.profile).is_none() {
+            let known: Vec<_> = Profile::ALL.iter().map(|profile| profile.name).collect();
+            let message = format!("`{}` is none of {}", self.listen.profile, known.join(", "));
+            return wrong("listen.profile", message);
+        }
+        if !(1..=4096).contains(&self.listen.connections_max) {
+            return wrong("listen.connections_max", "must be from 1 to 4096".into());
+        }
+        // A segment holds at least a few of the largest batches; beyond the upper bound one scan
+        // on open would take minutes.
+        if !((4 << 20)..=(4 << 30)).contains(&self.archive.segment_bytes) {
+            return wrong("archive.segment_bytes", "must be from 4194304 to 4294967296".into());
+        }
+        if self.archive.commit_ms > 1_000 {
+            return wrong("archive.commit_ms", "must be at most 1000".into());
+        }
+        if !self.clock.simulated_offset_s.is_finite() {
+            return wrong("clock.simulated_offset_s", "must be a finite number".into());
+        }
+        for principal in &self.principals {
+            let key = |field: &str| format!("principal {}: {field}", principal.name);
+            if Origin::from_hex(&principal.origin).is_none() {
+                return wrong(&key("origin"), "must be 32 hexadecimal digits".into());
+            }
+            if crate::admit::KeyHash::from_text(&principal.key).is_none() {
+                let message = "must be `sha256:` and 64 hexadecimal digits";
+                return wrong(&key("key"), message.into());
+            }
+        }
+        for pool in &self.pools {
+            if pool.kind == PoolKind::OipRest && pool.url.is_none() {
+                let message = "missing; a pool of kind oip-rest needs one";
+                return wrong(&format!("pool {}: url", pool.name), message.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// The authorisation table.
+    pub fn table(&self) -> crate::admit::Table {
+        let rows = self.principals.iter().filter_map(|row| {
+            let key = crate::admit::KeyHash::from_text(&row.key)?;
+            let principal = crate::admit::Principal {
+                name: row.name.clone(),
+                origin: Origin::from_hex(&row.origin)?,
+                spacecraft: row.spacecraft.iter().copied().map(SpacecraftId).collect(),
+                actions: row.actions.iter().copied().collect(),
+            };
+            Some((key, principal))
+        });
+        rows.collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEAST: &str = r#"
+mission = "mission.toml"
+[station]
+name = "Test"
+latitude_deg = 48.0
+longitude_deg = 11.0
+[identity]
+authority = "a.crt"
+certificate = "s.crt"
+key = "s.key"
+"#;
+
+    fn load(text: &str) -> Result<Config, String> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("station.toml");
+        std::fs::write(&path, text).unwrap();
+        Config::load(&path).map_err(|error| {
+            error.to_string().replace(&format!("{}/", dir.path().display()), "")
+        })
+    }
+
+    #[test]
+    fn the_least_file_listens_on_loopback_and_admits_no_one() {
+        let config = load(LEAST).unwrap();
+        assert_eq!(config.listen.quic.to_string(), QUIC_DEFAULT);
+        assert_eq!(config.listen.http.to_string(), HTTP_DEFAULT);
+        assert!(config.principals.is_empty());
+    }
+
+    #[test]
+    fn mistakes_name_place_and_remedy() {
+        let unknown = load(&format!("{LEAST}[archive]\ncomit_ms = 3\n")).unwrap_err();
+        assert_eq!(unknown, "station.toml:12: unknown key `comit_ms`; did you mean `commit_ms`?");
+        let profile = load(&format!("{LEAST}[listen]\nprofile = \"mars\"\n")).unwrap_err();
+        assert_eq!(
+            profile,
+            "station.toml: listen.profile: `mars` is none of leo, geo, lunar, deep"
+        );
+        let pool = "[[pool]]\nname = \"far\"\nkind = \"oip-rest\"\n";
+        let pool = load(&format!("{LEAST}{pool}")).unwrap_err();
+        assert_eq!(
+            pool,
+            "station.toml: pool far: url: missing; a pool of kind oip-rest needs one"
+        );
+        let missing = Config::load(Path::new("/nowhere/station.toml")).unwrap_err().to_string();
+        assert!(missing.contains("groundstation init"), "{missing}");
+    }
+}
