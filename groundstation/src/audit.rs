@@ -8,8 +8,8 @@ use crate::{
         record::{BLOCK_BYTES, Position},
         scan::{Hole, Step, scan},
         segment::{SegmentHeader, file_name, number_of},
-        stored_index,
         storage::{Storage, StoredFile as _},
+        stored_index,
     },
     ledger::Ledger,
 };
@@ -170,8 +170,7 @@ pub fn audit<S: Storage>(storage: &mut S) -> io::Result<Audit> {
     }
     let ends: BTreeMap<u64, u64> =
         headers.values().flatten().filter_map(|(header, _)| header.previous).collect();
-    let mut walk =
-        Walk { storage, audit, proven: Ledger::new(), claimed: BTreeMap::new() };
+    let mut walk = Walk { storage, audit, proven: Ledger::new(), claimed: BTreeMap::new() };
     for (number, end) in &ends {
         if !headers.contains_key(number) {
             walk.audit.damage(Damage {
@@ -343,7 +342,8 @@ mod tests {
                             .contains(&(offset as u64))
                 });
                 assert!(named, "{name} byte {offset}: {:?}", audit.damaged);
-                let keys: u64 = audit.units + audit.damaged.iter().filter(|d| d.unit.is_some()).count() as u64;
+                let keys: u64 =
+                    audit.units + audit.damaged.iter().filter(|d| d.unit.is_some()).count() as u64;
                 assert_eq!(keys, 40, "{name} byte {offset}: the others stay readable");
                 disk.flip(&name, offset, 0x40);
             }

@@ -1,11 +1,18 @@
 //! The command line: one variant a subcommand, each run by its own module.
 
-use crate::inspect;
+use crate::{commands, inspect};
 use clap::{Parser, Subcommand};
-use std::process::ExitCode;
+use std::{io::IsTerminal as _, process::ExitCode};
+use tracing_subscriber::EnvFilter;
 
 #[derive(Debug, Parser)]
 #[command(name = "groundstation", version, about)]
+#[command(after_help = "Examples:\n  \
+    groundstation init station --mission mission.toml --station 'Weilheim,47.88,11.08,560' \
+    --spacecraft 7:SKY-7\n  \
+    groundstation run --config station/station.toml\n  \
+    groundstation audit --config station/station.toml\n\n\
+    Exit codes: 0 done, 1 failed, 2 wrong usage. RUST_LOG chooses what is logged on stderr.")]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -13,17 +20,37 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Init(commands::InitArgs),
+    Check(commands::CheckArgs),
+    Audit(commands::AuditArgs),
     Inspect(inspect::Args),
 }
 
 /// Runs the command that the process was called with; exit codes are 0 done, 1 failed, 2 wrong
 /// usage.
 pub fn run() -> ExitCode {
-    let done = match Cli::parse().command {
+    let cli = Cli::parse();
+    log_to_stderr();
+    let done = match cli.command {
+        Command::Init(args) => commands::init(&args),
+        Command::Check(args) => commands::check(&args),
+        Command::Audit(args) => commands::audit(&args),
         Command::Inspect(args) => inspect::run(&args),
     };
     done.unwrap_or_else(|error| {
         eprintln!("groundstation: {error:#}");
         ExitCode::FAILURE
     })
+}
+
+/// Talk goes to stderr; colours only for a person who did not decline them (`NO_COLOR`).
+fn log_to_stderr() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(!plain && std::io::stderr().is_terminal())
+        .with_target(false)
+        .init();
 }

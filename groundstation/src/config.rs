@@ -345,9 +345,8 @@ key = "s.key"
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("station.toml");
         std::fs::write(&path, text).unwrap();
-        Config::load(&path).map_err(|error| {
-            error.to_string().replace(&format!("{}/", dir.path().display()), "")
-        })
+        Config::load(&path)
+            .map_err(|error| error.to_string().replace(&format!("{}/", dir.path().display()), ""))
     }
 
     #[test]
@@ -369,10 +368,7 @@ key = "s.key"
         );
         let pool = "[[pool]]\nname = \"far\"\nkind = \"oip-rest\"\n";
         let pool = load(&format!("{LEAST}{pool}")).unwrap_err();
-        assert_eq!(
-            pool,
-            "station.toml: pool far: url: missing; a pool of kind oip-rest needs one"
-        );
+        assert_eq!(pool, "station.toml: pool far: url: missing; a pool of kind oip-rest needs one");
         let missing = Config::load(Path::new("/nowhere/station.toml")).unwrap_err().to_string();
         assert!(missing.contains("groundstation init"), "{missing}");
     }

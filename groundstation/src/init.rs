@@ -276,12 +276,8 @@ fn write(dir: &Path, name: &str, text: &str, mode: u32) -> Result<(), InitError>
     if let Some(parent) = path.parent() {
         DirBuilder::new().recursive(true).mode(0o700).create(parent).map_err(failed)?;
     }
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(mode)
-        .open(&path)
-        .map_err(failed)?;
+    let mut file =
+        OpenOptions::new().write(true).create_new(true).mode(mode).open(&path).map_err(failed)?;
     file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)
 }
 
@@ -312,7 +308,8 @@ pub(crate) mod tests {
         let config = Config::load(&root.join("station.toml")).unwrap();
         assert_eq!(config.table().len(), 2);
         assert_eq!(config.station.name, "Weilheim");
-        for key in ["authority/authority.key", "identity/station.key", "enrolled/sky-7/identity.key"]
+        for key in
+            ["authority/authority.key", "identity/station.key", "enrolled/sky-7/identity.key"]
         {
             assert_eq!(root.join(key).metadata().unwrap().mode() & 0o777, 0o600, "{key}");
         }

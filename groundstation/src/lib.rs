@@ -9,6 +9,7 @@
 //! threads.
 
 pub mod config;
+pub mod mission;
 pub mod init;
 pub mod admit;
 pub mod ledger;
@@ -17,4 +18,6 @@ pub mod audit;
 pub mod publish;
 pub mod api;
 pub mod inspect;
+pub mod shell;
+pub mod commands;
 pub mod cli;

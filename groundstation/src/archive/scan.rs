@@ -1,7 +1,10 @@
 //! Walks a segment's records, past damage, and tells damage from a tail that was never finished.
 
 use super::{
-    record::{ALIGN, BLOCK_BYTES, END_BYTES, Position, Record, UNIT_BYTES_MAX, UNIT_HEADER_BYTES, UnitHeader, unit_holds},
+    record::{
+        ALIGN, BLOCK_BYTES, END_BYTES, Position, Record, UNIT_BYTES_MAX, UNIT_HEADER_BYTES,
+        UnitHeader, unit_holds,
+    },
     storage::{StoredFile, read_up_to},
 };
 use codecs::ids::UnitKey;

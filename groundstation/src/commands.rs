@@ -1,0 +1,162 @@
+//! Commands that come and go: `init`, `check`, `audit`.
+
+use crate::{
+    audit::{self, Audit, Damage},
+    config::{Config, HTTP_DEFAULT, QUIC_DEFAULT},
+    init::{self, Craft, Place, Plan},
+    shell::{disk::Folder, wall_clock},
+};
+use anyhow::{Context as _, bail};
+use codecs::ids::Origin;
+use std::{io::Write as _, net::SocketAddr, path::PathBuf, process::ExitCode};
+
+/// Make a station: configuration, local authority, identities
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  \
+    groundstation init station --mission mission.toml --station 'Weilheim,47.88,11.08,560' \
+    --spacecraft 7:SKY-7")]
+pub struct InitArgs {
+    /// Folder to make it in; nothing in it is overwritten
+    pub dir: PathBuf,
+    /// Mission definition; copied into the folder
+    #[arg(long, value_name = "FILE")]
+    pub mission: PathBuf,
+    /// Name, latitude and longitude in degrees, height in metres
+    #[arg(long, value_name = "NAME,LAT,LON,HEIGHT_M", allow_hyphen_values = true)]
+    pub station: Place,
+    /// A spacecraft to enrol; may be given again
+    #[arg(long, value_name = "ID:NAME", required = true)]
+    pub spacecraft: Vec<Craft>,
+    /// Where QUIC listens; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS", default_value = QUIC_DEFAULT)]
+    pub quic: SocketAddr,
+    /// Where page, API and metrics listen
+    #[arg(long, value_name = "ADDRESS", default_value = HTTP_DEFAULT)]
+    pub http: SocketAddr,
+}
+
+/// Check a station file, its mission, certificates and folders
+#[derive(Debug, clap::Args)]
+pub struct CheckArgs {
+    /// Station file
+    #[arg(long, value_name = "FILE", default_value = "station.toml")]
+    pub config: PathBuf,
+}
+
+/// Prove the archive: every record, every key, against the ledger
+///
+/// Reads without the daemon, and may run beside it.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Exit codes: 0 everything acknowledged is there and whole, 1 it is not.")]
+pub struct AuditArgs {
+    /// Station file
+    #[arg(long, value_name = "FILE", default_value = "station.toml")]
+    pub config: PathBuf,
+    /// Print one JSON document
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Makes a station.
+pub fn init(args: &InitArgs) -> anyhow::Result<ExitCode> {
+    let mission = std::fs::read_to_string(&args.mission)
+        .with_context(|| format!("mission {}", args.mission.display()))?;
+    crate::mission::read(&args.mission.display().to_string(), &mission)?;
+    let plan = Plan {
+        dir: args.dir.clone(),
+        mission,
+        station: args.station.clone(),
+        spacecraft: args.spacecraft.clone(),
+        quic: args.quic,
+        http: args.http,
+    };
+    let origins: Vec<Origin> = plan
+        .spacecraft
+        .iter()
+        .map(|_| crate::shell::random().map(Origin))
+        .collect::<Result<_, _>>()
+        .context("the system gives no random bytes")?;
+    init::init(&plan, wall_clock(), &origins)?;
+    let dir = args.dir.display();
+    say(&format!("Made {dir}/station.toml. Each spacecraft takes its folder of {dir}/enrolled/."));
+    say(&format!("Next: groundstation run --config {dir}/station.toml"));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Checks what `run` would find.
+pub fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
+    let config = Config::load(&args.config)?;
+    let mission_path = config.path(&config.mission);
+    let text = std::fs::read_to_string(&mission_path)
+        .with_context(|| format!("mission {}", mission_path.display()))?;
+    let mission = crate::mission::read(&mission_path.display().to_string(), &text)?;
+    for principal in &config.principals {
+        for id in &principal.spacecraft {
+            if !mission.spacecraft.contains(&codecs::ids::SpacecraftId(*id)) {
+                bail!(
+                    "principal {} may act for spacecraft {id}, which the mission does not have; \
+                     add it to {} or take it out",
+                    principal.name,
+                    mission_path.display()
+                );
+            }
+        }
+    }
+    crate::shell::tls::server_config(&config)?;
+    if config.principals.is_empty() {
+        tracing::warn!("no [[principal]]: no one may deliver");
+    }
+    say(&format!("{}: good", args.config.display()));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Audits the archive of a station.
+pub fn audit(args: &AuditArgs) -> anyhow::Result<ExitCode> {
+    let config = Config::load(&args.config)?;
+    let dir = config.path(&config.archive.dir);
+    if !dir.is_dir() {
+        bail!("archive {}: not there yet; `groundstation run` makes it", dir.display());
+    }
+    let audit = audit::audit(&mut Folder::at(&dir))
+        .with_context(|| format!("archive {}", dir.display()))?;
+    match args.json {
+        true => say(&serde_json::to_string(&audit)?),
+        false => say(&table(&audit)),
+    }
+    Ok(if audit.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn table(audit: &Audit) -> String {
+    let mut out = format!(
+        "ledger {}: {} units, {} bytes in {} segments\n\
+         {} stand twice, {} damaged, {} torn at the end, {} conflicts kept aside, {} voided",
+        audit.ledger,
+        audit.units,
+        audit.bytes,
+        audit.segments,
+        audit.duplicates,
+        audit.damaged_count,
+        audit.torn.len(),
+        audit.conflicts,
+        audit.voids,
+    );
+    let line = |damage: &Damage| {
+        let unit = damage.unit.as_ref().map_or(String::new(), |unit| {
+            format!(", unit {} of channel {:#x}", unit.sequence, unit.channel)
+        });
+        format!("\n{} at {}: {}{unit}", damage.segment, damage.offset, damage.what)
+    };
+    audit.damaged.iter().chain(&audit.torn).for_each(|damage| out.push_str(&line(damage)));
+    for key in &audit.missing_from_archive {
+        out.push_str(&format!("\nmissing: channel {:#x} {:?}", key.channel, key.ranges));
+    }
+    for key in &audit.missing_from_ledger {
+        out.push_str(&format!("\nnot in the ledger: channel {:#x} {:?}", key.channel, key.ranges));
+    }
+    out
+}
+
+/// Prints a line; a reader of a pipe who had enough is no failure.
+pub(crate) fn say(text: &str) {
+    let _ = writeln!(std::io::stdout().lock(), "{text}");
+}

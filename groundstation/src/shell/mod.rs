@@ -1,0 +1,23 @@
+//! Where the cores meet the operating system: disk, sockets, clock, threads.
+
+pub mod disk;
+pub mod tls;
+
+use codecs::time::Tai;
+use std::{io, time::SystemTime};
+
+/// The real clock.
+pub fn wall_clock() -> Tai {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Tai::from_unix(since.as_secs() as i64, since.subsec_nanos())
+}
+
+/// Random bytes of the system.
+pub fn random<const N: usize>() -> io::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    let mut done = 0;
+    while done < N {
+        done += rustix::rand::getrandom(&mut bytes[done..], rustix::rand::GetRandomFlags::empty())?;
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,57 @@
+//! The station's side of TLS 1.3: its own certificate, and clients that the local authority signed.
+
+use crate::{admit::KeyHash, config::Config};
+use anyhow::Context as _;
+use quinn::crypto::rustls::QuicServerConfig;
+use rustls::{
+    RootCertStore, ServerConfig,
+    crypto::ring,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+    server::{ParsedCertificate, WebPkiClientVerifier},
+    version::TLS13,
+};
+use std::{path::Path, sync::Arc};
+
+/// Reads identities and makes the server's side of the handshake. Dates are checked against the
+/// real clock; there is no early data, since what it carries could be replayed.
+pub fn server_config(config: &Config) -> anyhow::Result<QuicServerConfig> {
+    let mut roots = RootCertStore::empty();
+    let authority = config.path(&config.identity.authority);
+    for certificate in certificates(&authority)? {
+        roots.add(certificate).with_context(|| format!("authority {}", authority.display()))?;
+    }
+    let path = config.path(&config.identity.certificate);
+    let chain = certificates(&path)?;
+    let key_path = config.path(&config.identity.key);
+    let key = PrivateKeyDer::from_pem_file(&key_path)
+        .with_context(|| format!("key {}: no private key in PEM", key_path.display()))?;
+    let provider = Arc::new(ring::default_provider());
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone())
+        .build()
+        .with_context(|| format!("authority {}", authority.display()))?;
+    let mut tls = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&TLS13])
+        .context("TLS 1.3")?
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(chain, key)
+        .with_context(|| {
+            format!("{} and {} do not belong together", path.display(), key_path.display())
+        })?;
+    tls.alpn_protocols = vec![codecs::link::ALPN.to_vec()];
+    QuicServerConfig::try_from(tls).context("TLS for QUIC")
+}
+
+fn certificates(path: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
+    let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
+    let chain: Vec<_> = read.with_context(|| format!("certificate {}", path.display()))?;
+    anyhow::ensure!(!chain.is_empty(), "certificate {}: none in PEM", path.display());
+    Ok(chain)
+}
+
+/// Whose key a peer proved to have.
+pub fn peer_key(connection: &quinn::Connection) -> Option<KeyHash> {
+    let identity = connection.peer_identity()?;
+    let chain = identity.downcast::<Vec<CertificateDer<'static>>>().ok()?;
+    let parsed = ParsedCertificate::try_from(chain.first()?).ok()?;
+    Some(KeyHash::of(&parsed.subject_public_key_info()))
+}
