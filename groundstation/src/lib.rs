@@ -1,7 +1,8 @@
 //! The ground station: admits units, archives each exactly once, decodes, shows and dispatches.
 //!
 //! ```text
-//! admit ─► ledger ─► archive ─► publish ─► api
+//! admit ─► ledger ─► archive ─► process ─► publish ─► api
+//!             │         └ unsqueeze ─► deframe ─► decode ─► limits
 //!             └────► audit
 //! ```
 //!
@@ -15,6 +16,13 @@ pub mod admit;
 pub mod ledger;
 pub mod archive;
 pub mod audit;
+pub mod unsqueeze;
+pub mod deframe;
+pub mod decode;
+pub mod limits;
+pub mod product;
+pub mod records;
+pub mod process;
 pub mod publish;
 pub mod api;
 pub mod inspect;

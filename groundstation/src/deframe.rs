@@ -1,0 +1,207 @@
+//! Frames to packets, whatever the order in which their units arrive.
+//!
+//! Units of one counter travel on many streams and may overtake each other. A frame that comes in
+//! order is extracted as it comes; a late one is extracted again together with its neighbours, so
+//! that packets over its edges come out whole. Packets that came out before come out again: who
+//! publishes keeps a window of identities.
+
+use bytes::Bytes;
+use codecs::frame::aos::AosConfig;
+use codecs::frame::extract::{Event, Extractor, FrameConfig};
+use codecs::frame::tm::TmConfig;
+use codecs::ids::{Codec, KeyPrefix, SpacecraftId, UnitKey};
+use codecs::mission::Definition;
+use codecs::mission::definition::{FrameFormat, FrameKind};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Frames kept a counter, to put late ones between their neighbours. At the bound the oldest goes;
+/// a frame that comes later than that is extracted alone.
+pub const RECENT_FRAMES_MAX: usize = 512;
+
+/// Neighbours on either side that a late frame is extracted with; a packet of 64 KiB spans more,
+/// and is then told by its recorded copy only.
+const NEIGHBOURS_MAX: u64 = 16;
+
+/// Counters followed. At the bound the one that was silent for longest is forgotten, at the cost
+/// of one packet in progress.
+pub const COUNTERS_MAX: usize = 64;
+
+/// Why a frame was not used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Flag {
+    /// Its header names a spacecraft that the mission doesn't know, or another one than its key.
+    Foreign,
+    /// It has another length than the mission says.
+    Length,
+    /// It is no frame of its kind.
+    Malformed,
+}
+
+impl Flag {
+    /// A short word for counters and messages.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Foreign => "foreign",
+            Self::Length => "wrong_length",
+            Self::Malformed => "malformed",
+        }
+    }
+}
+
+/// What a frame gave.
+#[derive(Debug, Default)]
+pub struct Deframed {
+    /// Its virtual channel, where it has one.
+    pub vc: Option<u8>,
+    /// Frames lost before it by the frame counter, beyond those whose units have yet to come.
+    pub gap: u64,
+    /// Its own check failed.
+    pub erred: bool,
+    /// Packets, idle ones left out, and whether bytes of theirs came from an erred frame.
+    pub packets: Vec<(Bytes, bool)>,
+    /// Why it was left out, if it was.
+    pub flag: Option<Flag>,
+}
+
+/// Extractors of all counters.
+pub struct Deframer {
+    definition: Arc<Definition>,
+    counters: BTreeMap<KeyPrefix, Counter>,
+    pushes: u64,
+}
+
+struct Counter {
+    config: FrameConfig,
+    extractor: Extractor,
+    last: Option<u64>,
+    recent: BTreeMap<u64, Bytes>,
+    pushed: u64,
+}
+
+impl Deframer {
+    /// Knows frames by what the mission says of them.
+    pub fn new(definition: Arc<Definition>) -> Self {
+        Self { definition, counters: BTreeMap::new(), pushes: 0 }
+    }
+
+    /// Takes one frame.
+    pub fn take(&mut self, key: &UnitKey, codec: Codec, frame: &Bytes) -> Deframed {
+        let format = match self.judge(key.prefix.spacecraft, codec, frame) {
+            Ok(format) => format,
+            Err(flag) => return Deframed { flag: Some(flag), ..Deframed::default() },
+        };
+        self.pushes += 1;
+        if self.counters.len() >= COUNTERS_MAX && !self.counters.contains_key(&key.prefix) {
+            let silent = self.counters.iter().min_by_key(|(_, counter)| counter.pushed);
+            if let Some(silent) = silent.map(|(prefix, _)| *prefix) {
+                self.counters.remove(&silent);
+            }
+        }
+        let counter =
+            self.counters.entry(key.prefix).or_insert_with(|| Counter::new(config_of(&format)));
+        counter.pushed = self.pushes;
+        counter.take(key.sequence, frame)
+    }
+
+    /// Whether the frame is one that its key's spacecraft sends.
+    fn judge(
+        &self,
+        spacecraft: SpacecraftId,
+        codec: Codec,
+        frame: &[u8],
+    ) -> Result<FrameFormat, Flag> {
+        let &[first, second, ..] = frame else { return Err(Flag::Malformed) };
+        let head = u16::from_be_bytes([first, second]);
+        // 132.0-B-3 §4.1.2.2 and 732.0-B-5 §4.1.2.2: two bits of version, then 10 or 8 of scid.
+        let (version, scid) = match codec {
+            Codec::TmFrame => (0, (head >> 4) & 0x3FF),
+            Codec::AosFrame => (1, (head >> 6) & 0xFF),
+            _ => return Err(Flag::Malformed),
+        };
+        if first >> 6 != version {
+            return Err(Flag::Malformed);
+        }
+        match self.definition.frame_owner(version, scid) {
+            Some((owner, _)) if owner != spacecraft => Err(Flag::Foreign),
+            Some((_, format)) if format.length != frame.len() => Err(Flag::Length),
+            Some((_, format)) => Ok(format),
+            None => Err(Flag::Foreign),
+        }
+    }
+}
+
+fn config_of(format: &FrameFormat) -> FrameConfig {
+    match format.kind {
+        FrameKind::Tm => FrameConfig::Tm(TmConfig::new(format.length).with_fecf(format.fecf)),
+        FrameKind::Aos => {
+            let mut config = AosConfig::new(format.length).with_fecf(format.fecf);
+            config.insert_zone = format.insert_zone;
+            config.ocf = format.ocf;
+            FrameConfig::Aos(config)
+        }
+    }
+}
+
+impl Counter {
+    fn new(config: FrameConfig) -> Self {
+        let extractor = Extractor::new(config.clone());
+        Self { config, extractor, last: None, recent: BTreeMap::new(), pushed: 0 }
+    }
+
+    fn take(&mut self, sequence: u64, frame: &Bytes) -> Deframed {
+        self.recent.insert(sequence, frame.clone());
+        if self.recent.len() > RECENT_FRAMES_MAX {
+            self.recent.pop_first();
+        }
+        let mut deframed = Deframed::default();
+        match self.last {
+            Some(last) if sequence <= last => self.again(sequence, &mut deframed),
+            last => {
+                // Units that have yet to come are no gap in reception.
+                let awaited = last.map_or(0, |last| sequence - last - 1);
+                push(&mut self.extractor, frame, &mut deframed, true);
+                deframed.gap = deframed.gap.saturating_sub(awaited);
+                self.last = Some(sequence);
+            }
+        }
+        deframed
+    }
+
+    /// Extracts a late frame between the neighbours that are at hand.
+    fn again(&mut self, sequence: u64, deframed: &mut Deframed) {
+        let held = |number: &u64| self.recent.contains_key(number);
+        let floor = sequence.saturating_sub(NEIGHBOURS_MAX);
+        let first = (floor..sequence).rev().take_while(held).last().unwrap_or(sequence);
+        let ceiling = sequence.saturating_add(NEIGHBOURS_MAX);
+        let last = (sequence + 1..=ceiling).take_while(held).last().unwrap_or(sequence);
+        let mut extractor = Extractor::new(self.config.clone());
+        for (number, frame) in self.recent.range(first..=last) {
+            push(&mut extractor, frame, deframed, *number == sequence);
+        }
+        if first == sequence {
+            deframed.gap = 0;
+        }
+        // What was in progress before the hole is done with; it goes on from the newest frame.
+        if last == self.last.unwrap_or(last) {
+            self.extractor = extractor;
+        }
+    }
+}
+
+/// Pushes a frame; what it says of itself is kept for the one that is asked about.
+fn push(extractor: &mut Extractor, frame: &Bytes, deframed: &mut Deframed, asked: bool) {
+    extractor.push(frame, &mut |event| match event {
+        Event::Frame { channel, erred, .. } if asked => {
+            deframed.vc = Some(channel.vcid);
+            deframed.erred = erred;
+        }
+        Event::Gap { lost, .. } if asked => deframed.gap = u64::from(lost),
+        Event::Rejected(_) if asked => deframed.flag = Some(Flag::Malformed),
+        Event::Packet { bytes, erred, .. } => deframed.packets.push((bytes, erred)),
+        _ => {}
+    });
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,114 @@
+use super::*;
+use codecs::frame::aos::AosBuilder;
+use codecs::ids::{Apid, Channel, Origin, StoreEpoch};
+use codecs::packet::space::{PacketHeader, SequenceCount, build};
+
+const MISSION: &str = "mission = 'm'\n[[spacecraft]]\nid = 7\nname = 'SKY-7'\n\
+    [[spacecraft.frames]]\nkind = 'aos'\nscid = 71\nlength = 128\nfecf = true\n\
+    [[spacecraft]]\nid = 8\nname = 'SKY-8'\n\
+    [[spacecraft.frames]]\nkind = 'aos'\nscid = 72\nlength = 128\n";
+
+fn key(sequence: u64) -> UnitKey {
+    let prefix = KeyPrefix {
+        origin: Origin([1; 16]),
+        epoch: StoreEpoch(1),
+        spacecraft: SpacecraftId(7),
+        channel: Channel::virtual_channel(1, 71, 0, 0),
+    };
+    UnitKey { prefix, sequence }
+}
+
+fn deframer() -> Deframer {
+    Deframer::new(Arc::new(Definition::from_toml(MISSION).unwrap()))
+}
+
+/// Frames of scid 71 with packets of 30 to 230 bytes, many over an edge, and the packets.
+fn recording(packets: u16) -> (Vec<Bytes>, Vec<Bytes>) {
+    let config = AosConfig::new(128).with_fecf(true);
+    let mut builder = AosBuilder::new(config, 71, 0, 40).unwrap();
+    let (mut frames, mut sent) = (vec![], vec![]);
+    for count in 0..packets {
+        let header = PacketHeader::telemetry(Apid(100), SequenceCount(count));
+        let packet = build(&header, &vec![count as u8; 30 + usize::from(count * 37 % 200)]);
+        let packet = packet.unwrap();
+        builder.push(&packet, &mut |frame| frames.push(frame)).unwrap();
+        sent.push(Bytes::from(packet));
+    }
+    builder.flush(&mut |frame| frames.push(frame));
+    (frames, sent)
+}
+
+/// Feeds frames in an order; gives the distinct packets and the sum of gaps.
+fn feed(order: impl IntoIterator<Item = usize>, frames: &[Bytes]) -> (Vec<Bytes>, u64) {
+    let mut deframer = deframer();
+    let (mut got, mut gaps) = (vec![], 0);
+    for number in order {
+        let out = deframer.take(&key(number as u64), Codec::AosFrame, &frames[number]);
+        assert_eq!(out.flag, None);
+        assert_eq!((out.vc, out.erred), (Some(0), false));
+        gaps += out.gap;
+        got.extend(out.packets.into_iter().map(|(packet, _)| packet));
+    }
+    got.sort();
+    got.dedup();
+    (got, gaps)
+}
+
+#[test]
+fn any_order_gives_every_packet() {
+    let (frames, mut sent) = recording(60);
+    sent.sort();
+    let count = frames.len();
+    assert!(count > 40);
+    let straight: Vec<usize> = (0..count).collect();
+    let swapped = straight.chunks(2).flat_map(|pair| pair.iter().rev().copied()).collect();
+    let reversed = (0..count).rev().collect();
+    let late = (10..count).chain(0..10).collect();
+    for order in [straight.clone(), swapped, reversed, late] {
+        let (got, gaps) = feed(order.clone(), &frames);
+        assert!(got == sent, "{} of {} packets in order {order:?}", got.len(), sent.len());
+        assert_eq!(gaps, 0, "{order:?}");
+    }
+}
+
+#[test]
+fn a_lost_unit_is_no_reception_gap_and_a_lost_frame_is() {
+    let (frames, sent) = recording(60);
+    let without = (0..frames.len()).filter(|at| *at != 5);
+    let (got, gaps) = feed(without, &frames);
+    assert_eq!(gaps, 0);
+    assert!(got.len() < sent.len() && got.len() >= sent.len() - 6);
+    let mut heard = frames.clone();
+    heard.drain(5..8);
+    assert_eq!(feed(0..heard.len(), &heard).1, 3);
+}
+
+#[test]
+fn frames_that_do_not_belong_are_flagged() {
+    let (frames, _) = recording(2);
+    let mut deframer = deframer();
+    let mut flag = |bytes: Vec<u8>, codec| deframer.take(&key(0), codec, &bytes.into()).flag;
+    let mut other = frames[0].to_vec();
+    other[1] ^= 0xC0;
+    assert_eq!(flag(other, Codec::AosFrame), Some(Flag::Foreign), "scid 68 is nobody's");
+    let other = AosBuilder::new(AosConfig::new(128), 72, 0, 0).map(|mut builder| {
+        let mut made = vec![];
+        builder.push(&[0, 1, 0xC0, 0, 0, 0, 0], &mut |_| ()).unwrap();
+        builder.flush(&mut |frame| made = frame.to_vec());
+        made
+    });
+    assert_eq!(flag(other.unwrap(), Codec::AosFrame), Some(Flag::Foreign), "72 is SKY-8's");
+    assert_eq!(flag(frames[0][..100].to_vec(), Codec::AosFrame), Some(Flag::Length));
+    assert_eq!(flag(frames[0].to_vec(), Codec::TmFrame), Some(Flag::Malformed));
+    assert_eq!(flag(vec![0x40], Codec::AosFrame), Some(Flag::Malformed));
+    assert_eq!(flag(vec![], Codec::UslpFrame), Some(Flag::Malformed));
+}
+
+#[test]
+fn an_erred_frame_marks_its_packets() {
+    let (frames, _) = recording(3);
+    let mut broken = frames[0].to_vec();
+    broken[60] ^= 1;
+    let out = deframer().take(&key(0), Codec::AosFrame, &broken.into());
+    assert!(out.erred && out.packets.iter().all(|(_, erred)| *erred));
+}

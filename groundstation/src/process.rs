@@ -1,0 +1,272 @@
+//! What becomes of archived units: unsqueezed, deframed, decoded, judged, told, dispatched.
+//!
+//! Everything here comes after the archive: an error costs insight, never data, and a restart
+//! runs the archive through it again. The machine has no clock and does no IO; the shell feeds
+//! it units and carries what it gives to the feed and to the dispatcher.
+
+use crate::archive::Archived;
+use crate::decode::{self, Arrival, Decoder, Fate};
+use crate::deframe::Deframer;
+use crate::publish::{AlarmState, Event, Limits, Mission, ParameterInfo, Quality};
+use crate::{product, records, unsqueeze};
+use codecs::ids::{Channel, Codec, SpacecraftId};
+use codecs::link::object::Quality as Heard;
+use codecs::link::void::Void;
+use codecs::mission::definition::{Rule, Trigger};
+use codecs::mission::{Definition, Plans};
+use codecs::product::{Product, ProductKind};
+use codecs::tensor::Tensor;
+use codecs::time::Tai;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Heavy work that a rule asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Work {
+    /// Same key, same work: it is done once, over restarts too.
+    pub key: String,
+    /// Task contract, such as `cloud-mask/1`.
+    pub task: String,
+    /// What it is about.
+    pub inputs: Vec<Tensor>,
+    /// Seconds that it may take.
+    pub deadline_s: f64,
+    /// Smaller goes first.
+    pub priority: u8,
+}
+
+/// What a unit led to.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// To be published, in order.
+    pub events: Vec<Event>,
+    /// To be dispatched.
+    pub work: Vec<Work>,
+}
+
+/// Counted outcomes of units, frames and packets that led to less than all they could.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Units that could not be read, by why.
+    pub units_unread: BTreeMap<&'static str, u64>,
+    /// Frames left out, by why.
+    pub frames_flagged: BTreeMap<&'static str, u64>,
+    /// Packets by fate.
+    pub packets: BTreeMap<&'static str, u64>,
+}
+
+/// The machine.
+pub struct Process {
+    definition: Arc<Definition>,
+    plans: Arc<Plans>,
+    names: Arc<[(Arc<str>, Arc<str>)]>,
+    deframer: Deframer,
+    decoders: BTreeMap<SpacecraftId, Decoder>,
+    counts: Counts,
+}
+
+impl Process {
+    /// Knows what the mission says; has seen nothing.
+    pub fn new(definition: Arc<Definition>) -> Self {
+        Self {
+            plans: Arc::new(definition.plans()),
+            names: decode::names(&definition),
+            deframer: Deframer::new(Arc::clone(&definition)),
+            decoders: BTreeMap::new(),
+            counts: Counts::default(),
+            definition,
+        }
+    }
+
+    /// What the page must know before anything else: one event a spacecraft.
+    pub fn mission_events(&self) -> Vec<Event> {
+        let info = |id: usize| {
+            let parameter = self.definition.parameters.get(id)?;
+            let (name, unit) = self.names.get(id)?;
+            let limits = parameter.limits.map(|limits| Limits {
+                red_low: limits.red_low,
+                yellow_low: limits.yellow_low,
+                yellow_high: limits.yellow_high,
+                red_high: limits.red_high,
+            });
+            Some(ParameterInfo { name: Arc::clone(name), unit: Arc::clone(unit), limits })
+        };
+        let parameters: Vec<ParameterInfo> =
+            (0..self.definition.parameters.len()).filter_map(info).collect();
+        let told = |craft: &codecs::mission::definition::Spacecraft| {
+            Event::Mission(Mission {
+                spacecraft: craft.id,
+                name: craft.name.clone(),
+                channels: self.definition.channels_of(craft),
+                parameters: parameters.clone(),
+            })
+        };
+        self.definition.spacecraft.iter().map(told).collect()
+    }
+
+    /// What was left out so far.
+    pub fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// Takes a unit; `now` is the station's time.
+    pub fn take(&mut self, unit: &Archived, now: Tai) -> Outcome {
+        let mut outcome = Outcome::default();
+        outcome.events.push(Event::Unit {
+            key: unit.key,
+            codec: unit.codec,
+            bytes: unit.bytes.len() as u64,
+            received: unit.received,
+            replayed: unit.replayed,
+        });
+        let arrival = Arrival { received: unit.received, now, replayed: unit.replayed };
+        // Erred frames without a trustworthy header are kept, and interpreted under no name.
+        if unit.key.prefix.channel == Channel::UNIDENTIFIED {
+            self.unread("unidentified");
+            return outcome;
+        }
+        match unit.codec {
+            Codec::TmFrame | Codec::AosFrame => self.frame(unit, arrival, &mut outcome),
+            Codec::SpacePacket | Codec::Squeezed => self.packets(unit, arrival, &mut outcome),
+            Codec::Product => self.product(unit, arrival, &mut outcome),
+            Codec::Record => self.record(unit, &mut outcome),
+            Codec::Void => self.void(unit, &mut outcome),
+            Codec::UslpFrame => self.unread("uslp"),
+        }
+        self.alarm_rules(&mut outcome);
+        outcome
+    }
+
+    fn unread(&mut self, why: &'static str) {
+        *self.counts.units_unread.entry(why).or_default() += 1;
+    }
+
+    fn frame(&mut self, unit: &Archived, arrival: Arrival, outcome: &mut Outcome) {
+        let deframed = self.deframer.take(&unit.key, unit.codec, &unit.bytes);
+        if let Some(flag) = deframed.flag {
+            *self.counts.frames_flagged.entry(flag.name()).or_default() += 1;
+            return;
+        }
+        let heard = unit.annotation.map(|annotation| annotation.quality);
+        let quality = match heard {
+            _ if deframed.erred => Quality::Erred,
+            Some(Heard::Erred) => Quality::Erred,
+            Some(Heard::Corrected) => Quality::Corrected,
+            Some(Heard::Good | Heard::Undetermined) | None => Quality::Good,
+        };
+        let spacecraft = unit.key.prefix.spacecraft;
+        if let Some(vc) = deframed.vc {
+            let (gap, at) = (deframed.gap, unit.received);
+            outcome.events.push(Event::Frame { spacecraft, vc, quality, gap, at });
+        }
+        let annotated_erred = heard == Some(Heard::Erred);
+        for (packet, erred) in deframed.packets {
+            // A wrong bit would be a wrong value, or an alarm: such packets only count.
+            if erred || annotated_erred {
+                *self.counts.packets.entry("erred").or_default() += 1;
+            } else {
+                self.packet(spacecraft, &packet, arrival, outcome);
+            }
+        }
+    }
+
+    fn packets(&mut self, unit: &Archived, arrival: Arrival, outcome: &mut Outcome) {
+        match unsqueeze::packets(unit.codec, &unit.bytes) {
+            Ok(packets) => {
+                for packet in packets {
+                    self.packet(unit.key.prefix.spacecraft, &packet, arrival, outcome);
+                }
+            }
+            Err(_) => self.unread("squeezed"),
+        }
+    }
+
+    fn packet(
+        &mut self,
+        spacecraft: SpacecraftId,
+        packet: &[u8],
+        arrival: Arrival,
+        outcome: &mut Outcome,
+    ) {
+        // A spacecraft that the mission doesn't know is archived, and shown under no name.
+        if !self.definition.spacecraft.iter().any(|craft| craft.id == spacecraft) {
+            return self.unread("spacecraft");
+        }
+        let decoder = self.decoders.entry(spacecraft).or_insert_with(|| {
+            let (plans, names) = (Arc::clone(&self.plans), Arc::clone(&self.names));
+            Decoder::new(spacecraft, Arc::clone(&self.definition), plans, names)
+        });
+        let fate = decoder.take(packet, arrival, &mut outcome.events);
+        if fate != Fate::Decoded {
+            *self.counts.packets.entry(fate.name()).or_default() += 1;
+        }
+    }
+
+    fn product(&mut self, unit: &Archived, arrival: Arrival, outcome: &mut Outcome) {
+        let Ok(product) = Product::decode(&unit.bytes) else { return self.unread("product") };
+        let spacecraft = unit.key.prefix.spacecraft;
+        // One kind of imager today; the format has no kind of its own beyond whole and summary.
+        let kind = self.definition.products.first().map_or("tile", |known| known.kind.as_str());
+        outcome.events.push(product::event(spacecraft, kind, &product, unit.bytes.len()));
+        if !arrival.replayed {
+            let (captured, published) = (product.captured, arrival.now);
+            outcome.events.push(Event::Insight { spacecraft, captured, published });
+        }
+        if product.kind != ProductKind::Tile {
+            return;
+        }
+        let wanted = Trigger::Product(kind.to_owned());
+        for rule in self.definition.rules.iter().filter(|rule| rule.trigger == wanted) {
+            let Some(tensor) = product::tensor(&product) else { continue };
+            let about = product::identity(spacecraft, &product);
+            outcome.work.push(work(rule, &about, vec![tensor]));
+        }
+    }
+
+    fn record(&mut self, unit: &Archived, outcome: &mut Outcome) {
+        match records::event(&unit.key, unit.received, &unit.bytes) {
+            Ok(event) => outcome.events.extend(event),
+            Err(_) => self.unread("record"),
+        }
+    }
+
+    fn void(&mut self, unit: &Archived, outcome: &mut Outcome) {
+        let Ok(void) = Void::decode(&unit.bytes) else { return self.unread("void") };
+        for entry in &void.entries {
+            let prefix = codecs::ids::KeyPrefix {
+                epoch: entry.epoch,
+                spacecraft: entry.spacecraft,
+                channel: entry.channel,
+                ..unit.key.prefix
+            };
+            let reason = format!("{:?}", void.reason).to_lowercase();
+            outcome.events.push(Event::Voided { prefix, range: entry.range, reason });
+        }
+    }
+
+    /// Work that raised alarms set off. It has no tensors: what of the telemetry a task wants is
+    /// its contract's business, and none that wants any is known yet.
+    fn alarm_rules(&self, outcome: &mut Outcome) {
+        let rules = self.definition.rules.iter().filter(|rule| rule.trigger == Trigger::Alarm);
+        for rule in rules {
+            for event in &outcome.events {
+                if let Event::Alarm { id, state: AlarmState::Raised, .. } = event {
+                    outcome.work.push(work(rule, id, Vec::new()));
+                }
+            }
+        }
+    }
+}
+
+fn work(rule: &Rule, about: &str, inputs: Vec<Tensor>) -> Work {
+    Work {
+        key: format!("{}:{about}", rule.task),
+        task: rule.task.clone(),
+        inputs,
+        deadline_s: rule.deadline_s,
+        priority: rule.priority,
+    }
+}
+
+#[cfg(test)]
+mod tests;
