@@ -1,5 +1,7 @@
 //! Helpers shared by the end-to-end tests.
 
+pub mod process;
+
 use std::path::PathBuf;
 
 /// Recorded telemetry at `name` below `GROUNDTRACK_DATA`, by default `../shared/data` from the

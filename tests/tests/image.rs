@@ -2,24 +2,13 @@
 //! (tools/build-static); says so and passes where one is missing, unless
 //! `GROUNDTRACK_REQUIRE_IMAGE=1`.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
 
 use serde_json::Value;
+use tests::process::{binary, root};
 
 const CONFIG: &str = "missions/sky-7/flight.toml";
-
-/// The workspace root.
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests stands in the root").into()
-}
-
-/// A binary of this build, beside the folder of the running test.
-fn binary(name: &str) -> String {
-    let own = std::env::current_exe().expect("a running test has a path");
-    let folder = own.parent().and_then(Path::parent).expect("target/PROFILE/deps/TEST");
-    folder.join(name).to_str().expect("a path in UTF-8").into()
-}
 
 /// What the image needs and this machine lacks, in words.
 fn missing() -> Option<String> {
@@ -32,7 +21,7 @@ fn missing() -> Option<String> {
     let parts = [
         (image.join("kernel/vmlinuz"), "run tools/fetch-kernel"),
         (image.join("onboard"), "run tools/build-static"),
-        (binary("onboard").into(), "run cargo build --workspace --bins"),
+        (binary("onboard"), "run cargo build --workspace --bins"),
     ];
     let absent = parts.into_iter().find(|(path, _)| !path.exists());
     absent.map(|(path, help)| format!("{} is not there ({help})", path.display()))
@@ -48,7 +37,11 @@ fn ready() -> bool {
 }
 
 fn onboard(arguments: &[&str]) -> Output {
-    Command::new(binary("onboard"))
+    command("onboard", arguments)
+}
+
+fn command(name: &str, arguments: &[&str]) -> Output {
+    Command::new(binary(name))
         .args(arguments)
         .current_dir(root())
         .output()
@@ -112,11 +105,12 @@ fn a_dynamic_binary_is_refused() {
     let image = folder.path().join("image");
     let image = image.to_str().expect("a path in UTF-8");
     let dynamic = binary("onboard");
+    let dynamic = dynamic.to_str().expect("a path in UTF-8");
     let identity = strangers_identity(folder.path());
     let mut command = vec!["image", "build", "--out", image, "--config", CONFIG];
     let unsure = onboard(&command);
     assert!(text(&unsure.stderr).contains("identity"), "{}", text(&unsure.stderr));
-    command.extend(["--identity", &identity, "--binary", &dynamic]);
+    command.extend(["--identity", &identity, "--binary", dynamic]);
     let built = onboard(&command);
     assert_eq!(built.status.code(), Some(1));
     assert!(text(&built.stderr).contains("dynamically linked"), "{}", text(&built.stderr));
