@@ -1,4 +1,6 @@
-//! Helpers shared by the end-to-end tests.
+//! Helpers shared by the end-to-end tests, and the rules that the project holds itself to.
+
+pub mod tidy;
 
 pub mod process;
 

@@ -1,0 +1,66 @@
+//! Which crate may know which.
+
+use serde_json::Value;
+
+/// Arrows between our crates; no others.
+const ARROWS: [(&str, &[&str]); 6] = [
+    ("codecs", &[]),
+    ("onboard-model", &["codecs"]),
+    ("onboard", &["codecs", "onboard-model"]),
+    ("groundstation", &["codecs", "onboard-model"]),
+    ("sims", &["codecs", "groundstation", "onboard"]),
+    ("tests", &["codecs", "groundstation", "onboard", "onboard-model", "sims"]),
+];
+
+/// Dependencies that one crate alone may know, so that they stay replaceable.
+const OWNED: [(&str, &str); 1] = [("ort", "onboard-model")];
+
+/// Dependencies that stand against the arrows, in `cargo metadata`.
+pub fn check(metadata: &Value) -> Vec<String> {
+    let mut findings = Vec::new();
+    let empty = Vec::new();
+    let packages = metadata["packages"].as_array().unwrap_or(&empty);
+    let ours: Vec<&str> = packages.iter().filter_map(|package| package["name"].as_str()).collect();
+    if ours.is_empty() {
+        findings.push("cargo metadata names no package".to_owned());
+    }
+    for package in packages {
+        let from = package["name"].as_str().unwrap_or_default();
+        let Some((_, allowed)) = ARROWS.iter().find(|(name, _)| *name == from) else {
+            findings.push(format!("crate {from} stands in no arrow: add it to the design first"));
+            continue;
+        };
+        for dependency in package["dependencies"].as_array().unwrap_or(&empty) {
+            let to = dependency["name"].as_str().unwrap_or_default();
+            if ours.contains(&to) && !allowed.contains(&to) {
+                findings.push(format!("{from} depends on {to}, against the arrows of the design"));
+            }
+            if OWNED.iter().any(|(name, owner)| *name == to && *owner != from) {
+                findings.push(format!("{from} depends on {to}, which is another crate's to know"));
+            }
+        }
+    }
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn an_arrow_upwards_is_found() {
+        let dependency = |name: &str| json!({ "name": name });
+        let metadata = json!({ "packages": [
+            { "name": "codecs", "dependencies": [dependency("onboard"), dependency("bytes")] },
+            { "name": "onboard", "dependencies": [dependency("codecs"), dependency("ort")] },
+            { "name": "stray", "dependencies": [] },
+        ]});
+        let findings = check(&metadata);
+        assert_eq!(findings.len(), 3, "{findings:?}");
+        assert!(findings[0].contains("codecs depends on onboard"));
+        assert!(findings[1].contains("onboard depends on ort"));
+        assert!(findings[2].contains("stray"));
+        assert_eq!(check(&json!({})).len(), 1, "no metadata is no proof");
+    }
+}
