@@ -194,7 +194,7 @@ def main():
             "unit": "0 nominal to 1 anomalous",
         }],
         "max_batch": 256,
-        "parameters": {"threshold": 0.5, "margin": 0.3},
+        "parameters": {"threshold": 0.5, "stream_threshold": 0.9, "margin": 0.5},
         "provenance": {
             "trained_on": "OPS-SAT-AD, published training part (1594 segments of 9 channels)",
             "script": "onboard/model/training/train_telemetry.py",

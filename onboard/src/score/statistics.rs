@@ -5,27 +5,29 @@ pub const LIMIT_SIGMAS: f64 = 8.0;
 
 /// How far the newest samples of a window left the level that the older ones held, 0 to 1.
 ///
-/// The level is the older samples' median, its spread their median absolute deviation, which a
-/// few outliers cannot move. Where more than half of them are equal, their mean absolute
-/// deviation stands in; a thousandth of the level is the least spread. `scratch` holds a copy of
-/// the older samples and is reused.
-pub fn deviation(samples: impl Iterator<Item = f64>, older: usize, scratch: &mut Vec<f64>) -> f64 {
+/// The level is the median of the `older` first samples, the spread their median absolute
+/// deviation, which a few outliers cannot move. The spread is at least a quarter of the older
+/// samples' range, so that a wave may turn; at least one `quantum`, the smallest step that the
+/// channel's converter makes; and at least a ten-thousandth of the level. `scratch` is reused.
+pub fn deviation(
+    mut samples: impl Iterator<Item = f64>,
+    older: usize,
+    quantum: f64,
+    scratch: &mut Vec<f64>,
+) -> f64 {
     scratch.clear();
-    let mut samples = samples;
     scratch.extend(samples.by_ref().take(older));
     if scratch.is_empty() {
         return 0.0;
     }
     let level = median(scratch);
-    let mean =
-        scratch.iter().map(|value| (value - level).abs()).sum::<f64>() / scratch.len() as f64;
+    // They were sorted for the median.
+    let range = scratch[scratch.len() - 1] - scratch[0];
     scratch.iter_mut().for_each(|value| *value = (*value - level).abs());
-    let middle = median(scratch);
-    // 1.4826 and 1.2533 turn either deviation into the sigma of a normal distribution.
-    let sigma = if middle > 0.0 { 1.4826 * middle } else { 1.2533 * mean };
-    let sigma = sigma.max(level.abs() * 1e-3).max(f64::MIN_POSITIVE);
+    // 1.4826 turns the median deviation into the sigma of a normal distribution.
+    let sigma = (1.4826 * median(scratch)).max(range / 4.0).max(quantum).max(level.abs() * 1e-4);
     let farthest = samples.map(|value| (value - level).abs()).fold(0.0, f64::max);
-    squash(farthest / sigma)
+    squash(farthest / sigma.max(f64::MIN_POSITIVE))
 }
 
 /// Maps a number of standard deviations to 0..1, [`LIMIT_SIGMAS`] to one half.
@@ -56,7 +58,7 @@ mod tests {
     use super::*;
 
     fn score(values: &[f64], older: usize) -> f64 {
-        deviation(values.iter().copied(), older, &mut Vec::new())
+        deviation(values.iter().copied(), older, 0.0, &mut Vec::new())
     }
 
     #[test]
@@ -75,11 +77,14 @@ mod tests {
     fn a_value_that_never_moved_is_judged_by_its_size() {
         let mut values = vec![5.0; 128];
         assert_eq!(score(&values, 96), 0.0);
-        values[127] = 5.001;
+        values[127] = 5.0005;
         assert!(score(&values, 96) < 0.2);
         values[127] = 6.0;
         assert!(score(&values, 96) > 0.99);
         assert!(score(&[0.0, 0.0, 1e-300], 2).is_finite());
+        values[127] = 6.0;
+        let coarse = deviation(values.iter().copied(), 96, 1.0, &mut Vec::new());
+        assert!(coarse < 0.2, "one step of a coarse converter: {coarse}");
     }
 
     #[test]

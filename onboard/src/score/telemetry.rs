@@ -18,6 +18,15 @@ pub const TASK: &str = "telemetry-triage/1";
 /// Most channels that one scorer watches; more are refused.
 pub const CHANNELS_MAX: usize = 1024;
 
+/// Share of the usual score that is left one window later: half after some seventy.
+const FADING: f32 = 0.99;
+
+/// Believed windows, fading likewise, after which the unusual is usual.
+const UNUSUAL_MAX: f32 = 8.0;
+
+/// Steps of a coarse converter that a window must span to have a shape.
+const STEPS_MIN: f64 = 6.0;
+
 /// How telemetry is scored.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TelemetrySettings {
@@ -31,7 +40,7 @@ pub struct TelemetrySettings {
 
 impl Default for TelemetrySettings {
     fn default() -> Self {
-        Self { window: 128, hop: 32, learn: 4 }
+        Self { window: 64, hop: 16, learn: 8 }
     }
 }
 
@@ -63,16 +72,39 @@ pub struct Score {
 struct Watched {
     window: Window,
     since: usize,
-    /// How many windows the model saw, and a slow average of what it said: the channel's normal.
+    last: f64,
+    /// The smallest step between two samples so far: that of a coarse converter, or nothing.
+    quantum: f64,
+    /// How many windows the model saw.
     seen: u32,
+    /// The highest it said of late: what is usual for the channel.
     usual: f32,
+    /// Windows that it was believed in, fading.
+    unusual: f32,
+}
+
+impl Watched {
+    /// What the model said, if it is out of the ordinary for this channel.
+    fn believe(&mut self, said: f32, learn: u32, threshold: f32, margin: f32) -> Option<f32> {
+        self.seen = self.seen.saturating_add(1);
+        let needed = threshold.max(self.usual + margin * (1.0 - self.usual));
+        let believed = self.seen > learn && said >= needed;
+        // What goes on, or comes back, for long enough becomes usual.
+        self.unusual = self.unusual * FADING + if believed { 1.0 } else { 0.0 };
+        self.usual *= FADING;
+        if !believed || self.unusual > UNUSUAL_MAX {
+            self.usual = self.usual.max(said);
+        }
+        believed.then_some(said)
+    }
 }
 
 /// Watches telemetry channels, each on its own.
 ///
 /// The model learned on one spacecraft's channels. A channel of ours that looks anomalous to it
 /// all the time is one it does not know, so it is believed only where a window scores clearly
-/// above what that channel usually scores.
+/// above the most that this channel scored of late: `margin` is the share of the way from there
+/// to certainty.
 pub struct TelemetryScorer {
     settings: TelemetrySettings,
     threshold: f32,
@@ -86,8 +118,8 @@ pub struct TelemetryScorer {
 impl TelemetryScorer {
     /// A scorer with a model, or with statistics alone.
     ///
-    /// Thresholds come from the model's manifest (`threshold`, `margin`), so that they can change
-    /// without a new model.
+    /// Thresholds come from the model's manifest (`stream_threshold`, `margin`), so that they can
+    /// change without a new model.
     pub fn new(session: Option<Session>, settings: TelemetrySettings) -> Result<Self, WrongModel> {
         let model = Guarded::new(session, TASK)?;
         let parameter = |name: &str, otherwise: f64| {
@@ -101,8 +133,8 @@ impl TelemetryScorer {
         };
         Ok(Self {
             settings,
-            threshold: parameter("threshold", 0.5),
-            margin: parameter("margin", 0.3),
+            threshold: parameter("stream_threshold", 0.9),
+            margin: parameter("margin", 0.5),
             model,
             names: BTreeMap::new(),
             channels: Vec::new(),
@@ -121,7 +153,15 @@ impl TelemetryScorer {
         }
         let id = ChannelId(self.channels.len() as u32);
         let window = Window::new(self.settings.window);
-        self.channels.push(Watched { window, since: 0, seen: 0, usual: 0.0 });
+        self.channels.push(Watched {
+            window,
+            since: 0,
+            last: f64::NAN,
+            quantum: f64::INFINITY,
+            seen: 0,
+            usual: 0.0,
+            unusual: 0.0,
+        });
         self.names.insert(name.into(), id);
         Some(id)
     }
@@ -149,24 +189,35 @@ impl TelemetryScorer {
             watched.since = 0;
         }
         watched.window.push(time, value);
+        let step = (value - watched.last).abs();
+        // A NaN, before the first sample, is not greater than 0.
+        if step > 0.0 && step < watched.quantum {
+            watched.quantum = step;
+        }
+        watched.last = value;
         watched.since += 1;
         if !watched.window.is_full() || watched.since < self.settings.hop {
             return None;
         }
         watched.since = 0;
         let older = self.settings.window - self.settings.hop;
+        let quantum = if watched.quantum.is_finite() { watched.quantum } else { 0.0 };
         let level =
-            statistics::deviation(watched.window.ordered(), older, &mut self.scratch) as f32;
-        let said = self.model.ask(|session| ask(session, &watched.window.features()));
+            statistics::deviation(watched.window.ordered(), older, quantum, &mut self.scratch)
+                as f32;
+        let bounds = (f64::INFINITY, f64::NEG_INFINITY);
+        let (low, high) = watched
+            .window
+            .ordered()
+            .fold(bounds, |(low, high), value| (low.min(value), high.max(value)));
+        let said = (high - low >= STEPS_MIN * quantum)
+            .then(|| self.model.ask(|session| ask(session, &watched.window.features())))
+            .flatten();
         let shape = said.and_then(|said| {
-            let usual = watched.usual;
-            watched.seen = watched.seen.saturating_add(1);
-            watched.usual += (said - usual) / watched.seen.min(16) as f32;
-            let believed = watched.seen > self.settings.learn && said >= usual + self.margin;
-            believed.then_some(said)
+            watched.believe(said, self.settings.learn, self.threshold, self.margin)
         });
         let score = shape.unwrap_or(0.0).max(level);
-        let anomalous = shape.is_some_and(|shape| shape >= self.threshold) || level >= 0.5;
+        let anomalous = shape.is_some() || level >= 0.5;
         let method = if said.is_some() { Method::Model } else { Method::Statistics };
         Some(Score { channel, time, value, score, shape, level, anomalous, method })
     }
@@ -208,11 +259,11 @@ mod tests {
             assert_eq!(score.method, Method::Statistics);
             if index < 700 {
                 assert!(!score.anomalous, "{score:?}");
-            } else if index < 700 + 32 {
+            } else if index < 700 + 16 {
                 assert!(score.anomalous, "{score:?}");
             }
         }
-        assert_eq!(judged, 1 + (1000 - 128) / 32);
+        assert_eq!(judged, 1 + (1000 - 64) / 16);
     }
 
     #[test]
