@@ -8,7 +8,9 @@ use codecs::frame::Format;
 use codecs::frame::counts::Counts;
 use codecs::frame::extract::{Extractor, FrameConfig};
 use serde::Serialize;
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write as _};
 use std::path::{Path, PathBuf};
@@ -106,24 +108,13 @@ impl Report {
     }
 
     fn table(&self) -> String {
-        let list = |map: &mut dyn Iterator<Item = String>| {
-            let text = map.collect::<Vec<_>>().join("  ");
-            if text.is_empty() { "none".to_owned() } else { text }
-        };
         let pointers = &self.first_header_pointer;
-        let channels =
-            list(&mut self.virtual_channels.iter().map(|(id, count)| format!("VC {id}: {count}")));
-        let spacecraft =
-            list(&mut self.spacecraft.iter().map(|(id, count)| format!("{id}: {count}")));
-        let apids =
-            list(&mut self.packets_by_apid.iter().map(|(id, count)| format!("{id}: {count}")));
-        let dropped = list(&mut self.dropped.iter().map(|(why, count)| format!("{why}: {count}")));
         let rows = [
             ("frames", format!("{} of {}", self.frames, self.frame)),
             ("  rejected", self.rejected_frames.to_string()),
             ("  CRC failed", self.erred_frames.to_string()),
-            ("  spacecraft", spacecraft),
-            ("  channels", channels),
+            ("  spacecraft", most(&self.spacecraft, "")),
+            ("  channels", most(&self.virtual_channels, "VC ")),
             ("gaps", format!("{} ({} frames lost)", self.gaps, self.lost_frames)),
             (
                 "first header",
@@ -137,12 +128,28 @@ impl Report {
             ("  spanning", self.spanning_packets.to_string()),
             ("  encapsulation", self.encapsulation_packets.to_string()),
             ("  longest", format!("{} bytes", self.longest_packet)),
-            ("  by APID", apids),
+            ("  by APID", most(&self.packets_by_apid, "")),
             ("truncated", self.truncated_packets.to_string()),
-            ("dropped", dropped),
+            ("dropped", most(&self.dropped, "")),
         ];
         rows.iter().map(|(name, value)| format!("{name:<17}{value}\n")).collect()
     }
+}
+
+/// Entries of a table's row; noise can fill all 2048 APIDs.
+const ROW_ENTRIES: usize = 24;
+
+/// The most frequent entries, in their own order.
+fn most<K: Ord + Copy + Display>(counts: &BTreeMap<K, u64>, prefix: &str) -> String {
+    let mut shown: Vec<(K, u64)> = counts.iter().map(|(key, count)| (*key, *count)).collect();
+    shown.sort_by_key(|(_, count)| Reverse(*count));
+    shown.truncate(ROW_ENTRIES);
+    shown.sort();
+    let more = counts.len() - shown.len();
+    let entries = shown.iter().map(|(key, count)| format!("{prefix}{key}: {count}"));
+    let more = (more > 0).then(|| format!("and {more} more"));
+    let text = entries.chain(more).collect::<Vec<_>>().join("  ");
+    if text.is_empty() { "none".to_owned() } else { text }
 }
 
 /// Reads the file and counts what it holds.
@@ -283,5 +290,11 @@ mod tests {
         assert!(table.contains("frames           2 of aos:100\n"), "{table}");
         assert!(table.contains("  by APID        5: 3  2047: 1\n"), "{table}");
         assert!(table.contains("dropped          none\n"), "{table}");
+    }
+    #[test]
+    fn rows_of_noise_are_cut() {
+        let counts: BTreeMap<u16, u64> = (0..100).map(|apid| (apid, u64::from(apid))).collect();
+        let row = most(&counts, "");
+        assert!(row.starts_with("76: 76  77: 77") && row.ends_with("99: 99  and 76 more"), "{row}");
     }
 }
