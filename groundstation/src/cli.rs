@@ -1,6 +1,9 @@
 //! The command line: one variant a subcommand, each run by its own module.
 
-use crate::{commands, inspect};
+use crate::{
+    commands, inspect,
+    shell::daemon::{self, RunArgs},
+};
 use clap::{Parser, Subcommand};
 use std::{io::IsTerminal as _, process::ExitCode};
 use tracing_subscriber::EnvFilter;
@@ -21,6 +24,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Init(commands::InitArgs),
+    Run(RunArgs),
     Check(commands::CheckArgs),
     Audit(commands::AuditArgs),
     Inspect(inspect::Args),
@@ -33,6 +37,7 @@ pub fn run() -> ExitCode {
     log_to_stderr();
     let done = match cli.command {
         Command::Init(args) => commands::init(&args),
+        Command::Run(args) => daemon::run(&args),
         Command::Check(args) => commands::check(&args),
         Command::Audit(args) => commands::audit(&args),
         Command::Inspect(args) => inspect::run(&args),

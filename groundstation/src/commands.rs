@@ -61,7 +61,7 @@ pub struct AuditArgs {
 pub fn init(args: &InitArgs) -> anyhow::Result<ExitCode> {
     let mission = std::fs::read_to_string(&args.mission)
         .with_context(|| format!("mission {}", args.mission.display()))?;
-    crate::mission::read(&args.mission.display().to_string(), &mission)?;
+    crate::mission::load(&args.mission)?;
     let plan = Plan {
         dir: args.dir.clone(),
         mission,
@@ -87,12 +87,10 @@ pub fn init(args: &InitArgs) -> anyhow::Result<ExitCode> {
 pub fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let config = Config::load(&args.config)?;
     let mission_path = config.path(&config.mission);
-    let text = std::fs::read_to_string(&mission_path)
-        .with_context(|| format!("mission {}", mission_path.display()))?;
-    let mission = crate::mission::read(&mission_path.display().to_string(), &text)?;
+    let spacecraft = crate::mission::spacecraft(&crate::mission::load(&mission_path)?);
     for principal in &config.principals {
         for id in &principal.spacecraft {
-            if !mission.spacecraft.contains(&codecs::ids::SpacecraftId(*id)) {
+            if !spacecraft.contains(&codecs::ids::SpacecraftId(*id)) {
                 bail!(
                     "principal {} may act for spacecraft {id}, which the mission does not have; \
                      add it to {} or take it out",

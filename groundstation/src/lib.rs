@@ -1,8 +1,8 @@
 //! The ground station: admits units, archives each exactly once, decodes, shows and dispatches.
 //!
 //! ```text
-//! admit ─► ledger ─► archive ─► process ─► publish ─► api
-//!             │         └ unsqueeze ─► deframe ─► decode ─► limits
+//! admit ─► ledger ─► archive ─► receipt ─► process ─► publish ─► api
+//!             │                              └ unsqueeze ─► deframe ─► decode ─► limits
 //!             └────► audit
 //! ```
 //!
@@ -15,6 +15,7 @@ pub mod init;
 pub mod admit;
 pub mod ledger;
 pub mod archive;
+pub mod receipt;
 pub mod audit;
 pub mod unsqueeze;
 pub mod deframe;

@@ -1,43 +1,25 @@
-//! What ingest must know of the mission: its domain and its spacecraft.
+//! The mission file, and what custody must know of it.
 
-use anyhow::bail;
-use codecs::{config, ids::SpacecraftId};
-use serde::Deserialize;
-use std::collections::BTreeSet;
+use anyhow::Context as _;
+use codecs::{ids::SpacecraftId, mission::Definition};
+use std::{collections::BTreeSet, path::Path};
 
-/// The part of a mission definition that custody needs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MissionFacts {
-    /// Domain of its ledger, named in receipts.
-    pub domain: String,
-    /// Spacecraft that exist.
-    pub spacecraft: BTreeSet<SpacecraftId>,
+/// Reads a mission definition.
+pub fn load(path: &Path) -> anyhow::Result<Definition> {
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("mission {}", path.display()))?;
+    let definition = Definition::from_toml(&text)
+        .map_err(|error| anyhow::anyhow!("mission {}: {error}", path.display()))?;
+    let domain = definition.domain.len();
+    anyhow::ensure!(
+        (1..=codecs::link::wire::MAX_TEXT_BYTES).contains(&domain),
+        "{}: `domain` must have 1 to 255 bytes",
+        path.display()
+    );
+    Ok(definition)
 }
 
-#[derive(Deserialize)]
-struct File {
-    mission: String,
-    domain: Option<String>,
-    #[serde(default)]
-    spacecraft: Vec<Spacecraft>,
-}
-
-#[derive(Deserialize)]
-struct Spacecraft {
-    id: u16,
-}
-
-/// Reads a mission definition; `file` names it in messages.
-pub fn read(file: &str, text: &str) -> anyhow::Result<MissionFacts> {
-    let parsed: File = config::parse(file, text)?;
-    let domain = parsed.domain.unwrap_or(parsed.mission);
-    if domain.is_empty() || domain.len() > codecs::link::wire::MAX_TEXT_BYTES {
-        bail!("{file}: `domain` must have 1 to 255 bytes");
-    }
-    let spacecraft: BTreeSet<_> =
-        parsed.spacecraft.iter().map(|craft| SpacecraftId(craft.id)).collect();
-    if spacecraft.len() < parsed.spacecraft.len() {
-        bail!("{file}: two spacecraft have one id");
-    }
-    Ok(MissionFacts { domain, spacecraft })
+/// Spacecraft that exist.
+pub fn spacecraft(definition: &Definition) -> BTreeSet<SpacecraftId> {
+    definition.spacecraft.iter().map(|craft| craft.id).collect()
 }

@@ -231,7 +231,11 @@ impl<S: Storage> Ingest<S> {
                     let tally = &mut committed.tally;
                     *(if unit.duplicate { &mut tally.duplicate } else { &mut tally.archived }) += 1;
                     let fates = committed.fates.entry(unit.session).or_default();
-                    fates.receipts.entry(unit.key.prefix).or_default().insert_one(unit.key.sequence);
+                    fates
+                        .receipts
+                        .entry(unit.key.prefix)
+                        .or_default()
+                        .insert_one(unit.key.sequence);
                 }
                 committed.archived = archived;
             }

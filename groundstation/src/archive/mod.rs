@@ -173,6 +173,12 @@ impl<S: Storage> Archive<S> {
         self.open.as_ref().map(|open| Position { segment: open.number, offset: open.end })
     }
 
+    /// Where the archive ends: everything before is synced.
+    pub fn end(&self) -> Position {
+        let sealed = self.previous.map(|(segment, offset)| Position { segment, offset });
+        self.synced_to().or(sealed).unwrap_or(Position { segment: 0, offset: 0 })
+    }
+
     /// Judges a unit, and takes it into the batch if it is new.
     pub fn offer(&mut self, unit: &Incoming, now: Now) -> io::Result<Verdict> {
         assert!(unit.bytes.len() <= record::UNIT_BYTES_MAX, "admission bounds units");

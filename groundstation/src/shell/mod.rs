@@ -1,7 +1,18 @@
 //! Where the cores meet the operating system: disk, sockets, clock, threads.
 
+pub mod clock;
 pub mod disk;
 pub mod tls;
+pub mod sessions;
+pub mod server;
+pub mod session;
+pub mod object;
+pub mod writer;
+pub mod pipeline;
+pub mod plan;
+pub mod work;
+pub mod signals;
+pub mod daemon;
 
 use codecs::time::Tai;
 use std::{io, time::SystemTime};

@@ -2,7 +2,7 @@
 
 use super::{clock::StationClock, disk::Folder};
 use crate::{
-    archive::{Incoming, record::Position},
+    archive::Incoming,
     publish::Feed,
     receipt::{Fates, Ingest, SessionId},
     shell::pipeline::PipelineSender,
@@ -63,8 +63,7 @@ impl Writer {
         pipeline: PipelineSender,
     ) -> io::Result<(Self, JoinHandle<()>)> {
         let (jobs, queue) = mpsc::channel(QUEUE_UNITS);
-        let mut state =
-            State { ingest, clock, commit, feed, pipeline, sessions: BTreeMap::new() };
+        let mut state = State { ingest, clock, commit, feed, pipeline, sessions: BTreeMap::new() };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
         let thread = thread::Builder::new()
             .name("archive".into())
@@ -171,8 +170,6 @@ impl State {
             }
         }
         self.feed.publish_all(committed.tally.events());
-        let end = self.ingest.archive().synced_to();
-        let end = end.unwrap_or(Position { segment: u64::MAX, offset: 0 });
-        self.pipeline.send(committed.archived, end);
+        self.pipeline.send(committed.archived, self.ingest.archive().end());
     }
 }

@@ -1,0 +1,197 @@
+//! `groundstation run`: puts the parts together, and takes them apart in order.
+
+use super::{
+    clock::StationClock, disk::Folder, pipeline, server, session::Station, sessions::Sessions,
+    signals, tls, writer::Writer,
+};
+use crate::{
+    api,
+    archive::{Archive, Settings, record::Position},
+    commands::say,
+    config::Config,
+    mission,
+    process::Process,
+    publish::Feed,
+    receipt::Ingest,
+};
+use anyhow::Context as _;
+use codecs::link::{MAX_OBJECT_BYTES, MAX_UNIT_BYTES, receiver::ReceiverConfig, wire::Limits};
+use serde_json::json;
+use std::{
+    net::{SocketAddr, TcpListener, UdpSocket},
+    path::PathBuf,
+    process::ExitCode,
+    sync::Arc,
+    thread::JoinHandle,
+    time::Duration,
+};
+use tokio::sync::watch;
+
+/// Run the station: admit, archive, receipt, decode, show
+///
+/// Prints one JSON line when it listens and one when it has stopped.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "SIGTERM or SIGINT stop it cleanly; the archive survives any other end.")]
+pub struct RunArgs {
+    /// Station file
+    #[arg(long, value_name = "FILE", default_value = "station.toml")]
+    pub config: PathBuf,
+}
+
+/// Runs until a signal.
+pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
+    let config = Config::load(&args.config)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(daemon(config))
+}
+
+/// What opening the archive gave.
+struct Opened {
+    ingest: Ingest<Folder>,
+    end: Position,
+    folder: Folder,
+    /// Held as long as the daemon writes.
+    _lock: std::fs::File,
+}
+
+fn open_archive(config: &Config) -> anyhow::Result<Opened> {
+    let dir = config.path(&config.archive.dir);
+    let (folder, lock) = Folder::claim(&dir)
+        .with_context(|| format!("archive {} (config key archive.dir)", dir.display()))?;
+    let settings = Settings { segment_bytes: config.archive.segment_bytes };
+    let fresh = u64::from_be_bytes(super::random().context("the system gives no random bytes")?);
+    let (archive, report) = Archive::open(folder.clone(), settings, fresh)?;
+    for (segment, hole) in &report.damage {
+        tracing::error!(segment, offset = hole.from, key = ?hole.key, "a record does not hold");
+    }
+    for (segment, hole) in &report.torn {
+        tracing::warn!(segment, offset = hole.from, "the last commit before a stop is torn");
+    }
+    let units = archive.ledger().units;
+    tracing::info!(segments = report.segments, scanned = report.scanned, units, "archive open");
+    let end = archive.end();
+    Ok(Opened { ingest: Ingest::new(archive), end, folder, _lock: lock })
+}
+
+async fn daemon(config: Config) -> anyhow::Result<ExitCode> {
+    let definition = Arc::new(mission::load(&config.path(&config.mission))?);
+    let crypto = tls::server_config(&config)?;
+    let profile = config.profile();
+    let quic = bind("listen.quic", config.listen.quic, UdpSocket::bind)?;
+    let http = bind("listen.http", config.listen.http, TcpListener::bind)?;
+    let endpoint = server::endpoint(quic, crypto, &profile)
+        .with_context(|| format!("QUIC on {} (config key listen.quic)", config.listen.quic))?;
+    let opened = open_archive(&config)?;
+
+    let clock = StationClock::new(config.clock.simulated_offset_s);
+    let feed = Feed::default();
+    let (stop, stopped) = watch::channel(false);
+    let (ready, is_ready) = watch::channel(false);
+    let ledger = opened.ingest.archive().ledger_id();
+
+    let (pipeline, process_thread) =
+        start_process(&config, &definition, &opened, &feed, clock, ready)?;
+    let commit = Duration::from_millis(config.archive.commit_ms);
+    let (writer, archive_thread) =
+        Writer::start(opened.ingest, clock, commit, feed.clone(), pipeline)?;
+    let station = Arc::new(Station {
+        table: config.table(),
+        mission: Arc::new(mission::spacecraft(&definition)),
+        writer,
+        sessions: Sessions::default(),
+        feed: feed.clone(),
+        clock,
+        profile,
+        receiver: ReceiverConfig {
+            ledger,
+            domain: definition.domain.clone(),
+            limits: Limits {
+                object_bytes_max: MAX_OBJECT_BYTES as u32,
+                unit_bytes_max: MAX_UNIT_BYTES as u32,
+                objects_max: profile.objects_max as u16,
+            },
+            commit_ns: commit.as_nanos() as u64,
+        },
+        contacts: super::plan::reader(config.contacts.file.as_ref().map(|file| config.path(file))),
+    });
+
+    http.set_nonblocking(true)?;
+    let http = tokio::net::TcpListener::from_std(http)?;
+    let (quic_at, http_at) = (endpoint.local_addr()?, http.local_addr()?);
+    let context = api::Context {
+        feed,
+        clock: Arc::new(move || clock.tai()),
+        station: Some(config.station.place()),
+        contacts: config.contacts.file.as_ref().map(|file| config.path(file)),
+        ready: is_ready,
+        host_names: config.listen.host_names.clone(),
+    };
+    let page = tokio::spawn(api::serve(http, context, stopped.clone()));
+    let serving =
+        tokio::spawn(server::run(endpoint, station, config.listen.connections_max, stopped));
+    let event = json!({
+        "event": "ready",
+        "quic": quic_at.to_string(),
+        "http": http_at.to_string(),
+        "ledger": format!("{ledger:016x}"),
+    });
+    say(&event.to_string());
+
+    signals::stop().await?;
+    tracing::info!("stopping");
+    // Everyone who waits is told at once; an error means that no one does.
+    let _ = stop.send(true);
+    // With the last session the last writer handle goes: the archive seals and its thread ends,
+    // then the thread behind it.
+    serving.await.context("QUIC")?;
+    join(archive_thread, "archive").await?;
+    join(process_thread, "process").await?;
+    page.await.context("page")?.context("page")?;
+    say(&json!({ "event": "done", "ledger": format!("{ledger:016x}") }).to_string());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Starts what interprets units.
+fn start_process(
+    config: &Config,
+    definition: &Arc<codecs::mission::Definition>,
+    opened: &Opened,
+    feed: &Feed,
+    clock: StationClock,
+    ready: watch::Sender<bool>,
+) -> anyhow::Result<(pipeline::PipelineSender, JoinHandle<()>)> {
+    let mut process = Process::new(Arc::clone(definition));
+    feed.publish_all(process.mission_events());
+    let feed = feed.clone();
+    let mut dispatch = super::work::dispatcher(config, feed.clone(), clock)?;
+    let handle = move |unit: &crate::archive::Archived| {
+        let outcome = process.take(unit, clock.tai());
+        feed.publish_all(outcome.events);
+        outcome.work.into_iter().for_each(&mut dispatch);
+    };
+    // Readiness means that what was archived before is shown as well.
+    let caught_up = move || {
+        ready.send_replace(true);
+    };
+    Ok(pipeline::start(opened.folder.clone(), opened.end, handle, caught_up)?)
+}
+
+/// Binds, or says which key of the config to change.
+fn bind<S>(
+    key: &str,
+    address: SocketAddr,
+    bind: impl FnOnce(SocketAddr) -> std::io::Result<S>,
+) -> anyhow::Result<S> {
+    bind(address).with_context(|| {
+        format!(
+            "can't listen on {address} (port {}, config key {key}); stop what uses it, choose \
+             another port, or 0 for a free one",
+            address.port()
+        )
+    })
+}
+
+async fn join(thread: JoinHandle<()>, name: &str) -> anyhow::Result<()> {
+    let joined = tokio::task::spawn_blocking(move || thread.join()).await?;
+    joined.map_err(|_| anyhow::anyhow!("the {name} thread failed; see the log above"))
+}
