@@ -1,7 +1,7 @@
 //! The command line: one variant a subcommand, each run by its own module.
 
 use crate::{
-    commands, inspect,
+    commands, inspect, pool,
     shell::daemon::{self, RunArgs},
 };
 use clap::{Parser, Subcommand};
@@ -28,6 +28,14 @@ enum Command {
     Check(commands::CheckArgs),
     Audit(commands::AuditArgs),
     Inspect(inspect::Args),
+    /// Inference pools
+    #[command(subcommand)]
+    Pools(Pools),
+}
+
+#[derive(Debug, Subcommand)]
+enum Pools {
+    Serve(pool::serve::Args),
 }
 
 /// Runs the command that the process was called with; exit codes are 0 done, 1 failed, 2 wrong
@@ -41,6 +49,7 @@ pub fn run() -> ExitCode {
         Command::Check(args) => commands::check(&args),
         Command::Audit(args) => commands::audit(&args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Pools(Pools::Serve(args)) => pool::serve::run(&args),
     };
     done.unwrap_or_else(|error| {
         eprintln!("groundstation: {error:#}");

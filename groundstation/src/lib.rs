@@ -25,6 +25,7 @@ pub mod product;
 pub mod records;
 pub mod process;
 pub mod publish;
+pub mod pool;
 pub mod api;
 pub mod inspect;
 pub mod shell;

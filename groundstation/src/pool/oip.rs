@@ -1,0 +1,250 @@
+//! Messages of the Open Inference Protocol (version 2) over REST, for both sides.
+//!
+//! A body is JSON; with the binary extension (advertised as `binary_tensor_data`, after the
+//! server that brought it) raw little-endian tensors follow the JSON, and a header tells its
+//! length. Both forms are read whatever was asked for: servers differ.
+
+use bytes::Bytes;
+use codecs::tensor::{DType, Tensor};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+/// Header that tells the length of the JSON before raw tensors.
+pub const JSON_LENGTH_HEADER: &str = "inference-header-content-length";
+
+/// Name of the extension that allows raw tensors.
+pub const BINARY_EXTENSION: &str = "binary_tensor_data";
+
+/// Most bytes of a body, either way: 1000 tiles of the demonstration mission.
+pub const BODY_BYTES_MAX: usize = 16 << 20;
+
+/// Most tensors of a message.
+const TENSORS_MAX: usize = 64;
+
+/// Why a message can't be understood.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct OipError(pub String);
+
+fn wrong<T>(message: impl Into<String>) -> Result<T, OipError> {
+    Err(OipError(message.into()))
+}
+
+/// One tensor's description, and its elements where they stand in the JSON.
+#[derive(Debug, Serialize, Deserialize)]
+struct TensorJson {
+    name: String,
+    shape: Vec<u64>,
+    datatype: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    parameters: Option<Map<String, Value>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    data: Option<Value>,
+}
+
+/// A question.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct RequestJson {
+    #[serde(default)]
+    id: String,
+    #[serde(default)]
+    parameters: Map<String, Value>,
+    inputs: Vec<TensorJson>,
+}
+
+/// An answer.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct ResponseJson {
+    model_name: String,
+    #[serde(default)]
+    model_version: Option<String>,
+    #[serde(default)]
+    id: Option<String>,
+    outputs: Vec<TensorJson>,
+}
+
+/// A body and, where raw tensors follow the JSON, the JSON's length.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Body {
+    /// The bytes.
+    pub bytes: Bytes,
+    /// Value of [`JSON_LENGTH_HEADER`].
+    pub json_length: Option<usize>,
+}
+
+/// A question as a server understands it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Question {
+    /// The client's name for it.
+    pub id: String,
+    /// Inputs.
+    pub inputs: Vec<Tensor>,
+    /// Whether the answer's tensors may be raw.
+    pub wants_binary: bool,
+}
+
+/// An answer as a client understands it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    /// Model that answered, with its version where told.
+    pub model: String,
+    /// Outputs.
+    pub outputs: Vec<Tensor>,
+}
+
+/// Writes a question; `binary` where the server advertises the extension.
+pub fn write_question(id: &str, inputs: &[Tensor], binary: bool) -> Body {
+    let mut parameters = Map::new();
+    if binary {
+        parameters.insert("binary_data_output".into(), Value::Bool(true));
+    }
+    let described = inputs.iter().map(|tensor| describe(tensor, binary)).collect();
+    let head = RequestJson { id: id.to_owned(), parameters, inputs: described };
+    join(serde_json::to_vec(&head).unwrap_or_default(), inputs, binary)
+}
+
+/// Reads a question.
+pub fn read_question(body: &Body) -> Result<Question, OipError> {
+    let (head, tail) = split(body)?;
+    let head: RequestJson =
+        serde_json::from_slice(&head).map_err(|error| OipError(error.to_string()))?;
+    let wants_binary = head.parameters.get("binary_data_output") == Some(&Value::Bool(true));
+    Ok(Question { id: head.id, inputs: read_tensors(head.inputs, tail)?, wants_binary })
+}
+
+/// Writes an answer.
+pub fn write_answer(name: &str, version: &str, id: &str, outputs: &[Tensor], binary: bool) -> Body {
+    let head = ResponseJson {
+        model_name: name.to_owned(),
+        model_version: Some(version.to_owned()),
+        id: Some(id.to_owned()),
+        outputs: outputs.iter().map(|tensor| describe(tensor, binary)).collect(),
+    };
+    join(serde_json::to_vec(&head).unwrap_or_default(), outputs, binary)
+}
+
+/// Reads an answer.
+pub fn read_answer(body: &Body) -> Result<Answer, OipError> {
+    let (head, tail) = split(body)?;
+    let head: ResponseJson =
+        serde_json::from_slice(&head).map_err(|error| OipError(error.to_string()))?;
+    let model = match head.model_version.filter(|version| !version.is_empty()) {
+        Some(version) => format!("{} {version}", head.model_name),
+        None => head.model_name,
+    };
+    Ok(Answer { model, outputs: read_tensors(head.outputs, tail)? })
+}
+
+fn join(head: Vec<u8>, tensors: &[Tensor], binary: bool) -> Body {
+    if !binary {
+        return Body { bytes: head.into(), json_length: None };
+    }
+    let json_length = Some(head.len());
+    let mut bytes = head;
+    tensors.iter().for_each(|tensor| bytes.extend_from_slice(&tensor.data));
+    Body { bytes: bytes.into(), json_length }
+}
+
+fn split(body: &Body) -> Result<(Bytes, Bytes), OipError> {
+    match body.json_length {
+        None => Ok((body.bytes.clone(), Bytes::new())),
+        Some(length) if length <= body.bytes.len() => {
+            Ok((body.bytes.slice(..length), body.bytes.slice(length..)))
+        }
+        Some(length) => wrong(format!(
+            "{JSON_LENGTH_HEADER} says {length}, the body has {} bytes",
+            body.bytes.len()
+        )),
+    }
+}
+
+fn describe(tensor: &Tensor, binary: bool) -> TensorJson {
+    let size = json!({ "binary_data_size": tensor.data.len() });
+    TensorJson {
+        name: tensor.name.clone(),
+        shape: tensor.shape.clone(),
+        datatype: tensor.dtype.name().to_owned(),
+        parameters: if binary { size.as_object().cloned() } else { None },
+        data: (!binary).then(|| elements(tensor)),
+    }
+}
+
+/// The elements as JSON numbers, flat in row-major order. What JSON can't hold becomes null.
+fn elements(tensor: &Tensor) -> Value {
+    let words = tensor.data.chunks_exact(tensor.dtype.size());
+    let value = |word: &[u8]| {
+        let mut wide = [0u8; 8];
+        wide[..word.len()].copy_from_slice(word);
+        let unsigned = u64::from_le_bytes(wide);
+        let signed = |bits: u32| ((unsigned << (64 - bits)) as i64) >> (64 - bits);
+        match tensor.dtype {
+            DType::Bool => Value::from(unsigned != 0),
+            DType::U8 | DType::U16 | DType::U32 | DType::U64 => Value::from(unsigned),
+            DType::I8 | DType::I16 | DType::I32 | DType::I64 => {
+                Value::from(signed(8 * word.len() as u32))
+            }
+            DType::F32 => Value::from(f64::from(f32::from_bits(unsigned as u32))),
+            DType::F64 => Value::from(f64::from_bits(unsigned)),
+        }
+    };
+    words.map(value).collect()
+}
+
+fn read_tensors(heads: Vec<TensorJson>, mut tail: Bytes) -> Result<Vec<Tensor>, OipError> {
+    if heads.len() > TENSORS_MAX {
+        return wrong(format!("{} tensors; at most {TENSORS_MAX} are read", heads.len()));
+    }
+    let mut tensors = Vec::with_capacity(heads.len());
+    for head in heads {
+        let Some(dtype) = DType::from_name(&head.datatype) else {
+            return wrong(format!("tensor {:?}: datatype {:?}", head.name, head.datatype));
+        };
+        let raw = head.parameters.as_ref().and_then(|all| all.get("binary_data_size"));
+        let data = match (raw.map(Value::as_u64), head.data) {
+            (Some(Some(size)), None) if size <= tail.len() as u64 => tail.split_to(size as usize),
+            (Some(_), None) => return wrong(format!("tensor {:?}: raw bytes missing", head.name)),
+            (None, Some(data)) => {
+                let mut out = Vec::new();
+                flatten(&data, dtype, &mut out)
+                    .ok_or_else(|| OipError(format!("tensor {:?}: a bad element", head.name)))?;
+                out.into()
+            }
+            _ => return wrong(format!("tensor {:?}: needs data, raw or typed", head.name)),
+        };
+        let tensor = Tensor::new(head.name, dtype, head.shape, data);
+        tensors.push(tensor.map_err(|error| OipError(error.to_string()))?);
+    }
+    if tail.is_empty() { Ok(tensors) } else { wrong("raw bytes that belong to no tensor") }
+}
+
+/// Appends elements as little-endian bytes; arrays may be nested or flat (both are allowed).
+fn flatten(value: &Value, dtype: DType, out: &mut Vec<u8>) -> Option<()> {
+    if let Value::Array(inner) = value {
+        return inner.iter().try_for_each(|value| flatten(value, dtype, out));
+    }
+    let signed = |least: i64, most: i64| {
+        value.as_i64().filter(|value| (least..=most).contains(value)).map(i64::to_le_bytes)
+    };
+    let unsigned = |most: u64| value.as_u64().filter(|value| *value <= most).map(u64::to_le_bytes);
+    let wide: [u8; 8] = match dtype {
+        DType::Bool => match value {
+            Value::Bool(truth) => u64::from(*truth).to_le_bytes(),
+            _ => unsigned(1)?,
+        },
+        DType::U8 => unsigned(u8::MAX.into())?,
+        DType::U16 => unsigned(u16::MAX.into())?,
+        DType::U32 => unsigned(u32::MAX.into())?,
+        DType::U64 => unsigned(u64::MAX)?,
+        DType::I8 => signed(i8::MIN.into(), i8::MAX.into())?,
+        DType::I16 => signed(i16::MIN.into(), i16::MAX.into())?,
+        DType::I32 => signed(i32::MIN.into(), i32::MAX.into())?,
+        DType::I64 => signed(i64::MIN, i64::MAX)?,
+        DType::F32 => u64::from((value.as_f64()? as f32).to_bits()).to_le_bytes(),
+        DType::F64 => value.as_f64()?.to_le_bytes(),
+    };
+    out.extend_from_slice(wide.get(..dtype.size())?);
+    Some(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,88 @@
+use super::*;
+use proptest::prelude::*;
+
+fn tensors() -> Vec<Tensor> {
+    let raw = |name: &str, dtype: DType, bytes: Vec<u8>| {
+        let count = (bytes.len() / dtype.size()) as u64;
+        Tensor::new(name, dtype, vec![1, count], bytes.into()).unwrap()
+    };
+    vec![
+        raw("a", DType::U8, vec![0, 1, 255]),
+        raw("b", DType::I16, vec![0, 128, 255, 255]),
+        raw("c", DType::U64, u64::MAX.to_le_bytes().to_vec()),
+        raw("d", DType::I64, i64::MIN.to_le_bytes().to_vec()),
+        raw("e", DType::F32, 0.1f32.to_le_bytes().to_vec()),
+        raw("f", DType::F64, (-2.5e300f64).to_le_bytes().to_vec()),
+        raw("g", DType::Bool, vec![1, 0]),
+        raw("h", DType::I8, vec![128]),
+        raw("i", DType::U16, vec![1, 2]),
+        raw("j", DType::U32, vec![1, 2, 3, 255]),
+        raw("k", DType::I32, vec![1, 2, 3, 255]),
+    ]
+}
+
+#[test]
+fn raw_and_typed_contents_come_back() {
+    for binary in [false, true] {
+        let body = write_question("q", &tensors(), binary);
+        assert_eq!(body.json_length.is_some(), binary);
+        let question = read_question(&body).unwrap();
+        assert_eq!((question.inputs, question.wants_binary), (tensors(), binary));
+        let answer = read_answer(&write_answer("m", "3", "q", &tensors(), binary)).unwrap();
+        assert_eq!((answer.outputs, answer.model.as_str()), (tensors(), "m 3"));
+    }
+}
+
+#[test]
+fn nested_arrays_and_missing_extras_are_read() {
+    let text = br#"{"model_name":"m","outputs":[
+        {"name":"y","shape":[2,2],"datatype":"FP32","data":[[1,2.5],[3,-4]]}]}"#;
+    let body = Body { bytes: Bytes::from_static(text), json_length: None };
+    let answer = read_answer(&body).unwrap();
+    assert_eq!(answer.outputs[0].to_f32().unwrap(), [1.0, 2.5, 3.0, -4.0]);
+    assert_eq!(answer.model, "m");
+}
+
+#[test]
+fn contradictions_are_named() {
+    let read = |text: &str, tail: &[u8]| {
+        let mut bytes = text.as_bytes().to_vec();
+        bytes.extend_from_slice(tail);
+        let body = Body { bytes: bytes.into(), json_length: Some(text.len()) };
+        read_question(&body).unwrap_err().0
+    };
+    let one = |tensor: &str| format!("{{\"inputs\":[{{\"name\":\"x\",{tensor}}}]}}");
+    let raw = "\"parameters\":{\"binary_data_size\":4}";
+    for (tensor, tail, words) in [
+        ("\"shape\":[1],\"datatype\":\"FP99\",\"data\":[1]", &b""[..], "FP99"),
+        ("\"shape\":[1],\"datatype\":\"BYTES\",\"data\":[\"x\"]", b"", "BYTES"),
+        ("\"shape\":[2],\"datatype\":\"UINT8\",\"data\":[1]", b"", "want Some(2)"),
+        ("\"shape\":[1],\"datatype\":\"UINT8\",\"data\":[256]", b"", "bad element"),
+        ("\"shape\":[1],\"datatype\":\"UINT8\",\"data\":[null]", b"", "bad element"),
+        ("\"shape\":[1],\"datatype\":\"FP32\"", b"", "raw or typed"),
+        (&format!("\"shape\":[1],\"datatype\":\"FP32\",{raw}"), b"123", "raw bytes missing"),
+        (&format!("\"shape\":[1],\"datatype\":\"FP32\",{raw}"), b"12345", "no tensor"),
+        (&format!("\"shape\":[1],\"datatype\":\"FP32\",\"data\":[1],{raw}"), b"", "raw or typed"),
+    ] {
+        let error = read(&one(tensor), tail);
+        assert!(error.contains(words), "{tensor}: {error}");
+    }
+    let body = Body { bytes: Bytes::from_static(b"{}"), json_length: Some(3) };
+    assert!(read_question(&body).unwrap_err().0.contains("says 3"));
+}
+
+proptest! {
+    #[test]
+    fn no_body_makes_it_panic(
+        bytes in prop::collection::vec(any::<u8>(), 0..200), cut in 0usize..400, flip in 0usize..400,
+        length in proptest::option::of(0usize..400), binary in any::<bool>(),
+    ) {
+        let _ = read_answer(&Body { bytes: bytes.into(), json_length: length });
+        let whole = write_question("q", &tensors(), binary);
+        let mut bytes = whole.bytes.to_vec();
+        let place = flip % bytes.len();
+        bytes[place] ^= 1 << (flip % 8);
+        bytes.truncate(cut);
+        let _ = read_question(&Body { bytes: bytes.into(), json_length: whole.json_length });
+    }
+}

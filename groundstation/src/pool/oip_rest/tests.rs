@@ -1,0 +1,147 @@
+use super::*;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse, Response as HttpResponse};
+use axum::routing::{get, post};
+use codecs::tensor::Tensor;
+use std::sync::Arc;
+
+/// A server that answers twice its input, in the form it is told to.
+#[derive(Default)]
+struct Double {
+    binary: bool,
+    answer: Mutex<Option<(u16, Option<&'static str>, &'static str)>>,
+    asked: Mutex<Vec<(String, bool)>>,
+}
+
+async fn infer(
+    State(double): State<Arc<Double>>,
+    headers: HeaderMap,
+    bytes: Bytes,
+) -> HttpResponse {
+    let length = headers.get(JSON_LENGTH_HEADER).map(|value| value.to_str().unwrap());
+    let json_length = length.map(|length| length.parse().unwrap());
+    let key = headers.get("idempotency-key").unwrap().to_str().unwrap().to_owned();
+    double.asked.lock().unwrap().push((key, json_length.is_some()));
+    if let Some((status, retry, text)) = *double.answer.lock().unwrap() {
+        let status = StatusCode::from_u16(status).unwrap();
+        return match retry {
+            Some(retry) => (status, [(RETRY_AFTER, retry)], text).into_response(),
+            None => (status, text).into_response(),
+        };
+    }
+    let question = oip::read_question(&Body { bytes, json_length }).unwrap();
+    let values: Vec<f32> =
+        question.inputs[0].to_f32().unwrap().iter().map(|value| value * 2.0).collect();
+    let output = Tensor::from_f32("y", question.inputs[0].shape.clone(), &values).unwrap();
+    let body = oip::write_answer("twice", "1", &question.id, &[output], question.wants_binary);
+    match body.json_length {
+        Some(length) => ([(JSON_LENGTH_HEADER, length.to_string())], body.bytes).into_response(),
+        None => body.bytes.into_response(),
+    }
+}
+
+async fn metadata(State(double): State<Arc<Double>>) -> String {
+    let extension = if double.binary { "\"binary_tensor_data\"" } else { "" };
+    format!("{{\"name\":\"double\",\"version\":\"1\",\"extensions\":[{extension}]}}")
+}
+
+async fn serve(double: Arc<Double>) -> (String, AbortOnDrop<()>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let app = axum::Router::new()
+        .route("/v2", get(metadata))
+        .route("/v2/health/ready", get(|| async {}))
+        .route("/v2/models/{name}/infer", post(infer))
+        .with_state(double);
+    let task = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+    (url, AbortOnDrop(task))
+}
+
+fn pool(url: &str) -> OipRest {
+    let models = BTreeMap::from([("twice/1".to_owned(), "twice".to_owned())]);
+    OipRest::new("far", url, models).unwrap()
+}
+
+fn request() -> Request {
+    Request {
+        task: "twice/1".into(),
+        inputs: vec![Tensor::from_f32("x", vec![1, 3], &[1.0, -2.0, 0.1]).unwrap()],
+        time_left: Duration::from_secs(20),
+        priority: 1,
+        idempotency_key: "key-1".into(),
+    }
+}
+
+#[tokio::test]
+async fn raw_where_advertised_and_typed_where_not() {
+    for binary in [false, true] {
+        let double = Arc::new(Double { binary, ..Double::default() });
+        let (url, _server) = serve(Arc::clone(&double)).await;
+        let pool = pool(&url);
+        pool.ready().await.unwrap();
+        let answer = pool.infer(&request()).await.unwrap();
+        assert_eq!(answer.outputs[0].to_f32().unwrap(), [2.0, -4.0, 0.2]);
+        assert_eq!(answer.model, "twice 1");
+        assert_eq!(*double.asked.lock().unwrap(), [("key-1".to_owned(), binary)]);
+    }
+}
+
+#[tokio::test]
+async fn errors_say_who_must_change_something() {
+    let double = Arc::new(Double::default());
+    let (url, _server) = serve(Arc::clone(&double)).await;
+    let pool = pool(&url);
+    for (status, retry, text, wanted) in [
+        (400, None, "{\"error\":\"bad shape\"}", PoolError::Refused("400 bad shape".into())),
+        (422, None, "{\"detail\":[1]}", PoolError::Refused("422 [1]".into())),
+        (500, None, "boom", PoolError::Failed("500 boom".into())),
+        (503, None, "", PoolError::Unavailable("503".into())),
+        (
+            429,
+            Some("7"),
+            "",
+            PoolError::Overloaded {
+                reason: "429".into(),
+                retry_after: Some(Duration::from_secs(7)),
+            },
+        ),
+        (
+            503,
+            Some("9999"),
+            "",
+            PoolError::Overloaded { reason: "503".into(), retry_after: Some(RETRY_AFTER_MAX) },
+        ),
+    ] {
+        *double.answer.lock().unwrap() = Some((status, retry, text));
+        assert_eq!(pool.infer(&request()).await, Err(wanted));
+    }
+    *double.answer.lock().unwrap() = Some((200, None, "{\"model_name\":\"x\"}"));
+    assert!(matches!(pool.infer(&request()).await, Err(PoolError::Failed(_))));
+    let unknown = Request { task: "tea/1".into(), ..request() };
+    assert!(matches!(pool.infer(&unknown).await, Err(PoolError::Refused(_))));
+}
+
+#[tokio::test]
+async fn nobody_there_is_unavailable_and_silence_is_the_deadline() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let silent = pool(&url);
+    *silent.binary.lock().unwrap() = Some(false);
+    let hurried = Request { time_left: Duration::from_millis(50), ..request() };
+    assert_eq!(silent.infer(&hurried).await, Err(PoolError::Deadline));
+    drop(listener);
+    assert!(matches!(silent.infer(&request()).await, Err(PoolError::Unavailable(_))));
+}
+
+#[test]
+fn addresses_are_read() {
+    let place = |url| Place::parse(url).map(|place| (place.authority, place.path));
+    let pair = |a: &str, b: &str| Ok((a.to_owned(), b.to_owned()));
+    assert_eq!(place("http://127.0.0.1:80"), pair("127.0.0.1:80", ""));
+    assert_eq!(place("http://pool/"), pair("pool:80", ""));
+    assert_eq!(place("http://pool:8000/v2"), pair("pool:8000", ""));
+    assert_eq!(place("http://pool:8000/gate/v2/"), pair("pool:8000", "/gate"));
+    assert!(place("https://pool").is_err());
+    assert!(place("http://").is_err());
+}
