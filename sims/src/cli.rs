@@ -1,5 +1,6 @@
 //! The command line: arguments in, exit codes out (0 done, 1 failed, 2 wrong usage).
 
+mod demo;
 mod passes;
 mod relay;
 
@@ -18,6 +19,8 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Fly a pass with the real programs, sensor to insight, and reckon what arrived.
+    Demo(Box<demo::DemoArguments>),
     /// List when satellites rise, culminate and set over a station.
     Passes(passes::Passes),
     /// Put a link with delay, rate and loss between a UDP client and its server.
@@ -35,6 +38,7 @@ pub fn run() -> ExitCode {
         .with_ansi(colour)
         .init();
     let outcome = match arguments.command {
+        Command::Demo(command) => command.run(),
         Command::Passes(command) => command.run(),
         Command::Relay(command) => command.run(),
     };

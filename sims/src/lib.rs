@@ -16,4 +16,5 @@ pub mod rng;
 pub mod spacecraft;
 pub mod link;
 pub mod relay;
+pub mod demo;
 pub mod cli;

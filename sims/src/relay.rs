@@ -84,7 +84,6 @@ pub struct Totals {
 pub struct Relay {
     listener: Arc<UdpSocket>,
     to: SocketAddr,
-    clock: SimulatedClock,
     totals: Arc<Totals>,
 }
 
@@ -137,13 +136,9 @@ impl Drop for Path {
 
 impl Relay {
     /// Listens; nothing moves before [`Relay::run`].
-    pub async fn bind(
-        listen: SocketAddr,
-        to: SocketAddr,
-        clock: SimulatedClock,
-    ) -> io::Result<Self> {
+    pub async fn bind(listen: SocketAddr, to: SocketAddr) -> io::Result<Self> {
         let listener = Arc::new(open(listen).await?);
-        Ok(Self { listener, to, clock, totals: Arc::default() })
+        Ok(Self { listener, to, totals: Arc::default() })
     }
 
     /// Address that clients send to.
@@ -156,9 +151,11 @@ impl Relay {
         self.totals.clone()
     }
 
-    /// Relays until the future is dropped; only a broken listening socket ends it.
+    /// Relays until the future is dropped; only a broken listening socket ends it. What came in
+    /// before the start was sent into an empty sky.
     pub async fn run<G: Geometry>(
         self,
+        clock: SimulatedClock,
         mut down: LinkModel<G>,
         mut up: LinkModel<G>,
     ) -> io::Result<()> {
@@ -167,12 +164,15 @@ impl Relay {
         let mut flights: BinaryHeap<Reverse<Flight>> = BinaryHeap::new();
         let mut buffer = vec![0u8; MAX_DATAGRAM_BYTES];
         let mut number = 0u64;
+        while self.listener.try_recv_from(&mut buffer).is_ok() {
+            self.totals.down.dropped(Reason::Invisible);
+        }
         loop {
-            let next = flights.peek().map(|flight| self.clock.instant_of(flight.0.arrival));
+            let next = flights.peek().map(|flight| clock.instant_of(flight.0.arrival));
             let (bytes, hop, model, counters) = tokio::select! {
                 biased;
                 () = until(next) => {
-                    self.land(&mut flights).await;
+                    self.land(&mut flights, clock.now()).await;
                     continue;
                 }
                 received = self.listener.recv_from(&mut buffer) => {
@@ -186,7 +186,7 @@ impl Relay {
                 }
             };
             number += 1;
-            match model.offer(self.clock.now(), bytes.len()) {
+            match model.offer(clock.now(), bytes.len()) {
                 Verdict::DeliverAt(_) if flights.len() >= MAX_IN_FLIGHT => {
                     counters.dropped(Reason::QueueFull);
                 }
@@ -199,8 +199,7 @@ impl Relay {
     }
 
     /// Delivers everything that has arrived by now.
-    async fn land(&self, flights: &mut BinaryHeap<Reverse<Flight>>) {
-        let now = self.clock.now();
+    async fn land(&self, flights: &mut BinaryHeap<Reverse<Flight>>, now: Tai) {
         while flights.peek().is_some_and(|flight| flight.0.arrival <= now) {
             let Some(Reverse(flight)) = flights.pop() else { break };
             let length = flight.bytes.len() as u64;

@@ -26,9 +26,9 @@ fn link(loss: f64, seed: u64) -> LinkModel<Fixed> {
 
 async fn start(to: SocketAddr, loss: f64) -> (SocketAddr, Arc<Totals>) {
     let clock = SimulatedClock { start: Tai(0), at: Instant::now() };
-    let relay = Relay::bind("127.0.0.1:0".parse().unwrap(), to, clock).await.unwrap();
+    let relay = Relay::bind("127.0.0.1:0".parse().unwrap(), to).await.unwrap();
     let (address, totals) = (relay.address().unwrap(), relay.totals());
-    tokio::spawn(relay.run(link(loss, 1), link(0.0, 2)));
+    tokio::spawn(relay.run(clock, link(loss, 1), link(0.0, 2)));
     (address, totals)
 }
 

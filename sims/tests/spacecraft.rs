@@ -1,6 +1,9 @@
 //! The spacecraft as a whole: the same seed gives the same bytes, and physics holds.
 
+use codecs::mission::definition::{Definition, Entry};
+use codecs::mission::limits::{Level, Monitor};
 use codecs::time::Tai;
+use sims::demo::scene::{self, Scene};
 use sims::orbit::{ElementSet, elements};
 use sims::spacecraft::faults::{Fault, FaultKind, Faults};
 use sims::spacecraft::thermal::Node;
@@ -141,4 +144,78 @@ fn faults_show_in_what_they_break() {
     assert_eq!(bad.power.string_a[1], 0.0);
     assert_eq!(bad.thermal.shown_c[Node::Battery as usize], shown);
     assert_ne!(bad.power.current_a, good.power.current_a);
+}
+
+#[test]
+fn the_mission_file_describes_every_packet_to_its_last_bit() {
+    let definition = Definition::from_toml(scene::MISSION).unwrap();
+    let plans = definition.plans();
+    let lengths: BTreeMap<u16, usize> = definition
+        .containers
+        .iter()
+        .map(|container| {
+            let bits: u32 = container
+                .entries
+                .iter()
+                .map(|entry| match *entry {
+                    Entry::Skip { bits } => bits,
+                    Entry::Parameter(id) => definition.type_of(id).unwrap().encoding.bits(),
+                })
+                .sum();
+            (container.apid.0, 6 + 7 + bits as usize / 8)
+        })
+        .collect();
+    let mut seen = BTreeMap::new();
+    for packet in fly(&mut craft(7, Vec::new()), 100) {
+        let apid = apid(&packet);
+        if apid == 300 {
+            continue;
+        }
+        assert_eq!(packet.len(), lengths[&apid], "length of APID {apid}");
+        let decoded = plans.decode(&packet, &mut |sample| {
+            let name = definition.parameters[sample.parameter.0 as usize].name.clone();
+            seen.insert(name, (sample.value, sample.text.map(str::to_owned)));
+        });
+        assert_eq!(decoded.unwrap().missing, 0);
+    }
+    assert_eq!(seen.len(), definition.parameters.len());
+    let value = |name: &str| seen[name].0;
+    assert!((7.0..8.4).contains(&value("EPS_BATTERY_VOLTAGE")));
+    assert!((540_000.0..590_000.0).contains(&value("NAV_ALTITUDE")));
+    assert!((1900.0..2100.0).contains(&value("ADCS_WHEEL_1_SPEED")));
+    assert!(value("GYRO_RATE_Y").abs() < 0.5);
+    let field = ["X", "Y", "Z"].map(|axis| value(&format!("ADCS_FIELD_{axis}")));
+    let strength = field.iter().map(|value| value * value).sum::<f64>().sqrt();
+    assert!((15.0..60.0).contains(&strength), "{strength} uT");
+    assert!(seen["EPS_LIGHT"].1.is_some() && seen["EVENT_CODE"].1.is_some());
+}
+
+#[test]
+fn the_demonstration_raises_an_alarm_within_25_seconds_and_none_before() {
+    let scene = Scene::new().unwrap();
+    let rise = scene.pass.rise;
+    let before = rise.plus(-2 * MINUTE_NS);
+    let mut craft =
+        Spacecraft::new(scene::orbit().unwrap(), before, 7, scene.faults(), Vec::new()).unwrap();
+    let definition = Definition::from_toml(scene::MISSION).unwrap();
+    let plans = definition.plans();
+    let mut monitor = Monitor::new(&definition);
+    let mut raised = Vec::new();
+    for packet in fly(&mut craft, 120 + 25) {
+        if apid(&packet) == 300 {
+            continue;
+        }
+        let told = plans.decode(&packet, &mut |sample| {
+            if let Some(change) = monitor.check(sample.parameter, sample.time, sample.value)
+                && change.to != Level::Normal
+            {
+                let name = &definition.parameters[sample.parameter.0 as usize].name;
+                raised.push((name.clone(), sample.time.since(rise) as f64 / 1e9, change.to));
+            }
+        });
+        told.unwrap();
+    }
+    println!("{raised:?}");
+    assert!(raised.iter().all(|(name, at, _)| name.starts_with("ADCS_WHEEL_3") && *at > 0.0));
+    assert!(raised.iter().any(|(.., level)| *level == Level::Red));
 }

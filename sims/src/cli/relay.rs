@@ -72,7 +72,7 @@ impl RelayArguments {
 
     async fn relay(self) -> anyhow::Result<ExitCode> {
         let clock = SimulatedClock { start: Tai(0), at: Instant::now() };
-        let relay = Relay::bind(self.listen, self.to, clock).await?;
+        let relay = Relay::bind(self.listen, self.to).await?;
         let settings = LinkSettings {
             rate_bps: self.rate,
             ground_delay_ns: 0,
@@ -88,7 +88,7 @@ impl RelayArguments {
             (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
         println!("{}", json!({"event": "ready", "listen": relay.address()?.to_string()}));
         tokio::select! {
-            ended = relay.run(down, up) => ended?,
+            ended = relay.run(clock, down, up) => ended?,
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
         }

@@ -1,0 +1,225 @@
+//! Files of a demonstration: the station that `groundstation init` makes, with what a
+//! demonstration adds, and the spacecraft's configuration.
+
+use anyhow::{Context, bail};
+use std::fs;
+use std::path::{Path, PathBuf};
+use toml::{Table, Value};
+
+/// Folders and files under one roof.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    /// Everything that stays.
+    pub root: PathBuf,
+    /// Short-lived things with short names: socket paths end at 108 bytes.
+    pub short: PathBuf,
+}
+
+impl Layout {
+    /// The station's folder.
+    pub fn station(&self) -> PathBuf {
+        self.root.join("station")
+    }
+
+    /// The station's configuration.
+    pub fn station_file(&self) -> PathBuf {
+        self.station().join("station.toml")
+    }
+
+    /// The spacecraft's configuration.
+    pub fn onboard_file(&self) -> PathBuf {
+        self.root.join("onboard.toml")
+    }
+
+    /// The spacecraft's store.
+    pub fn store(&self) -> PathBuf {
+        self.root.join("store")
+    }
+
+    /// Where the sensors' packets go.
+    pub fn socket(&self) -> PathBuf {
+        self.short.join("sensors.sock")
+    }
+
+    /// The mission that the station is made with.
+    pub fn mission(&self) -> PathBuf {
+        self.root.join("mission.toml")
+    }
+
+    /// What broke when: kept away from the telemetry.
+    pub fn labels(&self) -> PathBuf {
+        self.root.join("fault-labels.jsonl")
+    }
+
+    /// A program's log.
+    pub fn log(&self, name: &str) -> PathBuf {
+        self.root.join(format!("{name}.log"))
+    }
+}
+
+/// Committed model packages: beside the executable, or in the checkout it was built in.
+pub fn model_packages(executable: &Path) -> Option<PathBuf> {
+    let folders = executable.ancestors().skip(1);
+    let mut candidates = folders
+        .flat_map(|folder| [folder.join("packages"), folder.join("onboard/model/packages")])
+        .chain([PathBuf::from("onboard/model/packages")]);
+    let found = candidates.find(|path| path.join("cloud-screen/manifest.json").is_file())?;
+    fs::canonicalize(found).ok()
+}
+
+/// What a demonstration adds to a station's file: simulated time, the contact plan, a pool.
+pub fn extend_station(
+    layout: &Layout,
+    contacts: &serde_json::Value,
+    offset_s: f64,
+    packages: Option<&Path>,
+) -> anyhow::Result<()> {
+    let plan = layout.station().join("contacts.json");
+    fs::write(&plan, serde_json::to_vec_pretty(contacts)?)
+        .with_context(|| format!("writing {}", plan.display()))?;
+    let path = layout.station_file();
+    let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+    let mut table: Table = text.parse().with_context(|| format!("in {}", path.display()))?;
+    let mut section = |name: &str, key: &str, value: Value| {
+        let table = table.entry(name).or_insert_with(|| Value::Table(Table::new()));
+        table.as_table_mut().map(|table| table.insert(key.to_owned(), value));
+    };
+    section("clock", "simulated_offset_s", Value::Float(offset_s));
+    section("contacts", "file", Value::String("contacts.json".to_owned()));
+    if let (Some(packages), false) = (packages, table.contains_key("pool")) {
+        table.insert("pool".to_owned(), Value::Array(vec![Value::Table(pool(packages))]));
+    }
+    fs::write(&path, table.to_string()).with_context(|| format!("writing {}", path.display()))
+}
+
+/// The embedded pool with the committed cloud screen.
+fn pool(packages: &Path) -> Table {
+    let package = packages.join("cloud-screen").display().to_string();
+    let mut tasks = Table::new();
+    tasks.insert("cloud-mask/1".to_owned(), Value::String("cloud-screen".to_owned()));
+    let mut pool = Table::new();
+    pool.insert("name".to_owned(), Value::String("embedded".to_owned()));
+    pool.insert("kind".to_owned(), Value::String("embedded".to_owned()));
+    pool.insert("tasks".to_owned(), Value::Table(tasks));
+    pool.insert("packages".to_owned(), Value::Array(vec![Value::String(package)]));
+    pool.insert("danger_accept_development_key".to_owned(), Value::Boolean(true));
+    pool
+}
+
+/// A recording that goes down in place of the generated telemetry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recording {
+    /// Kind and length of its frames, such as `aos:1113`.
+    pub frame: String,
+    /// Whether frames end in an error control field.
+    pub fecf: bool,
+}
+
+/// Writes the spacecraft's configuration.
+pub fn write_onboard(
+    layout: &Layout,
+    spacecraft: &str,
+    ground: std::net::SocketAddr,
+    packages: Option<&Path>,
+    recording: Option<&Recording>,
+) -> anyhow::Result<()> {
+    let text = |text: &str| Value::String(text.to_owned());
+    let path = |path: PathBuf| Value::String(path.display().to_string());
+    let table = |rows: Vec<(&str, Value)>| {
+        Value::Table(rows.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
+    };
+    let enrolled = layout.station().join("enrolled").join(spacecraft.to_ascii_lowercase());
+    let file = enrolled.join("onboard-identity.toml");
+    let given = fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
+    let mut given: Table = given.parse().with_context(|| format!("in {}", file.display()))?;
+    let Some(Value::Table(mut identity)) = given.remove("identity") else {
+        bail!("{} has no [identity]", file.display());
+    };
+    // Its paths are relative to its own folder; ours stands elsewhere.
+    for key in ["certificate", "key"] {
+        if let Some(Value::String(name)) = identity.get_mut(key) {
+            *name = enrolled.join(&*name).display().to_string();
+        }
+    }
+    let mut config = Table::new();
+    let mut section = |name: &str, value: Value| config.insert(name.to_owned(), value);
+    section("spacecraft", table(vec![("id", Value::Integer(7)), ("name", text(spacecraft))]));
+    section("identity", Value::Table(identity));
+    section(
+        "ground",
+        table(vec![
+            ("address", text(&ground.to_string())),
+            ("server_name", text("station")),
+            ("profile", text("leo")),
+        ]),
+    );
+    section("source", table(vec![("unix", path(layout.socket()))]));
+    section("store", table(vec![("dir", path(layout.store()))]));
+    if let (Some(packages), None) = (packages, recording) {
+        section(
+            "models",
+            table(vec![
+                ("telemetry", path(packages.join("telemetry-anomaly"))),
+                ("tiles", path(packages.join("cloud-screen"))),
+                ("mission", path(layout.mission())),
+                ("danger_accept_development_key", Value::Boolean(true)),
+            ]),
+        );
+    }
+    if let Some(recording) = recording {
+        let fecf = Value::Boolean(recording.fecf);
+        section("replay", table(vec![("frame", text(&recording.frame)), ("fecf", fecf)]));
+    }
+    let path = layout.onboard_file();
+    fs::write(&path, config.to_string()).with_context(|| format!("writing {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layout(root: &Path) -> Layout {
+        let layout = Layout { root: root.to_owned(), short: root.to_owned() };
+        let enrolled = layout.station().join("enrolled/sky-7");
+        fs::create_dir_all(&enrolled).unwrap();
+        let pin = format!("sha256:{}", "0f".repeat(32));
+        let identity = format!(
+            "[identity]\ncertificate = \"identity.crt\"\nkey = \"identity.key\"\n\
+             ground_pins = [\"{pin}\"]\norigin = \"{}\"\n",
+            "01".repeat(16)
+        );
+        fs::write(enrolled.join("onboard-identity.toml"), identity).unwrap();
+        layout
+    }
+
+    #[test]
+    fn the_flight_process_understands_its_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let layout = layout(folder.path());
+        let ground = "127.0.0.1:9".parse().unwrap();
+        write_onboard(&layout, "SKY-7", ground, Some(Path::new("/packages")), None).unwrap();
+        let config = onboard::config::Config::load(&layout.onboard_file()).unwrap();
+        assert_eq!(config.ground.address, "127.0.0.1:9");
+        assert_eq!(config.identity.key, layout.station().join("enrolled/sky-7/identity.key"));
+        assert_eq!(config.models.tiles.unwrap(), Path::new("/packages/cloud-screen"));
+        let recording = Recording { frame: "aos:1113".to_owned(), fecf: true };
+        write_onboard(&layout, "SKY-7", ground, None, Some(&recording)).unwrap();
+        let config = onboard::config::Config::load(&layout.onboard_file()).unwrap();
+        assert!(config.replay.unwrap().fecf);
+    }
+
+    #[test]
+    fn a_station_gets_time_plan_and_pool() {
+        let folder = tempfile::tempdir().unwrap();
+        let layout = layout(folder.path());
+        fs::write(layout.station_file(), "[station]\nname = \"S\"\n").unwrap();
+        let plan = serde_json::json!({"contacts": []});
+        extend_station(&layout, &plan, -12.5, Some(Path::new("/packages"))).unwrap();
+        let text = fs::read_to_string(layout.station_file()).unwrap();
+        let table: Table = text.parse().unwrap();
+        assert_eq!(table["clock"]["simulated_offset_s"].as_float(), Some(-12.5));
+        assert_eq!(table["contacts"]["file"].as_str(), Some("contacts.json"));
+        assert_eq!(table["pool"][0]["kind"].as_str(), Some("embedded"));
+        assert_eq!(table["station"]["name"].as_str(), Some("S"));
+    }
+}

@@ -1,0 +1,244 @@
+//! The pass itself: from rise to the end asked for, a kill on the way, the drain, the reckoning.
+
+use super::feed::{Fed, FeedError, Stop};
+use super::process::{self, Running};
+use super::reckoning::{self, Kill, Reckoning, Summary, Told};
+use super::{SECOND_NS, Stage, watch};
+use crate::relay::SimulatedClock;
+use anyhow::{Context, ensure};
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+/// How long a drain may take.
+const DRAIN: Duration = Duration::from_secs(15);
+/// Between two looks at the station.
+const LOOK: Duration = Duration::from_millis(500);
+/// Between two lines of progress.
+const PROGRESS: Duration = Duration::from_secs(5);
+/// The whole pass ends this long before set, so that the rest comes down above the horizon.
+const RESERVE_NS: i64 = 12 * SECOND_NS;
+
+/// The pass while it lasts.
+pub(super) struct Pass<'a> {
+    pub stage: &'a Stage<'a>,
+    pub clock: SimulatedClock,
+    pub page: SocketAddr,
+    pub feeding: JoinHandle<Result<Fed, FeedError>>,
+    pub stop: Stop,
+    pub onboard: Running,
+    pub ground: Running,
+    /// Counters of the daemon that was killed, and its peak memory.
+    pub kill: Option<(Told, (u64, u64))>,
+}
+
+impl Pass<'_> {
+    /// Flies the pass to its end and compares both sides.
+    pub async fn run(mut self) -> anyhow::Result<Summary> {
+        let told = self.fly().await?;
+        self.stop.stop();
+        let fed = (&mut self.feeding).await?.context("feeding the flight process")?;
+        let told = self.drain(told).await?;
+        self.reckon(fed, told).await
+    }
+
+    /// From rise to the end asked for.
+    async fn fly(&mut self) -> anyhow::Result<Told> {
+        let (options, pass) = (self.stage.options, self.stage.scene.pass);
+        let whole = pass.set.plus(-RESERVE_NS);
+        let end = match options.seconds {
+            Some(seconds) => whole.min(pass.rise.plus(seconds as i64 * SECOND_NS)),
+            None => whole,
+        };
+        let end = self.clock.instant_of(end);
+        let mut kill = options
+            .kill_ground
+            .map(|seconds| self.clock.instant_of(pass.rise.plus(seconds as i64 * SECOND_NS)));
+        let mut looking = tokio::time::interval(LOOK);
+        let mut told_at = Instant::now();
+        let mut told = Told::default();
+        let interrupted = interrupted();
+        tokio::pin!(interrupted);
+        loop {
+            let kill_at = kill;
+            tokio::select! {
+                () = tokio::time::sleep_until(end) => return Ok(told),
+                () = &mut interrupted => {
+                    eprintln!("Interrupted: ending the pass early");
+                    return Ok(told);
+                }
+                () = async { tokio::time::sleep_until(kill_at.unwrap_or(end)).await },
+                    if kill_at.is_some() =>
+                {
+                    kill = None;
+                    self.kill_ground(told).await?;
+                    told = Told::default();
+                }
+                _ = looking.tick() => {
+                    self.onboard.check()?;
+                    self.ground.check()?;
+                    told = self.look(told).await;
+                    if told_at.elapsed() >= PROGRESS {
+                        told_at = Instant::now();
+                        self.tell(&told);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The station's counters, or the last ones while it doesn't answer.
+    async fn look(&mut self, last: Told) -> Told {
+        self.onboard.note_memory();
+        self.ground.note_memory();
+        match watch::look(self.page).await {
+            Ok(told) => told,
+            Err(error) => {
+                tracing::debug!("{error:#}");
+                last
+            }
+        }
+    }
+
+    fn tell(&self, told: &Told) {
+        let now = self.clock.now();
+        let since_s = now.since(self.stage.scene.pass.rise) / SECOND_NS;
+        let elevation = self.stage.scene.track.look(now).map_or(0.0, |look| look.1);
+        eprintln!(
+            "T+{since_s:>3} s  elevation {elevation:4.1}°  {} units receipted  {} packets  \
+             {} parameters  {} alarms  {} products  {} jobs",
+            told.receipted,
+            told.packets,
+            told.parameters,
+            told.alarms,
+            told.products,
+            told.jobs_done
+        );
+    }
+
+    /// SIGKILL for the daemon, then the same daemon again on the same ports.
+    async fn kill_ground(&mut self, last: Told) -> anyhow::Result<()> {
+        let told = self.look(last).await;
+        let peak = self.ground.kill().await?;
+        self.ground = self.stage.start_ground()?;
+        eprintln!("Killed the ground daemon after {} receipts; starting it again", told.receipted);
+        self.kill = Some((told, peak));
+        self.ground.ready().await?;
+        Ok(())
+    }
+
+    /// Waits until the spacecraft holds receipts for everything, or time is up.
+    async fn drain(&mut self, last: Told) -> anyhow::Result<Told> {
+        let until = Instant::now() + DRAIN;
+        let mut told = last;
+        let mut empty = 0;
+        while Instant::now() < until && empty < 3 {
+            tokio::time::sleep(LOOK).await;
+            self.onboard.check()?;
+            self.ground.check()?;
+            told = self.look(told).await;
+            let held = self.listing().await.ok().map(|listing| listing["units_held"].as_u64());
+            // A block may still be waiting for its flush: empty means empty for a while.
+            empty = if held == Some(Some(0)) { empty + 1 } else { 0 };
+        }
+        if empty == 0 {
+            eprintln!("The drain ended with units still on board: they stay there, unreceipted");
+        }
+        self.tell(&told);
+        Ok(told)
+    }
+
+    async fn listing(&self) -> anyhow::Result<serde_json::Value> {
+        Ok(serde_json::from_str(&store_of(self.stage).await?)?)
+    }
+
+    /// Stops both programs in order and compares what they left on their disks.
+    async fn reckon(self, fed: Fed, told: Told) -> anyhow::Result<Summary> {
+        let Self { stage, page, onboard, ground, kill, .. } = self;
+        let (done, onboard_peak) = onboard.stop().await?;
+        // Goodbyes and the last receipts are through: this is what the page shows in the end.
+        let told = watch::look(page).await.unwrap_or(told);
+        let (_, ground_peak) = ground.stop().await?;
+        let layout = &stage.layout;
+        let store = store_of(stage).await?;
+        let config = layout.station_file().display().to_string();
+        let arguments = ["audit", "--json", "--config", &config];
+        let program = &stage.programs.groundstation;
+        let log = layout.log("audit");
+        let (audit, clean) =
+            process::finish("groundstation audit", program, &arguments, &log).await?;
+        let context = || format!("see {}", log.display());
+        let reckoning = reckoning::reckon(&store, &audit).with_context(context)?;
+        fs::write(layout.root.join("store.json"), &store)?;
+        fs::write(layout.root.join("audit.json"), &audit)?;
+        Ok(summary(reckoning, clean, fed, told, done, kill, [onboard_peak, ground_peak]))
+    }
+}
+
+async fn store_of(stage: &Stage<'_>) -> anyhow::Result<String> {
+    let store = stage.layout.store().display().to_string();
+    let log = stage.layout.log("store");
+    let program = &stage.programs.onboard;
+    let arguments = ["store", store.as_str(), "--json"];
+    let (text, done) = process::finish("onboard store", program, &arguments, &log).await?;
+    ensure!(done, "onboard store failed: {}", fs::read_to_string(&log)?.trim());
+    Ok(text)
+}
+
+/// Puts the document together.
+fn summary(
+    reckoning: Reckoning,
+    audit_clean: bool,
+    fed: Fed,
+    told: Told,
+    done: Option<serde_json::Value>,
+    kill: Option<(Told, (u64, u64))>,
+    [onboard, ground]: [(u64, u64); 2],
+) -> Summary {
+    let said = |name: &str| done.as_ref().and_then(|done| done[name].as_u64());
+    let before = kill.map(|(told, _)| told).unwrap_or_default();
+    let killed_peak = kill.map_or((0, 0), |(_, peak)| peak);
+    let own = process::peak_kib(std::process::id()).unwrap_or_default();
+    Summary {
+        units_sent: said("units_sent").unwrap_or(reckoning.numbered),
+        units_archived: reckoning.archived,
+        units_receipted: reckoning.receipted,
+        units_held: reckoning.held,
+        duplicates: before.duplicates + told.duplicates,
+        missing: reckoning.missing,
+        packets: told.packets,
+        parameters: told.parameters,
+        alarms: told.alarms,
+        jobs_done: told.jobs_done,
+        source_bytes: said("source_bytes").unwrap_or(fed.bytes),
+        downlink_bytes: said("downlink_bytes").unwrap_or_default(),
+        capture_to_insight_ms: told.insight,
+        kill: kill.map(|(before, _)| Kill {
+            receipted_before: before.receipted,
+            receipted_after: told.receipted,
+        }),
+        audit_clean,
+        peak_rss_kib: BTreeMap::from([
+            ("groundstation", ground.0.max(killed_peak.0)),
+            ("onboard", onboard.0),
+            ("orbitsim", own),
+            ("pool", ground.1.max(killed_peak.1)),
+        ]),
+    }
+}
+
+/// Resolves at SIGINT or SIGTERM.
+pub(super) async fn interrupted() {
+    let signals = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
+    let (Ok(mut interrupt), Ok(mut terminate)) = signals else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+}
