@@ -1,7 +1,7 @@
 //! `orbitsim demo`: the whole system on one machine.
 
 use super::relay::{rate, share};
-use crate::demo::{self, Options};
+use crate::demo::shell::{self, Options};
 use clap::Args;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -75,7 +75,7 @@ impl DemoArguments {
             dir: self.dir,
             http: self.http,
         };
-        let outcome = super::runtime()?.block_on(demo::run(&options))?;
+        let outcome = super::runtime()?.block_on(shell::run(&options))?;
         if options.json {
             println!("{}", serde_json::to_string_pretty(&outcome.summary)?);
         } else {

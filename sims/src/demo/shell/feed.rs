@@ -1,7 +1,7 @@
 //! Feeds the flight process: packets as the sensors make them, or the frames of a recording. The
 //! socket blocks when the process can't take more, which is the back-pressure of a real bus.
 
-use super::scene::SceneError;
+use crate::demo::scene::SceneError;
 use crate::relay::SimulatedClock;
 use crate::spacecraft::Spacecraft;
 use codecs::time::Tai;

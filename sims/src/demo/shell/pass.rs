@@ -2,8 +2,8 @@
 
 use super::feed::{Fed, FeedError, Stop};
 use super::process::{self, Running};
-use super::reckoning::{self, Kill, Reckoning, Summary, Told};
 use super::{SECOND_NS, Stage, watch};
+use crate::demo::reckoning::{self, Kill, Reckoning, Summary, Told};
 use crate::relay::SimulatedClock;
 use anyhow::{Context, ensure};
 use std::collections::BTreeMap;
