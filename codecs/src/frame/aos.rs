@@ -382,6 +382,21 @@ mod tests {
 
     proptest! {
         #[test]
+        fn headers_round_trip(
+            scid in 0u16..1024,
+            vcid in 0u8..64,
+            count in 0u32..COUNT_MODULUS,
+            replay: bool,
+            cycle in prop::option::of(0u8..16),
+        ) {
+            let header = AosHeader { scid, vcid, count, replay, cycle };
+            let bytes = header.emit();
+            prop_assert_eq!(AosHeader::read(bytes, true), header);
+            prop_assert_eq!(bytes[5] >> 7, u8::from(replay));
+            prop_assert_eq!(bytes[5] >> 6 & 1, u8::from(cycle.is_some()));
+        }
+
+        #[test]
         fn any_bytes_in_any_configuration_are_survived(
             bytes in prop::collection::vec(any::<u8>(), 0..80),
             insert_zone in 0usize..80,

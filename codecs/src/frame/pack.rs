@@ -40,8 +40,6 @@ impl Packer {
         }
         self.only_fill = false;
         self.append(packet, full);
-        // The packet may have ended with its zone: nothing waits then.
-        self.only_fill |= self.zone.is_empty();
         Ok(())
     }
 

@@ -63,6 +63,7 @@ fn the_pointer_resynchronises_every_frame() {
     let (lengths, dropped, counts) = read(&[frame(0, 0, &first), frame(1, 0, &packet(3, ZONE))]);
     assert_eq!((lengths, dropped), (vec![ZONE - 8, ZONE], vec!["cut_by_pointer"]));
     assert_eq!((counts.truncated_packets, counts.idle_packets), (1, 0));
+    assert_eq!(counts.longest_packet, ZONE as u64);
 }
 
 #[test]
@@ -158,10 +159,11 @@ fn unknown_packet_versions_leave_the_rest_of_the_zone() {
 #[test]
 fn encapsulation_packets_are_stepped_over() {
     let mut zone = vec![0xE0, 0xE5, 4, 1, 2];
-    zone.extend(packet(5, ZONE - 5));
+    zone.splice(0..0, packet(5, ZONE - 5));
     let (lengths, dropped, counts) = read(&[frame(0, 0, &zone)]);
-    assert_eq!((lengths, dropped), (vec![4, ZONE - 5], vec![]));
+    assert_eq!((lengths, dropped), (vec![ZONE - 5, 4], vec![]));
     assert_eq!((counts.encapsulation_packets, counts.idle_packets), (2, 1));
+    assert_eq!((counts.bytes, counts.longest_packet), (ZONE as u64, ZONE as u64 - 5));
     assert_eq!(counts.apids.len(), 1);
 }
 
@@ -190,6 +192,9 @@ fn repeated_and_backward_counts_lose_nothing_but_the_packet_in_progress() {
     assert_eq!((counts.gaps, counts.lost_frames), (3, 0));
     let (_, _, counts) = read(&[whole(0xFF_FFFE), whole(3)]);
     assert_eq!((counts.gaps, counts.lost_frames), (1, 4));
+    // Half a turn is the border between forwards and backwards.
+    assert_eq!(read(&[whole(0), whole(1 << 23)]).2.lost_frames, (1 << 23) - 1);
+    assert_eq!(read(&[whole(0), whole((1 << 23) + 1)]).2.lost_frames, 0);
 }
 
 #[test]
@@ -202,6 +207,7 @@ fn a_cycle_counts_only_where_both_frames_signal_it() {
     assert_eq!(read(&[cycle(0xFF_FFFF, 15), cycle(0, 0), cycle(1, 0)]).2.gaps, 0);
     assert_eq!(read(&[cycle(0xFF_FFFF, 1), cycle(0, 1)]).2.gaps, 1);
     assert_eq!(read(&[cycle(0xFF_FFFF, 1), frame(0, 0, &packet(1, ZONE))]).2.gaps, 0);
+    assert_eq!(read(&[cycle(0, 0), cycle(1, 8)]).2.gaps, 1, "all four bits count");
 }
 
 #[test]
@@ -252,8 +258,50 @@ fn opaque_tm_frames_hold_no_packets() {
     opaque[4] |= 0x40;
     let mut extractor = Extractor::new(FrameConfig::Tm(TmConfig::new(LENGTH)));
     let mut events = Vec::new();
-    extractor.push(&opaque.into(), &mut |event| events.push(event));
+    extractor.push(&Bytes::copy_from_slice(&opaque), &mut |event| events.push(event));
     assert!(matches!(events[..], [Event::Frame { content: Content::Opaque, .. }]));
+    // It counts all the same: what follows it follows on, what leaves it out shows a gap.
+    let gap = |frame: &Bytes, extractor: &mut Extractor| {
+        let mut gap = false;
+        extractor.push(frame, &mut |event| gap |= matches!(event, Event::Gap { .. }));
+        gap
+    };
+    let mut skipped = frames[1].to_vec();
+    skipped[3] += 1;
+    assert!(gap(&skipped.into(), &mut extractor));
+    extractor.push(&Bytes::copy_from_slice(&opaque), &mut |_| {});
+    assert!(!gap(&frames[1], &mut extractor));
+}
+
+#[test]
+fn a_busy_channel_outlives_silent_ones() {
+    let zones = zones(&[packet(1, 3 * ZONE)]);
+    let mut extractor = extractor();
+    let mut found = 0;
+    let mut push = |bytes: Bytes| {
+        extractor.push(&bytes, &mut |event| {
+            found += usize::from(matches!(event, Event::Packet { .. }));
+        });
+    };
+    for (count, zone) in (0..).zip(&zones) {
+        push(frame(count, if count == 0 { 0 } else { 0x7FF }, zone));
+        for scid in 2..MAX_CHANNELS as u8 + 1 {
+            let mut other = frame(0, 0x7FE, &[]).to_vec();
+            (other[0], other[1]) = (0x40 | scid >> 2, scid << 6 | count as u8);
+            push(other.into());
+        }
+    }
+    assert_eq!(found, 1);
+}
+
+#[test]
+fn a_packet_in_progress_takes_what_it_says_and_no_more() {
+    let zones = zones(&[idle_packet(ZONE - 2).unwrap(), packet(1, 5000)]);
+    let mut extractor = extractor();
+    extractor.push(&frame(0, 0, &zones[0]), &mut |_| {});
+    assert!(extractor.held_bytes() < 16, "the length is not known yet");
+    extractor.push(&frame(1, 0x7FF, &zones[1]), &mut |_| {});
+    assert_eq!(extractor.held_bytes(), 5000);
 }
 
 #[test]
