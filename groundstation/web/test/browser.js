@@ -20,6 +20,7 @@ const FLAGS = [
   '--disable-sync',
 ];
 const WAIT_MS = 20_000;
+const LIMIT_MS = 90_000;
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -50,6 +51,12 @@ const problems = [];
 const check = (holds, what) => {
   if (!holds) problems.push(what);
 };
+
+// A page that hangs the browser is a finding, not a reason to wait for ever.
+setTimeout(() => {
+  console.error(`not right: no picture after ${LIMIT_MS / 1000} s`, problems.join('\n'));
+  process.exit(1);
+}, LIMIT_MS).unref();
 
 const profile = mkdtempSync(join(tmpdir(), 'groundtrack-page-'));
 const browser = await chromium.launchPersistentContext(profile, {
@@ -132,7 +139,7 @@ try {
     await text('[data-test=clock] time'),
   );
   await page.waitForLoadState('load');
-  await page.screenshot({ path: out, fullPage: values.full });
+  await page.screenshot({ path: out, fullPage: values.full, timeout: WAIT_MS });
 } catch (error) {
   problems.push(String(error));
 } finally {

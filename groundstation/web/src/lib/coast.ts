@@ -3,7 +3,7 @@
 import { feature } from 'topojson-client';
 import type { GeometryCollection, Topology } from 'topojson-specification';
 import coarse from 'world-atlas/land-110m.json';
-import { densify, equalEarth, path, type LonLat } from './geo';
+import { densify, equalEarth, path, unwrap, type LonLat } from './geo';
 
 export type Ring = LonLat[];
 
@@ -16,6 +16,15 @@ function rings(file: unknown): Ring[] {
   });
 }
 
+/** A ring without jumps; one around a pole goes down to the map's edge and back along it. */
+function closed(ring: Ring): Ring {
+  const line = unwrap(ring);
+  const [first, last] = [line[0], line.at(-1)];
+  if (!first || !last || Math.abs(last[0] - first[0]) < 180) return line;
+  const pole = first[1] > 0 ? 90 : -90;
+  return [...line, [last[0], pole], [first[0], pole], first];
+}
+
 /** The whole Earth's land in Equal Earth. */
 export function worldLand(scale: number): string {
   const project = (place: LonLat) => {
@@ -23,7 +32,13 @@ export function worldLand(scale: number): string {
     return [x * scale, -y * scale] as const;
   };
   return rings(coarse)
-    .map((ring) => path(densify(ring), project, { close: true, turns: [0] }))
+    .map((ring) => {
+      const whole = closed(ring);
+      // Rings run on over ±180°: those are drawn a turn earlier and later too, and clipped.
+      const over = whole.some(([lon]) => Math.abs(lon) > 180);
+      const turns = over ? [-360, 0, 360] : [0];
+      return path(densify(whole), project, { close: true, turns });
+    })
     .join('');
 }
 

@@ -27,6 +27,13 @@ function scaled(value: number, units: readonly string[]): [string, string] {
   return [value < 0 ? `−${text}` : text, units[index] ?? ''];
 }
 
+const exact = new Intl.NumberFormat('en', { maximumFractionDigits: 6 });
+
+/** A number that somebody chose, as they wrote it. */
+export function chosen(value: number): string {
+  return exact.format(value).replace('-', '−');
+}
+
 export function bytes(value: number): string {
   return scaled(value, ['B', 'kB', 'MB', 'GB', 'TB']).join(' ');
 }
@@ -92,7 +99,11 @@ export function position(lat: number, lon: number): string {
 export function words(name: string): string {
   const parts = name.split('_').filter((part) => part.length > 0);
   return parts
-    .map((part, index) => (index === 0 && part.length <= 8 && parts.length > 1 ? part : part.toLowerCase()))
+    .map((part, index) => {
+      // Subsystems keep their capitals; ordinary words lose them.
+      if (index === 0 && part.length <= 4 && parts.length > 1) return part;
+      return index === 0 ? part.charAt(0) + part.slice(1).toLowerCase() : part.toLowerCase();
+    })
     .join(' ');
 }
 
