@@ -18,14 +18,17 @@ pub const TASK: &str = "telemetry-triage/1";
 /// Most channels that one scorer watches; more are refused.
 pub const CHANNELS_MAX: usize = 1024;
 
-/// Share of the usual score that is left one window later: half after some seventy.
-const FADING: f32 = 0.99;
+/// Share of what was usual that is left one window later: half after some 1400.
+const FADING: f32 = 0.9995;
 
-/// Believed windows, fading likewise, after which the unusual is usual.
-const UNUSUAL_MAX: f32 = 8.0;
+/// Windows for which a surprise is told.
+const HOLD: u32 = 4;
 
 /// Steps of a coarse converter that a window must span to have a shape.
 const STEPS_MIN: f64 = 6.0;
+
+/// What statistics must say at least: a level moved by so much that one half is exceeded.
+const LEVEL_THRESHOLD: f32 = 0.5;
 
 /// How telemetry is scored.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -57,16 +60,44 @@ pub struct Score {
     pub time: Tai,
     /// Its value.
     pub value: f64,
-    /// How unusual, 0 to 1: the higher of the two below.
+    /// How surprising, 0 to 1, by shape or by level, whichever is more: what it scores above the
+    /// most that this channel scored of late.
     pub score: f32,
-    /// What the model says of the window's shape, where it is believed.
+    /// What the model says of the window's shape, 0 to 1, where it was asked.
     pub shape: Option<f32>,
-    /// What statistics say of the level.
+    /// What statistics say of the level, 0 to 1.
     pub level: f32,
-    /// Whether it is unusual enough to tell someone.
+    /// Whether it is surprising enough to tell someone.
     pub anomalous: bool,
     /// What judged.
     pub method: Method,
+}
+
+/// What one judge said of one channel so far.
+#[derive(Clone, Copy, Default)]
+struct Usual {
+    windows: u32,
+    /// The strongest of late, in bits.
+    bits: f32,
+    held: u32,
+}
+
+impl Usual {
+    /// How surprising this is, and whether a surprise is to be told. The first `learn` windows
+    /// never are.
+    ///
+    /// Near certainty scores crowd together, so they are compared in bits, the negative logarithm
+    /// of what is missing to 1: 0.5 has one, 0.9 has three, 0.999 has ten.
+    fn judge(&mut self, said: f32, learn: u32, threshold: f32, margin: f32) -> (f32, bool) {
+        let bits = -(1.0 - said).max(f32::EPSILON).log2();
+        self.windows = self.windows.saturating_add(1);
+        let learning = self.windows <= learn;
+        let above = if learning { 0.0 } else { (bits - self.bits).max(0.0) };
+        let told = !learning && said >= threshold && bits >= self.bits * (1.0 + margin);
+        self.bits = (self.bits * FADING).max(bits);
+        self.held = if told { HOLD } else { self.held.saturating_sub(1) };
+        (1.0 - (-above).exp2(), self.held > 0)
+    }
 }
 
 struct Watched {
@@ -75,36 +106,16 @@ struct Watched {
     last: f64,
     /// The smallest step between two samples so far: that of a coarse converter, or nothing.
     quantum: f64,
-    /// How many windows the model saw.
-    seen: u32,
-    /// The highest it said of late: what is usual for the channel.
-    usual: f32,
-    /// Windows that it was believed in, fading.
-    unusual: f32,
-}
-
-impl Watched {
-    /// What the model said, if it is out of the ordinary for this channel.
-    fn believe(&mut self, said: f32, learn: u32, threshold: f32, margin: f32) -> Option<f32> {
-        self.seen = self.seen.saturating_add(1);
-        let needed = threshold.max(self.usual + margin * (1.0 - self.usual));
-        let believed = self.seen > learn && said >= needed;
-        // What goes on, or comes back, for long enough becomes usual.
-        self.unusual = self.unusual * FADING + if believed { 1.0 } else { 0.0 };
-        self.usual *= FADING;
-        if !believed || self.unusual > UNUSUAL_MAX {
-            self.usual = self.usual.max(said);
-        }
-        believed.then_some(said)
-    }
+    shape: Usual,
+    level: Usual,
 }
 
 /// Watches telemetry channels, each on its own.
 ///
-/// The model learned on one spacecraft's channels. A channel of ours that looks anomalous to it
-/// all the time is one it does not know, so it is believed only where a window scores clearly
-/// above the most that this channel scored of late: `margin` is the share of the way from there
-/// to certainty.
+/// The model learned on one spacecraft's channels and the statistics know none. What one of ours
+/// does all the time, or did before, may look anomalous to either and is still no news. So a
+/// judge is believed where it says clearly more than the most that it said of this channel of
+/// late: a slew, or an eclipse, is told the first time only.
 pub struct TelemetryScorer {
     settings: TelemetrySettings,
     threshold: f32,
@@ -158,9 +169,8 @@ impl TelemetryScorer {
             since: 0,
             last: f64::NAN,
             quantum: f64::INFINITY,
-            seen: 0,
-            usual: 0.0,
-            unusual: 0.0,
+            shape: Usual::default(),
+            level: Usual::default(),
         });
         self.names.insert(name.into(), id);
         Some(id)
@@ -213,13 +223,15 @@ impl TelemetryScorer {
         let said = (high - low >= STEPS_MIN * quantum)
             .then(|| self.model.ask(|session| ask(session, &watched.window.features())))
             .flatten();
-        let shape = said.and_then(|said| {
-            watched.believe(said, self.settings.learn, self.threshold, self.margin)
+        let (threshold, margin) = (self.threshold, self.margin);
+        let (by_shape, odd_shape) = said.map_or((0.0, false), |said| {
+            watched.shape.judge(said, self.settings.learn, threshold, margin)
         });
-        let score = shape.unwrap_or(0.0).max(level);
-        let anomalous = shape.is_some() || level >= 0.5;
+        let (by_level, odd_level) = watched.level.judge(level, 0, LEVEL_THRESHOLD, margin);
+        let score = by_shape.max(by_level);
+        let anomalous = odd_shape || odd_level;
         let method = if said.is_some() { Method::Model } else { Method::Statistics };
-        Some(Score { channel, time, value, score, shape, level, anomalous, method })
+        Some(Score { channel, time, value, score, shape: said, level, anomalous, method })
     }
 }
 
