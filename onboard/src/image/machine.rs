@@ -152,6 +152,7 @@ impl Machine {
             // A Ctrl-C at our terminal is for us; the guest is asked through its own line.
             .process_group(0)
             .kill_on_drop(true);
+        super::sys::die_with_parent(command.as_std_mut());
         Ok(command)
     }
 }

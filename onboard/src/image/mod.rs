@@ -16,4 +16,5 @@ pub mod assemble;
 pub mod files;
 pub mod machine;
 pub mod init;
+mod sys;
 pub mod cli;
