@@ -1,0 +1,80 @@
+//! The command line: one document on standard output, talk on standard error, exit codes.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Command, Output};
+
+const ORBITSIM: &str = env!("CARGO_BIN_EXE_orbitsim");
+
+fn run(program: &Path, arguments: &[&str]) -> Output {
+    Command::new(program).args(arguments).env("NO_COLOR", "1").output().unwrap()
+}
+
+fn passes(extra: &[&str]) -> Output {
+    let elements = concat!(env!("CARGO_MANIFEST_DIR"), "/../missions/sky-7/elements.json");
+    let mut arguments =
+        vec!["passes", "--elements", elements, "--station", "Svalbard,78.23,15.40,450"];
+    arguments.extend(["--from", "2026-11-23T09:00:00Z", "--to", "2026-11-24T09:00:00Z"]);
+    arguments.extend(extra);
+    run(Path::new(ORBITSIM), &arguments)
+}
+
+#[test]
+fn passes_come_as_a_table_or_as_one_document() {
+    let table = passes(&[]);
+    assert!(table.status.success());
+    let document = passes(&["--json", "--min-elevation", "40"]);
+    let rows: serde_json::Value = serde_json::from_slice(&document.stdout).unwrap();
+    let rows = rows.as_array().unwrap();
+    assert!(
+        rows.len() > 2 && rows.len() < String::from_utf8(table.stdout).unwrap().lines().count()
+    );
+    assert!(rows.iter().all(|row| row["max_elevation_deg"].as_f64().unwrap() > 40.0));
+}
+
+#[test]
+fn mistakes_have_exit_codes_and_say_what_to_do() {
+    let says = |output: Output, code: i32, words: &str| {
+        let talk = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{talk}");
+        assert!(talk.contains(words), "{talk}");
+        assert!(output.stdout.is_empty());
+    };
+    let orbitsim = Path::new(ORBITSIM);
+    says(passes(&["--min-elevation", "high"]), 2, "min-elevation");
+    says(passes(&["--to", "2027-11-24T09:00:00Z"]), 2, "--to");
+    let absent = ["passes", "--elements", "/absent", "--station", "S,1,2,3"];
+    let times = ["--from", "2026-11-23T00:00:00Z", "--to", "2026-11-23T01:00:00Z"];
+    says(run(orbitsim, &[&absent[..], &times[..]].concat()), 1, "/absent");
+    says(run(orbitsim, &["demo", "--replay", "x"]), 2, "--frame");
+    says(run(orbitsim, &["demo", "--seconds", "30", "--kill-ground", "30"]), 2, "--kill-ground");
+    says(run(orbitsim, &["relay", "--to", "127.0.0.1:9", "--rate", "fast"]), 2, "no rate");
+}
+
+#[test]
+fn a_demonstration_without_its_programs_says_how_to_build_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let alone = folder.path().join("orbitsim");
+    fs::copy(ORBITSIM, &alone).unwrap();
+    let output = run(&alone, &["demo", "--headless"]);
+    let talk = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{talk}");
+    assert!(talk.contains("not beside orbitsim") && talk.contains("make build"), "{talk}");
+}
+
+#[test]
+fn an_occupied_page_port_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let alone = folder.path().join("orbitsim");
+    fs::copy(ORBITSIM, &alone).unwrap();
+    // Programs that are never reached.
+    fs::write(folder.path().join("groundstation"), "").unwrap();
+    fs::write(folder.path().join("onboard"), "").unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let output = run(&alone, &["demo", "--headless", "--http", &port]);
+    let talk = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{talk}");
+    assert!(talk.contains(&format!("port {port} is occupied")), "{talk}");
+}
