@@ -8,7 +8,6 @@
 //!
 //! Everything above the shells (`relay`, `demo`, `cli`) takes time and seeds as arguments: the same
 //! seed gives the same bytes.
-#![allow(clippy::result_large_err)]
 
 pub mod orbit;
 pub mod contact;

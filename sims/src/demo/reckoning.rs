@@ -279,7 +279,10 @@ impl Summary {
 
     /// The summary for people.
     pub fn table(&self) -> String {
-        let ratio = self.source_bytes as f64 / self.downlink_bytes.max(1) as f64;
+        let downlink = match self.downlink_bytes {
+            0 => "0".to_owned(),
+            bytes => format!("{bytes} ({:.1} times less)", self.source_bytes as f64 / bytes as f64),
+        };
         let insight = &self.capture_to_insight_ms;
         let quantiles = |of: &Quantiles| match (of.p50, of.p99) {
             (Some(p50), Some(p99)) => format!("{p50:.0} ms median, {p99:.0} ms 99 %"),
@@ -296,7 +299,7 @@ impl Summary {
             ("alarms", self.alarms.to_string()),
             ("jobs done", self.jobs_done.to_string()),
             ("sensor bytes", self.source_bytes.to_string()),
-            ("downlink bytes", format!("{} ({ratio:.1} times less)", self.downlink_bytes)),
+            ("downlink bytes", downlink),
             ("capture to insight", quantiles(&insight.all)),
             ("  without contact wait", quantiles(&insight.contact_wait_excluded)),
         ];

@@ -13,6 +13,7 @@ mod watch;
 
 use super::reckoning::Summary;
 use super::scene::{self, Scene, SceneError};
+use crate::contact::Pass;
 use crate::link::LinkModel;
 use crate::relay::{Relay, SimulatedClock};
 use crate::spacecraft::Spacecraft;
@@ -20,7 +21,7 @@ use anyhow::{Context, bail, ensure};
 use codecs::time::Tai;
 use feed::{Fed, FeedError, Feeder, Stop};
 use files::Layout;
-use pass::{Pass, interrupted};
+use pass::{Flight, interrupted};
 use process::{Programs, Running};
 use recording::Frames;
 use std::fs;
@@ -171,12 +172,19 @@ impl Stage<'_> {
         let relaying = tokio::spawn(relay.run(clock, down, up));
         let mut ground = self.start_ground()?;
         ground.ready().await?;
+        let Pass { rise, set, max_elevation_deg, .. } = self.scene.pass;
+        eprintln!(
+            "SKY-7 rises over {} at {rise} (simulated), {max_elevation_deg:.0}° at most, \
+             sets at {set}",
+            self.scene.station.name
+        );
         if !self.options.headless {
-            eprintln!("The page: http://{page}/");
+            eprintln!("The page: http://{page}/  (Ctrl-C ends the pass early)");
         }
         let feeding = self.feed(feeder, cargo, clock);
-        let pass = Pass { stage: self, clock, page, feeding, stop, onboard, ground, kill: None };
-        let flown = pass.run().await;
+        let flight =
+            Flight { stage: self, clock, page, feeding, stop, onboard, ground, kill: None };
+        let flown = flight.run().await;
         relaying.abort();
         let lost = totals.down.lost.load(std::sync::atomic::Ordering::Relaxed);
         tracing::debug!("the link lost {lost} datagrams on the way down");

@@ -24,7 +24,7 @@ const PROGRESS: Duration = Duration::from_secs(5);
 const RESERVE_NS: i64 = 12 * SECOND_NS;
 
 /// The pass while it lasts.
-pub(super) struct Pass<'a> {
+pub(super) struct Flight<'a> {
     pub stage: &'a Stage<'a>,
     pub clock: SimulatedClock,
     pub page: SocketAddr,
@@ -36,7 +36,7 @@ pub(super) struct Pass<'a> {
     pub kill: Option<(Told, (u64, u64))>,
 }
 
-impl Pass<'_> {
+impl Flight<'_> {
     /// Flies the pass to its end and compares both sides.
     pub async fn run(mut self) -> anyhow::Result<Summary> {
         let told = self.fly().await?;
