@@ -1,15 +1,15 @@
 //! The demonstration's hands: files, processes, sockets, the clock of the wall.
 //!
 //! ```text
-//! files ─► process (groundstation, onboard) ─► feed ─► pass (watch)
+//! files ─► process (groundstation, onboard) ─► feed ─► watch ─► flight
 //! ```
 
-mod feed;
 mod files;
-mod pass;
 mod process;
 mod recording;
+mod feed;
 mod watch;
+mod flight;
 
 use super::reckoning::Summary;
 use super::scene::{self, Scene, SceneError};
@@ -21,7 +21,7 @@ use anyhow::{Context, bail, ensure};
 use codecs::time::Tai;
 use feed::{Fed, FeedError, Feeder, Stop};
 use files::Layout;
-use pass::{Flight, interrupted};
+use flight::{Flight, interrupted};
 use process::{Programs, Running};
 use recording::Frames;
 use std::fs;
