@@ -26,6 +26,7 @@ pub mod records;
 pub mod process;
 pub mod publish;
 pub mod pool;
+pub mod dispatch;
 pub mod api;
 pub mod inspect;
 pub mod shell;

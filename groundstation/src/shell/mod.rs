@@ -10,6 +10,7 @@ pub mod object;
 pub mod writer;
 pub mod pipeline;
 pub mod plan;
+pub mod jobs;
 pub mod work;
 pub mod signals;
 pub mod daemon;
