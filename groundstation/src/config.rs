@@ -12,6 +12,7 @@ use std::{
     io,
     net::SocketAddr,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 /// Ports that a station listens on when nothing else is said.
@@ -101,6 +102,8 @@ pub struct Listen {
     pub profile: String,
     /// Connections at once.
     pub connections_max: usize,
+    /// Seconds after which a silent object stream is stopped; by default the profile's idle time.
+    pub object_stall_s: Option<u64>,
 }
 
 impl Default for Listen {
@@ -111,6 +114,7 @@ impl Default for Listen {
             host_names: Vec::new(),
             profile: "leo".into(),
             connections_max: 64,
+            object_stall_s: None,
         }
     }
 }
@@ -260,6 +264,12 @@ impl Config {
     /// The transport profile; [`Config::load`] checked the name.
     pub fn profile(&self) -> Profile {
         Profile::named(&self.listen.profile).unwrap_or(codecs::link::profile::LEO)
+    }
+
+    /// How long an object stream may be silent.
+    pub fn object_stall(&self) -> Duration {
+        let stated = self.listen.object_stall_s.map(Duration::from_secs);
+        stated.unwrap_or(Duration::from_millis(self.profile().idle_timeout_ms))
     }
 
     fn check(&self) -> Result<(), (String, String)> {

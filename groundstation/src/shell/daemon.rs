@@ -94,6 +94,7 @@ async fn daemon(config: Config) -> anyhow::Result<ExitCode> {
     let commit = Duration::from_millis(config.archive.commit_ms);
     let (writer, archive_thread) =
         Writer::start(opened.ingest, clock, commit, feed.clone(), pipeline)?;
+    let watched = writer.clone();
     let station = Arc::new(Station {
         table: config.table(),
         mission: Arc::new(mission::spacecraft(&definition)),
@@ -102,6 +103,7 @@ async fn daemon(config: Config) -> anyhow::Result<ExitCode> {
         feed: feed.clone(),
         clock,
         profile,
+        object_stall: config.object_stall(),
         receiver: ReceiverConfig {
             ledger,
             domain: definition.domain.clone(),
@@ -137,8 +139,12 @@ async fn daemon(config: Config) -> anyhow::Result<ExitCode> {
     });
     say(&event.to_string());
 
-    signals::stop().await?;
-    tracing::info!("stopping");
+    let failed = tokio::select! {
+        asked = signals::stop() => { asked?; false }
+        () = watched.gone() => true,
+    };
+    drop(watched);
+    tracing::info!(failed, "stopping");
     // Everyone who waits is told at once; an error means that no one does.
     let _ = stop.send(true);
     // With the last session the last writer handle goes: the archive seals and its thread ends,

@@ -35,6 +35,8 @@ use tokio::{
 
 /// Bytes of control messages that may wait for a peer that does not read.
 const CONTROL_BYTES_MAX: usize = 4 << 20;
+/// Objects are judged only once the peer was welcomed.
+const BEFORE_HELLO: &str = "an object before the hello";
 /// How long a farewell may take to be written and acknowledged.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -54,6 +56,8 @@ pub struct Station {
     pub clock: StationClock,
     /// Transport numbers.
     pub profile: Profile,
+    /// How long an object stream may be silent.
+    pub object_stall: Duration,
     /// What a welcome says.
     pub receiver: ReceiverConfig,
     /// Contacts to tell each peer.
@@ -98,8 +102,18 @@ pub async fn serve(
         }
     };
     let hello_within = Duration::from_millis(station.profile.idle_timeout_ms);
-    let control = match timeout(hello_within, connection.accept_bi()).await {
-        Ok(Ok(streams)) => streams,
+    let first = async {
+        tokio::select! {
+            control = connection.accept_bi() => control.map(Some),
+            object = connection.accept_uni() => object.map(|_| None),
+        }
+    };
+    let control = match timeout(hello_within, first).await {
+        Ok(Ok(Some(streams))) => streams,
+        Ok(Ok(None)) => {
+            connection.close(close::PROTOCOL, BEFORE_HELLO.as_bytes());
+            return;
+        }
         Ok(Err(error)) => {
             tracing::info!(%peer, %error, "gone before its control stream");
             return;
@@ -191,7 +205,7 @@ impl Session {
                 },
                 stream = self.connection.accept_uni() => match stream {
                     Ok(_) if !self.receiver.is_open() => {
-                        return Ended::new(close::PROTOCOL, "an object before the hello");
+                        return Ended::new(close::PROTOCOL, BEFORE_HELLO);
                     }
                     Ok(stream) => {
                         let context = Arc::clone(&context);
@@ -230,7 +244,7 @@ impl Session {
             writer: self.station.writer.clone(),
             fates: self.fates.clone(),
             feed: self.station.feed.clone(),
-            stall: Duration::from_millis(self.station.profile.idle_timeout_ms),
+            stall: self.station.object_stall,
             clock: self.station.clock,
         }
     }

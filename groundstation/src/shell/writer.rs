@@ -104,6 +104,11 @@ impl Writer {
         durable.await.map_err(|_| Closed)
     }
 
+    /// Returns when the thread is gone, which only a defect does while handles remain.
+    pub async fn gone(&self) {
+        self.jobs.closed().await;
+    }
+
     async fn send(&self, job: Job) -> Result<(), Closed> {
         self.jobs.send(job).await.map_err(|_| Closed)
     }

@@ -1,0 +1,365 @@
+//! Peers that lie, break off, stall or have no business here, each against the real daemon: the
+//! outcome is a counted rejection or a clear error, honest traffic goes on, nothing accepted is
+//! lost.
+
+mod client;
+
+use client::{Client, Identity, SOON, Station, endpoint, object, prefix, unit};
+use codecs::{
+    ids::{Channel, Origin, SeqRange, SpacecraftId},
+    link::{
+        MAX_UNIT_BYTES,
+        custody::{NEVER_MS, RefusalReason},
+        object::HEADER_BYTES,
+        wire::Message,
+    },
+};
+use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, Issuer, KeyPair, PKCS_ED25519};
+use rustls::pki_types::PrivateKeyDer;
+use std::{net::UdpSocket, process::Command};
+use tests::process::binary;
+
+fn range(first: u64, last: u64) -> SeqRange {
+    SeqRange { first, last }
+}
+
+/// Still serves an honest peer, and everything balances.
+async fn still_serves(station: &Station, first: u64) {
+    let mut honest = station.honest().await;
+    honest.object(object(9, first, 3, |_| {})).await;
+    honest.receipted(9, range(first, first + 2)).await;
+    let counts = station.counts();
+    let sum = |name: &str| counts[name].as_u64().unwrap();
+    let rejected: u64 =
+        counts["rejected"].as_object().unwrap().values().map(|v| v.as_u64().unwrap()).sum();
+    let ended = sum("archived") + sum("duplicate") + sum("conflict") + rejected;
+    assert_eq!(sum("received"), ended, "{counts}");
+}
+
+#[tokio::test]
+async fn a_kill_between_receipts_loses_nothing_and_keeps_one_copy() {
+    let station = Station::start();
+    let mut client = station.honest().await;
+    for first in (0..400).step_by(20) {
+        client.object(object(1, first, 20, |_| {})).await;
+    }
+    client.receipted(1, range(0, 399)).await;
+    let station = station.kill_and_restart();
+    let origin = station.identity("a").origin;
+    let mut client = Client::connect(&station, Some(station.identity("a"))).await.unwrap();
+    let durable = client.hello(2).await;
+    let durable: Vec<_> = durable.iter().map(|keys| (keys.prefix(origin), &keys.ranges)).collect();
+    assert_eq!(durable, [(prefix(origin, 1), &vec![range(0, 399)])]);
+    // A peer that forgot sends it all again: duplicates, receipted, archived once.
+    client.object(object(1, 380, 40, |_| {})).await;
+    client.receipted(1, range(380, 419)).await;
+    station.counted("/duplicate", 20).await;
+    let audit = station.audit();
+    assert_eq!((audit["units"].as_u64(), audit["duplicates"].as_u64()), (Some(420), Some(0)));
+    assert_eq!(audit["keys"][0]["ranges"], serde_json::json!([[0, 419]]));
+}
+
+#[tokio::test]
+async fn other_bytes_under_a_held_key_are_refused_for_ever() {
+    let station = Station::start();
+    let mut client = station.honest().await;
+    client.object(object(1, 0, 1, |_| {})).await;
+    client.receipted(1, range(0, 0)).await;
+    // The bytes of unit 50, said to be unit 0.
+    client.object(object(1, 50, 1, |header| header.first = 0)).await;
+    let (reason, retry, entries) = client.refused().await;
+    assert_eq!((reason, retry), (RefusalReason::Conflict, NEVER_MS));
+    assert_eq!(entries[0].ranges, [range(0, 0)]);
+    station.counted("/conflict", 1).await;
+    assert_eq!(station.audit()["conflicts"], 1);
+    still_serves(&station, 0).await;
+}
+
+#[tokio::test]
+async fn a_lying_unit_count_is_rejected_and_its_whole_units_kept() {
+    let station = Station::start();
+    let mut client = station.honest().await;
+    // So many that the header alone contradicts itself.
+    client.object(object(1, 0, 3, |header| header.count = u32::MAX - 9)).await;
+    assert_eq!(client.refused().await.0, RefusalReason::Malformed);
+    station.counted("/rejected/malformed", 1).await;
+    // One too many: the three that came are kept, the fourth is refused.
+    client.object(object(2, 0, 3, |header| header.count = 4)).await;
+    let (reason, _, entries) = client.refused_and_receipted(2, range(0, 2)).await;
+    assert_eq!(reason, RefusalReason::Malformed);
+    assert_eq!(entries[0].ranges, [range(3, 3)]);
+    station.counted("/rejected/truncated", 1).await;
+    // One too few: what follows the last unit is excess.
+    client.object(object(3, 0, 3, |header| header.count = 2)).await;
+    client.receipted(3, range(0, 1)).await;
+    station.counted("/rejected/excess", 1).await;
+    still_serves(&station, 0).await;
+}
+
+#[tokio::test]
+async fn a_truncated_object_keeps_its_whole_units() {
+    let station = Station::start();
+    let mut client = station.honest().await;
+    let whole = object(1, 0, 5, |_| {});
+    client.object(whole.slice(..whole.len() - 10)).await;
+    let (reason, _, entries) = client.refused_and_receipted(1, range(0, 3)).await;
+    assert_eq!(reason, RefusalReason::Malformed);
+    assert_eq!(entries[0].ranges, [range(4, 4)]);
+    station.counted("/rejected/truncated", 1).await;
+    client.object(whole.slice(..HEADER_BYTES / 2)).await;
+    station.counted("/rejected/malformed-header", 1).await;
+    still_serves(&station, 0).await;
+}
+
+#[tokio::test]
+async fn lengths_above_the_bounds_are_refused_before_their_bytes() {
+    let station = Station::start();
+    let mut client = station.honest().await;
+    client.object(object(1, 0, 1, |header| header.length = u32::MAX)).await;
+    station.counted("/rejected/too-large", 1).await;
+    let length = (MAX_UNIT_BYTES as u32 + 1).to_be_bytes();
+    // Two units, so that the header alone does not give it away.
+    let mut lie = object(1, 0, 2, |header| header.length = 2_000_000).to_vec();
+    lie[HEADER_BYTES..HEADER_BYTES + 4].copy_from_slice(&length);
+    client.object(lie.into()).await;
+    assert_eq!(client.refused().await.0, RefusalReason::Malformed);
+    station.counted("/rejected/unit-length", 1).await;
+    still_serves(&station, 0).await;
+}
+
+#[tokio::test]
+async fn bytes_that_rotted_on_board_are_not_archived_under_their_key() {
+    let station = Station::start();
+    let mut client = station.honest().await;
+    let mut rotten = object(1, 0, 3, |_| {}).to_vec();
+    let second = HEADER_BYTES + 8 + unit(0).len() + 8;
+    rotten[second + 5] ^= 1;
+    client.object(rotten.into()).await;
+    let (reason, _, entries) = client.refused().await;
+    assert_eq!((reason, entries[0].ranges[0]), (RefusalReason::Malformed, range(1, 1)));
+    station.counted("/rejected/damaged", 1).await;
+    client.object(object(1, 1, 1, |_| {})).await;
+    client.receipted(1, range(1, 1)).await;
+}
+
+#[tokio::test]
+async fn spacecraft_that_are_unknown_or_anothers_are_refused() {
+    let station = Station::start();
+    let mut client = station.honest().await;
+    client.object(object(1, 0, 1, |header| header.spacecraft = SpacecraftId(99))).await;
+    let (reason, retry, _) = client.refused().await;
+    assert_eq!((reason, retry), (RefusalReason::Forbidden, NEVER_MS));
+    station.counted("/rejected/unknown-spacecraft", 1).await;
+    client.object(object(1, 0, 1, |header| header.spacecraft = SpacecraftId(8))).await;
+    assert_eq!(client.refused().await.0, RefusalReason::Forbidden);
+    station.counted("/rejected/forbidden", 1).await;
+    still_serves(&station, 0).await;
+    let audit = station.audit();
+    assert!(audit["keys"].as_array().unwrap().iter().all(|key| key["spacecraft"] == 7));
+}
+
+#[tokio::test]
+async fn a_stalled_object_hinders_no_other_and_is_stopped() {
+    let station = Station::start();
+    let mut client = station.honest().await;
+    let whole = object(1, 0, 2, |_| {});
+    let mut stalled = client.connection.open_uni().await.unwrap();
+    stalled.write_all(&whole[..whole.len() - 20]).await.unwrap();
+    // Its first unit is whole, and safe.
+    client.receipted(1, range(0, 0)).await;
+    client.object(object(2, 0, 10, |_| {})).await;
+    client.receipted(2, range(0, 9)).await;
+    let stopped = tokio::time::timeout(SOON, stalled.stopped()).await;
+    assert!(stopped.expect("the stream is stopped").unwrap().is_some());
+    station.counted("/rejected/stalled", 1).await;
+    still_serves(&station, 0).await;
+}
+
+#[tokio::test]
+async fn garbage_on_the_port_disturbs_no_one() {
+    let station = Station::start();
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    for length in 0..1_400usize {
+        let garbage: Vec<u8> = (0..length).map(|at| (at * length + 3) as u8).collect();
+        socket.send_to(&garbage, station.quic).unwrap();
+        // Long headers with unknown versions, and short headers.
+        let mut packet = garbage;
+        if let Some(first) = packet.first_mut() {
+            *first = if length % 2 == 0 { 0xC3 } else { 0x43 };
+        }
+        socket.send_to(&packet, station.quic).unwrap();
+    }
+    still_serves(&station, 0).await;
+}
+
+#[tokio::test]
+async fn control_messages_out_of_turn_end_the_connection() {
+    let station = Station::start();
+    let honest = Client::connect(&station, Some(station.identity("a"))).await.unwrap();
+    let mut garbage = honest;
+    garbage.send.write_all(&[0xFF; 64]).await.unwrap();
+    assert!(garbage.closed().await.contains("control message"), "{}", garbage.closed().await);
+    // The control stream shows only once something is written on it.
+    let early = Client::connect(&station, Some(station.identity("a"))).await.unwrap();
+    early.object(object(1, 0, 1, |_| {})).await;
+    assert!(early.closed().await.contains("before the hello"), "{}", early.closed().await);
+    let mut twice = station.honest().await;
+    let hello = Message::Hello { session: 2, more: false, channels: Vec::new() };
+    twice.send.write_all(&hello.encode()).await.unwrap();
+    assert!(twice.closed().await.contains("out of turn"), "{}", twice.closed().await);
+    still_serves(&station, 0).await;
+}
+
+#[tokio::test]
+async fn a_new_session_of_an_origin_closes_the_older() {
+    let station = Station::start();
+    let older = station.honest().await;
+    let mut newer = station.honest().await;
+    assert!(older.closed().await.contains("newer session"), "{}", older.closed().await);
+    newer.object(object(1, 0, 4, |_| {})).await;
+    newer.receipted(1, range(0, 3)).await;
+}
+
+/// A certificate of the station's own authority, changed at will.
+fn issue(
+    station: &Station,
+    key: &KeyPair,
+    change: impl FnOnce(&mut CertificateParams),
+) -> Identity {
+    let pem = std::fs::read_to_string(station.path("authority/authority.key")).unwrap();
+    let authority = KeyPair::from_pem(&pem).unwrap();
+    // Only the name of the issuer is taken from these.
+    let mut issuing = CertificateParams::default();
+    issuing.distinguished_name = rcgen::DistinguishedName::new();
+    issuing.distinguished_name.push(rcgen::DnType::CommonName, "Test authority");
+    let issuer = Issuer::new(issuing, authority);
+    let mut params = CertificateParams::new(vec!["a".to_string()]).unwrap();
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    change(&mut params);
+    let certificate = params.signed_by(key, &issuer).unwrap();
+    Identity {
+        chain: vec![certificate.der().clone()],
+        key: PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
+        origin: Origin([0; 16]),
+    }
+}
+
+/// Connects and reads: what a client with this certificate is told.
+async fn turned_away(station: &Station, identity: Option<Identity>) -> String {
+    match Client::connect(station, identity).await {
+        Err(error) => error,
+        Ok(client) => client.closed().await,
+    }
+}
+
+#[tokio::test]
+async fn certificates_that_prove_nothing_are_turned_away() {
+    let station = Station::start();
+    let none = turned_away(&station, None).await;
+    assert!(none.contains("certificates"), "{none}");
+
+    let key = KeyPair::generate_for(&PKCS_ED25519).unwrap();
+    let stranger =
+        CertificateParams::new(vec!["a".to_string()]).unwrap().self_signed(&key).unwrap();
+    let stranger = Identity {
+        chain: vec![stranger.der().clone()],
+        key: PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
+        origin: Origin([0; 16]),
+    };
+    let other = turned_away(&station, Some(stranger)).await;
+    assert!(other.to_lowercase().contains("unknown") || other.contains("certificate"), "{other}");
+
+    let expired = issue(&station, &key, |params| {
+        params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+    });
+    let expired = turned_away(&station, Some(expired)).await;
+    assert!(expired.to_lowercase().contains("expired"), "{expired}");
+    let early = issue(&station, &key, |params| {
+        params.not_before = rcgen::date_time_ymd(2200, 1, 1);
+    });
+    let early = turned_away(&station, Some(early)).await;
+    assert!(early.contains("certificate"), "{early}");
+    // A certificate for servers does not make a client.
+    let server = issue(&station, &key, |params| {
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    });
+    let server = turned_away(&station, Some(server)).await;
+    assert!(server.contains("certificate"), "{server}");
+    station.counted("/rejected/handshake", 5).await;
+
+    // The right authority, but a key that no row names.
+    let unknown = issue(&station, &key, |_| {});
+    let unknown = turned_away(&station, Some(unknown)).await;
+    assert!(unknown.contains("not enrolled"), "{unknown}");
+    station.counted("/rejected/unknown-key", 1).await;
+    still_serves(&station, 0).await;
+}
+
+#[tokio::test]
+async fn another_protocol_is_turned_away() {
+    let station = Station::start();
+    let endpoint = endpoint(&station, Some(station.identity("a")), b"h3");
+    let error = endpoint.connect(station.quic, "station").unwrap().await.unwrap_err();
+    assert!(error.to_string().contains("protocol"), "{error}");
+    still_serves(&station, 0).await;
+}
+
+#[tokio::test]
+async fn an_occupied_port_is_named_with_its_key() {
+    let station = Station::start();
+    let text = std::fs::read_to_string(station.path("station.toml")).unwrap();
+    let taken = [("quic", station.quic.to_string()), ("http", station.http.clone())];
+    for (key, address) in taken {
+        let free = format!("{key} = \"127.0.0.1:0\"");
+        let config = station.path("second.toml");
+        let text = text
+            .replace(&free, &format!("{key} = \"{address}\""))
+            .replace("dir = \"archive\"", "dir = \"second\"");
+        std::fs::write(&config, text).unwrap();
+        let out = Command::new(binary("groundstation"))
+            .args(["run", "--config", config.to_str().unwrap()])
+            .output()
+            .unwrap();
+        let error = String::from_utf8_lossy(&out.stderr);
+        assert_eq!(out.status.code(), Some(1), "{error}");
+        let port = address.rsplit(':').next().unwrap();
+        assert!(error.contains(&format!("port {port}, config key listen.{key}")), "{error}");
+    }
+    // The archive has one writer.
+    let config = station.path("third.toml");
+    std::fs::write(&config, text).unwrap();
+    let out = Command::new(binary("groundstation"))
+        .args(["run", "--config", config.to_str().unwrap()])
+        .output()
+        .unwrap();
+    let error = String::from_utf8_lossy(&out.stderr);
+    assert!(error.contains("in use by another daemon") && error.contains("archive.dir"), "{error}");
+}
+
+#[tokio::test]
+async fn a_clean_stop_says_goodbye_and_seals_the_archive() {
+    let station = Station::start();
+    let mut client = station.honest().await;
+    client.object(object(1, 0, 4, |_| {})).await;
+    client.receipted(1, range(0, 3)).await;
+    station.daemon.terminate();
+    let farewell = loop {
+        match client.message().await {
+            Ok(Message::Goodbye { text }) => break text,
+            Ok(_) => {}
+            Err(error) => panic!("{error}"),
+        }
+    };
+    assert!(farewell.contains("stops"), "{farewell}");
+    let Station { dir, mut daemon, .. } = station;
+    daemon.expect("done");
+    assert!(daemon.end().success());
+    let config = dir.path().join("station/station.toml");
+    let out = Command::new(binary("groundstation"))
+        .args(["audit", "--json", "--config", config.to_str().unwrap()])
+        .output()
+        .unwrap();
+    let audit: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert_eq!((audit["units"].as_u64(), &audit["torn"]), (Some(4), &serde_json::json!([])));
+    assert_eq!(audit["keys"][0]["channel"], Channel::stream(1).0);
+}
