@@ -45,6 +45,8 @@ pub struct Parts {
     pub config: Vec<u8>,
     /// Identity files by their path relative to the configuration.
     pub identity: BTreeMap<String, Vec<u8>>,
+    /// The mission definition that names the parameters to score, likewise.
+    pub mission: Option<(String, Vec<u8>)>,
 }
 
 /// An image: what a boot loader is given, and the manifest beside it.
@@ -145,6 +147,9 @@ pub fn assemble(parts: &Parts, mtime: u32) -> Result<Image, AssembleError> {
     }
     archive.insert("init", file(0o755, &parts.binary))?;
     archive.insert(CONFIG_PATH, file(0o644, &parts.config))?;
+    if let Some((path, bytes)) = &parts.mission {
+        archive.insert(&format!("etc/onboard/{path}"), file(0o644, bytes))?;
+    }
     for (path, bytes) in &parts.identity {
         archive.insert(&format!("etc/onboard/{path}"), file(0o600, bytes))?;
     }
@@ -230,6 +235,7 @@ pub(crate) mod tests {
             binary: elf(None, None),
             config: b"[spacecraft]\nid = 7\n".to_vec(),
             identity: [("identity.key".to_owned(), b"secret".to_vec())].into(),
+            mission: None,
         }
     }
 

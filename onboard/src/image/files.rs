@@ -101,12 +101,18 @@ impl Sources {
         let mut parts = Parts {
             kernel: read(&self.kernel, fetch)?,
             binary: read(&self.binary, "tools/build-static makes it")?,
-            identity: BTreeMap::new(),
             ..Parts::default()
         };
-        for name in identity_files(&self.config, &config)? {
-            let bytes = read(&self.identity.join(&name), "name its folder with --identity")?;
-            parts.identity.insert(name, bytes);
+        let beside = self.config.parent().unwrap_or(Path::new(""));
+        for (table, key) in [("identity", "certificate"), ("identity", "key")] {
+            if let Some(name) = named(&self.config, &config, table, key)? {
+                let bytes = read(&self.identity.join(&name), "name its folder with --identity")?;
+                parts.identity.insert(name, bytes);
+            }
+        }
+        if let Some(name) = named(&self.config, &config, "models", "mission")? {
+            let bytes = read(&beside.join(&name), "its path starts at the configuration")?;
+            parts.mission = Some((name, bytes));
         }
         parts.config = config;
         let list = read(&self.modules.join("modules.builtin"), fetch)?;
@@ -139,28 +145,21 @@ fn has_identity(config: &str) -> bool {
     toml::from_str::<toml::Table>(config).map_or(true, |table| table.contains_key("identity"))
 }
 
-/// Names of the identity files in the configuration, which must lie beside it in the image.
-fn identity_files(path: &Path, config: &[u8]) -> Result<Vec<String>, FilesError> {
+/// The path under `table` and `key` of the configuration, which must be below it in the image.
+fn named(path: &Path, config: &[u8], table: &str, key: &str) -> Result<Option<String>, FilesError> {
     let wrong = |reason: String| FilesError::Config { path: path.into(), reason };
     let text = std::str::from_utf8(config).map_err(|error| wrong(error.to_string()))?;
-    let table: toml::Table = toml::from_str(text).map_err(|error| wrong(error.to_string()))?;
-    let identity = table.get("identity").and_then(toml::Value::as_table);
-    let Some(identity) = identity else { return Ok(Vec::new()) };
-    let mut names = Vec::new();
-    for key in ["certificate", "key"] {
-        let Some(name) = identity.get(key).and_then(toml::Value::as_str) else { continue };
-        let inside = Path::new(name).components().all(|part| matches!(part, Component::Normal(_)));
-        if !inside {
-            let reason = format!(
-                "[identity] {key} = \"{name}\" must be relative to the configuration, which the \
-                 image has at /{}",
-                assemble::CONFIG_PATH
-            );
-            return Err(wrong(reason));
-        }
-        names.push(name.to_owned());
+    let tables: toml::Table = toml::from_str(text).map_err(|error| wrong(error.to_string()))?;
+    let value = tables.get(table).and_then(|values| values.get(key));
+    let Some(name) = value.and_then(toml::Value::as_str) else { return Ok(None) };
+    if Path::new(name).components().all(|part| matches!(part, Component::Normal(_))) {
+        return Ok(Some(name.into()));
     }
-    Ok(names)
+    let place = assemble::CONFIG_PATH;
+    Err(wrong(format!(
+        "[{table}] {key} = \"{name}\" must be relative to the configuration, which the image has \
+         at /{place}, and below it"
+    )))
 }
 
 fn read(path: &Path, help: &'static str) -> Result<Vec<u8>, FilesError> {
@@ -347,6 +346,23 @@ mod tests {
         fs::write(&sources.config, "[identity]\nkey = \"/etc/key\"\n").unwrap();
         let error = sources.read().unwrap_err().to_string();
         assert!(error.contains("must be relative"), "{error}");
+    }
+
+    #[test]
+    fn takes_the_mission_that_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let sources = sources(folder.path());
+        let config = "[identity]\n[models]\nmission = \"sky/mission.toml\"\n";
+        fs::write(&sources.config, config).unwrap();
+        let error = sources.read().unwrap_err().to_string();
+        assert!(error.contains("sky/mission.toml"), "{error}");
+        fs::create_dir(folder.path().join("sky")).unwrap();
+        fs::write(folder.path().join("sky/mission.toml"), "mission = 1").unwrap();
+        let parts = sources.read().unwrap();
+        assert_eq!(parts.mission, Some(("sky/mission.toml".into(), b"mission = 1".to_vec())));
+        let image = assemble::assemble(&parts, 0).unwrap();
+        let placed = "etc/onboard/sky/mission.toml";
+        assert!(image.manifest.files.iter().any(|item| item.path == placed));
     }
 
     #[test]
