@@ -185,3 +185,75 @@ impl KnownAnswer {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use codecs::package::{Digest, FORMAT, FileEntry, MODEL_FILE, Provenance, VECTORS_FILE};
+
+    use super::*;
+
+    fn manifest() -> Manifest {
+        let port = |name: &str, width| Port {
+            name: name.into(),
+            datatype: DType::F32,
+            shape: vec![-1, width],
+            unit: String::new(),
+            elements: vec![],
+        };
+        let entry = FileEntry { bytes: 0, sha256: Digest::of(b"") };
+        Manifest {
+            format: FORMAT,
+            name: "m".into(),
+            version: "1.0.0".into(),
+            description: String::new(),
+            tasks: vec!["t/1".into()],
+            inputs: vec![port("x", 2)],
+            outputs: vec![port("y", 1)],
+            max_batch: 2,
+            parameters: [].into(),
+            provenance: Provenance::default(),
+            scores: vec![],
+            files: [MODEL_FILE, VECTORS_FILE].map(|name| (name.into(), entry.clone())).into(),
+        }
+    }
+
+    const GOOD: &str = r#"{"vectors": [{"name": "one", "tolerance": 0.001,
+        "inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 2], "data": "0000803f00000040"}],
+        "outputs": [{"name": "y", "datatype": "FP32", "shape": [1, 1], "data": "00004040"}]}]}"#;
+
+    #[test]
+    fn a_good_file_reads_as_it_stands() {
+        let known = from_json(GOOD.as_bytes(), &manifest()).unwrap().remove(0);
+        assert_eq!(known.inputs[0].to_f32(), Some(vec![1.0, 2.0]));
+        assert_eq!(known.outputs[0].to_f32(), Some(vec![3.0]));
+        assert_eq!(known.compare(&known.outputs), Ok(()));
+        let near = Tensor::from_f32("y", vec![1, 1], &[3.0009]).unwrap();
+        assert_eq!(known.compare(&[near]), Ok(()));
+        let far = Tensor::from_f32("y", vec![1, 1], &[3.0011]).unwrap();
+        assert_eq!(known.compare(&[far]).unwrap_err().wanted, 3.0);
+    }
+
+    #[test]
+    fn every_contradiction_is_found() {
+        for (from, to) in [
+            ("4040", "404"),
+            ("4040", "40zz"),
+            ("4040", "404040"),
+            ("[1, 2]", "[1, 3]"),
+            ("[1, 2]", "[18446744073709551615, 2]"),
+            ("FP32", "FP31"),
+            ("\"x\"", "\"z\""),
+            ("0.001", "-1"),
+            ("\"tolerance\"", "\"tolerances\""),
+        ] {
+            let broken = GOOD.replacen(from, to, 1);
+            assert_ne!(broken, GOOD);
+            assert!(from_json(broken.as_bytes(), &manifest()).is_err(), "{from} -> {to}");
+        }
+        for end in 0..GOOD.len() {
+            assert!(from_json(&GOOD.as_bytes()[..end], &manifest()).is_err(), "cut at {end}");
+        }
+        let none = from_json(br#"{"vectors": []}"#, &manifest());
+        assert_eq!(none, Err(VectorsError::Count(0)));
+    }
+}
