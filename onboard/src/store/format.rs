@@ -185,7 +185,9 @@ pub fn decode_record(bytes: &Bytes, epoch: StoreEpoch, segment: u64) -> Option<(
     let [kind, _] = fields.take()?;
     let length = fields.u32()? as usize;
     let stated = fields.u32()?;
-    if length > MAX_BODY_BYTES || bytes.len() < RECORD_BYTES + length {
+    // Padding included: what reads a record reads up to the boundary.
+    let padded = (RECORD_BYTES + length.min(MAX_BODY_BYTES)).next_multiple_of(8);
+    if length > MAX_BODY_BYTES || bytes.len() < padded {
         return None;
     }
     let body = bytes.slice(RECORD_BYTES..RECORD_BYTES + length);
@@ -193,7 +195,7 @@ pub fn decode_record(bytes: &Bytes, epoch: StoreEpoch, segment: u64) -> Option<(
         return None;
     }
     let record = decode_body(kind, &body)?;
-    Some((record, (RECORD_BYTES + length).next_multiple_of(8)))
+    Some((record, padded))
 }
 
 fn kind(record: &Record) -> u8 {
@@ -349,7 +351,7 @@ mod tests {
             assert_eq!(decode_record(&whole, EPOCH, 3), Some((record.clone(), bytes.len())));
             assert_eq!(decode_record(&whole, EPOCH, 4), None, "another segment's record");
             let length = u32::from_be_bytes(*bytes[4..].first_chunk().unwrap()) as usize;
-            for cut in 0..RECORD_BYTES + length {
+            for cut in 0..bytes.len() {
                 assert_eq!(decode_record(&whole.slice(..cut), EPOCH, 3), None, "cut at {cut}");
             }
             for bit in 0..(RECORD_BYTES + length) * 8 {

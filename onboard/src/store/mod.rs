@@ -17,6 +17,10 @@ mod report;
 mod room;
 mod scan;
 mod write;
+#[cfg(test)]
+mod forgetful;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 

@@ -250,26 +250,19 @@ impl<M: Medium> Store<M> {
     /// Cleans until two segments' worth is free: the segment that holds the least live bytes for
     /// its length is copied and erased.
     pub(super) fn clean(&mut self) -> Result<(), Fault> {
-        while self.used_bytes() > self.clean_above() {
+        let mut before = u64::MAX;
+        // A round that frees nothing (checkpoints weigh too) is the last one.
+        while self.used_bytes() > self.clean_above() && self.used_bytes() < before {
+            before = self.used_bytes();
             if self.active.is_none() {
                 self.write(&[])?;
             }
-            let newest = self.newest_durable.unwrap_or(0);
-            let victim = self
-                .segments
-                .iter()
-                .filter(|(number, of)| **number < newest && of.live * 16 <= of.length * 15)
-                .min_by_key(|(_, of)| (of.live << 20) / of.length.max(1))
-                .map(|(number, _)| *number);
-            let Some(victim) = victim else {
-                // The open segment may be what holds the dead bytes: close it, once.
-                let closable = self.active.and_then(|active| self.segments.get(&active));
-                if closable.is_some_and(|of| of.live * 16 <= of.length * 15 && of.live > 0) {
-                    self.active = None;
-                    continue;
-                }
-                break;
-            };
+            if self.victim().is_none() {
+                // The open segment may be what holds the dead bytes.
+                self.active = None;
+                self.write(&[])?;
+            }
+            let Some(victim) = self.victim() else { break };
             self.copy_live(victim)?;
             self.erase(victim)?;
         }
@@ -277,6 +270,16 @@ impl<M: Medium> Store<M> {
             self.reserved = self.medium.reserve(2 * self.limits.segment_bytes).is_ok();
         }
         Ok(())
+    }
+
+    /// The closed segment with the smallest live part, unless nearly all of it is live.
+    fn victim(&self) -> Option<u64> {
+        let newest = self.newest_durable.unwrap_or(0);
+        self.segments
+            .iter()
+            .filter(|(number, of)| **number < newest && of.live * 16 <= of.length * 15)
+            .min_by_key(|(_, of)| (of.live << 20) / of.length.max(1))
+            .map(|(number, _)| *number)
     }
 
     fn entries_of(&self, segment: u64) -> Vec<(CounterName, u64)> {

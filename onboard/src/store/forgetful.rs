@@ -1,0 +1,255 @@
+//! A medium for tests that loses power: it keeps what was synced, and of the rest what the mode
+//! says.
+
+use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
+
+use bytes::Bytes;
+
+use super::{Fault, Medium};
+
+/// What becomes of unsynced bytes and names at a cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// All of it is gone.
+    Drop,
+    /// A part of the last write stays, cut anywhere.
+    Torn,
+    /// Sectors stay or go each for itself; between them are zeros.
+    Reorder,
+    /// Everything stays: the process died, the machine did not.
+    Keep,
+}
+
+impl Cut {
+    pub const ALL: [Self; 4] = [Self::Drop, Self::Torn, Self::Reorder, Self::Keep];
+}
+
+#[derive(Clone, Debug, Default)]
+struct File {
+    bytes: Vec<u8>,
+    synced: usize,
+    /// Whether its creation is durable.
+    named: bool,
+    /// Removed, but the removal is not durable yet.
+    removed: bool,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    files: BTreeMap<u64, File>,
+    calls: u64,
+    /// Power goes at this call, in its middle.
+    cut_at: Option<u64>,
+    dead: bool,
+    /// These calls fail with the fault and do half of their work.
+    faults: BTreeMap<u64, Fault>,
+    /// Bytes that fit, the reserve included.
+    space: Option<u64>,
+    reserved: u64,
+    /// The negative control: a sync that does nothing.
+    sync_lies: bool,
+}
+
+/// Handle to the medium; clones share it, as a rebooted process shares the disk.
+#[derive(Clone, Debug, Default)]
+pub struct Forgetful(Rc<RefCell<State>>);
+
+const SECTOR: usize = 64;
+
+impl Forgetful {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    pub fn cut_at(self, call: u64) -> Self {
+        self.0.borrow_mut().cut_at = Some(call);
+        self
+    }
+
+    pub fn fault_at(self, call: u64, fault: Fault) -> Self {
+        self.0.borrow_mut().faults.insert(call, fault);
+        self
+    }
+
+    pub fn with_space(self, bytes: u64) -> Self {
+        self.0.borrow_mut().space = Some(bytes);
+        self
+    }
+
+    pub fn lying(self) -> Self {
+        self.0.borrow_mut().sync_lies = true;
+        self
+    }
+
+    pub fn set_space(&self, bytes: Option<u64>) {
+        self.0.borrow_mut().space = bytes;
+    }
+
+    pub fn is_dead(&self) -> bool {
+        self.0.borrow().dead
+    }
+
+    /// Flips a bit at rest.
+    pub fn flip(&self, segment: u64, bit: usize) {
+        if let Some(file) = self.0.borrow_mut().files.get_mut(&segment)
+            && let Some(byte) = file.bytes.get_mut(bit / 8)
+        {
+            *byte ^= 1 << (bit % 8);
+        }
+    }
+
+    /// The disk as the next boot finds it.
+    pub fn survivors(&self, cut: Cut, seed: u64) -> Self {
+        let mut random = seed | 1;
+        let mut next = move || {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            random
+        };
+        let state = self.0.borrow();
+        let mut files = BTreeMap::new();
+        for (number, file) in &state.files {
+            let keep_name = match cut {
+                Cut::Keep => !file.removed,
+                Cut::Drop => file.named,
+                Cut::Torn | Cut::Reorder if file.removed => file.named && next() % 2 == 0,
+                Cut::Torn | Cut::Reorder => file.named || next() % 2 == 0,
+            };
+            if !keep_name {
+                continue;
+            }
+            let mut bytes = file.bytes.clone();
+            let unsynced = bytes.len() - file.synced;
+            match cut {
+                Cut::Keep => {}
+                Cut::Drop => bytes.truncate(file.synced),
+                Cut::Torn if unsynced > 0 => {
+                    bytes.truncate(file.synced + next() as usize % (unsynced + 1));
+                }
+                Cut::Reorder if unsynced > 0 => {
+                    for sector in bytes[file.synced..].chunks_mut(SECTOR) {
+                        if next() % 2 == 0 {
+                            sector.fill(0);
+                        }
+                    }
+                    bytes.truncate(file.synced + next() as usize % (unsynced + 1));
+                }
+                Cut::Torn | Cut::Reorder => {}
+            }
+            let synced = bytes.len();
+            files.insert(*number, File { bytes, synced, named: true, removed: false });
+        }
+        Self(Rc::new(RefCell::new(State {
+            files,
+            sync_lies: state.sync_lies,
+            space: state.space,
+            ..State::default()
+        })))
+    }
+
+    /// Counts a call that changes something; the fraction of it that is done before it ends.
+    fn step(&self) -> Result<(), (Fault, bool)> {
+        let mut state = self.0.borrow_mut();
+        if state.dead {
+            return Err((Fault::Failed("no power".into()), false));
+        }
+        state.calls += 1;
+        let call = state.calls;
+        if state.cut_at == Some(call) {
+            state.dead = true;
+            return Err((Fault::Failed("power cut".into()), true));
+        }
+        match state.faults.get(&call) {
+            Some(fault) => Err((fault.clone(), true)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl State {
+    fn used(&self) -> u64 {
+        self.reserved + self.files.values().map(|file| file.bytes.len() as u64).sum::<u64>()
+    }
+}
+
+impl Medium for Forgetful {
+    fn segments(&mut self) -> Result<Vec<(u64, u64)>, Fault> {
+        let state = self.0.borrow();
+        let there = state.files.iter().filter(|(_, file)| !file.removed);
+        Ok(there.map(|(number, file)| (*number, file.bytes.len() as u64)).collect())
+    }
+
+    fn create(&mut self, segment: u64) -> Result<(), Fault> {
+        let step = self.step();
+        if step.as_ref().map_or_else(|(_, half)| *half, |()| true) {
+            self.0.borrow_mut().files.insert(segment, File::default());
+        }
+        step.map_err(|(fault, _)| fault)
+    }
+
+    fn append(&mut self, segment: u64, bytes: &[u8]) -> Result<(), Fault> {
+        let step = self.step();
+        let mut state = self.0.borrow_mut();
+        let room = state.space.map_or(u64::MAX, |space| space.saturating_sub(state.used()));
+        let done = match step {
+            Ok(()) if bytes.len() as u64 <= room => bytes.len(),
+            Ok(()) => room as usize,
+            Err((_, true)) => bytes.len() / 2,
+            Err((_, false)) => 0,
+        };
+        let file = state.files.get_mut(&segment);
+        let file = file.ok_or_else(|| Fault::Failed(format!("no segment {segment}")))?;
+        file.bytes.extend_from_slice(&bytes[..done]);
+        step.map_err(|(fault, _)| fault)?;
+        if done < bytes.len() { Err(Fault::Full) } else { Ok(()) }
+    }
+
+    fn sync(&mut self, segment: u64) -> Result<(), Fault> {
+        self.step().map_err(|(fault, _)| fault)?;
+        let mut state = self.0.borrow_mut();
+        if !state.sync_lies
+            && let Some(file) = state.files.get_mut(&segment)
+        {
+            file.synced = file.bytes.len();
+        }
+        Ok(())
+    }
+
+    fn sync_names(&mut self) -> Result<(), Fault> {
+        self.step().map_err(|(fault, _)| fault)?;
+        let mut state = self.0.borrow_mut();
+        state.files.retain(|_, file| !file.removed);
+        state.files.values_mut().for_each(|file| file.named = true);
+        Ok(())
+    }
+
+    fn remove(&mut self, segment: u64) -> Result<(), Fault> {
+        let step = self.step();
+        if step.as_ref().map_or_else(|(_, half)| *half, |()| true)
+            && let Some(file) = self.0.borrow_mut().files.get_mut(&segment)
+        {
+            file.removed = true;
+        }
+        step.map_err(|(fault, _)| fault)
+    }
+
+    fn read(&mut self, segment: u64, offset: u64, length: usize) -> Result<Bytes, Fault> {
+        let state = self.0.borrow();
+        let file = state.files.get(&segment).filter(|file| !file.removed);
+        let bytes = file.and_then(|file| file.bytes.get(offset as usize..)?.get(..length));
+        bytes
+            .map(Bytes::copy_from_slice)
+            .ok_or_else(|| Fault::Failed(format!("segment {segment} ends before {offset}")))
+    }
+
+    fn reserve(&mut self, bytes: u64) -> Result<(), Fault> {
+        let mut state = self.0.borrow_mut();
+        state.reserved = 0;
+        if state.space.is_some_and(|space| state.used() + bytes > space) {
+            return Err(Fault::Full);
+        }
+        state.reserved = bytes;
+        Ok(())
+    }
+}
