@@ -149,6 +149,10 @@ pub struct Squeeze {
 pub struct Triage {
     /// Cloud fraction above which a tile's summary goes down in its place.
     pub cloudy_above: f32,
+    /// Application process whose packets are tiles.
+    pub imager_apid: u16,
+    /// Application processes whose recorded packets are worth least.
+    pub bulk_apids: Vec<u16>,
 }
 
 /// Frames of realtime telemetry.
@@ -161,7 +165,7 @@ pub struct Realtime {
     pub vc: u8,
     /// Length of a frame.
     pub frame_bytes: usize,
-    /// Packets that go down as they come; APID 100 once a second, the others each.
+    /// Application processes whose packets go down as they come.
     pub apids: Vec<u16>,
     /// A frame is closed after this time whatever it holds.
     pub flush_ms: u64,
@@ -202,7 +206,7 @@ impl Default for Squeeze {
 
 impl Default for Triage {
     fn default() -> Self {
-        Self { cloudy_above: 0.7 }
+        Self { cloudy_above: 0.7, imager_apid: 300, bulk_apids: vec![120] }
     }
 }
 

@@ -1,7 +1,8 @@
 //! The flight software: sensor to downlink, and the image a flight computer boots.
 //!
 //! ```text
-//! config ─► source ► score ► triage ► squeeze ► store ► downlink
+//! config ─► source ► score ► triage ► realtime, squeeze ► store ► downlink
+//!           └──────────────── pipeline ────────────────┘
 //! ```
 //!
 //! The modules hold the decisions and take time as an argument; `shell` holds sockets, disk, clock
@@ -10,7 +11,10 @@
 pub mod config;
 pub mod source;
 pub mod score;
+pub mod triage;
+pub mod realtime;
 pub mod squeeze;
+pub mod pipeline;
 pub mod store;
 pub mod shell;
 pub mod image;

@@ -59,9 +59,9 @@ pub enum Malformed {
     /// A frame of another length than configured.
     #[error("a frame of another length than configured")]
     FrameLength,
-    /// A frame whose error control field does not hold.
-    #[error("a frame whose error control field does not hold")]
-    FrameDamaged,
+    /// A tile whose sizes contradict its pixels, or that nothing here can score.
+    #[error("a tile whose sizes contradict its pixels")]
+    Tile,
 }
 
 /// Reads one datagram as one space packet (CCSDS 133.0-B-2 §4.1.3).

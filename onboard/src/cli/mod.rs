@@ -1,13 +1,12 @@
 //! The command line of `onboard`.
 
+mod run;
 mod squeeze;
 mod store;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-
-use crate::config::Config;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -62,15 +61,8 @@ pub struct RunArgs {
 /// Runs the command that was asked for.
 pub fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
-        Command::Run(args) => {
-            Config::load(&args.config)?;
-            anyhow::bail!("flying is not built in yet")
-        }
-        Command::Check(args) => {
-            let config = Config::load(&args.config)?;
-            println!("{}: {} is well configured", args.config.display(), config.spacecraft.name);
-            Ok(())
-        }
+        Command::Run(args) => run::run(&args),
+        Command::Check(args) => run::check(&args.config),
         Command::Store(args) => store::run(&args),
         Command::Squeeze(args) => squeeze::squeeze(&args),
         Command::Unsqueeze(args) => squeeze::unsqueeze(&args),

@@ -196,6 +196,7 @@ pub struct Store<M> {
     pending_bytes: u64,
     drafts: Drafts,
     stray_bytes: u64,
+    units_sent: u64,
 }
 
 impl<M: Medium> Store<M> {
@@ -233,6 +234,7 @@ impl<M: Medium> Store<M> {
             pending_bytes: 0,
             drafts: Drafts::default(),
             stray_bytes: 0,
+            units_sent: 0,
         };
         for (segment, length) in listed {
             store.load(segment, length)?;
@@ -441,6 +443,7 @@ impl<M: Medium> Store<M> {
             && entry.state == State::New
         {
             entry.state = State::Sent;
+            self.units_sent += 1;
         }
         Ok(record.bytes)
     }
@@ -467,6 +470,16 @@ impl<M: Medium> Store<M> {
         let held = held.filter(|entry| entry.live()).map(|entry| u64::from(entry.length));
         let pending = self.pending.iter().map(|unit| unit.bytes.len() as u64);
         held.chain(pending).fold((0, 0), |(units, bytes), length| (units + 1, bytes + length))
+    }
+
+    /// Next sequence of a channel.
+    pub fn next_of(&self, spacecraft: SpacecraftId, channel: Channel) -> u64 {
+        self.counters.get(&(spacecraft, channel)).map_or(0, |counter| counter.next)
+    }
+
+    /// Different units handed out since the store was opened.
+    pub fn units_sent(&self) -> u64 {
+        self.units_sent
     }
 
     /// Bytes that wait for the next commit.

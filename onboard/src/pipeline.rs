@@ -1,0 +1,404 @@
+//! The pipeline: one datagram in, units and deliberate drops out, in the order of the files here.
+//!
+//! One mutation, then drain: after every call take what [`Pipeline::poll`] gives until it says
+//! `None`, then sleep until [`Pipeline::timeout`]. Times are monotonic nanoseconds.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+use codecs::{
+    frame::{
+        aos::{AosConfig, AosFrame},
+        tm::{TmConfig, TmFrame},
+    },
+    ids::{Channel, Codec, SpacecraftId},
+    mission::{Definition, ParameterId, Plans},
+    time::Tai,
+};
+use serde_json::{Value, json};
+
+use crate::{
+    config::{Config, FrameKind},
+    realtime::Framing,
+    score::{ChannelId, Method, Score, TelemetryScorer, TileScorer},
+    source::{Clock, Malformed, Packet, SourceCounts, parse},
+    squeeze::{Block, Squeezer},
+    store::NewUnit,
+    triage,
+};
+
+/// Stream of recorded telemetry.
+pub const TELEMETRY: Channel = Channel::stream(1);
+/// Stream of products.
+pub const PRODUCTS: Channel = Channel::stream(2);
+
+/// An anomaly of one parameter is told again after this time at the earliest.
+const ANOMALY_EVERY_NS: i64 = 10_000_000_000;
+
+/// What the store shall do.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// Number and keep it.
+    Keep(NewUnit),
+    /// Number it and say in a void that it was left out.
+    LeaveOut {
+        /// Its channel.
+        channel: Channel,
+        /// Bytes that it had.
+        bytes: u64,
+        /// When it was taken.
+        captured: Tai,
+    },
+}
+
+/// Parameters under watch.
+pub struct Watch {
+    definition: Definition,
+    plans: Plans,
+    scorer: TelemetryScorer,
+    channels: BTreeMap<ParameterId, (ChannelId, Option<Tai>)>,
+}
+
+impl Watch {
+    /// Watches the named parameters of a mission; all of them where none is named. The error names
+    /// the one that the mission does not know.
+    pub fn new(
+        definition: Definition,
+        names: &[String],
+        mut scorer: TelemetryScorer,
+    ) -> Result<Self, String> {
+        let mut channels = BTreeMap::new();
+        let chosen: Vec<(ParameterId, String)> = match names {
+            [] => (0..definition.parameters.len() as u32)
+                .map(ParameterId)
+                .filter_map(|id| Some((id, definition.parameter(id)?.name.clone())))
+                .collect(),
+            names => names
+                .iter()
+                .map(|name| match definition.parameter_named(name) {
+                    Some(id) => Ok((id, name.clone())),
+                    None => Err(name.clone()),
+                })
+                .collect::<Result<_, _>>()?,
+        };
+        for (id, name) in chosen {
+            if let Some(channel) = scorer.watch(&name) {
+                channels.insert(id, (channel, None));
+            }
+        }
+        let plans = definition.plans();
+        Ok(Self { definition, plans, scorer, channels })
+    }
+
+    /// Scores a packet's parameters: the highest score, and the anomalies to tell.
+    fn score(&mut self, packet: &[u8], fallback: Tai) -> (f32, Vec<(String, Score)>) {
+        let mut highest = 0.0f32;
+        let mut told = Vec::new();
+        let Self { definition, plans, scorer, channels } = self;
+        // A packet that the mission does not describe has nothing to score.
+        let _ = plans.decode_or_at(packet, fallback, &mut |sample| {
+            let Some((channel, last)) = channels.get_mut(&sample.parameter) else { return };
+            let Some(score) = scorer.push(*channel, sample.time, sample.value) else { return };
+            highest = highest.max(score.score);
+            let due = last.is_none_or(|last| sample.time.since(last).abs() >= ANOMALY_EVERY_NS);
+            if score.anomalous && due {
+                *last = Some(sample.time);
+                let name = definition.parameter(sample.parameter).map(|of| of.name.clone());
+                told.push((name.unwrap_or_default(), score));
+            }
+        });
+        (highest, told)
+    }
+}
+
+/// What the pipeline did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PipelineCounts {
+    /// Tiles scored.
+    pub tiles: u64,
+    /// Tiles of which only a summary goes down.
+    pub left_out: u64,
+    /// Anomalies told.
+    pub anomalies: u64,
+    /// Blocks made.
+    pub blocks: u64,
+    /// Frames made or passed on.
+    pub frames: u64,
+}
+
+/// Everything between the source and the store.
+pub struct Pipeline {
+    spacecraft: SpacecraftId,
+    cloudy_above: f32,
+    imager_apid: u16,
+    bulk_apids: Vec<u16>,
+    replay: Option<(FrameKind, usize, bool)>,
+    clock: Clock,
+    counts: SourceCounts,
+    done: PipelineCounts,
+    watch: Option<Watch>,
+    tiles: TileScorer,
+    framing: Framing,
+    squeezer: Squeezer,
+    out: VecDeque<Outcome>,
+}
+
+impl Pipeline {
+    /// A pipeline whose realtime frames go on counting behind `framed` earlier ones.
+    pub fn new(
+        config: &Config,
+        framed: u64,
+        watch: Option<Watch>,
+        tiles: TileScorer,
+    ) -> anyhow::Result<Self> {
+        let fecf = config.replay.as_ref().is_some_and(|replay| replay.fecf);
+        let squeeze = &config.squeeze;
+        let flush_ns = squeeze.flush_ms * 1_000_000;
+        Ok(Self {
+            spacecraft: SpacecraftId(config.spacecraft.id),
+            cloudy_above: config.triage.cloudy_above,
+            imager_apid: config.triage.imager_apid,
+            bulk_apids: config.triage.bulk_apids.clone(),
+            replay: config.replay_frame()?.map(|(kind, length)| (kind, length, fecf)),
+            clock: Clock::default(),
+            counts: SourceCounts::default(),
+            done: PipelineCounts::default(),
+            watch,
+            tiles,
+            framing: Framing::new(&config.realtime, framed)?,
+            squeezer: Squeezer::new(squeeze.block_packets, flush_ns, squeeze.level),
+            out: VecDeque::new(),
+        })
+    }
+
+    /// Onboard time at `now_ns`.
+    pub fn time(&self, now_ns: u64) -> Tai {
+        self.clock.at(now_ns)
+    }
+
+    /// Takes the ground's time where no packet has said any.
+    pub fn trust(&mut self, time: Tai, now_ns: u64) {
+        self.clock.trust(time, now_ns);
+    }
+
+    /// What came in.
+    pub fn source(&self) -> &SourceCounts {
+        &self.counts
+    }
+
+    /// What was done with it.
+    pub fn counts(&self) -> PipelineCounts {
+        self.done
+    }
+
+    /// Takes a datagram of the source. An error says why it was dropped, and how often that has
+    /// happened, whenever that is worth a line.
+    pub fn datagram(&mut self, bytes: Bytes, now_ns: u64) -> Result<(), (Malformed, u64)> {
+        let length = bytes.len();
+        let taken = match self.replay {
+            Some((kind, length, fecf)) => self.frame(bytes, kind, length, fecf, now_ns),
+            None => parse(bytes).and_then(|packet| self.packet(packet, now_ns)),
+        };
+        match taken {
+            Ok(()) => {
+                self.counts.took(length);
+                Ok(())
+            }
+            Err(reason) => match self.counts.dropped(reason) {
+                Some(count) => Err((reason, count)),
+                None => Ok(()),
+            },
+        }
+    }
+
+    fn frame(
+        &mut self,
+        bytes: Bytes,
+        kind: FrameKind,
+        length: usize,
+        fecf: bool,
+        now_ns: u64,
+    ) -> Result<(), Malformed> {
+        if bytes.len() != length {
+            return Err(Malformed::FrameLength);
+        }
+        let (codec, channel) = match kind {
+            FrameKind::Aos => {
+                let config = AosConfig::new(length).with_fecf(fecf);
+                let frame = AosFrame::parse(&bytes, &config).ok().filter(AosFrame::fecf_holds);
+                (Codec::AosFrame, frame.map(|frame| frame.channel()))
+            }
+            FrameKind::Tm => {
+                let config = TmConfig::new(length).with_fecf(fecf);
+                let frame = TmFrame::parse(&bytes, &config).ok().filter(TmFrame::fecf_holds);
+                (Codec::TmFrame, frame.map(|frame| frame.channel()))
+            }
+        };
+        // An erred frame goes down too, where no channel is claimed for it.
+        let channel = channel.map_or(Channel::UNIDENTIFIED, Channel::from);
+        self.done.frames += 1;
+        self.keep(channel, codec, triage::HOUSEKEEPING, self.clock.at(now_ns), bytes);
+        Ok(())
+    }
+
+    fn packet(&mut self, packet: Packet, now_ns: u64) -> Result<(), Malformed> {
+        let captured = packet.time.unwrap_or_else(|| self.clock.at(now_ns));
+        if packet.apid.0 == self.imager_apid {
+            self.tile(&packet, captured)?;
+        } else {
+            for frame in self.framing.push(packet.apid, &packet.bytes, now_ns) {
+                self.realtime(frame, captured);
+            }
+            let score = self.score(&packet.bytes, captured);
+            let Packet { apid, bytes, .. } = packet.clone();
+            let closed = self.squeezer.push(apid, bytes, captured, score, now_ns);
+            self.blocks(closed.map_err(|_| Malformed::Length)?);
+        }
+        if let Some(time) = packet.time {
+            self.clock.see(time, now_ns);
+        }
+        Ok(())
+    }
+
+    fn score(&mut self, packet: &[u8], captured: Tai) -> f32 {
+        let Some(watch) = &mut self.watch else { return 0.0 };
+        let (score, anomalies) = watch.score(packet, captured);
+        let suspended = watch.scorer.take_suspension();
+        for (parameter, score) in anomalies {
+            self.done.anomalies += 1;
+            let record = json!({
+                "event": "anomaly",
+                "parameter": parameter,
+                "value": score.value,
+                "score": score.score,
+                "shape": score.shape,
+                "level": score.level,
+                "method": method(score.method),
+            });
+            self.record(record, score.time, triage::ANOMALOUS);
+        }
+        if let Some(reason) = suspended {
+            self.suspended("telemetry", &reason, captured);
+        }
+        score
+    }
+
+    fn suspended(&mut self, model: &str, reason: &str, at: Tai) {
+        let record = json!({ "event": "model suspended", "model": model, "reason": reason });
+        self.record(record, at, triage::RECORDS);
+    }
+
+    fn tile(&mut self, packet: &Packet, captured: Tai) -> Result<(), Malformed> {
+        let data = packet.bytes.slice_ref(packet.data());
+        let tile = triage::read_tile(&data).ok_or(Malformed::Tile)?;
+        let score = self.tiles.score(&tile.tile).map_err(|_| Malformed::Tile)?;
+        if let Some(reason) = self.tiles.take_suspension() {
+            self.suspended("tiles", &reason, captured);
+        }
+        let bytes = packet.bytes.len();
+        let verdict = triage::judge(tile, score, captured, bytes, self.cloudy_above);
+        self.done.tiles += 1;
+        if verdict.left_out {
+            self.done.left_out += 1;
+            let bytes = bytes as u64;
+            self.out.push_back(Outcome::LeaveOut { channel: PRODUCTS, bytes, captured });
+        }
+        let product = verdict.product.encode().into();
+        self.keep(PRODUCTS, Codec::Product, verdict.priority, captured, product);
+        Ok(())
+    }
+
+    fn realtime(&mut self, frame: Bytes, captured: Tai) {
+        self.done.frames += 1;
+        self.keep(self.framing.channel(), Codec::AosFrame, triage::REALTIME, captured, frame);
+    }
+
+    fn blocks(&mut self, blocks: Vec<Block>) {
+        for block in blocks {
+            self.done.blocks += 1;
+            let priority = match block.score {
+                score if score >= 0.5 => triage::ANOMALOUS,
+                _ if self.bulk_apids.contains(&block.apid.0) => triage::BULK,
+                _ => triage::HOUSEKEEPING,
+            };
+            self.keep(TELEMETRY, Codec::Squeezed, priority, block.captured, block.bytes);
+        }
+    }
+
+    /// Tells something to the ground; `record` is an object with an `event`.
+    pub fn record(&mut self, mut record: Value, at: Tai, priority: u8) {
+        if let Value::Object(fields) = &mut record {
+            fields.insert("time".into(), at.to_rfc3339().into());
+        }
+        let bytes = record.to_string().into_bytes().into();
+        self.keep(Channel::RECORDS, Codec::Record, priority, at, bytes);
+    }
+
+    fn keep(&mut self, channel: Channel, codec: Codec, priority: u8, captured: Tai, bytes: Bytes) {
+        let spacecraft = self.spacecraft;
+        let unit = NewUnit { spacecraft, channel, codec, priority, captured, bytes };
+        self.out.push_back(Outcome::Keep(unit));
+    }
+
+    /// What the store shall do next.
+    pub fn poll(&mut self) -> Option<Outcome> {
+        self.out.pop_front()
+    }
+
+    /// Puts an outcome back that the store had no room to take.
+    pub fn unpoll(&mut self, outcome: Outcome) {
+        self.out.push_front(outcome);
+    }
+
+    /// The spacecraft.
+    pub fn spacecraft(&self) -> SpacecraftId {
+        self.spacecraft
+    }
+
+    /// How many outcomes wait.
+    pub fn waiting(&self) -> usize {
+        self.out.len()
+    }
+
+    /// Whether no outcome waits.
+    pub fn is_idle(&self) -> bool {
+        self.out.is_empty()
+    }
+
+    /// When a frame or a block is due.
+    pub fn timeout(&self) -> Option<u64> {
+        self.framing.timeout().into_iter().chain(self.squeezer.timeout()).min()
+    }
+
+    /// Closes what is due by `now_ns`.
+    pub fn handle_timeout(&mut self, now_ns: u64) {
+        self.close(now_ns, now_ns);
+    }
+
+    /// Closes everything, at a clean stop.
+    pub fn finish(&mut self, now_ns: u64) {
+        self.close(u64::MAX, now_ns);
+    }
+
+    fn close(&mut self, due_ns: u64, now_ns: u64) {
+        let captured = self.clock.at(now_ns);
+        for frame in self.framing.flush(due_ns) {
+            self.realtime(frame, captured);
+        }
+        match self.squeezer.flush(due_ns) {
+            Ok(blocks) => self.blocks(blocks),
+            Err(error) => {
+                let reason = error.to_string();
+                let record = json!({ "event": "squeeze failed", "reason": reason });
+                self.record(record, captured, triage::RECORDS);
+            }
+        }
+    }
+}
+
+fn method(method: Method) -> &'static str {
+    match method {
+        Method::Model => "model",
+        Method::Statistics => "statistics",
+    }
+}

@@ -1,0 +1,346 @@
+//! A flight: everything wired together from start to clean stop.
+
+use std::{sync::Arc, time::Duration};
+
+use codecs::{
+    ids::{SpacecraftId, StoreEpoch},
+    link::profile::Profile,
+    time::Tai,
+};
+use serde::Serialize;
+use serde_json::json;
+use tokio::sync::{Mutex, mpsc, watch};
+
+use super::{
+    clock::Monotonic,
+    disk::Disk,
+    downlink::{Downlink, FromLink, LinkCounts, Peer, SharedStore},
+    models,
+    sensors::Sensors,
+    tls,
+};
+use crate::{
+    config::Config,
+    pipeline::{Outcome, Pipeline},
+    realtime,
+    store::{Committed, Store, StoreError},
+    triage,
+};
+
+/// Bytes pending in the store that are not left to wait for company.
+const COMMIT_BYTES: u64 = 256 << 10;
+/// How long a store that could not write is left alone.
+const RETRY_NS: u64 = 200_000_000;
+/// Outcomes that may wait for a store that can't write before the source waits too.
+const OUTCOMES_MAX: usize = 64;
+
+/// Said once packets are taken.
+#[derive(Clone, Debug, Serialize)]
+pub struct Ready {
+    /// Always `ready`.
+    pub event: &'static str,
+    /// Where packets are taken.
+    pub source: String,
+    /// The station's address.
+    pub ground: String,
+    /// Sequences that the store had given out before.
+    pub units_numbered: u64,
+    /// Why statistics stand in for a model, one sentence each.
+    pub notices: Vec<String>,
+}
+
+/// Said at a clean stop.
+#[derive(Clone, Debug, Serialize)]
+pub struct Done {
+    /// Always `done`.
+    pub event: &'static str,
+    /// Packets or frames taken.
+    pub packets: u64,
+    /// Their bytes.
+    pub source_bytes: u64,
+    /// Datagrams dropped, by reason.
+    pub malformed: std::collections::BTreeMap<String, u64>,
+    /// Tiles scored.
+    pub tiles: u64,
+    /// Tiles left out but for a summary.
+    pub tiles_left_out: u64,
+    /// Anomalies told.
+    pub anomalies: u64,
+    /// Sequences given out by the store, over all its boots.
+    pub units_numbered: u64,
+    /// Different units handed to the link since the start.
+    pub units_sent: u64,
+    /// Units handed to streams, repeats included.
+    pub units_written: u64,
+    /// Units receipted since the start.
+    pub units_receipted: u64,
+    /// Units refused, repeats included.
+    pub units_refused: u64,
+    /// Units on board without a receipt.
+    pub backlog_units: u64,
+    /// Their bytes.
+    pub backlog_bytes: u64,
+    /// Bytes of objects handed to streams, repeats included.
+    pub downlink_bytes: u64,
+    /// Bytes of UDP payload sent.
+    pub udp_bytes: u64,
+    /// Connections made.
+    pub connections: u64,
+}
+
+/// Flies until `stop` resolves; `ready` is told once packets are taken.
+pub async fn run(
+    config: Config,
+    stop: impl Future<Output = ()>,
+    ready: impl FnOnce(&Ready),
+) -> anyhow::Result<Done> {
+    let clock = Monotonic::start();
+    let peer = peer(&config)?;
+    let scorers = models::load(&config.models)?;
+    let mut sensors = Sensors::bind(&config.source).await?;
+    let mut epoch = [0; 8];
+    rustix::rand::getrandom(&mut epoch, rustix::rand::GetRandomFlags::empty())?;
+    let disk = Disk::open(&config.store.dir)?;
+    let epoch = StoreEpoch(u64::from_be_bytes(epoch));
+    let store = Store::open(disk, config.limits(), config.origin()?, epoch)?;
+    let framed =
+        store.next_of(SpacecraftId(config.spacecraft.id), realtime::channel(&config.realtime));
+    let mut pipeline = Pipeline::new(&config, framed, scorers.watch, scorers.tiles)?;
+    let said = Ready {
+        event: "ready",
+        source: sensors.describe(),
+        ground: config.ground.address.clone(),
+        units_numbered: store.report().units_numbered,
+        notices: scorers.notices,
+    };
+    for notice in &said.notices {
+        tracing::warn!("{notice}");
+        let record = json!({ "event": "statistics only", "reason": notice });
+        pipeline.record(record, Tai(0), triage::RECORDS);
+    }
+
+    let store: SharedStore = Arc::new(Mutex::new(store));
+    let (to_pipeline, mut from_link) = mpsc::unbounded_channel();
+    let (to_link, commits) = mpsc::unbounded_channel();
+    let (stopping, stopped) = watch::channel(false);
+    let (time, time_seen) = watch::channel(Tai(0));
+    let downlink = {
+        let opened = store.lock().await;
+        Downlink::new(peer, store.clone(), &opened, clock, time_seen, to_pipeline)
+    };
+    let link = tokio::spawn(downlink.run(commits, stopped));
+    let mut keeper = Keeper::new(store.clone(), to_link, config.store.commit_ms * 1_000_000);
+    ready(&said);
+    tracing::info!(source = said.source, ground = said.ground, "flying");
+
+    tokio::pin!(stop);
+    loop {
+        let now = clock.now_ns();
+        pipeline.handle_timeout(now);
+        keeper.keep(&mut pipeline, now).await?;
+        time.send_replace(pipeline.time(now).plus(-(now as i64)));
+        let due = pipeline.timeout().into_iter().chain(keeper.timeout()).min();
+        tokio::select! {
+            () = &mut stop => break,
+            datagram = sensors.receive(), if !keeper.is_stuck() => {
+                let now = clock.now_ns();
+                match pipeline.datagram(datagram?, now) {
+                    Ok(()) => {}
+                    Err((reason, count)) => tracing::warn!(count, "datagram dropped: {reason}"),
+                }
+            }
+            Some(told) = from_link.recv() => {
+                let now = clock.now_ns();
+                match told {
+                    FromLink::Time(time) => pipeline.trust(time, now),
+                    FromLink::Dirty => keeper.dirty(now),
+                    FromLink::Backlog { units, bytes } => {
+                        let record = json!({ "event": "backlog", "units": units, "bytes": bytes });
+                        pipeline.record(record, pipeline.time(now), triage::BACKLOG);
+                    }
+                }
+            }
+            () = until(clock, due) => {}
+        }
+    }
+    tracing::info!("stopping");
+    pipeline.finish(clock.now_ns());
+    keeper.finish(&mut pipeline, clock.now_ns()).await;
+    stopping.send_replace(true);
+    let link = link.await?;
+    // Receipts that came with the last words.
+    keeper.finish(&mut pipeline, clock.now_ns()).await;
+    let store = store.lock().await;
+    Ok(done(&pipeline, &store, link))
+}
+
+fn peer(config: &Config) -> anyhow::Result<Peer> {
+    let identity = &config.identity;
+    let profile: Profile = config.profile()?;
+    Ok(Peer {
+        address: config.ground.address.clone(),
+        server_name: config.ground.server_name.clone(),
+        profile,
+        tls: tls::client_config(&identity.certificate, &identity.key, config.pins()?)?,
+    })
+}
+
+fn done(pipeline: &Pipeline, store: &Store<Disk>, link: LinkCounts) -> Done {
+    let (source, counts) = (pipeline.source(), pipeline.counts());
+    let (backlog_units, backlog_bytes) = store.backlog();
+    Done {
+        event: "done",
+        packets: source.taken,
+        source_bytes: source.bytes,
+        malformed: source.malformed.clone(),
+        tiles: counts.tiles,
+        tiles_left_out: counts.left_out,
+        anomalies: counts.anomalies,
+        units_numbered: store.report().units_numbered,
+        units_sent: store.units_sent(),
+        units_written: link.units_written,
+        units_receipted: link.receipted,
+        units_refused: link.refused,
+        backlog_units,
+        backlog_bytes,
+        downlink_bytes: link.object_bytes,
+        udp_bytes: link.udp_bytes,
+        connections: link.connections,
+    }
+}
+
+async fn until(clock: Monotonic, due_ns: Option<u64>) {
+    match due_ns {
+        Some(due) => tokio::time::sleep_until(clock.instant(due)).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Brings outcomes into the store and commits them together, off the thread of the sockets.
+struct Keeper {
+    store: SharedStore,
+    to_link: mpsc::UnboundedSender<Committed>,
+    commit_ns: u64,
+    due_ns: Option<u64>,
+    /// Since when the store can't write, and what it said.
+    trouble: Option<StoreError>,
+    stuck: bool,
+}
+
+impl Keeper {
+    fn new(store: SharedStore, to_link: mpsc::UnboundedSender<Committed>, commit_ns: u64) -> Self {
+        // Voids of what the last boot found lost wait for the first commit.
+        Self { store, to_link, commit_ns, due_ns: Some(0), trouble: None, stuck: false }
+    }
+
+    fn timeout(&self) -> Option<u64> {
+        self.due_ns
+    }
+
+    /// Whether the source must wait.
+    fn is_stuck(&self) -> bool {
+        self.stuck
+    }
+
+    fn dirty(&mut self, now_ns: u64) {
+        self.due_ns = self.due_ns.or(Some(now_ns.saturating_add(self.commit_ns)));
+    }
+
+    /// Moves outcomes into the store and commits when it is time.
+    async fn keep(&mut self, pipeline: &mut Pipeline, now_ns: u64) -> anyhow::Result<()> {
+        let waiting = self.trouble.is_some() && self.due_ns.is_some_and(|due| due > now_ns);
+        if !waiting {
+            while !pipeline.is_idle() {
+                if self.accept(pipeline, now_ns).await? {
+                    continue;
+                }
+                self.commit(pipeline.time(now_ns), now_ns).await;
+                if self.trouble.is_some() {
+                    break;
+                }
+            }
+            if self.due_ns.is_some_and(|due| due <= now_ns) {
+                self.commit(pipeline.time(now_ns), now_ns).await;
+            }
+        }
+        self.stuck = self.trouble.is_some() && pipeline.waiting() > OUTCOMES_MAX;
+        Ok(())
+    }
+
+    /// Takes outcomes until none is left, or the store must commit first (`false`).
+    async fn accept(&mut self, pipeline: &mut Pipeline, now_ns: u64) -> anyhow::Result<bool> {
+        let mut store = self.store.lock().await;
+        while let Some(outcome) = pipeline.poll() {
+            match &outcome {
+                Outcome::Keep(unit) => match store.append(unit.clone()) {
+                    Ok(_) => {}
+                    Err(StoreError::Pending(_)) => {
+                        pipeline.unpoll(outcome);
+                        return Ok(false);
+                    }
+                    Err(error) => tracing::error!("a unit was not stored: {error}"),
+                },
+                Outcome::LeaveOut { channel, bytes, captured } => {
+                    let spacecraft = pipeline.spacecraft();
+                    store.drop_next(spacecraft, *channel, *bytes, *captured);
+                }
+            }
+        }
+        let due = match store.pending_bytes() {
+            bytes if bytes >= COMMIT_BYTES => now_ns,
+            _ => now_ns.saturating_add(self.commit_ns),
+        };
+        self.due_ns = Some(self.due_ns.map_or(due, |before| before.min(due)));
+        Ok(true)
+    }
+
+    async fn commit(&mut self, time: Tai, now_ns: u64) {
+        let mut store = self.store.clone().lock_owned().await;
+        let committed = tokio::task::spawn_blocking(move || store.commit(time)).await;
+        match committed {
+            Ok(Ok(committed)) => {
+                if let Some(trouble) = &committed.trouble {
+                    tracing::warn!("the store could not be cleaned: {trouble}");
+                }
+                if !committed.evicted.is_empty() {
+                    let units = committed.evicted.len();
+                    tracing::warn!(units, "the store is full: gave up what is worth least");
+                }
+                if self.trouble.take().is_some() {
+                    tracing::info!("the store writes again");
+                }
+                self.due_ns = None;
+                if !committed.stored.is_empty() || !committed.evicted.is_empty() {
+                    let _ = self.to_link.send(committed);
+                }
+            }
+            Ok(Err(error)) => {
+                if self.trouble.as_ref() != Some(&error) {
+                    tracing::error!("{error}");
+                    self.trouble = Some(error);
+                }
+                self.due_ns = Some(now_ns.saturating_add(RETRY_NS));
+            }
+            Err(panic) => {
+                // A panic inside a commit leaves a store that nothing is known about.
+                std::panic::resume_unwind(panic.into_panic());
+            }
+        }
+    }
+
+    /// Writes everything that is left, for as long as a clean stop may take.
+    async fn finish(&mut self, pipeline: &mut Pipeline, now_ns: u64) {
+        for _ in 0..10 {
+            self.due_ns = Some(now_ns);
+            self.trouble = None;
+            if let Err(error) = self.keep(pipeline, now_ns).await {
+                tracing::error!("{error:#}");
+            }
+            if pipeline.is_idle() && self.trouble.is_none() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_nanos(RETRY_NS)).await;
+        }
+        tracing::error!("stopping with units that could not be stored");
+    }
+}

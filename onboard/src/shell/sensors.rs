@@ -1,0 +1,151 @@
+//! The source's socket.
+
+use std::{
+    io,
+    os::unix::net::UnixDatagram as StdUnixDatagram,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, bail};
+use bytes::Bytes;
+use rustix::net::sockopt::set_socket_recv_buffer_size;
+use tokio::net::{UdpSocket, UnixDatagram};
+
+use crate::{
+    config::Source,
+    source::{PACKET_BYTES_MAX, PACKET_BYTES_MIN},
+};
+
+/// Bytes asked of the system for bursts; what it grants may be less.
+const RECEIVE_BUFFER_BYTES: usize = 4 << 20;
+
+enum Socket {
+    Unix(UnixDatagram, PathBuf),
+    Udp(UdpSocket),
+}
+
+/// A bound socket; a Unix one is removed with it.
+pub struct Sensors {
+    socket: Socket,
+    buffer: Box<[u8]>,
+}
+
+impl Sensors {
+    /// Binds the configured socket.
+    pub async fn bind(source: &Source) -> anyhow::Result<Self> {
+        let socket = match (&source.unix, source.udp) {
+            (Some(path), _) => Socket::Unix(bind_unix(path)?, path.clone()),
+            (None, Some(address)) => {
+                let bound = UdpSocket::bind(address).await;
+                Socket::Udp(bound.with_context(|| {
+                    format!(
+                        "[source] udp = \"{address}\": can't listen there; give a free address, \
+                         or port 0 for any"
+                    )
+                })?)
+            }
+            (None, None) => bail!("[source] takes `unix` or `udp`"),
+        };
+        // Less is worth a try too: nothing depends on the size but the burst that fits.
+        let _ = match &socket {
+            Socket::Unix(socket, _) => set_socket_recv_buffer_size(socket, RECEIVE_BUFFER_BYTES),
+            Socket::Udp(socket) => set_socket_recv_buffer_size(socket, RECEIVE_BUFFER_BYTES),
+        };
+        // One byte more than a packet, so that a longer one is seen to be longer.
+        let buffer = vec![0; PACKET_BYTES_MAX.max(PACKET_BYTES_MIN) + 1].into();
+        Ok(Self { socket, buffer })
+    }
+
+    /// Where it listens, for people.
+    pub fn describe(&self) -> String {
+        match &self.socket {
+            Socket::Unix(_, path) => path.display().to_string(),
+            Socket::Udp(socket) => {
+                socket.local_addr().map_or_else(|error| error.to_string(), |at| at.to_string())
+            }
+        }
+    }
+
+    /// The next datagram.
+    pub async fn receive(&mut self) -> io::Result<Bytes> {
+        let length = match &self.socket {
+            Socket::Unix(socket, _) => socket.recv(&mut self.buffer).await?,
+            Socket::Udp(socket) => socket.recv(&mut self.buffer).await?,
+        };
+        Ok(Bytes::copy_from_slice(self.buffer.get(..length).unwrap_or_default()))
+    }
+}
+
+impl Drop for Sensors {
+    fn drop(&mut self) {
+        if let Socket::Unix(_, path) = &self.socket {
+            // Left behind, it would only be found stale by the next start.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+/// Binds a path; a socket that nobody listens on any more is removed first.
+fn bind_unix(path: &Path) -> anyhow::Result<UnixDatagram> {
+    let bind = || UnixDatagram::bind(path);
+    match bind() {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            let probe = StdUnixDatagram::unbound().and_then(|probe| probe.connect(path));
+            match probe {
+                Ok(()) => bail!(
+                    "[source] unix = {path:?}: another process listens there; stop it or give \
+                     this one a path of its own"
+                ),
+                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                    std::fs::remove_file(path)
+                        .with_context(|| format!("{}: stale socket", path.display()))?;
+                    tracing::info!(path = %path.display(), "removed a stale socket");
+                }
+                Err(error) => bail!(
+                    "[source] unix = {path:?}: something else is there ({error}); remove it or \
+                     give another path"
+                ),
+            }
+            bind()
+        }
+        other => other,
+    }
+    .with_context(|| format!("[source] unix = {path:?}: can't make the socket"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(path: &Path) -> Source {
+        Source { unix: Some(path.into()), udp: None }
+    }
+
+    #[tokio::test]
+    async fn a_stale_socket_goes_and_a_live_one_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("sensors.sock");
+        drop(StdUnixDatagram::bind(&path).unwrap());
+        let mut sensors = Sensors::bind(&source(&path)).await.unwrap();
+        let second = Sensors::bind(&source(&path)).await.err().unwrap().to_string();
+        assert!(second.contains("another process listens"), "{second}");
+        let from = StdUnixDatagram::unbound().unwrap();
+        from.send_to(b"hello", &path).unwrap();
+        assert_eq!(sensors.receive().await.unwrap(), &b"hello"[..]);
+        drop(sensors);
+        assert!(!path.exists());
+        std::fs::write(&path, "a file").unwrap();
+        let file = Sensors::bind(&source(&path)).await.err().unwrap().to_string();
+        assert!(file.contains("something else"), "{file}");
+    }
+
+    #[tokio::test]
+    async fn udp_takes_a_free_port() {
+        let source = Source { unix: None, udp: Some("127.0.0.1:0".parse().unwrap()) };
+        let sensors = Sensors::bind(&source).await.unwrap();
+        assert!(!sensors.describe().ends_with(":0"));
+        let taken = Source { unix: None, udp: Some(sensors.describe().parse().unwrap()) };
+        let error = Sensors::bind(&taken).await.err().unwrap().to_string();
+        assert!(error.contains("free address"), "{error}");
+    }
+}
