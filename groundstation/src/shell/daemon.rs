@@ -1,8 +1,8 @@
 //! `groundstation run`: puts the parts together, and takes them apart in order.
 
 use super::{
-    clock::StationClock, disk::Folder, pipeline, server, session::Station, sessions::Sessions,
-    signals, tls, writer::Writer,
+    clock::StationClock, disk::Folder, pipeline, reset, server, session::Station,
+    sessions::Sessions, signals, tls, writer::Writer,
 };
 use crate::{
     api,
@@ -79,7 +79,7 @@ async fn daemon(config: Config) -> anyhow::Result<ExitCode> {
     let profile = config.profile();
     let quic = bind("listen.quic", config.listen.quic, UdpSocket::bind)?;
     let http = bind("listen.http", config.listen.http, TcpListener::bind)?;
-    let endpoint = server::endpoint(quic, crypto, &profile)
+    let endpoint = server::endpoint(quic, crypto, reset::endpoint_config(&config)?, &profile)
         .with_context(|| format!("QUIC on {} (config key listen.quic)", config.listen.quic))?;
     let opened = open_archive(&config)?;
 

@@ -3,6 +3,7 @@
 pub mod clock;
 pub mod disk;
 pub mod tls;
+pub mod reset;
 pub mod sessions;
 pub mod server;
 pub mod session;

@@ -23,6 +23,7 @@ const STOP_WITHIN: Duration = Duration::from_secs(4);
 pub fn endpoint(
     socket: UdpSocket,
     crypto: quinn::crypto::rustls::QuicServerConfig,
+    config: EndpointConfig,
     profile: &Profile,
 ) -> io::Result<Endpoint> {
     use rustix::net::sockopt;
@@ -49,7 +50,7 @@ pub fn endpoint(
     }
     let mut server = ServerConfig::with_crypto(Arc::new(crypto));
     server.transport_config(Arc::new(transport(profile)?));
-    Endpoint::new(EndpointConfig::default(), Some(server), socket, Arc::new(TokioRuntime))
+    Endpoint::new(config, Some(server), socket, Arc::new(TokioRuntime))
 }
 
 fn transport(profile: &Profile) -> io::Result<TransportConfig> {
