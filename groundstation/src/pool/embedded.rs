@@ -152,6 +152,8 @@ struct Ready {
 /// One life of the child; says how it ended.
 async fn live(config: &Config, tell: &watch::Sender<ChildState>) -> Result<String, String> {
     let mut child = spawn(config)?;
+    // Held as long as the child may live: waiting for a child closes what it still has.
+    let _stdin = child.stdin.take();
     let Some(stdout) = child.stdout.take() else { return Err("no standard output".to_owned()) };
     let mut stdout = BufReader::new(stdout.take(LINE_BYTES_MAX));
     let mut line = String::new();

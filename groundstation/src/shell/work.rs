@@ -69,13 +69,25 @@ fn open(config: &Config, pool: &PoolConfig) -> anyhow::Result<Arc<dyn Pool>> {
             }
             Ok(Arc::new(Embedded::start(embedded::Config {
                 name: pool.name.clone(),
-                executable: std::env::current_exe().with_context(key)?,
+                executable: executable().with_context(key)?,
                 packages,
                 runtime: pool.runtime.as_ref().map(|file| config.path(file)),
                 danger_accept_development_key: pool.danger_accept_development_key,
                 tasks,
             })))
         }
+    }
+}
+
+/// The executable that can serve pools: this one; for a test, which lives a folder below, the one
+/// that was built with it.
+fn executable() -> std::io::Result<PathBuf> {
+    let own = std::env::current_exe()?;
+    let name = format!("groundstation{}", std::env::consts::EXE_SUFFIX);
+    let built = own.parent().and_then(Path::parent).map(|folder| folder.join(name));
+    match built {
+        Some(built) if own.parent().is_some_and(|folder| folder.ends_with("deps")) => Ok(built),
+        _ => Ok(own),
     }
 }
 
