@@ -7,7 +7,8 @@ export function integer(value: number): string {
 }
 
 /** Three significant digits, without exponents where people expect none. */
-export function significant(value: number, digits = 3): string {
+export function significant(exactly: number, digits = 3): string {
+  const value = Number(exactly.toPrecision(digits));
   const size = Math.abs(value);
   if (size === 0) return '0';
   if (size >= 1e7 || size < 1e-4) return value.toExponential(digits - 1);
