@@ -1,5 +1,6 @@
 //! The command line of `onboard`.
 
+mod models;
 mod run;
 mod squeeze;
 mod store;
@@ -13,6 +14,7 @@ Examples:
   onboard check --config onboard.toml
   onboard run --config onboard.toml --ready-json
   onboard store store/ --json
+  onboard models verify onboard/model/packages --danger-accept-development-key
   onboard squeeze packets.bin packets.gts && onboard unsqueeze packets.gts again.bin";
 
 /// The flight software: samples, scores, squeezes, stores and sends down.
@@ -31,6 +33,8 @@ enum Command {
     Check(ConfigArgs),
     /// Describes a store that no process has open
     Store(store::StoreArgs),
+    /// Lists and checks model packages
+    Models(models::ModelsArgs),
     /// Squeezes a file of space packets
     Squeeze(squeeze::SqueezeArgs),
     /// Gives back what `squeeze` took
@@ -64,6 +68,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Run(args) => run::run(&args),
         Command::Check(args) => run::check(&args.config),
         Command::Store(args) => store::run(&args),
+        Command::Models(args) => models::run(&args),
         Command::Squeeze(args) => squeeze::squeeze(&args),
         Command::Unsqueeze(args) => squeeze::unsqueeze(&args),
         Command::Image(args) => crate::image::cli::run(args),

@@ -36,6 +36,12 @@ pub type SharedStore = Arc<Mutex<Store<Disk>>>;
 const BACKOFF_MIN: Duration = Duration::from_millis(200);
 /// Longest wait between attempts: what a rise may cost.
 const BACKOFF_MAX: Duration = Duration::from_secs(2);
+/// How often a connection is asked whether the ground is still there.
+const PULSE_EVERY: Duration = Duration::from_millis(250);
+/// Least silence that counts as the ground being gone.
+const SILENCE_MIN_MS: u64 = 3_000;
+/// Round trips of silence that count as the ground being gone.
+const SILENCE_ROUND_TRIPS: u64 = 6;
 /// How often what is still on board is told while connected.
 const BACKLOG_EVERY: Duration = Duration::from_secs(2);
 /// How long the last words may take at a clean stop.
@@ -254,6 +260,8 @@ impl Downlink {
         let mut cancels: BTreeMap<u64, oneshot::Sender<()>> = BTreeMap::new();
         let mut backlog = tokio::time::interval(BACKLOG_EVERY);
         let mut buffer = vec![0; 16 << 10];
+        let mut pulse = tokio::time::interval(PULSE_EVERY);
+        let mut silence = Silence::new(&self.peer.profile);
         loop {
             while let Some(bytes) = self.sender.poll_control() {
                 to_control.send(bytes).ok().context("the control stream ended")?;
@@ -288,6 +296,12 @@ impl Downlink {
                     let left = self.sender.backlog();
                     let told = FromLink::Backlog { units: left.units, bytes: left.bytes };
                     let _ = self.to_pipeline.send(told);
+                }
+                _ = pulse.tick() => {
+                    let now = self.clock.now_ns();
+                    if silence.is_over(&connection.stats(), connection.rtt(), now) {
+                        anyhow::bail!("the ground no longer answers");
+                    }
                 }
                 reason = connection.closed() => return Err(reason.into()),
                 _ = stop.wait_for(|stop| *stop) => break,
@@ -386,6 +400,38 @@ impl Downlink {
                 self.sender.object_failed(ended.id);
             }
         }
+    }
+}
+
+/// Finds a ground that is gone long before the idle timeout does: it was sent something and said
+/// nothing for several round trips. A station that was restarted knows nothing of the connection,
+/// and a new handshake costs less than what a pass would lose.
+struct Silence {
+    initial_rtt: Duration,
+    heard: u64,
+    sent_then: u64,
+    /// When something was sent for the first time after something was heard.
+    spoke_ns: Option<u64>,
+}
+
+impl Silence {
+    fn new(profile: &Profile) -> Self {
+        let initial_rtt = Duration::from_millis(profile.initial_rtt_ms);
+        Self { initial_rtt, heard: 0, sent_then: 0, spoke_ns: None }
+    }
+
+    fn is_over(&mut self, stats: &quinn::ConnectionStats, rtt: Duration, now_ns: u64) -> bool {
+        let (heard, sent) = (stats.udp_rx.datagrams, stats.udp_tx.datagrams);
+        if heard != self.heard {
+            (self.heard, self.sent_then, self.spoke_ns) = (heard, sent, None);
+            return false;
+        }
+        if self.spoke_ns.is_none() && sent > self.sent_then {
+            self.spoke_ns = Some(now_ns);
+        }
+        let round_trip = rtt.max(self.initial_rtt).as_nanos() as u64;
+        let patience = (SILENCE_ROUND_TRIPS * round_trip).max(SILENCE_MIN_MS * 1_000_000);
+        self.spoke_ns.is_some_and(|spoke| now_ns.saturating_sub(spoke) > patience)
     }
 }
 
