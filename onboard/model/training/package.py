@@ -14,6 +14,7 @@ import pathlib
 import sys
 
 import numpy
+import onnx
 import onnxruntime
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
@@ -76,6 +77,10 @@ def sign(folder, key):
 
 def write(manifest, model, questions, tolerance=1e-4, notices=()):
     """Writes a package with the development signature. `notices` are files to ship with it."""
+    for weights in onnx.load_from_string(model).graph.initializer:
+        values = abs(onnx.numpy_helper.to_array(weights))
+        denormal = (values > 0) & (values < 1e-37)
+        assert not denormal.any(), f"{weights.name} holds denormal numbers, which are slow"
     folder = PACKAGES / manifest["name"]
     folder.mkdir(parents=True, exist_ok=True)
     files = {"model.onnx": model, "vectors.json": vectors(manifest, model, questions, tolerance)}
