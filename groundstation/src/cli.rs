@@ -2,7 +2,10 @@
 
 use crate::{
     commands, inspect, pool,
-    shell::daemon::{self, RunArgs},
+    shell::{
+        daemon::{self, RunArgs},
+        status::{self, StatusArgs},
+    },
 };
 use clap::{Parser, Subcommand};
 use std::{io::IsTerminal as _, process::ExitCode};
@@ -26,6 +29,7 @@ enum Command {
     Init(commands::InitArgs),
     Run(RunArgs),
     Check(commands::CheckArgs),
+    Status(StatusArgs),
     Audit(commands::AuditArgs),
     Inspect(inspect::Args),
     /// Inference pools
@@ -47,6 +51,7 @@ pub fn run() -> ExitCode {
         Command::Init(args) => commands::init(&args),
         Command::Run(args) => daemon::run(&args),
         Command::Check(args) => commands::check(&args),
+        Command::Status(args) => status::run(&args),
         Command::Audit(args) => commands::audit(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Pools(Pools::Serve(args)) => pool::serve::run(&args),

@@ -61,7 +61,7 @@ pub struct AuditArgs {
 pub fn init(args: &InitArgs) -> anyhow::Result<ExitCode> {
     let mission = std::fs::read_to_string(&args.mission)
         .with_context(|| format!("mission {}", args.mission.display()))?;
-    crate::mission::load(&args.mission)?;
+    crate::shell::mission::load(&args.mission)?;
     let plan = Plan {
         dir: args.dir.clone(),
         mission,
@@ -87,7 +87,8 @@ pub fn init(args: &InitArgs) -> anyhow::Result<ExitCode> {
 pub fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let config = Config::load(&args.config)?;
     let mission_path = config.path(&config.mission);
-    let spacecraft = crate::mission::spacecraft(&crate::mission::load(&mission_path)?);
+    let spacecraft =
+        crate::shell::mission::spacecraft(&crate::shell::mission::load(&mission_path)?);
     for principal in &config.principals {
         for id in &principal.spacecraft {
             if !spacecraft.contains(&codecs::ids::SpacecraftId(*id)) {

@@ -10,7 +10,6 @@
 //! threads.
 
 pub mod config;
-pub mod mission;
 pub mod init;
 pub mod admit;
 pub mod ledger;

@@ -208,10 +208,15 @@ fn candidates<S: Storage>(
 ///
 /// Behind a header that holds, anything that is not zero counts as a record that was there.
 fn is_empty(file: &impl StoredFile, number: u64, from: u64, header: bool) -> io::Result<bool> {
-    let mut units = 0;
-    let found = scan(file, number, from, u64::MAX, false, |step| {
-        units += u64::from(matches!(step, Step::Unit { .. }));
-        Ok(())
-    })?;
-    Ok(units == 0 && found.end == from && !found.sealed && (!header || found.torn.is_empty()))
+    // The first unit answers the question: the scan is broken off there.
+    let mut found_unit = false;
+    let scanned = scan(file, number, from, u64::MAX, false, |step| {
+        found_unit |= matches!(step, Step::Unit { .. });
+        if found_unit { Err(io::ErrorKind::Interrupted.into()) } else { Ok(()) }
+    });
+    if found_unit {
+        return Ok(false);
+    }
+    let found = scanned?;
+    Ok(found.end == from && !found.sealed && (!header || found.torn.is_empty()))
 }

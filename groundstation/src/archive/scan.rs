@@ -2,8 +2,8 @@
 
 use super::{
     record::{
-        ALIGN, BLOCK_BYTES, END_BYTES, Position, Record, UNIT_BYTES_MAX, UNIT_HEADER_BYTES,
-        UnitHeader, unit_holds,
+        ALIGN, BLOCK_BYTES, END_BYTES, Position, Record, SKIP_HEADER_BYTES, UNIT_BYTES_MAX,
+        UNIT_HEADER_BYTES, UnitHeader, unit_holds,
     },
     storage::{StoredFile, read_up_to},
 };
@@ -88,7 +88,7 @@ pub fn scan(
             Record::Unit(header) => {
                 let end = UNIT_HEADER_BYTES + header.length as usize;
                 let (unit, padding) = (&body[UNIT_HEADER_BYTES..end], &body[end..]);
-                if unit_holds(&header, unit) && padding.iter().all(|byte| *byte == 0) {
+                if unit_holds(&header, unit) && is_zero(padding) {
                     ended.end = next;
                     sink(Step::Unit { offset: at, header, bytes: unit })?;
                 } else {
@@ -96,8 +96,7 @@ pub fn scan(
                 }
             }
             Record::Skip { commit, .. } => {
-                let zeros = body[super::record::SKIP_HEADER_BYTES..].iter().all(|byte| *byte == 0);
-                if !zeros {
+                if !is_zero(&body[SKIP_HEADER_BYTES..]) {
                     doubtful.push(Hole { from: at, to: next, key: None });
                 }
                 ended.end = next;
@@ -144,7 +143,7 @@ fn torn(
         if piece.is_empty() {
             break;
         }
-        if piece.iter().any(|byte| *byte != 0) {
+        if !is_zero(piece) {
             return Ok(holes);
         }
         at += piece.len() as u64;
@@ -170,15 +169,28 @@ fn find_record(
         // A header cut by the window's end is read again at the start of the next window.
         let last = at + bytes.len() as u64 == to;
         let usable = if last { bytes.len() } else { bytes.len() - UNIT_HEADER_BYTES };
-        for step in (0..usable).step_by(ALIGN) {
+        let mut step = 0;
+        while step < usable {
+            // Reserved room is megabytes of zeros: passed over by the block.
+            if bytes.get(step..step + BLOCK_BYTES).is_some_and(is_zero) {
+                step += BLOCK_BYTES;
+                continue;
+            }
             let offset = at + step as u64;
             if Record::read(&bytes[step..], Position { segment: number, offset }).is_some() {
                 return Ok(Some(offset));
             }
+            step += ALIGN;
         }
-        at += usable.next_multiple_of(ALIGN) as u64;
+        at += step as u64;
     }
     Ok(None)
+}
+
+/// Whether all bytes are zero; compared by the block, which is a few instructions.
+fn is_zero(bytes: &[u8]) -> bool {
+    const ZEROS: [u8; BLOCK_BYTES] = [0; BLOCK_BYTES];
+    bytes.chunks(BLOCK_BYTES).all(|chunk| *chunk == ZEROS[..chunk.len()])
 }
 
 /// Part of a file in memory, refilled forwards.

@@ -7,7 +7,7 @@ use super::{
 use crate::ledger::tests::key;
 use std::collections::BTreeSet;
 
-const SETTINGS: Settings = Settings { segment_bytes: 48 << 10 };
+const SETTINGS: Settings = Settings { segment_bytes: 40 << 10 };
 
 fn now(mono_ms: u64) -> Now {
     Now { mono_ms, tai: Tai(mono_ms as i64) }
@@ -111,7 +111,7 @@ fn check(disk: &ForgetfulDisk, acknowledged: &BTreeSet<UnitKey>, what: &str) -> 
     if committed.len() != 1 { Err(format!("{what}: does not go on")) } else { Ok(()) }
 }
 
-const UNITS: u64 = 90;
+const UNITS: u64 = 60;
 
 fn calls_of_a_run() -> u64 {
     let disk = ForgetfulDisk::default();
@@ -150,9 +150,8 @@ fn an_error_at_every_call_loses_nothing_acknowledged() {
             disk.fail_at(call, failure);
             let acknowledged = fill(&disk, UNITS, 4);
             let what = format!("{failure:?} at call {call}");
-            for crash in [Crash::Drop, Crash::Tear, Crash::Reorder] {
-                check(&disk.crash(crash), &acknowledged, &what).unwrap();
-            }
+            let crashes = [Crash::Drop, Crash::Tear, Crash::Reorder];
+            check(&disk.crash(crashes[call as usize % 3]), &acknowledged, &what).unwrap();
             check(&disk, &acknowledged, &what).unwrap();
         }
     }

@@ -1,7 +1,7 @@
 //! `groundstation run`: puts the parts together, and takes them apart in order.
 
 use super::{
-    clock::StationClock, disk::Folder, pipeline, reset, server, session::Station,
+    clock::StationClock, disk::Folder, mission, pipeline, reset, server, session::Station,
     sessions::Sessions, signals, tls, writer::Writer,
 };
 use crate::{
@@ -9,7 +9,6 @@ use crate::{
     archive::{Archive, Settings, record::Position},
     commands::say,
     config::Config,
-    mission,
     process::Process,
     publish::Feed,
     receipt::Ingest,
@@ -26,6 +25,9 @@ use std::{
     time::Duration,
 };
 use tokio::sync::watch;
+
+/// What the running daemon prints when it listens, kept in the archive's folder.
+pub const RUNNING: &str = "running.json";
 
 /// Run the station: admit, archive, receipt, decode, show
 ///
@@ -137,6 +139,11 @@ async fn daemon(config: Config) -> anyhow::Result<ExitCode> {
         "http": http_at.to_string(),
         "ledger": format!("{ledger:016x}"),
     });
+    // For `status`, which may not know what port a 0 became. Not vital.
+    let note = config.path(&config.archive.dir).join(RUNNING);
+    if let Err(error) = std::fs::write(&note, event.to_string()) {
+        tracing::warn!(%error, file = %note.display(), "`groundstation status` will not find this");
+    }
     say(&event.to_string());
 
     let failed = tokio::select! {
@@ -153,6 +160,7 @@ async fn daemon(config: Config) -> anyhow::Result<ExitCode> {
     join(archive_thread, "archive").await?;
     join(process_thread, "process").await?;
     page.await.context("page")?.context("page")?;
+    let _ = std::fs::remove_file(&note);
     say(&json!({ "event": "done", "ledger": format!("{ledger:016x}") }).to_string());
     Ok(ExitCode::SUCCESS)
 }

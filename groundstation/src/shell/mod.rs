@@ -1,6 +1,7 @@
 //! Where the cores meet the operating system: disk, sockets, clock, threads.
 
 pub mod clock;
+pub mod mission;
 pub mod disk;
 pub mod tls;
 pub mod reset;
@@ -15,6 +16,7 @@ pub mod jobs;
 pub mod work;
 pub mod signals;
 pub mod daemon;
+pub mod status;
 
 use codecs::time::Tai;
 use std::{io, time::SystemTime};

@@ -8,6 +8,7 @@ use super::disk::Folder;
 use crate::archive::{Archived, read::replay, record::Position};
 use std::{
     io,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex, PoisonError,
         mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
@@ -57,6 +58,7 @@ pub fn start(
 ) -> io::Result<(PipelineSender, JoinHandle<()>)> {
     let (queue, commits) = sync_channel(QUEUE_COMMITS);
     let synced = Arc::new(Mutex::new(end));
+    let handle = guarded(handle);
     let mut follower = Follower { folder, handled: START, synced: Arc::clone(&synced), handle };
     let thread = thread::Builder::new().name("process".into()).spawn(move || {
         follower.read_back(end, true);
@@ -64,6 +66,16 @@ pub fn start(
         follower.run(&commits);
     })?;
     Ok((PipelineSender { queue, synced }, thread))
+}
+
+/// A defect that one unit brings to light costs that unit's insight, not every later one's.
+fn guarded(mut handle: impl FnMut(&Archived)) -> impl FnMut(&Archived) {
+    move |unit| {
+        let handled = catch_unwind(AssertUnwindSafe(|| handle(unit)));
+        if handled.is_err() {
+            tracing::error!(key = ?unit.key, "interpreting this unit failed; it stays archived");
+        }
+    }
 }
 
 struct Follower<H> {

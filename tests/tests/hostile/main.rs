@@ -3,6 +3,7 @@
 //! lost.
 
 mod client;
+mod kills;
 
 use client::{Client, Identity, SOON, Station, endpoint, object, prefix, unit};
 use codecs::{

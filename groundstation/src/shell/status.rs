@@ -1,0 +1,89 @@
+//! `groundstation status`: what the running daemon says of itself.
+
+use super::daemon::RUNNING;
+use crate::{commands::say, config::Config};
+use anyhow::{Context as _, bail};
+use serde_json::Value;
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    path::PathBuf,
+    process::ExitCode,
+    time::Duration,
+};
+
+/// Longest answer read.
+const ANSWER_BYTES_MAX: u64 = 64 << 20;
+/// How long the daemon may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Show what the running station does
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Exit codes: 0 it runs, 1 it does not answer.")]
+pub struct StatusArgs {
+    /// Station file
+    #[arg(long, value_name = "FILE", default_value = "station.toml")]
+    pub config: PathBuf,
+    /// Print the live state as one JSON document
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Asks the daemon.
+pub fn run(args: &StatusArgs) -> anyhow::Result<ExitCode> {
+    let config = Config::load(&args.config)?;
+    let note = config.path(&config.archive.dir).join(RUNNING);
+    let stated = std::fs::read_to_string(&note).ok();
+    let running: Option<Value> = stated.and_then(|text| serde_json::from_str(&text).ok());
+    let address = running
+        .as_ref()
+        .and_then(|event| event["http"].as_str())
+        .map_or(config.listen.http.to_string(), str::to_string);
+    let snapshot = get(&address, "/api/v1/snapshot").with_context(|| {
+        format!("no station answers on {address}; `groundstation run` starts it")
+    })?;
+    match args.json {
+        true => say(&snapshot.to_string()),
+        false => say(&text(&address, &snapshot)),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn get(address: &str, path: &str) -> anyhow::Result<Value> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    // HTTP/1.0: the answer ends with the connection.
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.take(ANSWER_BYTES_MAX).read_to_string(&mut answer)?;
+    let Some((head, body)) = answer.split_once("\r\n\r\n") else { bail!("no HTTP answer") };
+    let status = head.split_whitespace().nth(1).unwrap_or_default();
+    anyhow::ensure!(status == "200", "answered {status}");
+    serde_json::from_str(body).context("the answer is no JSON")
+}
+
+fn text(address: &str, snapshot: &Value) -> String {
+    let counts = &snapshot["counts"];
+    let count = |name: &str| counts[name].as_u64().unwrap_or(0);
+    let rejected: u64 = counts["rejected"]
+        .as_object()
+        .map_or(0, |reasons| reasons.values().filter_map(Value::as_u64).sum());
+    let mut out = format!(
+        "station on http://{address}/\nunits: {} received = {} archived + {} duplicate + {} \
+         conflict + {rejected} rejected; {} receipted",
+        count("received"),
+        count("archived"),
+        count("duplicate"),
+        count("conflict"),
+        count("receipted"),
+    );
+    for craft in snapshot["spacecraft"].as_array().into_iter().flatten() {
+        let link = &craft["link"];
+        let state = match link["open"].as_bool() {
+            Some(true) => format!("link open from {}", link["peer"].as_str().unwrap_or("?")),
+            _ => "no link".into(),
+        };
+        out.push_str(&format!("\n{}: {state}", craft["name"].as_str().unwrap_or("?")));
+    }
+    out
+}

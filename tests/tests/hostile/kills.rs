@@ -1,0 +1,81 @@
+//! SIGKILL at arbitrary instants under load: nothing receipted is missing, nothing stands twice.
+//! This shows the process surviving, not the disk: that is the forgetful double's to show, in the
+//! archive's own tests.
+
+use super::client::{Client, Station, object};
+use codecs::{
+    ids::{Channel, RangeSet, SeqRange},
+    link::wire::Message,
+};
+use std::time::Duration;
+
+/// Kills without `KILLS` in the environment.
+const KILLS_DEFAULT: u64 = 12;
+const STREAM: u32 = 1;
+const UNITS_AN_OBJECT: u64 = 7;
+
+/// Sends objects until the connection breaks; receipts go to `receipted`.
+async fn load(mut client: Client, next: &mut u64, receipted: &mut RangeSet) {
+    let connection = client.connection.clone();
+    loop {
+        let opened = tokio::select! {
+            stream = connection.open_uni() => stream,
+            message = client.message() => {
+                let Ok(message) = message else { return };
+                if let Message::Receipts { entries, .. } = message {
+                    let entries =
+                        entries.iter().filter(|keys| keys.channel == Channel::stream(STREAM));
+                    entries.flat_map(|keys| &keys.ranges).for_each(|r| receipted.insert(*r));
+                }
+                continue;
+            }
+        };
+        let Ok(mut stream) = opened else { return };
+        let bytes = object(STREAM, *next, UNITS_AN_OBJECT, |_| {});
+        if stream.write_all(&bytes).await.is_err() || stream.finish().is_err() {
+            return;
+        }
+        *next += UNITS_AN_OBJECT;
+        // Breathe, so that receipts are read.
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn kills_under_load_lose_nothing_receipted() {
+    let kills = std::env::var("KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(KILLS_DEFAULT);
+    let mut station = Station::start();
+    let (mut next, mut receipted, mut seed) = (0u64, RangeSet::new(), 7u64);
+    for kill in 0..kills {
+        let mut client = Client::connect(&station, Some(station.identity("a"))).await.unwrap();
+        let durable = client.hello(kill).await;
+        let held: RangeSet = durable.iter().flat_map(|keys| &keys.ranges).copied().collect();
+        for range in receipted.ranges() {
+            assert_eq!(held.missing_from(*range), [], "receipted before kill {kill}, not held");
+        }
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let lives = Duration::from_millis(5 + (seed >> 33) % 150);
+        // Some of what was sent before goes again, as after lost receipts.
+        next = next.saturating_sub(UNITS_AN_OBJECT * (kill % 3));
+        let loaded = load(client, &mut next, &mut receipted);
+        let _ = tokio::time::timeout(lives, loaded).await;
+        station = station.kill_and_restart();
+    }
+    let audit = station.audit();
+    assert!(receipted.count() > 0, "the load never got a receipt");
+    assert_eq!(audit["duplicates"], 0, "{audit}");
+    let found: RangeSet = audit["keys"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(|key| key["ranges"].as_array().unwrap())
+        .map(|range| SeqRange {
+            first: range[0].as_u64().unwrap(),
+            last: range[1].as_u64().unwrap(),
+        })
+        .collect();
+    for range in receipted.ranges() {
+        assert_eq!(found.missing_from(*range), [], "receipted and not on disk");
+    }
+    println!("{kills} kills, {} receipted, {} on disk", receipted.count(), found.count());
+}
