@@ -39,6 +39,8 @@ const CONTROL_BYTES_MAX: usize = 4 << 20;
 const BEFORE_HELLO: &str = "an object before the hello";
 /// How long a farewell may take to be written and acknowledged.
 const FAREWELL: Duration = Duration::from_secs(2);
+/// A rate is measured over at least this long, in seconds.
+const SAMPLE_SECONDS_MIN: f64 = 0.2;
 
 /// What every session shares.
 pub struct Station {
@@ -335,7 +337,11 @@ impl Session {
             return;
         }
         let bytes = self.connection.stats().udp_rx.bytes;
-        let seconds = self.sampled.elapsed().as_secs_f64().max(0.001);
+        let seconds = self.sampled.elapsed().as_secs_f64();
+        // The first tick comes at once: a rate over so short a time would be a fable.
+        if seconds < SAMPLE_SECONDS_MIN {
+            return;
+        }
         let rate_bps = bytes.saturating_sub(self.received_bytes) as f64 * 8.0 / seconds;
         (self.received_bytes, self.sampled) = (bytes, Instant::now());
         let (rtt_ms, at) = (rtt.as_secs_f64() * 1e3, self.station.clock.tai());

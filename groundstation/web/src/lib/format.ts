@@ -108,6 +108,20 @@ export function words(name: string): string {
     .join(' ');
 }
 
+const UNITS: Record<string, string> = {
+  degC: '°C',
+  deg: '°',
+  'deg/s': '°/s',
+  uT: 'µT',
+  us: 'µs',
+  ohm: 'Ω',
+};
+
+/** A unit as it is printed, where a definition can only spell it. */
+export function printed(unit: string): string {
+  return UNITS[unit] ?? unit;
+}
+
 export function percent(part: number, whole: number): string {
   if (whole <= 0) return '–';
   const share = Math.min(1, part / whole);
