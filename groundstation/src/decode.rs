@@ -4,7 +4,7 @@
 //! replay: its identity decides.
 
 use crate::limits::Alarms;
-use crate::publish::{Event, PacketIdentities, PacketIdentity};
+use crate::publish::{Event, Level, PacketIdentities, PacketIdentity};
 use codecs::fec::crc::crc32c;
 use codecs::ids::{Apid, SpacecraftId};
 use codecs::mission::{Definition, Plans};
@@ -17,6 +17,10 @@ use std::sync::Arc;
 /// backlog of a pass meets its realtime copies. At the bound the oldest arrival is forgotten, and
 /// a copy later than that is published again.
 pub const IDENTITIES_MAX: usize = 1 << 18;
+
+/// A packet that claims to be this far in the future is shown and not judged: believed, it would
+/// make everything after it old.
+const AHEAD_NS: i64 = 86_400_000_000_000;
 
 /// What became of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -67,6 +71,7 @@ pub struct Decoder {
     names: Arc<[(Arc<str>, Arc<str>)]>,
     seen: PacketIdentities,
     alarms: Alarms,
+    newest: Option<Tai>,
 }
 
 /// Names and units of all parameters, by number, to be shared between decoders.
@@ -88,7 +93,7 @@ impl Decoder {
     ) -> Self {
         let alarms = Alarms::new(definition, spacecraft);
         let seen = PacketIdentities::with_bound(IDENTITIES_MAX);
-        Self { spacecraft, plans, names, seen, alarms }
+        Self { spacecraft, plans, names, seen, alarms, newest: None }
     }
 
     /// Takes a packet and tells what is in it.
@@ -111,10 +116,15 @@ impl Decoder {
         if known.is_err() {
             return Fate::Unknown;
         }
+        self.newest = self.newest.max(time.filter(|time| *time <= arrival.now.plus(AHEAD_NS)));
         let Self { spacecraft, plans, names, alarms, .. } = self;
         let plans = Arc::clone(plans);
+        let ahead = arrival.now.plus(AHEAD_NS);
         let decoded = plans.decode_or_at(packet, arrival.received, &mut |sample| {
-            let level = alarms.check(&sample, sink);
+            let level = match sample.time > ahead {
+                true => Level::Normal,
+                false => alarms.check(&sample, sink),
+            };
             let Some((name, unit)) = names.get(sample.parameter.0 as usize) else { return };
             sink.push(Event::Parameter {
                 spacecraft: *spacecraft,
@@ -134,6 +144,11 @@ impl Decoder {
             Ok(decoded) if decoded.missing > 0 => Fate::Short,
             _ => Fate::Decoded,
         }
+    }
+
+    /// The newest onboard time seen.
+    pub fn newest(&self) -> Option<Tai> {
+        self.newest
     }
 
     /// Application, time and count; without a time, the contents stand for it, since a count of

@@ -8,7 +8,8 @@ use crate::archive::Archived;
 use crate::decode::{self, Arrival, Decoder, Fate};
 use crate::deframe::Deframer;
 use crate::publish::{AlarmState, Event, Limits, Mission, ParameterInfo, Quality};
-use crate::{product, records, unsqueeze};
+use crate::records::Records;
+use crate::{product, unsqueeze};
 use codecs::ids::{Channel, Codec, SpacecraftId};
 use codecs::link::object::Quality as Heard;
 use codecs::link::void::Void;
@@ -62,6 +63,7 @@ pub struct Process {
     names: Arc<[(Arc<str>, Arc<str>)]>,
     deframer: Deframer,
     decoders: BTreeMap<SpacecraftId, Decoder>,
+    records: Records,
     counts: Counts,
 }
 
@@ -73,6 +75,7 @@ impl Process {
             names: decode::names(&definition),
             deframer: Deframer::new(Arc::clone(&definition)),
             decoders: BTreeMap::new(),
+            records: Records::default(),
             counts: Counts::default(),
             definition,
         }
@@ -132,6 +135,10 @@ impl Process {
             Codec::Record => self.record(unit, &mut outcome),
             Codec::Void => self.void(unit, &mut outcome),
             Codec::UslpFrame => self.unread("uslp"),
+        }
+        let spacecraft = unit.key.prefix.spacecraft;
+        if let Some(newest) = self.decoders.get(&spacecraft).and_then(Decoder::newest) {
+            self.records.settle(spacecraft, newest, &mut outcome.events);
         }
         self.alarm_rules(&mut outcome);
         outcome
@@ -224,9 +231,9 @@ impl Process {
     }
 
     fn record(&mut self, unit: &Archived, outcome: &mut Outcome) {
-        match records::event(&unit.key, unit.received, &unit.bytes) {
-            Ok(event) => outcome.events.extend(event),
-            Err(_) => self.unread("record"),
+        let read = self.records.take(&unit.key, unit.received, &unit.bytes, &mut outcome.events);
+        if read.is_err() {
+            self.unread("record");
         }
     }
 

@@ -1,123 +1,243 @@
 //! Records: what a spacecraft's own store wants remembered, and what of it concerns an operator.
 //!
-//! A record is one JSON object. Known members: `event` (a short word), `message` (a sentence),
-//! `level` (`yellow` or `red`: an alarm; absent: none), `state` (`raised` or `cleared`),
-//! `parameter`, `time_ns` (TAI), and for the event `backlog` its `units` and `bytes`. Others are
-//! ignored: an older station reads a newer spacecraft.
+//! A record is one JSON object with an `event` and, where the spacecraft knew it, a `time`.
+//! Members and events that this station doesn't know are ignored: an older station reads a newer
+//! spacecraft, and everything stays in the archive.
 
 use crate::publish::{AlarmState, Event, Level};
-use codecs::ids::UnitKey;
+use codecs::ids::{SpacecraftId, UnitKey};
 use codecs::time::Tai;
 use serde::Deserialize;
+use std::collections::BTreeMap;
 
 /// Longest record read; longer ones stay in the archive unread.
 pub const RECORD_BYTES_MAX: usize = 64 << 10;
+
+/// Anomalies that stand. At the bound the one that was seen longest ago is over.
+pub const ANOMALIES_MAX: usize = 256;
+
+/// Onboard time after which an anomaly that is not seen again is over.
+pub const QUIET_NS: i64 = 60_000_000_000;
 
 #[derive(Deserialize)]
 struct Record {
     event: String,
     #[serde(default)]
-    message: String,
-    level: Option<RecordLevel>,
+    time: String,
     #[serde(default)]
-    state: RecordState,
-    parameter: Option<String>,
-    time_ns: Option<i64>,
+    reason: String,
+    #[serde(default)]
+    parameter: String,
+    #[serde(default)]
+    model: String,
+    #[serde(default)]
+    method: String,
+    score: Option<f64>,
     #[serde(default)]
     units: u64,
     #[serde(default)]
     bytes: u64,
 }
 
-#[derive(Clone, Copy, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum RecordLevel {
-    Yellow,
-    Red,
+/// Reads records and knows which anomalies stand.
+#[derive(Debug, Default)]
+pub struct Records {
+    anomalies: BTreeMap<(SpacecraftId, String), Anomaly>,
 }
 
-#[derive(Clone, Copy, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum RecordState {
-    #[default]
-    Raised,
-    Cleared,
+#[derive(Clone, Debug)]
+struct Anomaly {
+    id: String,
+    message: String,
+    last: Tai,
 }
 
-/// What a record tells, if anything; an error in words where it can't be read.
-pub fn event(key: &UnitKey, received: Tai, bytes: &[u8]) -> Result<Option<Event>, String> {
-    if bytes.len() > RECORD_BYTES_MAX {
-        return Err(format!("a record of {} bytes; read are {RECORD_BYTES_MAX}", bytes.len()));
+impl Records {
+    /// Takes a record; an error in words where it can't be read.
+    pub fn take(
+        &mut self,
+        key: &UnitKey,
+        received: Tai,
+        bytes: &[u8],
+        sink: &mut Vec<Event>,
+    ) -> Result<(), String> {
+        if bytes.len() > RECORD_BYTES_MAX {
+            return Err(format!("a record of {} bytes; read are {RECORD_BYTES_MAX}", bytes.len()));
+        }
+        let record: Record = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+        let spacecraft = key.prefix.spacecraft;
+        // A spacecraft that has not seen a packet yet has no time.
+        let time = Tai::from_rfc3339(&record.time).filter(|time| time.0 > 0).unwrap_or(received);
+        match record.event.as_str() {
+            "backlog" => {
+                let Record { units, bytes, .. } = record;
+                sink.push(Event::Backlog { spacecraft, units, bytes });
+            }
+            "anomaly" => self.anomaly(spacecraft, record, time, sink),
+            "model suspended" => {
+                let message =
+                    format!("onboard model {} suspended: {}", record.model, record.reason);
+                sink.push(notice(spacecraft, &format!("model {}", record.model), message, time));
+            }
+            "statistics only" => {
+                let message = format!("scores by statistics only: {}", record.reason);
+                sink.push(notice(spacecraft, "onboard models", message, time));
+            }
+            "squeeze failed" => {
+                let message = format!("packets could not be squeezed: {}", record.reason);
+                sink.push(notice(spacecraft, "squeeze", message, time));
+            }
+            _ => {}
+        }
+        Ok(())
     }
-    let record: Record = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
-    let spacecraft = key.prefix.spacecraft;
-    if record.event == "backlog" {
-        let Record { units, bytes, .. } = record;
-        return Ok(Some(Event::Backlog { spacecraft, units, bytes }));
+
+    fn anomaly(
+        &mut self,
+        spacecraft: SpacecraftId,
+        record: Record,
+        time: Tai,
+        sink: &mut Vec<Event>,
+    ) {
+        let score = record.score.map_or(String::new(), |score| format!(", score {score:.2}"));
+        let by = if record.method.is_empty() { "onboard" } else { &record.method };
+        let message = format!("{} is unusual{score} ({by})", record.parameter);
+        let at = (spacecraft, record.parameter);
+        let standing = self.anomalies.get(&at);
+        let id = standing.map_or_else(
+            || format!("{}-anomaly-{}-{}", spacecraft.0, at.1, time.0),
+            |standing| standing.id.clone(),
+        );
+        let last = standing.map_or(time, |standing| standing.last.max(time));
+        sink.push(alarm(&id, &at, &message, time, AlarmState::Raised));
+        self.anomalies.insert(at, Anomaly { id, message, last });
+        if self.anomalies.len() > ANOMALIES_MAX {
+            let oldest = self.anomalies.iter().min_by_key(|(_, anomaly)| anomaly.last);
+            if let Some(at) = oldest.map(|(at, _)| at.clone()) {
+                self.over(&at, time, sink);
+            }
+        }
     }
-    let Some(level) = record.level else { return Ok(None) };
-    let parameter = record.parameter.unwrap_or_else(|| record.event.clone());
-    let message = if record.message.is_empty() {
-        format!("{parameter}: {}", record.event)
-    } else {
-        record.message
-    };
-    Ok(Some(Event::Alarm {
-        // One alarm an event and part: its clearing record must find what its raising one made.
-        id: format!("{}-onboard-{}-{parameter}", spacecraft.0, record.event),
-        spacecraft,
-        parameter,
-        message,
-        level: match level {
-            RecordLevel::Yellow => Level::Yellow,
-            RecordLevel::Red => Level::Red,
-        },
-        time: record.time_ns.map_or(received, Tai),
-        state: match record.state {
-            RecordState::Raised => AlarmState::Raised,
-            RecordState::Cleared => AlarmState::Cleared,
-        },
-    }))
+
+    /// Clears the anomalies that were not seen again, now that a spacecraft's time is `newest`.
+    pub fn settle(&mut self, spacecraft: SpacecraftId, newest: Tai, sink: &mut Vec<Event>) {
+        let quiet: Vec<_> = self
+            .anomalies
+            .iter()
+            .filter(|(at, anomaly)| at.0 == spacecraft && newest.since(anomaly.last) > QUIET_NS)
+            .map(|(at, _)| at.clone())
+            .collect();
+        quiet.iter().for_each(|at| self.over(at, newest, sink));
+    }
+
+    fn over(&mut self, at: &(SpacecraftId, String), time: Tai, sink: &mut Vec<Event>) {
+        if let Some(anomaly) = self.anomalies.remove(at) {
+            let message = format!("{}; quiet since", anomaly.message);
+            sink.push(alarm(&anomaly.id, at, &message, time, AlarmState::Cleared));
+        }
+    }
+}
+
+fn alarm(
+    id: &str,
+    at: &(SpacecraftId, String),
+    message: &str,
+    time: Tai,
+    state: AlarmState,
+) -> Event {
+    Event::Alarm {
+        id: id.to_owned(),
+        spacecraft: at.0,
+        parameter: at.1.clone(),
+        message: message.to_owned(),
+        // A model's opinion: limits alone are red.
+        level: Level::Yellow,
+        time,
+        state,
+    }
+}
+
+/// Something that the spacecraft wants an operator to know; it stands until the next start.
+fn notice(spacecraft: SpacecraftId, part: &str, message: String, time: Tai) -> Event {
+    let id = format!("{}-{part}-{}", spacecraft.0, time.0);
+    alarm(&id, &(spacecraft, part.to_owned()), &message, time, AlarmState::Raised)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use codecs::ids::{Channel, KeyPrefix, Origin, SpacecraftId, StoreEpoch};
+    use codecs::ids::{Channel, KeyPrefix, Origin, StoreEpoch};
 
-    fn told(text: &str) -> Result<Option<Event>, String> {
+    const CRAFT: SpacecraftId = SpacecraftId(7);
+
+    fn take(records: &mut Records, text: &str) -> Result<Vec<Event>, String> {
         let prefix = KeyPrefix {
             origin: Origin([0; 16]),
             epoch: StoreEpoch(1),
-            spacecraft: SpacecraftId(7),
+            spacecraft: CRAFT,
             channel: Channel::RECORDS,
         };
-        event(&UnitKey { prefix, sequence: 3 }, Tai(50), text.as_bytes())
+        let mut told = vec![];
+        records
+            .take(&UnitKey { prefix, sequence: 3 }, Tai(50), text.as_bytes(), &mut told)
+            .map(|()| told)
+    }
+
+    fn plain(events: Vec<Event>) -> Vec<(String, AlarmState, String)> {
+        let row = |event| match event {
+            Event::Alarm { id, state, message, .. } => (id, state, message),
+            other => panic!("{other:?}"),
+        };
+        events.into_iter().map(row).collect()
     }
 
     #[test]
-    fn anomalies_become_alarms_and_others_stay_in_the_archive() {
-        let raised = r#"{"event":"anomaly","parameter":"X","level":"yellow","score":0.9}"#;
-        let Ok(Some(Event::Alarm { id, level, state, time, message, .. })) = told(raised) else {
-            panic!("no alarm")
+    fn an_anomaly_is_one_alarm_until_it_is_quiet() {
+        let mut records = Records::default();
+        let mut seen = |second: u32| {
+            let text = format!(
+                r#"{{"event":"anomaly","parameter":"X","value":1.5,"score":0.934,"shape":0.1,
+                "level":0.2,"method":"model","time":"2026-11-23T00:00:{second:02}.000Z"}}"#
+            );
+            plain(take(&mut records, &text).unwrap())
         };
-        assert_eq!((level, state, time), (Level::Yellow, AlarmState::Raised, Tai(50)));
-        assert_eq!((id.as_str(), message.as_str()), ("7-onboard-anomaly-X", "X: anomaly"));
-        let cleared = r#"{"event":"anomaly","parameter":"X","level":"yellow","state":"cleared",
-            "time_ns":60,"message":"X is quiet again"}"#;
-        let Ok(Some(Event::Alarm { id: again, state, time, .. })) = told(cleared) else {
-            panic!("no alarm")
-        };
-        assert_eq!((again, state, time), (id, AlarmState::Cleared, Tai(60)));
-        assert!(matches!(told(r#"{"event":"boot"}"#), Ok(None)));
-        let backlog = told(r#"{"event":"backlog","units":5,"bytes":70}"#);
-        assert!(matches!(backlog, Ok(Some(Event::Backlog { units: 5, bytes: 70, .. }))));
+        let (first, again) = (seen(1), seen(30));
+        assert_eq!(first[0].0, again[0].0, "the same alarm");
+        assert_eq!(first[0].2, "X is unusual, score 0.93 (model)");
+        let start = Tai::from_rfc3339("2026-11-23T00:00:30Z").unwrap();
+        let mut told = vec![];
+        records.settle(CRAFT, start.plus(QUIET_NS), &mut told);
+        records.settle(SpacecraftId(8), start.plus(2 * QUIET_NS), &mut told);
+        assert!(told.is_empty());
+        records.settle(CRAFT, start.plus(QUIET_NS + 1), &mut told);
+        records.settle(CRAFT, start.plus(QUIET_NS + 2), &mut told);
+        let told = plain(told);
+        assert_eq!((told.len(), told[0].1), (1, AlarmState::Cleared));
+        assert_eq!(told[0].0, first[0].0);
     }
 
     #[test]
-    fn what_is_no_record_is_said() {
-        assert!(told("").is_err());
-        assert!(told("[1]").is_err());
-        assert!(told(&" ".repeat(RECORD_BYTES_MAX + 1)).is_err());
+    fn notices_and_backlogs_are_told_and_the_unknown_stays_in_the_archive() {
+        let mut records = Records::default();
+        let mut take = |text: &str| take(&mut records, text);
+        let told =
+            plain(take(r#"{"event":"model suspended","model":"tiles","reason":"slow"}"#).unwrap());
+        assert_eq!(told[0].2, "onboard model tiles suspended: slow");
+        let backlog = take(r#"{"event":"backlog","units":5,"bytes":70}"#).unwrap();
+        assert!(matches!(backlog[..], [Event::Backlog { units: 5, bytes: 70, .. }]));
+        assert!(take(r#"{"event":"boot","anything":[1]}"#).unwrap().is_empty());
+        assert!(take("").is_err());
+        assert!(take("[1]").is_err());
+        assert!(take(&" ".repeat(RECORD_BYTES_MAX + 1)).is_err());
+    }
+
+    #[test]
+    fn anomalies_are_bounded() {
+        let mut records = Records::default();
+        for number in 0..=ANOMALIES_MAX {
+            let text = format!(r#"{{"event":"anomaly","parameter":"P{number}"}}"#);
+            let told = plain(take(&mut records, &text).unwrap());
+            assert_eq!(told.len(), if number == ANOMALIES_MAX { 2 } else { 1 });
+        }
     }
 }
