@@ -14,8 +14,9 @@ use tokio::sync::{Mutex, mpsc, watch};
 use super::{
     clock::Monotonic,
     disk::Disk,
-    downlink::{Downlink, FromLink, LinkCounts, Peer, SharedStore},
+    downlink::{Downlink, FromLink, LinkCounts, SharedStore},
     models,
+    quic::Peer,
     sensors::Sensors,
     tls,
 };

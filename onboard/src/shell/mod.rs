@@ -5,6 +5,8 @@ pub mod disk;
 pub mod sensors;
 pub mod models;
 pub mod tls;
+pub mod quic;
+mod objects;
 pub mod downlink;
 mod flight;
 

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    os::unix::net::UnixDatagram as StdUnixDatagram,
+    os::unix::{fs::FileTypeExt, net::UnixDatagram as StdUnixDatagram},
     path::{Path, PathBuf},
 };
 
@@ -90,20 +90,23 @@ fn bind_unix(path: &Path) -> anyhow::Result<UnixDatagram> {
     let bind = || UnixDatagram::bind(path);
     match bind() {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            // Connecting to what is no socket is refused too; nobody's file is removed.
+            let socket = std::fs::symlink_metadata(path)
+                .is_ok_and(|metadata| metadata.file_type().is_socket());
             let probe = StdUnixDatagram::unbound().and_then(|probe| probe.connect(path));
             match probe {
                 Ok(()) => bail!(
                     "[source] unix = {path:?}: another process listens there; stop it or give \
                      this one a path of its own"
                 ),
-                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                Err(error) if socket && error.kind() == io::ErrorKind::ConnectionRefused => {
                     std::fs::remove_file(path)
                         .with_context(|| format!("{}: stale socket", path.display()))?;
                     tracing::info!(path = %path.display(), "removed a stale socket");
                 }
-                Err(error) => bail!(
-                    "[source] unix = {path:?}: something else is there ({error}); remove it or \
-                     give another path"
+                Err(_) => bail!(
+                    "[source] unix = {path:?}: something else is there; remove it or give \
+                     another path"
                 ),
             }
             bind()
@@ -137,6 +140,7 @@ mod tests {
         std::fs::write(&path, "a file").unwrap();
         let file = Sensors::bind(&source(&path)).await.err().unwrap().to_string();
         assert!(file.contains("something else"), "{file}");
+        assert_eq!(std::fs::read(&path).unwrap(), b"a file");
     }
 
     #[tokio::test]

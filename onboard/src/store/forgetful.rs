@@ -34,13 +34,12 @@ struct File {
     removed: bool,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct State {
     files: BTreeMap<u64, File>,
     calls: u64,
-    /// Power goes at this call, in its middle.
-    cut_at: Option<u64>,
-    dead: bool,
+    /// The disk as a cut in the middle of each call would leave it, where that is wanted.
+    moments: Option<Vec<State>>,
     /// These calls fail with the fault and do half of their work.
     faults: BTreeMap<u64, Fault>,
     /// Bytes that fit, the reserve included.
@@ -61,9 +60,21 @@ impl Forgetful {
         Self::default()
     }
 
-    pub fn cut_at(self, call: u64) -> Self {
-        self.0.borrow_mut().cut_at = Some(call);
+    /// Remembers the disk in the middle of every call from now on.
+    pub fn remembering(self) -> Self {
+        self.0.borrow_mut().moments = Some(Vec::new());
         self
+    }
+
+    /// The disk in the middle of each call so far.
+    pub fn moments(&self) -> Vec<Self> {
+        let state = self.0.borrow();
+        let moments = state.moments.iter().flatten();
+        moments.map(|state| Self(Rc::new(RefCell::new(state.clone())))).collect()
+    }
+
+    pub fn calls(&self) -> u64 {
+        self.0.borrow().calls
     }
 
     pub fn fault_at(self, call: u64, fault: Fault) -> Self {
@@ -83,10 +94,6 @@ impl Forgetful {
 
     pub fn set_space(&self, bytes: Option<u64>) {
         self.0.borrow_mut().space = bytes;
-    }
-
-    pub fn is_dead(&self) -> bool {
-        self.0.borrow().dead
     }
 
     /// Flips a bit at rest.
@@ -148,22 +155,21 @@ impl Forgetful {
         })))
     }
 
-    /// Counts a call that changes something; the fraction of it that is done before it ends.
-    fn step(&self) -> Result<(), (Fault, bool)> {
+    /// Counts a call that changes something; `half` is what it has done when power goes in its
+    /// middle. An error says whether half of it is done.
+    fn step(&self, half: impl FnOnce(&mut State)) -> Result<(), Fault> {
         let mut state = self.0.borrow_mut();
-        if state.dead {
-            return Err((Fault::Failed("no power".into()), false));
-        }
         state.calls += 1;
-        let call = state.calls;
-        if state.cut_at == Some(call) {
-            state.dead = true;
-            return Err((Fault::Failed("power cut".into()), true));
+        let fault = state.faults.get(&state.calls).cloned();
+        if fault.is_some() {
+            half(&mut state);
+        } else if let Some(mut moments) = state.moments.take() {
+            let mut moment = state.clone();
+            half(&mut moment);
+            moments.push(moment);
+            state.moments = Some(moments);
         }
-        match state.faults.get(&call) {
-            Some(fault) => Err((fault.clone(), true)),
-            None => Ok(()),
-        }
+        fault.map_or(Ok(()), Err)
     }
 }
 
@@ -181,32 +187,31 @@ impl Medium for Forgetful {
     }
 
     fn create(&mut self, segment: u64) -> Result<(), Fault> {
-        let step = self.step();
-        if step.as_ref().map_or_else(|(_, half)| *half, |()| true) {
-            self.0.borrow_mut().files.insert(segment, File::default());
-        }
-        step.map_err(|(fault, _)| fault)
+        let create = |state: &mut State| {
+            state.files.insert(segment, File::default());
+        };
+        self.step(create)?;
+        create(&mut self.0.borrow_mut());
+        Ok(())
     }
 
     fn append(&mut self, segment: u64, bytes: &[u8]) -> Result<(), Fault> {
-        let step = self.step();
-        let mut state = self.0.borrow_mut();
-        let room = state.space.map_or(u64::MAX, |space| space.saturating_sub(state.used()));
-        let done = match step {
-            Ok(()) if bytes.len() as u64 <= room => bytes.len(),
-            Ok(()) => room as usize,
-            Err((_, true)) => bytes.len() / 2,
-            Err((_, false)) => 0,
+        let add = |state: &mut State, bytes: &[u8]| {
+            let room = state.space.map_or(u64::MAX, |space| space.saturating_sub(state.used()));
+            let done = bytes.len().min(usize::try_from(room).unwrap_or(usize::MAX));
+            if let Some(file) = state.files.get_mut(&segment) {
+                file.bytes.extend_from_slice(&bytes[..done]);
+            }
+            if done < bytes.len() { Err(Fault::Full) } else { Ok(()) }
         };
-        let file = state.files.get_mut(&segment);
-        let file = file.ok_or_else(|| Fault::Failed(format!("no segment {segment}")))?;
-        file.bytes.extend_from_slice(&bytes[..done]);
-        step.map_err(|(fault, _)| fault)?;
-        if done < bytes.len() { Err(Fault::Full) } else { Ok(()) }
+        self.step(|state| {
+            let _ = add(state, &bytes[..bytes.len() / 2]);
+        })?;
+        add(&mut self.0.borrow_mut(), bytes)
     }
 
     fn sync(&mut self, segment: u64) -> Result<(), Fault> {
-        self.step().map_err(|(fault, _)| fault)?;
+        self.step(|_| {})?;
         let mut state = self.0.borrow_mut();
         if !state.sync_lies
             && let Some(file) = state.files.get_mut(&segment)
@@ -217,7 +222,7 @@ impl Medium for Forgetful {
     }
 
     fn sync_names(&mut self) -> Result<(), Fault> {
-        self.step().map_err(|(fault, _)| fault)?;
+        self.step(|_| {})?;
         let mut state = self.0.borrow_mut();
         state.files.retain(|_, file| !file.removed);
         state.files.values_mut().for_each(|file| file.named = true);
@@ -225,13 +230,14 @@ impl Medium for Forgetful {
     }
 
     fn remove(&mut self, segment: u64) -> Result<(), Fault> {
-        let step = self.step();
-        if step.as_ref().map_or_else(|(_, half)| *half, |()| true)
-            && let Some(file) = self.0.borrow_mut().files.get_mut(&segment)
-        {
-            file.removed = true;
-        }
-        step.map_err(|(fault, _)| fault)
+        let remove = |state: &mut State| {
+            if let Some(file) = state.files.get_mut(&segment) {
+                file.removed = true;
+            }
+        };
+        self.step(remove)?;
+        remove(&mut self.0.borrow_mut());
+        Ok(())
     }
 
     fn read(&mut self, segment: u64, offset: u64, length: usize) -> Result<Bytes, Fault> {

@@ -13,6 +13,7 @@
 mod counter;
 mod format;
 mod medium;
+mod open;
 mod report;
 mod room;
 mod scan;
@@ -26,19 +27,15 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use codecs::{
-    ids::{
-        Channel, Codec, KeyPrefix, Origin, RangeSet, SeqRange, SpacecraftId, StoreEpoch, UnitKey,
-    },
-    link::{
-        MAX_UNIT_BYTES,
-        void::{Void, VoidReason},
-    },
+    ids::{Channel, Codec, KeyPrefix, Origin, RangeSet, SeqRange, SpacecraftId, UnitKey},
+    link::{MAX_UNIT_BYTES, void::VoidReason},
     time::Tai,
 };
 
 pub use counter::{Counter, Entry, Receipts, State};
 pub use format::Identity;
 pub use medium::{Fault, Medium};
+pub use open::peek_identity;
 pub use report::{CounterReport, StoreReport};
 
 use format::{ReceiptRecord, Record, UnitRecord, unit_record_bytes};
@@ -157,17 +154,6 @@ pub enum ReadError {
     Medium(Fault),
 }
 
-/// Reads whose store a medium holds; nothing where no header says.
-pub fn peek_identity<M: Medium>(medium: &mut M) -> Result<Option<Identity>, Fault> {
-    for (segment, length) in medium.segments()? {
-        let header = medium.read(segment, 0, length.min(format::HEADER_BYTES as u64) as usize)?;
-        if let Some(identity) = scan::identity(&header, segment) {
-            return Ok(Some(identity));
-        }
-    }
-    Ok(None)
-}
-
 /// Name of a counter within a store.
 pub type CounterName = (SpacecraftId, Channel);
 
@@ -200,121 +186,6 @@ pub struct Store<M> {
 }
 
 impl<M: Medium> Store<M> {
-    /// Opens what the medium holds, or starts a store with `epoch` where it holds nothing.
-    pub fn open(
-        mut medium: M,
-        limits: Limits,
-        origin: Origin,
-        epoch: StoreEpoch,
-    ) -> Result<Self, StoreError> {
-        let listed = medium.segments()?;
-        let identity = peek_identity(&mut medium)?;
-        let identity = match identity {
-            Some(found) if found.origin == origin => found,
-            Some(found) => return Err(StoreError::Foreign { found: found.origin, wanted: origin }),
-            // A cut during the very first commit leaves one segment without a header; nothing of
-            // it was ever offered.
-            None if listed.iter().any(|(segment, _)| *segment != 0) => {
-                return Err(StoreError::Unreadable(listed.len()));
-            }
-            None => Identity { origin, epoch },
-        };
-        let mut store = Self {
-            medium,
-            identity,
-            limits,
-            counters: BTreeMap::new(),
-            segments: BTreeMap::new(),
-            active: None,
-            newest_durable: None,
-            reserved: false,
-            next_segment: listed.last().map_or(0, |(last, _)| last + 1),
-            pending: Vec::new(),
-            pending_control: Vec::new(),
-            pending_bytes: 0,
-            drafts: Drafts::default(),
-            stray_bytes: 0,
-            units_sent: 0,
-        };
-        for (segment, length) in listed {
-            store.load(segment, length)?;
-        }
-        store.settle();
-        // What a dead process wrote may be visible and yet not durable (custody: the scanned tail
-        // is synced before any of it is stated).
-        for segment in store.segments.keys() {
-            store.medium.sync(*segment)?;
-        }
-        store.medium.sync_names()?;
-        Ok(store)
-    }
-
-    fn load(&mut self, segment: u64, length: u64) -> Result<(), StoreError> {
-        let bytes = self.medium.read(segment, 0, length as usize)?;
-        let scanned = scan::scan(&bytes, self.identity.epoch, segment);
-        self.stray_bytes += scanned.stray_bytes;
-        self.segments.insert(segment, Segment { length, live: 0 });
-        for found in scanned.records {
-            match found.record {
-                Record::Unit(unit) => self.load_unit(segment, found.offset, unit),
-                Record::Receipt(of) => {
-                    let counter = self.counters.entry((of.spacecraft, of.channel)).or_default();
-                    counter.durable_next = u64::MAX;
-                    counter.receipt(of.ledger, of.class, &of.ranges);
-                }
-                Record::Asked(of) => {
-                    let counter = self.counters.entry((of.spacecraft, of.channel)).or_default();
-                    counter.unreceipt(&of.ranges);
-                }
-                Record::Checkpoint(state) => {
-                    let name = (state.spacecraft, state.channel);
-                    self.counters.entry(name).or_default().restore(state);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn load_unit(&mut self, segment: u64, offset: u32, unit: UnitRecord) {
-        if unit.channel == Channel::VOIDS
-            && let Ok(void) = Void::decode(&unit.bytes)
-        {
-            for entry in void.entries.iter().filter(|entry| entry.epoch == self.identity.epoch) {
-                let name = (entry.spacecraft, entry.channel);
-                self.counters.entry(name).or_default().void(entry.range);
-            }
-        }
-        let counter = self.counters.entry((unit.spacecraft, unit.channel)).or_default();
-        counter.next = counter.next.max(unit.sequence.saturating_add(1));
-        counter.units.insert(unit.sequence, entry_of(&unit, segment, offset));
-    }
-
-    /// Brings the states in line with receipts and voids once everything is read, and voids what
-    /// is neither held nor settled: it was lost with a cut or to damage, and says so by key.
-    fn settle(&mut self) {
-        let least = self.limits.least_class;
-        let mut lost = Vec::new();
-        for (name, counter) in &mut self.counters {
-            counter.durable_next = counter.next;
-            let (voided, receipts) = (&counter.voided, &counter.receipts);
-            counter.units.retain(|sequence, _| !voided.contains(*sequence));
-            for (sequence, entry) in &mut counter.units {
-                let receipted =
-                    receipts.iter().any(|of| of.class >= least && of.ranges.contains(*sequence));
-                entry.state = if receipted { State::Reclaimable } else { State::New };
-                if let Some(segment) = self.segments.get_mut(&entry.segment)
-                    && entry.live()
-                {
-                    segment.live += entry.footprint();
-                }
-            }
-            lost.extend(counter.unaccounted().into_iter().map(|range| (*name, range)));
-        }
-        for (name, range) in lost {
-            self.draft(name, range, VoidReason::Damaged, 0, None);
-        }
-    }
-
     /// Who numbers here.
     pub fn identity(&self) -> Identity {
         self.identity
