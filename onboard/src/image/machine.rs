@@ -3,7 +3,7 @@
 //!
 //! Emulation only (TCG): the figures tell that the image works, never how fast a board is.
 
-use std::io;
+use std::io::{self, IsTerminal};
 use std::net::UdpSocket;
 use std::path::Path;
 use std::process::Stdio;
@@ -130,6 +130,10 @@ impl Machine {
             network += &format!(",hostfwd={protocol}:127.0.0.1:{host}-10.0.2.15:{guest}");
         }
         let mut cmdline = "console=ttyS0 loglevel=4 panic=-1".to_owned();
+        // Inside, standard error is a terminal always; the kernel hands this on to its init.
+        if !io::stderr().is_terminal() || std::env::var_os("NO_COLOR").is_some() {
+            cmdline += " NO_COLOR=1";
+        }
         for word in &self.kernel_args {
             cmdline += &format!(" {word}");
         }

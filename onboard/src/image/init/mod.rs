@@ -79,7 +79,11 @@ fn boot(fly: impl FnOnce(&Path) -> Result<(), String>) -> Result<(), BootError> 
         eprintln!("init: will stop {seconds} s from now");
         std::thread::spawn(move || {
             std::thread::sleep(Duration::from_secs(seconds));
-            machine::ask_to_stop();
+            // Before the flight process listens, the kernel drops what process 1 does not handle.
+            loop {
+                machine::ask_to_stop();
+                std::thread::sleep(Duration::from_secs(1));
+            }
         });
     }
     eprintln!("init: flying with {}", config.display());
