@@ -266,14 +266,18 @@ impl Pipeline {
         let suspended = watch.scorer.take_suspension();
         for (parameter, score) in anomalies {
             self.done.anomalies += 1;
+            let by = method(score.method);
             let record = json!({
                 "event": "anomaly",
+                "message": format!("{parameter} is unusual: score {:.2} by {by}", score.score),
+                // What makes it an alarm on the ground; no model alone calls anything red.
+                "level": "yellow",
                 "parameter": parameter,
                 "value": score.value,
                 "score": score.score,
-                "shape": score.shape,
-                "level": score.level,
-                "method": method(score.method),
+                "by_shape": score.shape,
+                "by_level": score.level,
+                "method": by,
             });
             self.record(record, score.time, triage::ANOMALOUS);
         }
@@ -329,6 +333,7 @@ impl Pipeline {
     pub fn record(&mut self, mut record: Value, at: Tai, priority: u8) {
         if let Value::Object(fields) = &mut record {
             fields.insert("time".into(), at.to_rfc3339().into());
+            fields.insert("time_ns".into(), at.0.into());
         }
         let bytes = record.to_string().into_bytes().into();
         self.keep(Channel::RECORDS, Codec::Record, priority, at, bytes);
