@@ -407,3 +407,6 @@ fn method(method: Method) -> &'static str {
         Method::Statistics => "statistics",
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -226,12 +226,14 @@ struct Keeper {
     /// Since when the store can't write, and what it said.
     trouble: Option<StoreError>,
     stuck: bool,
+    /// Units given up since the start.
+    evicted: u64,
 }
 
 impl Keeper {
     fn new(store: SharedStore, to_link: mpsc::UnboundedSender<Committed>, commit_ns: u64) -> Self {
         // Voids of what the last boot found lost wait for the first commit.
-        Self { store, to_link, commit_ns, due_ns: Some(0), trouble: None, stuck: false }
+        Self { store, to_link, commit_ns, due_ns: Some(0), trouble: None, stuck: false, evicted: 0 }
     }
 
     fn timeout(&self) -> Option<u64> {
@@ -303,8 +305,11 @@ impl Keeper {
                 if let Some(trouble) = &committed.trouble {
                     tracing::warn!("the store could not be cleaned: {trouble}");
                 }
-                if !committed.evicted.is_empty() {
-                    let units = committed.evicted.len();
+                let before = self.evicted;
+                self.evicted += committed.evicted.len() as u64;
+                // The voids tell each one; the log tells the first and each doubling.
+                if self.evicted.checked_ilog2() != before.checked_ilog2() {
+                    let units = self.evicted;
                     tracing::warn!(units, "the store is full: gave up what is worth least");
                 }
                 if self.trouble.take().is_some() {

@@ -1,0 +1,196 @@
+//! Datagrams in, outcomes out, without a socket or a disk.
+
+use std::path::Path;
+
+use codecs::{
+    product::{Product, ProductKind},
+    squeeze::columns::unsqueeze,
+};
+
+use super::*;
+use crate::score::TelemetrySettings;
+
+const SECOND: u64 = 1_000_000_000;
+const START: Tai = Tai(1_800_000_000_000_000_000);
+
+const CONFIG: &str = r#"
+[spacecraft]
+id = 7
+name = "SKY-7"
+[identity]
+certificate = "a"
+key = "b"
+ground_pins = ["sha256:000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"]
+origin = "000102030405060708090a0b0c0d0e0f"
+[ground]
+address = "127.0.0.1:1"
+server_name = "station"
+[source]
+unix = "sensors.sock"
+[store]
+dir = "store"
+"#;
+
+const MISSION: &str = r#"
+mission = "test"
+domain = "test"
+[[spacecraft]]
+id = 7
+name = "SKY-7"
+[[packet]]
+apid = 101
+name = "THERMAL"
+time = "cuc:4:3"
+[[packet.parameter]]
+name = "TEMPERATURE"
+type = "u16"
+"#;
+
+fn pipeline(extra: &str, watch: Option<Watch>) -> Pipeline {
+    let text = format!("{CONFIG}{extra}");
+    let config = Config::parse("onboard.toml", &text, Path::new("")).unwrap();
+    Pipeline::new(&config, 0, watch, TileScorer::new(None).unwrap()).unwrap()
+}
+
+fn packet(apid: u16, time: Tai, data: &[u8]) -> Bytes {
+    let mut out = vec![0x08 | (apid >> 8) as u8, apid as u8, 0xc0, 0];
+    out.extend_from_slice(&((7 + data.len() - 1) as u16).to_be_bytes());
+    out.extend_from_slice(&time.to_cuc43());
+    out.extend_from_slice(data);
+    out.into()
+}
+
+fn tile(brightness: u8) -> Bytes {
+    let mut data = vec![0, 0, 0, 5, 0, 64, 0, 64, 4, 8];
+    data.extend_from_slice(&[0; 8]);
+    data.extend_from_slice(&[255, 0]);
+    data.resize(data.len() + 4 * 64 * 64, brightness);
+    packet(300, START, &data)
+}
+
+fn drain(pipeline: &mut Pipeline) -> Vec<Outcome> {
+    std::iter::from_fn(|| pipeline.poll()).collect()
+}
+
+fn kept(outcomes: Vec<Outcome>) -> Vec<NewUnit> {
+    let keep = |outcome| match outcome {
+        Outcome::Keep(unit) => Some(unit),
+        Outcome::LeaveOut { .. } => None,
+    };
+    outcomes.into_iter().filter_map(keep).collect()
+}
+
+#[test]
+fn telemetry_goes_down_at_once_in_frames_and_whole_in_blocks() {
+    let mut pipeline = pipeline("[squeeze]\nblock_packets = 10\n", None);
+    let packets: Vec<Bytes> = (0..25u64)
+        .map(|at| packet(100, START.plus((at * SECOND) as i64), &[at as u8; 30]))
+        .collect();
+    let mut units = Vec::new();
+    for (at, packet) in packets.iter().enumerate() {
+        let now = at as u64 * SECOND;
+        pipeline.handle_timeout(now);
+        pipeline.datagram(packet.clone(), now).unwrap();
+        units.extend(kept(drain(&mut pipeline)));
+    }
+    pipeline.finish(25 * SECOND);
+    units.extend(kept(drain(&mut pipeline)));
+    let frames: Vec<&NewUnit> = units.iter().filter(|unit| unit.codec == Codec::AosFrame).collect();
+    assert_eq!(frames.len(), 25, "each second closes a frame");
+    assert!(frames.iter().all(|frame| frame.bytes.len() == 1113));
+    assert_eq!(frames[0].channel, Channel::virtual_channel(1, 71, 0, 0));
+    let blocks = units.iter().filter(|unit| unit.codec == Codec::Squeezed);
+    let back: Vec<Bytes> = blocks
+        .inspect(|block| assert_eq!((block.channel, block.priority), (TELEMETRY, 140)))
+        .flat_map(|block| {
+            let block = unsqueeze(&block.bytes, 1 << 20).unwrap();
+            block.packets().collect::<Vec<_>>()
+        })
+        .collect();
+    assert_eq!(back, packets);
+    assert_eq!(pipeline.timeout(), None);
+    assert_eq!(pipeline.source().taken, 25);
+}
+
+#[test]
+fn a_cloudy_tile_is_left_out_but_for_its_summary() {
+    let mut pipeline = pipeline("", None);
+    pipeline.datagram(tile(250), 0).unwrap();
+    let outcomes = drain(&mut pipeline);
+    assert!(matches!(outcomes[0], Outcome::LeaveOut { channel: PRODUCTS, bytes: 16_417, .. }));
+    let units = kept(outcomes);
+    let summary = Product::decode(&units[0].bytes).unwrap();
+    assert_eq!((summary.kind, summary.id, summary.truth), (ProductKind::Summary, 5, None));
+    pipeline.datagram(tile(20), 0).unwrap();
+    let units = kept(drain(&mut pipeline));
+    assert_eq!(Product::decode(&units[0].bytes).unwrap().kind, ProductKind::Tile);
+    assert_eq!((pipeline.counts().tiles, pipeline.counts().left_out), (2, 1));
+}
+
+#[test]
+fn what_is_malformed_is_counted_and_changes_nothing() {
+    let mut pipeline = pipeline("", None);
+    let whole = tile(9);
+    assert_eq!(pipeline.datagram(whole.slice(..40), 0), Err((Malformed::Length, 1)));
+    let lying = packet(300, START, &[9; 50]);
+    assert_eq!(pipeline.datagram(lying, 0), Err((Malformed::Tile, 1)));
+    assert_eq!(pipeline.datagram(Bytes::from_static(b"?"), 0), Err((Malformed::Short, 1)));
+    assert!(pipeline.is_idle());
+    assert_eq!(pipeline.source().malformed.values().sum::<u64>(), 3);
+    assert_eq!((pipeline.source().taken, pipeline.time(0)), (0, Tai(0)));
+}
+
+#[test]
+fn recorded_frames_pass_as_they_are_and_erred_ones_claim_no_channel() {
+    let mut pipeline = pipeline("[replay]\nframe = \"aos:1113\"\nfecf = true\n", None);
+    let config = AosConfig::new(1113).with_fecf(true);
+    let mut builder = codecs::frame::aos::AosBuilder::new(config, 71, 3, 0).unwrap();
+    let mut frames = Vec::new();
+    for _ in 0..3 {
+        builder.push(&packet(100, START, &[1; 600]), &mut |frame| frames.push(frame)).unwrap();
+    }
+    let whole = frames.remove(0);
+    let mut erred = whole.to_vec();
+    erred[700] ^= 1;
+    pipeline.datagram(whole.clone(), 0).unwrap();
+    pipeline.datagram(erred.into(), 0).unwrap();
+    assert_eq!(pipeline.datagram(whole.slice(1..), 0), Err((Malformed::FrameLength, 1)));
+    let units = kept(drain(&mut pipeline));
+    assert_eq!(units[0].bytes, whole);
+    assert_eq!(units[0].channel, Channel::virtual_channel(1, 71, 3, 0));
+    assert_eq!((units[1].channel, units[1].codec), (Channel::UNIDENTIFIED, Codec::AosFrame));
+    assert_eq!(units.len(), 2);
+}
+
+#[test]
+fn an_anomaly_is_told_once_and_lifts_its_block() {
+    let definition = Definition::from_toml(MISSION).unwrap();
+    let scorer = TelemetryScorer::new(None, TelemetrySettings::default()).unwrap();
+    let watch = Watch::new(definition, &["TEMPERATURE".into()], scorer).unwrap();
+    let mut pipeline = pipeline("[squeeze]\nblock_packets = 4096\n", Some(watch));
+    for at in 0..400u64 {
+        let value = if at < 300 { 2000 + (at % 5) as u16 } else { 9000 };
+        let time = START.plus((at * SECOND / 20) as i64);
+        pipeline.datagram(packet(101, time, &value.to_be_bytes()), at * SECOND / 20).unwrap();
+    }
+    let records: Vec<Value> = kept(drain(&mut pipeline))
+        .iter()
+        .filter(|unit| unit.codec == Codec::Record)
+        .map(|unit| serde_json::from_slice(&unit.bytes).unwrap())
+        .collect();
+    assert_eq!(records.len(), 1, "{records:?}");
+    assert_eq!(
+        (&records[0]["event"], &records[0]["parameter"]),
+        (&json!("anomaly"), &json!("TEMPERATURE"))
+    );
+    assert!(records[0]["time"].as_str().is_some_and(|time| time.ends_with('Z')));
+    pipeline.finish(20 * SECOND);
+    assert_eq!(kept(drain(&mut pipeline))[0].priority, triage::ANOMALOUS);
+}
+
+#[test]
+fn a_parameter_that_the_mission_does_not_know_is_named() {
+    let definition = Definition::from_toml(MISSION).unwrap();
+    let scorer = TelemetryScorer::new(None, TelemetrySettings::default()).unwrap();
+    assert_eq!(Watch::new(definition, &["TEMP".into()], scorer).err(), Some("TEMP".into()));
+}
