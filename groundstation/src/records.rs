@@ -32,7 +32,8 @@ struct Record {
     model: String,
     #[serde(default)]
     method: String,
-    score: Option<f64>,
+    shape: Option<f64>,
+    level: Option<f64>,
     #[serde(default)]
     units: u64,
     #[serde(default)]
@@ -49,6 +50,7 @@ pub struct Records {
 struct Anomaly {
     id: String,
     message: String,
+    most: f64,
     last: Tai,
 }
 
@@ -99,9 +101,10 @@ impl Records {
         time: Tai,
         sink: &mut Vec<Event>,
     ) {
-        let score = record.score.map_or(String::new(), |score| format!(", score {score:.2}"));
+        let (shape, level) = (record.shape.unwrap_or(0.0), record.level.unwrap_or(0.0));
+        let (how, score) = if shape >= level { ("shape", shape) } else { ("level", level) };
         let by = if record.method.is_empty() { "onboard" } else { &record.method };
-        let message = format!("{} is unusual{score} ({by})", record.parameter);
+        let message = format!("{} has an unusual {how}, score {score:.2} ({by})", record.parameter);
         let at = (spacecraft, record.parameter);
         let standing = self.anomalies.get(&at);
         let id = standing.map_or_else(
@@ -109,12 +112,17 @@ impl Records {
             |standing| standing.id.clone(),
         );
         let last = standing.map_or(time, |standing| standing.last.max(time));
+        // The clearest view of an anomaly describes it.
+        let (message, most) = match standing {
+            Some(standing) if standing.most > score => (standing.message.clone(), standing.most),
+            _ => (message, score),
+        };
         sink.push(alarm(&id, &at, &message, time, AlarmState::Raised));
-        self.anomalies.insert(at, Anomaly { id, message, last });
+        self.anomalies.insert(at, Anomaly { id, message, most, last });
         if self.anomalies.len() > ANOMALIES_MAX {
             let oldest = self.anomalies.iter().min_by_key(|(_, anomaly)| anomaly.last);
             if let Some(at) = oldest.map(|(at, _)| at.clone()) {
-                self.over(&at, time, sink);
+                self.over(&at, sink);
             }
         }
     }
@@ -127,12 +135,13 @@ impl Records {
             .filter(|(at, anomaly)| at.0 == spacecraft && newest.since(anomaly.last) > QUIET_NS)
             .map(|(at, _)| at.clone())
             .collect();
-        quiet.iter().for_each(|at| self.over(at, newest, sink));
+        quiet.iter().for_each(|at| self.over(at, sink));
     }
 
-    fn over(&mut self, at: &(SpacecraftId, String), time: Tai, sink: &mut Vec<Event>) {
+    fn over(&mut self, at: &(SpacecraftId, String), sink: &mut Vec<Event>) {
         if let Some(anomaly) = self.anomalies.remove(at) {
             let message = format!("{}; quiet since", anomaly.message);
+            let time = anomaly.last.plus(QUIET_NS);
             sink.push(alarm(&anomaly.id, at, &message, time, AlarmState::Cleared));
         }
     }
@@ -194,16 +203,16 @@ mod tests {
     #[test]
     fn an_anomaly_is_one_alarm_until_it_is_quiet() {
         let mut records = Records::default();
-        let mut seen = |second: u32| {
+        let mut seen = |second: u32, shape: f64| {
             let text = format!(
-                r#"{{"event":"anomaly","parameter":"X","value":1.5,"score":0.934,"shape":0.1,
+                r#"{{"event":"anomaly","parameter":"X","value":1.5,"score":0.0,"shape":{shape},
                 "level":0.2,"method":"model","time":"2026-11-23T00:00:{second:02}.000Z"}}"#
             );
             plain(take(&mut records, &text).unwrap())
         };
-        let (first, again) = (seen(1), seen(30));
+        let (first, again) = (seen(1, 0.934), seen(30, 0.1));
         assert_eq!(first[0].0, again[0].0, "the same alarm");
-        assert_eq!(first[0].2, "X is unusual, score 0.93 (model)");
+        assert_eq!(again[0].2, "X has an unusual shape, score 0.93 (model)");
         let start = Tai::from_rfc3339("2026-11-23T00:00:30Z").unwrap();
         let mut told = vec![];
         records.settle(CRAFT, start.plus(QUIET_NS), &mut told);
