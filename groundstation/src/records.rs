@@ -1,6 +1,6 @@
 //! Records: what a spacecraft's own store wants remembered, and what of it concerns an operator.
 //!
-//! A record is one JSON object with an `event` and, where the spacecraft knew it, a `time`.
+//! A record is one JSON object with an `event` and, where the spacecraft knew it, `time_ns` (TAI).
 //! Members and events that this station doesn't know are ignored: an older station reads a newer
 //! spacecraft, and everything stays in the archive.
 
@@ -23,8 +23,6 @@ pub const QUIET_NS: i64 = 60_000_000_000;
 struct Record {
     event: String,
     #[serde(default)]
-    time: String,
-    #[serde(default)]
     reason: String,
     #[serde(default)]
     parameter: String,
@@ -32,8 +30,9 @@ struct Record {
     model: String,
     #[serde(default)]
     method: String,
-    shape: Option<f64>,
-    level: Option<f64>,
+    by_shape: Option<f64>,
+    by_level: Option<f64>,
+    time_ns: Option<i64>,
     #[serde(default)]
     units: u64,
     #[serde(default)]
@@ -69,7 +68,7 @@ impl Records {
         let record: Record = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
         let spacecraft = key.prefix.spacecraft;
         // A spacecraft that has not seen a packet yet has no time.
-        let time = Tai::from_rfc3339(&record.time).filter(|time| time.0 > 0).unwrap_or(received);
+        let time = record.time_ns.filter(|time| *time > 0).map_or(received, Tai);
         match record.event.as_str() {
             "backlog" => {
                 let Record { units, bytes, .. } = record;
@@ -101,7 +100,7 @@ impl Records {
         time: Tai,
         sink: &mut Vec<Event>,
     ) {
-        let (shape, level) = (record.shape.unwrap_or(0.0), record.level.unwrap_or(0.0));
+        let (shape, level) = (record.by_shape.unwrap_or(0.0), record.by_level.unwrap_or(0.0));
         let (how, score) = if shape >= level { ("shape", shape) } else { ("level", level) };
         let by = if record.method.is_empty() { "onboard" } else { &record.method };
         let message = format!("{} has an unusual {how}, score {score:.2} ({by})", record.parameter);
@@ -178,6 +177,7 @@ mod tests {
     use codecs::ids::{Channel, KeyPrefix, Origin, StoreEpoch};
 
     const CRAFT: SpacecraftId = SpacecraftId(7);
+    const START: Tai = Tai(1_795_392_037_000_000_000);
 
     fn take(records: &mut Records, text: &str) -> Result<Vec<Event>, String> {
         let prefix = KeyPrefix {
@@ -203,17 +203,18 @@ mod tests {
     #[test]
     fn an_anomaly_is_one_alarm_until_it_is_quiet() {
         let mut records = Records::default();
-        let mut seen = |second: u32, shape: f64| {
+        let mut seen = |second: i64, shape: f64| {
             let text = format!(
-                r#"{{"event":"anomaly","parameter":"X","value":1.5,"score":0.0,"shape":{shape},
-                "level":0.2,"method":"model","time":"2026-11-23T00:00:{second:02}.000Z"}}"#
+                r#"{{"event":"anomaly","parameter":"X","value":1.5,"score":0.0,"by_shape":{shape},
+                "by_level":0.2,"level":"yellow","method":"model","time_ns":{}}}"#,
+                START.plus(second * 1_000_000_000).0
             );
             plain(take(&mut records, &text).unwrap())
         };
         let (first, again) = (seen(1, 0.934), seen(30, 0.1));
         assert_eq!(first[0].0, again[0].0, "the same alarm");
         assert_eq!(again[0].2, "X has an unusual shape, score 0.93 (model)");
-        let start = Tai::from_rfc3339("2026-11-23T00:00:30Z").unwrap();
+        let start = START.plus(30_000_000_000);
         let mut told = vec![];
         records.settle(CRAFT, start.plus(QUIET_NS), &mut told);
         records.settle(SpacecraftId(8), start.plus(2 * QUIET_NS), &mut told);

@@ -112,3 +112,66 @@ fn an_erred_frame_marks_its_packets() {
     let out = deframer().take(&key(0), Codec::AosFrame, &broken.into());
     assert!(out.erred && out.packets.iter().all(|(_, erred)| *erred));
 }
+
+/// Packets that a reader of its own found in recorded frames, idle ones left out: the recordings'
+/// `expected_counts.json` has `packets` and `idle`.
+const RECORDED: [(&str, Codec, u16, usize, usize); 3] = [
+    ("osiris_rex.aos1113", Codec::AosFrame, 1113, 1818, 556),
+    ("europa_clipper.aos1113", Codec::AosFrame, 1113, 21_694, 716),
+    ("dart.tm1113", Codec::TmFrame, 1113, 797, 0),
+];
+
+#[test]
+fn recorded_frames_give_their_packets_in_any_order() {
+    for (file, codec, length, packets, idle) in RECORDED {
+        let root = std::env::var_os("GROUNDTRACK_DATA").map_or_else(
+            || std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data"),
+            Into::into,
+        );
+        let path = root.join("frames").join(file);
+        let Ok(bytes) = std::fs::read(&path) else {
+            println!("skipped: no recording at {}; set GROUNDTRACK_DATA", path.display());
+            continue;
+        };
+        let bytes = Bytes::from(bytes);
+        let length = usize::from(length);
+        let frames: Vec<Bytes> = (0..bytes.len() / length)
+            .map(|at| bytes.slice(at * length..(at + 1) * length))
+            .collect();
+        let head = |frame: &Bytes| u16::from_be_bytes([frame[0], frame[1]]);
+        let (kind, shift, mask) = match codec {
+            Codec::TmFrame => ("tm", 4, 0x3FF),
+            _ => ("aos", 6, 0xFF),
+        };
+        let scid = (head(&frames[0]) >> shift) & mask;
+        let mission = format!(
+            "mission = 'm'\n[[spacecraft]]\nid = 7\nname = 'R'\n[[spacecraft.frames]]\n\
+             kind = '{kind}'\nscid = {scid}\nlength = {length}\n"
+        );
+        let definition = Arc::new(Definition::from_toml(&mission).unwrap());
+        let run = |order: Vec<usize>| {
+            let mut deframer = Deframer::new(Arc::clone(&definition));
+            let mut got = vec![];
+            for at in order {
+                let out = deframer.take(&key(at as u64), codec, &frames[at]);
+                got.extend(out.packets.into_iter().map(|(packet, _)| packet));
+            }
+            got
+        };
+        let straight: Vec<usize> = (0..frames.len()).collect();
+        let mut whole = run(straight.clone());
+        if packets > 0 {
+            assert_eq!(whole.len(), packets - idle, "{file}");
+        }
+        // Groups of seven frames overtake each other, as objects on streams do.
+        let groups: Vec<&[usize]> = straight.chunks(7).collect();
+        let mixed = groups.chunks(3).flat_map(|three| three.iter().rev().copied().flatten());
+        let mut mixed = run(mixed.copied().collect());
+        whole.sort();
+        whole.dedup();
+        mixed.sort();
+        mixed.dedup();
+        assert_eq!(mixed.len(), whole.len(), "{file}: distinct packets");
+        assert!(mixed == whole, "{file}: other packets");
+    }
+}
