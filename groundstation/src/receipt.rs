@@ -13,7 +13,10 @@ use crate::{
 };
 use codecs::{
     ids::{KeyPrefix, Origin, RangeSet, SeqRange, UnitKey},
-    link::custody::{KeyRanges, NEVER_MS, RefusalReason},
+    link::{
+        custody::{KeyRanges, NEVER_MS, RefusalReason},
+        wire::ChannelState,
+    },
 };
 use std::collections::BTreeMap;
 
@@ -267,6 +270,30 @@ impl<S: Storage> Ingest<S> {
     pub fn close(&mut self, now: Now) {
         self.archive.seal(now.tai);
     }
+}
+
+/// What a store says this ledger receipted and this ledger does not hold: damage took it. It is
+/// absent from the ledger, so its return is no duplicate.
+pub fn lost_by_us(
+    origin: Origin,
+    ledger: u64,
+    channels: &[ChannelState],
+    durable: &[KeyRanges],
+) -> Vec<(KeyPrefix, Vec<SeqRange>)> {
+    let mut lost = Vec::new();
+    for channel in channels.iter().filter(|channel| channel.ledger == ledger) {
+        let prefix = channel.held.prefix(origin);
+        let mut missing: RangeSet = channel.receipted.iter().copied().collect();
+        durable
+            .iter()
+            .filter(|keys| keys.prefix(origin) == prefix)
+            .flat_map(|keys| &keys.ranges)
+            .for_each(|range| missing.remove(*range));
+        if !missing.is_empty() {
+            lost.push((prefix, missing.ranges().to_vec()));
+        }
+    }
+    lost
 }
 
 #[cfg(test)]

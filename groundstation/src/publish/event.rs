@@ -63,6 +63,11 @@ pub enum Event {
         /// How many units.
         count: u64,
     },
+    /// Someone was turned away before any unit of theirs was judged.
+    PeerRejected {
+        /// The short word for it.
+        reason: &'static str,
+    },
     /// A unit is in the archive.
     Unit {
         /// Its name.

@@ -79,6 +79,9 @@ impl Live {
                 self.with(spacecraft, |craft| craft.backlog(units, bytes));
             }
             Event::Custody { outcome, count } => self.custody(outcome, count),
+            Event::PeerRejected { reason } => {
+                *self.counts.peers_rejected.entry(reason).or_default() += 1;
+            }
             Event::Unit { key, bytes, received, replayed, .. } => {
                 self.counts.replayed += u64::from(replayed);
                 let spacecraft = key.prefix.spacecraft;

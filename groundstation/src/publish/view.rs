@@ -47,6 +47,8 @@ pub struct Counts {
     pub conflict: u64,
     /// Units not accepted, by reason.
     pub rejected: BTreeMap<&'static str, u64>,
+    /// Peers turned away before any unit of theirs was judged, by reason.
+    pub peers_rejected: BTreeMap<&'static str, u64>,
     /// Units dropped under pressure, by reason.
     pub shed: BTreeMap<&'static str, u64>,
     /// Units read back from the archive at start.

@@ -4,6 +4,7 @@ use super::{
     session::{self, Station},
     signals,
 };
+use crate::publish::Event;
 use crate::receipt::SessionId;
 use codecs::link::profile::Profile;
 use quinn::{
@@ -90,6 +91,7 @@ pub async fn run(
             || sessions.len() >= connections_max
         {
             tracing::warn!(peer = %incoming.remote_address(), "too many connections; refused");
+            station.feed.publish(Event::PeerRejected { reason: "too-many" });
             incoming.refuse();
             continue;
         }
@@ -101,8 +103,7 @@ pub async fn run(
                 Ok(connection) => session::serve(station, id, connection, stop).await,
                 Err(error) => {
                     tracing::warn!(%peer, %error, "handshake failed");
-                    let tally = crate::receipt::Tally::rejected("handshake", 1);
-                    station.feed.publish_all(tally.events());
+                    station.feed.publish(Event::PeerRejected { reason: "handshake" });
                 }
             }
         });

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     admit::{Principal, Table},
     publish::{Event, Feed},
-    receipt::{Fates, SessionId, Tally},
+    receipt::{Fates, SessionId, lost_by_us},
 };
 use bytes::{Buf as _, Bytes};
 use codecs::{
@@ -98,7 +98,7 @@ pub async fn serve(
             let denial = denied.and_then(Result::err);
             tracing::warn!(%peer, "a key that the table does not know");
             let reason = denial.map_or("unknown-key", |denial| denial.name());
-            station.feed.publish_all(Tally::rejected(reason, 1).events());
+            station.feed.publish(Event::PeerRejected { reason });
             connection.close(close::UNKNOWN_KEY, b"this key is not enrolled here");
             return;
         }
@@ -260,7 +260,17 @@ impl Session {
                     let durable = self.station.writer.durable(origin).await;
                     let durable =
                         durable.map_err(|_| Ended::new(close::DONE, "the station stops"))?;
+                    let lost =
+                        lost_by_us(origin, self.station.receiver.ledger, &channels, &durable);
                     self.receiver.welcome(self.station.clock.tai(), durable);
+                    for (prefix, ranges) in lost {
+                        tracing::error!(
+                            ?prefix,
+                            ?ranges,
+                            "receipted once, not held now; asked for"
+                        );
+                        self.receiver.ask(prefix, ranges);
+                    }
                     let contacts = (self.station.contacts)();
                     if !contacts.is_empty() {
                         self.receiver.plan(contacts);

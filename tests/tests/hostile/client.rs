@@ -209,13 +209,15 @@ impl Client {
         }
     }
 
-    /// Reads until these sequences are receipted.
-    pub async fn receipted(&mut self, stream: u32, range: SeqRange) {
+    /// Reads until these sequences are receipted; the ledger that did.
+    pub async fn receipted(&mut self, stream: u32, range: SeqRange) -> u64 {
         let mut waiting = codecs::ids::RangeSet::new();
         waiting.insert(range);
+        let mut by = 0;
         while !waiting.is_empty() {
             match self.message().await {
-                Ok(Message::Receipts { entries, .. }) => {
+                Ok(Message::Receipts { entries, ledger, .. }) => {
+                    by = ledger;
                     let entries = entries.iter().filter(|e| e.channel == Channel::stream(stream));
                     entries.flat_map(|entry| &entry.ranges).for_each(|r| waiting.remove(*r));
                 }
@@ -224,6 +226,7 @@ impl Client {
                 Err(error) => panic!("{error}, waiting for {waiting:?}"),
             }
         }
+        by
     }
 
     /// Reads until something is refused.

@@ -10,9 +10,9 @@ use codecs::{
     ids::{Channel, Origin, SeqRange, SpacecraftId},
     link::{
         MAX_UNIT_BYTES,
-        custody::{NEVER_MS, RefusalReason},
+        custody::{Durability, KeyRanges, NEVER_MS, RefusalReason},
         object::HEADER_BYTES,
-        wire::Message,
+        wire::{ChannelState, Message},
     },
 };
 use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, Issuer, KeyPair, PKCS_ED25519};
@@ -58,6 +58,38 @@ async fn a_kill_between_receipts_loses_nothing_and_keeps_one_copy() {
     let audit = station.audit();
     assert_eq!((audit["units"].as_u64(), audit["duplicates"].as_u64()), (Some(420), Some(0)));
     assert_eq!(audit["keys"][0]["ranges"], serde_json::json!([[0, 419]]));
+}
+
+#[tokio::test]
+async fn what_was_receipted_and_is_gone_is_asked_for() {
+    let station = Station::start();
+    let mut client = station.honest().await;
+    client.object(object(1, 0, 4, |_| {})).await;
+    let ledger = client.receipted(1, range(0, 3)).await;
+    // Ten units were receipted by this very ledger, says the store; another ledger's are its own.
+    let origin = station.identity("a").origin;
+    let channel = |stream, ledger| ChannelState {
+        next: 10,
+        held: KeyRanges::new(prefix(origin, stream), Vec::new()),
+        receipted: vec![range(0, 9)],
+        ledger,
+        class: Durability::Local,
+    };
+    let channels = vec![channel(1, ledger), channel(2, ledger ^ 1)];
+    let hello = Message::Hello { session: 2, more: false, channels };
+    let mut client = Client::connect(&station, Some(station.identity("a"))).await.unwrap();
+    client.send.write_all(&hello.encode()).await.unwrap();
+    let asked = loop {
+        match client.message().await.unwrap() {
+            Message::Asks { entries } => break entries,
+            Message::Welcome { .. } => {}
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(asked, [KeyRanges::new(prefix(origin, 1), vec![range(4, 9)])]);
+    client.object(object(1, 4, 6, |_| {})).await;
+    client.receipted(1, range(4, 9)).await;
+    assert_eq!(station.audit()["keys"][0]["ranges"], serde_json::json!([[0, 9]]));
 }
 
 #[tokio::test]
@@ -286,13 +318,13 @@ async fn certificates_that_prove_nothing_are_turned_away() {
     });
     let server = turned_away(&station, Some(server)).await;
     assert!(server.contains("certificate"), "{server}");
-    station.counted("/rejected/handshake", 5).await;
+    station.counted("/peers_rejected/handshake", 5).await;
 
     // The right authority, but a key that no row names.
     let unknown = issue(&station, &key, |_| {});
     let unknown = turned_away(&station, Some(unknown)).await;
     assert!(unknown.contains("not enrolled"), "{unknown}");
-    station.counted("/rejected/unknown-key", 1).await;
+    station.counted("/peers_rejected/unknown-key", 1).await;
     still_serves(&station, 0).await;
 }
 
