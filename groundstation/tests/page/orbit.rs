@@ -59,11 +59,8 @@ pub fn plan(middle: Tai) -> Value {
         let elevation = seen(second).0;
         match &mut open {
             None if elevation >= MASK_DEG => open = Some((second, second, elevation)),
-            Some(pass) if elevation >= MASK_DEG => {
-                if elevation > pass.2 {
-                    (pass.1, pass.2) = (second, elevation);
-                }
-            }
+            Some(pass) if elevation > pass.2 => (pass.1, pass.2) = (second, elevation),
+            Some(_) if elevation >= MASK_DEG => {}
             Some((from, top, degrees)) => {
                 contacts.push(json!({
                     "rise": at(*from), "culmination": at(*top), "set": at(second),

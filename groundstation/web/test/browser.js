@@ -130,7 +130,10 @@ try {
     await page.keyboard.press('ArrowLeft');
     check((await page.evaluate(() => location.hash)).includes('t='), 'the address holds no moment');
     await page.keyboard.press('Escape');
-    check((await page.evaluate(() => location.hash)) === values.hash, 'Escape does not go back to now');
+    check(
+      (await page.evaluate(() => location.hash)) === values.hash,
+      'Escape does not go back to now',
+    );
     await plot.blur();
   }
   // Figures of a second or two more, and the fine coastline.

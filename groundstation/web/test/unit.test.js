@@ -15,9 +15,7 @@ before(async () => {
     logLevel: 'error',
   });
   const load = (name) => server.ssrLoadModule(`/src/lib/${name}.ts`);
-  [geo, format, merging, plans] = await Promise.all(
-    ['geo', 'format', 'merge', 'plan'].map(load),
-  );
+  [geo, format, merging, plans] = await Promise.all(['geo', 'format', 'merge', 'plan'].map(load));
 });
 after(() => server.close());
 
@@ -27,7 +25,11 @@ const near = (value, truth, within) =>
 describe('maps', () => {
   test('Equal Earth keeps areas: a cell near the pole is as large as it is on the sphere', () => {
     const cell = (lat) => {
-      const [[x0, y0], [x1], [, y1]] = [[0, lat], [0.1, lat], [0, lat + 0.1]].map(geo.equalEarth);
+      const [[x0, y0], [x1], [, y1]] = [
+        [0, lat],
+        [0.1, lat],
+        [0, lat + 0.1],
+      ].map(geo.equalEarth);
       return ((x1 - x0) * (y1 - y0)) / Math.cos(((lat + 0.05) * Math.PI) / 180);
     };
     for (const lat of [20, 40, 60, 80]) near(cell(lat) / cell(0), 1, 0.01);
@@ -59,8 +61,15 @@ describe('maps', () => {
   });
 
   test('lines run on over the date line', () => {
-    const line = geo.unwrap([[170, 0], [-170, 0], [-150, 0]]);
-    assert.deepEqual(line.map(([lon]) => lon), [170, 190, 210]);
+    const line = geo.unwrap([
+      [170, 0],
+      [-170, 0],
+      [-150, 0],
+    ]);
+    assert.deepEqual(
+      line.map(([lon]) => lon),
+      [170, 190, 210],
+    );
   });
 
   test('height and reach agree with the geometry of a pass overhead', () => {
@@ -124,7 +133,15 @@ describe('changes', () => {
       ...base(),
       full: false,
       revision: 2,
-      spacecraft: [craft([[1000, 1, 5, 5, 1], [3000, 2, 2, 2, 0]], [[500, 1, 0, 0, 0]])],
+      spacecraft: [
+        craft(
+          [
+            [1000, 1, 5, 5, 1],
+            [3000, 2, 2, 2, 0],
+          ],
+          [[500, 1, 0, 0, 0]],
+        ),
+      ],
     };
     model = merging.merge(model, change);
     model = merging.merge(model, change);
@@ -133,9 +150,16 @@ describe('changes', () => {
     const seven = model.crafts.get(7);
     assert.deepEqual(
       seven.parameters.get('A').points.map((point) => [point[0], point[3]]),
-      [[1000, 5], [2000, 9], [3000, 2]],
+      [
+        [1000, 5],
+        [2000, 9],
+        [3000, 2],
+      ],
     );
-    assert.deepEqual(seven.channels[0].buckets.map((bucket) => bucket[0]), [0, 500]);
+    assert.deepEqual(
+      seven.channels[0].buckets.map((bucket) => bucket[0]),
+      [0, 500],
+    );
   });
 
   test('a full snapshot forgets what was known, as after a restart of the station', () => {
@@ -148,7 +172,12 @@ describe('changes', () => {
 
   test('histories stay bounded', () => {
     const rows = [];
-    merging.upsert(rows, Array.from({ length: 50 }, (_, t) => [t]), (row) => row[0], 20);
+    merging.upsert(
+      rows,
+      Array.from({ length: 50 }, (_, t) => [t]),
+      (row) => row[0],
+      20,
+    );
     assert.deepEqual([rows.length, rows[0][0]], [20, 30]);
   });
 });
@@ -157,8 +186,18 @@ describe('the plan', () => {
   const file = {
     station: { name: 'Svalbard', lat: 78, lon: 15, height_m: 0, mask_deg: 5 },
     contacts: [
-      { rise: '2026-11-23T02:00:00Z', culmination: '2026-11-23T02:05:00Z', set: '2026-11-23T02:10:00Z', max_elevation_deg: 40 },
-      { rise: '2026-11-23T00:00:00Z', culmination: '2026-11-23T00:05:00Z', set: '2026-11-23T00:10:00Z', max_elevation_deg: 20 },
+      {
+        rise: '2026-11-23T02:00:00Z',
+        culmination: '2026-11-23T02:05:00Z',
+        set: '2026-11-23T02:10:00Z',
+        max_elevation_deg: 40,
+      },
+      {
+        rise: '2026-11-23T00:00:00Z',
+        culmination: '2026-11-23T00:05:00Z',
+        set: '2026-11-23T00:10:00Z',
+        max_elevation_deg: 20,
+      },
     ],
     track: [
       { t: '2026-11-23T00:00:00Z', lat: 0, lon: 179 },

@@ -85,8 +85,7 @@ export function reading(value: number): string {
   const size = Math.abs(value);
   if (size !== 0 && (size >= 1e6 || size < 1e-3)) return value.toExponential(2).replace('-', '−');
   const decimals = size >= 1000 ? 0 : size >= 100 ? 1 : size >= 1 ? 2 : 3;
-  const text =
-    size >= 1000 ? integers.format(Math.round(value)) : value.toFixed(decimals);
+  const text = size >= 1000 ? integers.format(Math.round(value)) : value.toFixed(decimals);
   return text.replace('-', '−');
 }
 

@@ -36,10 +36,7 @@ export function azimuthal(centre: LonLat): (place: LonLat) => Point {
     const dLon = (lon - centre[0]) * RAD;
     const cosDistance = sin0 * sin + cos0 * cos * Math.cos(dLon);
     const scale = Math.sqrt(2 / Math.max(1e-9, 1 + cosDistance)) / RAD;
-    return [
-      scale * cos * Math.sin(dLon),
-      scale * (cos0 * sin - sin0 * cos * Math.cos(dLon)),
-    ];
+    return [scale * cos * Math.sin(dLon), scale * (cos0 * sin - sin0 * cos * Math.cos(dLon))];
   };
 }
 
@@ -102,7 +99,9 @@ export function densify(line: readonly LonLat[], step = 2): LonLat[] {
     const next = line[index + 1];
     dense.push(place);
     if (!next) return;
-    const parts = Math.ceil(Math.max(Math.abs(next[0] - place[0]), Math.abs(next[1] - place[1])) / step);
+    const parts = Math.ceil(
+      Math.max(Math.abs(next[0] - place[0]), Math.abs(next[1] - place[1])) / step,
+    );
     for (let part = 1; part < parts; part += 1) {
       const share = part / parts;
       dense.push([

@@ -92,7 +92,8 @@ function mergeKeyed<T extends { id: string }>(known: Map<string, T>, changed: T[
 export function merge(known: Model | null, news: Snapshot): Model {
   const base = news.full ? null : known;
   const crafts = base?.crafts ?? new Map<number, Craft>();
-  for (const craft of news.spacecraft) crafts.set(craft.id, mergeCraft(crafts.get(craft.id), craft));
+  for (const craft of news.spacecraft)
+    crafts.set(craft.id, mergeCraft(crafts.get(craft.id), craft));
   return {
     revision: news.revision,
     crafts,
