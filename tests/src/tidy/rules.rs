@@ -49,7 +49,6 @@ pub const EXCEPTIONS: &[(&str, &str)] = &[
     ("onboard/src/image/init/", "is process 1 of the flight image: mounts, addresses, starts"),
     ("onboard/src/image/machine.rs", "runs the flight image under QEMU"),
     ("groundstation/src/config.rs", "reads the one file of the configuration"),
-    ("groundstation/src/mission.rs", "reads the one file of the mission definition"),
     ("groundstation/src/init.rs", "is the command that writes a station's folder"),
     ("groundstation/src/commands.rs", "are the commands that come and go: read a file, print"),
     ("groundstation/src/inspect.rs", "is a command over one file; its core is in codecs"),
