@@ -9,6 +9,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+pub use store::report as store_report;
+
 const EXAMPLES: &str = "\
 Examples:
   onboard check --config onboard.toml
