@@ -25,7 +25,6 @@ demo: build ## fly one pass, sensor to insight, with the page on loopback (ARGS=
 	@$(BIN)/orbitsim demo $(ARGS)
 
 test: setup ## run every test
-	@cargo build --locked --workspace --bins
 	cargo nextest run --locked --workspace
 	@tools/skipped-tests
 
