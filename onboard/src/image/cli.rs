@@ -107,7 +107,7 @@ struct BootArgs {
     /// Seconds the guest may take until it is ready
     #[arg(long, default_value_t = 120)]
     timeout: u64,
-    /// Guest memory; the kernel wants 80M at least
+    /// Guest memory; this image wants 88M at least
     #[arg(long, default_value = "128M")]
     memory: String,
     /// Stop the flight process so many seconds after its start, and power off
