@@ -7,6 +7,11 @@
 //! The definition is a model of containers, parameters, types, calibrators and limits, as XTCE
 //! (CCSDS 660.0-B-2) has it; the TOML file is one way to fill it.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
+)]
+
 pub mod text;
 mod file;
 pub mod definition;

@@ -1,5 +1,5 @@
 //! What the archive needs of a disk, and nothing more: the real one is in `shell`, the one that
-//! forgets is in [`forgetful`](super::forgetful).
+//! forgets is in `forgetful`.
 
 use std::io;
 
