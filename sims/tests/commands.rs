@@ -73,7 +73,10 @@ fn an_occupied_page_port_is_named() {
     fs::write(folder.path().join("onboard"), "").unwrap();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
-    let output = run(&alone, &["demo", "--headless", "--http", &port]);
+    let stage = folder.path().join("stage");
+    let output =
+        run(&alone, &["demo", "--headless", "--http", &port, "--dir", stage.to_str().unwrap()]);
+    assert!(!stage.exists(), "a demonstration that never began leaves nothing");
     let talk = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{talk}");
     assert!(talk.contains(&format!("port {port} is occupied")), "{talk}");

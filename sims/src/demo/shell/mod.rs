@@ -83,10 +83,13 @@ pub async fn run(options: &Options) -> anyhow::Result<Outcome> {
     let layout = Layout { root: root.clone(), short: short.path().to_owned() };
     let flown = Stage { options, programs, scene, layout }.fly().await;
     let failures = flown.as_ref().map(Summary::failures).unwrap_or_default();
-    // What failed stays, to be looked into.
-    let keep = !temporary || flown.is_err() || !failures.is_empty();
+    // What failed stays, to be looked into; an empty folder shows nothing.
+    let empty = fs::read_dir(&root).is_ok_and(|mut entries| entries.next().is_none());
+    let keep = !empty && (!temporary || flown.is_err() || !failures.is_empty());
     if keep && temporary {
         let _ = short.keep();
+    } else if empty && !temporary {
+        let _ = fs::remove_dir(&root);
     }
     let kept = keep.then_some(root);
     match (flown, kept) {
@@ -193,10 +196,10 @@ impl Stage<'_> {
 
     /// Makes the station with `groundstation init`; the page's address.
     async fn make_station(&self, frames: Option<&Frames>) -> anyhow::Result<SocketAddr> {
-        let mission = frames.map_or_else(|| Ok(scene::MISSION.to_owned()), Frames::mission)?;
-        fs::write(self.layout.mission(), mission)?;
         let page = free_page(self.options)?;
         let quic = free_quic()?;
+        let mission = frames.map_or_else(|| Ok(scene::MISSION.to_owned()), Frames::mission)?;
+        fs::write(self.layout.mission(), mission)?;
         let path = |path: PathBuf| path.display().to_string();
         let log = self.layout.log("init");
         let arguments = [
