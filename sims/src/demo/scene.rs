@@ -13,6 +13,20 @@ const ELEMENTS: &str = include_str!("../../../missions/sky-7/elements.json");
 pub const MISSION: &str = include_str!("../../../missions/sky-7/mission.toml");
 /// Station as the commands of the other programs take it.
 pub const STATION: &str = "Svalbard,78.23,15.40,450";
+/// Parameters that the telemetry model judges: those that a slew, the imager or the transmitter
+/// leave alone, so that what is unusual is also wrong.
+pub const WATCHED: [&str; 10] = [
+    "ADCS_WHEEL_1_VIBRATION",
+    "ADCS_WHEEL_2_VIBRATION",
+    "ADCS_WHEEL_3_VIBRATION",
+    "ADCS_WHEEL_4_VIBRATION",
+    "THERMAL_WHEEL_1",
+    "THERMAL_WHEEL_2",
+    "THERMAL_WHEEL_3",
+    "THERMAL_WHEEL_4",
+    "THERMAL_BATTERY",
+    "EPS_BATTERY_VOLTAGE",
+];
 /// Elevation below which nothing is heard.
 pub const MASK_DEG: f64 = 5.0;
 /// Least culmination of the pass shown.

@@ -1,25 +1,11 @@
 //! Files of a demonstration: the station that `groundstation init` makes, with what a
 //! demonstration adds, and the spacecraft's configuration.
 
+use crate::demo::scene;
 use anyhow::{Context, bail};
 use std::fs;
 use std::path::{Path, PathBuf};
 use toml::{Table, Value};
-
-/// Parameters that the telemetry model judges: those that a slew, the imager or the transmitter
-/// leave alone, so that what is unusual is also wrong.
-const WATCHED: [&str; 10] = [
-    "ADCS_WHEEL_1_VIBRATION",
-    "ADCS_WHEEL_2_VIBRATION",
-    "ADCS_WHEEL_3_VIBRATION",
-    "ADCS_WHEEL_4_VIBRATION",
-    "THERMAL_WHEEL_1",
-    "THERMAL_WHEEL_2",
-    "THERMAL_WHEEL_3",
-    "THERMAL_WHEEL_4",
-    "THERMAL_BATTERY",
-    "EPS_BATTERY_VOLTAGE",
-];
 
 /// Folders and files under one roof.
 #[derive(Clone, Debug)]
@@ -177,7 +163,7 @@ pub fn write_onboard(
                 ("telemetry", path(packages.join("telemetry-anomaly"))),
                 ("tiles", path(packages.join("cloud-screen"))),
                 ("mission", path(layout.mission())),
-                ("watch", Value::Array(WATCHED.map(text).to_vec())),
+                ("watch", Value::Array(scene::WATCHED.map(text).to_vec())),
                 ("danger_accept_development_key", Value::Boolean(true)),
             ]),
         );
