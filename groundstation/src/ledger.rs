@@ -160,6 +160,20 @@ impl Ledger {
         fits
     }
 
+    /// Whether all of these holes fit the bounds together.
+    pub fn voids_fit(&self, voids: impl IntoIterator<Item = (KeyPrefix, SeqRange)>) -> bool {
+        let mut trial = Self::new();
+        let mut new = 0;
+        voids.into_iter().all(|(prefix, range)| {
+            trial.counters.entry(prefix).or_insert_with(|| {
+                let known = self.counters.get(&prefix);
+                new += usize::from(known.is_none());
+                known.cloned().unwrap_or_default()
+            });
+            self.counters.len() + new <= PREFIXES_MAX && trial.void(prefix, range)
+        })
+    }
+
     /// Number of sequences that voids name.
     pub fn voided(&self) -> u64 {
         self.counters.values().map(|counter| counter.voided.count()).sum()
@@ -335,6 +349,22 @@ pub(crate) mod tests {
         }
         assert_eq!(ledger.standing(&key(9_000, 0)), Standing::NoRoom);
         assert_eq!(ledger.standing(&key(2, 1)), Standing::New);
+    }
+
+    #[test]
+    fn voids_are_bounded_like_units() {
+        let mut ledger = Ledger::new();
+        let prefix = key(1, 0).prefix;
+        let hole = |at: u64| SeqRange { first: at * 3, last: at * 3 };
+        let most = RANGES_MAX as u64;
+        assert!(ledger.voids_fit((0..most).map(|at| (prefix, hole(at)))));
+        assert!(!ledger.voids_fit((0..=most).map(|at| (prefix, hole(at)))));
+        (0..most).for_each(|at| assert!(ledger.void(prefix, hole(at))));
+        assert!(!ledger.void(prefix, hole(most)));
+        assert!(ledger.void(prefix, SeqRange { first: 1, last: 2 }), "it joins two");
+        let prefixes = |count: u32| (0..count).map(|stream| (key(stream, 0).prefix, hole(0)));
+        assert!(ledger.voids_fit(prefixes(PREFIXES_MAX as u32)));
+        assert!(!ledger.voids_fit(prefixes(PREFIXES_MAX as u32 + 1)));
     }
 
     #[test]

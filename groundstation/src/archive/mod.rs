@@ -32,7 +32,7 @@ use catalogue::Catalogue;
 pub(crate) use catalogue::stored_index;
 use codecs::{
     fec::crc::crc32c,
-    ids::{Channel, Codec, UnitKey},
+    ids::{Channel, Codec, KeyPrefix, SeqRange, UnitKey},
     link::{object::Annotation, void::Void},
     time::Tai,
 };
@@ -243,8 +243,7 @@ impl<S: Storage> Archive<S> {
 
     fn voids_fit(&self, unit: &Incoming) -> bool {
         let Ok(void) = Void::decode(&unit.bytes) else { return true };
-        let mut trial = self.ledger.clone();
-        note_void(&mut trial, &unit.key, &void)
+        self.ledger.voids_fit(voided(&unit.key, &void))
     }
 
     /// Keeps a conflicting unit aside for people. Its failure is no one's loss: the unit is not
@@ -451,17 +450,25 @@ fn begin<S: Storage>(
     Ok(Segment { number, file, end: encoded.len() as u64, capacity, units: 0, bytes: 0, index })
 }
 
-/// Tells the ledger what a void says. Whether all of it fitted the bounds.
-pub(crate) fn note_void(ledger: &mut Ledger, key: &UnitKey, void: &Void) -> bool {
-    void.entries.iter().all(|entry| {
-        let prefix = codecs::ids::KeyPrefix {
-            origin: key.prefix.origin,
+/// The holes that a void names: counters of its own store.
+fn voided(key: &UnitKey, void: &Void) -> impl Iterator<Item = (KeyPrefix, SeqRange)> {
+    let origin = key.prefix.origin;
+    void.entries.iter().map(move |entry| {
+        let prefix = KeyPrefix {
+            origin,
             epoch: entry.epoch,
             spacecraft: entry.spacecraft,
             channel: entry.channel,
         };
-        ledger.void(prefix, entry.range)
+        (prefix, entry.range)
     })
+}
+
+/// Tells the ledger what a void says; what does not fit its bounds is left out.
+pub(crate) fn note_void(ledger: &mut Ledger, key: &UnitKey, void: &Void) {
+    voided(key, void).for_each(|(prefix, range)| {
+        ledger.void(prefix, range);
+    });
 }
 
 /// Whether an error says that the disk is full.

@@ -10,7 +10,7 @@ use std::{
     io,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, PoisonError, Weak,
         mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
     },
     thread::{self, JoinHandle},
@@ -34,6 +34,8 @@ struct Commit {
 pub struct PipelineSender {
     queue: SyncSender<Commit>,
     synced: Arc<Mutex<Position>>,
+    /// Dropped with this: tells the thread that no one waits for the first replay any more.
+    _alive: Arc<()>,
 }
 
 impl PipelineSender {
@@ -59,13 +61,20 @@ pub fn start(
     let (queue, commits) = sync_channel(QUEUE_COMMITS);
     let synced = Arc::new(Mutex::new(end));
     let handle = guarded(handle);
-    let mut follower = Follower { folder, handled: START, synced: Arc::clone(&synced), handle };
+    let alive = Arc::new(());
+    let mut follower = Follower {
+        folder,
+        handled: START,
+        synced: Arc::clone(&synced),
+        alive: Arc::downgrade(&alive),
+        handle,
+    };
     let thread = thread::Builder::new().name("process".into()).spawn(move || {
         follower.read_back(end, true);
         caught_up();
         follower.run(&commits);
     })?;
-    Ok((PipelineSender { queue, synced }, thread))
+    Ok((PipelineSender { queue, synced, _alive: alive }, thread))
 }
 
 /// A defect that one unit brings to light costs that unit's insight, not every later one's.
@@ -83,6 +92,7 @@ struct Follower<H> {
     /// Everything before this was handled.
     handled: Position,
     synced: Arc<Mutex<Position>>,
+    alive: Weak<()>,
     handle: H,
 }
 
@@ -119,12 +129,20 @@ impl<H: FnMut(&Archived)> Follower<H> {
     }
 
     fn read_back(&mut self, to: Position, replayed: bool) {
-        let handle = &mut self.handle;
+        let (handle, alive) = (&mut self.handle, &self.alive);
+        let mut stopped = false;
         let read = replay(&mut self.folder, self.handled, to, |unit| {
+            // The next start replays it all again: a stop need not wait for it.
+            stopped = replayed && alive.strong_count() == 0;
+            if stopped {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
             handle(&Archived { replayed, ..unit });
             Ok(())
         });
-        if let Err(error) = read {
+        if stopped {
+            tracing::info!("stopped while the archive was read back");
+        } else if let Err(error) = read {
             // Insight waits for the next start; the units themselves are safe.
             tracing::error!(%error, "the archive can't be read back; some units stay uninterpreted");
         }
@@ -163,13 +181,16 @@ mod tests {
             }
             seen.send((unit.key.sequence, unit.replayed)).unwrap();
         };
-        let (sender, thread) = start(folder, end, handle, || {}).unwrap();
+        let (tell, caught_up) = channel();
+        let tell = move || tell.send(()).unwrap();
+        let (sender, thread) = start(folder, end, handle, tell).unwrap();
         // Far more than the queue holds, while the handler stands still.
         for sequence in 50..250 {
             let (units, end) = commit(sequence);
             sender.send(units, end);
         }
         go.send(()).unwrap();
+        caught_up.recv().unwrap();
         drop(sender);
         thread.join().unwrap();
         let handled: Vec<_> = handled.iter().collect();

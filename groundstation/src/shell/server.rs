@@ -95,6 +95,13 @@ pub async fn run(
             incoming.refuse();
             continue;
         }
+        // Under load an address must prove that it is no one else's before it costs anything
+        // (RFC 9000 §8.1.2).
+        if sessions.len() >= connections_max / 2 && !incoming.remote_address_validated() {
+            // It fails only where a token was validated already.
+            let _ = incoming.retry();
+            continue;
+        }
         next += 1;
         let (station, id, stop) = (Arc::clone(&station), SessionId(next), stop.clone());
         sessions.spawn(async move {
