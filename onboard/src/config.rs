@@ -121,6 +121,9 @@ pub struct Models {
     pub telemetry: Option<PathBuf>,
     /// Package that screens tiles.
     pub tiles: Option<PathBuf>,
+    /// Public keys, hexadecimal, whose packages are taken.
+    #[serde(default)]
+    pub trusted_keys: Vec<String>,
     /// Accepts packages signed with the published development key. Never in flight.
     #[serde(default)]
     pub danger_accept_development_key: bool,

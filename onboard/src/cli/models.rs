@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
+use codecs::package::Trust;
 use onboard_model::{Package, Runtime};
 use serde_json::{Value, json};
 
@@ -28,6 +29,9 @@ enum ModelsCommand {
 struct PackagesArgs {
     /// A package, or a folder of packages
     dir: PathBuf,
+    /// Public key, hexadecimal, whose packages are taken
+    #[arg(long)]
+    trust: Vec<String>,
     /// Accepts the published development key, with which anyone can sign anything
     #[arg(long)]
     danger_accept_development_key: bool,
@@ -56,10 +60,11 @@ pub fn run(args: &ModelsArgs) -> anyhow::Result<()> {
         args.dir.display(),
         codecs::package::MANIFEST_FILE
     );
+    let trust = trust(&args.trust, args.danger_accept_development_key)?;
     let mut broken = 0;
     let mut documents = Vec::new();
     for folder in packages {
-        let document = match look(&folder, args.danger_accept_development_key, runtime.as_ref()) {
+        let document = match look(&folder, &trust, runtime.as_ref()) {
             Ok(document) => document,
             Err(error) => {
                 broken += 1;
@@ -94,8 +99,8 @@ fn packages(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-fn look(folder: &Path, development: bool, runtime: Option<&Runtime>) -> anyhow::Result<Value> {
-    let package = Package::open(folder, &trust(development))?;
+fn look(folder: &Path, trust: &Trust, runtime: Option<&Runtime>) -> anyhow::Result<Value> {
+    let package = Package::open(folder, trust)?;
     if let Some(runtime) = runtime {
         runtime.load(&package)?;
     }

@@ -25,7 +25,9 @@ pub struct Scorers {
 /// Loads everything; only a mission definition that is named and wrong is an error.
 pub fn load(config: &Models) -> anyhow::Result<Scorers> {
     let mut notices = Vec::new();
-    let mut loader = Loader { config, runtime: None };
+    let trust = trust(&config.trusted_keys, config.danger_accept_development_key)
+        .context("[models] trusted_keys")?;
+    let mut loader = Loader { config, trust, runtime: None };
     let mut session = |what: &str, package: Option<&Path>| {
         let loaded = package.map(|package| loader.load(package))?;
         loaded.map_err(|why| notices.push(format!("{what} are scored by statistics: {why:#}"))).ok()
@@ -59,13 +61,13 @@ pub fn load(config: &Models) -> anyhow::Result<Scorers> {
 
 struct Loader<'a> {
     config: &'a Models,
+    trust: Trust,
     runtime: Option<Runtime>,
 }
 
 impl Loader<'_> {
     fn load(&mut self, folder: &Path) -> anyhow::Result<Session> {
-        let trust = trust(self.config.danger_accept_development_key);
-        let package = Package::open(folder, &trust)?;
+        let package = Package::open(folder, &self.trust)?;
         let runtime = match &self.runtime {
             Some(runtime) => runtime.clone(),
             None => Runtime::find(self.config.runtime.as_deref())?,
@@ -76,7 +78,12 @@ impl Loader<'_> {
 }
 
 /// Whose packages are taken.
-pub fn trust(danger_accept_development_key: bool) -> Trust {
-    let trust = Trust::default();
-    if danger_accept_development_key { trust.danger_accept_development_key() } else { trust }
+pub fn trust(keys: &[String], danger_accept_development_key: bool) -> anyhow::Result<Trust> {
+    let mut trust = Trust::nobody();
+    for key in keys {
+        let wrong = || format!("trusted key {key:?}: 64 hexadecimal digits");
+        trust = trust.accept(key.parse().with_context(wrong)?);
+    }
+    let development = danger_accept_development_key;
+    Ok(if development { trust.danger_accept_development_key() } else { trust })
 }
