@@ -1,0 +1,74 @@
+//! The whole path with the real programs: sensor to insight over real sockets, and what is on the
+//! two disks afterwards.
+
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+use tests::process::{binary, root};
+
+/// Flies a pass without a page; what it reckoned at the end, having exited with 0.
+fn fly(arguments: &[&str], runtime: Option<&str>) -> Value {
+    let mut command = Command::new(binary("orbitsim"));
+    command.args(["demo", "--headless", "--json"]).args(arguments).current_dir(root());
+    if let Some(path) = runtime {
+        command.env("ORT_DYLIB_PATH", path);
+    }
+    let output = command.stdin(Stdio::null()).output().expect("orbitsim is built with the tests");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{:?}: {said}", output.status);
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {said}"))
+}
+
+fn number(report: &Value, pointer: &str) -> u64 {
+    report.pointer(pointer).and_then(Value::as_u64).unwrap_or_else(|| {
+        panic!("{pointer} is missing from {report}");
+    })
+}
+
+#[test]
+fn a_killed_station_loses_nothing_that_it_receipted() {
+    let report = fly(&["--seconds", "20", "--kill-ground", "10", "--loss", "0.03"], None);
+    assert_eq!(number(&report, "/missing"), 0, "{report}");
+    assert_eq!(number(&report, "/duplicates"), 0, "{report}");
+    assert!(number(&report, "/kill/receipted_before") > 0, "{report}");
+    assert!(number(&report, "/kill/receipted_after") > 0, "{report}");
+    assert_eq!(number(&report, "/units_receipted"), number(&report, "/units_archived"), "{report}");
+    for key in ["/units_sent", "/packets", "/parameters", "/alarms", "/source_bytes"] {
+        assert!(number(&report, key) > 0, "{key} in {report}");
+    }
+    assert!(number(&report, "/downlink_bytes") < number(&report, "/source_bytes"), "{report}");
+    for quantile in
+        ["/capture_to_insight_ms/p99", "/capture_to_insight_ms/contact_wait_excluded/p99"]
+    {
+        assert!(report.pointer(quantile).and_then(Value::as_f64).is_some(), "{quantile}: {report}");
+    }
+}
+
+#[test]
+fn without_onnx_runtime_the_pass_goes_on_and_heavy_work_waits() {
+    let report = fly(&["--seconds", "10"], Some("/nowhere/libonnxruntime.so"));
+    assert_eq!(number(&report, "/missing"), 0, "{report}");
+    assert_eq!(number(&report, "/jobs_done"), 0, "{report}");
+    assert!(number(&report, "/parameters") > 0, "{report}");
+}
+
+#[test]
+fn a_recording_replays_through_the_whole_path() {
+    const NAME: &str = "frames/lucy_eb3frn.aos1113";
+    let Some(recording) = tests::recorded(NAME) else { return };
+    let counts = tests::recorded("frames/expected_counts.json").expect("it lies beside them");
+    let counts: Value = serde_json::from_slice(&std::fs::read(counts).unwrap()).unwrap();
+    let counts = &counts["lucy_eb3frn.aos1113"];
+    let recording = recording.to_str().expect("the path is text");
+    let report = fly(
+        &["--seconds", "20", "--rate", "20M", "--replay", recording, "--frame", "aos:1113"],
+        None,
+    );
+    assert_eq!(number(&report, "/missing"), 0, "{report}");
+    let frames = number(counts, "/frames");
+    // Frames and a few records of the flight process itself.
+    let units = number(&report, "/units_archived");
+    assert!((frames..frames + 100).contains(&units), "{units} units for {frames} frames");
+    let packets = number(counts, "/packets") - number(counts, "/idle");
+    assert_eq!(number(&report, "/packets"), packets, "{report}");
+}
