@@ -17,6 +17,7 @@ use quinn::{Connection, VarInt};
 use tokio::{
     sync::{Mutex, mpsc, oneshot, watch},
     task::JoinSet,
+    time::MissedTickBehavior,
 };
 
 use super::{
@@ -201,6 +202,7 @@ impl Downlink {
         let mut objects = JoinSet::new();
         let mut cancels: BTreeMap<u64, oneshot::Sender<()>> = BTreeMap::new();
         let mut backlog = tokio::time::interval(BACKLOG_EVERY);
+        backlog.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut buffer = vec![0; 16 << 10];
         let mut pulse = tokio::time::interval(PULSE_EVERY);
         let mut silence = Silence::new(&self.peer.profile);

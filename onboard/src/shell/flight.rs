@@ -35,6 +35,9 @@ const RETRY_NS: u64 = 200_000_000;
 /// Outcomes that may wait for a store that can't write before the source waits too.
 const OUTCOMES_MAX: usize = 64;
 
+/// Wait after an error of the source's socket: it may last, and must not fill the log.
+const SOURCE_PAUSE: Duration = Duration::from_millis(500);
+
 /// Said once packets are taken.
 #[derive(Clone, Debug, Serialize)]
 pub struct Ready {
@@ -145,9 +148,16 @@ pub async fn run(
             () = &mut stop => break,
             datagram = sensors.receive(), if !keeper.is_stuck() => {
                 let now = clock.now_ns();
-                match pipeline.datagram(datagram?, now) {
-                    Ok(()) => {}
-                    Err((reason, count)) => tracing::warn!(count, "datagram dropped: {reason}"),
+                match datagram {
+                    Ok(datagram) => {
+                        if let Err((reason, count)) = pipeline.datagram(datagram, now) {
+                            tracing::warn!(count, "datagram dropped: {reason}");
+                        }
+                    }
+                    Err(error) => {
+                        tracing::warn!("the source can't be read: {error}");
+                        tokio::time::sleep(SOURCE_PAUSE).await;
+                    }
                 }
             }
             Some(told) = from_link.recv() => {
