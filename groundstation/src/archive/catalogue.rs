@@ -7,29 +7,32 @@ use super::{
     segment::{SegmentHeader, file_name},
     storage::{Storage, StoredFile, read_up_to, write_all},
 };
-use codecs::ids::{KeyPrefix, UnitKey};
+use codecs::ids::{KeyPrefix, RangeSet, UnitKey};
 use std::{collections::BTreeMap, io};
 
-/// Least and greatest sequence of each counter in a segment.
-type Spans = BTreeMap<KeyPrefix, (u64, u64)>;
+/// Indexes in memory: duplicates come in runs, over a few segments.
+const RECENT_MAX: usize = 4;
+
+/// Sequences of each counter in a segment.
+type Ranges = BTreeMap<KeyPrefix, RangeSet>;
 
 /// What is remembered of each sealed segment; the rest is read from its index when it is needed.
 #[derive(Default)]
 pub(super) struct Catalogue {
-    segments: BTreeMap<u64, Option<Spans>>,
-    /// The index used last: duplicates come in runs.
-    recent: Option<(u64, Index)>,
+    segments: BTreeMap<u64, Option<Ranges>>,
+    /// Indexes used last, the latest at the end.
+    recent: Vec<(u64, Index)>,
 }
 
 impl Catalogue {
     pub(super) fn new(numbers: impl IntoIterator<Item = u64>) -> Self {
         let segments = numbers.into_iter().map(|number| (number, None)).collect();
-        Self { segments, recent: None }
+        Self { segments, recent: Vec::new() }
     }
 
     /// Takes in a segment that no one writes any more, and stores its index.
     pub(super) fn add<S: Storage>(&mut self, storage: &mut S, number: u64, index: &Index) {
-        self.segments.insert(number, Some(index.spans()));
+        self.segments.insert(number, Some(index.ranges()));
         if let Err(error) = store_index(storage, number, index) {
             tracing::debug!(%error, number, "index not stored; a scan will make it again");
         }
@@ -44,27 +47,36 @@ impl Catalogue {
         let numbers: Vec<u64> = self.segments.keys().rev().copied().collect();
         for number in numbers {
             if self.segments.get(&number).is_some_and(Option::is_none) {
-                let index = load_index(storage, number)?;
-                self.segments.insert(number, Some(index.spans()));
-                self.recent = Some((number, index));
+                let ranges = self.index(storage, number)?.ranges();
+                self.segments.insert(number, Some(ranges));
             }
-            let spans = self.segments.get(&number).and_then(Option::as_ref);
-            let span = spans.and_then(|spans| spans.get(&key.prefix));
-            if !span.is_some_and(|(first, last)| (*first..=*last).contains(&key.sequence)) {
+            let ranges = self.segments.get(&number).and_then(Option::as_ref);
+            let ranges = ranges.and_then(|ranges| ranges.get(&key.prefix));
+            if !ranges.is_some_and(|ranges| ranges.contains(key.sequence)) {
                 continue;
             }
-            if self.recent.as_ref().is_none_or(|(recent, _)| *recent != number) {
-                self.recent = Some((number, load_index(storage, number)?));
-            }
-            let found = self.recent.as_ref().and_then(|(_, index)| index.find(key));
-            if let Some(offset) = found {
-                let file = storage.open(&file_name(number))?;
-                if let Some(digest) = digest_at(&file, Position { segment: number, offset }, key)? {
-                    return Ok(Some(digest));
-                }
+            let Some(offset) = self.index(storage, number)?.find(key) else { continue };
+            let file = storage.open(&file_name(number))?;
+            if let Some(digest) = digest_at(&file, Position { segment: number, offset }, key)? {
+                return Ok(Some(digest));
             }
         }
         Ok(None)
+    }
+
+    /// The index of a segment, read if it is not among the recent ones.
+    fn index<S: Storage>(&mut self, storage: &mut S, number: u64) -> io::Result<&Index> {
+        let found = self.recent.iter().position(|(recent, _)| *recent == number);
+        let entry = match found {
+            Some(at) => self.recent.remove(at),
+            None => (number, load_index(storage, number)?),
+        };
+        if self.recent.len() == RECENT_MAX {
+            self.recent.remove(0);
+        }
+        let at = self.recent.len();
+        self.recent.push(entry);
+        Ok(&self.recent[at].1)
     }
 }
 

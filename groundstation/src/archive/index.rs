@@ -10,7 +10,7 @@
 
 use codecs::{
     fec::crc::crc32c,
-    ids::{Channel, KeyPrefix, Origin, SpacecraftId, StoreEpoch, UnitKey},
+    ids::{Channel, KeyPrefix, Origin, RangeSet, SeqRange, SpacecraftId, StoreEpoch, UnitKey},
 };
 use std::collections::BTreeMap;
 
@@ -51,14 +51,13 @@ impl Index {
         all.collect()
     }
 
-    /// Least and greatest sequence by prefix: tells cheaply where a key can't be.
-    pub fn spans(&self) -> BTreeMap<KeyPrefix, (u64, u64)> {
-        let spans = self.entries.iter().filter_map(|(prefix, sequences)| {
-            let (first, _) = sequences.first_key_value()?;
-            let (last, _) = sequences.last_key_value()?;
-            Some((*prefix, (*first, *last)))
+    /// Sequences by prefix: tells which segment has a key without its offsets in memory.
+    pub fn ranges(&self) -> BTreeMap<KeyPrefix, RangeSet> {
+        let ranges = self.entries.iter().map(|(prefix, sequences)| {
+            let ranges = sequences.keys().map(|at| SeqRange { first: *at, last: *at });
+            (*prefix, ranges.collect())
         });
-        spans.collect()
+        ranges.collect()
     }
 
     /// Writes the file's bytes.
@@ -148,7 +147,8 @@ mod tests {
         }
         assert!(!index.add(&key(1, 3), 9));
         assert_eq!(index.find(&key(1, 3)), Some(3 * 512));
-        assert_eq!(index.spans()[&key(2, 0).prefix], (0, 19 * 7));
+        assert_eq!(index.ranges()[&key(1, 0).prefix].len(), 1);
+        assert_eq!(index.ranges()[&key(2, 0).prefix].count(), 20);
         let bytes = index.encode(5);
         assert_eq!(Index::decode(&bytes, 5), Some(index));
         assert_eq!(Index::decode(&bytes, 6), None);

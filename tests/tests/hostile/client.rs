@@ -188,9 +188,17 @@ impl Client {
     pub async fn hello(&mut self, session: u64) -> Vec<KeyRanges> {
         let hello = Message::Hello { session, more: false, channels: Vec::new() };
         self.send.write_all(&hello.encode()).await.unwrap();
-        match self.message().await {
-            Ok(Message::Welcome { durable, .. }) => durable,
-            other => panic!("wanted a welcome: {other:?}"),
+        let mut all = Vec::new();
+        loop {
+            match self.message().await {
+                Ok(Message::Welcome { durable, more, .. }) => {
+                    all.extend(durable);
+                    if !more {
+                        return all;
+                    }
+                }
+                other => panic!("wanted a welcome: {other:?}"),
+            }
         }
     }
 
