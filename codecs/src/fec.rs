@@ -1,7 +1,7 @@
 //! Error detection and correction, in the order in which a receiver meets it.
 //!
 //! ```text
-//! crc (frames, packets, stored units)
+//! convolutional ─► ldpc ─► crc (frames, packets, stored units)
 //! ```
 
 #![cfg_attr(
@@ -9,4 +9,6 @@
     deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
 )]
 
+pub mod kernels;
+pub mod convolutional;
 pub mod crc;

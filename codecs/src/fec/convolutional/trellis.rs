@@ -1,0 +1,124 @@
+//! Add, compare, select: one step of all 64 states, in portable code.
+//!
+//! A state is the last six bits, the newest in the least significant place, so that state `n`
+//! follows `n >> 1` and `(n >> 1) + 32`. Both connection vectors tap the newest and the oldest
+//! bit: of the four branches between two such states and their two followers, two carry one pair
+//! of symbols and two its complement.
+//!
+//! Metrics are costs in 8 bits, smaller is better, exact without saturation of a winner: a step
+//! costs at most `2 * MAX_COST` = 20; every state is reached from the best one in six steps, so
+//! metrics spread over at most 120; the least metric grows by at most 10 a step, since the two
+//! branches out of a state share the step's sum of magnitudes. Eight steps between
+//! normalisations keep all winners at or below 120 + 80.
+
+use super::{G1, G2};
+use crate::fec::kernels::viterbi::Kernel;
+
+/// States of the encoder.
+pub const STATES: usize = 64;
+/// The cost of a symbol contradicted with full confidence.
+pub const MAX_COST: u8 = 10;
+/// Steps between two normalisations.
+pub const GROUP: usize = 8;
+
+/// Costs of the symbol pairs 00, 01, 10, 11 in this order, a byte each.
+pub type StepCosts = [u8; 4];
+
+/// For each follower pair (2 i, 2 i + 1): the symbols C1, C2 of the branch from state `i` to
+/// state `2 i`, as an index into [`StepCosts`]. All other branches of the butterfly follow.
+pub static BRANCH: [u8; 32] = branches();
+
+const fn branches() -> [u8; 32] {
+    let mut table = [0; 32];
+    let mut state: u8 = 0;
+    while state < 32 {
+        // Connection vectors have the newest bit leftmost, states have it rightmost: the register
+        // before a 0 comes in is the state mirrored, below a leading 0.
+        let register = (state << 1).reverse_bits() >> 1;
+        let c1 = (register & G1).count_ones() % 2;
+        let c2 = (register & G2).count_ones() % 2;
+        table[state as usize] = (c1 * 2 + c2) as u8;
+        state += 1;
+    }
+    table
+}
+
+/// The metrics of all states. Even states stand in `0..32`, odd ones in `32..64`, so that the
+/// order of a step's decisions is that of its comparisons.
+///
+/// Index of state `n`: [`lane`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[repr(align(64))]
+pub struct Metrics(pub [u8; STATES]);
+
+/// Where state `n` stands in metrics and decisions: its six bits rotated right by one.
+pub const fn lane(state: usize) -> usize {
+    ((state & 1) << 5) | ((state & 63) >> 1)
+}
+
+/// The state that stands at a lane.
+pub const fn state(lane: usize) -> usize {
+    ((lane & 31) << 1) | (lane >> 5)
+}
+
+impl Metrics {
+    /// Any state is as likely as any other.
+    pub const fn unknown() -> Self {
+        Self([0; STATES])
+    }
+
+    /// The lane of the best state.
+    pub fn best(&self) -> usize {
+        self.0.iter().enumerate().min_by_key(|(_, metric)| **metric).map_or(0, |(lane, _)| lane)
+    }
+}
+
+/// Runs the trellis over `costs`; writes one word of decisions a step, a bit a lane, set where the
+/// survivor comes from the upper of the two states. Adds what was normalised away to `growth`.
+///
+/// Steps are normalised after every [`GROUP`] steps and after the last.
+pub fn advance(
+    kernel: Kernel,
+    metrics: &mut Metrics,
+    costs: &[StepCosts],
+    decisions: &mut [u64],
+) -> u64 {
+    kernel.run(metrics, costs, decisions).unwrap_or_else(|| portable(metrics, costs, decisions))
+}
+
+/// The portable twin of the kernels.
+pub fn portable(metrics: &mut Metrics, costs: &[StepCosts], decisions: &mut [u64]) -> u64 {
+    let mut growth = 0;
+    for (costs, decisions) in costs.chunks(GROUP).zip(decisions.chunks_mut(GROUP)) {
+        for (costs, decision) in costs.iter().zip(decisions) {
+            *decision = step(metrics, *costs);
+        }
+        let least = metrics.0.iter().copied().min().unwrap_or(0);
+        metrics.0.iter_mut().for_each(|metric| *metric -= least);
+        growth += u64::from(least);
+    }
+    growth
+}
+
+fn step(metrics: &mut Metrics, costs: StepCosts) -> u64 {
+    let [none, _, _, all] = costs;
+    let sum = none + all;
+    // Lane order to state order: states 0..32 are the lower predecessors, 32..64 the upper ones.
+    let old: [u8; STATES] =
+        core::array::from_fn(|state| metrics.0.get(lane(state)).copied().unwrap_or(0));
+    let (lower, upper) = old.split_at(32);
+    let (even, odd) = metrics.0.split_at_mut(32);
+    let mut word = 0;
+    let pairs = lower.iter().zip(upper).zip(&BRANCH).zip(even.iter_mut().zip(odd)).enumerate();
+    for (place, (((lower, upper), branch), (even, odd))) in pairs {
+        let direct = costs.get(usize::from(*branch)).copied().unwrap_or(0);
+        let complement = sum - direct;
+        let (a, b) = (lower.saturating_add(direct), upper.saturating_add(complement));
+        *even = a.min(b);
+        word |= u64::from(b < a) << place;
+        let (a, b) = (lower.saturating_add(complement), upper.saturating_add(direct));
+        *odd = a.min(b);
+        word |= u64::from(b < a) << (place + 32);
+    }
+    word
+}
