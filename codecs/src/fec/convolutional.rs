@@ -35,21 +35,47 @@ pub struct Code {
     pub rate: Rate,
     /// Whether C2 is sent inverted, which guarantees transitions in the symbol stream.
     pub inverted: bool,
+    /// Whether C2 is sent before C1 where both are: not the standard's order, but that of older
+    /// spacecraft, Voyager 1 among them.
+    pub c2_first: bool,
 }
 
 impl Code {
     /// The basic rate 1/2 code, its second symbol inverted (131.0-B-6 §3.3.1).
-    pub const BASIC: Self = Self { rate: Rate::Half, inverted: true };
+    pub const BASIC: Self = Self::standard(Rate::Half);
 
     /// A code as the standard defines it: the basic code has the inverter, the punctured codes
     /// do not (131.0-B-6 §3.4).
     pub const fn standard(rate: Rate) -> Self {
-        Self { rate, inverted: matches!(rate, Rate::Half) }
+        Self { rate, inverted: matches!(rate, Rate::Half), c2_first: false }
     }
 
     /// The same code with the inverter the other way: spacecraft of both kinds fly.
     pub const fn with_inverter(self, inverted: bool) -> Self {
         Self { inverted, ..self }
+    }
+
+    /// The same code with its symbols in this order.
+    pub const fn with_c2_first(self, c2_first: bool) -> Self {
+        Self { c2_first, ..self }
+    }
+
+    /// What a stream of this rate may be sent as and a [`sync::search`] can tell apart.
+    ///
+    /// Puncturing by 3/4 and 5/6 leaves a code in which the inverter's own pattern is a code
+    /// sequence (inputs of period 3, 110, and of period 5, 11100, give it): with or without it
+    /// the symbols fit equally well, and the mission must say which.
+    pub fn variants(rate: Rate) -> impl Iterator<Item = Self> {
+        let blind = matches!(rate, Rate::ThreeQuarters | Rate::FiveSixths);
+        let standard = Self::standard(rate);
+        [(false, false), (true, false), (false, true), (true, true)]
+            .into_iter()
+            .filter(move |(other_inverter, c2_first)| {
+                !(blind && *other_inverter) && (matches!(rate, Rate::Half) || !c2_first)
+            })
+            .map(move |(other_inverter, c2_first)| {
+                standard.with_inverter(standard.inverted != other_inverter).with_c2_first(c2_first)
+            })
     }
 }
 

@@ -23,11 +23,20 @@ impl Encoder {
         let pattern = self.code.rate.pattern();
         let (c1, c2) = pattern.get(self.step).copied().unwrap_or((true, true));
         self.step = if self.step + 1 < pattern.len() { self.step + 1 } else { 0 };
-        if c1 {
-            symbol((self.register & G1).count_ones() % 2 == 1);
-        }
-        if c2 {
-            symbol(((self.register & G2).count_ones() % 2 == 1) != self.code.inverted);
+        let first = (self.register & G1).count_ones() % 2 == 1;
+        let second = ((self.register & G2).count_ones() % 2 == 1) != self.code.inverted;
+        match (c1, c2) {
+            (true, true) if self.code.c2_first => {
+                symbol(second);
+                symbol(first);
+            }
+            (true, true) => {
+                symbol(first);
+                symbol(second);
+            }
+            (true, false) => symbol(first),
+            (false, true) => symbol(second),
+            (false, false) => {}
         }
     }
 

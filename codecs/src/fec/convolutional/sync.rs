@@ -1,5 +1,5 @@
-//! Node synchronisation: which symbol begins a puncturing pattern, and whether C2 is inverted,
-//! judged by how fast the best path's cost grows under each hypothesis.
+//! Node synchronisation: which symbol begins a puncturing pattern, and which of several codes
+//! was sent, judged by how fast the best path's cost grows under each hypothesis.
 //!
 //! What it can't tell: whether the whole stream is inverted. Both connection vectors have odd
 //! weight, so the complement of every code sequence is a code sequence (the code is transparent,
@@ -16,7 +16,7 @@ const SEARCH_PATTERNS: usize = 2048;
 /// The hypothesis that fits.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Found {
-    /// The code, its inverter as received.
+    /// The code that was sent.
     pub code: Code,
     /// Symbols before the first whole pattern.
     pub offset: usize,
@@ -36,11 +36,10 @@ pub enum Event {
     Lost,
 }
 
-/// Finds the place and the inverter, decodes, and searches again after a slip.
+/// Finds the place and the code, decodes, and searches again after a slip.
 #[derive(Debug, Clone)]
 pub struct Synchroniser {
-    code: Code,
-    either_inverter: bool,
+    candidates: Vec<Code>,
     /// Symbols kept for a search, at most [`Synchroniser::window`].
     held: Vec<i8>,
     lock: Option<Lock>,
@@ -56,14 +55,15 @@ struct Lock {
 }
 
 impl Synchroniser {
-    /// Searches the place in the pattern; with `either_inverter`, the inverter too.
-    pub fn new(code: Code, either_inverter: bool) -> Self {
-        Self { code, either_inverter, held: Vec::new(), lock: None }
+    /// Searches the place in the pattern under each of these codes: one, or
+    /// [`Code::variants`]. Costs of different rates don't compare: all are of one rate.
+    pub fn new(candidates: impl IntoIterator<Item = Code>) -> Self {
+        Self { candidates: candidates.into_iter().collect(), held: Vec::new(), lock: None }
     }
 
     /// Symbols that a search needs, and after which a lock is checked again.
-    pub const fn window(&self) -> usize {
-        SEARCH_PATTERNS * self.code.rate.symbols()
+    pub fn window(&self) -> usize {
+        SEARCH_PATTERNS * self.candidates.first().map_or(1, |code| code.rate.symbols())
     }
 
     /// Takes symbols, appends the bytes decoded while locked, and tells of each change.
@@ -100,7 +100,7 @@ impl Synchroniser {
     }
 
     fn acquire(&mut self, out: &mut Vec<u8>, event: &mut impl FnMut(Event)) {
-        let Some(found) = search(self.code, self.either_inverter, &self.held) else {
+        let Some(found) = search(&self.candidates, &self.held) else {
             // Half is looked at again with what comes, so that no start is cut in two.
             self.held.drain(..self.held.len() / 2);
             return;
@@ -132,12 +132,10 @@ impl Lock {
 
 /// The hypothesis that fits `symbols`, if one stands out: its cost is at most four fifths of the
 /// next one's.
-pub fn search(code: Code, either_inverter: bool, symbols: &[i8]) -> Option<Found> {
-    let inverters: &[bool] = if either_inverter { &[true, false] } else { &[code.inverted] };
+pub fn search(candidates: &[Code], symbols: &[i8]) -> Option<Found> {
     let mut best: Option<Found> = None;
     let mut other = f32::INFINITY;
-    for inverted in inverters {
-        let code = code.with_inverter(*inverted);
+    for code in candidates.iter().copied() {
         let mut decoder = Decoder::new(code);
         for offset in 0..code.rate.symbols() {
             let (growth, confidence) = decoder.measure(symbols.get(offset..).unwrap_or(&[]));
@@ -145,9 +143,7 @@ pub fn search(code: Code, either_inverter: bool, symbols: &[i8]) -> Option<Found
             match &mut best {
                 Some(best) if growth >= best.growth => other = other.min(growth),
                 _ => {
-                    if let Some(second) =
-                        best.replace(Found { code, offset, growth, other: 0.0 })
-                    {
+                    if let Some(second) = best.replace(Found { code, offset, growth, other: 0.0 }) {
                         other = second.growth;
                     }
                 }

@@ -56,11 +56,6 @@ pub const fn lane(state: usize) -> usize {
     ((state & 1) << 5) | ((state & 63) >> 1)
 }
 
-/// The state that stands at a lane.
-pub const fn state(lane: usize) -> usize {
-    ((lane & 31) << 1) | (lane >> 5)
-}
-
 impl Metrics {
     /// Any state is as likely as any other.
     pub const fn unknown() -> Self {

@@ -5,8 +5,8 @@
 //! The four quarters of a block are traced side by side, since one chain of dependent look-ups
 //! would leave the processor waiting.
 
+use super::Code;
 use super::trellis::{self, MAX_COST, Metrics, StepCosts};
-use super::{Code, Rate};
 use crate::fec::kernels::viterbi::Kernel;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -23,8 +23,9 @@ pub struct Decoder {
     code: Code,
     kernel: Kernel,
     tables: Box<Tables>,
-    /// Place in the puncturing pattern of the next symbol: which bit, and whether its C1 is in.
+    /// Place in the puncturing pattern of the next bit.
     step: usize,
+    /// The first symbol of a bit whose second has not come.
     first: Option<i8>,
     metrics: Metrics,
     /// Costs of steps that the trellis has not seen, at most `BLOCK + traceback`.
@@ -137,8 +138,8 @@ impl Decoder {
     /// The last bits are as likely wrong as uncoded ones unless the encoder was flushed with
     /// six zeros behind them.
     pub fn finish(&mut self, out: &mut Vec<u8>) -> usize {
-        if let Some(c1) = self.first.take() {
-            self.costs.push(self.tables.step(c1, 0));
+        if let Some(first) = self.first.take() {
+            self.costs.push(self.pair(first, 0));
         }
         self.advance();
         let bits = self.steps;
@@ -147,7 +148,9 @@ impl Decoder {
         let mut at = self.metrics.best();
         let decisions = self.decisions.iter().take(bits).enumerate().rev();
         for (place, decision) in decisions {
-            if at >= 32 && let Some(byte) = out.get_mut(start + place / 8) {
+            if at >= 32
+                && let Some(byte) = out.get_mut(start + place / 8)
+            {
                 *byte |= 0x80 >> (place % 8);
             }
             at = before(at, *decision);
@@ -188,35 +191,45 @@ impl Decoder {
     /// Turns symbols into costs until the window is full; returns what is left.
     fn load<'a>(&mut self, symbols: &'a [i8]) -> &'a [i8] {
         let room = self.window() - self.steps - self.costs.len();
-        if matches!(self.code.rate, Rate::Half) && self.first.is_none() {
+        if self.code == Code::BASIC.with_inverter(self.code.inverted) && self.first.is_none() {
             let steps = room.min(symbols.len() / 2);
             if let Some((now, rest)) = symbols.split_at_checked(steps * 2)
                 && steps > 0
             {
-                let tables = &self.tables;
-                self.costs.extend(now.as_chunks::<2>().0.iter().map(|[c1, c2]| tables.step(*c1, *c2)));
+                let (pairs, tables) = (now.as_chunks::<2>().0, &self.tables);
+                self.costs.extend(pairs.iter().map(|[c1, c2]| tables.step(*c1, *c2)));
                 return rest;
             }
         }
         let pattern = self.code.rate.pattern();
         let mut symbols = symbols.iter();
-        let mut loaded = 0;
-        while loaded < room {
-            let (sends_c1, sends_c2) = pattern.get(self.step).copied().unwrap_or((true, true));
-            if sends_c1 && self.first.is_none() {
-                let Some(symbol) = symbols.next() else { break };
-                self.first = Some(*symbol);
-            }
-            let mut second = 0;
-            if sends_c2 {
-                let Some(symbol) = symbols.next() else { break };
-                second = *symbol;
-            }
-            self.costs.push(self.tables.step(self.first.take().unwrap_or(0), second));
+        for _ in 0..room {
+            let sent = pattern.get(self.step).copied().unwrap_or((true, true));
+            let Some(now) = self.first.take().or_else(|| symbols.next().copied()) else { break };
+            let costs = match sent {
+                (true, true) => {
+                    let Some(second) = symbols.next() else {
+                        self.first = Some(now);
+                        break;
+                    };
+                    self.pair(now, *second)
+                }
+                (true, false) => self.tables.step(now, 0),
+                (false, _) => self.tables.step(0, now),
+            };
+            self.costs.push(costs);
             self.step = if self.step + 1 < pattern.len() { self.step + 1 } else { 0 };
-            loaded += 1;
         }
         symbols.as_slice()
+    }
+
+    /// The costs of a bit of which both symbols were sent, in their order on the channel.
+    fn pair(&self, first: i8, second: i8) -> StepCosts {
+        if self.code.c2_first {
+            self.tables.step(second, first)
+        } else {
+            self.tables.step(first, second)
+        }
     }
 
     /// Runs the trellis over the loaded costs.
@@ -224,8 +237,7 @@ impl Decoder {
         self.confidence +=
             self.costs.iter().map(|[none, _, _, all]| u64::from(none + all)).sum::<u64>();
         if let Some(decisions) = self.decisions.get_mut(self.steps..) {
-            self.growth +=
-                trellis::advance(self.kernel, &mut self.metrics, &self.costs, decisions);
+            self.growth += trellis::advance(self.kernel, &mut self.metrics, &self.costs, decisions);
         }
         self.steps += self.costs.len();
         self.costs.clear();
