@@ -11,4 +11,5 @@
 
 pub mod kernels;
 pub mod convolutional;
+pub mod ldpc;
 pub mod crc;

@@ -6,4 +6,18 @@
 
 #![allow(unsafe_code)]
 
+/// Whether this processor has all of these features.
+#[cfg(all(target_arch = "x86_64", feature = "std"))]
+macro_rules! has {
+    ($($feature:tt),+) => { $(std::arch::is_x86_feature_detected!($feature))&&+ };
+}
+/// Whether the compiler may assume all of these features.
+#[cfg(all(target_arch = "x86_64", not(feature = "std")))]
+macro_rules! has {
+    ($($feature:tt),+) => { $(cfg!(target_feature = $feature))&&+ };
+}
+#[cfg(target_arch = "x86_64")]
+use has;
+
 pub mod viterbi;
+pub mod ldpc;

@@ -17,15 +17,6 @@ enum Set {
     Avx512,
 }
 
-#[cfg(all(target_arch = "x86_64", feature = "std"))]
-macro_rules! has {
-    ($($feature:tt),+) => { $(std::arch::is_x86_feature_detected!($feature))&&+ };
-}
-#[cfg(all(target_arch = "x86_64", not(feature = "std")))]
-macro_rules! has {
-    ($($feature:tt),+) => { $(cfg!(target_feature = $feature))&&+ };
-}
-
 impl Kernel {
     /// The portable code.
     pub const PORTABLE: Self = Self(Set::Portable);
@@ -35,10 +26,10 @@ impl Kernel {
         let mut all = Vec::new();
         #[cfg(target_arch = "x86_64")]
         {
-            if has!("avx512bw", "avx512vl", "avx512vbmi") {
+            if super::has!("avx512bw", "avx512vl", "avx512vbmi") {
                 all.push(Self(Set::Avx512));
             }
-            if has!("avx2") {
+            if super::has!("avx2") {
                 all.push(Self(Set::Avx2));
             }
         }
