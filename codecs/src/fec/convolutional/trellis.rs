@@ -26,7 +26,7 @@ pub type StepCosts = [u8; 4];
 
 /// For each follower pair (2 i, 2 i + 1): the symbols C1, C2 of the branch from state `i` to
 /// state `2 i`, as an index into [`StepCosts`]. All other branches of the butterfly follow.
-pub static BRANCH: [u8; 32] = branches();
+pub const BRANCH: [u8; 32] = branches();
 
 const fn branches() -> [u8; 32] {
     let mut table = [0; 32];
@@ -95,25 +95,66 @@ pub fn portable(metrics: &mut Metrics, costs: &[StepCosts], decisions: &mut [u64
     growth
 }
 
+/// Written over whole arrays, so that compilers find the vectors of the target.
 fn step(metrics: &mut Metrics, costs: StepCosts) -> u64 {
-    let [none, _, _, all] = costs;
-    let sum = none + all;
-    // Lane order to state order: states 0..32 are the lower predecessors, 32..64 the upper ones.
-    let old: [u8; STATES] =
-        core::array::from_fn(|state| metrics.0.get(lane(state)).copied().unwrap_or(0));
-    let (lower, upper) = old.split_at(32);
-    let (even, odd) = metrics.0.split_at_mut(32);
-    let mut word = 0;
-    let pairs = lower.iter().zip(upper).zip(&BRANCH).zip(even.iter_mut().zip(odd)).enumerate();
-    for (place, (((lower, upper), branch), (even, odd))) in pairs {
-        let direct = costs.get(usize::from(*branch)).copied().unwrap_or(0);
-        let complement = sum - direct;
-        let (a, b) = (lower.saturating_add(direct), upper.saturating_add(complement));
-        *even = a.min(b);
-        word |= u64::from(b < a) << place;
-        let (a, b) = (lower.saturating_add(complement), upper.saturating_add(direct));
-        *odd = a.min(b);
-        word |= u64::from(b < a) << (place + 32);
+    let [none, second, first, all] = costs;
+    let (even, odd) = metrics.0.split_at(32);
+    let lower = joined(even, odd);
+    let upper = joined(even.get(16..).unwrap_or(&[]), odd.get(16..).unwrap_or(&[]));
+    let (mut direct, mut complement) = ([0; 32], [0; 32]);
+    let sums = direct.iter_mut().zip(&mut complement).zip(&BRANCH_MASKS);
+    for ((direct, complement), [m00, m01, m10, m11]) in sums {
+        *direct = (m00 & none) | (m01 & second) | (m10 & first) | (m11 & all);
+        *complement = (m00 & all) | (m01 & first) | (m10 & second) | (m11 & none);
     }
-    word
+    let mut chosen = [0; STATES];
+    let (even_chosen, odd_chosen) = chosen.split_at_mut(32);
+    let (even, odd) = metrics.0.split_at_mut(32);
+    select(&lower, &upper, &direct, &complement, even, even_chosen);
+    select(&lower, &upper, &complement, &direct, odd, odd_chosen);
+    chosen.as_chunks::<8>().0.iter().rev().fold(0, |word, bytes| {
+        // Eight zeros and ones, gathered into the highest byte by one multiplication.
+        let bits = u64::from_le_bytes(*bytes).wrapping_mul(0x0102_0408_1020_4080) >> 56;
+        (word << 8) | bits
+    })
+}
+
+/// State order from lane order: half of the even states between half of the odd ones.
+fn joined(even: &[u8], odd: &[u8]) -> [u8; 32] {
+    let mut states = [0; 32];
+    for ([to_even, to_odd], (even, odd)) in
+        states.as_chunks_mut::<2>().0.iter_mut().zip(even.iter().zip(odd))
+    {
+        (*to_even, *to_odd) = (*even, *odd);
+    }
+    states
+}
+
+fn select(
+    lower: &[u8; 32],
+    upper: &[u8; 32],
+    lower_cost: &[u8; 32],
+    upper_cost: &[u8; 32],
+    metrics: &mut [u8],
+    chosen: &mut [u8],
+) {
+    let sums = lower.iter().zip(lower_cost).zip(upper.iter().zip(upper_cost));
+    for (((a, a_cost), (b, b_cost)), (metric, chosen)) in sums.zip(metrics.iter_mut().zip(chosen)) {
+        let (a, b) = (a.saturating_add(*a_cost), b.saturating_add(*b_cost));
+        *metric = a.min(b);
+        *chosen = u8::from(b < a);
+    }
+}
+
+/// [`BRANCH`] as masks: all ones where the branch sends 00, 01, 10, 11.
+static BRANCH_MASKS: [[u8; 4]; 32] = branch_masks();
+
+const fn branch_masks() -> [[u8; 4]; 32] {
+    let mut masks = [[0; 4]; 32];
+    let mut state = 0;
+    while state < 32 {
+        masks[state][BRANCH[state] as usize] = 0xFF;
+        state += 1;
+    }
+    masks
 }

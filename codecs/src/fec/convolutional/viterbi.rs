@@ -5,8 +5,8 @@
 //! The four quarters of a block are traced side by side, since one chain of dependent look-ups
 //! would leave the processor waiting.
 
-use super::Code;
 use super::trellis::{self, MAX_COST, Metrics, StepCosts};
+use super::{Code, Rate};
 use crate::fec::kernels::viterbi::Kernel;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -189,38 +189,76 @@ impl Decoder {
     }
 
     /// Turns symbols into costs until the window is full; returns what is left.
-    fn load<'a>(&mut self, symbols: &'a [i8]) -> &'a [i8] {
-        let room = self.window() - self.steps - self.costs.len();
-        if self.code == Code::BASIC.with_inverter(self.code.inverted) && self.first.is_none() {
-            let steps = room.min(symbols.len() / 2);
-            if let Some((now, rest)) = symbols.split_at_checked(steps * 2)
-                && steps > 0
-            {
-                let (pairs, tables) = (now.as_chunks::<2>().0, &self.tables);
-                self.costs.extend(pairs.iter().map(|[c1, c2]| tables.step(*c1, *c2)));
-                return rest;
+    fn load<'a>(&mut self, mut symbols: &'a [i8]) -> &'a [i8] {
+        let (bits, sent) = (self.code.rate.bits(), self.code.rate.symbols());
+        loop {
+            let room = self.window() - self.steps - self.costs.len();
+            let aligned = self.step == 0 && self.first.is_none() && !self.code.c2_first;
+            if aligned && room >= bits && symbols.len() >= sent {
+                symbols = self.whole_patterns(symbols, room);
+            } else if room == 0 || !self.one_bit(&mut symbols) {
+                return symbols;
             }
         }
-        let pattern = self.code.rate.pattern();
-        let mut symbols = symbols.iter();
-        for _ in 0..room {
-            let sent = pattern.get(self.step).copied().unwrap_or((true, true));
-            let Some(now) = self.first.take().or_else(|| symbols.next().copied()) else { break };
-            let costs = match sent {
-                (true, true) => {
-                    let Some(second) = symbols.next() else {
-                        self.first = Some(now);
-                        break;
-                    };
-                    self.pair(now, *second)
-                }
-                (true, false) => self.tables.step(now, 0),
-                (false, _) => self.tables.step(0, now),
-            };
-            self.costs.push(costs);
-            self.step = if self.step + 1 < pattern.len() { self.step + 1 } else { 0 };
+    }
+
+    fn whole_patterns<'a>(&mut self, symbols: &'a [i8], room: usize) -> &'a [i8] {
+        const NOT: usize = usize::MAX;
+        // Where C1 and C2 of each bit stand among the symbols of a pattern.
+        match self.code.rate {
+            Rate::Half => self.each::<2, 1>(symbols, room, [(0, 1)]),
+            Rate::TwoThirds => self.each::<3, 2>(symbols, room, [(0, 1), (NOT, 2)]),
+            Rate::ThreeQuarters => self.each::<4, 3>(symbols, room, [(0, 1), (NOT, 2), (3, NOT)]),
+            Rate::FiveSixths => {
+                let places = [(0, 1), (NOT, 2), (3, NOT), (NOT, 4), (5, NOT)];
+                self.each::<6, 5>(symbols, room, places)
+            }
+            Rate::SevenEighths => {
+                let places = [(0, 1), (NOT, 2), (NOT, 3), (NOT, 4), (5, NOT), (NOT, 6), (7, NOT)];
+                self.each::<8, 7>(symbols, room, places)
+            }
         }
-        symbols.as_slice()
+    }
+
+    #[inline(always)]
+    fn each<'a, const SYMBOLS: usize, const BITS: usize>(
+        &mut self,
+        symbols: &'a [i8],
+        room: usize,
+        places: [(usize, usize); BITS],
+    ) -> &'a [i8] {
+        let patterns = (room / BITS).min(symbols.len() / SYMBOLS);
+        let Some((now, rest)) = symbols.split_at_checked(patterns * SYMBOLS) else {
+            return symbols;
+        };
+        let tables = &self.tables;
+        for pattern in now.as_chunks::<SYMBOLS>().0 {
+            let at = |place: usize| pattern.get(place).copied().unwrap_or(0);
+            self.costs.extend(places.map(|(c1, c2)| tables.step(at(c1), at(c2))));
+        }
+        rest
+    }
+
+    /// Loads the next bit of a pattern; false if its symbols haven't come.
+    fn one_bit(&mut self, symbols: &mut &[i8]) -> bool {
+        let pattern = self.code.rate.pattern();
+        let sent = pattern.get(self.step).copied().unwrap_or((true, true));
+        let mut next = || symbols.split_off_first().copied();
+        let Some(now) = self.first.take().or_else(&mut next) else { return false };
+        let costs = match sent {
+            (true, true) => {
+                let Some(second) = next() else {
+                    self.first = Some(now);
+                    return false;
+                };
+                self.pair(now, second)
+            }
+            (true, false) => self.tables.step(now, 0),
+            (false, _) => self.tables.step(0, now),
+        };
+        self.costs.push(costs);
+        self.step = if self.step + 1 < pattern.len() { self.step + 1 } else { 0 };
+        true
     }
 
     /// The costs of a bit of which both symbols were sent, in their order on the channel.
@@ -234,8 +272,8 @@ impl Decoder {
 
     /// Runs the trellis over the loaded costs.
     fn advance(&mut self) {
-        self.confidence +=
-            self.costs.iter().map(|[none, _, _, all]| u64::from(none + all)).sum::<u64>();
+        let confidence = self.costs.iter().map(|[none, _, _, all]| u32::from(none + all));
+        self.confidence += u64::from(confidence.sum::<u32>());
         if let Some(decisions) = self.decisions.get_mut(self.steps..) {
             self.growth += trellis::advance(self.kernel, &mut self.metrics, &self.costs, decisions);
         }

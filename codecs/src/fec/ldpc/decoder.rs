@@ -7,8 +7,8 @@
 //! Beliefs are positive for a 0, like symbols. No belief overflows: a message is at most
 //! `LIMIT`, a column has at most 6 of them in these codes, a symbol adds 127.
 
-use super::matrix::Matrix;
 use super::Code;
+use super::matrix::Matrix;
 use crate::fec::kernels::ldpc::Kernel;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -115,11 +115,8 @@ impl Decoder {
                 break false;
             }
             iterations += 1;
-            let pass = Pass {
-                plan: &self.plan,
-                beliefs: &mut self.beliefs,
-                messages: &mut self.messages,
-            };
+            let pass =
+                Pass { plan: &self.plan, beliefs: &mut self.beliefs, messages: &mut self.messages };
             self.kernel.iterate(pass);
         };
         self.give(info);

@@ -3,9 +3,9 @@
 //! The standard gives generator matrices W = (P^-1 Q)^T of dense circulants (131.0-B-5 §7.4.3).
 //! The same parity comes cheaper from the sparse matrix and one small dense inverse.
 
+use super::Code;
 use super::matrix::{Entry, Matrix};
 use super::ring::{self, Poly, Square};
-use super::Code;
 use alloc::vec;
 use alloc::vec::Vec;
 

@@ -196,9 +196,13 @@ pub fn inverse(z: usize, matrix: Square) -> Option<Square> {
         .into_iter()
         .enumerate()
         .map(|(index, mut row)| {
-            row.extend((0..size).map(|column| {
-                if column == index { Poly::power(z, 0) } else { Poly::zero(z) }
-            }));
+            row.extend(
+                (0..size).map(
+                    |column| {
+                        if column == index { Poly::power(z, 0) } else { Poly::zero(z) }
+                    },
+                ),
+            );
             row
         })
         .collect();
