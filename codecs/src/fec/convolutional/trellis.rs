@@ -28,6 +28,7 @@ pub type StepCosts = [u8; 4];
 /// state `2 i`, as an index into [`StepCosts`]. All other branches of the butterfly follow.
 pub const BRANCH: [u8; 32] = branches();
 
+#[allow(clippy::indexing_slicing, reason = "evaluated by the compiler")]
 const fn branches() -> [u8; 32] {
     let mut table = [0; 32];
     let mut state: u8 = 0;
@@ -149,6 +150,7 @@ fn select(
 /// [`BRANCH`] as masks: all ones where the branch sends 00, 01, 10, 11.
 static BRANCH_MASKS: [[u8; 4]; 32] = branch_masks();
 
+#[allow(clippy::indexing_slicing, reason = "evaluated by the compiler")]
 const fn branch_masks() -> [[u8; 4]; 32] {
     let mut masks = [[0; 4]; 32];
     let mut state = 0;

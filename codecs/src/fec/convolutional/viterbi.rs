@@ -9,6 +9,7 @@ use super::trellis::{self, MAX_COST, Metrics, StepCosts};
 use super::{Code, Rate};
 use crate::fec::kernels::viterbi::Kernel;
 use alloc::boxed::Box;
+use alloc::vec;
 use alloc::vec::Vec;
 
 /// Bits given out at a time.
@@ -85,8 +86,6 @@ impl Decoder {
     /// The same on a kernel of the caller's choice.
     pub fn on(kernel: Kernel, code: Code) -> Self {
         let window = BLOCK + code.rate.traceback();
-        let mut decisions = Vec::new();
-        decisions.resize(window, 0);
         Self {
             code,
             kernel,
@@ -95,7 +94,7 @@ impl Decoder {
             first: None,
             metrics: Metrics::unknown(),
             costs: Vec::with_capacity(window),
-            decisions,
+            decisions: vec![0; window],
             steps: 0,
             growth: 0,
             confidence: 0,

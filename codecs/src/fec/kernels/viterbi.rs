@@ -147,6 +147,7 @@ mod x86 {
     /// For each lane of the result, the symbols of the branch from its lower predecessor.
     static SYMBOLS: [u8; STATES] = symbols();
 
+    #[allow(clippy::indexing_slicing, reason = "evaluated by the compiler")]
     const fn predecessors(half: usize) -> [u8; STATES] {
         let mut table = [0; STATES];
         let mut place = 0;
@@ -157,6 +158,7 @@ mod x86 {
         table
     }
 
+    #[allow(clippy::indexing_slicing, reason = "evaluated by the compiler")]
     const fn symbols() -> [u8; STATES] {
         let mut table = [0; STATES];
         let mut place = 0;

@@ -218,8 +218,8 @@ pub(crate) fn iterate(pass: Pass<'_>) {
             let mut signs: Lane = [0; LANES];
             for (edge, news) in row.iter().zip(&mut news) {
                 let belief = load(beliefs, edge, place, plan.z);
-                let message = old(messages, edge, place);
-                let lanes = news.iter_mut().zip(&belief).zip(message);
+                let Some(message) = old(messages, edge, place) else { continue };
+                let lanes = news.iter_mut().zip(&belief).zip(&*message);
                 let found = least.iter_mut().zip(&mut second).zip(&mut signs);
                 for (((new, belief), message), ((least, second), signs)) in lanes.zip(found) {
                     // What the others know of this bit.
@@ -231,7 +231,7 @@ pub(crate) fn iterate(pass: Pass<'_>) {
                 }
             }
             for (edge, new) in row.iter().zip(&news) {
-                let message = old(messages, edge, place);
+                let Some(message) = old(messages, edge, place) else { continue };
                 let mut change: Lane = [0; LANES];
                 let lanes = change.iter_mut().zip(message).zip(new);
                 let found = least.iter().zip(&second).zip(&signs);
@@ -258,7 +258,6 @@ fn normalise(sure: i16) -> i16 {
 }
 
 #[inline(always)]
-fn old<'a>(messages: &'a mut [i16], edge: &Edge, place: usize) -> &'a mut [i16] {
-    let start = edge.messages + place;
-    messages.get_mut(start..).and_then(|rest| rest.get_mut(..LANES)).unwrap_or(&mut [])
+fn old<'a>(messages: &'a mut [i16], edge: &Edge, place: usize) -> Option<&'a mut Lane> {
+    messages.get_mut(edge.messages + place..).and_then(|rest| rest.first_chunk_mut())
 }

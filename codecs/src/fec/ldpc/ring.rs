@@ -59,7 +59,7 @@ impl Poly {
     pub fn complement(&mut self) {
         self.words.iter_mut().for_each(|word| *word = !*word);
         if let Some(last) = self.words.last_mut()
-            && self.z % 64 != 0
+            && !self.z.is_multiple_of(64)
         {
             *last &= (1 << (self.z % 64)) - 1;
         }
