@@ -8,8 +8,9 @@
 //! Metrics are costs in 8 bits, smaller is better, exact without saturation of a winner: a step
 //! costs at most `2 * MAX_COST` = 20; every state is reached from the best one in six steps, so
 //! metrics spread over at most 120; the least metric grows by at most 10 a step, since the two
-//! branches out of a state share the step's sum of magnitudes. Eight steps between
-//! normalisations keep all winners at or below 120 + 80.
+//! branches out of a state share the step's sum of magnitudes. What is subtracted after a group
+//! of six steps is the least metric before it, which no step waits for: at most 60 is left, so
+//! that winners are at most 120 + 60 before a group and 240 behind it.
 
 use super::{G1, G2};
 use crate::fec::kernels::viterbi::Kernel;
@@ -19,7 +20,7 @@ pub const STATES: usize = 64;
 /// The cost of a symbol contradicted with full confidence.
 pub const MAX_COST: u8 = 10;
 /// Steps between two normalisations.
-pub const GROUP: usize = 8;
+pub const GROUP: usize = 6;
 
 /// Costs of the symbol pairs 00, 01, 10, 11 in this order, a byte each.
 pub type StepCosts = [u8; 4];
@@ -72,7 +73,8 @@ impl Metrics {
 /// Runs the trellis over `costs`; writes one word of decisions a step, a bit a lane, set where the
 /// survivor comes from the upper of the two states. Adds what was normalised away to `growth`.
 ///
-/// Steps are normalised after every [`GROUP`] steps and after the last.
+/// Metrics are normalised after every [`GROUP`] steps and after the last, to the least one before
+/// those.
 pub fn advance(
     kernel: Kernel,
     metrics: &mut Metrics,
@@ -86,10 +88,10 @@ pub fn advance(
 pub fn portable(metrics: &mut Metrics, costs: &[StepCosts], decisions: &mut [u64]) -> u64 {
     let mut growth = 0;
     for (costs, decisions) in costs.chunks(GROUP).zip(decisions.chunks_mut(GROUP)) {
+        let least = metrics.0.iter().copied().min().unwrap_or(0);
         for (costs, decision) in costs.iter().zip(decisions) {
             *decision = step(metrics, *costs);
         }
-        let least = metrics.0.iter().copied().min().unwrap_or(0);
         metrics.0.iter_mut().for_each(|metric| *metric -= least);
         growth += u64::from(least);
     }

@@ -104,6 +104,7 @@ mod x86 {
         };
         let mut growth = 0;
         for (costs, decisions) in costs.chunks(GROUP).zip(decisions.chunks_mut(GROUP)) {
+            let least = least(even, odd);
             for (costs, decision) in costs.iter().zip(decisions) {
                 let costs = _mm256_set1_epi32(i32::from_le_bytes(*costs));
                 let direct = _mm256_shuffle_epi8(costs, branch);
@@ -126,7 +127,6 @@ mod x86 {
                 *decision =
                     !(u64::from(from_lower as u32) | (u64::from(odd_from_lower as u32) << 32));
             }
-            let least = least(even, odd);
             let all = _mm256_set1_epi8(least as i8);
             even = _mm256_sub_epi8(even, all);
             odd = _mm256_sub_epi8(odd, all);
@@ -183,6 +183,7 @@ mod x86 {
         let complements = _mm512_xor_si512(symbols, _mm512_set1_epi8(3));
         let mut growth = 0;
         for (costs, decisions) in costs.chunks(GROUP).zip(decisions.chunks_mut(GROUP)) {
+            let least = least(_mm512_castsi512_si256(all), _mm512_extracti64x4_epi64::<1>(all));
             for (costs, decision) in costs.iter().zip(decisions) {
                 let costs = _mm512_set1_epi32(i32::from_le_bytes(*costs));
                 let a = _mm512_adds_epu8(
@@ -196,7 +197,6 @@ mod x86 {
                 all = _mm512_min_epu8(a, b);
                 *decision = _mm512_cmplt_epu8_mask(b, a);
             }
-            let least = least(_mm512_castsi512_si256(all), _mm512_extracti64x4_epi64::<1>(all));
             all = _mm512_sub_epi8(all, _mm512_set1_epi8(least as i8));
             growth += u64::from(least);
         }

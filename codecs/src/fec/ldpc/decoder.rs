@@ -171,10 +171,23 @@ fn load(beliefs: &[i16], edge: &Edge, place: usize, z: usize) -> Lane {
             return *lane;
         }
     }
+    gather(beliefs, edge, at, place, z)
+}
+
+/// As [`load`] where the rows end or the block begins again in front: at most once, as no more
+/// rows are taken than the block has.
+#[inline(never)]
+fn gather(beliefs: &[i16], edge: &Edge, at: usize, place: usize, z: usize) -> Lane {
     let mut lane = [0; LANES];
-    for (row, lane) in lane.iter_mut().enumerate().take(z - place) {
-        let at = edge.column + wrapped(at + row, z);
-        *lane = beliefs.get(at).copied().unwrap_or(0);
+    let count = LANES.min(z - place);
+    let block = beliefs.get(edge.column..edge.column + z).unwrap_or(&[]);
+    let (front, back) = block.split_at(at.min(block.len()));
+    if let Some((head, tail)) = lane.split_at_mut_checked(back.len().min(count)) {
+        let count = count - head.len();
+        head.copy_from_slice(back.get(..head.len()).unwrap_or(&[]));
+        if let (Some(tail), Some(front)) = (tail.get_mut(..count), front.get(..count)) {
+            tail.copy_from_slice(front);
+        }
     }
     lane
 }
@@ -193,17 +206,24 @@ fn add(beliefs: &mut [i16], edge: &Edge, place: usize, z: usize, change: &Lane) 
             return;
         }
     }
-    for (row, change) in change.iter().enumerate().take(z - place) {
-        if let Some(belief) = beliefs.get_mut(edge.column + wrapped(at + row, z)) {
-            *belief = belief.wrapping_add(*change);
-        }
-    }
+    scatter(beliefs, edge, at, place, z, change);
+}
+
+/// As [`add`] where the rows end or the block begins again in front.
+#[inline(never)]
+fn scatter(beliefs: &mut [i16], edge: &Edge, at: usize, place: usize, z: usize, change: &Lane) {
+    let count = LANES.min(z - place);
+    let block = beliefs.get_mut(edge.column..edge.column + z).unwrap_or(&mut []);
+    let (front, back) = block.split_at_mut(at.min(block.len()));
+    let change = change.iter().take(count);
+    back.iter_mut().chain(front).zip(change).for_each(|(belief, change)| {
+        *belief = belief.wrapping_add(*change);
+    });
 }
 
 #[inline(always)]
 fn wrapped(at: usize, z: usize) -> usize {
-    // Circulants smaller than the lanes wrap more than once.
-    if at < z { at } else { at % z }
+    if at < z { at } else { at - z }
 }
 
 /// One iteration: all rows, in order. Compiled once for each kernel.
