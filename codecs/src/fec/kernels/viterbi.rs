@@ -1,5 +1,5 @@
-//! Add, compare, select of 64 states in vector registers: twins of
-//! [`portable`](crate::fec::convolutional::portable).
+//! Add, compare, select of 64 states in vector registers: twins of `portable` in
+//! `convolutional/trellis.rs`, which says what is computed and why 8 bits suffice.
 
 use crate::fec::convolutional::{Metrics, StepCosts};
 use alloc::vec::Vec;

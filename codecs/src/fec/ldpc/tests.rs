@@ -154,7 +154,7 @@ fn ranks_are_known() {
 
 #[test]
 fn encoded_words_satisfy_every_check() {
-    for code in short() {
+    for code in Code::ALL {
         let mut encoder = Encoder::new(code);
         let info = Dice(1).bytes(code.info_bits() / 8);
         let symbols = encode(&mut encoder, &info);
