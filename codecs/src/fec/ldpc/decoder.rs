@@ -215,10 +215,13 @@ fn scatter(beliefs: &mut [i16], edge: &Edge, at: usize, place: usize, z: usize, 
     let count = LANES.min(z - place);
     let block = beliefs.get_mut(edge.column..edge.column + z).unwrap_or(&mut []);
     let (front, back) = block.split_at_mut(at.min(block.len()));
-    let change = change.iter().take(count);
-    back.iter_mut().chain(front).zip(change).for_each(|(belief, change)| {
-        *belief = belief.wrapping_add(*change);
-    });
+    let (head, tail) = change.split_at(back.len().min(count));
+    let tail = tail.get(..count - head.len()).unwrap_or(&[]);
+    for (beliefs, change) in [(back, head), (front, tail)] {
+        beliefs.iter_mut().zip(change).for_each(|(belief, change)| {
+            *belief = belief.wrapping_add(*change);
+        });
+    }
 }
 
 #[inline(always)]
