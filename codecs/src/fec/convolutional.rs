@@ -2,7 +2,7 @@
 //! 5/6, 7/8 by puncturing.
 //!
 //! ```text
-//! bits ─► encoder ─► puncture ─► channel ─► sync (which symbol begins a pattern) ─► viterbi ─► bits
+//! bits ─► encoder (punctures) ─► channel ─► sync (where a pattern begins) ─► viterbi ─► bits
 //! ```
 //!
 //! Soft symbols are `i8`: positive speaks for a 0, negative for a 1, the magnitude says how

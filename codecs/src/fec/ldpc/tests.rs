@@ -301,7 +301,8 @@ proptest! {
     fn kernels_give_the_same(seed in any::<u64>(), which in 0_usize..6) {
         let code = Code::ALL[which];
         let mut dice = Dice(seed);
-        let symbols: Vec<i8> = dice.bytes(code.symbols()).iter().map(|byte| *byte as i8 / 4).collect();
+        let symbols = dice.bytes(code.symbols());
+        let symbols: Vec<i8> = symbols.iter().map(|byte| *byte as i8 / 4).collect();
         let results: Vec<(Decoded, Vec<u8>)> = Kernel::all()
             .into_iter()
             .map(|kernel| {
