@@ -1,0 +1,12 @@
+//! From symbols to aligned blocks: where each block starts, and the sequence that whitens it.
+//!
+//! ```text
+//! randomizer (blocks, in place)
+//! ```
+
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
+)]
+
+pub mod randomizer;
