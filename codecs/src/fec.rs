@@ -1,7 +1,8 @@
 //! Error detection and correction, in the order in which a receiver meets it.
 //!
 //! ```text
-//! crc (frames, packets, stored units)
+//! reed_solomon (blocks of codewords) ─► crc (frames, packets, stored units)
+//! kernels: what both do with wide registers
 //! ```
 
 #![cfg_attr(
@@ -9,4 +10,7 @@
     deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
 )]
 
+mod field;
+mod kernels;
+pub mod reed_solomon;
 pub mod crc;

@@ -191,7 +191,7 @@ mod tests {
     #[test]
     fn every_block_starts_anew() {
         let randomizer = Randomizer::new(Sequence::Long, 20);
-        let mut blocks = vec![0; 60];
+        let mut blocks = [0; 60];
         blocks.chunks_mut(20).for_each(|block| randomizer.apply(block));
         assert!(blocks.chunks(20).all(|block| block == sequence(Sequence::Long, 20)));
     }
