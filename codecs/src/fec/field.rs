@@ -1,5 +1,5 @@
 //! Arithmetic in the field of 256 elements of the Reed-Solomon codes: x^8 + x^7 + x^2 + x + 1
-//! (CCSDS 131.0-B-6 §4.3.3), and the dual basis in which symbols are sent (annex F there).
+//! (CCSDS 131.0-B-5 §4.3.3), and the dual basis in which symbols are sent (annex F there).
 //!
 //! Tables are computed by the compiler from the definitions; nothing is typed in.
 
@@ -57,7 +57,7 @@ const fn logarithms() -> [u8; 256] {
 }
 
 /// Bit i of the dual symbol, counted from the highest, is the trace of u · α^(117 i)
-/// (CCSDS 131.0-B-6 annex F).
+/// (CCSDS 131.0-B-5 annex F).
 #[allow(clippy::indexing_slicing, reason = "runs in the compiler")]
 const fn conversions() -> ([u8; 256], [u8; 256]) {
     let exponentials = exponentials();
@@ -139,7 +139,7 @@ mod tests {
 
     #[test]
     fn the_dual_basis_is_the_published_one() {
-        // Rows of the matrix of CCSDS 131.0-B-6 annex F: α^7 first.
+        // Rows of the matrix of CCSDS 131.0-B-5 annex F: α^7 first.
         let rows = [0x8D, 0xEF, 0xEC, 0x86, 0xFA, 0x99, 0xAF, 0x7B];
         for (row, dual) in rows.iter().enumerate() {
             assert_eq!(TO_DUAL[0x80 >> row], *dual);

@@ -1,4 +1,4 @@
-//! Reed-Solomon codes (255,223) and (255,239) (CCSDS 131.0-B-6 §4): what a link sends beside its
+//! Reed-Solomon codes (255,223) and (255,239) (CCSDS 131.0-B-5 §4): what a link sends beside its
 //! frames so that a receiver finds and corrects up to 16 or 8 wrong symbols in each codeword.
 //!
 //! ```text
@@ -21,7 +21,7 @@ pub use self::block::{Block, BlockError, Report};
 pub const CODEWORD_BYTES: usize = super::field::ORDER;
 /// Most parity symbols of a codeword.
 pub const MAX_PARITY_BYTES: usize = 32;
-/// The generator's roots are powers of α^11 (CCSDS 131.0-B-6 §4.3.4).
+/// The generator's roots are powers of α^11 (CCSDS 131.0-B-5 §4.3.4).
 pub(super) const ROOT_STEP: usize = 11;
 
 /// How many symbols of a codeword can be corrected.
@@ -53,7 +53,7 @@ impl Strength {
     }
 
     /// The generator's roots are (α^11)^j for 2E successive j from 128 - E on
-    /// (CCSDS 131.0-B-6 §4.3.4): 112 for E = 16 and 120 for E = 8.
+    /// (CCSDS 131.0-B-5 §4.3.4): 112 for E = 16 and 120 for E = 8.
     pub(super) const fn first_root(self) -> usize {
         128 - self.correctable()
     }
@@ -62,7 +62,7 @@ impl Strength {
 /// How the eight bits of a symbol stand for an element of the field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Basis {
-    /// Berlekamp's dual basis, which the standard prescribes (CCSDS 131.0-B-6 §4.3.9).
+    /// Berlekamp's dual basis, which the standard prescribes (CCSDS 131.0-B-5 §4.3.9).
     Dual,
     /// Powers of α, which several spacecraft use all the same.
     Conventional,

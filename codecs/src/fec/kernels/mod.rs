@@ -1,25 +1,22 @@
 //! What the decoders do with wide registers, chosen at run time; every kernel has a portable twin
-//! that tests hold it equal to. The only place of this crate with `unsafe`.
+//! that tests hold it equal to. The only folder of this crate with `unsafe`.
+//!
+//! ```text
+//! tables (constants of a code) ─► x86 (AVX-512 or AVX2, with GFNI) ─► checker (chooses)
+//! ```
 
-use crate::fec::reed_solomon::Code;
+#![allow(unsafe_code)]
 
-/// Finds the codewords of a block that are not clean.
-#[derive(Clone, Debug)]
-pub(super) struct Checker;
+#[cfg(all(target_arch = "x86_64", feature = "std"))]
+mod tables;
+#[cfg(all(target_arch = "x86_64", feature = "std"))]
+mod x86;
+#[cfg(all(target_arch = "x86_64", feature = "std"))]
+mod checker;
+#[cfg(not(all(target_arch = "x86_64", feature = "std")))]
+mod none;
 
-impl Checker {
-    /// The fastest that this processor has.
-    pub(super) fn new(_: Code, _: usize) -> Option<Self> {
-        None
-    }
-
-    /// For reports.
-    pub(super) const fn name(&self) -> &'static str {
-        "none"
-    }
-
-    /// A bit for each codeword that is not clean.
-    pub(super) fn dirty(&self, _: &[u8]) -> u8 {
-        0
-    }
-}
+#[cfg(all(target_arch = "x86_64", feature = "std"))]
+pub(super) use self::checker::Checker;
+#[cfg(not(all(target_arch = "x86_64", feature = "std")))]
+pub(super) use self::none::Checker;

@@ -1,5 +1,5 @@
 //! Codeblocks: one to eight codewords interleaved symbol by symbol, so that a burst of errors is
-//! shared between them (CCSDS 131.0-B-6 §4.3.5).
+//! shared between them (CCSDS 131.0-B-5 §4.3.5).
 //!
 //! The block is the frame followed by the parity of all its codewords, interleaved too. A block
 //! shortened by virtual fill leaves out the first symbols of every codeword: zeros that encoder

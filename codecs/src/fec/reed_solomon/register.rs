@@ -162,14 +162,14 @@ mod tests {
         for code in Code::ALL {
             let parity = code.strength.parity();
             let generator = generator(code.strength);
-            // CCSDS 131.0-B-6 §4.3.4: the roots are chosen so that coefficients mirror.
+            // CCSDS 131.0-B-5 §4.3.4: the roots are chosen so that coefficients mirror.
             assert_eq!(generator[parity - 1], 1);
             for k in 0..parity - 1 {
                 assert_eq!(generator[k], generator[parity - 2 - k], "{code:?}, coefficient {k}");
             }
             assert!(generator[parity..].iter().all(|coefficient| *coefficient == 0));
         }
-        // CCSDS 131.0-B-6 annex G: exponents of the coefficients of x^31 to x^16 for E = 16.
+        // CCSDS 131.0-B-2 annex G: exponents of the coefficients of x^31 to x^16 for E = 16.
         let exponents = [249, 59, 66, 4, 43, 126, 251, 97, 30, 3, 213, 50, 66, 170, 5, 24];
         let sixteen = generator(Strength::Sixteen);
         assert_eq!(sixteen[..16], exponents.map(power));

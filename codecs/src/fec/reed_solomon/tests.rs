@@ -54,7 +54,7 @@ fn codewords_vanish_at_the_roots_of_the_standard() {
     for code in Code::ALL {
         let block = Block::new(code, 3, 10).unwrap();
         let bytes = encoded(&block, &mut noise);
-        // CCSDS 131.0-B-6 §4.3.4; the first root differs between the codes.
+        // CCSDS 131.0-B-5 §4.3.4; the first root differs between the codes.
         let roots = match code.strength {
             Strength::Sixteen => 112..144,
             Strength::Eight => 120..136,
