@@ -1,7 +1,7 @@
 //! From symbols to aligned blocks: where each block starts, and the sequence that whitens it.
 //!
 //! ```text
-//! randomizer (blocks, in place)
+//! marker (bytes of any alignment ► blocks) ─► randomizer (blocks, in place)
 //! ```
 
 #![cfg_attr(
@@ -9,4 +9,5 @@
     deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
 )]
 
+pub mod marker;
 pub mod randomizer;
