@@ -61,6 +61,12 @@ impl Report {
         corrected.sum()
     }
 
+    /// Codewords that were corrected.
+    pub fn corrected_codewords(&self) -> u32 {
+        let corrected = |outcome: &&Outcome| matches!(outcome, Outcome::Corrected(_));
+        self.outcomes().iter().filter(corrected).count() as u32
+    }
+
     /// Codewords that could not be corrected.
     pub fn failed(&self) -> u32 {
         self.outcomes().iter().filter(|outcome| **outcome == Outcome::Failed).count() as u32
