@@ -10,7 +10,7 @@
 
 pub mod block;
 mod register;
-mod solve;
+pub(in crate::fec) mod solve;
 
 #[cfg(test)]
 mod tests;

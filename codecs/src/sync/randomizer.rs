@@ -108,6 +108,9 @@ impl Register {
     }
 }
 
+/// Longest table: a period of the longest sequence.
+const MAX_TABLE_BYTES: usize = Sequence::Long.period();
+
 /// Adds a sequence to blocks.
 #[derive(Clone, Debug)]
 pub struct Randomizer {
@@ -120,7 +123,7 @@ impl Randomizer {
     /// Tabulates a sequence for blocks up to `block_bytes`; longer ones are right too, but slow.
     pub fn new(sequence: Sequence, block_bytes: usize) -> Self {
         let mut after = Register::new(sequence);
-        let table = (0..block_bytes.min(sequence.period())).map(|_| after.byte()).collect();
+        let table = (0..block_bytes.min(MAX_TABLE_BYTES)).map(|_| after.byte()).collect();
         Self { table, after }
     }
 

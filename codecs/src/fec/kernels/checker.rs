@@ -1,8 +1,9 @@
 //! Which kernel checks a block, and what it needs.
 
 use super::tables::{MAX_PADDED_BYTES, Tables};
-use super::x86;
-use crate::fec::reed_solomon::{CODEWORD_BYTES, Code};
+use super::{solver, x86};
+use crate::fec::reed_solomon::solve::Errors;
+use crate::fec::reed_solomon::{CODEWORD_BYTES, Code, MAX_PARITY_BYTES, Strength};
 use alloc::sync::Arc;
 
 /// Finds the codewords of a block that are not clean.
@@ -62,6 +63,15 @@ impl Checker {
             Width::Bytes64 => "avx512+gfni",
             Width::Bytes32 => "avx2+gfni",
         }
+    }
+
+    /// The errors that explain what a codeword leaves when it is divided by the generator.
+    pub(in crate::fec) fn solve(
+        &self,
+        strength: Strength,
+        remainder: &[u8; MAX_PARITY_BYTES],
+    ) -> Option<Errors> {
+        solver::solve(&self.tables, strength, remainder)
     }
 
     /// A bit for each codeword that is not clean. A block shorter than whole codewords has virtual

@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! tables (constants of a code) ─► x86 (AVX-512 or AVX2, with GFNI) ─► checker (chooses)
+//!                              ─► solver (errors of a dirty codeword)
 //! ```
 
 #![allow(unsafe_code)]
@@ -11,6 +12,8 @@
 mod tables;
 #[cfg(all(target_arch = "x86_64", feature = "std"))]
 mod x86;
+#[cfg(all(target_arch = "x86_64", feature = "std"))]
+mod solver;
 #[cfg(all(target_arch = "x86_64", feature = "std"))]
 mod checker;
 #[cfg(not(all(target_arch = "x86_64", feature = "std")))]

@@ -1,6 +1,7 @@
 //! Where there is no kernel, everything is left to the portable code.
 
-use crate::fec::reed_solomon::Code;
+use crate::fec::reed_solomon::solve::Errors;
+use crate::fec::reed_solomon::{Code, MAX_PARITY_BYTES, Strength};
 
 /// Finds the codewords of a block that are not clean; there is none to be had here.
 #[derive(Clone, Debug)]
@@ -19,6 +20,15 @@ impl Checker {
 
     /// A bit for each codeword that is not clean.
     pub(in crate::fec) const fn dirty(&self, _: &[u8]) -> u8 {
+        match *self {}
+    }
+
+    /// The errors of a codeword.
+    pub(in crate::fec) const fn solve(
+        &self,
+        _: Strength,
+        _: &[u8; MAX_PARITY_BYTES],
+    ) -> Option<Errors> {
         match *self {}
     }
 }

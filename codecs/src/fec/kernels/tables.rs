@@ -16,9 +16,9 @@
 //! whatever basis the symbols are. Weights differ from symbol to symbol; the instruction for that
 //! works in the field of x^8 + x^4 + x^3 + x + 1, which is the same field in other names.
 
-use crate::fec::field::{FROM_DUAL, TO_DUAL, entry, power, times};
+use crate::fec::field::{FROM_DUAL, ORDER, TO_DUAL, entry, power, times};
 use crate::fec::reed_solomon::block::MAX_BLOCK_BYTES;
-use crate::fec::reed_solomon::{Basis, Code, ROOT_STEP};
+use crate::fec::reed_solomon::{Basis, Code, MAX_PARITY_BYTES, ROOT_STEP};
 use alloc::boxed::Box;
 
 /// Rows of a codeword, and values of x^51.
@@ -43,6 +43,14 @@ pub(super) struct Tables {
     /// In the other field: for each root, for each register of a row, the weights of its bytes;
     /// zeros where the row has ended.
     pub(super) weights: Box<[[u8; 64]]>,
+    /// Back from the other field to the conventional basis.
+    pub(super) back: Matrix,
+    /// In the other field: the generator's roots, and zeros behind them.
+    pub(super) roots: [u8; MAX_PARITY_BYTES],
+    /// In the other field: for each place of a codeword, 1/X, X its locator (α^11)^(254 - place).
+    pub(super) inverses: [u8; 256],
+    /// In the other field: for each place, X^(1 - first root).
+    pub(super) scales: [u8; 256],
 }
 
 impl Tables {
@@ -82,7 +90,34 @@ impl Tables {
                 weights
             })
         });
-        Self { interleave, rows, convert, first_row: first_root % ROWS, weights: weights.collect() }
+        let mut roots = [0; MAX_PARITY_BYTES];
+        for (n, root) in roots.iter_mut().take(code.strength.parity()).enumerate() {
+            *root = entry(&named, power(ROOT_STEP * (first_root + n)));
+        }
+        let (mut inverses, mut scales) = ([0; 256], [0; 256]);
+        let places = inverses.iter_mut().zip(&mut scales).take(ORDER);
+        for (place, (inverse, scale)) in places.enumerate() {
+            let exponent = ROOT_STEP * (ORDER - 1 - place) % ORDER;
+            *inverse = entry(&named, power(ORDER - exponent));
+            *scale = entry(&named, power(exponent * (ORDER + 1 - first_root)));
+        }
+        let mut elements = [0; 256];
+        for element in 0..=u8::MAX {
+            if let Some(back) = elements.get_mut(usize::from(entry(&named, element))) {
+                *back = element;
+            }
+        }
+        Self {
+            interleave,
+            rows,
+            convert,
+            first_row: first_root % ROWS,
+            weights: weights.collect(),
+            back: matrix(|name| entry(&elements, name)),
+            roots,
+            inverses,
+            scales,
+        }
     }
 }
 

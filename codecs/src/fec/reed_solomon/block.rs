@@ -167,7 +167,10 @@ impl Block {
                 continue;
             }
             *outcome = Outcome::Failed;
-            let errors = solve(self.code.strength, &syndromes(self.code, remainder));
+            let errors = match &self.checker {
+                Some(checker) => checker.solve(self.code.strength, remainder),
+                None => solve(self.code.strength, &syndromes(self.code, remainder)),
+            };
             // A correction of the fill, whose symbols are known to be right, is no correction.
             if let Some(errors) = errors
                 && errors.iter().all(|error| error.at >= self.fill)

@@ -5,7 +5,7 @@ use super::{CODEWORD_BYTES, MAX_PARITY_BYTES, ROOT_STEP, Strength};
 use crate::fec::field::{EXP, ORDER, log, over, power, times};
 
 /// Most errors of a codeword.
-const MAX_ERRORS: usize = MAX_PARITY_BYTES / 2;
+pub(in crate::fec) const MAX_ERRORS: usize = MAX_PARITY_BYTES / 2;
 /// Coefficients of a polynomial while it is sought: its degree may pass what can be corrected.
 const COEFFICIENTS: usize = MAX_PARITY_BYTES + 1;
 
@@ -13,16 +13,16 @@ type Polynomial = [u8; COEFFICIENTS];
 
 /// One wrong symbol.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Error {
+pub(in crate::fec) struct Error {
     /// Its place, counted from the codeword's first symbol, virtual fill included.
-    pub(super) at: usize,
+    pub(in crate::fec) at: usize,
     /// What to add to it, in the conventional basis; never 0.
-    pub(super) value: u8,
+    pub(in crate::fec) value: u8,
 }
 
 /// The wrong symbols of a codeword.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Errors {
+pub(in crate::fec) struct Errors {
     found: [Error; MAX_ERRORS],
     count: usize,
 }
@@ -31,6 +31,11 @@ impl Errors {
     /// All of them, by falling place.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Error> {
         self.found.iter().take(self.count)
+    }
+
+    /// Those found elsewhere, by falling place.
+    pub(in crate::fec) fn from_found(found: [Error; MAX_ERRORS], count: usize) -> Self {
+        Self { found, count: count.min(MAX_ERRORS) }
     }
 
     pub(super) const fn count(&self) -> usize {
