@@ -33,7 +33,8 @@ impl Errors {
         self.found.iter().take(self.count)
     }
 
-    /// Those found elsewhere, by falling place.
+    /// Those that a kernel found, by falling place.
+    #[cfg(all(target_arch = "x86_64", feature = "std"))]
     pub(in crate::fec) fn from_found(found: [Error; MAX_ERRORS], count: usize) -> Self {
         Self { found, count: count.min(MAX_ERRORS) }
     }
