@@ -1,9 +1,9 @@
 //! Which kernel checks a block, and what it needs.
 
-use super::tables::{MAX_PADDED_BYTES, Tables};
+use super::tables::{MAX_PADDED_BYTES, Syndromes, Tables};
 use super::{solver, x86};
 use crate::fec::reed_solomon::solve::Errors;
-use crate::fec::reed_solomon::{CODEWORD_BYTES, Code, MAX_PARITY_BYTES, Strength};
+use crate::fec::reed_solomon::{CODEWORD_BYTES, Code, Strength};
 use alloc::sync::Arc;
 
 /// Finds the codewords of a block that are not clean.
@@ -65,18 +65,20 @@ impl Checker {
         }
     }
 
-    /// The errors that explain what a codeword leaves when it is divided by the generator.
+    /// The errors of one codeword of those whose syndromes [`Self::dirty`] gave.
     pub(in crate::fec) fn solve(
         &self,
         strength: Strength,
-        remainder: &[u8; MAX_PARITY_BYTES],
+        syndromes: &Syndromes,
+        lane: usize,
     ) -> Option<Errors> {
-        solver::solve(&self.tables, strength, remainder)
+        let values = syndromes.map(|values| values.get(lane).copied().unwrap_or(0));
+        solver::solve(&self.tables, strength, &values)
     }
 
-    /// A bit for each codeword that is not clean. A block shorter than whole codewords has virtual
+    /// A bit for each codeword that is not clean, and their syndromes. A block shorter than whole codewords has virtual
     /// fill in front; a longer one is not read past them.
-    pub(in crate::fec) fn dirty(&self, block: &[u8]) -> u8 {
+    pub(in crate::fec) fn dirty(&self, block: &[u8]) -> (u8, Syndromes) {
         let whole = self.tables.interleave * CODEWORD_BYTES;
         match self.width {
             Width::Bytes64 if block.len() >= whole => x86::dirty64(&self.tables, block),
@@ -126,8 +128,11 @@ mod tests {
             let dirty = outcomes.fold(0u8, |dirty, (outcome, lane)| {
                 dirty | u8::from(*outcome != Default::default()) << lane
             });
+            let mut widest = None;
             for checker in Checker::all(code, depth) {
-                prop_assert_eq!(checker.dirty(&bytes), dirty, "{}", checker.name());
+                let lanes = checker.dirty(&bytes).1.map(|values| values[..depth].to_vec());
+                prop_assert_eq!(widest.get_or_insert(lanes.clone()), &lanes, "{}", checker.name());
+                prop_assert_eq!(checker.dirty(&bytes).0, dirty, "{}", checker.name());
             }
         }
     }

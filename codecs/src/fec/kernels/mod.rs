@@ -19,7 +19,7 @@ mod checker;
 #[cfg(not(all(target_arch = "x86_64", feature = "std")))]
 mod none;
 
-#[cfg(all(target_arch = "x86_64", feature = "std"))]
-pub(super) use self::checker::Checker;
 #[cfg(not(all(target_arch = "x86_64", feature = "std")))]
-pub(super) use self::none::Checker;
+pub(super) use self::none::{Checker, Syndromes};
+#[cfg(all(target_arch = "x86_64", feature = "std"))]
+pub(super) use self::{checker::Checker, tables::Syndromes};

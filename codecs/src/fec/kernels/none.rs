@@ -1,7 +1,10 @@
 //! Where there is no kernel, everything is left to the portable code.
 
 use crate::fec::reed_solomon::solve::Errors;
-use crate::fec::reed_solomon::{Code, MAX_PARITY_BYTES, Strength};
+use crate::fec::reed_solomon::{Code, Strength};
+
+/// What a check leaves for the solver.
+pub(in crate::fec) struct Syndromes;
 
 /// Finds the codewords of a block that are not clean; there is none to be had here.
 #[derive(Clone, Debug)]
@@ -19,7 +22,7 @@ impl Checker {
     }
 
     /// A bit for each codeword that is not clean.
-    pub(in crate::fec) const fn dirty(&self, _: &[u8]) -> u8 {
+    pub(in crate::fec) const fn dirty(&self, _: &[u8]) -> (u8, Syndromes) {
         match *self {}
     }
 
@@ -27,7 +30,8 @@ impl Checker {
     pub(in crate::fec) const fn solve(
         &self,
         _: Strength,
-        _: &[u8; MAX_PARITY_BYTES],
+        _: &Syndromes,
+        _: usize,
     ) -> Option<Errors> {
         match *self {}
     }

@@ -15,20 +15,19 @@ use core::arch::x86_64::*;
 /// The matrix that changes nothing.
 const IDENTITY: i64 = 0x0102_0408_1020_4080;
 
-/// Finds the errors that explain a remainder, or `None` where no correctable number does.
+/// Finds the errors that explain the syndromes, or `None` where no correctable number does.
 pub(super) fn solve(
     tables: &Tables,
     strength: Strength,
-    remainder: &[u8; MAX_PARITY_BYTES],
+    syndromes: &[u8; MAX_PARITY_BYTES],
 ) -> Option<Errors> {
     assert!(has_bytes32(), "chosen where the processor has it");
     // SAFETY: the processor has the features.
-    unsafe { find(tables, strength, remainder) }
+    unsafe { find(tables, strength, load(syndromes)) }
 }
 
 #[target_feature(enable = "avx2,gfni")]
-fn find(tables: &Tables, strength: Strength, remainder: &[u8; 32]) -> Option<Errors> {
-    let syndromes = syndromes(tables, strength, load(remainder));
+fn find(tables: &Tables, strength: Strength, syndromes: __m256i) -> Option<Errors> {
     let (locator, degree) = locator(strength, syndromes)?;
     let mut coefficients = [0; 32];
     store(&mut coefficients, locator);
@@ -97,22 +96,6 @@ fn find(tables: &Tables, strength: Strength, remainder: &[u8; 32]) -> Option<Err
         error.value = value;
     }
     Some(Errors::from_found(found, degree))
-}
-
-/// The values of the remainder at the generator's roots, side by side; zeros behind them.
-#[target_feature(enable = "avx2,gfni")]
-fn syndromes(tables: &Tables, strength: Strength, remainder: __m256i) -> __m256i {
-    let convert = _mm256_set1_epi64x(tables.convert as i64);
-    let mut symbols = [0; 32];
-    store(&mut symbols, _mm256_gf2p8affine_epi64_epi8(remainder, convert, 0));
-    let roots = load(&tables.roots);
-    let mut sum = _mm256_setzero_si256();
-    for symbol in &symbols[..strength.parity()] {
-        let scaled = _mm256_gf2p8mul_epi8(sum, roots);
-        sum = _mm256_xor_si256(scaled, _mm256_set1_epi8(*symbol as i8));
-    }
-    let none = _mm256_cmpeq_epi8(roots, _mm256_setzero_si256());
-    _mm256_andnot_si256(none, sum)
 }
 
 /// The shortest recurrence of the syndromes, up to a factor, and its length.

@@ -28,6 +28,9 @@ pub(super) const ROW_SYMBOLS: usize = 51;
 /// A block, and what a register may read behind it.
 pub(super) const MAX_PADDED_BYTES: usize = MAX_BLOCK_BYTES + 64;
 
+/// For each root, in the other field, the value there of each of eight codewords.
+pub(in crate::fec) type Syndromes = [[u8; 8]; MAX_PARITY_BYTES];
+
 /// A multiplication by a constant as a matrix of bits.
 pub(super) type Matrix = u64;
 
@@ -45,8 +48,6 @@ pub(super) struct Tables {
     pub(super) weights: Box<[[u8; 64]]>,
     /// Back from the other field to the conventional basis.
     pub(super) back: Matrix,
-    /// In the other field: the generator's roots, and zeros behind them.
-    pub(super) roots: [u8; MAX_PARITY_BYTES],
     /// In the other field: for each place of a codeword, 1/X, X its locator (α^11)^(254 - place).
     pub(super) inverses: [u8; 256],
     /// In the other field: for each place, X^(1 - first root).
@@ -90,10 +91,6 @@ impl Tables {
                 weights
             })
         });
-        let mut roots = [0; MAX_PARITY_BYTES];
-        for (n, root) in roots.iter_mut().take(code.strength.parity()).enumerate() {
-            *root = entry(&named, power(ROOT_STEP * (first_root + n)));
-        }
         let (mut inverses, mut scales) = ([0; 256], [0; 256]);
         let places = inverses.iter_mut().zip(&mut scales).take(ORDER);
         for (place, (inverse, scale)) in places.enumerate() {
@@ -114,7 +111,6 @@ impl Tables {
             first_row: first_root % ROWS,
             weights: weights.collect(),
             back: matrix(|name| entry(&elements, name)),
-            roots,
             inverses,
             scales,
         }

@@ -6,8 +6,8 @@
 
 #![allow(clippy::indexing_slicing, reason = "indices count registers and rows of arrays beside")]
 
-use super::tables::{MAX_PADDED_BYTES, ROW_SYMBOLS, ROWS, Tables};
-use crate::fec::reed_solomon::CODEWORD_BYTES;
+use super::tables::{MAX_PADDED_BYTES, ROW_SYMBOLS, ROWS, Syndromes, Tables};
+use crate::fec::reed_solomon::{CODEWORD_BYTES, MAX_PARITY_BYTES};
 use core::arch::x86_64::*;
 use std::is_x86_feature_detected;
 
@@ -24,8 +24,8 @@ pub(super) fn has_bytes32() -> bool {
     is_x86_feature_detected!("avx2") && is_x86_feature_detected!("gfni")
 }
 
-/// Checks a block of whole codewords; a bit for each that is dirty.
-pub(super) fn dirty64(tables: &Tables, block: &[u8]) -> u8 {
+/// Checks a block of whole codewords: a bit for each that is dirty, and their syndromes.
+pub(super) fn dirty64(tables: &Tables, block: &[u8]) -> (u8, Syndromes) {
     assert!(block.len() >= tables.interleave * CODEWORD_BYTES, "whole codewords");
     assert!(has_bytes64(), "chosen where the processor has it");
     // SAFETY: the processor has the features; each depth has its number of registers a row, of
@@ -42,8 +42,9 @@ pub(super) fn dirty64(tables: &Tables, block: &[u8]) -> u8 {
     }
 }
 
-/// Checks a block of whole codewords and what is behind; a bit for each codeword that is dirty.
-pub(super) fn dirty32(tables: &Tables, block: &[u8; MAX_PADDED_BYTES]) -> u8 {
+/// Checks a block of whole codewords and what is behind: a bit for each codeword that is dirty,
+/// and their syndromes.
+pub(super) fn dirty32(tables: &Tables, block: &[u8; MAX_PADDED_BYTES]) -> (u8, Syndromes) {
     assert!(has_bytes32(), "chosen where the processor has it");
     // SAFETY: the processor has the features; reads end at most 31 bytes behind 255 rows of the
     // largest depth, and there are 64.
@@ -68,7 +69,10 @@ fn flags(bytes: u64, depth: usize) -> u8 {
 /// `block` holds whole codewords of `DEPTH`, and `REGISTERS` is the number of registers that hold
 /// a row of `DEPTH` codewords.
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,gfni")]
-unsafe fn wide<const DEPTH: usize, const REGISTERS: usize>(tables: &Tables, block: &[u8]) -> u8 {
+unsafe fn wide<const DEPTH: usize, const REGISTERS: usize>(
+    tables: &Tables,
+    block: &[u8],
+) -> (u8, Syndromes) {
     let row_bytes = ROW_SYMBOLS * DEPTH;
     let used = DEPTH << (64 / DEPTH).ilog2();
     let [_, rows @ ..] = tables.rows.map(|matrix| _mm512_set1_epi64(matrix as i64));
@@ -99,7 +103,9 @@ unsafe fn wide<const DEPTH: usize, const REGISTERS: usize>(tables: &Tables, bloc
 
     let mut row = tables.first_row;
     let mut dirty = _mm512_setzero_si512();
-    for weights in tables.weights.chunks_exact(8 * REGISTERS) {
+    let mut syndromes = [[0; 8]; MAX_PARITY_BYTES];
+    let groups = tables.weights.chunks_exact(8 * REGISTERS).zip(syndromes.as_chunks_mut::<8>().0);
+    for (weights, syndromes) in groups {
         let mut roots = [_mm512_setzero_si512(); 8];
         for (root, weights) in roots.iter_mut().zip(weights.chunks_exact(REGISTERS)) {
             for (sum, weights) in sums[row].iter().zip(weights) {
@@ -115,19 +121,18 @@ unsafe fn wide<const DEPTH: usize, const REGISTERS: usize>(tables: &Tables, bloc
             fold_others::<DEPTH>(roots, used)
         };
         dirty = _mm512_or_si512(dirty, folded);
+        // SAFETY: 64 bytes.
+        unsafe { _mm512_storeu_epi8(syndromes.as_mut_ptr().cast(), folded) };
     }
-    let bytes = if DEPTH.is_power_of_two() {
-        _mm512_reduce_or_epi64(dirty) as u64
-    } else {
-        _mm_cvtsi128_si64(_mm512_castsi512_si128(dirty)) as u64
-    };
-    flags(bytes, DEPTH)
+    (flags(_mm512_reduce_or_epi64(dirty) as u64, DEPTH), syndromes)
 }
 
-/// The bytes of each root that belong to one codeword, added up, in the first bytes of eight.
+/// The bytes of each root that belong to one codeword, added up, in the first bytes of eight; root
+/// by root.
 #[target_feature(enable = "avx512f,avx512bw")]
 fn fold_powers<const DEPTH: usize>(roots: [__m512i; 8]) -> __m512i {
-    let [a, b, c, d, e, f, g, h] = roots;
+    // So that the eight come out in order.
+    let [a, e, b, f, c, g, d, h] = roots;
     let halves = |x, y| {
         let low = _mm512_shuffle_i64x2::<0x44>(x, y);
         _mm512_xor_si512(low, _mm512_shuffle_i64x2::<0xEE>(x, y))
@@ -152,7 +157,7 @@ fn fold_powers<const DEPTH: usize>(roots: [__m512i; 8]) -> __m512i {
     sum
 }
 
-/// The same for depths that are no power of two, in the first bytes of all.
+/// The same for depths that are no power of two.
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
 fn fold_others<const DEPTH: usize>(roots: [__m512i; 8], used: usize) -> __m512i {
     let mut sums = roots;
@@ -166,7 +171,9 @@ fn fold_others<const DEPTH: usize>(roots: [__m512i; 8], used: usize) -> __m512i 
         }
         half /= 2;
     }
-    sums.into_iter().fold(_mm512_setzero_si512(), |all, sum| _mm512_or_si512(all, sum))
+    let words = sums.map(|sum| _mm_cvtsi128_si64(_mm512_castsi512_si128(sum)));
+    // SAFETY: eight times eight bytes.
+    unsafe { _mm512_loadu_epi64(words.as_ptr()) }
 }
 
 /// # Safety
@@ -175,7 +182,7 @@ fn fold_others<const DEPTH: usize>(roots: [__m512i; 8], used: usize) -> __m512i 
 unsafe fn narrow<const DEPTH: usize, const REGISTERS: usize>(
     tables: &Tables,
     block: &[u8; MAX_PADDED_BYTES],
-) -> u8 {
+) -> (u8, Syndromes) {
     let row_bytes = ROW_SYMBOLS * DEPTH;
     let [_, rows @ ..] = tables.rows.map(|matrix| _mm256_set1_epi64x(matrix as i64));
     let convert = _mm256_set1_epi64x(tables.convert as i64);
@@ -202,7 +209,9 @@ unsafe fn narrow<const DEPTH: usize, const REGISTERS: usize>(
 
     let mut row = tables.first_row;
     let mut dirty = _mm256_setzero_si256();
-    for weights in tables.weights.chunks_exact(4 * REGISTERS) {
+    let mut syndromes = [[0; 8]; MAX_PARITY_BYTES];
+    let groups = tables.weights.chunks_exact(4 * REGISTERS).zip(syndromes.as_chunks_mut::<4>().0);
+    for (weights, syndromes) in groups {
         let mut roots = [_mm256_setzero_si256(); 4];
         for (root, weights) in roots.iter_mut().zip(weights.chunks_exact(REGISTERS)) {
             for (sum, weights) in sums[row].iter().zip(weights) {
@@ -217,7 +226,8 @@ unsafe fn narrow<const DEPTH: usize, const REGISTERS: usize>(
             let low = _mm256_permute2x128_si256::<0x20>(x, y);
             _mm256_xor_si256(low, _mm256_permute2x128_si256::<0x31>(x, y))
         };
-        let (left, right) = (halves(a, b), halves(c, d));
+        // So that the four come out in order.
+        let (left, right) = (halves(a, c), halves(b, d));
         let low = _mm256_unpacklo_epi64(left, right);
         let mut sum = _mm256_xor_si256(low, _mm256_unpackhi_epi64(left, right));
         if DEPTH <= 4 {
@@ -230,9 +240,11 @@ unsafe fn narrow<const DEPTH: usize, const REGISTERS: usize>(
             sum = _mm256_xor_si256(sum, _mm256_srli_epi64::<8>(sum));
         }
         dirty = _mm256_or_si256(dirty, sum);
+        // SAFETY: 32 bytes.
+        unsafe { _mm256_storeu_si256(syndromes.as_mut_ptr().cast(), sum) };
     }
     let mut words = [0u64; 4];
     // SAFETY: 32 bytes.
     unsafe { _mm256_storeu_si256(words.as_mut_ptr().cast(), dirty) };
-    flags(words.iter().fold(0, |all, word| all | word), DEPTH)
+    (flags(words.iter().fold(0, |all, word| all | word), DEPTH), syndromes)
 }

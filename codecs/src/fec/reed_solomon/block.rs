@@ -8,7 +8,7 @@
 use super::register::{Multiples, Register, Remainder, sent, syndromes, table};
 use super::solve::{Errors, solve};
 use super::{CODEWORD_BYTES, Code, MAX_PARITY_BYTES, Outcome};
-use crate::fec::kernels::Checker;
+use crate::fec::kernels::{Checker, Syndromes};
 
 /// Most codewords of a block.
 pub const MAX_INTERLEAVE: usize = 8;
@@ -71,6 +71,15 @@ impl Report {
     pub fn failed(&self) -> u32 {
         self.outcomes().iter().filter(|outcome| **outcome == Outcome::Failed).count() as u32
     }
+}
+
+/// What a check leaves for the solver.
+#[allow(clippy::large_enum_variant, reason = "lives on the stack for one block")]
+enum Evidence {
+    /// Of the kernel, in its own field.
+    Syndromes(Syndromes),
+    /// Of the portable division.
+    Remainders([Remainder; MAX_INTERLEAVE]),
 }
 
 /// The blocks of a physical channel; build one and use it for all of them.
@@ -155,21 +164,22 @@ impl Block {
     pub fn decode(&self, block: &mut [u8]) -> Result<Report, BlockError> {
         self.measure(block)?;
         let mut report = Report { codewords: self.interleave, ..Report::default() };
-        let (dirty, remainders) = self.dirty(block);
+        let (dirty, evidence) = self.dirty(block);
         if dirty == 0 {
             return Ok(report);
         }
-        let remainders = remainders.unwrap_or_else(|| self.remainders(block));
-        for (lane, (outcome, remainder)) in
-            report.outcomes.iter_mut().zip(&remainders).take(self.interleave).enumerate()
-        {
+        let strength = self.code.strength;
+        for (lane, outcome) in report.outcomes.iter_mut().take(self.interleave).enumerate() {
             if dirty >> lane & 1 == 0 {
                 continue;
             }
             *outcome = Outcome::Failed;
-            let errors = match &self.checker {
-                Some(checker) => checker.solve(self.code.strength, remainder),
-                None => solve(self.code.strength, &syndromes(self.code, remainder)),
+            let errors = match (&evidence, &self.checker) {
+                (Evidence::Syndromes(found), Some(checker)) => checker.solve(strength, found, lane),
+                (Evidence::Remainders(found), _) => found
+                    .get(lane)
+                    .and_then(|remainder| solve(strength, &syndromes(self.code, remainder))),
+                _ => None,
             };
             // A correction of the fill, whose symbols are known to be right, is no correction.
             if let Some(errors) = errors
@@ -196,17 +206,18 @@ impl Block {
         if expected == found { Ok(()) } else { Err(BlockError::Length { expected, found }) }
     }
 
-    /// Which codewords are not clean, a bit each, and the remainders where they were at hand.
-    fn dirty(&self, block: &[u8]) -> (u8, Option<[Remainder; MAX_INTERLEAVE]>) {
+    /// Which codewords are not clean, a bit each, and what shows it.
+    fn dirty(&self, block: &[u8]) -> (u8, Evidence) {
         if let Some(checker) = &self.checker {
-            return (checker.dirty(block), None);
+            let (dirty, syndromes) = checker.dirty(block);
+            return (dirty, Evidence::Syndromes(syndromes));
         }
         let remainders = self.remainders(block);
         let bits = remainders.iter().zip(0u8..);
         let dirty = bits.fold(0, |dirty, (remainder, lane)| {
             dirty | u8::from(remainder.iter().any(|symbol| *symbol != 0)) << lane
         });
-        (dirty, Some(remainders))
+        (dirty, Evidence::Remainders(remainders))
     }
 
     /// What each codeword leaves when it is divided by the generator; zeros where it is clean.
