@@ -1,6 +1,7 @@
 //! Transfer frames: fixed-length blocks on the air, and the packets that they carry.
 //!
 //! ```text
+//! cadu (marked, coded, randomised ► frames)
 //! tm, aos (one frame in place) ─► extract (frames ► packets) ─► counts
 //! packets ─► pack (packets ► zones) ─► tm, aos builders
 //! ```
@@ -13,6 +14,7 @@
     deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
 )]
 
+pub mod cadu;
 pub mod tm;
 pub mod aos;
 pub mod extract;

@@ -2,8 +2,8 @@
 //! model packages and the link protocol's state machines.
 //!
 //! ```text
-//! ids ─ time ─► fec ─► frame ─► packet ─► squeeze ─► mission ─► tensor ─► package ─► product
-//! ─► link
+//! ids ─ time ─► sync ─► fec ─► frame ─► packet ─► squeeze ─► mission ─► tensor ─► package
+//! ─► product ─► link
 //! ```
 //!
 //! No IO, no clock, no threads, no global state: time and randomness come in as arguments.
@@ -15,6 +15,7 @@ extern crate std;
 
 pub mod ids;
 pub mod time;
+pub mod sync;
 pub mod fec;
 pub mod frame;
 pub mod packet;

@@ -2,11 +2,16 @@
 //!
 //! The counting is [`codecs::frame::counts`]; here are the file, the table and the document.
 
+mod cadus;
+
+use self::cadus::Cadus;
 use anyhow::Context as _;
 use bytes::BytesMut;
 use codecs::frame::Format;
+use codecs::frame::cadu::{self, CaduDecoder, Coding};
 use codecs::frame::counts::Counts;
 use codecs::frame::extract::{Extractor, FrameConfig};
+use codecs::sync::marker::Marker;
 use serde::Serialize;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -24,7 +29,8 @@ const CHUNK_BYTES: usize = 1 << 20;
 #[command(after_help = "Examples:\n  \
     groundstation inspect --frame aos:1113 pass.aos1113\n  \
     groundstation inspect --frame aos:1115 --fecf --json pass.aos1115\n  \
-    groundstation inspect --frame tm:1113 pass.tm1113\n\n\
+    groundstation inspect --frame tm:1113 pass.tm1113\n  \
+    groundstation inspect --frame aos:892 --coding rs:223:i4:dual,randomized pass.cadu\n\n\
     Exit codes: 0 done, 1 the file can't be read or holds no such frames, 2 wrong usage.")]
 pub struct Args {
     /// Kind and length in bytes of every frame: aos:LENGTH or tm:LENGTH
@@ -33,10 +39,18 @@ pub struct Args {
     /// A CRC-16 ends every frame: check it, count failures, and keep it out of the packets
     #[arg(long)]
     pub fecf: bool,
+    /// The file is a stream of marked units, coded like this: rs:223:i4:dual,randomized. Codes
+    /// are rs:223 or rs:239, depths i1 to i8, dual or conventional; randomized:255 and
+    /// randomized:131071 name the sequence; none is a stream with markers only
+    #[arg(long, value_name = "CODING")]
+    pub coding: Option<Coding>,
+    /// The marker before each unit, in hexadecimal; says --coding none where that is not given
+    #[arg(long, value_name = "MARKER")]
+    pub asm: Option<Marker>,
     /// Print one JSON document instead of the table
     #[arg(long)]
     pub json: bool,
-    /// Frames end to end, without sync markers or code symbols
+    /// Frames end to end, without sync markers or code symbols unless --coding or --asm says so
     pub file: PathBuf,
 }
 
@@ -53,6 +67,8 @@ pub struct Report {
     erred_frames: u64,
     rejected_frames: u64,
     trailing_bytes: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cadus: Option<Cadus>,
     first_header_pointer: Pointers,
     packets: u64,
     idle_packets: u64,
@@ -75,7 +91,7 @@ struct Pointers {
 }
 
 impl Report {
-    fn new(args: &Args, counts: Counts, trailing_bytes: u64) -> Self {
+    fn new(args: &Args, counts: Counts, trailing_bytes: u64, cadus: Option<Cadus>) -> Self {
         let pointers = counts.first_header_pointer;
         Self {
             file: args.file.display().to_string(),
@@ -88,6 +104,7 @@ impl Report {
             erred_frames: counts.erred_frames,
             rejected_frames: counts.rejected_frames,
             trailing_bytes,
+            cadus,
             first_header_pointer: Pointers {
                 start: pointers.start,
                 no_start: pointers.no_start,
@@ -132,7 +149,8 @@ impl Report {
             ("truncated", self.truncated_packets.to_string()),
             ("dropped", most(&self.dropped, "")),
         ];
-        rows.iter().map(|(name, value)| format!("{name:<17}{value}\n")).collect()
+        let cadus = self.cadus.iter().flat_map(Cadus::rows);
+        cadus.chain(rows).map(|(name, value)| format!("{name:<17}{value}\n")).collect()
     }
 }
 
@@ -157,8 +175,17 @@ pub fn examine(args: &Args) -> anyhow::Result<Report> {
     let at = || format!("can't read {}", args.file.display());
     let file = File::open(&args.file).with_context(at)?;
     anyhow::ensure!(!file.metadata().with_context(at)?.is_dir(), "{}: it is a folder", at());
-    let (counts, trailing_bytes) = count(file, args.frame, args.fecf).with_context(at)?;
-    Ok(Report::new(args, counts, trailing_bytes))
+    if args.coding.is_none() && args.asm.is_none() {
+        let (counts, trailing_bytes) = count(file, args.frame, args.fecf).with_context(at)?;
+        return Ok(Report::new(args, counts, trailing_bytes, None));
+    }
+    let coding = args.coding.unwrap_or(Coding::NONE);
+    let marker = args.asm.unwrap_or(Marker::TELEMETRY);
+    let mut decoder = CaduDecoder::new(&coding, args.frame.length, marker)
+        .with_context(|| format!("--frame {} and --coding {coding}", args.frame))?;
+    let counts = count_cadus(file, args.frame, args.fecf, &mut decoder).with_context(at)?;
+    let cadus = Cadus::new(coding.to_string(), marker.to_string(), &decoder);
+    Ok(Report::new(args, counts, 0, Some(cadus)))
 }
 
 /// Reads the file, prints what it holds on stdout and what is wrong with it on stderr.
@@ -184,7 +211,11 @@ fn verdict(file: &Path, frame: Format, report: &Report) -> ExitCode {
         eprintln!("{}: {what}", file.display());
         code = ExitCode::FAILURE;
     };
-    if report.frames == 0 && report.trailing_bytes == 0 {
+    if let Some(cadus) = &report.cadus {
+        if let Some(what) = cadus.verdict() {
+            wrong(what);
+        }
+    } else if report.frames == 0 && report.trailing_bytes == 0 {
         wrong("the file is empty".to_owned());
     }
     if report.trailing_bytes > 0 {
@@ -217,6 +248,32 @@ fn count(mut file: impl Read, frame: Format, fecf: bool) -> std::io::Result<(Cou
         }
         if filled < chunk_bytes {
             return Ok((counts, rest.len() as u64));
+        }
+    }
+}
+
+/// Counts the frames of a stream of units; those with a codeword that failed are left out, and
+/// show as gaps.
+fn count_cadus(
+    mut file: impl Read,
+    frame: Format,
+    fecf: bool,
+    decoder: &mut CaduDecoder,
+) -> std::io::Result<Counts> {
+    let mut extractor = Extractor::new(FrameConfig::new(frame, fecf));
+    let mut counts = Counts::default();
+    let mut take = |frame: cadu::Frame| {
+        if frame.quality.is_good() {
+            extractor.push(&frame.bytes, &mut |event| counts.take(&event));
+        }
+    };
+    let mut chunk = vec![0; CHUNK_BYTES];
+    loop {
+        let filled = fill(&mut file, &mut chunk)?;
+        decoder.push(&chunk[..filled], &mut take);
+        if filled < chunk.len() {
+            decoder.finish(&mut take);
+            return Ok(counts);
         }
     }
 }
@@ -282,11 +339,13 @@ mod tests {
         let args = Args {
             frame: "aos:100".parse().unwrap(),
             fecf: false,
+            coding: None,
+            asm: None,
             json: false,
             file: "pass.aos100".into(),
         };
         let (counts, trailing) = count(&recording(3)[..], args.frame, false).unwrap();
-        let table = Report::new(&args, counts, trailing).table();
+        let table = Report::new(&args, counts, trailing, None).table();
         assert!(table.contains("frames           2 of aos:100\n"), "{table}");
         assert!(table.contains("  by APID        5: 3  2047: 1\n"), "{table}");
         assert!(table.contains("dropped          none\n"), "{table}");

@@ -21,7 +21,8 @@ const RECORDINGS: [(&str, &str, bool, u64); 7] = [
 
 fn examine(file: &Path, frame: &str, fecf: bool) -> Value {
     let frame = frame.parse().unwrap();
-    let args = inspect::Args { frame, fecf, json: true, file: file.to_owned() };
+    let (coding, asm) = (None, None);
+    let args = inspect::Args { frame, fecf, coding, asm, json: true, file: file.to_owned() };
     serde_json::to_value(inspect::examine(&args).unwrap()).unwrap()
 }
 
@@ -196,5 +197,46 @@ fn recordings_of_something_else_are_counted_and_harm_nothing() {
         }
         let found = examine(&folder.join(name), "aos:1113", false);
         assert!(found["trailing_bytes"].as_u64().unwrap() > 0, "{name} has no such length");
+    }
+}
+
+#[test]
+fn recorded_units_decode_without_a_failure() {
+    let Some(file) = tests::recorded("cadu/snpp_synchronized_cadus.dat") else { return };
+    // The sequence in use is found, or named.
+    for coding in ["rs:223:i4:dual,randomized", "rs:223:i4:dual,randomized:255"] {
+        let args = inspect::Args {
+            frame: "aos:892".parse().unwrap(),
+            fecf: false,
+            coding: Some(coding.parse().unwrap()),
+            asm: None,
+            json: true,
+            file: file.clone(),
+        };
+        let found = serde_json::to_value(inspect::examine(&args).unwrap()).unwrap();
+        let cadus = &found["cadus"];
+        let expected = [
+            ("blocks", 65),
+            ("codewords", 260),
+            ("corrected_symbols", 0),
+            ("failed_codewords", 0),
+            ("missing_markers", 0),
+            ("skipped_bits", 0),
+            ("acquired", 1),
+        ];
+        for (name, expected) in expected {
+            assert_eq!(cadus[name], expected, "{coding}: {name}");
+        }
+        assert_eq!(cadus["randomizer"], "255");
+        assert_eq!(found["virtual_channels"], json!({ "16": 65 }));
+        assert_eq!(found["spacecraft"], json!({ "157": 65 }));
+        assert_eq!(
+            found["first_header_pointer"],
+            json!({ "start": 13, "no_start": 52, "idle": 0 })
+        );
+        assert_eq!((&found["gaps"], &found["lost_frames"]), (&json!(1), &json!(1)));
+        // Two independent readers agree on these packets.
+        assert_eq!(found["packets_by_apid"], json!({ "802": 1, "803": 11 }));
+        assert_eq!((&found["packets"], &found["bytes"]), (&json!(12), &json!(53_098)));
     }
 }

@@ -1,0 +1,108 @@
+//! What `groundstation inspect` tells of a stream of marked and coded units.
+
+use codecs::frame::cadu::CaduDecoder;
+use serde::Serialize;
+
+/// The part `cadus` of the document of `--json`.
+#[derive(Debug, Serialize)]
+pub struct Cadus {
+    coding: String,
+    marker: String,
+    /// The sequence in use; none where there is none or where none fitted.
+    randomizer: Option<String>,
+    /// Units found; what their codewords make of them is below.
+    blocks: u64,
+    missing_markers: u64,
+    marker_bit_errors: u64,
+    acquired: u64,
+    lost: u64,
+    slips: u64,
+    inversions: u64,
+    skipped_bits: u64,
+    codewords: u64,
+    corrected_codewords: u64,
+    corrected_symbols: u64,
+    failed_codewords: u64,
+    /// Frames left out because a codeword of theirs could not be corrected.
+    failed_frames: u64,
+}
+
+impl Cadus {
+    /// What a decoder counted to the end of its stream.
+    pub fn new(coding: String, marker: String, decoder: &CaduDecoder) -> Self {
+        let counts = decoder.counts();
+        let sync = counts.sync;
+        Self {
+            coding,
+            marker,
+            randomizer: decoder.sequence().map(|sequence| sequence.to_string()),
+            blocks: sync.blocks,
+            missing_markers: sync.flywheel,
+            marker_bit_errors: sync.marker_errors,
+            acquired: sync.acquired,
+            lost: sync.lost,
+            slips: sync.slips,
+            inversions: sync.inversions,
+            skipped_bits: sync.skipped_bits,
+            codewords: counts.codewords,
+            corrected_codewords: counts.corrected_codewords,
+            corrected_symbols: counts.corrected_symbols,
+            failed_codewords: counts.failed_codewords,
+            failed_frames: counts.failed_frames,
+        }
+    }
+
+    /// Bytes of the stream that belong to no unit.
+    pub const fn skipped_bytes(&self) -> u64 {
+        self.skipped_bits.div_ceil(8)
+    }
+
+    /// What is wrong with the whole stream, if anything.
+    pub fn verdict(&self) -> Option<String> {
+        if self.blocks == 0 {
+            return Some(format!(
+                "no marker {} with another one block behind it: wrong marker (see --asm), frame \
+                 length (see --frame) or coding (see --coding)",
+                self.marker
+            ));
+        }
+        (self.failed_frames == self.blocks).then(|| {
+            format!("no unit decodes as {}: another code, basis or randomiser?", self.coding)
+        })
+    }
+
+    /// Rows of the table.
+    pub fn rows(&self) -> [(&'static str, String); 6] {
+        let randomizer = self.randomizer.as_deref().unwrap_or("none");
+        [
+            ("units", format!("{} behind {}, {}", self.blocks, self.marker, self.coding)),
+            ("  randomiser", randomizer.to_owned()),
+            (
+                "  markers",
+                format!("{} missing, {} wrong bits", self.missing_markers, self.marker_bit_errors),
+            ),
+            (
+                "  alignment",
+                format!(
+                    "{} found, {} lost, {} slips, {} inversions, {} bytes skipped",
+                    self.acquired,
+                    self.lost,
+                    self.slips,
+                    self.inversions,
+                    self.skipped_bytes()
+                ),
+            ),
+            (
+                "  codewords",
+                format!(
+                    "{}, {} corrected ({} symbols), {} failed",
+                    self.codewords,
+                    self.corrected_codewords,
+                    self.corrected_symbols,
+                    self.failed_codewords
+                ),
+            ),
+            ("  frames failed", self.failed_frames.to_string()),
+        ]
+    }
+}
