@@ -15,9 +15,10 @@ use codecs::mission::definition::{FrameFormat, FrameKind};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Frames kept a counter, to put late ones between their neighbours. At the bound the oldest goes;
-/// a frame that comes later than that is extracted alone.
-pub const RECENT_FRAMES_MAX: usize = 512;
+/// Bytes of frames kept a counter, to put late ones between their neighbours. A peer of the widest
+/// profile has 64 objects of 256 KiB under way, and any of them may come last. At the bound the
+/// oldest goes; a frame that comes later than that is extracted alone.
+pub const RECENT_BYTES_MAX: usize = 16 << 20;
 
 /// Neighbours on either side that a late frame is extracted with; a packet of 64 KiB spans more,
 /// and is then told by its recorded copy only.
@@ -76,6 +77,7 @@ struct Counter {
     extractor: Extractor,
     last: Option<u64>,
     recent: BTreeMap<u64, Bytes>,
+    recent_bytes: usize,
     pushed: u64,
 }
 
@@ -146,14 +148,11 @@ fn config_of(format: &FrameFormat) -> FrameConfig {
 impl Counter {
     fn new(config: FrameConfig) -> Self {
         let extractor = Extractor::new(config.clone());
-        Self { config, extractor, last: None, recent: BTreeMap::new(), pushed: 0 }
+        Self { config, extractor, last: None, recent: BTreeMap::new(), recent_bytes: 0, pushed: 0 }
     }
 
     fn take(&mut self, sequence: u64, frame: &Bytes) -> Deframed {
-        self.recent.insert(sequence, frame.clone());
-        if self.recent.len() > RECENT_FRAMES_MAX {
-            self.recent.pop_first();
-        }
+        self.keep(sequence, frame);
         let mut deframed = Deframed::default();
         match self.last {
             Some(last) if sequence <= last => self.again(sequence, &mut deframed),
@@ -166,6 +165,16 @@ impl Counter {
             }
         }
         deframed
+    }
+
+    fn keep(&mut self, sequence: u64, frame: &Bytes) {
+        let before = self.recent.insert(sequence, frame.clone());
+        self.recent_bytes += frame.len();
+        self.recent_bytes -= before.map_or(0, |frame| frame.len());
+        while self.recent_bytes > RECENT_BYTES_MAX {
+            let Some((_, oldest)) = self.recent.pop_first() else { break };
+            self.recent_bytes -= oldest.len();
+        }
     }
 
     /// Extracts a late frame between the neighbours that are at hand.
