@@ -57,7 +57,9 @@ pub fn run() -> ExitCode {
         Command::Pools(Pools::Serve(args)) => pool::serve::run(&args),
     };
     done.unwrap_or_else(|error| {
-        eprintln!("groundstation: {error:#}");
+        // Nobody may be listening, and that is no reason to panic.
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr(), "groundstation: {error:#}");
         ExitCode::FAILURE
     })
 }

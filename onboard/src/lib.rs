@@ -8,6 +8,14 @@
 //! The modules hold the decisions and take time as an argument; `shell` holds sockets, disk, clock
 //! and the connection; `cli` is what a user types.
 
+/// Prints a line on standard output; an error where that is closed or full, never a panic.
+macro_rules! say {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        writeln!(std::io::stdout(), $($text)*)?
+    }};
+}
+
 pub mod config;
 pub mod source;
 pub mod score;

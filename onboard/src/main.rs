@@ -17,7 +17,9 @@ fn main() -> ExitCode {
     match onboard::cli::run(Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("onboard: {error:#}");
+            // Nobody may be listening, and that is no reason to panic.
+            use std::io::Write as _;
+            let _ = writeln!(std::io::stderr(), "onboard: {error:#}");
             ExitCode::FAILURE
         }
     }

@@ -46,7 +46,9 @@ pub fn run() -> ExitCode {
     match outcome {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("orbitsim: {error:#}");
+            use std::io::Write as _;
+            // Nobody may be listening, and that is no reason to panic.
+            let _ = writeln!(std::io::stderr(), "orbitsim: {error:#}");
             ExitCode::FAILURE
         }
     }

@@ -9,6 +9,14 @@
 //! Everything above the shells (`relay`, `demo`, `cli`) takes time and seeds as arguments: the same
 //! seed gives the same bytes.
 
+/// Prints a line on standard output; an error where that is closed or full, never a panic.
+macro_rules! say {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        writeln!(std::io::stdout(), $($text)*)?
+    }};
+}
+
 pub mod orbit;
 pub mod contact;
 pub mod rng;

@@ -325,8 +325,15 @@ impl<S: Storage> Archive<S> {
                     previous: self.previous,
                     checkpoint: self.ledger.settled(),
                 };
-                let capacity = self.settings.segment_bytes.max(room);
-                let begun = begin(&mut self.storage, &header, capacity);
+                // On a disk that is nearly full a smaller segment still takes what fits.
+                let mut capacity = self.settings.segment_bytes.max(room);
+                let mut begun = begin(&mut self.storage, &header, capacity);
+                while capacity > room
+                    && matches!(&begun, Err(error) if error.kind() == io::ErrorKind::StorageFull)
+                {
+                    capacity = (capacity / 4).max(room);
+                    begun = begin(&mut self.storage, &header, capacity);
+                }
                 if matches!(&begun, Err(error) if error.kind() == io::ErrorKind::AlreadyExists) {
                     // Left by an attempt that could not even be removed.
                     self.next_number += 1;

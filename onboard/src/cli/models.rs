@@ -72,13 +72,13 @@ pub fn run(args: &ModelsArgs) -> anyhow::Result<()> {
             }
         };
         if !args.json {
-            tell(&document);
+            tell(&document)?;
         }
         documents.push(document);
     }
     if args.json {
         let runtime = runtime.map(|runtime| runtime.describe());
-        println!("{}", json!({ "runtime": runtime, "packages": documents }));
+        say!("{}", json!({ "runtime": runtime, "packages": documents }));
     }
     anyhow::ensure!(broken == 0, "{broken} of {} packages do not hold", documents.len());
     Ok(())
@@ -118,16 +118,16 @@ fn look(folder: &Path, trust: &Trust, runtime: Option<&Runtime>) -> anyhow::Resu
     }))
 }
 
-fn tell(document: &Value) {
+fn tell(document: &Value) -> anyhow::Result<()> {
     let text = |key: &str| document[key].as_str().unwrap_or_default().to_string();
     if let Some(error) = document["error"].as_str() {
-        println!("{}: {error}", text("folder"));
-        return;
+        say!("{}: {error}", text("folder"));
+        return Ok(());
     }
     let tasks: Vec<&str> =
         document["tasks"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     let answers = if document["reproduced"] == true { "known answers hold" } else { "not run" };
-    println!(
+    say!(
         "{} {}: {} ({} bytes, {answers}, signed by {})",
         text("name"),
         text("version"),
@@ -135,4 +135,5 @@ fn tell(document: &Value) {
         document["bytes"],
         text("signer")
     );
+    Ok(())
 }

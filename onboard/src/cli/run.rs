@@ -17,6 +17,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
     logging();
     let config = Config::load(&args.config)?;
     let json = args.ready_json;
+    let store = config.store.dir.clone();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(1)
@@ -34,6 +35,12 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
         shell::run(config, stop, |ready| say(json, ready)).await
     })?;
     say(json, &done);
+    anyhow::ensure!(
+        !done.unstored,
+        "units taken before the stop could not be written and are lost: make room below {} \
+         ([store] dir)",
+        store.display()
+    );
     Ok(())
 }
 
@@ -52,9 +59,9 @@ pub fn check(path: &Path) -> anyhow::Result<()> {
     tls::client_config(&identity.certificate, &identity.key, config.pins()?)?;
     let scorers = models::load(&config.models)?;
     for notice in &scorers.notices {
-        println!("note: {notice}");
+        say!("note: {notice}");
     }
-    println!("{}: {} can fly", path.display(), config.spacecraft.name);
+    say!("{}: {} can fly", path.display(), config.spacecraft.name);
     Ok(())
 }
 

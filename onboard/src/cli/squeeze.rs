@@ -59,16 +59,17 @@ fn create(path: &Path) -> anyhow::Result<std::io::BufWriter<std::fs::File>> {
     Ok(std::io::BufWriter::new(file.with_context(|| format!("{}: can't write", path.display()))?))
 }
 
-fn say(json: bool, packets: usize, plain: usize, squeezed: usize) {
+fn tell(json: bool, packets: usize, plain: usize, squeezed: usize) -> anyhow::Result<()> {
     let ratio = plain as f64 / squeezed.max(1) as f64;
     if json {
         let document = serde_json::json!({
             "packets": packets, "packet_bytes": plain, "squeezed_bytes": squeezed, "ratio": ratio,
         });
-        println!("{document}");
+        say!("{document}");
     } else {
-        println!("{packets} packets, {plain} bytes, squeezed {squeezed} bytes: {ratio:.2}x");
+        say!("{packets} packets, {plain} bytes, squeezed {squeezed} bytes: {ratio:.2}x");
     }
+    Ok(())
 }
 
 /// Squeezes a file.
@@ -104,7 +105,7 @@ pub fn squeeze(args: &SqueezeArgs) -> anyhow::Result<()> {
     }
     write(squeezer.flush(u64::MAX)?)?;
     output.flush()?;
-    say(args.json, packets, input.len(), squeezed);
+    tell(args.json, packets, input.len(), squeezed)?;
     Ok(())
 }
 
@@ -129,6 +130,6 @@ pub fn unsqueeze(args: &UnsqueezeArgs) -> anyhow::Result<()> {
     }
     output.flush()?;
     ensure!(packets > 0 || input.is_empty(), "{}: no packets", args.input.display());
-    say(args.json, packets, plain, input.len());
+    tell(args.json, packets, plain, input.len())?;
     Ok(())
 }

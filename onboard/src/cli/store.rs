@@ -46,11 +46,11 @@ pub fn report(dir: &std::path::Path) -> anyhow::Result<StoreReport> {
 pub fn run(args: &StoreArgs) -> anyhow::Result<()> {
     let report = report(&args.dir)?;
     if args.json {
-        println!("{}", serde_json::to_string(&report)?);
+        say!("{}", serde_json::to_string(&report)?);
         return Ok(());
     }
-    println!("origin {}  epoch {:#018x}", report.origin, report.epoch);
-    println!(
+    say!("origin {}  epoch {:#018x}", report.origin, report.epoch);
+    say!(
         "{} units numbered: {} held, {} receipted, {} voided; {} bytes on disk",
         report.units_numbered,
         report.units_held,
@@ -59,16 +59,13 @@ pub fn run(args: &StoreArgs) -> anyhow::Result<()> {
         report.bytes
     );
     if report.stray_bytes > 0 {
-        println!("{} bytes belong to no whole record (a cut, or damage)", report.stray_bytes);
+        say!("{} bytes belong to no whole record (a cut, or damage)", report.stray_bytes);
     }
-    println!("{:<28} {:>8} {:>14} {:>10}  receipted", "channel", "next", "held bytes", "voided");
+    say!("{:<28} {:>8} {:>14} {:>10}  receipted", "channel", "next", "held bytes", "voided");
     for key in &report.keys {
         let voided: u64 = key.voided.iter().map(|[first, last]| last - first + 1).sum();
         let receipted: u64 = key.receipted.iter().map(|[first, last]| last - first + 1).sum();
-        println!(
-            "{:<28} {:>8} {:>14} {:>10}  {receipted}",
-            key.name, key.next, key.held_bytes, voided
-        );
+        say!("{:<28} {:>8} {:>14} {:>10}  {receipted}", key.name, key.next, key.held_bytes, voided);
     }
     Ok(())
 }

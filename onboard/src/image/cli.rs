@@ -161,26 +161,27 @@ fn build(args: BuildArgs) -> anyhow::Result<()> {
 }
 
 fn json(manifest: &Manifest) -> anyhow::Result<()> {
-    println!("{}", serde_json::to_string_pretty(manifest)?);
+    say!("{}", serde_json::to_string_pretty(manifest)?);
     Ok(())
 }
 
 fn report(folder: &Path, manifest: &Manifest) -> anyhow::Result<()> {
-    println!("Image {} (kernel {}, not signed)", folder.display(), manifest.kernel_release);
-    println!("{:>12}  {:<16}  file", "bytes", "sha256");
-    let line = |item: &super::assemble::Item, indent: &str| {
+    say!("Image {} (kernel {}, not signed)", folder.display(), manifest.kernel_release);
+    say!("{:>12}  {:<16}  file", "bytes", "sha256");
+    let line = |item: &super::assemble::Item, indent: &str| -> anyhow::Result<()> {
         let digest = item.sha256.get(..16).unwrap_or(&item.sha256);
-        println!("{:>12}  {digest}  {indent}{}", item.bytes, item.path);
+        say!("{:>12}  {digest}  {indent}{}", item.bytes, item.path);
+        Ok(())
     };
-    line(&manifest.kernel, "");
-    line(&manifest.initramfs, "");
+    line(&manifest.kernel, "")?;
+    line(&manifest.initramfs, "")?;
     for item in &manifest.files {
-        line(item, "  ");
+        line(item, "  ")?;
     }
     let total = manifest.kernel.bytes + manifest.initramfs.bytes;
-    println!("{total:>12}  {:<16}  to store or uplink", "");
-    println!("{:>12}  {:<16}  of memory for the unpacked files", manifest.unpacked_bytes, "");
-    println!("It scores by statistics only: a static binary cannot load ONNX Runtime.");
+    say!("{total:>12}  {:<16}  to store or uplink", "");
+    say!("{:>12}  {:<16}  of memory for the unpacked files", manifest.unpacked_bytes, "");
+    say!("It scores by statistics only: a static binary cannot load ONNX Runtime.");
     Ok(())
 }
 
@@ -204,13 +205,17 @@ fn boot(args: BootArgs) -> anyhow::Result<()> {
     let done = runtime.block_on(async {
         let (first, second) = stops()?;
         tokio::select! {
-            done = machine.boot(&args.image, first, |ready| println!("{ready}")) => {
+            done = machine.boot(&args.image, first, |ready| {
+                // The guest flies on even if nobody listens.
+                use std::io::Write as _;
+                let _ = writeln!(std::io::stdout(), "{ready}");
+            }) => {
                 anyhow::Ok(done?)
             }
             () = second => bail!("stopped twice: the guest was killed"),
         }
     })?;
-    println!("{done}");
+    say!("{done}");
     Ok(())
 }
 

@@ -80,6 +80,8 @@ pub struct Done {
     pub units_receipted: u64,
     /// Units refused, repeats included.
     pub units_refused: u64,
+    /// Some units could not be written before the stop: they are lost.
+    pub unstored: bool,
     /// Units on board without a receipt.
     pub backlog_units: u64,
     /// Their bytes.
@@ -180,9 +182,9 @@ pub async fn run(
     stopping.send_replace(true);
     let link = link.await?;
     // Receipts that came with the last words.
-    keeper.finish(&mut pipeline, clock.now_ns()).await;
+    let unstored = !keeper.finish(&mut pipeline, clock.now_ns()).await;
     let store = store.lock().await;
-    Ok(done(&pipeline, &store, link))
+    Ok(Done { unstored, ..done(&pipeline, &store, link) })
 }
 
 fn peer(config: &Config) -> anyhow::Result<Peer> {
@@ -212,6 +214,7 @@ fn done(pipeline: &Pipeline, store: &Store<Disk>, link: LinkCounts) -> Done {
         units_written: link.units_written,
         units_receipted: link.receipted,
         units_refused: link.refused,
+        unstored: false,
         backlog_units,
         backlog_bytes,
         downlink_bytes: link.object_bytes,
@@ -344,8 +347,9 @@ impl Keeper {
         }
     }
 
-    /// Writes everything that is left, for as long as a clean stop may take.
-    async fn finish(&mut self, pipeline: &mut Pipeline, now_ns: u64) {
+    /// Writes everything that is left, for as long as a clean stop may take; whether all of it
+    /// is stored.
+    async fn finish(&mut self, pipeline: &mut Pipeline, now_ns: u64) -> bool {
         for _ in 0..10 {
             self.due_ns = Some(now_ns);
             self.trouble = None;
@@ -353,10 +357,11 @@ impl Keeper {
                 tracing::error!("{error:#}");
             }
             if pipeline.is_idle() && self.trouble.is_none() {
-                return;
+                return true;
             }
             tokio::time::sleep(Duration::from_nanos(RETRY_NS)).await;
         }
         tracing::error!("stopping with units that could not be stored");
+        false
     }
 }

@@ -77,9 +77,9 @@ impl DemoArguments {
         };
         let outcome = super::runtime()?.block_on(shell::run(&options))?;
         if options.json {
-            println!("{}", serde_json::to_string_pretty(&outcome.summary)?);
+            say!("{}", serde_json::to_string_pretty(&outcome.summary)?);
         } else {
-            println!("\n{}", outcome.summary.table());
+            say!("\n{}", outcome.summary.table());
         }
         if let Some(kept) = &outcome.kept {
             eprintln!("Everything is kept in {}", kept.display());

@@ -79,17 +79,18 @@ impl Passes {
         }
         rows.sort_by(|a, b| a.rise.cmp(&b.rise));
         if self.json {
-            println!("{}", serde_json::to_string_pretty(&rows)?);
+            say!("{}", serde_json::to_string_pretty(&rows)?);
             return Ok(ExitCode::SUCCESS);
         }
-        println!(
-            "{:<16} {:<24} {:<24} {:<24} {:>7}",
-            "satellite", "rise", "culmination", "set", "top"
-        );
+        say!("{:<16} {:<24} {:<24} {:<24} {:>7}", "satellite", "rise", "culmination", "set", "top");
         for row in &rows {
-            println!(
+            say!(
                 "{:<16} {:<24} {:<24} {:<24} {:>6.1}°",
-                row.satellite, row.rise, row.culmination, row.set, row.max_elevation_deg
+                row.satellite,
+                row.rise,
+                row.culmination,
+                row.set,
+                row.max_elevation_deg
             );
         }
         eprintln!("{} passes over {}", rows.len(), self.station.name);

@@ -86,7 +86,7 @@ impl RelayArguments {
         let totals = relay.totals();
         let (mut interrupt, mut terminate) =
             (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-        println!("{}", json!({"event": "ready", "listen": relay.address()?.to_string()}));
+        say!("{}", json!({"event": "ready", "listen": relay.address()?.to_string()}));
         tokio::select! {
             ended = relay.run(clock, down, up) => ended?,
             _ = interrupt.recv() => {}
@@ -102,7 +102,7 @@ impl RelayArguments {
             })
         };
         let (down, up) = (told(&totals.down), told(&totals.up));
-        println!("{}", json!({"event": "done", "down": down, "up": up}));
+        say!("{}", json!({"event": "done", "down": down, "up": up}));
         Ok(ExitCode::SUCCESS)
     }
 }
