@@ -148,7 +148,7 @@ pub enum Rule {
 impl Rule {
     const NONE: u16 = 0xFFFF;
 
-    /// The rule of three bits, and whether the pointer was used.
+    /// The rule of three bits; those without a pointer ignore it.
     fn read(bits: u8, pointer: u16) -> Self {
         let pointer = (pointer != Self::NONE).then_some(pointer);
         match bits & 0x07 {
