@@ -2,9 +2,9 @@
 //!
 //! ```text
 //! cadu (marked, coded, randomised ► frames)
-//! tm, aos, uslp (one frame in place) ─► extract (frames ► packets) ─► counts
+//! tm, aos (one frame in place) ─► extract (frames ► packets) ─► counts
 //! packets ─► pack (packets ► zones) ─► tm, aos builders
-//! cltu (command units ► frames) ─► tc (one command frame in place)
+//! uslp (one frame in place); cltu (command units ► frames) ─► tc (one frame in place)
 //! ```
 //!
 //! Panic contract: views are made by a checked constructor, and nothing afterwards panics,
