@@ -4,6 +4,7 @@
 //! cadu (marked, coded, randomised ► frames)
 //! tm, aos (one frame in place) ─► extract (frames ► packets) ─► counts
 //! packets ─► pack (packets ► zones) ─► tm, aos builders
+//! uslp (one frame in place); cltu (command units ► frames) ─► tc (one frame in place)
 //! ```
 //!
 //! Panic contract: views are made by a checked constructor, and nothing afterwards panics,
@@ -17,6 +18,9 @@
 pub mod cadu;
 pub mod tm;
 pub mod aos;
+pub mod uslp;
+pub mod tc;
+pub mod cltu;
 pub mod extract;
 pub mod counts;
 pub mod pack;
@@ -103,6 +107,17 @@ pub enum FrameError {
         /// Version in the header.
         found: u8,
     },
+    /// A USLP frame with the four-byte header, which tells neither its length nor its fields.
+    #[error("a truncated USLP frame, whose layout only the mission knows; it is not supported")]
+    Truncated,
+    /// A pointer into the data zone leaves it.
+    #[error("a pointer to byte {pointer} of a data zone of {zone}")]
+    Pointer {
+        /// Byte that it names.
+        pointer: usize,
+        /// Length of the zone.
+        zone: usize,
+    },
     /// The configured or announced fields leave no room for data.
     #[error("headers and trailers of {overhead} bytes fill the frame of {length}")]
     NoRoom {
@@ -132,6 +147,14 @@ pub enum BuildError {
     /// The bytes are not exactly one packet, so no receiver could find the next.
     #[error("the {0} bytes are not exactly one packet")]
     NotAPacket(usize),
+    /// The data is empty or longer than the frame's length field can say.
+    #[error("{length} bytes of data; this frame holds 1 to {max}")]
+    Data {
+        /// Bytes asked for.
+        length: usize,
+        /// Most that fit.
+        max: usize,
+    },
     /// Building this field is not supported.
     #[error("frames with a {0} can be read, not built")]
     Unsupported(&'static str),

@@ -1,7 +1,8 @@
 //! Packets: the units that applications write, from a few bytes to 64 KiB.
 //!
 //! ```text
-//! space (telemetry and commands) ─ encapsulation (everything else) ─ idle (fill)
+//! space (telemetry and commands) ─► pus (their secondary headers)
+//! encapsulation (everything else) ─ idle (fill)
 //! ```
 
 #![cfg_attr(
@@ -10,6 +11,7 @@
 )]
 
 pub mod space;
+pub mod pus;
 pub mod encapsulation;
 pub mod idle;
 

@@ -1,4 +1,12 @@
-//! Time: nanoseconds TAI inside, UTC with leap seconds for people, CUC on the wire.
+//! Time: nanoseconds TAI inside, UTC with leap seconds for people, CUC and CDS on the wire.
+
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
+)]
+
+pub mod cuc;
+pub mod cds;
 
 use alloc::{format, string::String};
 use core::fmt;
@@ -8,6 +16,65 @@ const DAY_S: i64 = 86_400;
 
 /// Seconds from 1958-01-01 (the CCSDS epoch of CUC) to 1970-01-01, both TAI.
 const CCSDS_EPOCH_S: i64 = -(4383 * DAY_S);
+
+/// The CCSDS epoch of time codes, 1958-01-01T00:00:00 TAI (CCSDS 301.0-B-4 §3.2.1).
+pub const CCSDS_EPOCH: Tai = Tai(CCSDS_EPOCH_S * NANOS);
+
+/// Why bytes are no time code, or a time can't be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TimeCodeError {
+    /// The bytes end within the code or its preamble.
+    #[error("the bytes end within the time code")]
+    Short,
+    /// Another time code than the one asked for.
+    #[error("time code identification {0} names another time code")]
+    Code(u8),
+    /// The preamble refers to an agency's epoch, and none is configured.
+    #[error("the preamble names the agency's epoch; configure one")]
+    Epoch,
+    /// Field lengths that the standard does not have, or reserved bits.
+    #[error("field lengths outside the standard")]
+    Layout,
+    /// The time does not fit the code, or the code no time.
+    #[error("a time out of range")]
+    Range,
+}
+
+/// Until when the leap-second table is known to be whole, in seconds of UTC since 1970
+/// (2026-06-28, as IERS Bulletin C 70 left it).
+const LEAP_SECONDS_UNTIL: i64 = 1782604800;
+
+/// How far the leap-second table may be trusted on a date.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeapTable {
+    /// Whole for more than 60 days to come.
+    Current,
+    /// Whole today, but it ends in so many days: time to update.
+    Ending {
+        /// Days left.
+        days: i64,
+    },
+    /// It ended so many days ago. UTC may be wrong by a second for each leap second since.
+    Ended {
+        /// Days since.
+        days: i64,
+    },
+}
+
+impl LeapTable {
+    /// Days before the end from which to warn.
+    pub const WARNING_DAYS: i64 = 60;
+
+    /// What to tell the operator on this date.
+    pub fn on(date: Tai) -> Self {
+        let left = LEAP_SECONDS_UNTIL - date.to_unix_nanos().div_euclid(NANOS);
+        match left.div_euclid(DAY_S) {
+            days if left <= 0 => Self::Ended { days: -days },
+            days if days <= Self::WARNING_DAYS => Self::Ending { days },
+            _ => Self::Current,
+        }
+    }
+}
 
 /// TAI minus UTC from a UTC instant on (seconds of 1970), newest first; IERS Bulletin C.
 const LEAP_SECONDS: [(i64, i64); 28] = [
@@ -187,6 +254,16 @@ mod tests {
         let after = Tai::from_rfc3339("2017-01-01T00:00:00Z").unwrap();
         assert_eq!(leap.since(before), NANOS);
         assert_eq!(after.since(leap), NANOS);
+    }
+
+    #[test]
+    fn the_leap_table_warns_before_it_ends() {
+        let on = |text| LeapTable::on(Tai::from_rfc3339(text).unwrap());
+        assert_eq!(on("2026-01-01T00:00:00Z"), LeapTable::Current);
+        assert_eq!(on("2026-04-29T00:00:00Z"), LeapTable::Ending { days: 60 });
+        assert_eq!(on("2026-06-27T23:59:59Z"), LeapTable::Ending { days: 0 });
+        assert_eq!(on("2026-06-28T00:00:00Z"), LeapTable::Ended { days: 0 });
+        assert_eq!(on("2026-11-23T00:00:00Z"), LeapTable::Ended { days: 148 });
     }
 
     #[test]

@@ -1,13 +1,27 @@
 //! Cyclic redundancy checks: 16 bits on the air, 32 bits in storage and on the link.
 
-use crc::{CRC_16_IBM_3740, CRC_32_ISCSI, Crc, Digest, Table};
+use crc::{Algorithm, CRC_16_IBM_3740, CRC_32_ISCSI, Crc, Digest, Table};
 
 /// Length of the CRC-16 that ends a frame or a packet.
 pub const CRC16_BYTES: usize = 2;
+/// Length of the CRC-32 that may end a USLP frame.
+pub const CRC32_BYTES: usize = 4;
 
 // Sixteen lookup tables are ten times as fast as one and cost 8 KiB and 16 KiB of rodata.
 static FRAME: Crc<u16, Table<16>> = Crc::<u16, Table<16>>::new(&CRC_16_IBM_3740);
 static STORED: Crc<u32, Table<16>> = Crc::<u32, Table<16>>::new(&CRC_32_ISCSI);
+
+/// x^32 + x^23 + x^21 + x^11 + x^2 + 1, preset to zeros, nothing reflected or inverted.
+static LONG_FRAME: Crc<u32> = Crc::<u32>::new(&Algorithm {
+    width: 32,
+    poly: 0x00A0_0805,
+    init: 0,
+    refin: false,
+    refout: false,
+    xorout: 0,
+    check: 0x51693C0C,
+    residue: 0,
+});
 
 /// CRC-16 of the frame error control field (CCSDS 132.0-B-3 §4.1.6.2, 732.0-B-5 §4.1.6.2):
 /// x^16 + x^12 + x^5 + 1, preset to all ones, known as IBM-3740 or CCITT-FALSE.
@@ -20,6 +34,20 @@ pub fn crc16(bytes: &[u8]) -> u16 {
 /// Whether the last two bytes are the CRC-16 of what stands before them.
 pub fn crc16_holds(bytes: &[u8]) -> bool {
     bytes.len() >= CRC16_BYTES && crc16(bytes) == 0
+}
+
+/// CRC-32 of the long frame error control field (CCSDS 732.1-B-3 annex B2, the polynomial of
+/// Proximity-1 in CCSDS 211.0-B-6).
+///
+/// Over a frame together with its correct check field it is 0.
+pub fn crc32_frame(bytes: &[u8]) -> u32 {
+    LONG_FRAME.checksum(bytes)
+}
+
+/// Whether the last four bytes are the CRC-32 of what stands before them. Zeros pass, as zeros
+/// are their own check.
+pub fn crc32_frame_holds(bytes: &[u8]) -> bool {
+    bytes.len() >= CRC32_BYTES && crc32_frame(bytes) == 0
 }
 
 /// CRC-32C (Castagnoli) of stored records and of units on the link (RFC 3720 §12.1).
@@ -58,6 +86,13 @@ impl Default for Crc32c {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn long_frame_check_of_another_implementation() {
+        assert_eq!(crc32_frame(&[0x12, 0x34, 0x56, 0x78]), 0x34D7_4CB3);
+        assert!(crc32_frame_holds(&[0x12, 0x34, 0x56, 0x78, 0x34, 0xD7, 0x4C, 0xB3]));
+        assert!(!crc32_frame_holds(&[0; 3]));
+    }
 
     /// Bit by bit, straight from the definition: the table's twin.
     fn crc16_by_bits(bytes: &[u8]) -> u16 {
