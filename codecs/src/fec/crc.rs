@@ -19,6 +19,7 @@ static STORED: Crc<u32, Table<16>> = Crc::<u32, Table<16>>::new(&CRC_32_ISCSI);
 /// x^16 + x^12 + x^5 + 1, preset to all ones, known as IBM-3740 or CCITT-FALSE.
 ///
 /// Over a frame together with its correct check field it is 0.
+#[inline]
 pub fn crc16(bytes: &[u8]) -> u16 {
     #[cfg(target_arch = "x86_64")]
     if bytes.len() >= KERNEL_BYTES_MIN && kernels::crc::has_crc16() {

@@ -4,6 +4,8 @@
 //! replaced by its product with x^n modulo the generator, which is 16 bits: so registers fold into
 //! those behind them, at last four lanes into 80 bits, and Barrett's reduction gives the rest.
 
+#![allow(clippy::indexing_slicing, reason = "a head is shorter than a register and its table")]
+
 use core::arch::x86_64::*;
 
 /// x^16 + x^12 + x^5 + 1.
