@@ -4,6 +4,8 @@ pub mod tidy;
 
 pub mod process;
 
+pub mod sys;
+
 use std::path::PathBuf;
 
 /// Recorded telemetry at `name` below `GROUNDTRACK_DATA`, by default `../shared/data` from the

@@ -1,6 +1,12 @@
 //! Cyclic redundancy checks: 16 bits on the air, 32 bits in storage and on the link.
 
+#[cfg(target_arch = "x86_64")]
+use super::kernels;
 use crc::{Algorithm, CRC_16_IBM_3740, CRC_32_ISCSI, Crc, Digest, Table};
+
+/// Where multiplying begins to be faster than looking up.
+#[cfg(target_arch = "x86_64")]
+const KERNEL_BYTES_MIN: usize = 32;
 
 /// Length of the CRC-16 that ends a frame or a packet.
 pub const CRC16_BYTES: usize = 2;
@@ -27,7 +33,12 @@ static LONG_FRAME: Crc<u32> = Crc::<u32>::new(&Algorithm {
 /// x^16 + x^12 + x^5 + 1, preset to all ones, known as IBM-3740 or CCITT-FALSE.
 ///
 /// Over a frame together with its correct check field it is 0.
+#[inline]
 pub fn crc16(bytes: &[u8]) -> u16 {
+    #[cfg(target_arch = "x86_64")]
+    if bytes.len() >= KERNEL_BYTES_MIN && kernels::crc::has_crc16() {
+        return kernels::crc::crc16(bytes);
+    }
     FRAME.checksum(bytes)
 }
 
@@ -85,6 +96,7 @@ impl Default for Crc32c {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::vec::Vec;
     use proptest::prelude::*;
 
     #[test]
@@ -129,11 +141,38 @@ mod tests {
         assert!(crc16_holds(&[0xFF, 0xFF]));
     }
 
+    #[test]
+    fn every_length_of_the_kernel_equals_the_tables() {
+        let bytes: Vec<u8> = (0..1200_u32).map(|n| (n * n + n / 7) as u8).collect();
+        for length in 0..bytes.len() {
+            let bytes = &bytes[..length];
+            assert_eq!(crc16(bytes), FRAME.checksum(bytes), "{length} bytes");
+            #[cfg(target_arch = "x86_64")]
+            if kernels::crc::has_crc16() {
+                assert_eq!(kernels::crc::crc16(bytes), FRAME.checksum(bytes), "{length} bytes");
+            }
+        }
+    }
+
     proptest! {
         #[test]
         fn tables_equal_the_definition(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
             prop_assert_eq!(crc16(&bytes), crc16_by_bits(&bytes));
             prop_assert_eq!(crc32c(&bytes), crc32c_by_bits(&bytes));
+        }
+
+        /// All heads, strides and registers of the kernel; the tables are its twin.
+        #[test]
+        fn the_kernel_equals_the_tables(
+            bytes in prop::collection::vec(any::<u8>(), 0..1500),
+            from in 0usize..64,
+        ) {
+            let bytes = bytes.get(from..).unwrap_or_default();
+            prop_assert_eq!(crc16(bytes), FRAME.checksum(bytes));
+            #[cfg(target_arch = "x86_64")]
+            if kernels::crc::has_crc16() {
+                prop_assert_eq!(kernels::crc::crc16(bytes), FRAME.checksum(bytes));
+            }
         }
 
         #[test]

@@ -1,7 +1,7 @@
 //! Vector kernels, chosen at run time; the only folder of this crate that holds `unsafe`.
 //!
 //! ```text
-//! viterbi, ldpc
+//! viterbi, ldpc, crc
 //! tables (constants of a code) ─► x86 (AVX-512 or AVX2, with GFNI) ─► checker (chooses)
 //!                              ─► solver (errors of a dirty codeword)
 //! ```
@@ -27,6 +27,8 @@ use has;
 
 pub mod viterbi;
 pub mod ldpc;
+#[cfg(target_arch = "x86_64")]
+pub(super) mod crc;
 #[cfg(all(target_arch = "x86_64", feature = "std"))]
 mod tables;
 #[cfg(all(target_arch = "x86_64", feature = "std"))]
