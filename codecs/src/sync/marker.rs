@@ -32,6 +32,10 @@ impl Marker {
     /// Before uncoded, convolutional and Reed-Solomon coded telemetry (CCSDS 131.0-B-5 §9).
     pub const TELEMETRY: Self = Self { bits: 0x1ACF_FC1D, length: 32 };
 
+    /// Before blocks of the LDPC codes of rate 1/2, 2/3 and 4/5 and of the turbo code of rate 1/2
+    /// (CCSDS 131.0-B-6 §9).
+    pub const LONG: Self = Self { bits: 0x0347_76C7_2728_95B0, length: 64 };
+
     /// Bits of the marker.
     pub const fn bits(&self) -> u32 {
         self.length
@@ -260,9 +264,19 @@ impl Synchronizer {
         &self.counts
     }
 
+    /// What it looks for.
+    pub const fn marker(&self) -> Marker {
+        self.config.marker
+    }
+
     /// Whether it is aligned.
     pub const fn is_locked(&self) -> bool {
         matches!(self.state, State::Locked { .. })
+    }
+
+    /// The first bit of the stream that a block still to come may begin with.
+    pub(crate) const fn needed_from_bit(&self) -> u64 {
+        8 * self.base
     }
 
     /// Takes the next bytes of the stream.
