@@ -22,6 +22,7 @@ pub mod uslp;
 pub mod tc;
 pub mod cltu;
 pub mod extract;
+pub mod guess;
 pub mod counts;
 pub mod pack;
 

@@ -36,6 +36,12 @@ impl Marker {
     /// (CCSDS 131.0-B-6 §9).
     pub const LONG: Self = Self { bits: 0x0347_76C7_2728_95B0, length: 64 };
 
+    /// Before blocks of a stream embedded in frames (CCSDS 131.0-B-6 §9).
+    pub const EMBEDDED: Self = Self { bits: 0x352E_F853, length: 32 };
+
+    /// Before the frames of the two Voyagers.
+    pub const VOYAGER: Self = Self { bits: 0x0391_5ED3, length: 32 };
+
     /// Bits of the marker.
     pub const fn bits(&self) -> u32 {
         self.length
@@ -44,6 +50,19 @@ impl Marker {
     /// Its bytes, as they are sent.
     pub fn to_bytes(self) -> impl Iterator<Item = u8> {
         self.bits.to_be_bytes().into_iter().skip(8 - self.length as usize / 8)
+    }
+
+    /// Every bit of `bytes` at which the marker begins, upright or inverted, with at most so many
+    /// wrong bits.
+    pub fn places(&self, bytes: &[u8], errors: u32) -> Vec<u64> {
+        let stream = Stream { bytes, base: 0, ended: true };
+        let config = MarkerConfig { search_errors: errors, ..MarkerConfig::new(*self, 1) };
+        let (mut places, mut from) = (Vec::new(), 0);
+        while let Ok((at, _)) = stream.find(&config, from) {
+            places.push(at);
+            from = at + 1;
+        }
+        places
     }
 
     const fn mask(&self) -> u64 {
