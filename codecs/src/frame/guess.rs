@@ -56,7 +56,7 @@ pub struct Guess {
     pub marker: Option<Marker>,
     /// What was done to the frames.
     pub coding: Coding,
-    /// Length of the frames in bytes.
+    /// Length of the frames in bytes; 0 where nothing tells.
     pub frame_bytes: usize,
     /// What the frames are; `None` where they are of no known kind.
     pub frames: Option<FrameConfig>,
@@ -155,10 +155,23 @@ fn inner(form: Symbols, sample: &[u8], marker: Option<Marker>) -> Vec<Guess> {
         let mut decoder = Synchroniser::new([found.code]);
         decoder.push(&soft, &mut bytes, |_| {});
         decoder.finish(&mut bytes);
-        let guesses = marked(form, &bytes, Some(Convolutional::Known(found.code)), marker);
-        if !guesses.is_empty() {
-            return guesses;
+        let code = Some(Convolutional::Known(found.code));
+        let agreeing = (1000.0 * (1.0 - found.growth)) as usize;
+        let evidence =
+            Evidence::new("symbols in a thousand that the best path fits", agreeing, 1000);
+        let mut guesses = marked(form, &bytes, code, marker);
+        guesses.iter_mut().for_each(|guess| guess.evidence.insert(0, evidence));
+        if guesses.is_empty() {
+            guesses.push(Guess {
+                symbols: form,
+                marker: None,
+                coding: Coding { convolutional: code, ..Coding::NONE },
+                frame_bytes: 0,
+                frames: None,
+                evidence: Vec::from([evidence]),
+            });
         }
+        return guesses;
     }
     Vec::new()
 }
