@@ -6,7 +6,7 @@ mod cadus;
 
 use self::cadus::Cadus;
 use anyhow::Context as _;
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use codecs::frame::Format;
 use codecs::frame::cadu::{self, CaduDecoder, Coding};
 use codecs::frame::counts::Counts;
@@ -181,7 +181,10 @@ pub fn examine(args: &Args) -> anyhow::Result<Report> {
     }
     let coding = args.coding.unwrap_or(Coding::NONE);
     let marker = args.asm.unwrap_or(Marker::TELEMETRY);
-    let mut decoder = CaduDecoder::new(&coding, args.frame.length, marker)
+    let length = args.frame.length.with_context(|| {
+        format!("--frame {}: marked frames have one length; give it", args.frame)
+    })?;
+    let mut decoder = CaduDecoder::new(&coding, length, marker)
         .with_context(|| format!("--frame {} and --coding {coding}", args.frame))?;
     let counts = count_cadus(file, args.frame, args.fecf, &mut decoder).with_context(at)?;
     let cadus = Cadus::new(coding.to_string(), marker.to_string(), &decoder);
@@ -219,10 +222,10 @@ fn verdict(file: &Path, frame: Format, report: &Report) -> ExitCode {
         wrong("the file is empty".to_owned());
     }
     if report.trailing_bytes > 0 {
-        let (bytes, length) = (report.trailing_bytes, frame.length);
         wrong(format!(
-            "{bytes} bytes after the last whole frame: the file is cut, or its frames are not \
-             {length} bytes long (see --frame)"
+            "{} bytes after the last whole frame: the file is cut, or its frames are not {frame} \
+             (see --frame)",
+            report.trailing_bytes
         ));
     }
     if report.frames > 0 && report.rejected_frames == report.frames {
@@ -235,20 +238,28 @@ fn verdict(file: &Path, frame: Format, report: &Report) -> ExitCode {
 fn count(mut file: impl Read, frame: Format, fecf: bool) -> std::io::Result<(Counts, u64)> {
     let mut extractor = Extractor::new(FrameConfig::new(frame, fecf));
     let mut counts = Counts::default();
-    let chunk_bytes = CHUNK_BYTES.next_multiple_of(frame.length);
+    // Whole frames fill a chunk where they have one length; where they differ, the cut one at its
+    // end is carried into the next.
+    let chunk_bytes = CHUNK_BYTES.next_multiple_of(frame.max_length());
+    let mut carried = Bytes::new();
     loop {
         // A chunk of its own each time: packets in progress hold no slices of the last.
         let mut chunk = BytesMut::zeroed(chunk_bytes);
-        let filled = fill(&mut file, &mut chunk)?;
+        let (head, room) = chunk.split_at_mut(carried.len());
+        head.copy_from_slice(&carried);
+        let filled = carried.len() + fill(&mut file, room)?;
         chunk.truncate(filled);
         let mut rest = chunk.freeze();
-        while rest.len() >= frame.length {
-            let bytes = rest.split_to(frame.length);
+        while let Some(length) = frame.extent(&rest).filter(|length| *length <= rest.len()) {
+            let bytes = rest.split_to(length);
             extractor.push(&bytes, &mut |event| counts.take(&event));
         }
-        if filled < chunk_bytes {
+        // A rest that is no frame, or longer than any, tells no more of where one starts.
+        let lost = frame.length.is_none() && rest.len() >= frame.max_length();
+        if filled < chunk_bytes || lost {
             return Ok((counts, rest.len() as u64));
         }
+        carried = rest;
     }
 }
 

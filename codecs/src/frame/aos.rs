@@ -1,4 +1,4 @@
-//! AOS transfer frames (CCSDS 732.0-B-5) that carry packets (M_PDU).
+//! AOS transfer frames (CCSDS 732.0-B-5): packets (M_PDU), bits (B_PDU) or a mission's own units.
 
 use super::pack::Packer;
 use super::{BuildError, FirstHeader, FrameError, OCF_BYTES, VirtualChannel, room};
@@ -13,12 +13,38 @@ pub const VERSION: u8 = 1;
 pub const HEADER_BYTES: usize = 6;
 /// Header error control, where a mission uses it (CCSDS 732.0-B-4 §4.1.2.6).
 pub const HEADER_ERROR_CONTROL_BYTES: usize = 2;
-/// Length of the M_PDU header that holds the first header pointer (CCSDS 732.0-B-4 §4.1.4.2.1.3).
+/// Length of the M_PDU header that holds the first header pointer (CCSDS 732.0-B-4 §4.1.4.2.1.3),
+/// and of the B_PDU header that holds the bitstream data pointer (§4.1.4.3.2 there).
 pub const MPDU_HEADER_BYTES: usize = 2;
 /// The virtual channel of frames that hold only idle data (CCSDS 732.0-B-5 §4.1.2.3).
 pub const IDLE_VCID: u8 = 63;
 /// Frames before the count starts again: 24 bits.
 pub const COUNT_MODULUS: u32 = 1 << 24;
+
+/// What the frames of a virtual channel carry; a managed parameter, because no frame says it
+/// (CCSDS 732.0-B-5 §4.1.4.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Service {
+    /// Packets end to end, found by the first header pointer (M_PDU).
+    #[default]
+    Packets,
+    /// A stream of bits, of which a pointer says how many are valid (B_PDU).
+    Bits,
+    /// One unit of the mission's own that fills the zone (VCA_SDU).
+    Access,
+}
+
+impl Service {
+    const fn header_bytes(self) -> usize {
+        match self {
+            Self::Packets | Self::Bits => MPDU_HEADER_BYTES,
+            Self::Access => 0,
+        }
+    }
+}
+
+/// Virtual channels that six bits tell apart.
+const CHANNELS: usize = 64;
 
 /// The managed parameters of a physical channel: a frame does not tell them itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +62,8 @@ pub struct AosConfig {
     /// The spacecraft identifier has ten bits, the high two in the signalling field
     /// (new in CCSDS 732.0-B-5 §4.1.2; older missions have eight).
     pub wide_scid: bool,
+    /// What each virtual channel carries, by its identifier.
+    pub services: [Service; CHANNELS],
 }
 
 impl AosConfig {
@@ -48,6 +76,7 @@ impl AosConfig {
             ocf: false,
             fecf: false,
             wide_scid: false,
+            services: [Service::Packets; CHANNELS],
         }
     }
 
@@ -55,6 +84,19 @@ impl AosConfig {
     pub const fn with_fecf(mut self, fecf: bool) -> Self {
         self.fecf = fecf;
         self
+    }
+
+    /// The same with a virtual channel that carries something else than packets.
+    pub fn with_service(mut self, vcid: u8, service: Service) -> Self {
+        if let Some(slot) = self.services.get_mut(usize::from(vcid)) {
+            *slot = service;
+        }
+        self
+    }
+
+    /// What a virtual channel carries.
+    pub fn service(&self, vcid: u8) -> Service {
+        self.services.get(usize::from(vcid)).copied().unwrap_or_default()
     }
 
     const fn trailer(&self) -> usize {
@@ -118,8 +160,9 @@ pub struct AosFrame<'a> {
     bytes: &'a [u8],
     header: AosHeader,
     config: &'a AosConfig,
+    service: Service,
     zone: Range<usize>,
-    pointer: FirstHeader,
+    pointer: u16,
 }
 
 impl<'a> AosFrame<'a> {
@@ -129,19 +172,23 @@ impl<'a> AosFrame<'a> {
         if bytes.len() != config.length {
             return Err(length);
         }
-        let zone = config.packet_zone()?;
         let (header, _) = bytes.split_first_chunk::<HEADER_BYTES>().ok_or(length)?;
         let found = header[0] >> 6;
         if found != VERSION {
             return Err(FrameError::Version { expected: VERSION, found });
         }
-        let mpdu = bytes.get(config.data_start()..zone.start);
-        let pointer = match mpdu {
-            Some([high, low]) => FirstHeader::from_bits(u16::from_be_bytes([*high, *low])),
-            _ => return Err(length),
-        };
         let header = AosHeader::read(*header, config.wide_scid);
-        Ok(Self { bytes, header, config, zone, pointer })
+        // Idle data has no header of its own (CCSDS 732.0-B-5 §4.1.4.1.6).
+        let idle = header.vcid == IDLE_VCID;
+        let service = if idle { Service::Access } else { config.service(header.vcid) };
+        let start = config.data_start();
+        let zone =
+            room(config.length, start.saturating_add(service.header_bytes()), config.trailer())?;
+        let pointer = match bytes.get(start..zone.start) {
+            Some([high, low]) => u16::from_be_bytes([*high, *low]),
+            _ => 0,
+        };
+        Ok(Self { bytes, header, config, service, zone, pointer })
     }
 
     /// The primary header.
@@ -151,7 +198,7 @@ impl<'a> AosFrame<'a> {
 
     /// The counter that this frame belongs to.
     pub const fn channel(&self) -> VirtualChannel {
-        VirtualChannel { version: VERSION, scid: self.header.scid, vcid: self.header.vcid }
+        VirtualChannel { version: VERSION, scid: self.header.scid, vcid: self.header.vcid, map: 0 }
     }
 
     /// Whether the virtual channel is the one that holds only idle data.
@@ -159,12 +206,31 @@ impl<'a> AosFrame<'a> {
         self.header.vcid == IDLE_VCID
     }
 
-    /// Where the first packet starts; meaningless in an idle frame.
-    pub const fn first_header(&self) -> FirstHeader {
-        self.pointer
+    /// What the virtual channel carries; meaningless in an idle frame.
+    pub const fn service(&self) -> Service {
+        self.service
     }
 
-    /// Where the packet zone lies in the frame; at least one byte.
+    /// Where the first packet starts; meaningless where the channel carries no packets.
+    pub const fn first_header(&self) -> FirstHeader {
+        FirstHeader::from_bits(self.pointer)
+    }
+
+    /// How many bits of the zone are valid, from its first on; `None` where the pointer leaves
+    /// the zone. Meaningless where the channel carries no bits.
+    ///
+    /// The pointer names the last valid bit; all ones say that all are, all ones less one that
+    /// none is (CCSDS 732.0-B-5 §4.1.4.3.2.3).
+    pub fn valid_bits(&self) -> Option<usize> {
+        let bits = self.zone.len().saturating_mul(8);
+        match self.pointer & 0x3FFF {
+            0x3FFF => Some(bits),
+            0x3FFE => Some(0),
+            last => Some(usize::from(last) + 1).filter(|valid| *valid <= bits),
+        }
+    }
+
+    /// Where the zone behind all headers lies in the frame; at least one byte.
     pub fn packet_zone(&self) -> Range<usize> {
         self.zone.clone()
     }
@@ -221,6 +287,9 @@ impl AosBuilder {
             if value > max {
                 return Err(BuildError::Identifier { field, value, max });
             }
+        }
+        if config.service(vcid) != Service::Packets {
+            return Err(BuildError::Service(vcid));
         }
         if config.header_error_control {
             return Err(BuildError::Unsupported("header error control field"));
@@ -321,7 +390,7 @@ mod tests {
         assert_eq!((builder.next_count(), builder.pending()), (6, 0));
 
         let frame = AosFrame::parse(&GOLDEN, &config).unwrap();
-        assert_eq!(frame.channel(), VirtualChannel { version: 1, scid: 71, vcid: 0 });
+        assert_eq!(frame.channel(), VirtualChannel { version: 1, scid: 71, vcid: 0, map: 0 });
         assert_eq!((frame.header().count, frame.first_header()), (5, FirstHeader::At(0)));
         assert_eq!(frame.packet_zone(), 8..30);
         assert!(frame.fecf_holds() && !frame.is_idle());
@@ -409,6 +478,7 @@ mod tests {
                 ocf: flags & 2 != 0,
                 fecf: flags & 4 != 0,
                 wide_scid: flags & 8 != 0,
+                ..AosConfig::new(0)
             };
             if let Ok(frame) = AosFrame::parse(&bytes, &config) {
                 prop_assert!(!frame.packet_zone().is_empty());

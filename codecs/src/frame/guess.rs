@@ -68,6 +68,10 @@ pub struct Guess {
 ///
 /// `marker` names one that is not among those known.
 pub fn guess(sample: &[u8], marker: Option<Marker>) -> Vec<Guess> {
+    // One value over and over is a codeword of everything.
+    if sample.windows(2).all(|pair| pair.first() == pair.last()) {
+        return Vec::new();
+    }
     let forms: &[Symbols] = match sample.iter().all(|byte| *byte <= 1) {
         true => &[Symbols::Bits],
         false => &[Symbols::Packed, Symbols::Soft],

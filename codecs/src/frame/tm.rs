@@ -133,7 +133,7 @@ impl<'a> TmFrame<'a> {
 
     /// The counter that this frame belongs to.
     pub const fn channel(&self) -> VirtualChannel {
-        VirtualChannel { version: VERSION, scid: self.header.scid, vcid: self.header.vcid }
+        VirtualChannel { version: VERSION, scid: self.header.scid, vcid: self.header.vcid, map: 0 }
     }
 
     /// Where the data field lies in the frame; at least one byte.
@@ -246,7 +246,7 @@ mod tests {
     fn golden_frame_with_every_optional_field() {
         let frame = TmFrame::parse(&GOLDEN, &TmConfig::new(20)).unwrap();
         let header = *frame.header();
-        assert_eq!(frame.channel(), VirtualChannel { version: 0, scid: 318, vcid: 7 });
+        assert_eq!(frame.channel(), VirtualChannel { version: 0, scid: 318, vcid: 7, map: 0 });
         assert_eq!((header.master_count, header.count), (0x66, 0xED));
         assert_eq!((header.pointer, header.opaque), (FirstHeader::NoStart, false));
         assert_eq!(frame.secondary_header(), [0x02, 0xA1, 0xA2]);

@@ -100,3 +100,44 @@ fn forms_of_symbols_are_told() {
         assert_eq!((best.symbols, best.coding), (form, coding));
     }
 }
+
+#[test]
+fn frames_that_tell_their_length_are_told() {
+    use crate::frame::{tc, uslp};
+    let packet = build(&PacketHeader::telemetry(Apid(5), SequenceCount(0)), &[7; 40]).unwrap();
+    let command = |n: u8| {
+        let kind = tc::TcType::Bd;
+        let header = tc::TcHeader { kind, scid: 123, vcid: 1, count: 0 };
+        let segment = Some(tc::SegmentHeader { segment: tc::Segment::Unsegmented, map: 2 });
+        tc::build(&header, segment, &packet.repeat(1 + usize::from(n) % 3), true).unwrap()
+    };
+    let best = guess(&(0..9).flat_map(command).collect::<Vec<u8>>(), None).remove(0);
+    assert_eq!(best.frames, Some(FrameConfig::Tc(tc::TcConfig::new(true, true))));
+
+    let unified = |n: u64, length: Option<usize>| {
+        let header = uslp::UslpHeader {
+            scid: 777,
+            vcid: 2,
+            count: uslp::Count { value: n, bytes: 2 },
+            ..uslp::UslpHeader::default()
+        };
+        // Two packets of 47 bytes, or three by turns.
+        let zone = packet.repeat(if length.is_none() { 2 + n as usize % 2 } else { 2 });
+        let content = uslp::Content {
+            rule: uslp::Rule::Unsegmented,
+            upid: uslp::UPID_PACKETS,
+            insert_zone: &[],
+            zone: &zone,
+            ocf: None,
+            fecf: uslp::Fecf::Crc32,
+        };
+        uslp::build(&header, &content).unwrap()
+    };
+    let fixed = unified(0, Some(0)).len();
+    for length in [None, Some(fixed)] {
+        let stream: Vec<u8> = (0..12).flat_map(|n| unified(n, length)).collect();
+        let best = guess(&stream, None).remove(0);
+        let config = uslp::UslpConfig { fecf: uslp::Fecf::Crc32, ..uslp::UslpConfig::new(length) };
+        assert_eq!(best.frames, Some(FrameConfig::Uslp(config)), "{:?}", best.evidence);
+    }
+}

@@ -8,7 +8,7 @@ const GOLDEN: [u8; 23] = [
     0xEE, 0x01, 0x02, 0x03, 0x04, 0xD6, 0x0A,
 ];
 
-const CONFIG: UslpConfig = UslpConfig { insert_zone: 0, fecf: Fecf::Crc16 };
+const CONFIG: UslpConfig = UslpConfig { length: None, insert_zone: 0, fecf: Fecf::Crc16 };
 
 fn header() -> UslpHeader {
     UslpHeader {
@@ -115,7 +115,7 @@ proptest! {
         let content = Content { insert_zone: &insert, rule, upid, zone: &zone, ocf, fecf };
         let bytes = build(&header, &content).unwrap();
         prop_assert_eq!(extent(&bytes), Some(bytes.len()));
-        let config = UslpConfig { insert_zone: insert.len(), fecf };
+        let config = UslpConfig { length: None, insert_zone: insert.len(), fecf };
         let frame = UslpFrame::parse(&bytes, &config).unwrap();
         prop_assert_eq!(*frame.header(), header);
         prop_assert_eq!((frame.rule(), frame.upid(), frame.ocf()), (rule, upid, ocf));
@@ -138,7 +138,8 @@ proptest! {
         if honest {
             (bytes[3], bytes[4], bytes[5]) = (bytes[3] & 0xFE, 0, bytes.len() as u8 - 1);
         }
-        if let Ok(frame) = UslpFrame::parse(&bytes, &UslpConfig { insert_zone, fecf }) {
+        let config = UslpConfig { length: None, insert_zone, fecf };
+        if let Ok(frame) = UslpFrame::parse(&bytes, &config) {
             prop_assert!(!frame.data().is_empty());
             prop_assert!(frame.zone().end <= bytes.len());
             frame.fecf_holds();
