@@ -117,6 +117,9 @@ pub enum FrameError {
     /// Neither data nor a command, by flags whose combination is reserved.
     #[error("a sequence-controlled control command, which nobody may send (232.0-B-4 §4.1.2.3)")]
     ReservedType,
+    /// More symbols of the header are wrong than its error control corrects.
+    #[error("the header is beyond what its error control corrects: whose it is can't be known")]
+    HeaderControl,
     /// A pointer into the data zone leaves it.
     #[error("a pointer to byte {pointer} of a data zone of {zone}")]
     Pointer {
@@ -165,9 +168,6 @@ pub enum BuildError {
     /// The channel is configured to carry something else than packets.
     #[error("virtual channel {0} is configured to carry no packets")]
     Service(u8),
-    /// Building this field is not supported.
-    #[error("frames with a {0} can be read, not built")]
-    Unsupported(&'static str),
 }
 
 /// Kinds of frame that [`extract::Extractor`] reads.

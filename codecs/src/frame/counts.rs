@@ -35,6 +35,8 @@ pub struct Counts {
     pub lost_frames: u64,
     /// Frames whose CRC fails, used or not.
     pub erred_frames: u64,
+    /// Frames whose header was corrected by its error control (AOS).
+    pub corrected_headers: u64,
     /// Frames left out as a whole.
     pub rejected_frames: u64,
     /// First header pointers.
@@ -73,8 +75,9 @@ impl Counts {
     /// Counts one event.
     pub fn take(&mut self, event: &Event) {
         match event {
-            Event::Frame { channel, content, erred, .. } => {
+            Event::Frame { channel, content, corrected_symbols, erred, .. } => {
                 self.frames += 1;
+                self.corrected_headers += u64::from(*corrected_symbols > 0);
                 self.erred_frames += u64::from(*erred);
                 *self.virtual_channels.entry(channel.vcid).or_default() += 1;
                 *self.spacecraft.entry(channel.scid).or_default() += 1;

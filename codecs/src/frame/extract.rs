@@ -132,12 +132,12 @@ impl Extractor {
         if head.erred && self.erred == Erred::Reject {
             return sink(Event::Rejected(Rejection::Fecf));
         }
-        let Head { channel, bypass, content, load, erred, .. } = head;
+        let Head { channel, bypass, content, load, corrected_symbols, erred, .. } = head;
         if self.spacecraft.is_some_and(|expected| expected != channel.scid) {
             return sink(Event::Rejected(Rejection::Spacecraft(channel.scid)));
         }
         let count = head.count.map_or(0, |count| count.value);
-        sink(Event::Frame { channel, count, content, erred });
+        sink(Event::Frame { channel, count, content, corrected_symbols, erred });
         if content == Content::IdleChannel {
             return;
         }

@@ -7,6 +7,7 @@ use super::{BuildError, FrameError, MAX_FRAME_BYTES, OCF_BYTES, VirtualChannel, 
 use crate::fec::crc::{
     CRC16_BYTES, CRC32_BYTES, crc16, crc16_holds, crc32_frame, crc32_frame_holds,
 };
+use crate::packet::idle::IdleFill;
 use alloc::vec::Vec;
 use core::ops::Range;
 
@@ -392,6 +393,35 @@ pub fn build(header: &UslpHeader, content: &Content<'_>) -> Result<Vec<u8>, Buil
     }
     assert_eq!(frame.len(), length, "the length field says how long the frame is");
     Ok(frame)
+}
+
+/// Writes a frame of only idle data (CCSDS 732.1-B-3 §4.1.4.1): virtual channel 63 and the
+/// protocol identifier of fill, whatever the header and content given say of them.
+pub fn build_idle(
+    header: &UslpHeader,
+    config: &UslpConfig,
+    length: usize,
+    ocf: Option<[u8; OCF_BYTES]>,
+    fill: &mut IdleFill,
+) -> Result<Vec<u8>, BuildError> {
+    let header = UslpHeader { vcid: IDLE_VCID, ..*header };
+    let rule = Rule::Unsegmented;
+    let trailer = if ocf.is_some() { OCF_BYTES } else { 0 } + config.fecf.bytes();
+    let start = (HEADER_BYTES + usize::from(header.count.bytes) + rule.header_bytes())
+        .saturating_add(config.insert_zone);
+    let max = MAX_FRAME_BYTES;
+    let full = BuildError::Data { length, max };
+    if length > max {
+        return Err(full);
+    }
+    let field = room(length, start, trailer).map_err(|_| full)?;
+    let (mut insert_zone, mut zone) = (Vec::new(), Vec::new());
+    insert_zone.resize(config.insert_zone, 0);
+    zone.resize(field.len(), 0);
+    fill.fill(&mut zone);
+    let (insert_zone, zone) = (insert_zone.as_slice(), zone.as_slice());
+    let upid = UPID_IDLE;
+    build(&header, &Content { insert_zone, rule, upid, zone, ocf, fecf: config.fecf })
 }
 
 #[cfg(test)]

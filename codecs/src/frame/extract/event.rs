@@ -118,6 +118,8 @@ pub enum Event {
         count: u64,
         /// What it carries.
         content: Content,
+        /// Symbols of its header that its error control corrected (AOS).
+        corrected_symbols: u8,
         /// Its CRC failed.
         erred: bool,
     },

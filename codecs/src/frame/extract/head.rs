@@ -19,6 +19,7 @@ pub(super) struct Head {
     pub(super) load: Load,
     /// Where the data lies in the frame, fill left out where the header tells it.
     pub(super) zone: Range<usize>,
+    pub(super) corrected_symbols: u8,
     pub(super) erred: bool,
 }
 
@@ -89,6 +90,7 @@ impl Head {
             content,
             load,
             zone,
+            corrected_symbols: view.corrected_symbols(),
             erred: !view.fecf_holds(),
         })
     }
@@ -113,6 +115,7 @@ impl Head {
             content,
             load,
             zone: view.packet_zone(),
+            corrected_symbols: 0,
             erred: !view.fecf_holds(),
         })
     }
@@ -144,6 +147,7 @@ impl Head {
             content,
             load,
             zone: start..start + view.data().len(),
+            corrected_symbols: 0,
             erred: !view.fecf_holds(),
         })
     }
@@ -184,6 +188,7 @@ impl Head {
             content,
             load,
             zone: view.zone(),
+            corrected_symbols: 0,
             erred: !view.fecf_holds(),
         })
     }

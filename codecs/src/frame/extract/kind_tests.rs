@@ -81,7 +81,8 @@ fn uslp_packets_span_frames_of_one_access_point_only() {
     assert!(gaps(&events).is_empty() && dropped(&events).is_empty());
     let channel = VirtualChannel { version: uslp::VERSION, scid: 0x1234, vcid: 5, map: 1 };
     let content = Content::Packets(FirstHeader::At(0));
-    assert_eq!(events[0], Event::Frame { channel, count: 0, content, erred: false });
+    let (count, corrected_symbols, erred) = (0, 0, false);
+    assert_eq!(events[0], Event::Frame { channel, count, content, corrected_symbols, erred });
 }
 
 #[test]

@@ -88,6 +88,22 @@ fn counts_of_every_length_wrap() {
     assert_eq!(Count { value: 0, bytes: 200 }.modulus(), 1 << 56);
 }
 
+#[test]
+fn idle_frames_hold_the_standards_fill() {
+    let config = UslpConfig { length: Some(32), insert_zone: 2, fecf: Fecf::Crc32 };
+    let mut fill = IdleFill::new();
+    let frame = build_idle(&header(), &config, 32, Some([1, 2, 3, 4]), &mut fill).unwrap();
+    let view = UslpFrame::parse(&frame, &config).unwrap();
+    assert!(view.is_idle() && view.fecf_holds());
+    assert_eq!((view.header().vcid, view.upid(), view.zone()), (63, UPID_IDLE, 12..24));
+    let published = [0xFF, 0xFF, 0xFF, 0xFF, 0x6D, 0xB6, 0xD8, 0x61, 0x45, 0x1F, 0x11, 0xF1];
+    assert_eq!(view.data(), published);
+    for length in [0, 16, MAX_FRAME_BYTES + 1, usize::MAX] {
+        assert!(build_idle(&header(), &config, length, None, &mut fill).is_err(), "{length}");
+    }
+    assert_eq!(build_idle(&header(), &config, 17, None, &mut fill).unwrap().len(), 17);
+}
+
 fn rules() -> impl Strategy<Value = Rule> {
     (0u8..8, prop_oneof![0u16..20, Just(0xFFFF)])
         .prop_map(|(bits, pointer)| Rule::read(bits, pointer))
