@@ -52,6 +52,7 @@ pub struct Report {
     lost_frames: u64,
     erred_frames: u64,
     rejected_frames: u64,
+    corrected_headers: u64,
     trailing_bytes: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     cadus: Option<Cadus>,
@@ -97,6 +98,7 @@ impl Report {
             lost_frames: counts.lost_frames,
             erred_frames: counts.erred_frames,
             rejected_frames: counts.rejected_frames,
+            corrected_headers: counts.corrected_headers,
             trailing_bytes: tally.trailing_bytes,
             cadus,
             first_header_pointer: Pointers {

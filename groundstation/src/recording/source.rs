@@ -2,7 +2,7 @@
 
 use super::guess;
 use anyhow::Context as _;
-use codecs::frame::aos::AosConfig;
+use codecs::frame::aos::{AosConfig, Service};
 use codecs::frame::cadu::{Coding, Symbols};
 use codecs::frame::extract::FrameConfig;
 use codecs::frame::tc::TcConfig;
@@ -58,6 +58,10 @@ pub struct Source {
     /// The spacecraft identifier of AOS frames has ten bits (CCSDS 732.0-B-5)
     #[arg(long)]
     pub wide_scid: bool,
+    /// What a channel carries instead of packets: VC:bits or VC:units of AOS, MAP:units of TC (VC
+    /// without segment headers); may be given again
+    #[arg(long, value_name = "CHANNEL:SERVICE", value_parser = carried)]
+    pub service: Vec<(u8, Service)>,
     /// TC frames have no segment headers
     #[arg(long)]
     pub no_segments: bool,
@@ -78,8 +82,8 @@ pub struct Source {
     pub symbols: Option<Symbols>,
     /// Try what fits, show the evidence, and go on with the best; reads the first 8 MiB for that
     #[arg(long, conflicts_with_all = [
-        "frame", "fecf", "insert_zone", "ocf", "header_error_control", "wide_scid", "no_segments",
-        "coding", "symbols",
+        "frame", "fecf", "insert_zone", "ocf", "header_error_control", "wide_scid", "service",
+        "no_segments", "coding", "symbols",
     ])]
     pub guess: bool,
     /// Frames end to end, without sync markers or code symbols unless --coding, --asm or --symbols
@@ -147,22 +151,31 @@ impl Source {
             ("--ocf", self.ocf, is(Kind::Aos)),
             ("--header-error-control", self.header_error_control, is(Kind::Aos)),
             ("--wide-scid", self.wide_scid, is(Kind::Aos)),
+            ("--service", !self.service.is_empty(), is(Kind::Aos) || is(Kind::Tc)),
             ("--no-segments", self.no_segments, is(Kind::Tc)),
             ("--fecf=32", self.fecf == Check::Bits32, is(Kind::Uslp)),
         ];
         for (flag, given, fits) in misplaced {
             anyhow::ensure!(!given || fits, "{flag} says nothing of {} frames", format.kind.name());
         }
+        let bits = self.service.iter().any(|(_, service)| *service == Service::Bits);
+        anyhow::ensure!(!bits || is(Kind::Aos), "--service with bits is of AOS frames alone");
         let fecf = self.fecf != Check::None;
         Ok(match format.kind {
             Kind::Tm => FrameConfig::Tm(TmConfig::new(format.max_length()).with_fecf(fecf)),
-            Kind::Aos => FrameConfig::Aos(AosConfig {
-                insert_zone: self.insert_zone,
-                header_error_control: self.header_error_control,
-                ocf: self.ocf,
-                wide_scid: self.wide_scid,
-                ..AosConfig::new(format.max_length()).with_fecf(fecf)
-            }),
+            Kind::Aos => {
+                let plain = AosConfig {
+                    insert_zone: self.insert_zone,
+                    header_error_control: self.header_error_control,
+                    ocf: self.ocf,
+                    wide_scid: self.wide_scid,
+                    ..AosConfig::new(format.max_length()).with_fecf(fecf)
+                };
+                let services = self.service.iter();
+                FrameConfig::Aos(services.fold(plain, |config, (channel, service)| {
+                    config.with_service(*channel, *service)
+                }))
+            }
             Kind::Uslp => FrameConfig::Uslp(UslpConfig {
                 insert_zone: self.insert_zone,
                 fecf: match self.fecf {
@@ -172,7 +185,28 @@ impl Source {
                 },
                 ..UslpConfig::new(format.length)
             }),
-            Kind::Tc => FrameConfig::Tc(TcConfig::new(!self.no_segments, fecf)),
+            Kind::Tc => {
+                let access = self.service.iter().fold(0, |access, (channel, service)| {
+                    access | u64::from(*service == Service::Access) << channel
+                });
+                FrameConfig::Tc(TcConfig { access, ..TcConfig::new(!self.no_segments, fecf) })
+            }
         })
+    }
+}
+
+/// Reads `5:bits`.
+fn carried(text: &str) -> Result<(u8, Service), String> {
+    let shape = || "expected CHANNEL:SERVICE, such as 5:bits or 5:units".to_owned();
+    let (channel, service) = text.split_once(':').ok_or_else(shape)?;
+    let channel: u8 = channel.parse().map_err(|_| shape())?;
+    if channel > 63 {
+        return Err(format!("channel {channel} is over 63"));
+    }
+    match service {
+        "packets" => Ok((channel, Service::Packets)),
+        "bits" => Ok((channel, Service::Bits)),
+        "units" => Ok((channel, Service::Access)),
+        _ => Err(shape()),
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{BLOCKS_MAX, Evidence, Guess};
 use crate::fec::crc::{crc16_holds, crc32_frame_holds};
-use crate::frame::aos::{self, AosConfig};
+use crate::frame::aos::{self, AosConfig, AosFrame};
 use crate::frame::cadu::{Coding, Symbols};
 use crate::frame::counts::Counts;
 use crate::frame::extract::{Extractor, FrameConfig};
@@ -188,9 +188,10 @@ fn following<'a>(heads: impl Iterator<Item = &'a Head>, most: impl Fn(u64) -> u6
 /// The optional fields with which packets contradict first header pointers least.
 fn fields(format: Format, frames: &[&[u8]], evidence: [Evidence; 2]) -> Read {
     let (check, found) = check(format.kind, frames);
+    let control = control(format, frames);
     let frames: Vec<Bytes> = frames.iter().map(|frame| Bytes::copy_from_slice(frame)).collect();
     let mut best: Option<(FrameConfig, Evidence)> = None;
-    for config in layouts(format, check) {
+    for config in layouts(format, check, control.is_some()) {
         let packets = packets(&config, &frames);
         // The plainest layout stands unless another one makes sense of nearly everything.
         let better = best.as_ref().is_none_or(|(_, found)| {
@@ -203,6 +204,7 @@ fn fields(format: Format, frames: &[&[u8]], evidence: [Evidence; 2]) -> Read {
         }
     }
     let mut evidence = Vec::from(evidence);
+    evidence.extend(control);
     evidence.extend(found);
     let plain = FrameConfig::new(format, check != Fecf::None);
     let config = best.map_or(plain, |(config, packets)| {
@@ -229,14 +231,27 @@ fn check(kind: Kind, frames: &[&[u8]]) -> (Fecf, Option<Evidence>) {
     }
 }
 
+/// Whether error control ends the headers; right ones only, for two symbols that can be corrected
+/// fit nearly anything.
+fn control(format: Format, frames: &[&[u8]]) -> Option<Evidence> {
+    let config = AosConfig { header_error_control: true, ..AosConfig::new(format.max_length()) };
+    let right = |frame: &&&[u8]| {
+        AosFrame::parse(frame, &config).is_ok_and(|frame| frame.corrected_symbols() == 0)
+    };
+    let fits = frames.iter().filter(right).count();
+    let control = Evidence::new("headers whose error control holds", fits, frames.len());
+    (format.kind == Kind::Aos && control.at_least(80)).then_some(control)
+}
+
 /// Layouts that are tried, the plainest first.
-fn layouts(format: Format, check: Fecf) -> Vec<FrameConfig> {
+fn layouts(format: Format, check: Fecf, header_error_control: bool) -> Vec<FrameConfig> {
     let (length, fecf) = (format.max_length(), check != Fecf::None);
     let zones = 0..=INSERT_ZONE_MAX;
     match format.kind {
         Kind::Tm => Vec::from([FrameConfig::Tm(TmConfig::new(length).with_fecf(fecf))]),
         Kind::Aos => {
-            let plain = AosConfig::new(length).with_fecf(fecf);
+            let plain =
+                AosConfig { header_error_control, ..AosConfig::new(length).with_fecf(fecf) };
             let layout = |(insert_zone, ocf)| AosConfig { insert_zone, ocf, ..plain.clone() };
             let zones = zones.flat_map(|zone| [(zone, false), (zone, true)]);
             zones.map(layout).map(FrameConfig::Aos).collect()

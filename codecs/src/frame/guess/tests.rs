@@ -66,7 +66,7 @@ fn every_coding_is_told() {
 #[test]
 fn optional_fields_are_told_by_checks_and_packets() {
     let mut config = AosConfig::new(500).with_fecf(true);
-    (config.insert_zone, config.ocf) = (6, true);
+    (config.insert_zone, config.ocf, config.header_error_control) = (6, true, true);
     let stream: Vec<u8> = frames(&config, 30).concat();
     let best = guess(&stream, None).remove(0);
     assert_eq!((best.marker, best.coding), (None, Coding::NONE));
