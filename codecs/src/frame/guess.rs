@@ -138,6 +138,10 @@ fn marked(
         guesses.push(Guess { symbols, marker, coding, frame_bytes, frames, evidence });
     }
     guesses.sort_by_key(|guess| core::cmp::Reverse(weight(guess)));
+    // A code that fits without a sequence is none where it fits with one and gives frames.
+    if guesses.first().is_some_and(|best| best.frames.is_some()) {
+        guesses.retain(|guess| guess.frames.is_some());
+    }
     guesses
 }
 
