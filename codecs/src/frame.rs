@@ -3,7 +3,7 @@
 //! ```text
 //! cadu (marked, coded, randomised ► frames), cltu (command units ► frames)
 //! tm, aos, uslp, tc (one frame in place) ─► extract (frames ► packets, units) ─► counts
-//! packets ─► pack (packets ► zones) ─► tm, aos builders
+//! packets ─► pack (packets ► zones) ─► tm, aos builders; clcw (what frames tell of commands)
 //! ```
 //!
 //! Panic contract: views are made by a checked constructor, and nothing afterwards panics,
@@ -20,6 +20,7 @@ pub mod aos;
 pub mod uslp;
 pub mod tc;
 pub mod cltu;
+pub mod clcw;
 pub mod extract;
 pub mod guess;
 pub mod counts;
