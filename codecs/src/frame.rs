@@ -26,7 +26,10 @@ pub mod guess;
 pub mod counts;
 pub mod pack;
 
+use self::cadu::Coding;
+use self::cltu::CltuCoding;
 use crate::ids::Channel;
+use crate::sync::marker::Marker;
 use core::{fmt, ops::Range, str::FromStr};
 
 /// Longest frame accepted anywhere: a bound on buffers, above what the books allow per code.
@@ -197,6 +200,22 @@ impl Kind {
             Self::Tc => "tc",
         }
     }
+}
+
+/// How frames lie in the stream that carries them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// End to end, with nothing between.
+    Bare,
+    /// In channel access data units.
+    Cadus {
+        /// What stands before each.
+        marker: Marker,
+        /// What was done to the frames.
+        coding: Coding,
+    },
+    /// In command units.
+    Cltus(CltuCoding),
 }
 
 /// Kind and length of the frames of a recording or channel, as users write it: `aos:1113`, or

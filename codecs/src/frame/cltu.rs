@@ -4,6 +4,7 @@
 //! ```text
 //! frames ─► bch (short blocks, a bit corrected in each) ─┐
 //!    └────► ldpc (two codes, several bits corrected) ────┴─► unit ─► frames
+//!                                  stream: units among anything ─► frames
 //! ```
 //!
 //! The last block is filled up: [`Frames`] leaves the fill out.
@@ -13,6 +14,9 @@ use alloc::vec::Vec;
 
 pub mod bch;
 pub mod ldpc;
+pub mod stream;
+
+pub use self::stream::{CltuCoding, CltuCodingError, CltuCounts, CltuDecoder};
 
 pub use self::bch::{BLOCK_BYTES, DATA_BYTES, Mode, START, TAIL, decode, encode, find};
 

@@ -39,6 +39,9 @@ impl Marker {
     /// Before blocks of a stream embedded in frames (CCSDS 131.0-B-6 §9).
     pub const EMBEDDED: Self = Self { bits: 0x352E_F853, length: 32 };
 
+    /// Before command units of BCH codeblocks (CCSDS 231.0-B-4 §5.2.2).
+    pub const COMMAND: Self = Self { bits: 0xEB90, length: 16 };
+
     /// Before the frames of the two Voyagers.
     pub const VOYAGER: Self = Self { bits: 0x0391_5ED3, length: 32 };
 
@@ -55,14 +58,25 @@ impl Marker {
     /// Every bit of `bytes` at which the marker begins, upright or inverted, with at most so many
     /// wrong bits.
     pub fn places(&self, bytes: &[u8], errors: u32) -> Vec<u64> {
-        let stream = Stream { bytes, base: 0, ended: true };
-        let config = MarkerConfig { search_errors: errors, ..MarkerConfig::new(*self, 1) };
         let (mut places, mut from) = (Vec::new(), 0);
-        while let Ok((at, _)) = stream.find(&config, from) {
+        while let Ok((at, _)) = self.first_place(bytes, errors, from) {
             places.push(at);
             from = at + 1;
         }
         places
+    }
+
+    /// The first bit from `from` on at which the marker begins, and whether it is inverted; or the
+    /// first at which it could, were there more bytes.
+    pub(crate) fn first_place(
+        &self,
+        bytes: &[u8],
+        errors: u32,
+        from: u64,
+    ) -> Result<(u64, bool), u64> {
+        let stream = Stream { bytes, base: 0, ended: true };
+        let config = MarkerConfig { search_errors: errors, ..MarkerConfig::new(*self, 1) };
+        stream.find(&config, from)
     }
 
     const fn mask(&self) -> u64 {

@@ -3,8 +3,10 @@
 //! The counting is [`codecs::frame::counts`]; here are the table and the document.
 
 mod cadus;
+mod cltus;
 
 use self::cadus::Cadus;
+use self::cltus::Cltus;
 use super::guess::Told;
 use super::read;
 use super::source::{Setup, Source};
@@ -56,6 +58,8 @@ pub struct Report {
     trailing_bytes: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     cadus: Option<Cadus>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cltus: Option<Cltus>,
     first_header_pointer: Pointers,
     packets: u64,
     idle_packets: u64,
@@ -85,8 +89,11 @@ struct Pointers {
 impl Report {
     fn new(source: &Source, setup: &Setup, counts: Counts, tally: read::Tally) -> Self {
         let pointers = counts.first_header_pointer;
-        let cadus = setup.stream.as_ref().zip(tally.units.as_ref());
-        let cadus = cadus.map(|(stream, decoder)| Cadus::new(stream, decoder));
+        let (cadus, cltus) = match &tally.decoder {
+            Some(read::Decoder::Cadus(decoder)) => (Cadus::new(setup, decoder), None),
+            Some(read::Decoder::Cltus(decoder)) => (None, Cltus::new(setup, decoder)),
+            None => (None, None),
+        };
         Self {
             file: source.file.display().to_string(),
             guesses: setup.guesses.iter().map(Told::new).collect(),
@@ -101,6 +108,7 @@ impl Report {
             corrected_headers: counts.corrected_headers,
             trailing_bytes: tally.trailing_bytes,
             cadus,
+            cltus,
             first_header_pointer: Pointers {
                 start: pointers.start,
                 no_start: pointers.no_start,
@@ -154,7 +162,9 @@ impl Report {
         ];
         let guesses: String = self.guesses.iter().map(Told::text).collect();
         let cadus = self.cadus.iter().flat_map(Cadus::rows);
-        let rows = cadus.chain(rows).map(|(name, value)| format!("{name:<17}{value}\n"));
+        let cltus = self.cltus.iter().flat_map(Cltus::rows);
+        let rows =
+            cadus.chain(cltus).chain(rows).map(|(name, value)| format!("{name:<17}{value}\n"));
         guesses + &rows.collect::<String>()
     }
 }
@@ -211,6 +221,10 @@ impl Report {
         };
         if let Some(cadus) = &self.cadus {
             if let Some(what) = cadus.verdict() {
+                wrong(what);
+            }
+        } else if let Some(cltus) = &self.cltus {
+            if let Some(what) = cltus.verdict() {
                 wrong(what);
             }
         } else if self.frames == 0 && self.trailing_bytes == 0 {
