@@ -116,8 +116,11 @@ pub enum FrameError {
         found: u8,
     },
     /// A USLP frame with the four-byte header, which tells neither its length nor its fields.
-    #[error("a truncated USLP frame, whose layout only the mission knows; it is not supported")]
+    #[error("a truncated USLP frame, whose length only the mission knows: configure it")]
     Truncated,
+    /// A truncated USLP frame whose data is not made of whole units.
+    #[error("a truncated USLP frame of construction rule {0} where only 7 is allowed")]
+    TruncatedRule(u8),
     /// Neither data nor a command, by flags whose combination is reserved.
     #[error("a sequence-controlled control command, which nobody may send (232.0-B-4 §4.1.2.3)")]
     ReservedType,
