@@ -2,9 +2,11 @@
 //!
 //! The counting is [`codecs::frame::counts`]; here are the table and the document.
 
+mod applications;
 mod cadus;
 mod cltus;
 
+use self::applications::{Application, Applications, PacketCrc};
 use self::cadus::Cadus;
 use self::cltus::Cltus;
 use super::guess::Told;
@@ -35,6 +37,15 @@ pub struct Args {
     /// The recording.
     #[command(flatten)]
     pub source: Source,
+    /// Packets end in a CRC-16: check it in all of them, or in those of these applications
+    #[arg(
+        long,
+        value_name = "APID,APID",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "all"
+    )]
+    pub packet_crc: Option<PacketCrc>,
     /// Print one JSON document instead of the table
     #[arg(long)]
     pub json: bool,
@@ -74,6 +85,9 @@ pub struct Report {
     erred_units: u64,
     apids: u64,
     packets_by_apid: BTreeMap<u16, u64>,
+    applications: Vec<Application>,
+    /// Whether the CRC of packets was looked at.
+    packet_crc_checked: bool,
     bytes: u64,
     longest_packet: u64,
     dropped: BTreeMap<&'static str, u64>,
@@ -87,7 +101,12 @@ struct Pointers {
 }
 
 impl Report {
-    fn new(source: &Source, setup: &Setup, counts: Counts, tally: read::Tally) -> Self {
+    fn new(
+        source: &Source,
+        setup: &Setup,
+        (counts, applications): (Counts, Applications),
+        tally: read::Tally,
+    ) -> Self {
         let pointers = counts.first_header_pointer;
         let (cadus, cltus) = match &tally.decoder {
             Some(read::Decoder::Cadus(decoder)) => (Cadus::new(setup, decoder), None),
@@ -127,9 +146,18 @@ impl Report {
             erred_units: counts.erred_units,
             apids: counts.apids.len() as u64,
             packets_by_apid: counts.apids,
+            packet_crc_checked: applications.checks_crc(),
+            applications: applications.finish(),
             bytes: counts.bytes,
             longest_packet: counts.longest_packet,
             dropped: counts.dropped,
+        }
+    }
+
+    fn packet_crc(&self) -> String {
+        match self.packet_crc_checked {
+            true => applications::crc_failed(&self.applications).to_string(),
+            false => "not checked (see --packet-crc)".to_owned(),
         }
     }
 
@@ -155,6 +183,9 @@ impl Report {
             ("  encapsulation", self.encapsulation_packets.to_string()),
             ("  longest", format!("{} bytes", self.longest_packet)),
             ("  by APID", most(&self.packets_by_apid, "")),
+            ("  sequence", applications::sequence(&self.applications)),
+            ("  CRC failed", self.packet_crc()),
+            ("  groups", applications::groups(&self.applications)),
             ("units", format!("{} ({} bytes)", self.units, self.unit_bytes)),
             ("control frames", self.control_frames.to_string()),
             ("truncated", self.truncated_packets.to_string()),
@@ -186,18 +217,23 @@ fn most<K: Ord + Copy + Display>(counts: &BTreeMap<K, u64>, prefix: &str) -> Str
 }
 
 /// Reads the file and counts what it holds.
-pub fn examine(source: &Source) -> anyhow::Result<Report> {
+pub fn examine(source: &Source, packet_crc: Option<&PacketCrc>) -> anyhow::Result<Report> {
     let setup = source.setup()?;
     let mut extractor = Extractor::new(setup.frames.clone());
-    let mut counts = Counts::default();
-    let mut take = |frame: &Bytes| extractor.push(frame, &mut |event| counts.take(&event));
+    let (mut counts, mut applications) = (Counts::default(), Applications::new(packet_crc));
+    let mut take = |frame: &Bytes| {
+        extractor.push(frame, &mut |event| {
+            counts.take(&event);
+            applications.take(&event);
+        });
+    };
     let tally = read::frames(source, &setup, &mut take)?;
-    Ok(Report::new(source, &setup, counts, tally))
+    Ok(Report::new(source, &setup, (counts, applications), tally))
 }
 
 /// Reads the file, prints what it holds on stdout and what is wrong with it on stderr.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let report = examine(&args.source)?;
+    let report = examine(&args.source, args.packet_crc.as_ref())?;
     let mut text = match args.json {
         true => serde_json::to_string_pretty(&report)?,
         false => report.table(),
@@ -274,7 +310,7 @@ mod tests {
         let file = folder.path().join("pass.aos100");
         std::fs::write(&file, recording(3)).unwrap();
         let source = Source::frames("aos:100".parse().unwrap(), file);
-        let table = examine(&source).unwrap().table();
+        let table = examine(&source, None).unwrap().table();
         assert!(table.contains("frames           2 of aos:100\n"), "{table}");
         assert!(table.contains("  by APID        5: 3  2047: 1\n"), "{table}");
         assert!(table.contains("dropped          none\n"), "{table}");
