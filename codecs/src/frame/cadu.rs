@@ -17,8 +17,8 @@ mod tests;
 
 pub use coding::{BlockCode, Coding, CodingError, Convolutional, Randomized, ReedSolomon};
 pub use encoder::CaduEncoder;
-pub(in crate::frame) use symbols::Packer;
 pub use symbols::{LockCounts, Symbols, SymbolsError};
+pub(in crate::frame) use symbols::{NrzM, Packer};
 
 use self::block::BlockDecoder;
 use self::symbols::{History, Inner, for_each_soft};
@@ -115,6 +115,7 @@ pub struct CaduCounts {
 #[derive(Debug)]
 pub struct CaduDecoder {
     inner: Option<Inner>,
+    line: Option<NrzM>,
     synchronizer: Synchronizer,
     blocks: BlockDecoder,
     /// Empty unless the code wants symbols.
@@ -139,6 +140,7 @@ impl CaduDecoder {
         config.block_bytes = blocks.block_bytes();
         Ok(Self {
             inner: coding.convolutional.map(Inner::new),
+            line: coding.nrz_m.then(NrzM::default),
             synchronizer: Synchronizer::new(config)?,
             blocks,
             history: History::default(),
@@ -154,21 +156,24 @@ impl CaduDecoder {
 
     /// The same for symbols of any form; a stream keeps to one.
     pub fn push_symbols(&mut self, form: Symbols, chunk: &[u8], sink: &mut impl FnMut(Frame)) {
-        if self.inner.is_none() && form == Symbols::Packed {
-            return take(&mut self.synchronizer, &mut self.blocks, chunk, sink);
+        let Self { inner, line, synchronizer, blocks, history, soft } = self;
+        if inner.is_none() && form == Symbols::Packed {
+            return take(line, synchronizer, blocks, chunk, sink);
         }
-        let Self { inner, synchronizer, blocks, history, soft } = self;
-        for_each_soft(form, chunk, soft, |symbols| match inner {
-            Some(inner) => take(synchronizer, blocks, inner.decode(symbols), sink),
-            None => take_soft(synchronizer, blocks, history, symbols, sink),
+        for_each_soft(form, chunk, soft, |symbols| match (&mut *inner, &mut *line) {
+            (Some(inner), line) => take(line, synchronizer, blocks, inner.decode(symbols), sink),
+            (None, Some(line)) => {
+                take_soft(synchronizer, blocks, history, line.decode_soft(symbols), sink);
+            }
+            (None, None) => take_soft(synchronizer, blocks, history, symbols, sink),
         });
     }
 
     /// Ends the stream, and hands out the frames that waited for a marker behind them.
     pub fn finish(&mut self, sink: &mut impl FnMut(Frame)) {
-        let Self { inner, synchronizer, blocks, history, .. } = self;
+        let Self { inner, line, synchronizer, blocks, history, .. } = self;
         if let Some(inner) = inner {
-            take(synchronizer, blocks, inner.finish(), sink);
+            take(line, synchronizer, blocks, inner.finish(), sink);
         }
         let count = 8 * blocks.block_bytes();
         let marker = u64::from(synchronizer.marker().bits());
@@ -196,11 +201,16 @@ impl CaduDecoder {
 }
 
 fn take(
+    line: &mut Option<NrzM>,
     synchronizer: &mut Synchronizer,
     blocks: &mut BlockDecoder,
     bytes: &[u8],
     sink: &mut impl FnMut(Frame),
 ) {
+    let bytes = match line {
+        Some(line) => line.decode(bytes),
+        None => bytes,
+    };
     synchronizer.push(bytes, &mut |event| {
         if let marker::Event::Block(found) = event {
             sink(blocks.decode(&found, None));

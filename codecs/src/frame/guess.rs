@@ -14,7 +14,7 @@ mod headers;
 #[cfg(test)]
 mod tests;
 
-use super::cadu::{BlockCode, Coding, Convolutional, Packer, Symbols};
+use super::cadu::{BlockCode, Coding, Convolutional, NrzM, Packer, Symbols};
 use super::cltu::{CltuCoding, CltuDecoder};
 use super::extract::FrameConfig;
 use super::{Framing, Kind};
@@ -83,7 +83,11 @@ pub fn guess(sample: &[u8], marker: Option<Marker>) -> Vec<Guess> {
     for form in forms {
         let mut stream = Vec::new();
         Packer::default().pack(*form, sample, &mut stream);
-        let mut guesses = marked(*form, &stream, None, marker);
+        let mut guesses = marked(*form, &stream, Coding::NONE, marker);
+        if guesses.is_empty() {
+            let changes = NrzM::default().decode(&stream).to_vec();
+            guesses = marked(*form, &changes, Coding { nrz_m: true, ..Coding::NONE }, marker);
+        }
         // A block code that decodes leaves no doubt; markers alone may be those of command units.
         if guesses.first().is_some_and(|best| weight(best).0) {
             return guesses;
@@ -106,17 +110,13 @@ pub fn guess(sample: &[u8], marker: Option<Marker>) -> Vec<Guess> {
 }
 
 /// Readings of a stream of marked blocks.
-fn marked(
-    symbols: Symbols,
-    stream: &[u8],
-    inner: Option<Convolutional>,
-    marker: Option<Marker>,
-) -> Vec<Guess> {
+fn marked(symbols: Symbols, stream: &[u8], around: Coding, marker: Option<Marker>) -> Vec<Guess> {
     let Some(found) = markers::find(stream, marker) else { return Vec::new() };
     let blocks = markers::blocks(stream, &found, BLOCKS_MAX);
     let mut guesses = Vec::new();
     for coded in codes::fitting(&blocks) {
-        let coding = Coding { convolutional: inner, ..coded.coding };
+        let Coding { convolutional, nrz_m, .. } = around;
+        let coding = Coding { convolutional, nrz_m, ..coded.coding };
         let read = headers::read(&coded.frames);
         // Without a code to vouch for them, frames must speak for themselves.
         if coding.block == BlockCode::None && read.is_none() {
@@ -191,7 +191,12 @@ fn inner(form: Symbols, sample: &[u8], marker: Option<Marker>) -> Vec<Guess> {
         let agreeing = (1000.0 * (1.0 - found.growth)) as usize;
         let evidence =
             Evidence::new("symbols in a thousand that the best path fits", agreeing, 1000);
-        let mut guesses = marked(form, &bytes, code, marker);
+        let around = Coding { convolutional: code, ..Coding::NONE };
+        let mut guesses = marked(form, &bytes, around, marker);
+        if guesses.is_empty() {
+            let changes = NrzM::default().decode(&bytes).to_vec();
+            guesses = marked(form, &changes, Coding { nrz_m: true, ..around }, marker);
+        }
         guesses.iter_mut().for_each(|guess| guess.evidence.insert(0, evidence));
         if guesses.is_empty() {
             guesses.push(Guess {

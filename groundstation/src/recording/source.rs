@@ -68,7 +68,7 @@ pub struct Source {
     /// The file is a stream of marked units, coded like this: parts joined by commas, such as
     /// conv:1/2,rs:223:i4:dual,randomized:255. rs:223 or rs:239, depth i1 to i8, dual or
     /// conventional; ldpc:c2 or ldpc:1/2:1024; conv:1/2 to conv:7/8 (:any, :inverted, :plain,
-    /// :swapped); randomized:255 or randomized:131071; none is a stream with markers only. TC
+    /// :swapped); nrzm; randomized:255 or randomized:131071; none is a stream with markers only. TC
     /// frames: cltu:bch, cltu:bch,randomized, cltu:ldpc128 or cltu:ldpc512
     #[arg(long, value_name = "CODING")]
     pub coding: Option<String>,

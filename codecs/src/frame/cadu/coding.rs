@@ -55,13 +55,17 @@ pub enum Randomized {
 /// `ldpc:c2` and `ldpc:RATE:K` (1/2, 2/3 or 4/5; 1024, 4096 or 16384) are the LDPC codes.
 /// `conv:RATE` is the convolutional code as the standard has it, `conv:RATE:any` one of those that
 /// spacecraft fly; `:inverted`, `:plain` and `:swapped` say exactly which (C2 inverted, not
-/// inverted, sent before C1).
+/// inverted, sent before C1). `nrzm` is a line code that shows a 1 by a change, made of the marked
+/// stream before a convolutional code.
 /// `randomized:255` and `randomized:131071` name the sequence; `randomized` alone leaves it to the
 /// first block that decodes with one of them, which takes a block code. `none` is nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Coding {
     /// The code around everything else, if there is one.
     pub convolutional: Option<Convolutional>,
+    /// A 1 is a change of the line, a 0 none (NRZ-M, CCSDS 401.0-B): whichever polarity the
+    /// receiver has, the bits are right.
+    pub nrz_m: bool,
     /// The code of blocks.
     pub block: BlockCode,
     /// The randomiser.
@@ -70,8 +74,12 @@ pub struct Coding {
 
 impl Coding {
     /// Frames as they are.
-    pub const NONE: Self =
-        Self { convolutional: None, block: BlockCode::None, randomized: Randomized::No };
+    pub const NONE: Self = Self {
+        convolutional: None,
+        nrz_m: false,
+        block: BlockCode::None,
+        randomized: Randomized::No,
+    };
 
     /// The marker that the standard puts before blocks of this coding (CCSDS 131.0-B-6 §9).
     pub const fn marker(&self) -> Marker {
@@ -123,8 +131,8 @@ pub enum CodingError {
         "expected parts joined by a comma, such as conv:1/2,rs:223:i4:dual,randomized:255. Parts: \
          rs:223:i4:dual (223 or 239; i1, i2, i3, i4, i5 or i8; dual or conventional); ldpc:c2 or \
          ldpc:1/2:1024 (1/2, 2/3 or 4/5; 1024, 4096 or 16384); conv:1/2 (1/2, 2/3, 3/4, 5/6 or \
-         7/8; :any, :inverted, :plain, :swapped); randomized, randomized:255, randomized:131071; \
-         or none"
+         7/8; :any, :inverted, :plain, :swapped); nrzm; randomized, randomized:255, \
+         randomized:131071; or none"
     )]
     Shape,
     /// Nothing tells which sequence fits.
@@ -164,6 +172,7 @@ impl FromStr for Coding {
                     let sequence = sequence.parse().map_err(|_| CodingError::Shape)?;
                     coding.randomized = Randomized::With(sequence);
                 }
+                None if part == "nrzm" && !coding.nrz_m => coding.nrz_m = true,
                 None if part == "randomized" && coding.randomized == Randomized::No => {
                     coding.randomized = Randomized::Either;
                 }
@@ -304,6 +313,10 @@ impl fmt::Display for Coding {
         let mut comma = "";
         if let Some(code) = self.convolutional {
             write!(f, "{code}")?;
+            comma = ",";
+        }
+        if self.nrz_m {
+            write!(f, "{comma}nrzm")?;
             comma = ",";
         }
         match self.block {

@@ -1,6 +1,6 @@
 //! Frames to channel access data units: what [`super::CaduDecoder`] undoes.
 
-use super::symbols::Packer;
+use super::symbols::{NrzM, Packer};
 use super::{BlockCode, CaduError, Coding, Convolutional, Randomized};
 use crate::fec::reed_solomon::Block;
 use crate::fec::{convolutional, ldpc};
@@ -15,6 +15,7 @@ pub struct CaduEncoder {
     code: Code,
     randomizer: Option<Randomizer>,
     inner: Option<Inner>,
+    line: Option<NrzM>,
     frame_bytes: usize,
     block_bytes: usize,
 }
@@ -59,7 +60,8 @@ impl CaduEncoder {
             let encoder = convolutional::Encoder::new(code);
             Inner { encoder, bits: Packer::default(), unit: Vec::new() }
         });
-        Ok(Self { marker, code, randomizer, inner, frame_bytes, block_bytes })
+        let line = coding.nrz_m.then(NrzM::default);
+        Ok(Self { marker, code, randomizer, inner, line, frame_bytes, block_bytes })
     }
 
     /// Appends the unit of a frame. Symbols of a convolutional code that fill no byte wait for the
@@ -87,6 +89,7 @@ impl CaduEncoder {
     }
 
     fn unit(&mut self, frame: &[u8], out: &mut Vec<u8>) -> Result<(), CaduError> {
+        let unit = out.len();
         out.extend(self.marker.to_bytes());
         let start = out.len();
         match &mut self.code {
@@ -103,6 +106,9 @@ impl CaduEncoder {
         }
         if let Some(randomizer) = &self.randomizer {
             randomizer.apply(out.get_mut(start..).unwrap_or_default());
+        }
+        if let Some(line) = &mut self.line {
+            line.encode(out.get_mut(unit..).unwrap_or_default());
         }
         Ok(())
     }

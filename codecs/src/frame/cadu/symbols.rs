@@ -180,6 +180,49 @@ fn level(symbols: &[i8], factor: i32, leveled: &mut Vec<i8>) {
     leveled.extend(symbols.iter().map(level));
 }
 
+/// The line code that shows a 1 by a change.
+#[derive(Clone, Debug, Default)]
+pub(in crate::frame) struct NrzM {
+    /// The last bit, and the last symbol, of the line.
+    bit: u8,
+    symbol: i8,
+    bytes: Vec<u8>,
+    symbols: Vec<i8>,
+}
+
+impl NrzM {
+    /// The bits that changes of the line show. The first one is told against a 0.
+    pub(in crate::frame) fn decode(&mut self, line: &[u8]) -> &[u8] {
+        self.bytes.clear();
+        for byte in line {
+            self.bytes.push(byte ^ (byte >> 1 | self.bit << 7));
+            self.bit = byte & 1;
+        }
+        &self.bytes
+    }
+
+    /// The same of soft symbols: a change is as sure as the less sure of the two.
+    pub(super) fn decode_soft(&mut self, line: &[i8]) -> &[i8] {
+        self.symbols.clear();
+        for symbol in line {
+            let last = core::mem::replace(&mut self.symbol, *symbol);
+            let sure = symbol.unsigned_abs().min(last.unsigned_abs()).min(127) as i8;
+            self.symbols.push(if (*symbol < 0) == (last < 0) { sure } else { -sure });
+        }
+        &self.symbols
+    }
+
+    /// The line that shows these bytes, in place.
+    pub(super) fn encode(&mut self, bytes: &mut [u8]) {
+        for byte in bytes {
+            // Each bit is the sum of all before it.
+            let sums = (0..3).fold(*byte, |sums, n| sums ^ sums >> (1 << n));
+            *byte = if self.bit == 1 { !sums } else { sums };
+            self.bit = *byte & 1;
+        }
+    }
+}
+
 /// Changes of a convolutional decoder's lock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LockCounts {

@@ -17,7 +17,10 @@ const CODINGS: [&str; 8] = [
 ];
 
 /// Codings whose streams are not whole bytes, or whose frames have one length only.
-const INNER: [(&str, usize); 9] = [
+const INNER: [(&str, usize); 12] = [
+    ("nrzm,rs:223:i1:dual,randomized:255", 223),
+    ("conv:1/2,nrzm,rs:223:i4:dual,randomized:255", 892),
+    ("nrzm,ldpc:1/2:1024", 128),
     ("conv:1/2", 120),
     ("conv:1/2:plain:swapped,randomized:255", 120),
     ("conv:7/8,rs:223:i4:dual,randomized:131071", 892),

@@ -50,6 +50,8 @@ fn every_coding_is_told() {
         ("ldpc:4/5:1024", 128),
         ("conv:1/2,rs:223:i1:dual,randomized:255", 223),
         ("conv:7/8,rs:223:i4:dual,randomized:255", 892),
+        ("nrzm,rs:223:i4:dual,randomized:255", 892),
+        ("conv:1/2,nrzm,rs:223:i4:dual,randomized:255", 892),
         ("conv:1/2:plain:swapped,randomized:131071", 300),
     ] {
         let coding: Coding = text.parse().unwrap();
