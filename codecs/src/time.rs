@@ -120,7 +120,7 @@ impl Tai {
         Self(whole.saturating_add(i64::from(nanos)))
     }
 
-    /// Nanoseconds of UTC since 1970; a leap second repeats the second before it.
+    /// Nanoseconds of UTC since 1970; a leap second reads as the second that follows it.
     pub fn to_unix_nanos(self) -> i64 {
         let seconds = self.0.div_euclid(NANOS);
         let offset = LEAP_SECONDS
@@ -172,7 +172,8 @@ impl Tai {
         format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
     }
 
-    /// Reads RFC 3339 in UTC (`Z`), with any number of decimals; nanoseconds are kept.
+    /// Reads RFC 3339 in UTC (`Z`), with any number of decimals; nanoseconds are kept. `None` also
+    /// for years that nanoseconds in 64 bits don't reach.
     pub fn from_rfc3339(text: &str) -> Option<Self> {
         let text = text.strip_suffix(['Z', 'z'])?;
         let (date, time) = text.split_once(['T', 't', ' '])?;
@@ -201,6 +202,11 @@ impl Tai {
             .take(9)
             .fold(0, |sum, digit| sum * 10 + u32::from(digit - b'0'));
         let seconds = days * DAY_S + hour * 3600 + minute * 60;
+        // Nanoseconds in 64 bits end in 1677 and 2262; a time beyond would read as their end. Two
+        // minutes are left for the seconds and the leap seconds.
+        if seconds.abs() > i64::MAX / NANOS - 120 {
+            return None;
+        }
         let start = Self::from_unix(seconds, nanos);
         Some(start.plus(second * NANOS))
     }
@@ -271,6 +277,12 @@ mod tests {
         for text in ["", "2026", "2026-02-30T00:00:00Z", "2026-13-01T00:00:00Z", "x-1-1T0:0:0Z"] {
             assert_eq!(Tai::from_rfc3339(text), None, "{text}");
         }
+        // Years that nanoseconds don't reach are refused, not clamped.
+        for text in ["0026-11-23T00:00:00Z", "1677-09-21T00:00:00Z", "2262-04-12T00:00:00Z"] {
+            assert_eq!(Tai::from_rfc3339(text), None, "{text}");
+        }
+        assert!(Tai::from_rfc3339("1677-09-22T00:00:00Z").is_some());
+        assert!(Tai::from_rfc3339("2262-04-11T23:00:00Z").is_some());
     }
 
     #[test]
