@@ -146,7 +146,7 @@ proptest! {
         fecf: bool,
     ) {
         let kind = if aos { Kind::Aos } else { Kind::Tm };
-        let format = Format { kind, length: LENGTH };
+        let format = Format { kind, length: Some(LENGTH) };
         let mut extractor = Extractor::new(FrameConfig::new(format, fecf));
         let mut counts = Counts::default();
         let total = stream.len() as u64;

@@ -28,7 +28,7 @@ fn dump(name: &str) -> Option<Vec<Vec<u8>>> {
 fn randomised_units_hold_one_checked_frame_each() {
     let Some(lines) = dump("dumpFile_tc_2.hex") else { return };
     let randomizer = Randomizer::new(Sequence::Telecommand, 1024);
-    let config = TcConfig { segments: true, fecf: true };
+    let config = TcConfig::new(true, true);
     let mut kinds = Vec::new();
     for line in &lines {
         let unit = cltu::decode(line, Mode::Detect, Some(&randomizer)).unwrap();
@@ -61,7 +61,7 @@ fn units_of_zeros_are_rejected() {
 #[test]
 fn segments_join_to_one_encapsulation_packet() {
     let Some(lines) = dump("dumpFile_tc_1_encapsulation.hex") else { return };
-    let config = TcConfig { segments: true, fecf: false };
+    let config = TcConfig::new(true, false);
     let mut unit = Vec::new();
     let mut places = Vec::new();
     for line in &lines {
@@ -86,7 +86,7 @@ fn plain_frames_count_up_over_access_points() {
         let Some(lines) = dump(name) else { return };
         assert_eq!(lines.iter().map(Vec::len).collect::<Vec<_>>(), lengths);
         for (count, line) in lines.iter().enumerate() {
-            let config = TcConfig { segments: true, fecf: false };
+            let config = TcConfig::new(true, false);
             let frame = TcFrame::parse(line, &config).unwrap();
             let segment = frame.segment().unwrap();
             assert_eq!((frame.header().kind, frame.header().count), (TcType::Ad, count as u8));
@@ -94,7 +94,7 @@ fn plain_frames_count_up_over_access_points() {
             let packet = Extent::Known { protocol: Protocol::Space, length: 406 };
             assert_eq!(extent(frame.data()), packet);
             // A check field that is not there fails; the frame still reads.
-            let wrong = TcFrame::parse(line, &TcConfig { segments: true, fecf: true }).unwrap();
+            let wrong = TcFrame::parse(line, &TcConfig::new(true, true)).unwrap();
             assert!(!wrong.fecf_holds());
         }
     }

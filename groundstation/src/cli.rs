@@ -1,7 +1,8 @@
 //! The command line: one variant a subcommand, each run by its own module.
 
 use crate::{
-    commands, inspect, pool,
+    commands, pool,
+    recording::{decode, inspect},
     shell::{
         daemon::{self, RunArgs},
         status::{self, StatusArgs},
@@ -32,6 +33,7 @@ enum Command {
     Status(StatusArgs),
     Audit(commands::AuditArgs),
     Inspect(inspect::Args),
+    Decode(decode::Args),
     /// Inference pools
     #[command(subcommand)]
     Pools(Pools),
@@ -54,6 +56,7 @@ pub fn run() -> ExitCode {
         Command::Status(args) => status::run(&args),
         Command::Audit(args) => commands::audit(&args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Decode(args) => decode::run(&args),
         Command::Pools(Pools::Serve(args)) => pool::serve::run(&args),
     };
     done.unwrap_or_else(|error| {

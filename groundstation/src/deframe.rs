@@ -205,7 +205,7 @@ fn push(extractor: &mut Extractor, frame: &Bytes, deframed: &mut Deframed, asked
             deframed.vc = Some(channel.vcid);
             deframed.erred = erred;
         }
-        Event::Gap { lost, .. } if asked => deframed.gap = u64::from(lost),
+        Event::Gap { lost, .. } if asked => deframed.gap = lost,
         Event::Rejected(_) if asked => deframed.flag = Some(Flag::Malformed),
         Event::Packet { bytes, erred, .. } => deframed.packets.push((bytes, erred)),
         _ => {}

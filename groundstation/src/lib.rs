@@ -27,7 +27,7 @@ pub mod publish;
 pub mod pool;
 pub mod dispatch;
 pub mod api;
-pub mod inspect;
+pub mod recording;
 pub mod shell;
 pub mod commands;
 pub mod cli;

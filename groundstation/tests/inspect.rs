@@ -32,6 +32,21 @@ fn recording(folder: &Path, extra: usize) -> PathBuf {
     path
 }
 
+/// Forty whole frames.
+fn many(folder: &Path) -> PathBuf {
+    let mut builder = AosBuilder::new(AosConfig::new(100).with_fecf(true), 71, 0, 9).unwrap();
+    let mut bytes = Vec::new();
+    for count in 0..40 {
+        let header = PacketHeader::telemetry(Apid(100), SequenceCount(count));
+        let packet = build(&header, &[count as u8; 84]).unwrap();
+        builder.push(&packet, &mut |frame| bytes.extend_from_slice(&frame)).unwrap();
+    }
+    assert_eq!(builder.pending(), 0, "whole frames");
+    let path = folder.join("many.aos100");
+    std::fs::write(&path, bytes).unwrap();
+    path
+}
+
 #[test]
 fn one_document_on_stdout() {
     let folder = tempfile::tempdir().unwrap();
@@ -92,10 +107,48 @@ fn what_is_no_such_recording_is_named() {
 
 #[test]
 fn wrong_usage_exits_with_2_and_an_example() {
-    for frame in ["uslp:100", "aos", "aos:5", "aos:99999999"] {
+    for frame in ["spp:100", "aos", "tc:100", "aos:5", "aos:99999999"] {
         let output = inspect(&["--frame", frame], Path::new("x"));
         assert_eq!(output.status.code(), Some(2), "{frame}");
         assert!(talk(&output).contains("--frame"), "{}", talk(&output));
     }
     assert_eq!(inspect(&[], Path::new("x")).status.code(), Some(2), "--frame is required");
+    let both = inspect(&["--guess", "--frame", "aos:100"], Path::new("x"));
+    assert_eq!(both.status.code(), Some(2), "{}", talk(&both));
+}
+
+#[test]
+fn what_says_nothing_of_a_kind_is_refused() {
+    for (frame, flag) in [("tm:100", "--ocf"), ("aos:100", "--no-segments"), ("tc", "--wide-scid")]
+    {
+        let output = inspect(&["--frame", frame, flag], Path::new("x"));
+        assert_eq!(output.status.code(), Some(1));
+        assert!(talk(&output).contains(&format!("{flag} says nothing of")), "{}", talk(&output));
+    }
+    let output = inspect(&["--frame", "aos:100", "--coding", "rs:223"], Path::new("x"));
+    assert!(talk(&output).contains("rs:223:i4:dual"), "{}", talk(&output));
+}
+
+#[test]
+fn a_recording_tells_what_it_is_with_evidence() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = many(folder.path());
+    let output = inspect(&["--guess"], &file);
+    assert!(output.status.success(), "{}", talk(&output));
+    let table = String::from_utf8(output.stdout).unwrap();
+    assert!(table.starts_with("guess            --frame aos:100 --fecf\n"), "{table}");
+    assert!(table.contains("frames whose CRC-16 holds") && table.contains("40 of 40"), "{table}");
+
+    let output = inspect(&["--guess", "--json"], &file);
+    let found: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(found["guesses"][0]["arguments"], "--frame aos:100 --fecf");
+    assert_eq!((&found["frames"], &found["gaps"]), (&40.into(), &0.into()));
+
+    let noise: Vec<u8> =
+        (0..30_000u32).map(|n| (n.wrapping_mul(n ^ 0x9E37_79B9) >> 13) as u8).collect();
+    let other = folder.path().join("noise");
+    std::fs::write(&other, noise).unwrap();
+    let output = inspect(&["--guess"], &other);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(talk(&output).contains("nothing fits") && talk(&output).contains("--asm"));
 }

@@ -80,7 +80,8 @@ fn units_cost_a_buffer_for_many_blocks() {
         [("rs:223:i4:dual,randomized:255", false), ("rs:223:i4:dual,randomized:255", true)]
     {
         let coding: Coding = coding.parse().expect("a coding");
-        let encoder = CaduEncoder::new(&coding, FRAME_BYTES, Marker::TELEMETRY).expect("a coding");
+        let mut encoder =
+            CaduEncoder::new(&coding, FRAME_BYTES, Marker::TELEMETRY).expect("a coding");
         let mut stream = Vec::new();
         for frame in frames(ZONE_BYTES / 13) {
             encoder.push(&frame, &mut stream).expect("a frame");

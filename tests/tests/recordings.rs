@@ -4,7 +4,8 @@ use bytes::Bytes;
 use codecs::frame::counts::Counts;
 use codecs::frame::extract::{DropReason, Event, Extractor, FrameConfig};
 use codecs::frame::{aos::AosConfig, tm::TmConfig};
-use groundstation::inspect;
+use groundstation::recording::inspect;
+use groundstation::recording::source::{Check, Source};
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -20,10 +21,13 @@ const RECORDINGS: [(&str, &str, bool, u64); 7] = [
 ];
 
 fn examine(file: &Path, frame: &str, fecf: bool) -> Value {
-    let frame = frame.parse().unwrap();
-    let (coding, asm) = (None, None);
-    let args = inspect::Args { frame, fecf, coding, asm, json: true, file: file.to_owned() };
-    serde_json::to_value(inspect::examine(&args).unwrap()).unwrap()
+    let frames = Source::frames(frame.parse().unwrap(), file.to_owned());
+    let fecf = if fecf { Check::Bits16 } else { Check::None };
+    examined(&Source { fecf, ..frames })
+}
+
+fn examined(source: &Source) -> Value {
+    serde_json::to_value(inspect::examine(source).unwrap()).unwrap()
 }
 
 fn count(frames: &[Vec<u8>], config: FrameConfig) -> Counts {
@@ -205,15 +209,8 @@ fn recorded_units_decode_without_a_failure() {
     let Some(file) = tests::recorded("cadu/snpp_synchronized_cadus.dat") else { return };
     // The sequence in use is found, or named.
     for coding in ["rs:223:i4:dual,randomized", "rs:223:i4:dual,randomized:255"] {
-        let args = inspect::Args {
-            frame: "aos:892".parse().unwrap(),
-            fecf: false,
-            coding: Some(coding.parse().unwrap()),
-            asm: None,
-            json: true,
-            file: file.clone(),
-        };
-        let found = serde_json::to_value(inspect::examine(&args).unwrap()).unwrap();
+        let frames = Source::frames("aos:892".parse().unwrap(), file.clone());
+        let found = examined(&Source { coding: Some(coding.to_owned()), ..frames });
         let cadus = &found["cadus"];
         let expected = [
             ("blocks", 65),
@@ -239,4 +236,37 @@ fn recorded_units_decode_without_a_failure() {
         assert_eq!(found["packets_by_apid"], json!({ "802": 1, "803": 11 }));
         assert_eq!((&found["packets"], &found["bytes"]), (&json!(12), &json!(53_098)));
     }
+}
+
+/// What `--guess` makes of a file.
+fn guessed(name: &str) -> Option<Value> {
+    let file = tests::recorded(name)?;
+    Some(examined(&Source { guess: true, file, ..Source::default() }))
+}
+
+#[test]
+fn every_recording_tells_what_it_is() {
+    for (name, frame, fecf, _) in RECORDINGS {
+        let Some(found) = guessed(&format!("frames/{name}")) else { return };
+        let check = if fecf { " --fecf" } else { "" };
+        let arguments = format!("--frame {frame}{check}");
+        assert_eq!(found["guesses"][0]["arguments"], arguments, "{name}");
+    }
+    let found = guessed("cadu/snpp_synchronized_cadus.dat").unwrap();
+    let best = &found["guesses"][0];
+    let arguments = "--frame aos:892 --coding rs:223:i4:dual,randomized:255";
+    assert_eq!(best["arguments"], arguments);
+    let codewords = json!({ "what": "codewords that decode", "fits": 260, "of": 260 });
+    assert!(best["evidence"].as_array().unwrap().contains(&codewords), "{best}");
+    assert_eq!(found["packets"], 12);
+}
+
+#[test]
+fn a_code_without_frames_is_told_as_that() {
+    let name = "cadu/Voyager1__convolutional_encoder_out.u8";
+    let Some(file) = tests::recorded(name) else { return };
+    let error = inspect::examine(&Source { guess: true, file, ..Source::default() }).unwrap_err();
+    let error = error.to_string();
+    assert!(error.contains("--coding conv:1/2:swapped --symbols bits"), "{error}");
+    assert!(error.contains("1000 of 1000"), "{error}");
 }

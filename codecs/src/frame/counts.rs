@@ -18,7 +18,7 @@ pub struct Pointers {
 
 /// Counts over the frames of a recording or channel.
 ///
-/// AOS virtual channel 63 is idle: it stands in `frames` and `virtual_channels` and nowhere else.
+/// Virtual channel 63 of AOS and USLP is idle: it stands in `frames` and `virtual_channels` and nowhere else.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Frames, rejected ones included.
@@ -27,12 +27,16 @@ pub struct Counts {
     pub virtual_channels: BTreeMap<u8, u64>,
     /// Frames a spacecraft identifier.
     pub spacecraft: BTreeMap<u16, u64>,
+    /// Control commands of the link, among the frames.
+    pub control_frames: u64,
     /// Frames whose count did not follow their predecessor's.
     pub gaps: u64,
     /// Frames missing, as the counts tell.
     pub lost_frames: u64,
     /// Frames whose CRC fails, used or not.
     pub erred_frames: u64,
+    /// Frames whose header was corrected by its error control (AOS).
+    pub corrected_headers: u64,
     /// Frames left out as a whole.
     pub rejected_frames: u64,
     /// First header pointers.
@@ -55,6 +59,14 @@ pub struct Counts {
     pub bytes: u64,
     /// Length of the longest packet.
     pub longest_packet: u64,
+    /// Units that are no packets.
+    pub units: u64,
+    /// Bytes of units.
+    pub unit_bytes: u64,
+    /// Units that came in segments.
+    pub spanning_units: u64,
+    /// Units with bytes from a frame whose CRC failed.
+    pub erred_units: u64,
     /// Packets in progress and rests of zones that were left out, by reason.
     pub dropped: BTreeMap<&'static str, u64>,
 }
@@ -63,17 +75,19 @@ impl Counts {
     /// Counts one event.
     pub fn take(&mut self, event: &Event) {
         match event {
-            Event::Frame { channel, content, erred, .. } => {
+            Event::Frame { channel, content, corrected_symbols, erred, .. } => {
                 self.frames += 1;
+                self.corrected_headers += u64::from(*corrected_symbols > 0);
                 self.erred_frames += u64::from(*erred);
                 *self.virtual_channels.entry(channel.vcid).or_default() += 1;
                 *self.spacecraft.entry(channel.scid).or_default() += 1;
+                self.control_frames += u64::from(matches!(content, Content::Control(_)));
                 let pointers = &mut self.first_header_pointer;
                 match content {
                     Content::Packets(FirstHeader::At(_)) => pointers.start += 1,
                     Content::Packets(FirstHeader::NoStart) => pointers.no_start += 1,
                     Content::Packets(FirstHeader::IdleData) => pointers.idle += 1,
-                    Content::IdleChannel | Content::Opaque => {}
+                    _ => {}
                 }
             }
             Event::Rejected(why) => {
@@ -83,7 +97,7 @@ impl Counts {
             }
             Event::Gap { lost, .. } => {
                 self.gaps += 1;
-                self.lost_frames += u64::from(*lost);
+                self.lost_frames += lost;
             }
             Event::Packet { protocol, bytes, spanning, erred, .. } => {
                 self.packet(*protocol, bytes.len(), *spanning);
@@ -98,6 +112,12 @@ impl Counts {
                 if *protocol == Protocol::Space {
                     *self.apids.entry(IDLE_APID.0).or_default() += 1;
                 }
+            }
+            Event::Unit { bytes, spanning, erred, .. } => {
+                self.units += 1;
+                self.unit_bytes += bytes.len() as u64;
+                self.spanning_units += u64::from(*spanning);
+                self.erred_units += u64::from(*erred);
             }
             Event::Dropped { reason, .. } => {
                 self.truncated_packets += u64::from(*reason == DropReason::CutByPointer);

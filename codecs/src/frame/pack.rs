@@ -23,6 +23,11 @@ impl Packer {
         Ok(Self { capacity, zone: Vec::with_capacity(capacity), first: None, only_fill: true })
     }
 
+    /// Length of every zone.
+    pub const fn capacity(&self) -> usize {
+        self.capacity
+    }
+
     /// Bytes that wait for the zone to fill; the tail of an idle packet does not count.
     pub fn pending(&self) -> usize {
         if self.only_fill { 0 } else { self.zone.len() }

@@ -2,7 +2,7 @@
 //!
 //! [`TcFrame::parse`] proves the lengths once; no accessor of the view can panic afterwards.
 
-use super::{BuildError, FrameError, room};
+use super::{BuildError, FrameError, VirtualChannel, room};
 use crate::fec::crc::{CRC16_BYTES, crc16, crc16_holds};
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -26,6 +26,16 @@ pub struct TcConfig {
     pub segments: bool,
     /// A CRC-16 ends the frame.
     pub fecf: bool,
+    /// Who carries units of the mission's own instead of packets: bit n stands for access point
+    /// n, or for virtual channel n where there are no segment headers.
+    pub access: u64,
+}
+
+impl TcConfig {
+    /// Frames that carry packets.
+    pub const fn new(segments: bool, fecf: bool) -> Self {
+        Self { segments, fecf, access: 0 }
+    }
 }
 
 /// What a frame is for, told by its bypass and control command flags
@@ -207,9 +217,20 @@ impl<'a> TcFrame<'a> {
         &self.header
     }
 
+    /// The channel that this frame belongs to, access point included where it tells one.
+    pub fn channel(&self) -> VirtualChannel {
+        let map = self.segment.map_or(0, |segment| segment.map);
+        VirtualChannel { version: VERSION, scid: self.header.scid, vcid: self.header.vcid, map }
+    }
+
     /// The segment header, where the channel has segments and the frame carries data.
     pub const fn segment(&self) -> Option<SegmentHeader> {
         self.segment
+    }
+
+    /// Where the data lies in the frame; at least one byte.
+    pub fn zone(&self) -> Range<usize> {
+        self.data.clone()
     }
 
     /// What follows the headers; at least one byte.
@@ -276,7 +297,7 @@ mod tests {
 
     #[test]
     fn golden_control_frame() {
-        let config = TcConfig { segments: true, fecf: true };
+        let config = TcConfig::new(true, true);
         let frame = TcFrame::parse(&UNLOCK, &config).unwrap();
         assert_eq!(frame.header().kind, TcType::Bc);
         assert_eq!((frame.header().scid, frame.header().vcid, frame.header().count), (123, 0, 0));
@@ -307,7 +328,7 @@ mod tests {
 
     #[test]
     fn every_truncation_and_every_flip_is_noticed() {
-        let config = TcConfig { segments: true, fecf: true };
+        let config = TcConfig::new(true, true);
         for end in 0..UNLOCK.len() {
             assert!(TcFrame::parse(&UNLOCK[..end], &config).is_err(), "{end}");
         }
@@ -335,7 +356,7 @@ mod tests {
             let header = TcHeader { kind, scid, vcid, count };
             let bytes = build(&header, segment, &data, fecf).unwrap();
             prop_assert_eq!(extent(&bytes), Some(bytes.len()));
-            let config = TcConfig { segments: segment.is_some(), fecf };
+            let config = TcConfig::new(segment.is_some(), fecf);
             let frame = TcFrame::parse(&bytes, &config).unwrap();
             prop_assert_eq!(*frame.header(), header);
             prop_assert_eq!((frame.segment(), frame.data()), (segment, &data[..]));
@@ -349,7 +370,7 @@ mod tests {
             fecf: bool,
         ) {
             extent(&bytes);
-            if let Ok(frame) = TcFrame::parse(&bytes, &TcConfig { segments, fecf }) {
+            if let Ok(frame) = TcFrame::parse(&bytes, &TcConfig::new(segments, fecf)) {
                 prop_assert!(!frame.data().is_empty());
                 frame.control();
             }

@@ -3,6 +3,7 @@
 use super::pack::Packer;
 use super::{BuildError, FirstHeader, FrameError, OCF_BYTES, VirtualChannel, room};
 use crate::fec::crc::{CRC16_BYTES, crc16, crc16_holds};
+use crate::packet::idle::IdleFill;
 use alloc::vec::Vec;
 use bytes::Bytes;
 use core::ops::Range;
@@ -133,7 +134,7 @@ impl<'a> TmFrame<'a> {
 
     /// The counter that this frame belongs to.
     pub const fn channel(&self) -> VirtualChannel {
-        VirtualChannel { version: VERSION, scid: self.header.scid, vcid: self.header.vcid }
+        VirtualChannel { version: VERSION, scid: self.header.scid, vcid: self.header.vcid, map: 0 }
     }
 
     /// Where the data field lies in the frame; at least one byte.
@@ -201,6 +202,19 @@ impl TmBuilder {
     }
 }
 
+impl TmBuilder {
+    /// A frame of only idle data, which its pointer says: what a channel sends to keep the line
+    /// busy. Packets in progress go on behind it (CCSDS 132.0-B-3 §4.1.4.6.3); which channel it
+    /// is sent on is up to the mission, by habit number 7.
+    pub fn idle_frame(&mut self, fill: &mut IdleFill) -> Bytes {
+        let Self { config, scid, vcid, count, packer } = self;
+        let mut zone = Vec::new();
+        zone.resize(packer.capacity(), 0);
+        fill.fill(&mut zone);
+        frame(config, *scid, *vcid, count, FirstHeader::IdleData, &zone)
+    }
+}
+
 fn frame(
     config: &TmConfig,
     scid: u16,
@@ -246,7 +260,7 @@ mod tests {
     fn golden_frame_with_every_optional_field() {
         let frame = TmFrame::parse(&GOLDEN, &TmConfig::new(20)).unwrap();
         let header = *frame.header();
-        assert_eq!(frame.channel(), VirtualChannel { version: 0, scid: 318, vcid: 7 });
+        assert_eq!(frame.channel(), VirtualChannel { version: 0, scid: 318, vcid: 7, map: 0 });
         assert_eq!((header.master_count, header.count), (0x66, 0xED));
         assert_eq!((header.pointer, header.opaque), (FirstHeader::NoStart, false));
         assert_eq!(frame.secondary_header(), [0x02, 0xA1, 0xA2]);
@@ -286,6 +300,21 @@ mod tests {
         assert!(TmBuilder::new(TmConfig::new(64), 1024, 0, 0).is_err());
         assert!(TmBuilder::new(TmConfig::new(64), 0, 8, 0).is_err());
         assert!(TmBuilder::new(TmConfig::new(6), 0, 0, 0).is_err());
+    }
+
+    #[test]
+    fn idle_frames_hold_the_standards_fill() {
+        let config = TmConfig::new(16).with_fecf(true);
+        let mut builder = TmBuilder::new(config.clone(), 318, 7, 255).unwrap();
+        let mut fill = IdleFill::new();
+        let (first, second) = (builder.idle_frame(&mut fill), builder.idle_frame(&mut fill));
+        let golden =
+            [0x13, 0xEE, 0xFF, 0xFF, 0x1F, 0xFE, 0xFF, 0xFF, 0xFF, 0xFF, 0x6D, 0xB6, 0xD8, 0x61];
+        assert_eq!(first[..14], golden);
+        let frame = TmFrame::parse(&first, &config).unwrap();
+        assert!(frame.fecf_holds());
+        assert_eq!(frame.header().pointer, FirstHeader::IdleData);
+        assert_eq!((second[3], &second[6..8]), (0, &[0x45, 0x1F][..]));
     }
 
     proptest! {

@@ -7,7 +7,7 @@ use super::{BuildError, FrameError, MAX_FRAME_BYTES, OCF_BYTES, VirtualChannel, 
 use crate::fec::crc::{
     CRC16_BYTES, CRC32_BYTES, crc16, crc16_holds, crc32_frame, crc32_frame_holds,
 };
-use crate::ids::Channel;
+use crate::packet::idle::IdleFill;
 use alloc::vec::Vec;
 use core::ops::Range;
 
@@ -49,10 +49,19 @@ impl Fecf {
 /// The managed parameters of a physical channel: a frame does not tell them itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct UslpConfig {
-    /// Length of the insert zone; 0 for none.
+    /// Length of every frame; `None` where each tells its own.
+    pub length: Option<usize>,
+    /// Length of the insert zone; 0 for none. Only frames of a fixed length have one.
     pub insert_zone: usize,
     /// What ends the frame.
     pub fecf: Fecf,
+}
+
+impl UslpConfig {
+    /// Plain frames, of one length or of any: no insert zone, no check field.
+    pub const fn new(length: Option<usize>) -> Self {
+        Self { length, insert_zone: 0, fecf: Fecf::None }
+    }
 }
 
 /// A frame count of as many bytes as its virtual channel needs.
@@ -242,6 +251,10 @@ impl<'a> UslpFrame<'a> {
         if length != bytes.len() {
             return Err(FrameError::Length { expected: length, found: bytes.len() });
         }
+        if config.length.is_some_and(|expected| expected != length) {
+            let expected = config.length.unwrap_or(length);
+            return Err(FrameError::Length { expected, found: length });
+        }
         let insert =
             HEADER_BYTES + counted..(HEADER_BYTES + counted).saturating_add(config.insert_zone);
         let trailer = if ocf { OCF_BYTES } else { 0 } + config.fecf.bytes();
@@ -263,14 +276,10 @@ impl<'a> UslpFrame<'a> {
         &self.header
     }
 
-    /// The counter that this frame belongs to.
+    /// The channel that this frame belongs to, access point included.
     pub const fn channel(&self) -> VirtualChannel {
-        VirtualChannel { version: VERSION, scid: self.header.scid, vcid: self.header.vcid }
-    }
-
-    /// The stream of units that this frame belongs to, access point included.
-    pub fn map_channel(&self) -> Channel {
-        Channel::virtual_channel(VERSION, self.header.scid, self.header.vcid, self.header.map)
+        let UslpHeader { scid, vcid, map, .. } = self.header;
+        VirtualChannel { version: VERSION, scid, vcid, map }
     }
 
     /// How the data zone is made.
@@ -384,6 +393,35 @@ pub fn build(header: &UslpHeader, content: &Content<'_>) -> Result<Vec<u8>, Buil
     }
     assert_eq!(frame.len(), length, "the length field says how long the frame is");
     Ok(frame)
+}
+
+/// Writes a frame of only idle data (CCSDS 732.1-B-3 §4.1.4.1): virtual channel 63 and the
+/// protocol identifier of fill, whatever the header and content given say of them.
+pub fn build_idle(
+    header: &UslpHeader,
+    config: &UslpConfig,
+    length: usize,
+    ocf: Option<[u8; OCF_BYTES]>,
+    fill: &mut IdleFill,
+) -> Result<Vec<u8>, BuildError> {
+    let header = UslpHeader { vcid: IDLE_VCID, ..*header };
+    let rule = Rule::Unsegmented;
+    let trailer = if ocf.is_some() { OCF_BYTES } else { 0 } + config.fecf.bytes();
+    let start = (HEADER_BYTES + usize::from(header.count.bytes) + rule.header_bytes())
+        .saturating_add(config.insert_zone);
+    let max = MAX_FRAME_BYTES;
+    let full = BuildError::Data { length, max };
+    if length > max {
+        return Err(full);
+    }
+    let field = room(length, start, trailer).map_err(|_| full)?;
+    let (mut insert_zone, mut zone) = (Vec::new(), Vec::new());
+    insert_zone.resize(config.insert_zone, 0);
+    zone.resize(field.len(), 0);
+    fill.fill(&mut zone);
+    let (insert_zone, zone) = (insert_zone.as_slice(), zone.as_slice());
+    let upid = UPID_IDLE;
+    build(&header, &Content { insert_zone, rule, upid, zone, ocf, fecf: config.fecf })
 }
 
 #[cfg(test)]

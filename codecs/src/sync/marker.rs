@@ -32,6 +32,16 @@ impl Marker {
     /// Before uncoded, convolutional and Reed-Solomon coded telemetry (CCSDS 131.0-B-5 §9).
     pub const TELEMETRY: Self = Self { bits: 0x1ACF_FC1D, length: 32 };
 
+    /// Before blocks of the LDPC codes of rate 1/2, 2/3 and 4/5 and of the turbo code of rate 1/2
+    /// (CCSDS 131.0-B-6 §9).
+    pub const LONG: Self = Self { bits: 0x0347_76C7_2728_95B0, length: 64 };
+
+    /// Before blocks of a stream embedded in frames (CCSDS 131.0-B-6 §9).
+    pub const EMBEDDED: Self = Self { bits: 0x352E_F853, length: 32 };
+
+    /// Before the frames of the two Voyagers.
+    pub const VOYAGER: Self = Self { bits: 0x0391_5ED3, length: 32 };
+
     /// Bits of the marker.
     pub const fn bits(&self) -> u32 {
         self.length
@@ -40,6 +50,19 @@ impl Marker {
     /// Its bytes, as they are sent.
     pub fn to_bytes(self) -> impl Iterator<Item = u8> {
         self.bits.to_be_bytes().into_iter().skip(8 - self.length as usize / 8)
+    }
+
+    /// Every bit of `bytes` at which the marker begins, upright or inverted, with at most so many
+    /// wrong bits.
+    pub fn places(&self, bytes: &[u8], errors: u32) -> Vec<u64> {
+        let stream = Stream { bytes, base: 0, ended: true };
+        let config = MarkerConfig { search_errors: errors, ..MarkerConfig::new(*self, 1) };
+        let (mut places, mut from) = (Vec::new(), 0);
+        while let Ok((at, _)) = stream.find(&config, from) {
+            places.push(at);
+            from = at + 1;
+        }
+        places
     }
 
     const fn mask(&self) -> u64 {
@@ -260,9 +283,19 @@ impl Synchronizer {
         &self.counts
     }
 
+    /// What it looks for.
+    pub const fn marker(&self) -> Marker {
+        self.config.marker
+    }
+
     /// Whether it is aligned.
     pub const fn is_locked(&self) -> bool {
         matches!(self.state, State::Locked { .. })
+    }
+
+    /// The first bit of the stream that a block still to come may begin with.
+    pub(crate) const fn needed_from_bit(&self) -> u64 {
+        8 * self.base
     }
 
     /// Takes the next bytes of the stream.

@@ -143,6 +143,20 @@ impl Randomizer {
             *byte ^= register.byte();
         }
     }
+
+    /// The same for soft symbols, one a bit: a 1 of the sequence turns the sign.
+    pub fn apply_soft(&self, symbols: &mut [i8]) {
+        let mut register = self.after;
+        let beyond = core::iter::repeat_with(|| register.byte());
+        let sequence = self.table.iter().copied().chain(beyond);
+        for (symbols, random) in symbols.chunks_mut(8).zip(sequence) {
+            for (place, symbol) in symbols.iter_mut().enumerate() {
+                if random << place & 0x80 != 0 {
+                    *symbol = symbol.saturating_neg();
+                }
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -189,6 +203,20 @@ mod tests {
             }
         }
         assert_eq!(sequence(Sequence::Legacy, 260)[255..], [0xFF, 0x48, 0x0E, 0xC0, 0x9A]);
+    }
+
+    #[test]
+    fn soft_symbols_turn_where_bits_do() {
+        for tabled in [0, 3, 20] {
+            let randomizer = Randomizer::new(Sequence::Long, tabled);
+            let (mut soft, mut block) = (vec![64i8; 157], vec![0; 20]);
+            randomizer.apply(&mut block);
+            randomizer.apply_soft(&mut soft);
+            for (place, symbol) in soft.iter().enumerate() {
+                let one = block[place / 8] << (place % 8) & 0x80 != 0;
+                assert_eq!(*symbol, if one { -64 } else { 64 }, "symbol {place}");
+            }
+        }
     }
 
     #[test]

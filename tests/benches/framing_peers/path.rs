@@ -22,7 +22,7 @@ const CHUNK_BYTES: usize = 1 << 20;
 
 /// Units full of packets of a mean of 86 bytes, each with a CRC-16 at its end.
 fn units(coding: &Coding, noise: &mut Noise) -> Vec<u8> {
-    let encoder = CaduEncoder::new(coding, FRAME_BYTES, Marker::TELEMETRY).expect("a coding");
+    let mut encoder = CaduEncoder::new(coding, FRAME_BYTES, Marker::TELEMETRY).expect("a coding");
     let config = AosConfig::new(FRAME_BYTES);
     let mut builder = AosBuilder::new(config, 71, 0, 0).expect("a channel");
     let mut stream = Vec::new();

@@ -16,17 +16,31 @@ const CODINGS: [&str; 8] = [
     "rs:239:i3:dual,randomized:tc",
 ];
 
+/// Codings whose streams are not whole bytes, or whose frames have one length only.
+const INNER: [(&str, usize); 9] = [
+    ("conv:1/2", 120),
+    ("conv:1/2:plain:swapped,randomized:255", 120),
+    ("conv:7/8,rs:223:i4:dual,randomized:131071", 892),
+    ("conv:3/4:inverted,rs:239:i1:dual", 239),
+    ("ldpc:c2,randomized:131071", 892),
+    ("ldpc:1/2:1024", 128),
+    ("ldpc:2/3:4096,randomized:255", 512),
+    ("ldpc:4/5:1024,randomized", 128),
+    ("conv:2/3:any,rs:223:i1:conventional,randomized", 223),
+];
+
 fn frames(count: usize, length: usize) -> Vec<Vec<u8>> {
     let byte = |frame: usize, byte: usize| ((frame * 7919 + byte * byte * 31) >> 3) as u8;
     (0..count).map(|frame| (0..length).map(|n| byte(frame, n)).collect()).collect()
 }
 
 fn encoded(coding: &Coding, frames: &[Vec<u8>]) -> Vec<u8> {
-    let encoder = CaduEncoder::new(coding, frames[0].len(), Marker::TELEMETRY).unwrap();
+    let mut encoder = CaduEncoder::new(coding, frames[0].len(), coding.marker()).unwrap();
     let mut stream = Vec::new();
     for frame in frames {
         encoder.push(frame, &mut stream).unwrap();
     }
+    encoder.finish(&mut stream);
     stream
 }
 
@@ -36,10 +50,20 @@ fn decoded(
     stream: &[u8],
     chunk: usize,
 ) -> (Vec<Frame>, CaduCounts) {
-    let mut decoder = CaduDecoder::new(coding, length, Marker::TELEMETRY).unwrap();
+    decoded_as(Symbols::Packed, coding, length, stream, chunk)
+}
+
+fn decoded_as(
+    form: Symbols,
+    coding: &Coding,
+    length: usize,
+    stream: &[u8],
+    chunk: usize,
+) -> (Vec<Frame>, CaduCounts) {
+    let mut decoder = CaduDecoder::new(coding, length, coding.marker()).unwrap();
     let mut frames = Vec::new();
     for chunk in stream.chunks(chunk) {
-        decoder.push(chunk, &mut |frame| frames.push(frame));
+        decoder.push_symbols(form, chunk, &mut |frame| frames.push(frame));
     }
     decoder.finish(&mut |frame| frames.push(frame));
     (frames, decoder.counts())
@@ -73,6 +97,13 @@ fn texts_round_trip() {
         assert_eq!(text.parse::<Coding>(), Err(CodingError::Shape), "{text}");
     }
     assert_eq!("randomized".parse::<Coding>(), Err(CodingError::Sequence));
+    assert_eq!("conv:1/2,ldpc:c2".parse::<Coding>(), Err(CodingError::Concatenated));
+    for text in ["conv:1/3", "conv:1/2:", "conv:3/4:swapped", "conv:1/2:any:plain", "ldpc:1/2"] {
+        assert_eq!(text.parse::<Coding>(), Err(CodingError::Shape), "{text}");
+    }
+    for text in ["ldpc:1/2:2048", "ldpc:7/8:1024", "ldpc:c2:7136:1", "rs:223:i4:dual,ldpc:c2"] {
+        assert_eq!(text.parse::<Coding>(), Err(CodingError::Shape), "{text}");
+    }
 }
 
 #[test]
@@ -88,6 +119,87 @@ fn frames_come_back_through_every_coding() {
             assert_eq!((counts.sync.blocks, counts.failed_frames), (6, 0));
         }
     }
+}
+
+/// One symbol a byte.
+fn unpacked(stream: &[u8], symbol: impl Fn(bool) -> u8) -> Vec<u8> {
+    let bits = stream.iter().flat_map(|byte| (0..8).rev().map(move |n| byte >> n & 1 == 1));
+    bits.map(symbol).collect()
+}
+
+#[test]
+fn frames_come_back_through_inner_codes_and_forms_of_symbols() {
+    for (text, length) in INNER {
+        let coding = coding(text);
+        assert_eq!(coding.to_string(), text);
+        // Enough of them for a convolutional decoder to find its place.
+        let sent = frames(40_000_usize.div_ceil(8 * length).max(4), length);
+        let stream = encoded(&coding, &sent);
+        let bits = unpacked(&stream, u8::from);
+        let soft = unpacked(&stream, |one| if one { -40i8 } else { 40 } as u8);
+        let turned = unpacked(&stream, |one| if one { 3i8 } else { -3 } as u8);
+        let forms = [
+            (Symbols::Packed, stream),
+            (Symbols::Bits, bits),
+            (Symbols::Soft, soft),
+            (Symbols::Soft, turned),
+        ];
+        for (form, stream) in forms {
+            for chunk in [usize::MAX, 777] {
+                let (received, counts) = decoded_as(form, &coding, length, &stream, chunk);
+                let received: Vec<_> =
+                    received.iter().filter(|one| one.quality.is_good()).collect();
+                assert!(
+                    received.iter().map(|one| &one.bytes).eq(&sent),
+                    "{text}, {form}, {chunk}: {} of {}, {counts:?}",
+                    received.len(),
+                    sent.len()
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn soft_symbols_carry_an_ldpc_code_through_noise_that_hard_bits_do_not_survive() {
+    let coding = coding("ldpc:1/2:1024,randomized:255");
+    let sent = frames(12, 128);
+    let stream = encoded(&coding, &sent);
+    let mut state = 1u64;
+    let mut noise = move || {
+        // The sum of a few uniform numbers is as good as normal.
+        (0..8)
+            .map(|_| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                (state >> 58) as i32 - 32
+            })
+            .sum::<i32>()
+    };
+    let soft: Vec<u8> = unpacked(&stream, u8::from)
+        .iter()
+        .map(|bit| {
+            let sent = if *bit == 1 { -64 } else { 64 };
+            (sent + noise()).clamp(-127, 127) as i8 as u8
+        })
+        .collect();
+    let hard: Vec<u8> = soft.iter().map(|symbol| u8::from((*symbol as i8) < 0)).collect();
+    let good = |form, stream: &[u8]| {
+        let mut config = MarkerConfig::new(coding.marker(), 0);
+        (config.search_errors, config.locked_errors) = (12, 14);
+        let mut decoder = CaduDecoder::with_marker(&coding, 128, config).unwrap();
+        let mut good = Vec::new();
+        let mut take = |frame: Frame| {
+            if frame.quality.is_good() {
+                good.push(frame.bytes);
+            }
+        };
+        decoder.push_symbols(form, stream, &mut take);
+        decoder.finish(&mut take);
+        good
+    };
+    let (soft, hard) = (good(Symbols::Soft, &soft), good(Symbols::Bits, &hard));
+    assert!(soft.iter().all(|frame| sent.iter().any(|sent| sent == frame)));
+    assert!(soft.len() >= 10 && hard.len() < 4, "{} soft, {} hard", soft.len(), hard.len());
 }
 
 #[test]
@@ -144,8 +256,10 @@ fn frames_that_the_code_does_not_carry_are_refused() {
     assert_eq!(refused("rs:223:i4:dual", 1113), error);
     let error = CaduError::Frame { frame_bytes: 890, interleave: 4, most: 892 };
     assert_eq!(refused("rs:223:i4:dual", 890), error);
+    let error = CaduError::Ldpc { frame_bytes: 890, carried: 892 };
+    assert_eq!(refused("ldpc:c2", 890), error);
     assert_eq!(refused("none", 0), CaduError::FrameBytes(0));
-    let encoder = CaduEncoder::new(&Coding::NONE, 10, Marker::TELEMETRY).unwrap();
+    let mut encoder = CaduEncoder::new(&Coding::NONE, 10, Marker::TELEMETRY).unwrap();
     assert_eq!(encoder.push(&[0; 9], &mut Vec::new()), Err(CaduError::FrameBytes(9)));
 }
 
@@ -158,9 +272,11 @@ proptest! {
         chunk in 1usize..3000,
     ) {
         let coding = coding(text);
-        let sent = frames(6, 360 / coding.reed_solomon.unwrap().interleave
-            * coding.reed_solomon.unwrap().interleave);
-        prop_assume!(coding.block(sent[0].len()).is_ok());
+        let BlockCode::ReedSolomon(ReedSolomon { interleave, .. }) = coding.block else {
+            panic!("a block code")
+        };
+        let sent = frames(6, 360 / interleave * interleave);
+        prop_assume!(coding.block_bytes(sent[0].len()).is_ok());
         let mut stream = encoded(&coding, &sent);
         for (at, error) in errors {
             let at = at.index(stream.len());

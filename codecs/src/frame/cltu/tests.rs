@@ -24,7 +24,7 @@ fn golden_unit_reads_and_writes() {
         let mut frames = unit.frames();
         let frame = frames.next().unwrap();
         assert_eq!(frame, UNLOCK);
-        let config = TcConfig { segments: true, fecf: true };
+        let config = TcConfig::new(true, true);
         assert!(TcFrame::parse(frame, &config).unwrap().fecf_holds());
         assert_eq!((frames.next(), frames.rest().len()), (None, 6));
     }

@@ -1,9 +1,82 @@
-//! The packet in progress of a virtual channel.
+//! What is in progress at an access point of a virtual channel.
 
-use super::DropReason;
+use super::head::Kind;
+use super::{DropReason, MAX_UNIT_BYTES};
 use crate::packet::{Extent, MAX_HEADER_BYTES, Protocol, extent};
 use alloc::vec::Vec;
 use bytes::Bytes;
+
+#[derive(Debug)]
+pub(super) enum Progress {
+    /// A packet that spans frames.
+    Packet(Partial),
+    /// A unit in segments.
+    Unit(Assembly),
+}
+
+impl Progress {
+    pub(super) const fn len(&self) -> usize {
+        match self {
+            Self::Packet(partial) => partial.len(),
+            Self::Unit(unit) => unit.len(),
+        }
+    }
+
+    pub(super) const fn held_bytes(&self) -> usize {
+        match self {
+            Self::Packet(partial) => partial.held_bytes(),
+            Self::Unit(unit) => unit.bytes.capacity(),
+        }
+    }
+}
+
+/// The segments of a unit so far; never over [`MAX_UNIT_BYTES`].
+#[derive(Debug)]
+pub(super) struct Assembly {
+    bytes: Vec<u8>,
+    pub(super) kind: Kind,
+    /// Bytes of it came from a frame whose CRC failed.
+    pub(super) erred: bool,
+}
+
+impl Assembly {
+    pub(super) fn start(bytes: &[u8], kind: Kind, erred: bool) -> Self {
+        // A packet tells how long it will be, at most 65,542 bytes; a unit does not.
+        let room = match (kind, extent(bytes)) {
+            (Kind::Packets, Extent::Known { length, .. }) => length.max(bytes.len()),
+            _ => bytes.len(),
+        };
+        let mut start = Vec::with_capacity(room);
+        start.extend_from_slice(bytes);
+        Self { bytes: start, kind, erred }
+    }
+
+    pub(super) const fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Takes one more segment, unless the unit would pass the bound.
+    pub(super) fn feed(&mut self, bytes: &[u8], erred: bool) -> bool {
+        let length = self.bytes.len().saturating_add(bytes.len());
+        if length > MAX_UNIT_BYTES {
+            return false;
+        }
+        // Growing by doubling passes the bound; the allocator is told it instead.
+        if length > self.bytes.capacity() {
+            let room = self.bytes.capacity().saturating_mul(2).clamp(length, MAX_UNIT_BYTES);
+            self.bytes.reserve_exact(room.saturating_sub(self.bytes.len()));
+        }
+        self.bytes.extend_from_slice(bytes);
+        self.erred |= erred;
+        true
+    }
+}
+
+impl From<Assembly> for Bytes {
+    fn from(unit: Assembly) -> Self {
+        unit.bytes.into()
+    }
+}
 
 /// A packet whose end is in a later frame. Its buffer never grows past the length that its
 /// header says, which is bounded before it is allocated.

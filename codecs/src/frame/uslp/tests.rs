@@ -8,7 +8,7 @@ const GOLDEN: [u8; 23] = [
     0xEE, 0x01, 0x02, 0x03, 0x04, 0xD6, 0x0A,
 ];
 
-const CONFIG: UslpConfig = UslpConfig { insert_zone: 0, fecf: Fecf::Crc16 };
+const CONFIG: UslpConfig = UslpConfig { length: None, insert_zone: 0, fecf: Fecf::Crc16 };
 
 fn header() -> UslpHeader {
     UslpHeader {
@@ -88,6 +88,22 @@ fn counts_of_every_length_wrap() {
     assert_eq!(Count { value: 0, bytes: 200 }.modulus(), 1 << 56);
 }
 
+#[test]
+fn idle_frames_hold_the_standards_fill() {
+    let config = UslpConfig { length: Some(32), insert_zone: 2, fecf: Fecf::Crc32 };
+    let mut fill = IdleFill::new();
+    let frame = build_idle(&header(), &config, 32, Some([1, 2, 3, 4]), &mut fill).unwrap();
+    let view = UslpFrame::parse(&frame, &config).unwrap();
+    assert!(view.is_idle() && view.fecf_holds());
+    assert_eq!((view.header().vcid, view.upid(), view.zone()), (63, UPID_IDLE, 12..24));
+    let published = [0xFF, 0xFF, 0xFF, 0xFF, 0x6D, 0xB6, 0xD8, 0x61, 0x45, 0x1F, 0x11, 0xF1];
+    assert_eq!(view.data(), published);
+    for length in [0, 16, MAX_FRAME_BYTES + 1, usize::MAX] {
+        assert!(build_idle(&header(), &config, length, None, &mut fill).is_err(), "{length}");
+    }
+    assert_eq!(build_idle(&header(), &config, 17, None, &mut fill).unwrap().len(), 17);
+}
+
 fn rules() -> impl Strategy<Value = Rule> {
     (0u8..8, prop_oneof![0u16..20, Just(0xFFFF)])
         .prop_map(|(bits, pointer)| Rule::read(bits, pointer))
@@ -115,7 +131,7 @@ proptest! {
         let content = Content { insert_zone: &insert, rule, upid, zone: &zone, ocf, fecf };
         let bytes = build(&header, &content).unwrap();
         prop_assert_eq!(extent(&bytes), Some(bytes.len()));
-        let config = UslpConfig { insert_zone: insert.len(), fecf };
+        let config = UslpConfig { length: None, insert_zone: insert.len(), fecf };
         let frame = UslpFrame::parse(&bytes, &config).unwrap();
         prop_assert_eq!(*frame.header(), header);
         prop_assert_eq!((frame.rule(), frame.upid(), frame.ocf()), (rule, upid, ocf));
@@ -138,7 +154,8 @@ proptest! {
         if honest {
             (bytes[3], bytes[4], bytes[5]) = (bytes[3] & 0xFE, 0, bytes.len() as u8 - 1);
         }
-        if let Ok(frame) = UslpFrame::parse(&bytes, &UslpConfig { insert_zone, fecf }) {
+        let config = UslpConfig { length: None, insert_zone, fecf };
+        if let Ok(frame) = UslpFrame::parse(&bytes, &config) {
             prop_assert!(!frame.data().is_empty());
             prop_assert!(frame.zone().end <= bytes.len());
             frame.fecf_holds();

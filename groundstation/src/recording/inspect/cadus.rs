@@ -1,6 +1,7 @@
 //! What `groundstation inspect` tells of a stream of marked and coded units.
 
-use codecs::frame::cadu::CaduDecoder;
+use crate::recording::source::Stream;
+use codecs::frame::cadu::{CaduDecoder, Coding, Convolutional};
 use serde::Serialize;
 
 /// The part `cadus` of the document of `--json`.
@@ -8,6 +9,10 @@ use serde::Serialize;
 pub struct Cadus {
     coding: String,
     marker: String,
+    symbols: String,
+    /// Times that the convolutional code's pattern was found, and lost; absent without such a code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    convolutional: Option<Lock>,
     /// The sequence in use; none where there is none or where none fitted.
     randomizer: Option<String>,
     /// Units found; what their codewords make of them is below.
@@ -27,14 +32,30 @@ pub struct Cadus {
     failed_frames: u64,
 }
 
+#[derive(Debug, Serialize)]
+struct Lock {
+    /// The code in use, as `--coding` names it; none before the first lock.
+    code: Option<String>,
+    locked: u64,
+    lost: u64,
+}
+
 impl Cadus {
     /// What a decoder counted to the end of its stream.
-    pub fn new(coding: String, marker: String, decoder: &CaduDecoder) -> Self {
+    pub fn new(stream: &Stream, decoder: &CaduDecoder) -> Self {
+        let Stream { coding, marker, symbols } = stream;
         let counts = decoder.counts();
-        let sync = counts.sync;
+        let (sync, lock) = (counts.sync, counts.lock);
+        let code = lock.code.map(|code| {
+            let convolutional = Some(Convolutional::Known(code));
+            Coding { convolutional, ..Coding::NONE }.to_string()
+        });
+        let (locked, lost) = (lock.locked, lock.lost);
         Self {
-            coding,
-            marker,
+            coding: coding.to_string(),
+            marker: marker.to_string(),
+            symbols: symbols.to_string(),
+            convolutional: coding.convolutional.map(|_| Lock { code, locked, lost }),
             randomizer: decoder.sequence().map(|sequence| sequence.to_string()),
             blocks: sync.blocks,
             missing_markers: sync.flywheel,
@@ -59,6 +80,13 @@ impl Cadus {
 
     /// What is wrong with the whole stream, if anything.
     pub fn verdict(&self) -> Option<String> {
+        if self.convolutional.as_ref().is_some_and(|lock| lock.locked == 0) {
+            return Some(format!(
+                "no convolutional code fits the symbols as {}: another rate (see --coding), form \
+                 of symbols (see --symbols), or noise",
+                self.coding
+            ));
+        }
         if self.blocks == 0 {
             return Some(format!(
                 "no marker {} with another one block behind it: wrong marker (see --asm), frame \
@@ -72,9 +100,13 @@ impl Cadus {
     }
 
     /// Rows of the table.
-    pub fn rows(&self) -> [(&'static str, String); 6] {
+    pub fn rows(&self) -> Vec<(&'static str, String)> {
         let randomizer = self.randomizer.as_deref().unwrap_or("none");
-        [
+        let lock = self.convolutional.as_ref().map(|lock| {
+            let code = lock.code.as_deref().unwrap_or("none");
+            ("  inner code", format!("{code}, {} found, {} lost", lock.locked, lock.lost))
+        });
+        let rows = [
             ("units", format!("{} behind {}, {}", self.blocks, self.marker, self.coding)),
             ("  randomiser", randomizer.to_owned()),
             (
@@ -103,6 +135,7 @@ impl Cadus {
                 ),
             ),
             ("  frames failed", self.failed_frames.to_string()),
-        ]
+        ];
+        lock.into_iter().chain(rows).collect()
     }
 }

@@ -1,0 +1,199 @@
+//! What a recording of unknown framing is, found by trying, with the evidence for it.
+//!
+//! ```text
+//! bytes ─► symbols ─► [convolutional code] ─► markers (which, how far apart) ─► codes (randomiser
+//! and block code) ─► headers (kind, length, counts that follow) ─► fields ─► guesses, best first
+//! ```
+//!
+//! A guess never says more than was tried: each step keeps what fits most of the recording and
+//! counts how often it did. The sample is the caller's to bound.
+
+mod markers;
+mod codes;
+mod headers;
+#[cfg(test)]
+mod tests;
+
+use super::cadu::{BlockCode, Coding, Convolutional, Symbols};
+use super::extract::FrameConfig;
+use crate::fec::convolutional::{Code, Rate, Synchroniser, sync};
+use crate::sync::marker::Marker;
+use alloc::vec::Vec;
+
+/// Blocks or frames that are looked at, a bound on the work.
+const BLOCKS_MAX: usize = 256;
+/// Symbols of which a convolutional code is tried.
+const INNER_SYMBOLS_MAX: usize = 1 << 20;
+
+/// How often something that should hold did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Evidence {
+    /// What should hold.
+    pub what: &'static str,
+    /// How often it did.
+    pub fits: u64,
+    /// How often it was looked for.
+    pub of: u64,
+}
+
+impl Evidence {
+    const fn new(what: &'static str, fits: usize, of: usize) -> Self {
+        Self { what, fits: fits as u64, of: of as u64 }
+    }
+
+    /// Whether it held at least so many times in a hundred.
+    const fn at_least(&self, percent: u64) -> bool {
+        self.of > 0 && 100 * self.fits >= percent * self.of
+    }
+}
+
+/// One reading of a recording.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Guess {
+    /// How its symbols lie in bytes.
+    pub symbols: Symbols,
+    /// The marker before each block; `None` where frames stand end to end.
+    pub marker: Option<Marker>,
+    /// What was done to the frames.
+    pub coding: Coding,
+    /// Length of the frames in bytes; 0 where nothing tells.
+    pub frame_bytes: usize,
+    /// What the frames are; `None` where they are of no known kind.
+    pub frames: Option<FrameConfig>,
+    /// What speaks for it, in the order in which it was found.
+    pub evidence: Vec<Evidence>,
+}
+
+/// What may be in a recording, the best reading first; nothing where nothing fits.
+///
+/// `marker` names one that is not among those known.
+pub fn guess(sample: &[u8], marker: Option<Marker>) -> Vec<Guess> {
+    // One value over and over is a codeword of everything.
+    if sample.windows(2).all(|pair| pair.first() == pair.last()) {
+        return Vec::new();
+    }
+    let forms: &[Symbols] = match sample.iter().all(|byte| *byte <= 1) {
+        true => &[Symbols::Bits],
+        false => &[Symbols::Packed, Symbols::Soft],
+    };
+    for form in forms {
+        let stream = packed(*form, sample);
+        let mut guesses = marked(*form, &stream, None, marker);
+        if guesses.is_empty() && *form == Symbols::Packed {
+            guesses = headers::bare(&stream);
+        }
+        if guesses.is_empty() {
+            guesses = inner(*form, sample, marker);
+        }
+        if !guesses.is_empty() {
+            return guesses;
+        }
+    }
+    Vec::new()
+}
+
+/// The bits of a stream, eight in a byte.
+fn packed(form: Symbols, sample: &[u8]) -> Vec<u8> {
+    let is_one = |symbol: &u8| match form {
+        Symbols::Soft => *symbol >= 0x80,
+        _ => symbol & 1 == 1,
+    };
+    match form {
+        Symbols::Packed => sample.to_vec(),
+        _ => {
+            let bytes = sample.chunks_exact(8);
+            let byte = |bits: &[u8]| {
+                bits.iter().fold(0, |byte, symbol| byte << 1 | u8::from(is_one(symbol)))
+            };
+            bytes.map(byte).collect()
+        }
+    }
+}
+
+/// Readings of a stream of marked blocks.
+fn marked(
+    symbols: Symbols,
+    stream: &[u8],
+    inner: Option<Convolutional>,
+    marker: Option<Marker>,
+) -> Vec<Guess> {
+    let Some(found) = markers::find(stream, marker) else { return Vec::new() };
+    let blocks = markers::blocks(stream, &found, BLOCKS_MAX);
+    let mut guesses = Vec::new();
+    for coded in codes::fitting(&blocks) {
+        let coding = Coding { convolutional: inner, ..coded.coding };
+        let read = headers::read(&coded.frames);
+        // Without a code to vouch for them, frames must speak for themselves.
+        if coding.block == BlockCode::None && read.is_none() {
+            continue;
+        }
+        let frame_bytes = coded.frames.first().map_or(0, |frame| frame.len());
+        let mut evidence = Vec::from([found.evidence]);
+        evidence.extend(coded.evidence);
+        let frames = read.map(|read| {
+            evidence.extend(read.evidence);
+            read.config
+        });
+        let marker = Some(found.marker);
+        guesses.push(Guess { symbols, marker, coding, frame_bytes, frames, evidence });
+    }
+    guesses.sort_by_key(|guess| core::cmp::Reverse(weight(guess)));
+    guesses
+}
+
+/// How much a reading explains: a code that decodes, then frames that are known.
+const fn weight(guess: &Guess) -> (bool, bool, usize) {
+    let coded = !matches!(guess.coding.block, BlockCode::None);
+    (coded, guess.frames.is_some(), guess.evidence.len())
+}
+
+/// Readings of a stream with a convolutional code around everything.
+fn inner(form: Symbols, sample: &[u8], marker: Option<Marker>) -> Vec<Guess> {
+    let soft = softened(form, sample);
+    for rate in Rate::ALL {
+        let candidates: Vec<Code> = Code::variants(rate).collect();
+        let window = Synchroniser::new(candidates.iter().copied()).window();
+        let Some(start) = soft.get(..window.min(soft.len())) else { continue };
+        let Some(found) = sync::search(&candidates, start) else { continue };
+        let mut bytes = Vec::new();
+        let mut decoder = Synchroniser::new([found.code]);
+        decoder.push(&soft, &mut bytes, |_| {});
+        decoder.finish(&mut bytes);
+        let code = Some(Convolutional::Known(found.code));
+        let agreeing = (1000.0 * (1.0 - found.growth)) as usize;
+        let evidence =
+            Evidence::new("symbols in a thousand that the best path fits", agreeing, 1000);
+        let mut guesses = marked(form, &bytes, code, marker);
+        guesses.iter_mut().for_each(|guess| guess.evidence.insert(0, evidence));
+        if guesses.is_empty() {
+            guesses.push(Guess {
+                symbols: form,
+                marker: None,
+                coding: Coding { convolutional: code, ..Coding::NONE },
+                frame_bytes: 0,
+                frames: None,
+                evidence: Vec::from([evidence]),
+            });
+        }
+        return guesses;
+    }
+    Vec::new()
+}
+
+/// The symbols of a stream as the convolutional decoder wants them.
+fn softened(form: Symbols, sample: &[u8]) -> Vec<i8> {
+    let of = |bit: u8| if bit & 1 == 1 { -64 } else { 64 };
+    match form {
+        Symbols::Packed => {
+            let bytes = sample.iter().take(INNER_SYMBOLS_MAX / 8);
+            bytes.flat_map(|byte| (0..8).rev().map(move |n| of(byte >> n))).collect()
+        }
+        Symbols::Bits => sample.iter().take(INNER_SYMBOLS_MAX).map(|bit| of(*bit)).collect(),
+        Symbols::Soft => {
+            let symbols = || sample.iter().take(INNER_SYMBOLS_MAX).map(|symbol| *symbol as i8);
+            let sum: u64 = symbols().map(|symbol| u64::from(symbol.unsigned_abs())).sum();
+            let mean = (sum / symbols().count().max(1) as u64).max(1) as i32;
+            symbols().map(|soft| (i32::from(soft) * 64 / mean).clamp(-127, 127) as i8).collect()
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! What a recording says of itself, as a person and a script read it.
+
+use super::read::fill;
+use super::source::{Setup, Source, Stream};
+use anyhow::Context as _;
+use codecs::frame::cadu::Symbols;
+use codecs::frame::extract::FrameConfig;
+use codecs::frame::guess::{Guess, guess};
+use codecs::frame::uslp::Fecf;
+use serde::Serialize;
+
+/// How much of a file is looked at.
+const SAMPLE_BYTES: usize = 8 << 20;
+
+/// What the file says: the best reading of which frames are known.
+pub(super) fn setup(source: &Source) -> anyhow::Result<Setup> {
+    let mut sample = vec![0; SAMPLE_BYTES];
+    let read = fill(&mut source.open()?, &mut sample);
+    sample.truncate(read.with_context(|| format!("can't read {}", source.file.display()))?);
+    let guesses = guess(&sample, source.asm);
+    let file = source.file.display();
+    anyhow::ensure!(
+        !guesses.is_empty(),
+        "{file}: nothing fits. No known marker stands at equal distances (name another one with \
+         --asm), and no length of TM, AOS, USLP or TC frames from the first byte on makes counts \
+         that follow"
+    );
+    match guesses.iter().find_map(|guess| Some((guess.frames.clone()?, guess))) {
+        Some((frames, best)) => {
+            let stream = best.marker.map(|marker| Stream {
+                coding: best.coding,
+                marker,
+                symbols: best.symbols,
+            });
+            Ok(Setup { frames, stream, guesses })
+        }
+        None => {
+            let found: String = guesses.iter().map(|guess| Told::new(guess).text()).collect();
+            anyhow::bail!("{file}: something fits, but no frames of a known kind:\n{found}")
+        }
+    }
+}
+
+/// One reading in the document of `--json`.
+#[derive(Debug, Serialize)]
+pub(super) struct Told {
+    /// What to give `inspect` or `decode` so that it reads the file like that.
+    arguments: String,
+    frame: Option<String>,
+    coding: String,
+    marker: Option<String>,
+    symbols: String,
+    evidence: Vec<Witness>,
+}
+
+#[derive(Debug, Serialize)]
+struct Witness {
+    what: &'static str,
+    fits: u64,
+    of: u64,
+}
+
+impl Told {
+    pub(super) fn new(guess: &Guess) -> Self {
+        let witness =
+            guess.evidence.iter().map(|one| Witness { what: one.what, fits: one.fits, of: one.of });
+        Self {
+            arguments: arguments(guess),
+            frame: guess.frames.as_ref().map(|frames| frames.format().to_string()),
+            coding: guess.coding.to_string(),
+            marker: guess.marker.map(|marker| marker.to_string()),
+            symbols: guess.symbols.to_string(),
+            evidence: witness.collect(),
+        }
+    }
+
+    /// The reading as lines of a table.
+    pub(super) fn text(&self) -> String {
+        let lines = self
+            .evidence
+            .iter()
+            .map(|witness| format!("  {:<48} {} of {}\n", witness.what, witness.fits, witness.of));
+        format!("guess            {}\n{}", self.arguments, lines.collect::<String>())
+    }
+}
+
+fn arguments(guess: &Guess) -> String {
+    let mut words = Vec::new();
+    if let Some(frames) = &guess.frames {
+        words.push(format!("--frame {}", frames.format()));
+        match frames {
+            FrameConfig::Aos(config) => {
+                if config.insert_zone > 0 {
+                    words.push(format!("--insert-zone {}", config.insert_zone));
+                }
+                let flags = [
+                    ("--header-error-control", config.header_error_control),
+                    ("--ocf", config.ocf),
+                    ("--wide-scid", config.wide_scid),
+                    ("--fecf", config.fecf),
+                ];
+                let set = flags.iter().filter(|(_, set)| *set);
+                words.extend(set.map(|(flag, _)| (*flag).to_owned()));
+            }
+            FrameConfig::Tm(config) if config.fecf => words.push("--fecf".to_owned()),
+            FrameConfig::Tm(_) => {}
+            FrameConfig::Uslp(config) => {
+                if config.insert_zone > 0 {
+                    words.push(format!("--insert-zone {}", config.insert_zone));
+                }
+                match config.fecf {
+                    Fecf::None => {}
+                    Fecf::Crc16 => words.push("--fecf".to_owned()),
+                    Fecf::Crc32 => words.push("--fecf=32".to_owned()),
+                }
+            }
+            FrameConfig::Tc(config) => {
+                if !config.segments {
+                    words.push("--no-segments".to_owned());
+                }
+                if config.fecf {
+                    words.push("--fecf".to_owned());
+                }
+            }
+        }
+    }
+    if guess.marker.is_some() || guess.frames.is_none() {
+        words.push(format!("--coding {}", guess.coding));
+    }
+    if let Some(marker) = guess.marker.filter(|marker| *marker != guess.coding.marker()) {
+        words.push(format!("--asm {marker}"));
+    }
+    if guess.symbols != Symbols::Packed {
+        words.push(format!("--symbols {}", guess.symbols));
+    }
+    words.join(" ")
+}

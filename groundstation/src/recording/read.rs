@@ -1,0 +1,194 @@
+//! A file to frames, whatever stands around them.
+
+use super::source::{Setup, Source, Stream};
+use anyhow::Context as _;
+use bytes::{Bytes, BytesMut};
+use codecs::frame::cadu::{CaduDecoder, Frame};
+use codecs::frame::{Format, MAX_FRAME_BYTES};
+use std::io::{ErrorKind, IsTerminal as _, Read, Write as _};
+use std::time::{Duration, Instant};
+
+/// Bytes read at a time.
+pub(super) const CHUNK_BYTES: usize = 1 << 20;
+
+/// What stood around the frames.
+pub(super) struct Tally {
+    /// Bytes after the last whole frame of those that stand end to end.
+    pub(super) trailing_bytes: u64,
+    /// The decoder of a stream of units, at its end.
+    pub(super) units: Option<CaduDecoder>,
+}
+
+/// Hands out every frame of a recording; those with a codeword that failed are left out, and show
+/// as gaps.
+pub(super) fn frames(
+    source: &Source,
+    setup: &Setup,
+    take: &mut impl FnMut(&Bytes),
+) -> anyhow::Result<Tally> {
+    let file = source.open()?;
+    let size = file.metadata().map_or(0, |data| data.len());
+    let mut file = Watched::new(file, size);
+    let at = || format!("can't read {}", source.file.display());
+    let format = setup.frames.format();
+    let Some(stream) = setup.stream else {
+        let trailing_bytes = bare(&mut file, format, take).with_context(at)?;
+        return Ok(Tally { trailing_bytes, units: None });
+    };
+    let units = coded(&mut file, format, &stream, take)?.with_context(at)?;
+    Ok(Tally { trailing_bytes: 0, units: Some(units) })
+}
+
+/// Frames end to end; returns the bytes after the last whole one.
+pub(super) fn bare(
+    mut file: impl Read,
+    format: Format,
+    take: &mut impl FnMut(&Bytes),
+) -> std::io::Result<u64> {
+    let mut carried = Bytes::new();
+    loop {
+        // A chunk of its own each time: packets in progress hold no slices of the last.
+        let mut chunk = BytesMut::zeroed(carried.len() + CHUNK_BYTES);
+        let (front, room) = chunk.split_at_mut(carried.len());
+        front.copy_from_slice(&carried);
+        let read = fill(&mut file, room)?;
+        let ended = read < room.len();
+        chunk.truncate(carried.len() + read);
+        let mut rest = chunk.freeze();
+        while let Some(length) = format.extent(&rest).filter(|length| *length <= rest.len()) {
+            take(&rest.split_to(length));
+        }
+        // Bytes that begin no frame have no frame behind them either.
+        if ended || (format.extent(&rest).is_none() && rest.len() >= MAX_FRAME_BYTES) {
+            let unread = std::io::copy(&mut file, &mut std::io::sink())?;
+            return Ok(rest.len() as u64 + unread);
+        }
+        carried = rest;
+    }
+}
+
+fn coded(
+    file: &mut impl Read,
+    format: Format,
+    stream: &Stream,
+    take: &mut impl FnMut(&Bytes),
+) -> anyhow::Result<std::io::Result<CaduDecoder>> {
+    let Stream { coding, marker, symbols } = *stream;
+    let length = format.length.with_context(|| {
+        format!("marked units are of one length: say --frame {}:LENGTH", format.kind.name())
+    })?;
+    let mut decoder = CaduDecoder::new(&coding, length, marker)
+        .with_context(|| format!("--frame {format} and --coding {coding}"))?;
+    let mut good = |frame: Frame| {
+        if frame.quality.is_good() {
+            take(&frame.bytes);
+        }
+    };
+    let mut chunk = vec![0; CHUNK_BYTES];
+    loop {
+        let filled = match fill(file, &mut chunk) {
+            Ok(filled) => filled,
+            Err(error) => return Ok(Err(error)),
+        };
+        decoder.push_symbols(symbols, &chunk[..filled], &mut good);
+        if filled < chunk.len() {
+            decoder.finish(&mut good);
+            return Ok(Ok(decoder));
+        }
+    }
+}
+
+/// Reads until the buffer is full or the file ends.
+pub(super) fn fill(file: &mut impl Read, buffer: &mut [u8]) -> std::io::Result<usize> {
+    let mut filled = 0;
+    while let Some(room) = buffer.get_mut(filled..).filter(|room| !room.is_empty()) {
+        match file.read(room) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
+/// A file that tells a person how far it was read, where that takes longer than a moment.
+struct Watched<R> {
+    inner: R,
+    size: u64,
+    done: u64,
+    told: Instant,
+    shown: bool,
+    person: bool,
+}
+
+impl<R> Watched<R> {
+    fn new(inner: R, size: u64) -> Self {
+        let person = std::io::stderr().is_terminal();
+        Self { inner, size, done: 0, told: Instant::now(), shown: false, person }
+    }
+}
+
+impl<R: Read> Read for Watched<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        self.done += read as u64;
+        if self.person && self.told.elapsed() > Duration::from_secs(1) {
+            (self.told, self.shown) = (Instant::now(), true);
+            let percent = 100 * self.done / self.size.max(self.done).max(1);
+            let _ = write!(std::io::stderr(), "\r{percent:3} % of {} MB", self.size >> 20);
+        }
+        Ok(read)
+    }
+}
+
+impl<R> Drop for Watched<R> {
+    fn drop(&mut self) {
+        if self.shown {
+            let _ = write!(std::io::stderr(), "\r{:24}\r", "");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Hands out a few bytes at a time, as a pipe may.
+    struct Trickle<'a>(&'a [u8]);
+
+    impl Read for Trickle<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+            let most = buffer.len().min(1000);
+            (&mut self.0).take(most as u64).read(buffer)
+        }
+    }
+
+    fn found(file: impl Read, format: &str) -> (Vec<Bytes>, u64) {
+        let mut frames = Vec::new();
+        let mut take = |frame: &Bytes| frames.push(frame.clone());
+        let trailing = bare(file, format.parse().unwrap(), &mut take).unwrap();
+        (frames, trailing)
+    }
+
+    #[test]
+    fn chunks_and_short_reads_change_nothing() {
+        let bytes: Vec<u8> =
+            (0..3 * CHUNK_BYTES as u32 + 37).map(|n| (n.wrapping_mul(n) >> 5) as u8).collect();
+        let (frames, trailing) = found(&bytes[..], "aos:100");
+        assert_eq!((frames.len(), trailing), (bytes.len() / 100, bytes.len() as u64 % 100));
+        assert!(frames.iter().zip(bytes.chunks(100)).all(|(frame, bytes)| frame == bytes));
+        assert_eq!(found(Trickle(&bytes), "aos:100"), (frames, trailing));
+    }
+
+    #[test]
+    fn frames_that_tell_their_length_are_followed_to_the_first_that_lies() {
+        let unlock = [0x30, 0x7B, 0x00, 0x07, 0x00, 0x00, 0x55, 0x75];
+        let mut bytes = unlock.repeat(200_000);
+        assert_eq!(found(&bytes[..], "tc").0.len(), 200_000);
+        bytes[8 * 150_000] = 0xFF;
+        let (frames, trailing) = found(Trickle(&bytes), "tc");
+        assert_eq!((frames.len(), trailing), (150_000, 8 * 50_000));
+        assert_eq!(found(&[0xFF; 20][..], "uslp"), (Vec::new(), 20));
+    }
+}

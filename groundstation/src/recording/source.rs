@@ -1,0 +1,212 @@
+//! What a user says of a recording, and what follows from it.
+
+use super::guess;
+use anyhow::Context as _;
+use codecs::frame::aos::{AosConfig, Service};
+use codecs::frame::cadu::{Coding, Symbols};
+use codecs::frame::extract::FrameConfig;
+use codecs::frame::tc::TcConfig;
+use codecs::frame::tm::TmConfig;
+use codecs::frame::uslp::{Fecf, UslpConfig};
+use codecs::frame::{Format, Kind, guess::Guess};
+use codecs::sync::marker::Marker;
+use std::fs::File;
+use std::path::PathBuf;
+
+/// The check field at the end of frames.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Check {
+    /// None.
+    #[default]
+    None,
+    /// Two bytes.
+    #[value(name = "16")]
+    Bits16,
+    /// Four bytes: USLP only.
+    #[value(name = "32")]
+    Bits32,
+}
+
+/// A recording and what is known of it.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Source {
+    /// Kind and length in bytes of every frame: aos:LENGTH, tm:LENGTH or uslp:LENGTH; uslp and tc
+    /// alone where each frame tells its own length
+    #[arg(long, value_name = "KIND:LENGTH", required_unless_present = "guess")]
+    pub frame: Option<Format>,
+    /// A CRC ends every frame (16 bits, or --fecf=32): check it, count failures, and keep it out
+    /// of the packets
+    #[arg(
+        long,
+        value_name = "BITS",
+        num_args = 0..=1,
+        require_equals = true,
+        default_value = "none",
+        default_missing_value = "16"
+    )]
+    pub fecf: Check,
+    /// Length in bytes of the insert zone of AOS and USLP frames
+    #[arg(long, value_name = "BYTES", default_value_t = 0)]
+    pub insert_zone: usize,
+    /// An operational control field ends the data of AOS frames; TM and USLP frames say so
+    /// themselves
+    #[arg(long)]
+    pub ocf: bool,
+    /// Two bytes of error control end the header of AOS frames
+    #[arg(long)]
+    pub header_error_control: bool,
+    /// The spacecraft identifier of AOS frames has ten bits (CCSDS 732.0-B-5)
+    #[arg(long)]
+    pub wide_scid: bool,
+    /// What a channel carries instead of packets: VC:bits or VC:units of AOS, MAP:units of TC (VC
+    /// without segment headers); may be given again
+    #[arg(long, value_name = "CHANNEL:SERVICE", value_parser = carried)]
+    pub service: Vec<(u8, Service)>,
+    /// TC frames have no segment headers
+    #[arg(long)]
+    pub no_segments: bool,
+    /// The file is a stream of marked units, coded like this: parts joined by commas, such as
+    /// conv:1/2,rs:223:i4:dual,randomized:255. rs:223 or rs:239, depth i1 to i8, dual or
+    /// conventional; ldpc:c2 or ldpc:1/2:1024; conv:1/2 to conv:7/8 (:any, :inverted, :plain,
+    /// :swapped); randomized:255 or randomized:131071; none is a stream with markers only. Of TC:
+    /// cltu, ldpc:128 or ldpc:512, and randomized
+    #[arg(long, value_name = "CODING")]
+    pub coding: Option<String>,
+    /// The marker before each unit, in hexadecimal; says --coding none where that is not given
+    #[arg(long, value_name = "MARKER")]
+    pub asm: Option<Marker>,
+    /// How symbols lie in the file: packed (eight bits a byte), bits (one bit a byte) or soft (one
+    /// signed byte a symbol, positive for 0). The last two say --coding none where that is not
+    /// given
+    #[arg(long, value_name = "FORM")]
+    pub symbols: Option<Symbols>,
+    /// Try what fits, show the evidence, and go on with the best; reads the first 8 MiB for that
+    #[arg(long, conflicts_with_all = [
+        "frame", "fecf", "insert_zone", "ocf", "header_error_control", "wide_scid", "service",
+        "no_segments", "coding", "symbols",
+    ])]
+    pub guess: bool,
+    /// Frames end to end, without sync markers or code symbols unless --coding, --asm or --symbols
+    /// says so
+    pub file: PathBuf,
+}
+
+/// How units of a stream are marked and coded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stream {
+    /// The codes.
+    pub coding: Coding,
+    /// The marker.
+    pub marker: Marker,
+    /// How symbols lie in bytes.
+    pub symbols: Symbols,
+}
+
+/// Everything needed to read a recording.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// The frames.
+    pub frames: FrameConfig,
+    /// The stream around them; `None` where they stand end to end.
+    pub stream: Option<Stream>,
+    /// What was guessed, the best first.
+    pub guesses: Vec<Guess>,
+}
+
+impl Source {
+    /// A recording of bare frames.
+    pub fn frames(frame: Format, file: PathBuf) -> Self {
+        Self { frame: Some(frame), file, ..Self::default() }
+    }
+
+    /// Opens the file.
+    pub(super) fn open(&self) -> anyhow::Result<File> {
+        let at = || format!("can't read {}", self.file.display());
+        let file = File::open(&self.file).with_context(at)?;
+        anyhow::ensure!(!file.metadata().with_context(at)?.is_dir(), "{}: it is a folder", at());
+        Ok(file)
+    }
+
+    /// What follows from the arguments, or from the file where they ask for that.
+    pub fn setup(&self) -> anyhow::Result<Setup> {
+        let Some(format) = self.frame else { return guess::setup(self) };
+        let stream = match (&self.coding, self.asm, self.symbols) {
+            (None, None, None) => None,
+            (coding, asm, symbols) => {
+                let coding: Coding = match coding {
+                    Some(text) => text.parse().with_context(|| format!("--coding {text}"))?,
+                    None => Coding::NONE,
+                };
+                let marker = asm.unwrap_or_else(|| coding.marker());
+                Some(Stream { coding, marker, symbols: symbols.unwrap_or_default() })
+            }
+        };
+        Ok(Setup { frames: self.config(format)?, stream, guesses: Vec::new() })
+    }
+
+    fn config(&self, format: Format) -> anyhow::Result<FrameConfig> {
+        let is = |kind| format.kind == kind;
+        let misplaced = [
+            ("--insert-zone", self.insert_zone > 0, is(Kind::Aos) || is(Kind::Uslp)),
+            ("--ocf", self.ocf, is(Kind::Aos)),
+            ("--header-error-control", self.header_error_control, is(Kind::Aos)),
+            ("--wide-scid", self.wide_scid, is(Kind::Aos)),
+            ("--service", !self.service.is_empty(), is(Kind::Aos) || is(Kind::Tc)),
+            ("--no-segments", self.no_segments, is(Kind::Tc)),
+            ("--fecf=32", self.fecf == Check::Bits32, is(Kind::Uslp)),
+        ];
+        for (flag, given, fits) in misplaced {
+            anyhow::ensure!(!given || fits, "{flag} says nothing of {} frames", format.kind.name());
+        }
+        let bits = self.service.iter().any(|(_, service)| *service == Service::Bits);
+        anyhow::ensure!(!bits || is(Kind::Aos), "--service with bits is of AOS frames alone");
+        let fecf = self.fecf != Check::None;
+        Ok(match format.kind {
+            Kind::Tm => FrameConfig::Tm(TmConfig::new(format.max_length()).with_fecf(fecf)),
+            Kind::Aos => {
+                let plain = AosConfig {
+                    insert_zone: self.insert_zone,
+                    header_error_control: self.header_error_control,
+                    ocf: self.ocf,
+                    wide_scid: self.wide_scid,
+                    ..AosConfig::new(format.max_length()).with_fecf(fecf)
+                };
+                let services = self.service.iter();
+                FrameConfig::Aos(services.fold(plain, |config, (channel, service)| {
+                    config.with_service(*channel, *service)
+                }))
+            }
+            Kind::Uslp => FrameConfig::Uslp(UslpConfig {
+                insert_zone: self.insert_zone,
+                fecf: match self.fecf {
+                    Check::None => Fecf::None,
+                    Check::Bits16 => Fecf::Crc16,
+                    Check::Bits32 => Fecf::Crc32,
+                },
+                ..UslpConfig::new(format.length)
+            }),
+            Kind::Tc => {
+                let access = self.service.iter().fold(0, |access, (channel, service)| {
+                    access | u64::from(*service == Service::Access) << channel
+                });
+                FrameConfig::Tc(TcConfig { access, ..TcConfig::new(!self.no_segments, fecf) })
+            }
+        })
+    }
+}
+
+/// Reads `5:bits`.
+fn carried(text: &str) -> Result<(u8, Service), String> {
+    let shape = || "expected CHANNEL:SERVICE, such as 5:bits or 5:units".to_owned();
+    let (channel, service) = text.split_once(':').ok_or_else(shape)?;
+    let channel: u8 = channel.parse().map_err(|_| shape())?;
+    if channel > 63 {
+        return Err(format!("channel {channel} is over 63"));
+    }
+    match service {
+        "packets" => Ok((channel, Service::Packets)),
+        "bits" => Ok((channel, Service::Bits)),
+        "units" => Ok((channel, Service::Access)),
+        _ => Err(shape()),
+    }
+}

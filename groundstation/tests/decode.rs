@@ -1,0 +1,143 @@
+//! `groundstation decode` as a user runs it.
+
+use codecs::frame::aos::{AosBuilder, AosConfig};
+use codecs::frame::cadu::{CaduEncoder, Coding};
+use codecs::ids::Apid;
+use codecs::packet::space::{PacketHeader, SequenceCount, build};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+fn decode(folder: &Path, args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_groundstation"));
+    command.current_dir(folder).arg("decode").args(args).output().unwrap()
+}
+
+fn talk(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Packets of two applications, the frames that carry them on two channels, end to end.
+struct Pass {
+    packets: Vec<Vec<u8>>,
+    frames: Vec<Vec<u8>>,
+}
+
+fn pass(length: usize) -> Pass {
+    let config = AosConfig::new(length).with_fecf(true);
+    let mut channels = [1, 2].map(|vc| AosBuilder::new(config.clone(), 71, vc, 0).unwrap());
+    let (mut packets, mut frames) = (Vec::new(), Vec::new());
+    for count in 0..120u16 {
+        let place = usize::from(count % 2);
+        let header = PacketHeader::telemetry(Apid(100 + count % 2), SequenceCount(count / 2));
+        let packet = build(&header, &vec![count as u8; 30 + usize::from(count) % 50]).unwrap();
+        channels[place].push(&packet, &mut |frame| frames.push(frame.to_vec())).unwrap();
+        packets.push(packet);
+    }
+    for channel in &mut channels {
+        channel.flush(&mut |frame| frames.push(frame.to_vec()));
+    }
+    Pass { packets, frames }
+}
+
+impl Pass {
+    fn of(&self, apid: u16) -> Vec<u8> {
+        let own = self.packets.iter().filter(|packet| packet[1] == apid as u8);
+        own.flatten().copied().collect()
+    }
+}
+
+fn bare(folder: &Path, pass: &Pass) -> PathBuf {
+    let path = folder.join("pass.aos");
+    std::fs::write(&path, pass.frames.concat()).unwrap();
+    path
+}
+
+#[test]
+fn packets_of_one_application_come_out_as_they_went_in() {
+    let (folder, pass) = (tempfile::tempdir().unwrap(), pass(120));
+    bare(folder.path(), &pass);
+    let frame = ["--frame", "aos:120", "--fecf", "pass.aos"];
+    for (select, expected) in
+        [(&["--apid", "100"][..], pass.of(100)), (&["--vc", "2"], pass.of(101))]
+    {
+        let args = [&frame[..], select, &["--out", "packets", "--force"]].concat();
+        let output = decode(folder.path(), &args);
+        assert!(output.status.success(), "{}", talk(&output));
+        assert!(talk(&output).contains("60 packets"), "{}", talk(&output));
+        assert!(std::fs::read(folder.path().join("packets")).unwrap() == expected);
+    }
+    assert!(!folder.path().join("packets.partial").exists());
+}
+
+#[test]
+fn marked_and_coded_units_become_frames_again() {
+    let (folder, pass) = (tempfile::tempdir().unwrap(), pass(223));
+    let coding: Coding = "conv:1/2,rs:223:i1:dual,randomized:255".parse().unwrap();
+    let mut encoder = CaduEncoder::new(&coding, 223, coding.marker()).unwrap();
+    let mut stream = Vec::new();
+    pass.frames.iter().for_each(|frame| encoder.push(frame, &mut stream).unwrap());
+    encoder.finish(&mut stream);
+    stream[300] ^= 0x10;
+    let soft: Vec<u8> = stream
+        .iter()
+        .flat_map(|byte| (0..8).rev().map(move |n| if byte >> n & 1 == 1 { 0xF0 } else { 0x10 }))
+        .collect();
+    std::fs::write(folder.path().join("pass.packed"), &stream).unwrap();
+    std::fs::write(folder.path().join("pass.soft"), &soft).unwrap();
+    let known = ["--frame", "aos:223", "--fecf", "--coding", "conv:1/2,rs:223:i1:dual,randomized"];
+    for args in [
+        [&known[..], &["pass.packed"]].concat(),
+        [&known[..], &["--symbols", "soft", "pass.soft"]].concat(),
+        vec!["--guess", "pass.packed"],
+        vec!["--guess", "pass.soft"],
+    ] {
+        let args = [&args[..], &["--what", "frames", "--out", "frames", "--force"]].concat();
+        let output = decode(folder.path(), &args);
+        assert!(output.status.success(), "{args:?}: {}", talk(&output));
+        let frames = std::fs::read(folder.path().join("frames")).unwrap();
+        assert!(frames == pass.frames.concat(), "{args:?}: {}", talk(&output));
+    }
+}
+
+#[test]
+fn lines_say_where_each_packet_was() {
+    let (folder, mut pass) = (tempfile::tempdir().unwrap(), pass(120));
+    pass.frames[5][60] ^= 1;
+    bare(folder.path(), &pass);
+    let args = ["--frame", "aos:120", "--fecf", "pass.aos", "--lines", "--out", "-"];
+    let output = decode(folder.path(), &args);
+    let text = String::from_utf8(output.stdout.clone()).unwrap();
+    let lines: Vec<serde_json::Value> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(lines.len() < 120 && talk(&output).contains("from erred frames"), "{}", talk(&output));
+    assert_eq!((&lines[0]["apid"], &lines[0]["vc"]), (&100.into(), &1.into()));
+    let hex: String = pass.packets[0].iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(lines[0]["hex"], hex);
+
+    let output = decode(folder.path(), &[&args[..], &["--erred"]].concat());
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(text.lines().count(), 120, "everything, some of it marked");
+    assert!(text.contains("\"erred\":true"));
+}
+
+#[test]
+fn nothing_is_overwritten_or_left_half_written() {
+    let (folder, pass) = (tempfile::tempdir().unwrap(), pass(120));
+    bare(folder.path(), &pass);
+    std::fs::write(folder.path().join("kept"), "mine").unwrap();
+    let frame = ["--frame", "aos:120", "--fecf", "pass.aos"];
+    let output = decode(folder.path(), &[&frame[..], &["--out", "kept"]].concat());
+    assert_eq!(output.status.code(), Some(1));
+    assert!(talk(&output).contains("kept exists") && talk(&output).contains("--force"));
+    assert_eq!(std::fs::read(folder.path().join("kept")).unwrap(), b"mine");
+
+    let output = decode(folder.path(), &["--frame", "tm:119", "pass.aos", "--out", "none"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(talk(&output).contains("nothing written"), "{}", talk(&output));
+
+    let output = decode(folder.path(), &[&frame[..], &["--out", "absent/file"]].concat());
+    assert!(talk(&output).contains("can't write absent/file"), "{}", talk(&output));
+    let full = decode(folder.path(), &[&frame[..], &["--out", "/dev/full"]].concat());
+    assert_eq!(full.status.code(), Some(1));
+    assert!(talk(&full).contains("can't write /dev/full"), "{}", talk(&full));
+}
