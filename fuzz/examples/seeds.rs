@@ -70,12 +70,13 @@ fn frames() {
     // Spacecraft 318: a secondary header of three bytes, an operational control field.
     let every = [0x13, 0xEF, 0x66, 0xED, 0x9F, 0xFF, 2, 0xA1, 0xA2, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10];
     write("tm", "every-field", &[0], &every);
-    write("aos", "packets-with-check", &[6, 0], &aos[..48]);
-    write("aos", "every-field", &[31, 4], &aos[..48]);
-    write("extract", "tm", &[2, 32, 0], &tm);
-    write("extract", "tm-steered", &[2, 32, 4], &tm);
-    write("extract", "aos", &[11, 32, 0], &aos);
-    write("extract", "aos-steered", &[11, 32, 5], &aos);
+    write("aos", "packets-with-check", &[6, 0, 0], &aos[..48]);
+    write("aos", "every-field", &[30, 4, 0], &aos[..48]);
+    write("aos", "bits", &[14, 0, 1], &aos[..48]);
+    write("extract", "tm", &[4, 32, 0], &tm);
+    write("extract", "tm-steered", &[4, 32, 4], &tm);
+    write("extract", "aos", &[13, 32, 0], &aos);
+    write("extract", "aos-steered", &[13, 32, 5], &aos);
 
     let header = UslpHeader { scid: 0xABCD, vcid: 5, map: 3, ..UslpHeader::default() };
     let header = UslpHeader { count: Count { value: 0x1234, bytes: 2 }, ..header };
@@ -90,6 +91,40 @@ fn frames() {
         let frame = uslp::build(&header, &content).expect("a frame");
         write("uslp", name, &[flags | (insert_zone.len() as u8) << 2], &frame);
     }
+
+    let lengths = |frames: &[Vec<u8>]| -> Vec<u8> {
+        let frame = |frame: &Vec<u8>| [&[frame.len() as u8 - 8][..], frame].concat();
+        frames.iter().flat_map(frame).collect()
+    };
+    let mut uslp_frames = Vec::new();
+    for (n, rule) in [Rule::Packets(Some(0)), Rule::SegmentFirst, Rule::SegmentLast, Rule::Stream]
+        .into_iter()
+        .enumerate()
+    {
+        let count = Count { value: n as u64, bytes: 1 };
+        let header = UslpHeader { count, ..UslpHeader::default() };
+        let packet = packet(n as u16, 17);
+        let zone = match rule {
+            Rule::SegmentFirst => &packet[..12],
+            Rule::SegmentLast => &packet[12..],
+            _ => &packet,
+        };
+        let content =
+            Content { insert_zone: &[], rule, upid: 0, zone, ocf: None, fecf: Fecf::Crc16 };
+        uslp_frames.push(uslp::build(&header, &content).expect("a frame"));
+    }
+    write("extract", "uslp", &[6, 64, 0], &lengths(&uslp_frames));
+    write("extract", "uslp-steered", &[6, 64, 4], &lengths(&uslp_frames));
+
+    let mut tc_frames = vec![tc::Control::Unlock.frame(0, 0, true).expect("a frame")];
+    let places = [tc::Segment::First, tc::Segment::Continuation, tc::Segment::Last];
+    for ((count, segment), part) in (0..).zip(places).zip(packet(5, 29).chunks(12)) {
+        let header = tc::TcHeader { kind: tc::TcType::Ad, scid: 0, vcid: 0, count };
+        let segment = tc::SegmentHeader { segment, map: 0 };
+        tc_frames.push(tc::build(&header, Some(segment), part, true).expect("a frame"));
+    }
+    write("extract", "tc", &[15, 64, 0], &lengths(&tc_frames));
+    write("extract", "tc-access-steered", &[31, 64, 4], &lengths(&tc_frames));
 
     let header = tc::TcHeader { kind: tc::TcType::Ad, scid: 123, vcid: 1, count: 7 };
     let segment = tc::SegmentHeader { segment: tc::Segment::Unsegmented, map: 2 };
@@ -109,13 +144,31 @@ fn streams() {
     // As cadu::CODINGS numbers them: the first byte of the input.
     for (place, coding) in [(0, "none"), (2, "randomized:255"), (4, "rs:223:i1:dual")] {
         let coding: Coding = coding.parse().expect("a coding");
-        let encoder = CaduEncoder::new(&coding, 40, Marker::TELEMETRY).expect("a coding");
+        let mut encoder = CaduEncoder::new(&coding, 40, Marker::TELEMETRY).expect("a coding");
         let mut units = Vec::new();
         (0..4).for_each(|n| encoder.push(&frame(n), &mut units).expect("a frame"));
         write("cadu", &format!("coding-{place}"), &[place, 0, 39, 3, 0], &units);
     }
+    write("symbols", "convolutional", &[0, 0, 3, 1], &[7; 9]);
+    write("symbols", "ldpc-soft", &[4, 2, 3, 1], &[]);
+    write(
+        "symbols",
+        "ldpc-bits-with-errors",
+        &[5, 1, 3, 1],
+        &[[9; 64].as_slice(), &[0, 9, 1]].concat(),
+    );
+    write("symbols", "noise", &[6, 2, 3, 0], &[0x55; 300]);
+    let coding: Coding = "rs:223:i1:dual,randomized:255".parse().expect("a coding");
+    let mut encoder = CaduEncoder::new(&coding, 48, Marker::TELEMETRY).expect("a coding");
+    let mut units = Vec::new();
+    let aos = aos_frames(AosConfig::new(48));
+    for frame in aos.chunks(48) {
+        encoder.push(frame, &mut units).expect("a frame");
+    }
+    write("guess", "coded", &[], &units);
+    write("guess", "bare", &[], &aos_frames(AosConfig::new(48).with_fecf(true)));
     let coding = Coding::NONE;
-    let encoder = CaduEncoder::new(&coding, 40, Marker::TELEMETRY).expect("a coding");
+    let mut encoder = CaduEncoder::new(&coding, 40, Marker::TELEMETRY).expect("a coding");
     let mut units = vec![0xA5];
     (0..5).for_each(|n| encoder.push(&frame(n), &mut units).expect("a frame"));
     write("marker", "aligned", &[0, 40, 0x49, 8, 3], &units);
@@ -200,7 +253,8 @@ fn texts() {
         ("marker", 2, "1ACFFC1D"),
         ("sequence", 3, "131071"),
         ("origin", 6, "000102030405060708090a0b0c0d0e0f"),
-        ("config", 7, "a = [1, \"b\"]\n[c]\nd = 2026-11-23\n"),
+        ("soft", 7, "soft"),
+        ("config", 8, "a = [1, \"b\"]\n[c]\nd = 2026-11-23\n"),
     ] {
         write("text", name, &[kind], text.as_bytes());
     }

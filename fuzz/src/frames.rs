@@ -1,7 +1,7 @@
 //! One frame or command unit each: fields that fill it exactly, and rebuilding gives it back.
 
 use crate::input::Input;
-use codecs::frame::aos::{self, AosConfig, AosFrame};
+use codecs::frame::aos::{self, AosConfig, AosFrame, Service};
 use codecs::frame::cltu::{self, End, Mode};
 use codecs::frame::tc::{self, TcConfig, TcFrame};
 use codecs::frame::tm::{self, TmConfig, TmFrame};
@@ -41,7 +41,8 @@ pub fn tm(data: &[u8]) {
 pub fn aos(data: &[u8]) {
     let mut input = Input(data);
     let flags = input.byte();
-    let insert_zone = usize::from(input.byte());
+    let insert_zone = usize::from(input.byte() & 0x1F);
+    let services = input.choose(&[Service::Packets, Service::Bits, Service::Access]);
     let frame = input.rest();
     let config = AosConfig {
         length: if flags & 32 == 0 { frame.len() } else { usize::from(flags) },
@@ -50,19 +51,27 @@ pub fn aos(data: &[u8]) {
         ocf: flags & 2 != 0,
         fecf: flags & 4 != 0,
         wide_scid: flags & 8 != 0,
+        services: [services; 64],
     };
     let Ok(view) = AosFrame::parse(frame, &config) else { return };
     let zone = view.packet_zone();
-    assert_eq!(Ok(zone.clone()), config.packet_zone());
+    let pointer = match view.service() {
+        Service::Packets => {
+            assert_eq!(Ok(zone.clone()), config.packet_zone());
+            aos::MPDU_HEADER_BYTES
+        }
+        Service::Bits => aos::MPDU_HEADER_BYTES,
+        Service::Access => 0,
+    };
+    assert_eq!(view.service(), if view.is_idle() { Service::Access } else { services });
+    assert!(view.valid_bits().is_none_or(|bits| bits <= 8 * zone.len()));
+    assert!(view.corrected_symbols() <= if config.header_error_control { 2 } else { 0 });
     assert!(!zone.is_empty());
     let trailer = 4 * usize::from(config.ocf) + 2 * usize::from(config.fecf);
     assert_eq!(zone.end + trailer, frame.len());
     let control = if config.header_error_control { aos::HEADER_ERROR_CONTROL_BYTES } else { 0 };
     assert_eq!(place(frame, view.insert_zone()), aos::HEADER_BYTES + control);
-    assert_eq!(
-        aos::HEADER_BYTES + control + view.insert_zone().len() + aos::MPDU_HEADER_BYTES,
-        zone.start
-    );
+    assert_eq!(aos::HEADER_BYTES + control + view.insert_zone().len() + pointer, zone.start);
     assert_eq!(view.ocf().is_some(), config.ocf);
     assert!(view.header().scid < if config.wide_scid { 1024 } else { 256 });
     assert!(view.header().count < aos::COUNT_MODULUS);
@@ -75,6 +84,7 @@ pub fn uslp(data: &[u8]) {
     let mut input = Input(data);
     let flags = input.byte();
     let config = UslpConfig {
+        length: None,
         insert_zone: usize::from(flags >> 2),
         fecf: [Fecf::None, Fecf::Crc16, Fecf::Crc32, Fecf::None][usize::from(flags & 3)],
     };
@@ -112,7 +122,7 @@ pub fn uslp(data: &[u8]) {
 pub fn tc(data: &[u8]) {
     let mut input = Input(data);
     let flags = input.byte();
-    let config = TcConfig { segments: flags & 1 != 0, fecf: flags & 2 != 0 };
+    let config = TcConfig::new(flags & 1 != 0, flags & 2 != 0);
     let frame = input.rest();
     let Ok(view) = TcFrame::parse(frame, &config) else { return };
     assert_eq!(tc::extent(frame), Some(frame.len()));

@@ -29,6 +29,8 @@ pub type Target = fn(&[u8]);
 pub const TARGETS: &[(&str, Target)] = &[
     ("marker", sync::marker),
     ("cadu", sync::cadu),
+    ("symbols", sync::symbols),
+    ("guess", sync::guess),
     ("convolutional", fec::convolutional),
     ("node_sync", fec::node_sync),
     ("ldpc", fec::ldpc),

@@ -1,8 +1,11 @@
 //! Streams of bits to blocks and frames.
 
 use crate::input::{Input, pieces};
-use codecs::frame::cadu::{CaduDecoder, CaduEncoder, Coding, Frame};
+use codecs::frame::cadu::{BlockCode, CaduDecoder, CaduEncoder, Coding, Frame, Symbols};
+use codecs::frame::guess;
 use codecs::sync::marker::{Event, Marker, MarkerConfig, SyncCounts, Synchronizer};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 
 const MARKERS: [&str; 6] = ["1ACFFC1D", "352EF853", "EB90", "FFFF", "034776C7272895B0", "AAAAAA"];
 
@@ -108,39 +111,53 @@ fn decode<'a>(
     coding: &Coding,
     frame_bytes: usize,
     marker: Marker,
+    form: Symbols,
     chunks: impl Iterator<Item = &'a [u8]>,
 ) -> Vec<Frame> {
     let mut decoder = CaduDecoder::new(coding, frame_bytes, marker).expect("checked before");
     let mut frames = Vec::new();
     let mut sink = |frame| frames.push(frame);
-    chunks.for_each(|chunk| decoder.push(chunk, &mut sink));
+    chunks.for_each(|chunk| decoder.push_symbols(form, chunk, &mut sink));
     decoder.finish(&mut sink);
     let counts = decoder.counts();
     let sum = |of: fn(&Frame) -> u64| frames.iter().map(of).sum::<u64>();
     assert_eq!(counts.sync.blocks, frames.len() as u64);
-    assert_eq!(counts.codewords, sum(|frame| frame.quality.codewords.outcomes().len() as u64));
+    let words = sum(|frame| {
+        let quality = &frame.quality;
+        quality.codewords.outcomes().len() as u64 + u64::from(quality.ldpc.is_some())
+    });
+    assert_eq!(counts.codewords, words);
     assert_eq!(counts.corrected_symbols, sum(|frame| frame.quality.codewords.corrected().into()));
     assert_eq!(counts.failed_frames, sum(|frame| u64::from(!frame.quality.is_good())));
     assert!(frames.iter().all(|frame| frame.bytes.len() == frame_bytes));
     frames
 }
 
-/// Units of every coding: what was encoded comes back, and damage changes nothing about the count
-/// of bytes and codewords.
+/// Units of uncoded and Reed-Solomon coded frames: what was encoded comes back, and damage changes
+/// nothing about the count of bytes and codewords.
 pub fn cadu(data: &[u8]) {
     let mut input = Input(data);
     let Ok(coding) = input.choose(&CODINGS).parse::<Coding>() else { return };
     let marker = marker_of(&mut input);
-    let interleave = coding.reed_solomon.map_or(1, |code| code.interleave);
+    let interleave = match coding.block {
+        BlockCode::ReedSolomon(code) => code.interleave,
+        _ => 1,
+    };
     let frame_bytes = interleave * (1 + usize::from(input.byte()));
     let (cut, harms) = (input.byte(), usize::from(input.byte() & 7));
-    let Ok(encoder) = CaduEncoder::new(&coding, frame_bytes, marker) else {
+    let Ok(mut encoder) = CaduEncoder::new(&coding, frame_bytes, marker) else {
         assert!(CaduDecoder::new(&coding, frame_bytes, marker).is_err());
         return;
     };
     let harms: Vec<_> = (0..harms).map(|_| (input.word(), input.byte())).collect();
-    let raw = decode(&coding, frame_bytes, marker, pieces(input.0, cut));
-    assert_eq!(raw, decode(&coding, frame_bytes, marker, std::iter::once(input.0)));
+    let read = |stream: &[u8], cut: u8| {
+        decode(&coding, frame_bytes, marker, Symbols::Packed, pieces(stream, cut))
+    };
+    assert_eq!(
+        read(input.0, cut),
+        read(input.0, cut.wrapping_add(3)),
+        "frames depend on the chunks"
+    );
 
     let sent: Vec<Vec<u8>> = (0..4)
         .map(|_| {
@@ -151,7 +168,7 @@ pub fn cadu(data: &[u8]) {
         .collect();
     let mut stream = Vec::new();
     sent.iter().for_each(|frame| encoder.push(frame, &mut stream).expect("a frame"));
-    let frames = decode(&coding, frame_bytes, marker, pieces(&stream, cut));
+    let frames = read(&stream, cut);
     assert!(frames.iter().map(|frame| &frame.bytes).eq(&sent), "frames come back");
     if harms.is_empty() {
         return;
@@ -160,5 +177,95 @@ pub fn cadu(data: &[u8]) {
         let length = stream.len();
         stream[usize::from(place) % length] ^= change;
     }
-    decode(&coding, frame_bytes, marker, pieces(&stream, cut));
+    read(&stream, cut);
+}
+
+/// Codings whose symbols are decided before a marker is seen, or for it.
+const SYMBOL_CODINGS: [&str; 8] = [
+    "conv:1/2",
+    "conv:1/2:any,rs:223:i1:dual,randomized",
+    "conv:3/4,randomized:255",
+    "conv:7/8:any",
+    "ldpc:1/2:1024",
+    "ldpc:4/5:1024,randomized",
+    "ldpc:2/3:1024,randomized:255",
+    "ldpc:c2,randomized:131071",
+];
+
+thread_local! {
+    /// Made once: a generator matrix takes longer than a thousand short inputs.
+    static ENCODERS: RefCell<BTreeMap<usize, CaduEncoder>> = const { RefCell::new(BTreeMap::new()) };
+}
+
+/// Streams of symbols in every form: the same frames however they are cut, and clean LDPC words
+/// come back.
+pub fn symbols(data: &[u8]) {
+    let mut input = Input(data);
+    let place = usize::from(input.byte()) % SYMBOL_CODINGS.len();
+    let Ok(coding) = SYMBOL_CODINGS[place].parse::<Coding>() else { return };
+    let form = input.choose(&[Symbols::Packed, Symbols::Bits, Symbols::Soft]);
+    let (cut, mode) = (input.byte(), input.byte());
+    let frame_bytes = match coding.block {
+        BlockCode::Ldpc(code) => code.info_bits() / 8,
+        _ => 64,
+    };
+    let marker = coding.marker();
+    let read = |form: Symbols, stream: &[u8], cut: u8| {
+        decode(&coding, frame_bytes, marker, form, pieces(stream, cut))
+    };
+    if mode & 1 == 0 {
+        let stream = input.rest();
+        assert_eq!(read(form, stream, cut), read(form, stream, cut.wrapping_add(3)));
+        return;
+    }
+    // Enough for the convolutional code to lock, made of what little the fuzzer gives.
+    let count = if coding.convolutional.is_some() { 20 } else { 2 };
+    let seed = input.take(64);
+    let mut state = mode;
+    let sent: Vec<Vec<u8>> = (0..count)
+        .map(|_| {
+            let bytes = (0..frame_bytes).map(|place| {
+                state = state.wrapping_mul(29).wrapping_add(place as u8 | 1);
+                seed.get(place).copied().unwrap_or(0) ^ state
+            });
+            bytes.collect()
+        })
+        .collect();
+    let mut packed = Vec::new();
+    ENCODERS.with_borrow_mut(|encoders| {
+        let encoder = encoders.entry(place).or_insert_with(|| {
+            CaduEncoder::new(&coding, frame_bytes, marker).expect("a length that fits")
+        });
+        sent.iter().for_each(|frame| encoder.push(frame, &mut packed).expect("a frame"));
+        encoder.finish(&mut packed);
+    });
+    let harmed = !input.0.is_empty();
+    while !input.0.is_empty() {
+        let place = usize::from(input.word()) % packed.len();
+        packed[place] ^= input.byte();
+    }
+    let bits = packed.iter().flat_map(|byte| (0..8).rev().map(move |n| byte >> n & 1));
+    let stream: Vec<u8> = match form {
+        Symbols::Packed => packed.clone(),
+        Symbols::Bits => bits.collect(),
+        Symbols::Soft => bits.map(|bit| if bit == 0 { 24 } else { 24u8.wrapping_neg() }).collect(),
+    };
+    let found = read(form, &stream, cut);
+    if !harmed && matches!(coding.block, BlockCode::Ldpc(_)) {
+        assert!(found.iter().map(|frame| &frame.bytes).eq(&sent), "clean words come back");
+        assert!(found.iter().all(|frame| frame.quality.is_good()));
+    }
+}
+
+/// Guessing what a recording is: evidence that counts, and readings that can be read.
+pub fn guess(data: &[u8]) {
+    for found in guess::guess(data, None) {
+        assert!(found.evidence.iter().all(|one| one.fits <= one.of));
+        assert!(found.frames.is_none() || found.frame_bytes > 0);
+        assert_eq!(found.coding.to_string().parse(), Ok(found.coding));
+        if found.frame_bytes > 0 {
+            let marker = found.marker.unwrap_or(Marker::TELEMETRY);
+            assert!(CaduDecoder::new(&found.coding, found.frame_bytes, marker).is_ok());
+        }
+    }
 }

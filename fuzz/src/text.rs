@@ -3,7 +3,7 @@
 use crate::input::Input;
 use codecs::config;
 use codecs::frame::Format;
-use codecs::frame::cadu::Coding;
+use codecs::frame::cadu::{Coding, Symbols};
 use codecs::ids::Origin;
 use codecs::package::{Digest, PublicKey};
 use codecs::sync::marker::Marker;
@@ -17,12 +17,12 @@ fn round<T: FromStr + Display + Debug + PartialEq>(text: &str) {
     assert!(printed.parse::<T>().is_ok_and(|again| again == value), "{text:?} prints {printed:?}");
 }
 
-/// Formats, codings, markers, sequences, digests, keys, identities, configuration files.
+/// Formats, codings, forms of symbols, markers, sequences, digests, keys, identities, configuration files.
 pub fn text(data: &[u8]) {
     let mut input = Input(data);
     let kind = input.byte();
     let Ok(text) = std::str::from_utf8(input.0) else { return };
-    match kind & 7 {
+    match kind % 9 {
         0 => round::<Format>(text),
         1 => round::<Coding>(text),
         2 => round::<Marker>(text),
@@ -34,6 +34,7 @@ pub fn text(data: &[u8]) {
                 assert_eq!(Origin::from_hex(&origin.to_string()), Some(origin));
             }
         }
+        7 => round::<Symbols>(text),
         _ => {
             if let Err(error) = config::parse::<toml::Table>("file.toml", text) {
                 assert!((1..=text.lines().count() + 1).contains(&error.line));
