@@ -75,7 +75,7 @@ fn by_ours(frames: &[Bytes], config: AosConfig) -> Vec<Outcome> {
             Event::Idle { protocol: Protocol::Encapsulation, .. } => {
                 outcome.causes.push(Cause::Encapsulation);
             }
-            Event::Idle { .. } => {}
+            Event::Idle { .. } | Event::Unit { .. } => {}
             Event::Gap { .. } => outcome.gap = true,
             Event::Dropped { reason, .. } => outcome.causes.extend(match reason {
                 DropReason::CutByPointer | DropReason::OverrunByPointer => {
