@@ -3,7 +3,7 @@
 //! ```text
 //! cadu (marked, coded, randomised ► frames), cltu (command units ► frames)
 //! tm, aos, uslp, tc (one frame in place) ─► extract (frames ► packets, units) ─► counts
-//! packets ─► pack (packets ► zones) ─► tm, aos builders
+//! packets ─► pack (packets ► zones) ─► tm, aos builders; clcw (what frames tell of commands)
 //! ```
 //!
 //! Panic contract: views are made by a checked constructor, and nothing afterwards panics,
@@ -20,12 +20,16 @@ pub mod aos;
 pub mod uslp;
 pub mod tc;
 pub mod cltu;
+pub mod clcw;
 pub mod extract;
 pub mod guess;
 pub mod counts;
 pub mod pack;
 
+use self::cadu::Coding;
+use self::cltu::CltuCoding;
 use crate::ids::Channel;
+use crate::sync::marker::Marker;
 use core::{fmt, ops::Range, str::FromStr};
 
 /// Longest frame accepted anywhere: a bound on buffers, above what the books allow per code.
@@ -112,8 +116,11 @@ pub enum FrameError {
         found: u8,
     },
     /// A USLP frame with the four-byte header, which tells neither its length nor its fields.
-    #[error("a truncated USLP frame, whose layout only the mission knows; it is not supported")]
+    #[error("a truncated USLP frame, whose length only the mission knows: configure it")]
     Truncated,
+    /// A truncated USLP frame whose data is not made of whole units.
+    #[error("a truncated USLP frame of construction rule {0} where only 7 is allowed")]
+    TruncatedRule(u8),
     /// Neither data nor a command, by flags whose combination is reserved.
     #[error("a sequence-controlled control command, which nobody may send (232.0-B-4 §4.1.2.3)")]
     ReservedType,
@@ -196,6 +203,22 @@ impl Kind {
             Self::Tc => "tc",
         }
     }
+}
+
+/// How frames lie in the stream that carries them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// End to end, with nothing between.
+    Bare,
+    /// In channel access data units.
+    Cadus {
+        /// What stands before each.
+        marker: Marker,
+        /// What was done to the frames.
+        coding: Coding,
+    },
+    /// In command units.
+    Cltus(CltuCoding),
 }
 
 /// Kind and length of the frames of a recording or channel, as users write it: `aos:1113`, or

@@ -1,7 +1,7 @@
 //! Packets: the units that applications write, from a few bytes to 64 KiB.
 //!
 //! ```text
-//! space (telemetry and commands) ─► pus (their secondary headers)
+//! space (telemetry and commands) ─► pus (their secondary headers) ─► track (lost, broken)
 //! encapsulation (everything else) ─ idle (fill)
 //! ```
 
@@ -14,6 +14,7 @@ pub mod space;
 pub mod pus;
 pub mod encapsulation;
 pub mod idle;
+pub mod track;
 
 /// Longest packet accepted: what the length field of a space packet can say
 /// (CCSDS 133.0-B-2 §4.1.3.5: 6 bytes of header, 1 to 65,536 of data). A longer encapsulation

@@ -5,8 +5,11 @@
     deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
 )]
 
+pub mod leap;
 pub mod cuc;
 pub mod cds;
+
+pub use self::leap::{LeapSeconds, LeapTable};
 
 use alloc::{format, string::String};
 use core::fmt;
@@ -40,74 +43,6 @@ pub enum TimeCodeError {
     Range,
 }
 
-/// Until when the leap-second table is known to be whole, in seconds of UTC since 1970
-/// (2026-06-28, as IERS Bulletin C 70 left it).
-const LEAP_SECONDS_UNTIL: i64 = 1782604800;
-
-/// How far the leap-second table may be trusted on a date.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LeapTable {
-    /// Whole for more than 60 days to come.
-    Current,
-    /// Whole today, but it ends in so many days: time to update.
-    Ending {
-        /// Days left.
-        days: i64,
-    },
-    /// It ended so many days ago. UTC may be wrong by a second for each leap second since.
-    Ended {
-        /// Days since.
-        days: i64,
-    },
-}
-
-impl LeapTable {
-    /// Days before the end from which to warn.
-    pub const WARNING_DAYS: i64 = 60;
-
-    /// What to tell the operator on this date.
-    pub fn on(date: Tai) -> Self {
-        let left = LEAP_SECONDS_UNTIL - date.to_unix_nanos().div_euclid(NANOS);
-        match left.div_euclid(DAY_S) {
-            days if left <= 0 => Self::Ended { days: -days },
-            days if days <= Self::WARNING_DAYS => Self::Ending { days },
-            _ => Self::Current,
-        }
-    }
-}
-
-/// TAI minus UTC from a UTC instant on (seconds of 1970), newest first; IERS Bulletin C.
-const LEAP_SECONDS: [(i64, i64); 28] = [
-    (1_483_228_800, 37),
-    (1_435_708_800, 36),
-    (1_341_100_800, 35),
-    (1_230_768_000, 34),
-    (1_136_073_600, 33),
-    (915_148_800, 32),
-    (867_715_200, 31),
-    (820_454_400, 30),
-    (773_020_800, 29),
-    (741_484_800, 28),
-    (709_948_800, 27),
-    (662_688_000, 26),
-    (631_152_000, 25),
-    (567_993_600, 24),
-    (489_024_000, 23),
-    (425_865_600, 22),
-    (394_329_600, 21),
-    (362_793_600, 20),
-    (315_532_800, 19),
-    (283_996_800, 18),
-    (252_460_800, 17),
-    (220_924_800, 16),
-    (189_302_400, 15),
-    (157_766_400, 14),
-    (126_230_400, 13),
-    (94_694_400, 12),
-    (78_796_800, 11),
-    (63_072_000, 10),
-];
-
 /// An instant: nanoseconds TAI since 1970-01-01T00:00:00 TAI.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Tai(pub i64);
@@ -115,19 +50,23 @@ pub struct Tai(pub i64);
 impl Tai {
     /// From seconds and nanoseconds of UTC since 1970, as system clocks tell them.
     pub fn from_unix(seconds: i64, nanos: u32) -> Self {
-        let offset = LEAP_SECONDS.iter().find(|row| seconds >= row.0).map_or(10, |row| row.1);
-        let whole = seconds.saturating_add(offset).saturating_mul(NANOS);
+        Self::from_unix_with(seconds, nanos, LeapSeconds::built_in())
+    }
+
+    /// The same by a table of leap seconds.
+    pub fn from_unix_with(seconds: i64, nanos: u32, table: &LeapSeconds) -> Self {
+        let whole = seconds.saturating_add(table.offset_at(seconds)).saturating_mul(NANOS);
         Self(whole.saturating_add(i64::from(nanos)))
     }
 
-    /// Nanoseconds of UTC since 1970; a leap second reads as the second that follows it.
+    /// Nanoseconds of UTC since 1970; a leap second has the numbers of the second that follows it.
     pub fn to_unix_nanos(self) -> i64 {
-        let seconds = self.0.div_euclid(NANOS);
-        let offset = LEAP_SECONDS
-            .iter()
-            .find(|(from, offset)| seconds >= from + offset)
-            .map_or(10, |row| row.1);
-        self.0.saturating_sub(offset * NANOS)
+        self.to_unix_nanos_with(LeapSeconds::built_in())
+    }
+
+    /// The same by a table of leap seconds.
+    pub fn to_unix_nanos_with(self, table: &LeapSeconds) -> i64 {
+        self.0.saturating_sub(table.offset_before(self.0.div_euclid(NANOS)) * NANOS)
     }
 
     /// Later by nanoseconds (earlier, where negative).
@@ -162,19 +101,34 @@ impl Tai {
         [a, b, c, d, e, f, g]
     }
 
-    /// RFC 3339 in UTC with milliseconds.
+    /// RFC 3339 in UTC with milliseconds; a leap second is second 60.
     pub fn to_rfc3339(self) -> String {
-        let millis = self.to_unix_nanos().div_euclid(NANOS / 1000);
+        self.to_rfc3339_with(LeapSeconds::built_in())
+    }
+
+    /// The same by a table of leap seconds.
+    pub fn to_rfc3339_with(self, table: &LeapSeconds) -> String {
+        let leap = table.is_leap_second(self.0.div_euclid(NANOS));
+        // It has the numbers of the second behind it: tell the one before, and then one more.
+        let shift = if leap { NANOS } else { 0 };
+        let nanos = self.to_unix_nanos_with(table).saturating_sub(shift);
+        let millis = nanos.div_euclid(NANOS / 1000);
         let (seconds, milli) = (millis.div_euclid(1000), millis.rem_euclid(1000));
         let (days, second) = (seconds.div_euclid(DAY_S), seconds.rem_euclid(DAY_S));
         let (year, month, day) = civil_from_days(days);
         let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+        let second = second + i64::from(leap);
         format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
     }
 
-    /// Reads RFC 3339 in UTC (`Z`), with any number of decimals; nanoseconds are kept. `None` also
-    /// for years that nanoseconds in 64 bits don't reach.
+    /// Reads RFC 3339 in UTC (`Z`), with any number of decimals; nanoseconds are kept. Second 60
+    /// is read where there was a leap second, and nowhere else.
     pub fn from_rfc3339(text: &str) -> Option<Self> {
+        Self::from_rfc3339_with(text, LeapSeconds::built_in())
+    }
+
+    /// The same by a table of leap seconds.
+    pub fn from_rfc3339_with(text: &str, table: &LeapSeconds) -> Option<Self> {
         let text = text.strip_suffix(['Z', 'z'])?;
         let (date, time) = text.split_once(['T', 't', ' '])?;
         let mut date = date.splitn(3, '-').map(|part| part.parse::<i64>().ok());
@@ -182,33 +136,24 @@ impl Tai {
         let (clock, decimals) = time.split_once('.').unwrap_or((time, ""));
         let mut clock = clock.splitn(3, ':').map(|part| part.parse::<i64>().ok());
         let (hour, minute, second) = (clock.next()??, clock.next()??, clock.next()??);
-        let in_range = (1..=12).contains(&month)
-            && (1..=31).contains(&day)
-            && (0..=9999).contains(&year)
-            && (0..24).contains(&hour)
+        let in_range = (0..24).contains(&hour)
             && (0..60).contains(&minute)
             && (0..=60).contains(&second)
             && decimals.bytes().all(|digit| digit.is_ascii_digit());
         if !in_range {
             return None;
         }
-        let days = days_from_civil(year, month, day);
-        if civil_from_days(days) != (year, month, day) {
-            return None;
-        }
+        let days = days_of_date(year, month, day)?;
         let nanos = decimals
             .bytes()
             .chain(core::iter::repeat(b'0'))
             .take(9)
             .fold(0, |sum, digit| sum * 10 + u32::from(digit - b'0'));
-        let seconds = days * DAY_S + hour * 3600 + minute * 60;
-        // Nanoseconds in 64 bits end in 1677 and 2262; a time beyond would read as their end. Two
-        // minutes are left for the seconds and the leap seconds.
-        if seconds.abs() > i64::MAX / NANOS - 120 {
-            return None;
-        }
-        let start = Self::from_unix(seconds, nanos);
-        Some(start.plus(second * NANOS))
+        let minutes = days * DAY_S + hour * 3600 + minute * 60;
+        let start = Self::from_unix_with(minutes, nanos, table);
+        let read = start.plus(second * NANOS);
+        let leap = table.is_leap_second(read.0.div_euclid(NANOS));
+        (second < 60 || leap).then_some(read)
     }
 }
 
@@ -225,6 +170,14 @@ fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
     let year_of_era = year.rem_euclid(400);
     let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
     era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
+}
+
+/// Days since 1970-01-01 of a date of the years 0 to 9999, if there is such a day.
+fn days_of_date(year: i64, month: i64, day: i64) -> Option<i64> {
+    let in_range =
+        (1..=12).contains(&month) && (1..=31).contains(&day) && (0..=9999).contains(&year);
+    let days = in_range.then(|| days_from_civil(year, month, day))?;
+    (civil_from_days(days) == (year, month, day)).then_some(days)
 }
 
 fn civil_from_days(days: i64) -> (i64, i64, i64) {
@@ -263,13 +216,19 @@ mod tests {
     }
 
     #[test]
-    fn the_leap_table_warns_before_it_ends() {
-        let on = |text| LeapTable::on(Tai::from_rfc3339(text).unwrap());
-        assert_eq!(on("2026-01-01T00:00:00Z"), LeapTable::Current);
-        assert_eq!(on("2026-04-29T00:00:00Z"), LeapTable::Ending { days: 60 });
-        assert_eq!(on("2026-06-27T23:59:59Z"), LeapTable::Ending { days: 0 });
-        assert_eq!(on("2026-06-28T00:00:00Z"), LeapTable::Ended { days: 0 });
-        assert_eq!(on("2026-11-23T00:00:00Z"), LeapTable::Ended { days: 148 });
+    fn second_60_reads_and_writes_where_there_was_one_only() {
+        for text in [
+            "1972-06-30T23:59:60.000Z",
+            "2016-12-31T23:59:59.999Z",
+            "2016-12-31T23:59:60.000Z",
+            "2016-12-31T23:59:60.999Z",
+            "2017-01-01T00:00:00.000Z",
+        ] {
+            assert_eq!(Tai::from_rfc3339(text).unwrap().to_rfc3339(), text);
+        }
+        for text in ["2016-12-31T23:58:60Z", "2016-12-31T22:59:60Z", "2026-12-31T23:59:60Z"] {
+            assert_eq!(Tai::from_rfc3339(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -141,3 +141,30 @@ fn nothing_is_overwritten_or_left_half_written() {
     assert_eq!(full.status.code(), Some(1));
     assert!(talk(&full).contains("can't write /dev/full"), "{}", talk(&full));
 }
+
+#[test]
+fn commands_come_out_of_their_units() {
+    use codecs::frame::{cltu, tc};
+    let folder = tempfile::tempdir().unwrap();
+    let (mut stream, mut frames) = (vec![0xAA; 9], Vec::new());
+    for n in 0..5u8 {
+        let kind = tc::TcType::Bd;
+        let header = tc::TcHeader { kind, scid: 123, vcid: 1, count: 0 };
+        let packet =
+            build(&PacketHeader::telemetry(Apid(9), SequenceCount(n.into())), &[n; 30]).unwrap();
+        let segment = Some(tc::SegmentHeader { segment: tc::Segment::Unsegmented, map: 0 });
+        let frame = tc::build(&header, segment, &packet, true).unwrap();
+        stream.extend(cltu::encode(&frame, None).unwrap());
+        stream.extend([0xAA; 9]);
+        frames.extend(frame);
+    }
+    std::fs::write(folder.path().join("uplink"), &stream).unwrap();
+    std::fs::write(folder.path().join("frames"), &frames).unwrap();
+    let known = ["--frame", "tc", "--fecf", "--coding", "cltu:bch", "uplink"];
+    for args in [&known[..], &["--guess", "uplink"], &["--frame", "tc", "--fecf", "frames"]] {
+        let output = decode(folder.path(), &[args, &["--lines", "--out", "-"]].concat());
+        assert!(output.status.success(), "{args:?}: {}", talk(&output));
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(text.matches("\"apid\":9").count(), 5, "{args:?}: {text}");
+    }
+}

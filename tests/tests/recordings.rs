@@ -27,7 +27,7 @@ fn examine(file: &Path, frame: &str, fecf: bool) -> Value {
 }
 
 fn examined(source: &Source) -> Value {
-    serde_json::to_value(inspect::examine(source).unwrap()).unwrap()
+    serde_json::to_value(inspect::examine(source, None).unwrap()).unwrap()
 }
 
 fn count(frames: &[Vec<u8>], config: FrameConfig) -> Counts {
@@ -265,7 +265,8 @@ fn every_recording_tells_what_it_is() {
 fn a_code_without_frames_is_told_as_that() {
     let name = "cadu/Voyager1__convolutional_encoder_out.u8";
     let Some(file) = tests::recorded(name) else { return };
-    let error = inspect::examine(&Source { guess: true, file, ..Source::default() }).unwrap_err();
+    let error =
+        inspect::examine(&Source { guess: true, file, ..Source::default() }, None).unwrap_err();
     let error = error.to_string();
     assert!(error.contains("--coding conv:1/2:swapped --symbols bits"), "{error}");
     assert!(error.contains("1000 of 1000"), "{error}");

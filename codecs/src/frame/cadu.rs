@@ -17,6 +17,7 @@ mod tests;
 
 pub use coding::{BlockCode, Coding, CodingError, Convolutional, Randomized, ReedSolomon};
 pub use encoder::CaduEncoder;
+pub(in crate::frame) use symbols::Packer;
 pub use symbols::{LockCounts, Symbols, SymbolsError};
 
 use self::block::BlockDecoder;

@@ -65,6 +65,14 @@ impl FrameConfig {
         }
     }
 
+    /// How many bytes the frame takes that starts at the first byte; see [`Format::extent`].
+    pub fn extent(&self, bytes: &[u8]) -> Option<usize> {
+        match self {
+            Self::Uslp(config) => config.extent(bytes),
+            other => other.format().extent(bytes),
+        }
+    }
+
     /// Kind and length.
     pub const fn format(&self) -> Format {
         let (kind, length) = match self {

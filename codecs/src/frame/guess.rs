@@ -14,16 +14,22 @@ mod headers;
 #[cfg(test)]
 mod tests;
 
-use super::cadu::{BlockCode, Coding, Convolutional, Symbols};
+use super::cadu::{BlockCode, Coding, Convolutional, Packer, Symbols};
+use super::cltu::{CltuCoding, CltuDecoder};
 use super::extract::FrameConfig;
+use super::{Framing, Kind};
 use crate::fec::convolutional::{Code, Rate, Synchroniser, sync};
 use crate::sync::marker::Marker;
 use alloc::vec::Vec;
+use bytes::Bytes;
 
 /// Blocks or frames that are looked at, a bound on the work.
 const BLOCKS_MAX: usize = 256;
 /// Symbols of which a convolutional code is tried.
 const INNER_SYMBOLS_MAX: usize = 1 << 20;
+
+/// Bytes of a stream in which command units are looked for.
+const COMMAND_BYTES_MAX: usize = 1 << 18;
 
 /// How often something that should hold did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,10 +58,8 @@ impl Evidence {
 pub struct Guess {
     /// How its symbols lie in bytes.
     pub symbols: Symbols,
-    /// The marker before each block; `None` where frames stand end to end.
-    pub marker: Option<Marker>,
-    /// What was done to the frames.
-    pub coding: Coding,
+    /// How the frames lie in the stream.
+    pub framing: Framing,
     /// Length of the frames in bytes; 0 where nothing tells.
     pub frame_bytes: usize,
     /// What the frames are; `None` where they are of no known kind.
@@ -77,8 +81,17 @@ pub fn guess(sample: &[u8], marker: Option<Marker>) -> Vec<Guess> {
         false => &[Symbols::Packed, Symbols::Soft],
     };
     for form in forms {
-        let stream = packed(*form, sample);
+        let mut stream = Vec::new();
+        Packer::default().pack(*form, sample, &mut stream);
         let mut guesses = marked(*form, &stream, None, marker);
+        // A block code that decodes leaves no doubt; markers alone may be those of command units.
+        if guesses.first().is_some_and(|best| weight(best).0) {
+            return guesses;
+        }
+        let commands = commands(*form, sample);
+        if !commands.is_empty() {
+            return commands;
+        }
         if guesses.is_empty() && *form == Symbols::Packed {
             guesses = headers::bare(&stream);
         }
@@ -90,24 +103,6 @@ pub fn guess(sample: &[u8], marker: Option<Marker>) -> Vec<Guess> {
         }
     }
     Vec::new()
-}
-
-/// The bits of a stream, eight in a byte.
-fn packed(form: Symbols, sample: &[u8]) -> Vec<u8> {
-    let is_one = |symbol: &u8| match form {
-        Symbols::Soft => *symbol >= 0x80,
-        _ => symbol & 1 == 1,
-    };
-    match form {
-        Symbols::Packed => sample.to_vec(),
-        _ => {
-            let bytes = sample.chunks_exact(8);
-            let byte = |bits: &[u8]| {
-                bits.iter().fold(0, |byte, symbol| byte << 1 | u8::from(is_one(symbol)))
-            };
-            bytes.map(byte).collect()
-        }
-    }
 }
 
 /// Readings of a stream of marked blocks.
@@ -134,17 +129,50 @@ fn marked(
             evidence.extend(read.evidence);
             read.config
         });
-        let marker = Some(found.marker);
-        guesses.push(Guess { symbols, marker, coding, frame_bytes, frames, evidence });
+        let framing = Framing::Cadus { marker: found.marker, coding };
+        guesses.push(Guess { symbols, framing, frame_bytes, frames, evidence });
     }
     guesses.sort_by_key(|guess| core::cmp::Reverse(weight(guess)));
+    // A code that fits without a sequence is none where it fits with one and gives frames.
+    if guesses.first().is_some_and(|best| best.frames.is_some()) {
+        guesses.retain(|guess| guess.frames.is_some());
+    }
     guesses
 }
 
 /// How much a reading explains: a code that decodes, then frames that are known.
 const fn weight(guess: &Guess) -> (bool, bool, usize) {
-    let coded = !matches!(guess.coding.block, BlockCode::None);
+    let coded = match guess.framing {
+        Framing::Cadus { coding, .. } => !matches!(coding.block, BlockCode::None),
+        _ => false,
+    };
     (coded, guess.frames.is_some(), guess.evidence.len())
+}
+
+/// Readings of a stream of command units.
+fn commands(form: Symbols, sample: &[u8]) -> Vec<Guess> {
+    let sample = sample.get(..COMMAND_BYTES_MAX).unwrap_or(sample);
+    let read = |coding: CltuCoding| {
+        let (mut decoder, mut frames) = (CltuDecoder::new(coding), Vec::new());
+        let mut take = |frame: Bytes| frames.push(frame.to_vec());
+        decoder.push(form, sample, &mut take);
+        decoder.finish(&mut take);
+        let counts = decoder.counts();
+        let units = Evidence {
+            what: "command units that lead to a tail",
+            fits: counts.tails,
+            of: counts.units,
+        };
+        let read = headers::read_each(Kind::Tc, &frames)?;
+        // Units of the longer LDPC code have no tail: there the frames' own checks must hold.
+        let checked = matches!(&read.config, FrameConfig::Tc(config) if config.fecf);
+        let fits = units.at_least(50) || checked && units.of > 1;
+        let mut evidence = Vec::from([units]);
+        evidence.extend(read.evidence);
+        let (framing, frames) = (Framing::Cltus(coding), Some(read.config));
+        fits.then_some(Guess { symbols: form, framing, frame_bytes: 0, frames, evidence })
+    };
+    CltuCoding::ALL.into_iter().filter_map(read).collect()
 }
 
 /// Readings of a stream with a convolutional code around everything.
@@ -168,8 +196,10 @@ fn inner(form: Symbols, sample: &[u8], marker: Option<Marker>) -> Vec<Guess> {
         if guesses.is_empty() {
             guesses.push(Guess {
                 symbols: form,
-                marker: None,
-                coding: Coding { convolutional: code, ..Coding::NONE },
+                framing: Framing::Cadus {
+                    marker: marker.unwrap_or(Marker::TELEMETRY),
+                    coding: Coding { convolutional: code, ..Coding::NONE },
+                },
                 frame_bytes: 0,
                 frames: None,
                 evidence: Vec::from([evidence]),

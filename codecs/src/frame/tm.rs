@@ -208,8 +208,7 @@ impl TmBuilder {
     /// is sent on is up to the mission, by habit number 7.
     pub fn idle_frame(&mut self, fill: &mut IdleFill) -> Bytes {
         let Self { config, scid, vcid, count, packer } = self;
-        let mut zone = Vec::new();
-        zone.resize(packer.capacity(), 0);
+        let mut zone = alloc::vec![0; packer.capacity()];
         fill.fill(&mut zone);
         frame(config, *scid, *vcid, count, FirstHeader::IdleData, &zone)
     }

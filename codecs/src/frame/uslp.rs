@@ -1,7 +1,8 @@
 //! USLP transfer frames (CCSDS 732.1-B-3): fixed or variable length, either direction.
 //!
 //! [`UslpFrame::parse`] proves the lengths and the pointer once; no accessor of the view can panic
-//! afterwards. The truncated frame of annex D is refused.
+//! afterwards. The truncated frame of annex D, which tells neither its length nor its fields, reads
+//! where its length is configured.
 
 use super::{BuildError, FrameError, MAX_FRAME_BYTES, OCF_BYTES, VirtualChannel, room};
 use crate::fec::crc::{
@@ -15,6 +16,10 @@ use core::ops::Range;
 pub const VERSION: u8 = 0b1100;
 /// Length of the primary header without the frame count (CCSDS 732.1-B-3 §4.1.2).
 pub const HEADER_BYTES: usize = 7;
+/// Length of the header of a truncated frame (CCSDS 732.1-B-3 annex D).
+pub const TRUNCATED_HEADER_BYTES: usize = 4;
+/// Longest truncated frame (CCSDS 732.1-B-3 annex D1.3.2); the shortest has a byte of data.
+pub const MAX_TRUNCATED_BYTES: usize = 32;
 /// The virtual channel of frames that hold only idle data (CCSDS 732.1-B-3 §4.1.4.1).
 pub const IDLE_VCID: u8 = 63;
 /// Longest frame count (CCSDS 732.1-B-3 §4.1.2.11).
@@ -55,12 +60,25 @@ pub struct UslpConfig {
     pub insert_zone: usize,
     /// What ends the frame.
     pub fecf: Fecf,
+    /// Length of truncated frames, 6 to [`MAX_TRUNCATED_BYTES`]; `None` where the mission has none.
+    pub truncated_bytes: Option<usize>,
 }
 
 impl UslpConfig {
     /// Plain frames, of one length or of any: no insert zone, no check field.
     pub const fn new(length: Option<usize>) -> Self {
-        Self { length, insert_zone: 0, fecf: Fecf::None }
+        Self { length, insert_zone: 0, fecf: Fecf::None, truncated_bytes: None }
+    }
+
+    /// How many bytes the frame takes that starts at the first byte: as configured, or as its
+    /// header says.
+    pub fn extent(&self, bytes: &[u8]) -> Option<usize> {
+        let truncated = is_truncated(bytes) && bytes.first()? >> 4 == VERSION;
+        match (truncated, self.length) {
+            (true, _) => self.truncated_bytes,
+            (false, Some(length)) => Some(length),
+            (false, None) => extent(bytes),
+        }
     }
 }
 
@@ -219,6 +237,11 @@ pub fn extent(bytes: &[u8]) -> Option<usize> {
     whole.then(|| UslpHeader::read(*header, 0).1)
 }
 
+/// Whether a header ends after its identifiers (CCSDS 732.1-B-3 §4.1.2.7).
+fn is_truncated(bytes: &[u8]) -> bool {
+    bytes.get(3).is_some_and(|byte| byte & 1 != 0)
+}
+
 /// A frame, seen in place.
 #[derive(Clone, Debug)]
 pub struct UslpFrame<'a> {
@@ -239,8 +262,8 @@ impl<'a> UslpFrame<'a> {
         if found != VERSION {
             return Err(FrameError::Version { expected: VERSION, found });
         }
-        if bytes.get(3).is_some_and(|byte| byte & 1 != 0) {
-            return Err(FrameError::Truncated);
+        if is_truncated(bytes) {
+            return Self::truncated(bytes, config);
         }
         let short = |overhead| FrameError::NoRoom { overhead, length: bytes.len() };
         let (head, after) = bytes.split_first_chunk::<HEADER_BYTES>().ok_or(short(HEADER_BYTES))?;
@@ -271,7 +294,29 @@ impl<'a> UslpFrame<'a> {
         Ok(Self { bytes, header, insert, rule, upid: first & 0x1F, zone, ocf, fecf: config.fecf })
     }
 
-    /// The primary header.
+    /// Reads a truncated frame: identifiers, one byte of data field header and whole units of data.
+    /// It has no count, no insert zone and no trailer (CCSDS 732.1-B-3 annex D1).
+    fn truncated(bytes: &'a [u8], config: &UslpConfig) -> Result<Self, FrameError> {
+        let expected = config.truncated_bytes.ok_or(FrameError::Truncated)?;
+        let found = bytes.len();
+        if found != expected || found > MAX_TRUNCATED_BYTES {
+            return Err(FrameError::Length { expected, found });
+        }
+        let start = TRUNCATED_HEADER_BYTES + 1;
+        let zone = room(found, start, 0)?;
+        let Some(&[a, b, c, d, field]) = bytes.first_chunk() else {
+            return Err(FrameError::NoRoom { overhead: start, length: found });
+        };
+        let rule = Rule::read(field >> 5, Rule::NONE);
+        if rule != Rule::Unsegmented {
+            return Err(FrameError::TruncatedRule(rule.bits()));
+        }
+        let (header, ..) = UslpHeader::read([a, b, c, d, 0, 0, 0], 0);
+        let upid = field & 0x1F;
+        Ok(Self { bytes, header, insert: 0..0, rule, upid, zone, ocf: false, fecf: Fecf::None })
+    }
+
+    /// The primary header; that of a truncated frame has only identifiers.
     pub const fn header(&self) -> &UslpHeader {
         &self.header
     }

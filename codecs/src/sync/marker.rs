@@ -8,11 +8,16 @@
 //!
 //! What comes out does not depend on how the stream is cut into chunks.
 
+mod word;
+mod stream;
 #[cfg(test)]
 mod tests;
 
+pub use word::{Marker, MarkerError};
+
 use alloc::vec::Vec;
-use core::{fmt, ops::ControlFlow, str::FromStr};
+use core::ops::ControlFlow;
+use stream::Stream;
 
 /// Longest block, a bound on what is held while a chunk ends inside one.
 pub const MAX_BLOCK_BYTES: usize = 65_536;
@@ -20,84 +25,6 @@ pub const MAX_BLOCK_BYTES: usize = 65_536;
 pub const MAX_FLYWHEEL: u32 = 8;
 /// Furthest that a marker is looked for on both sides of its place.
 pub const MAX_SLIP_BITS: u32 = 8;
-
-/// A sync marker of 16 to 64 bits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Marker {
-    bits: u64,
-    length: u32,
-}
-
-impl Marker {
-    /// Before uncoded, convolutional and Reed-Solomon coded telemetry (CCSDS 131.0-B-5 §9).
-    pub const TELEMETRY: Self = Self { bits: 0x1ACF_FC1D, length: 32 };
-
-    /// Before blocks of the LDPC codes of rate 1/2, 2/3 and 4/5 and of the turbo code of rate 1/2
-    /// (CCSDS 131.0-B-6 §9).
-    pub const LONG: Self = Self { bits: 0x0347_76C7_2728_95B0, length: 64 };
-
-    /// Before blocks of a stream embedded in frames (CCSDS 131.0-B-6 §9).
-    pub const EMBEDDED: Self = Self { bits: 0x352E_F853, length: 32 };
-
-    /// Before the frames of the two Voyagers.
-    pub const VOYAGER: Self = Self { bits: 0x0391_5ED3, length: 32 };
-
-    /// Bits of the marker.
-    pub const fn bits(&self) -> u32 {
-        self.length
-    }
-
-    /// Its bytes, as they are sent.
-    pub fn to_bytes(self) -> impl Iterator<Item = u8> {
-        self.bits.to_be_bytes().into_iter().skip(8 - self.length as usize / 8)
-    }
-
-    /// Every bit of `bytes` at which the marker begins, upright or inverted, with at most so many
-    /// wrong bits.
-    pub fn places(&self, bytes: &[u8], errors: u32) -> Vec<u64> {
-        let stream = Stream { bytes, base: 0, ended: true };
-        let config = MarkerConfig { search_errors: errors, ..MarkerConfig::new(*self, 1) };
-        let (mut places, mut from) = (Vec::new(), 0);
-        while let Ok((at, _)) = stream.find(&config, from) {
-            places.push(at);
-            from = at + 1;
-        }
-        places
-    }
-
-    const fn mask(&self) -> u64 {
-        u64::MAX >> (64 - self.length)
-    }
-
-    /// Bits in which a word differs.
-    const fn errors(&self, word: u64) -> u32 {
-        ((word ^ self.bits) & self.mask()).count_ones()
-    }
-}
-
-/// Why a text names no [`Marker`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a marker is 4 to 16 hexadecimal digits, two a byte, for example 1ACFFC1D")]
-pub struct MarkerError;
-
-impl FromStr for Marker {
-    type Err = MarkerError;
-
-    fn from_str(text: &str) -> Result<Self, MarkerError> {
-        let digits = text.bytes().all(|digit| digit.is_ascii_hexdigit());
-        if !digits || !(4..=16).contains(&text.len()) || !text.len().is_multiple_of(2) {
-            return Err(MarkerError);
-        }
-        let bits = u64::from_str_radix(text, 16).map_err(|_| MarkerError)?;
-        Ok(Self { bits, length: 4 * text.len() as u32 })
-    }
-}
-
-impl fmt::Display for Marker {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:0width$X}", self.bits, width = self.length as usize / 4)
-    }
-}
 
 /// How markers are looked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -515,82 +442,5 @@ impl Synchronizer {
     const fn is_marker(&self, word: u64, inverted: bool, errors: u32) -> bool {
         let word = if inverted { !word } else { word };
         self.config.marker.errors(word) <= errors
-    }
-}
-
-/// The bytes at hand.
-struct Stream<'a> {
-    bytes: &'a [u8],
-    base: u64,
-    ended: bool,
-}
-
-impl<'a> Stream<'a> {
-    const fn end(&self) -> u64 {
-        8 * (self.base + self.bytes.len() as u64)
-    }
-
-    /// Where a bit of the stream stands: byte and bits before it there.
-    fn place(&self, at: u64) -> Option<(usize, u32)> {
-        let byte = (at / 8).checked_sub(self.base)?;
-        Some((usize::try_from(byte).ok()?, (at % 8) as u32))
-    }
-
-    /// The bits of a marker's length from a place on.
-    fn word(&self, at: u64, marker: Marker) -> Option<u64> {
-        let (byte, shift) = self.place(at)?;
-        let span = shift + marker.length;
-        let bytes = self.bytes.get(byte..)?.get(..span.div_ceil(8) as usize)?;
-        let word = bytes.iter().fold(0u128, |word, byte| word << 8 | u128::from(*byte));
-        let behind = 8 * bytes.len() as u32 - span;
-        Some((word >> behind) as u64 & marker.mask())
-    }
-
-    /// The bytes that hold the block behind a marker, and its first bit in them.
-    fn block(&self, at: u64, config: &MarkerConfig) -> Option<(&'a [u8], u32)> {
-        let (byte, shift) = self.place(at + u64::from(config.marker.length))?;
-        let length = config.block_bytes + usize::from(shift != 0);
-        Some((self.bytes.get(byte..)?.get(..length)?, shift))
-    }
-
-    /// The first marker that begins at `from` or later, and whether it is inverted; or from where
-    /// on one could still begin.
-    fn find(&self, config: &MarkerConfig, from: u64) -> Result<(u64, bool), u64> {
-        // The marker's first bits, as many as fit 32, sort most places out.
-        let marker = config.marker;
-        let bits = marker.length.min(32);
-        let prefix = (marker.bits >> (marker.length - bits)) as u32;
-        let mask = u32::MAX >> (32 - bits);
-        let Some((first, _)) = self.place(from) else { return Err(from) };
-        let mut end = 8 * (self.base + first as u64);
-        let mut window = 0u64;
-        for byte in self.bytes.get(first..).unwrap_or(&[]) {
-            window = window << 8 | u64::from(*byte);
-            end += 8;
-            for behind in (0..8).rev() {
-                let differing = ((window >> behind) as u32 ^ prefix) & mask;
-                let inverted = few(!differing & mask, config.search_errors);
-                if !inverted && !few(differing, config.search_errors) {
-                    continue;
-                }
-                let at = end.checked_sub(u64::from(bits + behind)).filter(|at| *at >= from);
-                let Some(at) = at else { continue };
-                let Some(word) = self.word(at, marker) else { return Err(at) };
-                let errors = marker.errors(if inverted { !word } else { word });
-                if errors <= config.search_errors {
-                    return Ok((at, inverted));
-                }
-            }
-        }
-        Err(from.max((end + 1).saturating_sub(u64::from(bits))))
-    }
-}
-
-/// Whether at most so many bits are set; one bit, the usual number, costs no counting.
-const fn few(bits: u32, most: u32) -> bool {
-    match most {
-        0 => bits == 0,
-        1 => bits & bits.wrapping_sub(1) == 0,
-        _ => bits.count_ones() <= most,
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! A day that ends in a leap second has 86,401 seconds, so the code tells 23:59:60 from 00:00:00.
 
-use super::{DAY_S, NANOS, Tai, TimeCodeError};
+use super::{DAY_S, LeapSeconds, NANOS, Tai, TimeCodeError};
 use alloc::vec::Vec;
 
 /// Day of 1970 on which days count from 0 unless the agency has its own epoch: 1958-01-01.
@@ -84,6 +84,11 @@ impl Cds {
     /// Reads the code at the front of the bytes. Milliseconds past the end of a leap second's day
     /// and fractions of a millisecond or more are refused.
     pub fn read(&self, bytes: &[u8]) -> Result<Tai, TimeCodeError> {
+        self.read_with(bytes, LeapSeconds::built_in())
+    }
+
+    /// The same by a table of leap seconds.
+    pub fn read_with(&self, bytes: &[u8], table: &LeapSeconds) -> Result<Tai, TimeCodeError> {
         let mut rest = bytes;
         let mut field = |length: usize| -> Result<i64, TimeCodeError> {
             let (field, after) = rest.split_at_checked(length).ok_or(TimeCodeError::Short)?;
@@ -100,18 +105,28 @@ impl Cds {
         if millis > DAY_S * 1000 + 999 || nanos >= 1_000_000 {
             return Err(TimeCodeError::Range);
         }
-        let start = day_start(self.epoch_day.saturating_add(day))?;
+        let start = day_start(self.epoch_day.saturating_add(day), table)?;
         start.0.checked_add(millis * 1_000_000 + nanos).map(Tai).ok_or(TimeCodeError::Range)
     }
 
     /// Writes the code, cut to its resolution so that no day overflows.
     pub fn write(&self, time: Tai, to: &mut Vec<u8>) -> Result<(), TimeCodeError> {
-        let mut day = time.to_unix_nanos().div_euclid(DAY_S * NANOS);
-        let mut start = day_start(day)?;
+        self.write_with(time, LeapSeconds::built_in(), to)
+    }
+
+    /// The same by a table of leap seconds.
+    pub fn write_with(
+        &self,
+        time: Tai,
+        table: &LeapSeconds,
+        to: &mut Vec<u8>,
+    ) -> Result<(), TimeCodeError> {
+        let mut day = time.to_unix_nanos_with(table).div_euclid(DAY_S * NANOS);
+        let mut start = day_start(day, table)?;
         // A leap second reads as the second that follows it; it belongs to the day before.
         if start > time {
             day -= 1;
-            start = day_start(day)?;
+            start = day_start(day, table)?;
         }
         let count = u32::try_from(day.saturating_sub(self.epoch_day));
         let count = count.map_err(|_| TimeCodeError::Range)?;
@@ -134,12 +149,12 @@ impl Cds {
 }
 
 /// Midnight of a day of UTC since 1970.
-fn day_start(day: i64) -> Result<Tai, TimeCodeError> {
+fn day_start(day: i64, table: &LeapSeconds) -> Result<Tai, TimeCodeError> {
     // Nanoseconds in 64 bits reach 106,751 days either way; a day is left for the leap seconds.
     if !(-106_750..=106_750).contains(&day) {
         return Err(TimeCodeError::Range);
     }
-    Ok(Tai::from_unix(day * DAY_S, 0))
+    Ok(Tai::from_unix_with(day * DAY_S, 0, table))
 }
 
 #[cfg(test)]

@@ -220,7 +220,7 @@ impl Tally {
         };
         let file = args.source.file.display();
         eprintln!("{file}: {} {what}, {} bytes", self.written, self.bytes);
-        let failed = read.units.as_ref().map_or(0, |units| units.counts().failed_frames);
+        let failed = read.decoder.as_ref().map_or(0, read::Decoder::failed_frames);
         let erred = if args.erred { "from erred frames, written" } else { "from erred frames" };
         let rows = [
             (self.passed_over, "of other channels or applications"),

@@ -1,8 +1,9 @@
 //! What a recording says of itself, as a person and a script read it.
 
 use super::read::fill;
-use super::source::{Setup, Source, Stream};
+use super::source::{Setup, Source};
 use anyhow::Context as _;
+use codecs::frame::Framing;
 use codecs::frame::cadu::Symbols;
 use codecs::frame::extract::FrameConfig;
 use codecs::frame::guess::{Guess, guess};
@@ -27,12 +28,8 @@ pub(super) fn setup(source: &Source) -> anyhow::Result<Setup> {
     );
     match guesses.iter().find_map(|guess| Some((guess.frames.clone()?, guess))) {
         Some((frames, best)) => {
-            let stream = best.marker.map(|marker| Stream {
-                coding: best.coding,
-                marker,
-                symbols: best.symbols,
-            });
-            Ok(Setup { frames, stream, guesses })
+            let (framing, symbols) = (best.framing, best.symbols);
+            Ok(Setup { frames, framing, symbols, guesses })
         }
         None => {
             let found: String = guesses.iter().map(|guess| Told::new(guess).text()).collect();
@@ -67,8 +64,15 @@ impl Told {
         Self {
             arguments: arguments(guess),
             frame: guess.frames.as_ref().map(|frames| frames.format().to_string()),
-            coding: guess.coding.to_string(),
-            marker: guess.marker.map(|marker| marker.to_string()),
+            coding: match guess.framing {
+                Framing::Bare => "none".to_owned(),
+                Framing::Cadus { coding, .. } => coding.to_string(),
+                Framing::Cltus(coding) => coding.to_string(),
+            },
+            marker: match guess.framing {
+                Framing::Cadus { marker, .. } => Some(marker.to_string()),
+                Framing::Bare | Framing::Cltus(_) => None,
+            },
             symbols: guess.symbols.to_string(),
             evidence: witness.collect(),
         }
@@ -124,11 +128,15 @@ fn arguments(guess: &Guess) -> String {
             }
         }
     }
-    if guess.marker.is_some() || guess.frames.is_none() {
-        words.push(format!("--coding {}", guess.coding));
-    }
-    if let Some(marker) = guess.marker.filter(|marker| *marker != guess.coding.marker()) {
-        words.push(format!("--asm {marker}"));
+    match guess.framing {
+        Framing::Bare => {}
+        Framing::Cadus { marker, coding } => {
+            words.push(format!("--coding {coding}"));
+            if marker != coding.marker() {
+                words.push(format!("--asm {marker}"));
+            }
+        }
+        Framing::Cltus(coding) => words.push(format!("--coding {coding}")),
     }
     if guess.symbols != Symbols::Packed {
         words.push(format!("--symbols {}", guess.symbols));

@@ -2,9 +2,13 @@
 //!
 //! The counting is [`codecs::frame::counts`]; here are the table and the document.
 
+mod applications;
 mod cadus;
+mod cltus;
 
+use self::applications::{Application, Applications, PacketCrc};
 use self::cadus::Cadus;
+use self::cltus::Cltus;
 use super::guess::Told;
 use super::read;
 use super::source::{Setup, Source};
@@ -33,6 +37,15 @@ pub struct Args {
     /// The recording.
     #[command(flatten)]
     pub source: Source,
+    /// Packets end in a CRC-16: check it in all of them, or in those of these applications
+    #[arg(
+        long,
+        value_name = "APID,APID",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "all"
+    )]
+    pub packet_crc: Option<PacketCrc>,
     /// Print one JSON document instead of the table
     #[arg(long)]
     pub json: bool,
@@ -56,6 +69,8 @@ pub struct Report {
     trailing_bytes: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     cadus: Option<Cadus>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cltus: Option<Cltus>,
     first_header_pointer: Pointers,
     packets: u64,
     idle_packets: u64,
@@ -70,6 +85,9 @@ pub struct Report {
     erred_units: u64,
     apids: u64,
     packets_by_apid: BTreeMap<u16, u64>,
+    applications: Vec<Application>,
+    /// Whether the CRC of packets was looked at.
+    packet_crc_checked: bool,
     bytes: u64,
     longest_packet: u64,
     dropped: BTreeMap<&'static str, u64>,
@@ -83,10 +101,18 @@ struct Pointers {
 }
 
 impl Report {
-    fn new(source: &Source, setup: &Setup, counts: Counts, tally: read::Tally) -> Self {
+    fn new(
+        source: &Source,
+        setup: &Setup,
+        (counts, applications): (Counts, Applications),
+        tally: read::Tally,
+    ) -> Self {
         let pointers = counts.first_header_pointer;
-        let cadus = setup.stream.as_ref().zip(tally.units.as_ref());
-        let cadus = cadus.map(|(stream, decoder)| Cadus::new(stream, decoder));
+        let (cadus, cltus) = match &tally.decoder {
+            Some(read::Decoder::Cadus(decoder)) => (Cadus::new(setup, decoder), None),
+            Some(read::Decoder::Cltus(decoder)) => (None, Cltus::new(setup, decoder)),
+            None => (None, None),
+        };
         Self {
             file: source.file.display().to_string(),
             guesses: setup.guesses.iter().map(Told::new).collect(),
@@ -101,6 +127,7 @@ impl Report {
             corrected_headers: counts.corrected_headers,
             trailing_bytes: tally.trailing_bytes,
             cadus,
+            cltus,
             first_header_pointer: Pointers {
                 start: pointers.start,
                 no_start: pointers.no_start,
@@ -119,9 +146,18 @@ impl Report {
             erred_units: counts.erred_units,
             apids: counts.apids.len() as u64,
             packets_by_apid: counts.apids,
+            packet_crc_checked: applications.checks_crc(),
+            applications: applications.finish(),
             bytes: counts.bytes,
             longest_packet: counts.longest_packet,
             dropped: counts.dropped,
+        }
+    }
+
+    fn packet_crc(&self) -> String {
+        match self.packet_crc_checked {
+            true => applications::crc_failed(&self.applications).to_string(),
+            false => "not checked (see --packet-crc)".to_owned(),
         }
     }
 
@@ -147,6 +183,9 @@ impl Report {
             ("  encapsulation", self.encapsulation_packets.to_string()),
             ("  longest", format!("{} bytes", self.longest_packet)),
             ("  by APID", most(&self.packets_by_apid, "")),
+            ("  sequence", applications::sequence(&self.applications)),
+            ("  CRC failed", self.packet_crc()),
+            ("  groups", applications::groups(&self.applications)),
             ("units", format!("{} ({} bytes)", self.units, self.unit_bytes)),
             ("control frames", self.control_frames.to_string()),
             ("truncated", self.truncated_packets.to_string()),
@@ -154,7 +193,9 @@ impl Report {
         ];
         let guesses: String = self.guesses.iter().map(Told::text).collect();
         let cadus = self.cadus.iter().flat_map(Cadus::rows);
-        let rows = cadus.chain(rows).map(|(name, value)| format!("{name:<17}{value}\n"));
+        let cltus = self.cltus.iter().flat_map(Cltus::rows);
+        let rows =
+            cadus.chain(cltus).chain(rows).map(|(name, value)| format!("{name:<17}{value}\n"));
         guesses + &rows.collect::<String>()
     }
 }
@@ -176,18 +217,23 @@ fn most<K: Ord + Copy + Display>(counts: &BTreeMap<K, u64>, prefix: &str) -> Str
 }
 
 /// Reads the file and counts what it holds.
-pub fn examine(source: &Source) -> anyhow::Result<Report> {
+pub fn examine(source: &Source, packet_crc: Option<&PacketCrc>) -> anyhow::Result<Report> {
     let setup = source.setup()?;
     let mut extractor = Extractor::new(setup.frames.clone());
-    let mut counts = Counts::default();
-    let mut take = |frame: &Bytes| extractor.push(frame, &mut |event| counts.take(&event));
+    let (mut counts, mut applications) = (Counts::default(), Applications::new(packet_crc));
+    let mut take = |frame: &Bytes| {
+        extractor.push(frame, &mut |event| {
+            counts.take(&event);
+            applications.take(&event);
+        });
+    };
     let tally = read::frames(source, &setup, &mut take)?;
-    Ok(Report::new(source, &setup, counts, tally))
+    Ok(Report::new(source, &setup, (counts, applications), tally))
 }
 
 /// Reads the file, prints what it holds on stdout and what is wrong with it on stderr.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let report = examine(&args.source)?;
+    let report = examine(&args.source, args.packet_crc.as_ref())?;
     let mut text = match args.json {
         true => serde_json::to_string_pretty(&report)?,
         false => report.table(),
@@ -211,6 +257,10 @@ impl Report {
         };
         if let Some(cadus) = &self.cadus {
             if let Some(what) = cadus.verdict() {
+                wrong(what);
+            }
+        } else if let Some(cltus) = &self.cltus {
+            if let Some(what) = cltus.verdict() {
                 wrong(what);
             }
         } else if self.frames == 0 && self.trailing_bytes == 0 {
@@ -260,7 +310,7 @@ mod tests {
         let file = folder.path().join("pass.aos100");
         std::fs::write(&file, recording(3)).unwrap();
         let source = Source::frames("aos:100".parse().unwrap(), file);
-        let table = examine(&source).unwrap().table();
+        let table = examine(&source, None).unwrap().table();
         assert!(table.contains("frames           2 of aos:100\n"), "{table}");
         assert!(table.contains("  by APID        5: 3  2047: 1\n"), "{table}");
         assert!(table.contains("dropped          none\n"), "{table}");

@@ -1,10 +1,11 @@
 //! A file to frames, whatever stands around them.
 
-use super::source::{Setup, Source, Stream};
+use super::source::{Setup, Source};
 use anyhow::Context as _;
 use bytes::{Bytes, BytesMut};
-use codecs::frame::cadu::{CaduDecoder, Frame};
-use codecs::frame::{Format, MAX_FRAME_BYTES};
+use codecs::frame::cadu::{CaduDecoder, Frame, Symbols};
+use codecs::frame::cltu::CltuDecoder;
+use codecs::frame::{Format, Framing, MAX_FRAME_BYTES};
 use std::io::{ErrorKind, IsTerminal as _, Read, Write as _};
 use std::time::{Duration, Instant};
 
@@ -15,8 +16,24 @@ pub(super) const CHUNK_BYTES: usize = 1 << 20;
 pub(super) struct Tally {
     /// Bytes after the last whole frame of those that stand end to end.
     pub(super) trailing_bytes: u64,
-    /// The decoder of a stream of units, at its end.
-    pub(super) units: Option<CaduDecoder>,
+    /// What undid the codes, at the end of the stream.
+    pub(super) decoder: Option<Decoder>,
+}
+
+/// What undoes the codes of a stream.
+pub(super) enum Decoder {
+    Cadus(Box<CaduDecoder>),
+    Cltus(Box<CltuDecoder>),
+}
+
+impl Decoder {
+    /// Frames that the code could not correct.
+    pub(super) fn failed_frames(&self) -> u64 {
+        match self {
+            Self::Cadus(decoder) => decoder.counts().failed_frames,
+            Self::Cltus(decoder) => decoder.counts().rejected,
+        }
+    }
 }
 
 /// Hands out every frame of a recording; those with a codeword that failed are left out, and show
@@ -31,12 +48,24 @@ pub(super) fn frames(
     let mut file = Watched::new(file, size);
     let at = || format!("can't read {}", source.file.display());
     let format = setup.frames.format();
-    let Some(stream) = setup.stream else {
-        let trailing_bytes = bare(&mut file, format, take).with_context(at)?;
-        return Ok(Tally { trailing_bytes, units: None });
+    let mut decoder = match setup.framing {
+        Framing::Bare => {
+            let trailing_bytes = bare(&mut file, format, take).with_context(at)?;
+            return Ok(Tally { trailing_bytes, decoder: None });
+        }
+        Framing::Cltus(coding) => Decoder::Cltus(Box::new(CltuDecoder::new(coding))),
+        Framing::Cadus { marker, coding } => {
+            let length = format.length.with_context(|| {
+                let kind = format.kind.name();
+                format!("marked units are of one length: say --frame {kind}:LENGTH")
+            })?;
+            let decoder = CaduDecoder::new(&coding, length, marker)
+                .with_context(|| format!("--frame {format} and --coding {coding}"))?;
+            Decoder::Cadus(Box::new(decoder))
+        }
     };
-    let units = coded(&mut file, format, &stream, take)?.with_context(at)?;
-    Ok(Tally { trailing_bytes: 0, units: Some(units) })
+    coded(&mut file, setup.symbols, &mut decoder, take).with_context(at)?;
+    Ok(Tally { trailing_bytes: 0, decoder: Some(decoder) })
 }
 
 /// Frames end to end; returns the bytes after the last whole one.
@@ -68,32 +97,37 @@ pub(super) fn bare(
 }
 
 fn coded(
-    file: &mut impl Read,
-    format: Format,
-    stream: &Stream,
+    mut file: impl Read,
+    symbols: Symbols,
+    decoder: &mut Decoder,
     take: &mut impl FnMut(&Bytes),
-) -> anyhow::Result<std::io::Result<CaduDecoder>> {
-    let Stream { coding, marker, symbols } = *stream;
-    let length = format.length.with_context(|| {
-        format!("marked units are of one length: say --frame {}:LENGTH", format.kind.name())
-    })?;
-    let mut decoder = CaduDecoder::new(&coding, length, marker)
-        .with_context(|| format!("--frame {format} and --coding {coding}"))?;
-    let mut good = |frame: Frame| {
-        if frame.quality.is_good() {
-            take(&frame.bytes);
-        }
-    };
+) -> std::io::Result<()> {
     let mut chunk = vec![0; CHUNK_BYTES];
     loop {
-        let filled = match fill(file, &mut chunk) {
-            Ok(filled) => filled,
-            Err(error) => return Ok(Err(error)),
-        };
-        decoder.push_symbols(symbols, &chunk[..filled], &mut good);
-        if filled < chunk.len() {
-            decoder.finish(&mut good);
-            return Ok(Ok(decoder));
+        let filled = fill(&mut file, &mut chunk)?;
+        let ended = filled < chunk.len();
+        match decoder {
+            Decoder::Cadus(decoder) => {
+                let mut good = |frame: Frame| {
+                    if frame.quality.is_good() {
+                        take(&frame.bytes);
+                    }
+                };
+                decoder.push_symbols(symbols, &chunk[..filled], &mut good);
+                if ended {
+                    decoder.finish(&mut good);
+                }
+            }
+            Decoder::Cltus(decoder) => {
+                let mut take = |frame: Bytes| take(&frame);
+                decoder.push(symbols, &chunk[..filled], &mut take);
+                if ended {
+                    decoder.finish(&mut take);
+                }
+            }
+        }
+        if ended {
+            return Ok(());
         }
     }
 }

@@ -8,7 +8,7 @@ use codecs::frame::extract::FrameConfig;
 use codecs::frame::tc::TcConfig;
 use codecs::frame::tm::TmConfig;
 use codecs::frame::uslp::{Fecf, UslpConfig};
-use codecs::frame::{Format, Kind, guess::Guess};
+use codecs::frame::{Format, Framing, Kind, guess::Guess};
 use codecs::sync::marker::Marker;
 use std::fs::File;
 use std::path::PathBuf;
@@ -68,8 +68,8 @@ pub struct Source {
     /// The file is a stream of marked units, coded like this: parts joined by commas, such as
     /// conv:1/2,rs:223:i4:dual,randomized:255. rs:223 or rs:239, depth i1 to i8, dual or
     /// conventional; ldpc:c2 or ldpc:1/2:1024; conv:1/2 to conv:7/8 (:any, :inverted, :plain,
-    /// :swapped); randomized:255 or randomized:131071; none is a stream with markers only. Of TC:
-    /// cltu, ldpc:128 or ldpc:512, and randomized
+    /// :swapped); randomized:255 or randomized:131071; none is a stream with markers only. TC
+    /// frames: cltu:bch, cltu:bch,randomized, cltu:ldpc128 or cltu:ldpc512
     #[arg(long, value_name = "CODING")]
     pub coding: Option<String>,
     /// The marker before each unit, in hexadecimal; says --coding none where that is not given
@@ -91,24 +91,15 @@ pub struct Source {
     pub file: PathBuf,
 }
 
-/// How units of a stream are marked and coded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stream {
-    /// The codes.
-    pub coding: Coding,
-    /// The marker.
-    pub marker: Marker,
-    /// How symbols lie in bytes.
-    pub symbols: Symbols,
-}
-
 /// Everything needed to read a recording.
 #[derive(Clone, Debug)]
 pub struct Setup {
     /// The frames.
     pub frames: FrameConfig,
-    /// The stream around them; `None` where they stand end to end.
-    pub stream: Option<Stream>,
+    /// How they lie in the file.
+    pub framing: Framing,
+    /// How symbols lie in its bytes.
+    pub symbols: Symbols,
     /// What was guessed, the best first.
     pub guesses: Vec<Guess>,
 }
@@ -130,18 +121,23 @@ impl Source {
     /// What follows from the arguments, or from the file where they ask for that.
     pub fn setup(&self) -> anyhow::Result<Setup> {
         let Some(format) = self.frame else { return guess::setup(self) };
-        let stream = match (&self.coding, self.asm, self.symbols) {
-            (None, None, None) => None,
-            (coding, asm, symbols) => {
-                let coding: Coding = match coding {
-                    Some(text) => text.parse().with_context(|| format!("--coding {text}"))?,
-                    None => Coding::NONE,
-                };
-                let marker = asm.unwrap_or_else(|| coding.marker());
-                Some(Stream { coding, marker, symbols: symbols.unwrap_or_default() })
-            }
+        let framing = self.framing(format)?;
+        let symbols = self.symbols.unwrap_or_default();
+        Ok(Setup { frames: self.config(format)?, framing, symbols, guesses: Vec::new() })
+    }
+
+    fn framing(&self, format: Format) -> anyhow::Result<Framing> {
+        let text = match (&self.coding, self.asm, self.symbols) {
+            (None, None, None) => return Ok(Framing::Bare),
+            (coding, ..) => coding.as_deref().unwrap_or("none"),
         };
-        Ok(Setup { frames: self.config(format)?, stream, guesses: Vec::new() })
+        let at = || format!("--coding {text}");
+        if format.kind == Kind::Tc {
+            anyhow::ensure!(self.asm.is_none(), "--asm says nothing of tc frames");
+            return Ok(Framing::Cltus(text.parse().with_context(at)?));
+        }
+        let coding: Coding = text.parse().with_context(at)?;
+        Ok(Framing::Cadus { marker: self.asm.unwrap_or_else(|| coding.marker()), coding })
     }
 
     fn config(&self, format: Format) -> anyhow::Result<FrameConfig> {

@@ -51,7 +51,7 @@ pub const EXCEPTIONS: &[(&str, &str)] = &[
     ("groundstation/src/config.rs", "reads the one file of the configuration"),
     ("groundstation/src/init.rs", "is the command that writes a station's folder"),
     ("groundstation/src/commands.rs", "are the commands that come and go: read a file, print"),
-    ("groundstation/src/inspect.rs", "is a command over one file; its core is in codecs"),
+    ("groundstation/src/recording/", "are commands over one file; their core is in codecs"),
     ("sims/src/relay.rs", "moves real datagrams; what happens to each is decided in link/"),
 ];
 
@@ -167,7 +167,7 @@ mod tests {
             "groundstation/src/api/page.rs",
             "onboard/src/shell/disk.rs",
             "groundstation/src/pool/rest.rs",
-            "groundstation/src/inspect.rs",
+            "groundstation/src/recording/read.rs",
             "groundstation/tests/inspect.rs",
             "tests/src/lib.rs",
             "onboard/build.rs",

@@ -1,5 +1,6 @@
 //! Frames to channel access data units: what [`super::CaduDecoder`] undoes.
 
+use super::symbols::Packer;
 use super::{BlockCode, CaduError, Coding, Convolutional, Randomized};
 use crate::fec::reed_solomon::Block;
 use crate::fec::{convolutional, ldpc};
@@ -28,7 +29,7 @@ enum Code {
 #[derive(Clone, Debug)]
 struct Inner {
     encoder: convolutional::Encoder,
-    bits: Bits,
+    bits: Packer,
     unit: Vec<u8>,
 }
 
@@ -56,7 +57,7 @@ impl CaduEncoder {
                 Convolutional::Any(rate) => convolutional::Code::standard(rate),
             };
             let encoder = convolutional::Encoder::new(code);
-            Inner { encoder, bits: Bits::default(), unit: Vec::new() }
+            Inner { encoder, bits: Packer::default(), unit: Vec::new() }
         });
         Ok(Self { marker, code, randomizer, inner, frame_bytes, block_bytes })
     }
@@ -81,9 +82,7 @@ impl CaduEncoder {
     pub fn finish(&mut self, out: &mut Vec<u8>) {
         if let Some(Inner { encoder, bits, .. }) = &mut self.inner {
             encoder.bytes(&[0], |bit| bits.push(bit, out));
-            while bits.count > 0 {
-                bits.push(false, out);
-            }
+            bits.fill(out);
         }
     }
 
@@ -98,7 +97,7 @@ impl CaduEncoder {
                 code.encode(out.get_mut(start..).unwrap_or_default())?;
             }
             Code::Ldpc(code) => {
-                let mut bits = Bits::default();
+                let mut bits = Packer::default();
                 code.encode(frame, |bit| bits.push(bit, out));
             }
         }
@@ -106,22 +105,5 @@ impl CaduEncoder {
             randomizer.apply(out.get_mut(start..).unwrap_or_default());
         }
         Ok(())
-    }
-}
-
-/// Bits on their way into bytes, the first one highest.
-#[derive(Clone, Copy, Debug, Default)]
-struct Bits {
-    byte: u8,
-    count: u32,
-}
-
-impl Bits {
-    fn push(&mut self, bit: bool, out: &mut Vec<u8>) {
-        self.byte = self.byte << 1 | u8::from(bit);
-        self.count = (self.count + 1) % 8;
-        if self.count == 0 {
-            out.push(self.byte);
-        }
     }
 }

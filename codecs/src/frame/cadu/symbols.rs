@@ -83,6 +83,42 @@ pub(super) fn for_each_soft(
     }
 }
 
+/// Symbols on their way into bytes, cut to bits.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::frame) struct Packer {
+    byte: u8,
+    count: u32,
+}
+
+impl Packer {
+    /// Appends the bytes that a chunk of symbols completes.
+    pub(in crate::frame) fn pack(&mut self, form: Symbols, chunk: &[u8], out: &mut Vec<u8>) {
+        if form == Symbols::Packed {
+            return out.extend_from_slice(chunk);
+        }
+        for symbol in chunk {
+            let bit = if form == Symbols::Soft { symbol >> 7 } else { symbol & 1 };
+            self.push(bit == 1, out);
+        }
+    }
+
+    /// Takes one bit.
+    pub(in crate::frame) fn push(&mut self, bit: bool, out: &mut Vec<u8>) {
+        self.byte = self.byte << 1 | u8::from(bit);
+        self.count = (self.count + 1) % 8;
+        if self.count == 0 {
+            out.push(self.byte);
+        }
+    }
+
+    /// Fills the byte in progress with zeros.
+    pub(in crate::frame) fn fill(&mut self, out: &mut Vec<u8>) {
+        while self.count > 0 {
+            self.push(false, out);
+        }
+    }
+}
+
 /// Symbols over which a demodulator's level is measured.
 const LEVEL_SYMBOLS: u32 = 256;
 /// What the level becomes: where the convolutional decoder does best.

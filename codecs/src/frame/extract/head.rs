@@ -142,8 +142,8 @@ impl Head {
         Ok(Self {
             channel: view.channel(),
             bypass: header.bypass,
-            // A count of no byte counts nothing: its modulus is 1.
-            count: (!view.is_idle()).then_some(count),
+            // A count of no byte counts nothing, and truncated frames have none.
+            count: (!view.is_idle() && header.count.bytes > 0).then_some(count),
             content,
             load,
             zone: start..start + view.data().len(),

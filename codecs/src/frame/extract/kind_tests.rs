@@ -117,8 +117,25 @@ fn uslp_counts_of_no_byte_show_no_gap() {
         let back = read(USLP, &[frame(5), frame(5)]);
         assert_eq!(gaps(&back), [if bytes == 1 { 255 } else { 0 }], "{bytes} bytes stand still");
     }
-    let events = read(USLP, &[frames[0].clone(), uslp(0, (1, 1), Rule::Packets(None), 0, &[0])]);
+    let short = |bytes| uslp(0, (1, bytes), Rule::Packets(None), 0, &[0]);
+    let events = read(USLP, &[short(2), short(1)]);
     assert_eq!(gaps(&events), [0], "a counter of another length is another");
+}
+
+#[test]
+fn truncated_uslp_frames_disturb_no_count() {
+    let truncated = vec![0xC1, 0x23, 0x40, 0xA3, 0xE5, 0xAA, 0xBB];
+    let frames = [
+        uslp(1, (7, 1), Rule::SegmentFirst, 6, &[1; 9]),
+        truncated,
+        uslp(1, (8, 1), Rule::Unsegmented, 0, &packet(1, 20)),
+    ];
+    let config = UslpConfig { truncated_bytes: Some(7), ..UslpConfig::new(None) };
+    let events = read(FrameConfig::Uslp(config), &frames);
+    // The unit is of the same access point as the one in progress, and ends it.
+    let expected = [(1, vec![0xAA, 0xBB], false), (1, packet(1, 20), false)];
+    assert_eq!((found(&events), gaps(&events)), (expected.to_vec(), vec![]));
+    assert_eq!(dropped(&events), [(1, "unfinished_unit", 9)]);
 }
 
 #[test]

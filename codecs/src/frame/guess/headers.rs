@@ -3,13 +3,13 @@
 use super::{BLOCKS_MAX, Evidence, Guess};
 use crate::fec::crc::{crc16_holds, crc32_frame_holds};
 use crate::frame::aos::{self, AosConfig, AosFrame};
-use crate::frame::cadu::{Coding, Symbols};
+use crate::frame::cadu::Symbols;
 use crate::frame::counts::Counts;
 use crate::frame::extract::{Extractor, FrameConfig};
 use crate::frame::tc::TcConfig;
 use crate::frame::tm::{self, TmConfig};
 use crate::frame::uslp::{self, Fecf, UslpConfig};
-use crate::frame::{Format, Kind, MAX_FRAME_BYTES};
+use crate::frame::{Format, Framing, Kind, MAX_FRAME_BYTES};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -35,7 +35,15 @@ pub(super) fn read(frames: &[Vec<u8>]) -> Option<Read> {
     let length = frames.first()?.len();
     let slices: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();
     let (kind, evidence) = kind(&slices)?;
-    Some(fields(Format { kind, length: Some(length) }, &slices, evidence))
+    Some(fields(Format { kind, length: Some(length) }, &slices, evidence.into()))
+}
+
+/// Fields of frames of a kind whose lengths are their own.
+pub(super) fn read_each(kind: Kind, frames: &[Vec<u8>]) -> Option<Read> {
+    let slices: Vec<&[u8]> = frames.iter().take(BLOCKS_MAX).map(Vec::as_slice).collect();
+    let (same, _) = same(kind, &slices)?;
+    let format = Format { kind, length: None };
+    same.at_least(80).then(|| fields(format, &slices, Vec::from([same])))
 }
 
 /// Readings of frames end to end from the first byte on.
@@ -44,8 +52,7 @@ pub(super) fn bare(stream: &[u8]) -> Vec<Guess> {
     let found = if found.is_empty() { of_their_own(stream) } else { found };
     let guesses = found.into_iter().map(|read| Guess {
         symbols: Symbols::Packed,
-        marker: None,
-        coding: Coding::NONE,
+        framing: Framing::Bare,
         frame_bytes: read.config.format().length.unwrap_or(0),
         frames: Some(read.config),
         evidence: read.evidence,
@@ -70,7 +77,10 @@ fn of_one_length(stream: &[u8]) -> Vec<Read> {
     let twentieths = |evidence: &Evidence| 20 * evidence.fits / evidence.of.max(1);
     found.sort_by_key(|(format, [_, follow], _)| (Reverse(twentieths(follow)), format.length));
     found.truncate(3);
-    found.into_iter().map(|(format, evidence, frames)| fields(format, &frames, evidence)).collect()
+    found
+        .into_iter()
+        .map(|(format, evidence, frames)| fields(format, &frames, evidence.into()))
+        .collect()
 }
 
 /// Frames that tell their own lengths, each of which leads to the next.
@@ -92,7 +102,7 @@ fn of_their_own(stream: &[u8]) -> Vec<Read> {
         let lengths =
             Evidence::new("frames whose length leads to the next", frames.len(), frames.len());
         let (same, _) = same(kind, &frames)?;
-        same.at_least(80).then(|| fields(format, &frames, [same, lengths]))
+        same.at_least(80).then(|| fields(format, &frames, Vec::from([same, lengths])))
     };
     [Kind::Uslp, Kind::Tc].into_iter().filter_map(read).collect()
 }
@@ -186,7 +196,7 @@ fn following<'a>(heads: impl Iterator<Item = &'a Head>, most: impl Fn(u64) -> u6
 }
 
 /// The optional fields with which packets contradict first header pointers least.
-fn fields(format: Format, frames: &[&[u8]], evidence: [Evidence; 2]) -> Read {
+fn fields(format: Format, frames: &[&[u8]], mut evidence: Vec<Evidence>) -> Read {
     let (check, found) = check(format.kind, frames);
     let control = control(format, frames);
     let frames: Vec<Bytes> = frames.iter().map(|frame| Bytes::copy_from_slice(frame)).collect();
@@ -203,7 +213,6 @@ fn fields(format: Format, frames: &[&[u8]], evidence: [Evidence; 2]) -> Read {
             best = Some((config, packets));
         }
     }
-    let mut evidence = Vec::from(evidence);
     evidence.extend(control);
     evidence.extend(found);
     let plain = FrameConfig::new(format, check != Fecf::None);

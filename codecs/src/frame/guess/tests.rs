@@ -56,8 +56,9 @@ fn every_coding_is_told() {
         let stream = sent(&coding, &AosConfig::new(length), 24);
         let guesses = guess(&stream, None);
         let best = guesses.first().unwrap_or_else(|| panic!("{text}: nothing"));
-        assert_eq!(best.coding.to_string(), text, "{guesses:?}");
-        assert_eq!((best.marker, best.frame_bytes), (Some(coding.marker()), length), "{text}");
+        let Framing::Cadus { marker, coding: found } = best.framing else { panic!("{best:?}") };
+        assert_eq!(found.to_string(), text, "{guesses:?}");
+        assert_eq!((marker, best.frame_bytes), (coding.marker(), length), "{text}");
         let config = best.frames.clone();
         assert_eq!(config, Some(FrameConfig::Aos(AosConfig::new(length))), "{text}");
     }
@@ -69,7 +70,7 @@ fn optional_fields_are_told_by_checks_and_packets() {
     (config.insert_zone, config.ocf, config.header_error_control) = (6, true, true);
     let stream: Vec<u8> = frames(&config, 30).concat();
     let best = guess(&stream, None).remove(0);
-    assert_eq!((best.marker, best.coding), (None, Coding::NONE));
+    assert_eq!(best.framing, Framing::Bare);
     assert_eq!(best.frames, Some(FrameConfig::Aos(config)));
     let check = best.evidence.iter().find(|one| one.what.contains("CRC")).unwrap();
     assert_eq!((check.fits, check.of), (30, 30));
@@ -97,7 +98,8 @@ fn forms_of_symbols_are_told() {
     let soft: Vec<u8> = bits().map(|bit| if bit == 1 { 0xE0 } else { 0x21 }).collect();
     for (form, stream) in [(Symbols::Bits, bits().collect()), (Symbols::Soft, soft)] {
         let best = guess(&stream, None).remove(0);
-        assert_eq!((best.symbols, best.coding), (form, coding));
+        let framing = Framing::Cadus { marker: coding.marker(), coding };
+        assert_eq!((best.symbols, best.framing), (form, framing));
     }
 }
 
@@ -139,5 +141,31 @@ fn frames_that_tell_their_length_are_told() {
         let best = guess(&stream, None).remove(0);
         let config = uslp::UslpConfig { fecf: uslp::Fecf::Crc32, ..uslp::UslpConfig::new(length) };
         assert_eq!(best.frames, Some(FrameConfig::Uslp(config)), "{:?}", best.evidence);
+    }
+}
+
+#[test]
+fn command_units_are_told() {
+    use crate::frame::cltu::{self, ldpc::LdpcUnits};
+    use crate::frame::tc;
+    use crate::sync::randomizer::{Randomizer, Sequence};
+    let randomizer = Randomizer::new(Sequence::Telecommand, 256);
+    for coding in CltuCoding::ALL {
+        let mut stream = alloc::vec![0x55; 20];
+        for n in 0..6u8 {
+            let header = tc::TcHeader { kind: tc::TcType::Bd, scid: 123, vcid: 1, count: 0 };
+            let data: Vec<u8> = (0..30 + n).map(|byte| byte ^ n).collect();
+            let frame = tc::build(&header, None, &data, true).unwrap();
+            stream.extend(match coding {
+                CltuCoding::Bch { randomized } => {
+                    cltu::encode(&frame, randomized.then_some(&randomizer)).unwrap()
+                }
+                CltuCoding::Ldpc(code) => LdpcUnits::new(code).encode(&frame, true).unwrap(),
+            });
+            stream.extend([0x55; 7]);
+        }
+        let best = guess(&stream, None).remove(0);
+        assert_eq!(best.framing, Framing::Cltus(coding));
+        assert!(best.evidence.iter().any(|one| one.what.contains("CRC-16") && one.fits == 6));
     }
 }

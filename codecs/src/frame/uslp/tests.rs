@@ -8,7 +8,7 @@ const GOLDEN: [u8; 23] = [
     0xEE, 0x01, 0x02, 0x03, 0x04, 0xD6, 0x0A,
 ];
 
-const CONFIG: UslpConfig = UslpConfig { length: None, insert_zone: 0, fecf: Fecf::Crc16 };
+const CONFIG: UslpConfig = UslpConfig { fecf: Fecf::Crc16, ..UslpConfig::new(None) };
 
 fn header() -> UslpHeader {
     UslpHeader {
@@ -90,7 +90,7 @@ fn counts_of_every_length_wrap() {
 
 #[test]
 fn idle_frames_hold_the_standards_fill() {
-    let config = UslpConfig { length: Some(32), insert_zone: 2, fecf: Fecf::Crc32 };
+    let config = UslpConfig { insert_zone: 2, fecf: Fecf::Crc32, ..UslpConfig::new(Some(32)) };
     let mut fill = IdleFill::new();
     let frame = build_idle(&header(), &config, 32, Some([1, 2, 3, 4]), &mut fill).unwrap();
     let view = UslpFrame::parse(&frame, &config).unwrap();
@@ -102,6 +102,32 @@ fn idle_frames_hold_the_standards_fill() {
         assert!(build_idle(&header(), &config, length, None, &mut fill).is_err(), "{length}");
     }
     assert_eq!(build_idle(&header(), &config, 17, None, &mut fill).unwrap().len(), 17);
+}
+
+#[test]
+fn truncated_frames_read_where_their_length_is_configured() {
+    // Spacecraft 0x4321, channel 5, access point 3, whole units of identifier 5.
+    let bytes = [0xC4, 0x32, 0x10, 0xA7, 0xE5, 0xAA, 0xBB];
+    assert_eq!(UslpFrame::parse(&bytes, &CONFIG).unwrap_err(), FrameError::Truncated);
+    let config = UslpConfig { truncated_bytes: Some(7), insert_zone: 9, ..CONFIG };
+    let frame = UslpFrame::parse(&bytes, &config).unwrap();
+    let UslpHeader { scid, vcid, map, count, .. } = *frame.header();
+    assert_eq!((scid, vcid, map, count.bytes), (0x4321, 5, 3, 0));
+    assert_eq!((frame.rule(), frame.upid(), frame.data()), (Rule::Unsegmented, 5, &bytes[5..]));
+    assert!(frame.fecf_holds() && frame.ocf().is_none() && frame.insert_zone().is_empty());
+    assert_eq!((config.extent(&bytes), config.extent(&GOLDEN)), (Some(7), Some(23)));
+    for end in 0..bytes.len() {
+        assert!(UslpFrame::parse(&bytes[..end], &config).is_err());
+    }
+    let mut other = bytes;
+    other[4] = 0x05;
+    assert_eq!(UslpFrame::parse(&other, &config).unwrap_err(), FrameError::TruncatedRule(0));
+    for (length, bytes) in [(5, &bytes[..5]), (40, &[0xC1; 40])] {
+        let config = UslpConfig { truncated_bytes: Some(length), ..config };
+        assert!(UslpFrame::parse(bytes, &config).is_err(), "{length}");
+    }
+    // Other frames of the channel read as ever.
+    assert!(UslpFrame::parse(&GOLDEN, &UslpConfig { insert_zone: 0, ..config }).is_ok());
 }
 
 fn rules() -> impl Strategy<Value = Rule> {
@@ -131,7 +157,7 @@ proptest! {
         let content = Content { insert_zone: &insert, rule, upid, zone: &zone, ocf, fecf };
         let bytes = build(&header, &content).unwrap();
         prop_assert_eq!(extent(&bytes), Some(bytes.len()));
-        let config = UslpConfig { length: None, insert_zone: insert.len(), fecf };
+        let config = UslpConfig { insert_zone: insert.len(), fecf, ..UslpConfig::new(None) };
         let frame = UslpFrame::parse(&bytes, &config).unwrap();
         prop_assert_eq!(*frame.header(), header);
         prop_assert_eq!((frame.rule(), frame.upid(), frame.ocf()), (rule, upid, ocf));
@@ -154,7 +180,7 @@ proptest! {
         if honest {
             (bytes[3], bytes[4], bytes[5]) = (bytes[3] & 0xFE, 0, bytes.len() as u8 - 1);
         }
-        let config = UslpConfig { length: None, insert_zone, fecf };
+        let config = UslpConfig { insert_zone, fecf, ..UslpConfig::new(None) };
         if let Ok(frame) = UslpFrame::parse(&bytes, &config) {
             prop_assert!(!frame.data().is_empty());
             prop_assert!(frame.zone().end <= bytes.len());

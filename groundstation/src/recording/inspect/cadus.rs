@@ -1,6 +1,7 @@
 //! What `groundstation inspect` tells of a stream of marked and coded units.
 
-use crate::recording::source::Stream;
+use crate::recording::source::Setup;
+use codecs::frame::Framing;
 use codecs::frame::cadu::{CaduDecoder, Coding, Convolutional};
 use serde::Serialize;
 
@@ -42,8 +43,8 @@ struct Lock {
 
 impl Cadus {
     /// What a decoder counted to the end of its stream.
-    pub fn new(stream: &Stream, decoder: &CaduDecoder) -> Self {
-        let Stream { coding, marker, symbols } = stream;
+    pub fn new(setup: &Setup, decoder: &CaduDecoder) -> Option<Self> {
+        let Framing::Cadus { marker, coding } = setup.framing else { return None };
         let counts = decoder.counts();
         let (sync, lock) = (counts.sync, counts.lock);
         let code = lock.code.map(|code| {
@@ -51,10 +52,10 @@ impl Cadus {
             Coding { convolutional, ..Coding::NONE }.to_string()
         });
         let (locked, lost) = (lock.locked, lock.lost);
-        Self {
+        Some(Self {
             coding: coding.to_string(),
             marker: marker.to_string(),
-            symbols: symbols.to_string(),
+            symbols: setup.symbols.to_string(),
             convolutional: coding.convolutional.map(|_| Lock { code, locked, lost }),
             randomizer: decoder.sequence().map(|sequence| sequence.to_string()),
             blocks: sync.blocks,
@@ -70,7 +71,7 @@ impl Cadus {
             corrected_symbols: counts.corrected_symbols,
             failed_codewords: counts.failed_codewords,
             failed_frames: counts.failed_frames,
-        }
+        })
     }
 
     /// Bytes of the stream that belong to no unit.

@@ -1,5 +1,5 @@
-use super::super::tc::{TcConfig, TcFrame};
 use super::*;
+use crate::frame::tc::{TcConfig, TcFrame};
 use crate::sync::randomizer::Sequence;
 use alloc::vec;
 use proptest::prelude::*;
