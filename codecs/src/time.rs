@@ -236,6 +236,12 @@ mod tests {
         for text in ["", "2026", "2026-02-30T00:00:00Z", "2026-13-01T00:00:00Z", "x-1-1T0:0:0Z"] {
             assert_eq!(Tai::from_rfc3339(text), None, "{text}");
         }
+        // Years that nanoseconds don't reach are refused, not clamped.
+        for text in ["0026-11-23T00:00:00Z", "1677-09-21T00:00:00Z", "2262-04-12T00:00:00Z"] {
+            assert_eq!(Tai::from_rfc3339(text), None, "{text}");
+        }
+        assert!(Tai::from_rfc3339("1677-09-22T00:00:00Z").is_some());
+        assert!(Tai::from_rfc3339("2262-04-11T23:00:00Z").is_some());
     }
 
     #[test]

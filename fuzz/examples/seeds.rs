@@ -1,0 +1,338 @@
+//! Writes the golden seeds of `fuzz/corpus` anew: `cargo run -p fuzz --example seeds`.
+//!
+//! Each is what a sender of ours, or a published vector, puts on the wire behind the bytes that
+//! choose the target's configuration. Seeds named after bugs are not touched.
+
+use bytes::Bytes;
+use codecs::fec::crc::crc16;
+use codecs::frame::aos::{AosBuilder, AosConfig};
+use codecs::frame::cadu::{CaduEncoder, Coding};
+use codecs::frame::tm::{TmBuilder, TmConfig};
+use codecs::frame::uslp::{self, Content, Count, Fecf, Rule, UslpHeader};
+use codecs::frame::{cltu, tc};
+use codecs::ids::{Apid, Channel, Codec, SeqRange, SpacecraftId, StoreEpoch};
+use codecs::link::custody::{Durability, KeyRanges};
+use codecs::link::object::{Annotation, ObjectHeader, Quality, write_unit};
+use codecs::link::void::{Void, VoidRange, VoidReason};
+use codecs::link::wire::Message;
+use codecs::packet::pus::{Acknowledge, Layout, TcSecondary, TmSecondary};
+use codecs::packet::space::{PacketHeader, SequenceCount, build};
+use codecs::packet::{encapsulation, idle::idle_packet};
+use codecs::product::{Product, ProductKind};
+use codecs::squeeze::columns::{DEFAULT_LEVEL, squeeze};
+use codecs::sync::marker::Marker;
+use codecs::sync::randomizer::{Randomizer, Sequence};
+use codecs::time::Tai;
+use std::path::Path;
+
+fn write(target: &str, name: &str, choices: &[u8], bytes: &[u8]) {
+    assert!(fuzz::target(target).is_some(), "no target {target}");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target);
+    std::fs::create_dir_all(&folder).expect("a folder of ours");
+    std::fs::write(folder.join(name), [choices, bytes].concat()).expect("a file of ours");
+}
+
+fn packet(count: u16, length: usize) -> Vec<u8> {
+    let header = PacketHeader::telemetry(Apid(42), SequenceCount(count));
+    build(&header, &vec![count as u8; length]).expect("a packet")
+}
+
+/// Packets of all lengths that matter in a zone of 40 bytes, one of them idle.
+fn stream() -> Vec<Vec<u8>> {
+    let lengths = [1, 30, 33, 34, 35, 80, 3, 3, 200, 7];
+    let mut packets: Vec<_> = (0u16..).zip(lengths).map(|(n, len)| packet(n, len)).collect();
+    packets.insert(4, idle_packet(9).expect("an idle packet"));
+    packets
+}
+
+fn tm_frames(config: TmConfig) -> Vec<u8> {
+    let mut builder = TmBuilder::new(config, 0, 1, 0).expect("a channel");
+    let mut frames = Vec::new();
+    let mut sink = |frame: Bytes| frames.extend_from_slice(&frame);
+    stream().iter().for_each(|packet| builder.push(packet, &mut sink).expect("a packet"));
+    builder.flush(&mut sink);
+    frames
+}
+
+fn aos_frames(config: AosConfig) -> Vec<u8> {
+    let mut builder = AosBuilder::new(config, 0, 2, 0).expect("a channel");
+    let mut frames = Vec::new();
+    let mut sink = |frame: Bytes| frames.extend_from_slice(&frame);
+    stream().iter().for_each(|packet| builder.push(packet, &mut sink).expect("a packet"));
+    builder.flush(&mut sink);
+    frames
+}
+
+fn frames() {
+    let tm = tm_frames(TmConfig::new(48).with_fecf(true));
+    let aos = aos_frames(AosConfig { ocf: true, ..AosConfig::new(48).with_fecf(true) });
+    write("tm", "packets-with-check", &[1], &tm[..48]);
+    // Spacecraft 318: a secondary header of three bytes, an operational control field.
+    let every = [0x13, 0xEF, 0x66, 0xED, 0x9F, 0xFF, 2, 0xA1, 0xA2, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10];
+    write("tm", "every-field", &[0], &every);
+    write("aos", "packets-with-check", &[6, 0, 0], &aos[..48]);
+    write("aos", "every-field", &[30, 4, 0], &aos[..48]);
+    write("aos", "bits", &[14, 0, 1], &aos[..48]);
+    write("extract", "tm", &[4, 32, 0], &tm);
+    write("extract", "tm-steered", &[4, 32, 4], &tm);
+    write("extract", "aos", &[13, 32, 0], &aos);
+    write("extract", "aos-steered", &[13, 32, 5], &aos);
+
+    let header = UslpHeader { scid: 0xABCD, vcid: 5, map: 3, ..UslpHeader::default() };
+    let header = UslpHeader { count: Count { value: 0x1234, bytes: 2 }, ..header };
+    let zone = packet(1, 20);
+    for (name, flags, fecf) in
+        [("plain", 0, Fecf::None), ("crc16", 1, Fecf::Crc16), ("crc32", 2, Fecf::Crc32)]
+    {
+        let ocf = (flags > 0).then_some([1, 2, 3, 4]);
+        let insert_zone: &[u8] = if flags == 2 { &[9; 5] } else { &[] };
+        let rule = if flags == 1 { Rule::UnitStart(Some(9)) } else { Rule::Packets(Some(0)) };
+        let content = Content { insert_zone, rule, upid: 0, zone: &zone, ocf, fecf };
+        let frame = uslp::build(&header, &content).expect("a frame");
+        write("uslp", name, &[flags | (insert_zone.len() as u8) << 2], &frame);
+    }
+
+    let lengths = |frames: &[Vec<u8>]| -> Vec<u8> {
+        let frame = |frame: &Vec<u8>| [&[frame.len() as u8 - 8][..], frame].concat();
+        frames.iter().flat_map(frame).collect()
+    };
+    let mut uslp_frames = Vec::new();
+    for (n, rule) in [Rule::Packets(Some(0)), Rule::SegmentFirst, Rule::SegmentLast, Rule::Stream]
+        .into_iter()
+        .enumerate()
+    {
+        let count = Count { value: n as u64, bytes: 1 };
+        let header = UslpHeader { count, ..UslpHeader::default() };
+        let packet = packet(n as u16, 17);
+        let zone = match rule {
+            Rule::SegmentFirst => &packet[..12],
+            Rule::SegmentLast => &packet[12..],
+            _ => &packet,
+        };
+        let content =
+            Content { insert_zone: &[], rule, upid: 0, zone, ocf: None, fecf: Fecf::Crc16 };
+        uslp_frames.push(uslp::build(&header, &content).expect("a frame"));
+    }
+    write("extract", "uslp", &[6, 64, 0], &lengths(&uslp_frames));
+    write("extract", "uslp-steered", &[6, 64, 4], &lengths(&uslp_frames));
+
+    let mut tc_frames = vec![tc::Control::Unlock.frame(0, 0, true).expect("a frame")];
+    let places = [tc::Segment::First, tc::Segment::Continuation, tc::Segment::Last];
+    for ((count, segment), part) in (0..).zip(places).zip(packet(5, 29).chunks(12)) {
+        let header = tc::TcHeader { kind: tc::TcType::Ad, scid: 0, vcid: 0, count };
+        let segment = tc::SegmentHeader { segment, map: 0 };
+        tc_frames.push(tc::build(&header, Some(segment), part, true).expect("a frame"));
+    }
+    write("extract", "tc", &[15, 64, 0], &lengths(&tc_frames));
+    write("extract", "tc-access-steered", &[31, 64, 4], &lengths(&tc_frames));
+
+    let header = tc::TcHeader { kind: tc::TcType::Ad, scid: 123, vcid: 1, count: 7 };
+    let segment = tc::SegmentHeader { segment: tc::Segment::Unsegmented, map: 2 };
+    let frame = tc::build(&header, Some(segment), &packet(3, 9), true).expect("a frame");
+    let unlock = tc::Control::Unlock.frame(123, 0, true).expect("a frame");
+    write("tc", "segment", &[3], &frame);
+    write("tc", "unlock", &[2], &unlock);
+    let randomizer = Randomizer::new(Sequence::Telecommand, 64);
+    let both = [frame, unlock].concat();
+    write("cltu", "plain", &[0, 9], &cltu::encode(&both, None).expect("a unit"));
+    let unit = cltu::encode(&both, Some(&randomizer)).expect("a unit");
+    write("cltu", "randomized-behind-noise", &[2, 62], &[&[0x55; 5], &unit[..]].concat());
+}
+
+fn streams() {
+    let frame = |n: u8| (0..40u8).map(move |place| place ^ n).collect::<Vec<_>>();
+    // As cadu::CODINGS numbers them: the first byte of the input.
+    for (place, coding) in [(0, "none"), (2, "randomized:255"), (4, "rs:223:i1:dual")] {
+        let coding: Coding = coding.parse().expect("a coding");
+        let mut encoder = CaduEncoder::new(&coding, 40, Marker::TELEMETRY).expect("a coding");
+        let mut units = Vec::new();
+        (0..4).for_each(|n| encoder.push(&frame(n), &mut units).expect("a frame"));
+        write("cadu", &format!("coding-{place}"), &[place, 0, 39, 3, 0], &units);
+    }
+    write("symbols", "convolutional", &[0, 0, 3, 1], &[7; 9]);
+    write("symbols", "ldpc-soft", &[4, 2, 3, 1], &[]);
+    write(
+        "symbols",
+        "ldpc-bits-with-errors",
+        &[5, 1, 3, 1],
+        &[[9; 64].as_slice(), &[0, 9, 1]].concat(),
+    );
+    write("symbols", "noise", &[6, 2, 3, 0], &[0x55; 300]);
+    let coding: Coding = "rs:223:i1:dual,randomized:255".parse().expect("a coding");
+    let mut encoder = CaduEncoder::new(&coding, 48, Marker::TELEMETRY).expect("a coding");
+    let mut units = Vec::new();
+    let aos = aos_frames(AosConfig::new(48));
+    for frame in aos.chunks(48) {
+        encoder.push(frame, &mut units).expect("a frame");
+    }
+    write("guess", "coded", &[], &units);
+    write("guess", "bare", &[], &aos_frames(AosConfig::new(48).with_fecf(true)));
+    let coding = Coding::NONE;
+    let mut encoder = CaduEncoder::new(&coding, 40, Marker::TELEMETRY).expect("a coding");
+    let mut units = vec![0xA5];
+    (0..5).for_each(|n| encoder.push(&frame(n), &mut units).expect("a frame"));
+    write("marker", "aligned", &[0, 40, 0x49, 8, 3], &units);
+    units.insert(100, 0);
+    let slipped: Vec<u8> = units.windows(2).map(|pair| !(pair[0] << 3 | pair[1] >> 5)).collect();
+    write("marker", "slipped-inverted-and-a-byte-too-many", &[0, 40, 0x49, 8, 3], &slipped);
+
+    let noise: Vec<u8> = (0..200u32).map(|n| (n * n * 31 >> 3) as u8).collect();
+    write("convolutional", "half", &[0, 1, 7], &noise);
+    write("convolutional", "seven-eighths", &[4, 0, 7], &noise);
+    write("node_sync", "half", &[0, 1, 7], &noise[..8]);
+    write("node_sync", "three-quarters", &[2, 3, 7], &noise[..8]);
+    write("ldpc", "telecommand-with-errors", &[0, 8, 0, 3], &noise[..14]);
+    write("ldpc", "telemetry", &[2, 8, 0, 0], &noise[..128]);
+    write("ldpc", "noise", &[1, 11, 1, 1], &noise);
+    write("reed_solomon", "sixteen-errors", &[0, 1, 200, 0, 16], &noise);
+    write("reed_solomon", "interleaved-noise", &[3, 5, 210, 1, 0], &noise);
+}
+
+fn packets_and_times() {
+    let header = encapsulation::EncapsulationHeader { protocol: 4, ..Default::default() };
+    let encapsulated = encapsulation::build(&header, &[7; 20]).expect("a packet");
+    let both = [stream().concat(), encapsulated, vec![0xE0; 3], packet(9, 1)].concat();
+    write("packets", "both-protocols", &[], &both);
+    let layout = Layout::issue_c(7);
+    let mut bytes = Vec::new();
+    let header = TcSecondary {
+        acknowledge: Acknowledge::ALL,
+        service: 17,
+        subtype: 1,
+        source: Some(0x0102),
+    };
+    header.write(&layout, &mut bytes).expect("a header");
+    write("pus", "telecommand", &[0, 7], &bytes);
+    bytes.clear();
+    let header = TmSecondary {
+        time_status: 1,
+        service: 3,
+        subtype: 25,
+        counter: Some(5),
+        destination: Some(6),
+        time: &[1, 2, 3, 4, 5, 6, 7],
+    };
+    header.write(&layout, &mut bytes).expect("a header");
+    write("pus", "telemetry", &[0, 7], &bytes);
+
+    let epoch = [0; 8];
+    let cuc = [&epoch[..], &[0x1F, 0x7A, 1, 2, 3, 0x80, 0, 0]].concat();
+    write("time_codes", "cuc", &[0], &cuc);
+    let cds = [&epoch[..], &[0x41, 0x62, 0x4B, 2, 0x93, 0x2E, 1, 0, 2]].concat();
+    write("time_codes", "cds", &[1], &cds);
+    for (name, text) in
+        [("leap-second", "2016-12-31T23:59:60Z"), ("nanoseconds", "2026-11-23T12:00:00.001002003Z")]
+    {
+        write("rfc3339", name, &[0x18; 8], text.as_bytes());
+    }
+}
+
+fn texts() {
+    let manifest = r#"{"format":1,"name":"m","version":"1.0.0","description":"d","tasks":["t/1"],
+"inputs":[{"name":"x","datatype":"FP32","shape":[-1,2],"unit":"1"}],
+"outputs":[{"name":"y","datatype":"UINT8","shape":[1],"unit":"1","elements":["a"]}],"max_batch":4,
+"parameters":{"threshold":0.5},"provenance":{"trained_on":"a","script":"b","seed":1,"tools":"c",
+"licence":"d","credit":"e","limits":"f"},"scores":[{"measure":"F1","on":"x","value":0.9}],
+"files":{"model.onnx":{"bytes":3,"sha256":"HASH"},"vectors.json":{"bytes":3,"sha256":"HASH"}}}"#;
+    let hash = codecs::package::Digest::of(b"abc").to_string();
+    write("manifest", "small", &[], manifest.replace("HASH", &hash).as_bytes());
+    let signature = codecs::package::sign(b"manifest", &[7; 32]);
+    let list = codecs::package::Signature::list_to_json(&[signature]);
+    write("signatures", "one", &[], list.as_bytes());
+    let mission = "mission = \"m\"\ndomain = \"d\"\n\n[[spacecraft]]\nid = 7\nname = \"s\"\n\n\
+        [[spacecraft.frames]]\nkind = \"aos\"\nscid = 71\nlength = 64\n\n\
+        [[channel]]\nname = \"h\"\nvc = 0\n\n\
+        [[packet]]\napid = 42\nname = \"c\"\ntime = \"cuc:4:3\"\n\n\
+        [[packet.parameter]]\nname = \"a\"\ntype = \"i16\"\nunit = \"V\"\n\
+        polynomial = [0.5, 2.0]\nlimits = { red_low = 1.0, yellow_high = 8.5, persistence = 3 }\n\0";
+    let packet = [&[0x08, 0x2A, 0, 0, 0, 9][..], &[1; 10]].concat();
+    write("definition", "small", mission.as_bytes(), &packet);
+    for (name, kind, text) in [
+        ("format", 0, "aos:1113"),
+        ("coding", 1, "rs:223:i4:dual,randomized:255"),
+        ("marker", 2, "1ACFFC1D"),
+        ("sequence", 3, "131071"),
+        ("origin", 6, "000102030405060708090a0b0c0d0e0f"),
+        ("soft", 7, "soft"),
+        ("config", 8, "a = [1, \"b\"]\n[c]\nd = 2026-11-23\n"),
+    ] {
+        write("text", name, &[kind], text.as_bytes());
+    }
+    write("text", "digest", &[4], hash.as_bytes());
+}
+
+fn link() {
+    let channel = Channel::virtual_channel(1, 71, 2, 0);
+    let ranges = vec![SeqRange { first: 3, last: 9 }, SeqRange { first: 11, last: 11 }];
+    let entry = KeyRanges { epoch: StoreEpoch(5), spacecraft: SpacecraftId(7), channel, ranges };
+    let asks = Message::Asks { entries: vec![entry.clone()] }.encode();
+    let receipts =
+        Message::Receipts { ledger: 9, class: Durability::Local, entries: vec![entry] }.encode();
+    let goodbye = Message::Goodbye { text: "set".into() }.encode();
+    write("control", "three-messages", &[5], &[asks.clone(), receipts, goodbye].concat());
+    write("control", "one-message", &[5], &asks[4..]);
+
+    let annotation = Annotation {
+        received: Tai(1),
+        quality: Quality::Corrected,
+        antenna: 3,
+        corrected_symbols: 12,
+    };
+    let mut units = Vec::new();
+    (0..3).for_each(|n| write_unit(&mut units, Some(annotation), &packet(n, 20)));
+    let header = ObjectHeader {
+        annotated: true,
+        codec: Codec::SpacePacket,
+        priority: 9,
+        epoch: StoreEpoch(5),
+        spacecraft: SpacecraftId(7),
+        channel,
+        first: 40,
+        count: 3,
+        length: units.len() as u32,
+        created: Tai(2),
+    };
+    write("object", "three-units", &[1, 7], &[&header.encode()[..], &units].concat());
+    let range = SeqRange { first: 3, last: 9 };
+    let (epoch, spacecraft, bytes) = (StoreEpoch(5), SpacecraftId(7), 700);
+    let entry = VoidRange { epoch, spacecraft, channel, range, bytes, from: Tai(1), to: Tai(9) };
+    let void = Void { reason: VoidReason::Triage, decided: Tai(9), entries: vec![entry] };
+    write("void", "one-range", &[], &void.encode());
+}
+
+fn blocks() {
+    let packets: Vec<_> = (0..40).map(|n| packet(n, 16)).collect();
+    let slices: Vec<&[u8]> = packets.iter().map(Vec::as_slice).collect();
+    write("squeeze", "columns", &[16], &squeeze(&slices, DEFAULT_LEVEL).expect("a block"));
+    let mut product = Product {
+        kind: ProductKind::Tile,
+        id: 7,
+        captured: Tai(1),
+        latitude: 78.2,
+        longitude: -15.4,
+        score: 0.75,
+        truth: Some(71),
+        bands: 2,
+        width: 8,
+        height: 4,
+        source_bytes: 64,
+        mask_width: 2,
+        mask_height: 1,
+        mask: Bytes::from_static(&[0, 255]),
+        pixels: Bytes::from(vec![3; 64]),
+    };
+    write("product", "squeezed", &[1], &product.encode());
+    let noise = (0..64u32).map(|n| (n * n * 31 >> 2 ^ n << 5) as u8);
+    product.pixels = noise.collect::<Vec<_>>().into();
+    write("product", "raw", &[0], &product.encode());
+    write("tensor", "floats", &[2, 2, 0, 2, 3], &crc16(b"floats").to_be_bytes().repeat(12));
+}
+
+fn main() {
+    frames();
+    streams();
+    packets_and_times();
+    texts();
+    link();
+    blocks();
+}

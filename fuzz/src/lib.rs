@@ -1,0 +1,63 @@
+//! Fuzz targets: one for each parser of bytes that come from outside.
+//!
+//! ```text
+//! bytes ─► input (choices first, the rest is parsed) ─► a target ─► its invariants, asserted
+//! ```
+//!
+//! A target is a plain function that panics where an invariant breaks. The first bytes of its
+//! input choose the configuration, so that one corpus covers every combination. `tools/fuzz` runs
+//! a target under libFuzzer; `tests/corpus.rs` replays the corpus without it.
+
+mod input;
+pub mod sync;
+pub mod fec;
+pub mod frames;
+pub mod extract;
+pub mod packets;
+pub mod times;
+pub mod packages;
+pub mod link;
+pub mod blocks;
+pub mod text;
+
+pub use input::Input;
+
+/// A target: panics where an invariant breaks.
+pub type Target = fn(&[u8]);
+
+/// Every target by the name of its corpus folder.
+pub const TARGETS: &[(&str, Target)] = &[
+    ("marker", sync::marker),
+    ("cadu", sync::cadu),
+    ("symbols", sync::symbols),
+    ("guess", sync::guess),
+    ("convolutional", fec::convolutional),
+    ("node_sync", fec::node_sync),
+    ("ldpc", fec::ldpc),
+    ("reed_solomon", fec::reed_solomon),
+    ("tm", frames::tm),
+    ("aos", frames::aos),
+    ("uslp", frames::uslp),
+    ("tc", frames::tc),
+    ("cltu", frames::cltu),
+    ("extract", extract::extract),
+    ("packets", packets::packets),
+    ("pus", packets::pus),
+    ("time_codes", times::time_codes),
+    ("rfc3339", times::rfc3339),
+    ("manifest", packages::manifest),
+    ("signatures", packages::signatures),
+    ("definition", packages::definition),
+    ("control", link::control),
+    ("object", link::object),
+    ("void", link::void),
+    ("squeeze", blocks::squeeze),
+    ("product", blocks::product),
+    ("tensor", blocks::tensor),
+    ("text", text::text),
+];
+
+/// The target of a name.
+pub fn target(name: &str) -> Option<Target> {
+    TARGETS.iter().find(|(known, _)| *known == name).map(|(_, target)| *target)
+}
