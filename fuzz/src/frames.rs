@@ -86,6 +86,7 @@ pub fn uslp(data: &[u8]) {
     let config = UslpConfig {
         length: None,
         insert_zone: usize::from(flags >> 2),
+        truncated_bytes: None,
         fecf: [Fecf::None, Fecf::Crc16, Fecf::Crc32, Fecf::None][usize::from(flags & 3)],
     };
     let frame = input.rest();
