@@ -122,7 +122,8 @@ impl Tai {
     }
 
     /// Reads RFC 3339 in UTC (`Z`), with any number of decimals; nanoseconds are kept. Second 60
-    /// is read where there was a leap second, and nowhere else.
+    /// is read where there was a leap second, and nowhere else. `None` also for years that
+    /// nanoseconds in 64 bits don't reach.
     pub fn from_rfc3339(text: &str) -> Option<Self> {
         Self::from_rfc3339_with(text, LeapSeconds::built_in())
     }
@@ -150,6 +151,11 @@ impl Tai {
             .take(9)
             .fold(0, |sum, digit| sum * 10 + u32::from(digit - b'0'));
         let minutes = days * DAY_S + hour * 3600 + minute * 60;
+        // Nanoseconds in 64 bits end in 1677 and 2262; a time beyond would read as their end. Two
+        // minutes are left for the seconds and the leap seconds.
+        if minutes.abs() > i64::MAX / NANOS - 120 {
+            return None;
+        }
         let start = Self::from_unix_with(minutes, nanos, table);
         let read = start.plus(second * NANOS);
         let leap = table.is_leap_second(read.0.div_euclid(NANOS));
