@@ -89,9 +89,12 @@ fn destinations_count_apart_where_asked() {
     assert!(tracker.tallies().all(|(stream, _)| stream.destination != Some(0)));
 }
 
+/// Packets of a group that ended, and what is wrong with it.
+type Outcome = Option<(u32, Option<Break>)>;
+
 /// The outcome of each packet, and the tally, of packets that count on from 0 but for those left
 /// out.
-fn groups(flags: &str) -> (Vec<Option<(u32, Option<Break>)>>, Tally) {
+fn groups(flags: &str) -> (Vec<Outcome>, Tally) {
     let mut tracker = Tracker::new();
     let mut outcomes = Vec::new();
     for (count, flag) in (0..).zip(flags.chars()) {
