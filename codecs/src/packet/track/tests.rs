@@ -80,6 +80,11 @@ fn destinations_count_apart_where_asked() {
     let issue = Issue::A { counter: false, peer: true };
     let mut other = Tracker::new().with_destinations(Layout { issue, time: 0, spare: 0 });
     assert_eq!(take(&mut other, &packets[0]).unwrap().stream.destination, None);
+    // Time packets carry no such header, even where their flag says so.
+    let mut time = packets[0].clone();
+    (time[0], time[1]) = (0x08, 0);
+    let mut tracker = Tracker::new().with_destinations(layout);
+    assert_eq!(take(&mut tracker, &time).unwrap().stream.destination, None);
     // Destinations without end are forgotten, not kept.
     let mut tracker = Tracker::new().with_destinations(layout);
     for destination in 0..=MAX_DESTINATIONS as u16 {
