@@ -4,7 +4,7 @@ use super::pack::Packer;
 use super::{BuildError, FirstHeader, FrameError, OCF_BYTES, VirtualChannel, room};
 use crate::fec::crc::{CRC16_BYTES, crc16, crc16_holds};
 use crate::packet::idle::IdleFill;
-use alloc::vec::Vec;
+use alloc::{vec, vec::Vec};
 use bytes::Bytes;
 use core::ops::Range;
 
@@ -208,7 +208,7 @@ impl TmBuilder {
     /// is sent on is up to the mission, by habit number 7.
     pub fn idle_frame(&mut self, fill: &mut IdleFill) -> Bytes {
         let Self { config, scid, vcid, count, packer } = self;
-        let mut zone = alloc::vec![0; packer.capacity()];
+        let mut zone = vec![0; packer.capacity()];
         fill.fill(&mut zone);
         frame(config, *scid, *vcid, count, FirstHeader::IdleData, &zone)
     }

@@ -9,7 +9,7 @@ use crate::fec::crc::{
     CRC16_BYTES, CRC32_BYTES, crc16, crc16_holds, crc32_frame, crc32_frame_holds,
 };
 use crate::packet::idle::IdleFill;
-use alloc::vec::Vec;
+use alloc::{vec, vec::Vec};
 use core::ops::Range;
 
 /// Transfer frame version number of USLP (CCSDS 732.1-B-3 §4.1.2.2.2), four bits.
@@ -460,9 +460,7 @@ pub fn build_idle(
         return Err(full);
     }
     let field = room(length, start, trailer).map_err(|_| full)?;
-    let (mut insert_zone, mut zone) = (Vec::new(), Vec::new());
-    insert_zone.resize(config.insert_zone, 0);
-    zone.resize(field.len(), 0);
+    let (insert_zone, mut zone) = (vec![0; config.insert_zone], vec![0; field.len()]);
     fill.fill(&mut zone);
     let (insert_zone, zone) = (insert_zone.as_slice(), zone.as_slice());
     let upid = UPID_IDLE;

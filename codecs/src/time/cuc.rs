@@ -82,6 +82,17 @@ impl Cuc {
         self.epoch.0.checked_add(since).map(Tai).ok_or(TimeCodeError::Range)
     }
 
+    /// Reads a code whose counter may have wrapped: of all the times that it may mean, the one
+    /// nearest to a time known from elsewhere, such as that of reception. A counter of two bytes
+    /// wraps every 18 hours.
+    pub fn read_near(&self, bytes: &[u8], near: Tai) -> Result<Tai, TimeCodeError> {
+        let first = i128::from(self.read(bytes)?.0);
+        // At most 56 bits of seconds and 30 of nanoseconds.
+        let turn = (NANOS as i128) << (u32::from(self.coarse) * 8);
+        let turns = (i128::from(near.0) - first + turn / 2).div_euclid(turn);
+        i64::try_from(first + turns * turn).map(Tai).map_err(|_| TimeCodeError::Range)
+    }
+
     /// Writes the code, to its nearest step; times before the epoch or past the counter's end are
     /// refused, since a receiver would take a wrapped counter for another time.
     pub fn write(&self, time: Tai, to: &mut Vec<u8>) -> Result<(), TimeCodeError> {
@@ -144,6 +155,23 @@ mod tests {
         assert_eq!(wide.read(&[0xFF; 17]), Err(TimeCodeError::Range));
         assert!(Cuc::new(0, 0, Tai(0)).is_err() && Cuc::new(8, 0, Tai(0)).is_err());
         assert!(Cuc::new(1, 11, Tai(0)).is_err());
+    }
+
+    #[test]
+    fn a_small_counter_that_wrapped_is_read_by_a_time_nearby() {
+        let code = Cuc::new(2, 1, CCSDS_EPOCH).unwrap();
+        let near = Tai::from_rfc3339("2026-11-23T12:00:00Z").unwrap();
+        for since in [-32_767, -1, 0, 1, 32_767] {
+            let time = near.plus(since * NANOS);
+            let seconds = (time.since(CCSDS_EPOCH) / NANOS) as u16;
+            let [a, b] = seconds.to_be_bytes();
+            assert_eq!(code.read_near(&[a, b, 0], near), Ok(time), "{since} s");
+        }
+        assert_eq!(code.read(&[0, 1, 0]), Ok(CCSDS_EPOCH.plus(NANOS)), "the first turn");
+        assert!(code.read_near(&[0xFF, 0, 0], Tai(i64::MIN)).is_ok_and(|time| time < near));
+        let long = Cuc::new(7, 0, Tai(0)).unwrap();
+        assert_eq!(long.read_near(&[0, 0, 0, 0, 0, 0, 9], near), Ok(Tai(9 * NANOS)));
+        assert_eq!(code.read_near(&[0, 1], near), Err(TimeCodeError::Short));
     }
 
     proptest! {

@@ -123,6 +123,54 @@ fn pointers_beyond_the_zone_leave_the_frame_out() {
     }
 }
 
+/// The zone that bounds a pointer is what insert zone, secondary header, operational control field
+/// and check field leave.
+#[test]
+fn pointers_are_held_against_what_headers_and_trailers_leave() {
+    let mut aos = AosConfig::new(LENGTH).with_fecf(true);
+    (aos.insert_zone, aos.header_error_control, aos.ocf) = (9, true, true);
+    let room = LENGTH - 6 - 2 - 9 - 2 - 4 - 2;
+    let mut builder = AosBuilder::new(aos.clone(), 1, 2, 0).unwrap();
+    let mut frames = Vec::new();
+    builder.push(&packet(1, room), &mut |frame: Bytes| frames.push(frame.to_vec())).unwrap();
+    let mut tm = vec![0x00, 0x15, 0, 0, 0x98, 0, 3, 1, 2, 3];
+    tm.resize(LENGTH, 0xFF);
+    let tm_room = LENGTH - 6 - 4 - 4;
+    let tm_config = FrameConfig::Tm(TmConfig::new(LENGTH));
+    for (config, frame, at, room) in
+        [(FrameConfig::Aos(aos), frames.remove(0), 6 + 2 + 9, room), (tm_config, tm, 4, tm_room)]
+    {
+        for (pointer, beyond) in [(room - 1, false), (room, true), (room + 1, true)] {
+            let mut frame = frame.clone();
+            let flags = frame[at] & 0xF8;
+            (frame[at], frame[at + 1]) = (flags | (pointer >> 8) as u8, pointer as u8);
+            let mut reasons = Vec::new();
+            Extractor::new(config.clone()).push(&frame.into(), &mut |event| {
+                if let Event::Dropped { reason, .. } = event {
+                    reasons.push(reason);
+                }
+            });
+            let told = reasons.contains(&DropReason::PointerBeyondZone);
+            assert_eq!(told, beyond, "pointer {pointer} of {room}");
+        }
+    }
+}
+
+/// Some senders set all sixteen bits, of which the first five are spare.
+#[test]
+fn spare_bits_before_a_pointer_mean_nothing() {
+    let zones = zones(&[packet(1, 2 * ZONE + 10), packet(2, ZONE - 10)]);
+    let frames = [
+        frame(0, 0xF800, &zones[0]),
+        frame(1, 0xFFFE, &[0xFF; ZONE]),
+        frame(2, 0xFFFF, &zones[1]),
+        frame(3, 0x800 | 10, &zones[2]),
+    ];
+    let (lengths, dropped, counts) = read(&frames);
+    assert_eq!((lengths, dropped), (vec![2 * ZONE + 10, ZONE - 10], vec![]));
+    assert_eq!(counts.first_header_pointer.idle, 1);
+}
+
 #[test]
 fn headers_split_across_frames_at_every_byte() {
     for left in 1..6 {

@@ -80,6 +80,11 @@ fn destinations_count_apart_where_asked() {
     let issue = Issue::A { counter: false, peer: true };
     let mut other = Tracker::new().with_destinations(Layout { issue, time: 0, spare: 0 });
     assert_eq!(take(&mut other, &packets[0]).unwrap().stream.destination, None);
+    // Time packets carry no such header, even where their flag says so.
+    let mut time = packets[0].clone();
+    (time[0], time[1]) = (0x08, 0);
+    let mut tracker = Tracker::new().with_destinations(layout);
+    assert_eq!(take(&mut tracker, &time).unwrap().stream.destination, None);
     // Destinations without end are forgotten, not kept.
     let mut tracker = Tracker::new().with_destinations(layout);
     for destination in 0..=MAX_DESTINATIONS as u16 {
@@ -89,9 +94,12 @@ fn destinations_count_apart_where_asked() {
     assert!(tracker.tallies().all(|(stream, _)| stream.destination != Some(0)));
 }
 
+/// Packets of a group that ended, and what is wrong with it.
+type Outcome = Option<(u32, Option<Break>)>;
+
 /// The outcome of each packet, and the tally, of packets that count on from 0 but for those left
 /// out.
-fn groups(flags: &str) -> (Vec<Option<(u32, Option<Break>)>>, Tally) {
+fn groups(flags: &str) -> (Vec<Outcome>, Tally) {
     let mut tracker = Tracker::new();
     let mut outcomes = Vec::new();
     for (count, flag) in (0..).zip(flags.chars()) {
