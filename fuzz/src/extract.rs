@@ -40,6 +40,7 @@ fn config(input: &mut Input<'_>) -> (FrameConfig, usize) {
                 true => Fecf::Crc16,
                 false => Fecf::None,
             },
+            truncated_bytes: (flags & 64 != 0).then_some(12),
         }),
         _ => FrameConfig::Tc(TcConfig {
             access: if flags & 16 != 0 { 0xAAAA_AAAA_AAAA_AAAA } else { 0 },

@@ -2,7 +2,7 @@
 
 use crate::input::{Input, pieces};
 use codecs::frame::cadu::{BlockCode, CaduDecoder, CaduEncoder, Coding, Frame, Symbols};
-use codecs::frame::guess;
+use codecs::frame::{Framing, guess};
 use codecs::sync::marker::{Event, Marker, MarkerConfig, SyncCounts, Synchronizer};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -261,11 +261,10 @@ pub fn symbols(data: &[u8]) {
 pub fn guess(data: &[u8]) {
     for found in guess::guess(data, None) {
         assert!(found.evidence.iter().all(|one| one.fits <= one.of));
-        assert!(found.frames.is_none() || found.frame_bytes > 0);
-        assert_eq!(found.coding.to_string().parse(), Ok(found.coding));
-        if found.frame_bytes > 0 {
-            let marker = found.marker.unwrap_or(Marker::TELEMETRY);
-            assert!(CaduDecoder::new(&found.coding, found.frame_bytes, marker).is_ok());
+        if let Framing::Cadus { marker, coding } = found.framing {
+            assert_eq!(coding.to_string().parse(), Ok(coding));
+            let decoder = CaduDecoder::new(&coding, found.frame_bytes.max(1), marker);
+            assert!(found.frame_bytes == 0 || decoder.is_ok());
         }
     }
 }
