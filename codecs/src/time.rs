@@ -151,9 +151,9 @@ impl Tai {
             .take(9)
             .fold(0, |sum, digit| sum * 10 + u32::from(digit - b'0'));
         let minutes = days * DAY_S + hour * 3600 + minute * 60;
-        // Nanoseconds in 64 bits end in 1677 and 2262; a time beyond would read as their end. Two
+        // Nanoseconds in 64 bits end in 1677 and 2262; a time beyond would read as their end. Some
         // minutes are left for the seconds and the leap seconds.
-        if minutes.abs() > i64::MAX / NANOS - 120 {
+        if minutes.abs() > i64::MAX / NANOS - 300 {
             return None;
         }
         let start = Self::from_unix_with(minutes, nanos, table);

@@ -134,6 +134,13 @@ fn frames() {
     write("tc", "unlock", &[2], &unlock);
     let randomizer = Randomizer::new(Sequence::Telecommand, 64);
     let both = [frame, unlock].concat();
+    write("clcw", "lockout", &[], &[0x01, 0x04, 0x20, 0x07]);
+    let unit = cltu::encode(&both, None).expect("a unit");
+    write("units", "plain", &[0, 0, 5, 1], &[&[0x55; 3][..], &unit, &[0x55; 9], &unit].concat());
+    let mut words = cltu::ldpc::LdpcUnits::new(cltu::ldpc::Code::Short);
+    let unit = words.encode(&both, true).expect("a unit");
+    write("units", "ldpc128", &[2, 0, 5, 1], &unit);
+    write("units", "soft-noise", &[1, 2, 5, 0], &[0x5A; 40]);
     write("cltu", "plain", &[0, 9], &cltu::encode(&both, None).expect("a unit"));
     let unit = cltu::encode(&both, Some(&randomizer)).expect("a unit");
     write("cltu", "randomized-behind-noise", &[2, 62], &[&[0x55; 5], &unit[..]].concat());
@@ -193,6 +200,9 @@ fn packets_and_times() {
     let encapsulated = encapsulation::build(&header, &[7; 20]).expect("a packet");
     let both = [stream().concat(), encapsulated, vec![0xE0; 3], packet(9, 1)].concat();
     write("packets", "both-protocols", &[], &both);
+    let group: Vec<u8> =
+        (0..12u8).flat_map(|n| [0x08, n & 3, 0x40 << (n & 1), n, 0, 3, n, 1, 2, 3]).collect();
+    write("track", "groups", &[0, 1], &group);
     let layout = Layout::issue_c(7);
     let mut bytes = Vec::new();
     let header = TcSecondary {
@@ -227,6 +237,14 @@ fn packets_and_times() {
     }
 }
 
+fn leap_table() {
+    let table = "# File expires on 28 June 2026\n\
+        41317.0    1  1 1972       10\n41499.0    1  7 1972       11\n57754.0    1  1 2017       12\n";
+    write("leap_seconds", "table-of-days", &[0x18; 8], table.as_bytes());
+    let table = "#@\t3991593600\n2272060800\t10\n2287785600\t11\n";
+    write("leap_seconds", "table-of-seconds", &[0x18; 8], table.as_bytes());
+}
+
 fn texts() {
     let manifest = r#"{"format":1,"name":"m","version":"1.0.0","description":"d","tasks":["t/1"],
 "inputs":[{"name":"x","datatype":"FP32","shape":[-1,2],"unit":"1"}],
@@ -254,7 +272,8 @@ fn texts() {
         ("sequence", 3, "131071"),
         ("origin", 6, "000102030405060708090a0b0c0d0e0f"),
         ("soft", 7, "soft"),
-        ("config", 8, "a = [1, \"b\"]\n[c]\nd = 2026-11-23\n"),
+        ("command-coding", 8, "cltu:bch,randomized"),
+        ("config", 9, "a = [1, \"b\"]\n[c]\nd = 2026-11-23\n"),
     ] {
         write("text", name, &[kind], text.as_bytes());
     }
@@ -332,6 +351,7 @@ fn main() {
     frames();
     streams();
     packets_and_times();
+    leap_table();
     texts();
     link();
     blocks();

@@ -36,11 +36,11 @@ fn config(input: &mut Input<'_>) -> (FrameConfig, usize) {
         2 => FrameConfig::Uslp(UslpConfig {
             length: (flags & 8 != 0).then_some(length),
             insert_zone: if flags & 32 != 0 { 3 } else { 0 },
-            truncated_bytes: (flags & 16 != 0).then_some(20),
             fecf: match fecf {
                 true => Fecf::Crc16,
                 false => Fecf::None,
             },
+            truncated_bytes: (flags & 64 != 0).then_some(12),
         }),
         _ => FrameConfig::Tc(TcConfig {
             access: if flags & 16 != 0 { 0xAAAA_AAAA_AAAA_AAAA } else { 0 },

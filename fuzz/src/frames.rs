@@ -1,8 +1,11 @@
 //! One frame or command unit each: fields that fill it exactly, and rebuilding gives it back.
 
-use crate::input::Input;
+use crate::input::{Input, pieces};
+use bytes::Bytes;
 use codecs::frame::aos::{self, AosConfig, AosFrame, Service};
-use codecs::frame::cltu::{self, End, Mode};
+use codecs::frame::cadu::Symbols;
+use codecs::frame::clcw::Clcw;
+use codecs::frame::cltu::{self, CltuCoding, CltuDecoder, End, Mode};
 use codecs::frame::tc::{self, TcConfig, TcFrame};
 use codecs::frame::tm::{self, TmConfig, TmFrame};
 use codecs::frame::uslp::{self, Content, Fecf, UslpConfig, UslpFrame};
@@ -86,13 +89,19 @@ pub fn uslp(data: &[u8]) {
     let config = UslpConfig {
         length: None,
         insert_zone: usize::from(flags >> 2),
-        truncated_bytes: None,
         fecf: [Fecf::None, Fecf::Crc16, Fecf::Crc32, Fecf::None][usize::from(flags & 3)],
+        truncated_bytes: (flags & 3 == 3).then_some(usize::from(flags >> 2)),
     };
     let frame = input.rest();
     let Ok(view) = UslpFrame::parse(frame, &config) else { return };
-    assert_eq!(uslp::extent(frame), Some(frame.len()));
+    assert_eq!(config.extent(frame), Some(frame.len()));
     let zone = view.zone();
+    if frame[3] & 1 != 0 {
+        // Truncated: identifiers, a byte, and data to the end. None of these is ever built.
+        assert_eq!(zone, uslp::TRUNCATED_HEADER_BYTES + 1..frame.len());
+        assert_eq!(view.data(), &frame[zone]);
+        return;
+    }
     let content = Content {
         insert_zone: view.insert_zone(),
         rule: view.rule(),
@@ -138,6 +147,48 @@ pub fn tc(data: &[u8]) {
     let again = TcFrame::parse(&built, &config).expect("a frame of ours");
     assert_eq!((again.header(), again.segment()), (view.header(), view.segment()));
     assert_eq!((again.data(), again.control()), (view.data(), view.control()));
+}
+
+/// Control words: what is read writes the same four bytes.
+pub fn clcw(data: &[u8]) {
+    let Some(field) = data.first_chunk() else { return };
+    if let Ok(word) = Clcw::read(*field) {
+        assert_eq!(word.emit(), *field);
+    }
+}
+
+/// Streams of command units: the same frames however they are cut, and what was encoded comes out.
+pub fn units(data: &[u8]) {
+    let mut input = Input(data);
+    let coding = input.choose(&CltuCoding::ALL);
+    let form = input.choose(&[Symbols::Packed, Symbols::Bits, Symbols::Soft]);
+    let (cut, mode) = (input.byte(), input.byte());
+    let mut stream = input.rest().to_vec();
+    if mode & 1 == 0
+        && let CltuCoding::Bch { randomized } = coding
+    {
+        // Units behind noise, which the fuzzer need not find.
+        let randomizer = Randomizer::new(Sequence::Telecommand, 64);
+        let command = tc::Control::SetExpected(mode).frame(5, 1, true).expect("a frame");
+        let unit = cltu::encode(&command, randomized.then_some(&randomizer)).expect("a unit");
+        stream.extend_from_slice(&unit);
+    }
+    let read = |cut: u8| {
+        let mut decoder = CltuDecoder::new(coding);
+        let mut frames: Vec<Bytes> = Vec::new();
+        pieces(&stream, cut).for_each(|piece| {
+            decoder.push(form, piece, &mut |frame| frames.push(frame));
+        });
+        decoder.finish(&mut |frame| frames.push(frame));
+        (frames, *decoder.counts())
+    };
+    let (frames, counts) = read(cut);
+    assert_eq!((&frames, &counts), (&read(cut.wrapping_add(3)).0, &counts));
+    assert_eq!(counts.frames, frames.len() as u64);
+    assert_eq!(counts.units, counts.tails + counts.rejected + counts.cut);
+    for frame in &frames {
+        assert_eq!(tc::extent(frame), Some(frame.len()));
+    }
 }
 
 /// Command units: what is decoded adds up, and one wrong bit a block is set right.

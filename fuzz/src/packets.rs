@@ -4,6 +4,7 @@ use crate::input::Input;
 use codecs::packet::encapsulation::{self, EncapsulationView};
 use codecs::packet::pus::{Issue, Layout, TcSecondary, TmSecondary};
 use codecs::packet::space::{self, PacketView};
+use codecs::packet::track::{CrcPolicy, Tracker};
 use codecs::packet::{Extent, MAX_HEADER_BYTES, MAX_PACKET_BYTES, Protocol, extent, is_idle};
 
 /// Packets behind one another: lengths agree with the views, and views rebuild to the same bytes.
@@ -98,4 +99,43 @@ pub fn pus(data: &[u8]) {
         let (again, _) = TmSecondary::read(&written, &layout).expect("a header of ours");
         assert_eq!(again, header);
     }
+}
+
+/// Packets followed application by application: counts add up, whatever they say.
+pub fn track(data: &[u8]) {
+    let mut input = Input(data);
+    let flags = input.byte();
+    let policy = input.choose(&[CrcPolicy::None, CrcPolicy::Check, CrcPolicy::Required]);
+    let mut tracker = Tracker::new().with_crc(policy);
+    if flags & 1 != 0 {
+        tracker = tracker.with_destinations(Layout::issue_c(0));
+    }
+    let (mut taken, mut ended) = (0, 0u64);
+    while !input.0.is_empty() {
+        // Headers that the fuzzer need not find: four applications, lengths that hold.
+        let mut packet = input.take(7).to_vec();
+        packet.resize(7, 0);
+        let length = usize::from(packet[5] & 0x1F);
+        packet[0] &= 0x0F;
+        packet[1] |= 0xFC;
+        packet[4..6].copy_from_slice(&(length as u16).to_be_bytes());
+        packet.extend_from_slice(input.take(length));
+        packet.resize(7 + length, 0);
+        let view = PacketView::parse(&packet).expect("a whole packet");
+        let verdict = tracker.take(&view);
+        assert_eq!(verdict.is_none(), view.is_idle());
+        taken += u64::from(verdict.is_some());
+        if let Some(verdict) = verdict {
+            assert!(verdict.usable || policy == CrcPolicy::Required);
+            ended += u64::from(verdict.group.is_some());
+        }
+    }
+    tracker.finish(&mut |_, group| {
+        assert!(group.broken.is_some());
+        ended += 1;
+    });
+    let (packets, groups) = tracker.tallies().fold((0, 0), |(packets, groups), (_, tally)| {
+        (packets + tally.packets, groups + tally.groups_whole + tally.groups_broken)
+    });
+    assert_eq!((packets, groups), (taken, ended));
 }

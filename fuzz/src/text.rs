@@ -4,6 +4,7 @@ use crate::input::Input;
 use codecs::config;
 use codecs::frame::Format;
 use codecs::frame::cadu::{Coding, Symbols};
+use codecs::frame::cltu::CltuCoding;
 use codecs::ids::Origin;
 use codecs::package::{Digest, PublicKey};
 use codecs::sync::marker::Marker;
@@ -22,7 +23,7 @@ pub fn text(data: &[u8]) {
     let mut input = Input(data);
     let kind = input.byte();
     let Ok(text) = std::str::from_utf8(input.0) else { return };
-    match kind % 9 {
+    match kind % 10 {
         0 => round::<Format>(text),
         1 => round::<Coding>(text),
         2 => round::<Marker>(text),
@@ -35,6 +36,7 @@ pub fn text(data: &[u8]) {
             }
         }
         7 => round::<Symbols>(text),
+        8 => round::<CltuCoding>(text),
         _ => {
             if let Err(error) = config::parse::<toml::Table>("file.toml", text) {
                 assert!((1..=text.lines().count() + 1).contains(&error.line));

@@ -3,6 +3,7 @@
 use crate::input::Input;
 use codecs::time::cds::{Cds, Submillisecond};
 use codecs::time::cuc::Cuc;
+use codecs::time::leap::{LeapSeconds, MAX_STEPS};
 use codecs::time::{CCSDS_EPOCH, LeapTable, Tai};
 
 /// CUC and CDS, with and without preamble: what is read is written back.
@@ -106,4 +107,21 @@ fn instant(time: Tai) {
         time.to_unix_nanos().rem_euclid(1_000_000_000) as u32,
     );
     assert!(matches!(time.since(utc), 0 | -1_000_000_000), "{text}");
+}
+
+/// Published tables of leap seconds: steps in order, and any instant converts by them.
+pub fn leap_seconds(data: &[u8]) {
+    let mut input = Input(data);
+    let any = Tai(input.long().cast_signed());
+    let Ok(text) = std::str::from_utf8(input.0) else { return };
+    let Ok(table) = LeapSeconds::parse(text) else { return };
+    assert!((1..=MAX_STEPS).contains(&table.steps().len()));
+    for pair in table.steps().windows(2) {
+        assert!(pair[0].from > pair[1].from, "newest first");
+        assert_eq!(pair[0].offset.abs_diff(pair[1].offset), 1);
+    }
+    let _ = (table.on(any), table.until(), table.offset_at(any.0));
+    let seconds = any.to_unix_nanos_with(&table).div_euclid(1_000_000_000);
+    let offset = table.offset_at(seconds);
+    assert!(table.steps().iter().any(|step| step.offset == offset));
 }
