@@ -12,6 +12,7 @@ pub mod source;
 pub mod rules;
 pub mod arrows;
 pub mod readme;
+pub mod standards;
 
 use std::path::{Path, PathBuf};
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use tests::tidy::{arrows, files, readme, root, rules, source};
+use tests::tidy::{arrows, files, readme, root, rules, source, standards};
 
 /// Every Rust file of the workspace with its text.
 fn sources() -> Vec<(PathBuf, String)> {
@@ -93,6 +93,13 @@ fn unsafe_stays_in_its_folders() {
 #[test]
 fn files_stay_readable() {
     hold(each(rules::too_long));
+}
+
+#[test]
+fn what_the_standards_page_names_exists() {
+    let text = std::fs::read_to_string(root().join("docs/standards.md")).unwrap();
+    let sources: Vec<String> = sources().into_iter().map(|(_, text)| text).collect();
+    hold(standards::missing(&text, &sources, |path| root().join(path).exists()));
 }
 
 #[test]
