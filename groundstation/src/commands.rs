@@ -4,7 +4,7 @@ use crate::{
     audit::{self, Audit, Damage},
     config::{Config, HTTP_DEFAULT, QUIC_DEFAULT},
     init::{self, Craft, Place, Plan},
-    shell::{disk::Folder, wall_clock},
+    shell::{clock, disk::Folder, wall_clock},
 };
 use anyhow::{Context as _, bail};
 use codecs::ids::Origin;
@@ -102,6 +102,7 @@ pub fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
         }
     }
     crate::shell::tls::server_config(&config)?;
+    clock::warn_of_leap_seconds();
     if config.principals.is_empty() {
         tracing::warn!("no [[principal]]: no one may deliver");
     }

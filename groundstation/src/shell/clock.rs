@@ -1,7 +1,7 @@
 //! The station's clocks.
 
 use crate::archive::Now;
-use codecs::time::Tai;
+use codecs::time::{LeapTable, Tai};
 use std::time::Instant;
 
 /// Monotonic time since the start, and the station's time: the real clock plus, in a
@@ -36,5 +36,19 @@ impl StationClock {
     /// The instant of a monotonic time.
     pub fn instant(&self, mono_ns: u64) -> Instant {
         self.started + std::time::Duration::from_nanos(mono_ns)
+    }
+}
+
+/// Tells the operator in time that the leap seconds built in will not be known to be whole.
+pub fn warn_of_leap_seconds() {
+    match LeapTable::on(super::wall_clock()) {
+        LeapTable::Current => {}
+        LeapTable::Ending { days } => {
+            tracing::warn!(days, "the table of leap seconds ends: update before it does");
+        }
+        LeapTable::Ended { days } => tracing::warn!(
+            days_ago = days,
+            "the table of leap seconds ended: UTC may be wrong by a second for each since; update"
+        ),
     }
 }

@@ -43,6 +43,7 @@ pub struct RunArgs {
 /// Runs until a signal.
 pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let config = Config::load(&args.config)?;
+    super::clock::warn_of_leap_seconds();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(daemon(config))
 }
