@@ -183,7 +183,7 @@ fn streams() {
     let slipped: Vec<u8> = units.windows(2).map(|pair| !(pair[0] << 3 | pair[1] >> 5)).collect();
     write("marker", "slipped-inverted-and-a-byte-too-many", &[0, 40, 0x49, 8, 3], &slipped);
 
-    let noise: Vec<u8> = (0..200u32).map(|n| (n * n * 31 >> 3) as u8).collect();
+    let noise: Vec<u8> = (0..200u32).map(|n| ((n * n * 31) >> 3) as u8).collect();
     write("convolutional", "half", &[0, 1, 7], &noise);
     write("convolutional", "seven-eighths", &[4, 0, 7], &noise);
     write("node_sync", "half", &[0, 1, 7], &noise[..8]);
@@ -341,7 +341,7 @@ fn blocks() {
         pixels: Bytes::from(vec![3; 64]),
     };
     write("product", "squeezed", &[1], &product.encode());
-    let noise = (0..64u32).map(|n| (n * n * 31 >> 2 ^ n << 5) as u8);
+    let noise = (0..64u32).map(|n| (((n * n * 31) >> 2) ^ (n << 5)) as u8);
     product.pixels = noise.collect::<Vec<_>>().into();
     write("product", "raw", &[0], &product.encode());
     write("tensor", "floats", &[2, 2, 0, 2, 3], &crc16(b"floats").to_be_bytes().repeat(12));

@@ -14,16 +14,68 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Recordings of AOS frames with their length and whether a CRC ends them. The peer reads no TM
-/// frame, so `dart.tm1113` has nothing to compare with.
-const RECORDINGS: [(&str, usize, bool); 6] = [
-    ("europa_clipper.aos1113", 1113, false),
-    ("osiris_rex.aos1113", 1113, false),
-    ("lucy_bochum.aos1113", 1113, false),
-    ("lucy_eb3frn.aos1113", 1113, false),
-    ("mars2020.aos1115", 1115, true),
-    ("lunar_flashlight.aos1113", 1113, false),
-];
+/// A recording of AOS frames, their length, whether an operational control field and a CRC end
+/// them, and what comes out.
+struct Recording {
+    name: &'static str,
+    length: usize,
+    ocf: bool,
+    fecf: bool,
+    expected: Sums,
+}
+
+const fn recording(name: &'static str, length: usize, found: [usize; 3]) -> Recording {
+    let [ours, peer, same] = found;
+    let expected = Sums { ours, peer, same, differing: BTreeMap::new() };
+    Recording { name, length, ocf: false, fecf: false, expected }
+}
+
+/// The peer reads no TM frame, so `dart.tm1113` has nothing to compare with.
+fn recordings() -> Vec<Recording> {
+    let apart = |recording: Recording, cause, only: (usize, usize)| {
+        let differing = BTreeMap::from([(Some(cause), only)]);
+        Recording { expected: Sums { differing, ..recording.expected }, ..recording }
+    };
+    let edge = |recording| Recording { ocf: true, ..recording };
+    vec![
+        apart(
+            recording("frames/europa_clipper.aos1113", 1113, [20_978, 20_671, 20_670]),
+            Cause::PointerDisagrees,
+            (308, 1),
+        ),
+        apart(
+            recording("frames/osiris_rex.aos1113", 1113, [1262, 1161, 1157]),
+            Cause::PointerDisagrees,
+            (105, 4),
+        ),
+        recording("frames/lucy_bochum.aos1113", 1113, [95; 3]),
+        recording("frames/lucy_eb3frn.aos1113", 1113, [206; 3]),
+        Recording { fecf: true, ..recording("frames/mars2020.aos1115", 1115, [72; 3]) },
+        recording("frames/lunar_flashlight.aos1113", 1113, [311; 3]),
+        edge(recording("edge-cases/dumpFile_aos_1.hex", 892, [36; 3])),
+        edge(recording("edge-cases/dumpFile_aos_1_gap.hex", 892, [32; 3])),
+        apart(
+            edge(recording("edge-cases/dumpFile_aos_1_encapsulation.hex", 892, [10, 0, 0])),
+            Cause::Encapsulation,
+            (10, 0),
+        ),
+    ]
+}
+
+/// The frames of a recording: end to end, or one a line in hex behind a marker.
+fn frames(name: &str, length: usize) -> Option<Vec<Bytes>> {
+    let bytes = std::fs::read(tests::recorded(name)?).unwrap();
+    if !name.ends_with(".hex") {
+        return Some(bytes.chunks_exact(length).map(Bytes::copy_from_slice).collect());
+    }
+    let frame = |line: &str| -> Bytes {
+        let digits = line.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).unwrap());
+        let bytes: Vec<u8> = digits.map(|pair| u8::from_str_radix(pair, 16).unwrap()).collect();
+        let bytes = bytes.strip_prefix(&[0x1A, 0xCF, 0xFC, 0x1D]).unwrap_or(&bytes);
+        Bytes::copy_from_slice(&bytes[..length])
+    };
+    Some(std::str::from_utf8(&bytes).unwrap().split_whitespace().map(frame).collect())
+}
 
 /// What the two readers treat differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -114,7 +166,7 @@ fn by_peer(frames: &[Bytes], trailer: usize, outcomes: &mut [Outcome]) {
 }
 
 /// What one recording comes to.
-#[derive(Default, Debug)]
+#[derive(Default, Debug, PartialEq)]
 struct Sums {
     ours: usize,
     peer: usize,
@@ -159,18 +211,63 @@ fn compare(outcomes: &[Outcome]) -> Sums {
     sums
 }
 
+/// Runs both readers over frames.
+fn read(frames: &[Bytes], config: AosConfig) -> Vec<Outcome> {
+    let trailer = if config.ocf { 4 } else { 0 } + if config.fecf { 2 } else { 0 };
+    let mut outcomes = by_ours(frames, config);
+    by_peer(frames, trailer, &mut outcomes);
+    outcomes
+}
+
 #[test]
 fn every_difference_from_the_ccsds_crate_has_a_name() {
-    let Some(folder) = tests::recorded("frames") else { return };
-    println!("recording                | frames | ours  | ccsds | same  | differing");
-    for (name, length, fecf) in RECORDINGS {
-        let bytes = Bytes::from(std::fs::read(folder.join(name)).unwrap());
-        let frames: Vec<_> =
-            (0..bytes.len() / length).map(|n| bytes.slice(n * length..(n + 1) * length)).collect();
-        let mut outcomes = by_ours(&frames, AosConfig::new(length).with_fecf(fecf));
-        by_peer(&frames, if fecf { 2 } else { 0 }, &mut outcomes);
-        let sums = compare(&outcomes);
-        let Sums { ours, peer, same, differing } = &sums;
-        println!("{name:24} | {:6} | {ours:5} | {peer:5} | {same:5} | {differing:?}", frames.len());
+    println!("recording | frames | packets: ours | ccsds | both | only ours, only ccsds, by cause");
+    for Recording { name, length, ocf, fecf, expected } in recordings() {
+        let Some(frames) = frames(name, length) else { return };
+        let config = AosConfig { ocf, ..AosConfig::new(length).with_fecf(fecf) };
+        let outcomes = read(&frames, config);
+        let found = compare(&outcomes);
+        let Sums { ours, peer, same, differing } = &found;
+        println!("{name} | {} | {ours} | {peer} | {same} | {differing:?}", frames.len());
+        assert!(!found.differing.contains_key(&None), "{name}: a difference without a cause");
+        assert_eq!(found, expected, "{name}");
+        // What only the peer has was never sent: ours finds no such packet anywhere.
+        for outcome in &outcomes {
+            let invented = outcome.peer.iter().filter(|packet| !outcome.ours.contains(packet));
+            for packet in invented {
+                assert!(outcomes.iter().all(|other| !other.ours.contains(packet)), "{name}");
+            }
+        }
     }
+}
+
+/// Frames of 64 bytes without the cause, then with it, each with the packets it must cost.
+#[test]
+fn what_no_recording_holds_is_named_too() {
+    let frame = |count: u8, pointer: u16, zone: &[u8]| -> Bytes {
+        let [high, low] = pointer.to_be_bytes();
+        let mut frame = vec![0x40, 0x42, 0, 0, count, 0, high, low];
+        frame.extend_from_slice(zone);
+        frame.resize(64, 0xAA);
+        frame.into()
+    };
+    let packet = |first: u8, length: usize| {
+        let mut packet = vec![first, 1, 0xC0, 0, 0, (length - 7) as u8];
+        packet.resize(length, 0x11);
+        packet
+    };
+    // A packet of 66 bytes; a frame of fill inside it; its last ten bytes and one of 46.
+    let long = packet(0, 66);
+    let rest = [&long[56..], &packet(0, 46)].concat();
+    let stream = [frame(0, 0, &long[..56]), frame(1, 0x7FE, &[0xFF; 56]), frame(2, 10, &rest)];
+    let sums = compare(&read(&stream, AosConfig::new(64)));
+    // The peer's long packet ends in fill; it finds its place again in the frame after.
+    assert_eq!((sums.ours, sums.peer, sums.same), (2, 2, 1));
+    assert_eq!(sums.differing.keys().collect::<Vec<_>>(), [&Some(Cause::IdleDataInPacket)]);
+
+    // A telecommand of 20 bytes, then a packet to the end.
+    let zone = [packet(0x10, 20), packet(0, 36)].concat();
+    let sums = compare(&read(&[frame(0, 0, &zone)], AosConfig::new(64)));
+    assert_eq!((sums.ours, sums.peer), (2, 0));
+    assert_eq!(sums.differing.keys().collect::<Vec<_>>(), [&Some(Cause::Telecommand)]);
 }
