@@ -37,8 +37,7 @@ use has;
 
 pub mod viterbi;
 pub mod ldpc;
-#[cfg(target_arch = "x86_64")]
-pub(super) mod crc;
+pub mod crc;
 #[cfg(target_arch = "x86_64")]
 mod tables;
 #[cfg(target_arch = "x86_64")]

@@ -7,6 +7,7 @@
 //! whole unit, and what they add up to is folded in halves, each half weighed by a constant again.
 
 #![allow(clippy::indexing_slicing, reason = "indices count units of arrays beside")]
+#![allow(clippy::needless_range_loop, reason = "closures and iterators lose the instructions")]
 
 #[cfg(target_arch = "aarch64")]
 mod neon;
