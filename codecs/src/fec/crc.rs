@@ -1,12 +1,10 @@
 //! Cyclic redundancy checks: 16 bits on the air, 32 bits in storage and on the link.
 
-#[cfg(target_arch = "x86_64")]
-use super::kernels;
+use super::kernels::crc::Kernel;
 use crc::{Algorithm, CRC_16_IBM_3740, CRC_32_ISCSI, Crc, Digest, Table};
 
 /// Where multiplying begins to be faster than looking up.
-#[cfg(target_arch = "x86_64")]
-const KERNEL_BYTES_MIN: usize = 32;
+const KERNEL_BYTES_MIN: usize = 6;
 
 /// Length of the CRC-16 that ends a frame or a packet.
 pub const CRC16_BYTES: usize = 2;
@@ -35,10 +33,14 @@ static LONG_FRAME: Crc<u32> = Crc::<u32>::new(&Algorithm {
 /// Over a frame together with its correct check field it is 0.
 #[inline]
 pub fn crc16(bytes: &[u8]) -> u16 {
-    #[cfg(target_arch = "x86_64")]
-    if bytes.len() >= KERNEL_BYTES_MIN && kernels::crc::has_crc16() {
-        return kernels::crc::crc16(bytes);
+    if bytes.len() < KERNEL_BYTES_MIN {
+        return crc16_by_tables(bytes);
     }
+    Kernel::best().crc16(bytes)
+}
+
+/// The same without wide registers.
+pub(super) fn crc16_by_tables(bytes: &[u8]) -> u16 {
     FRAME.checksum(bytes)
 }
 
@@ -142,15 +144,15 @@ mod tests {
     }
 
     #[test]
-    fn every_length_of_the_kernel_equals_the_tables() {
+    fn every_length_of_every_kernel_equals_the_tables() {
         let bytes: Vec<u8> = (0..1200_u32).map(|n| (n * n + n / 7) as u8).collect();
         for length in 0..bytes.len() {
             let bytes = &bytes[..length];
-            assert_eq!(crc16(bytes), FRAME.checksum(bytes), "{length} bytes");
-            #[cfg(target_arch = "x86_64")]
-            if kernels::crc::has_crc16() {
-                assert_eq!(kernels::crc::crc16(bytes), FRAME.checksum(bytes), "{length} bytes");
+            for kernel in Kernel::all() {
+                let (crc, name) = (kernel.crc16(bytes), kernel.name());
+                assert_eq!(crc, FRAME.checksum(bytes), "{name}, {length} bytes");
             }
+            assert_eq!(crc16(bytes), FRAME.checksum(bytes), "{length} bytes");
         }
     }
 
@@ -161,17 +163,15 @@ mod tests {
             prop_assert_eq!(crc32c(&bytes), crc32c_by_bits(&bytes));
         }
 
-        /// All heads, strides and registers of the kernel; the tables are its twin.
+        /// All heads, strides and registers of the kernels; the tables are their twin.
         #[test]
-        fn the_kernel_equals_the_tables(
+        fn kernels_equal_the_tables(
             bytes in prop::collection::vec(any::<u8>(), 0..1500),
             from in 0usize..64,
         ) {
             let bytes = bytes.get(from..).unwrap_or_default();
-            prop_assert_eq!(crc16(bytes), FRAME.checksum(bytes));
-            #[cfg(target_arch = "x86_64")]
-            if kernels::crc::has_crc16() {
-                prop_assert_eq!(kernels::crc::crc16(bytes), FRAME.checksum(bytes));
+            for kernel in Kernel::all() {
+                prop_assert_eq!(kernel.crc16(bytes), FRAME.checksum(bytes), "{}", kernel.name());
             }
         }
 

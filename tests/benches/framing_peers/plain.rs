@@ -3,6 +3,7 @@
 use crate::figures::{Noise, Table, by};
 use ccsds::spacepacket::decode_packets;
 use codecs::fec::crc::crc16;
+use codecs::fec::kernels::crc::Kernel;
 use codecs::ids::Apid;
 use codecs::packet::space::{PacketHeader, PacketView, SequenceCount, build};
 use codecs::packet::{Extent, extent};
@@ -38,6 +39,8 @@ fn checks(table: &mut Table) {
         ];
         let work = ((times * length) as f64 / 1e6, "MB/s");
         table.row(format!("CRC-16, {length} bytes"), work, all(|b| u64::from(crc16(b))), peers);
+        let portable = all(|bytes| u64::from(Kernel::PORTABLE.crc16(bytes)));
+        table.row(format!("CRC-16, {length} bytes, portable"), work, portable, Vec::new());
     }
 }
 

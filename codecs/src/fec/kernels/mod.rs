@@ -22,25 +22,35 @@ macro_rules! has {
 macro_rules! has {
     ($($feature:tt),+) => { $(cfg!(target_feature = $feature))&&+ };
 }
-#[cfg(target_arch = "x86_64")]
+/// Whether this processor has all of these features.
+#[cfg(all(target_arch = "aarch64", feature = "std"))]
+macro_rules! has {
+    ($($feature:tt),+) => { $(std::arch::is_aarch64_feature_detected!($feature))&&+ };
+}
+/// Whether the compiler may assume all of these features.
+#[cfg(all(target_arch = "aarch64", not(feature = "std")))]
+macro_rules! has {
+    ($($feature:tt),+) => { $(cfg!(target_feature = $feature))&&+ };
+}
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 use has;
 
 pub mod viterbi;
 pub mod ldpc;
+pub mod crc;
 #[cfg(target_arch = "x86_64")]
-pub(super) mod crc;
-#[cfg(all(target_arch = "x86_64", feature = "std"))]
 mod tables;
-#[cfg(all(target_arch = "x86_64", feature = "std"))]
+#[cfg(target_arch = "x86_64")]
 mod x86;
-#[cfg(all(target_arch = "x86_64", feature = "std"))]
+#[cfg(target_arch = "x86_64")]
 mod solver;
-#[cfg(all(target_arch = "x86_64", feature = "std"))]
-mod checker;
-#[cfg(not(all(target_arch = "x86_64", feature = "std")))]
-mod none;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod nibbles;
+pub mod reed_solomon;
 
-#[cfg(not(all(target_arch = "x86_64", feature = "std")))]
-pub(super) use self::none::{Checker, Syndromes};
-#[cfg(all(target_arch = "x86_64", feature = "std"))]
-pub(super) use self::{checker::Checker, tables::Syndromes};
+use super::reed_solomon::MAX_PARITY_BYTES;
+
+/// For each root, the value there of each of eight codewords, in whatever basis the kernel has.
+pub(super) type Syndromes = [[u8; 8]; MAX_PARITY_BYTES];
+/// Before a check.
+pub(super) const NO_SYNDROMES: Syndromes = [[0; 8]; MAX_PARITY_BYTES];

@@ -18,7 +18,7 @@
 
 use crate::fec::field::{FROM_DUAL, ORDER, TO_DUAL, entry, power, times};
 use crate::fec::reed_solomon::block::MAX_BLOCK_BYTES;
-use crate::fec::reed_solomon::{Basis, Code, MAX_PARITY_BYTES, ROOT_STEP};
+use crate::fec::reed_solomon::{Basis, Code, ROOT_STEP};
 use alloc::boxed::Box;
 
 /// Rows of a codeword, and values of x^51.
@@ -28,11 +28,13 @@ pub(super) const ROW_SYMBOLS: usize = 51;
 /// A block, and what a register may read behind it.
 pub(super) const MAX_PADDED_BYTES: usize = MAX_BLOCK_BYTES + 64;
 
-/// For each root, in the other field, the value there of each of eight codewords.
-pub(in crate::fec) type Syndromes = [[u8; 8]; MAX_PARITY_BYTES];
-
 /// A multiplication by a constant as a matrix of bits.
 pub(super) type Matrix = u64;
+
+/// Of a register's bytes; aligned, as a load across two lines of the cache is two.
+#[derive(Debug)]
+#[repr(C, align(64))]
+pub(super) struct Weights(pub(super) [u8; 64]);
 
 #[derive(Debug)]
 pub(super) struct Tables {
@@ -45,18 +47,24 @@ pub(super) struct Tables {
     pub(super) first_row: usize,
     /// In the other field: for each root, for each register of a row, the weights of its bytes;
     /// zeros where the row has ended.
-    pub(super) weights: Box<[[u8; 64]]>,
+    pub(super) weights: Box<[Weights]>,
     /// Back from the other field to the conventional basis.
     pub(super) back: Matrix,
     /// In the other field: for each place of a codeword, 1/X, X its locator (α^11)^(254 - place).
     pub(super) inverses: [u8; 256],
-    /// In the other field: for each place, X^(1 - first root).
+    /// In the other field: for each place, X^(1 - first root - 2E).
     pub(super) scales: [u8; 256],
+    /// In the other field: the first to fifth powers of 1/X for the first 51 places; halves of 32.
+    pub(super) powers: [[[u8; 32]; ROWS]; 2],
+    /// In the other field: multiplication by the five values of x^51.
+    pub(super) turns: [Matrix; ROWS],
 }
 
 impl Tables {
-    /// Constants for registers of which `used` bytes hold symbols.
-    pub(super) fn new(code: Code, interleave: usize, used: usize) -> Self {
+    /// Constants for registers of so many bytes. Of each, whole rows are used, as many as a power
+    /// of two says.
+    pub(super) fn new(code: Code, interleave: usize, register_bytes: usize) -> Self {
+        let used = interleave << (register_bytes / interleave).ilog2();
         let first_root = code.strength.first_root();
         let to_element = |symbol: u8| match code.basis {
             Basis::Dual => entry(&FROM_DUAL, symbol),
@@ -88,21 +96,37 @@ impl Tables {
                         *weight = entry(named, power(exponent * (ROW_SYMBOLS - 1 - symbol)));
                     }
                 }
-                weights
+                Weights(weights)
             })
         });
-        let (mut inverses, mut scales) = ([0; 256], [0; 256]);
-        let places = inverses.iter_mut().zip(&mut scales).take(ORDER);
-        for (place, (inverse, scale)) in places.enumerate() {
-            let exponent = ROOT_STEP * (ORDER - 1 - place) % ORDER;
-            *inverse = entry(&named, power(ORDER - exponent));
-            *scale = entry(&named, power(exponent * (ORDER + 1 - first_root)));
-        }
         let mut elements = [0; 256];
         for element in 0..=u8::MAX {
             if let Some(back) = elements.get_mut(usize::from(entry(&named, element))) {
                 *back = element;
             }
+        }
+        let back = matrix(|name| entry(&elements, name));
+        let turn = |n| {
+            matrix(|name| {
+                let element = entry(&elements, name);
+                entry(&named, times(element, power(ROOT_STEP * ROW_SYMBOLS * n)))
+            })
+        };
+        let mut powers = [[[0; 32]; ROWS]; 2];
+        for (half, powers) in powers.iter_mut().enumerate() {
+            for (n, powers) in (1..).zip(powers) {
+                for (place, value) in (32 * half..ROW_SYMBOLS).zip(powers) {
+                    *value = entry(&named, power(ROOT_STEP * (place + 1) * n));
+                }
+            }
+        }
+        let (mut inverses, mut scales) = ([0; 256], [0; 256]);
+        let places = inverses.iter_mut().zip(&mut scales).take(ORDER);
+        for (place, (inverse, scale)) in places.enumerate() {
+            let exponent = ROOT_STEP * (ORDER - 1 - place) % ORDER;
+            *inverse = entry(&named, power(ORDER - exponent));
+            let lowered = first_root + code.strength.parity() - 1;
+            *scale = entry(&named, power(exponent * (ORDER - lowered)));
         }
         Self {
             interleave,
@@ -110,9 +134,11 @@ impl Tables {
             convert,
             first_row: first_root % ROWS,
             weights: weights.collect(),
-            back: matrix(|name| entry(&elements, name)),
+            back,
             inverses,
             scales,
+            powers,
+            turns: core::array::from_fn(turn),
         }
     }
 }

@@ -8,7 +8,8 @@
 use super::register::{Multiples, Register, Remainder, sent, syndromes, table};
 use super::solve::{Errors, solve};
 use super::{CODEWORD_BYTES, Code, MAX_PARITY_BYTES, Outcome};
-use crate::fec::kernels::{Checker, Syndromes};
+use crate::fec::kernels::NO_SYNDROMES;
+use crate::fec::kernels::reed_solomon::{Checker, Kernel};
 
 /// Most codewords of a block.
 pub const MAX_INTERLEAVE: usize = 8;
@@ -73,15 +74,6 @@ impl Report {
     }
 }
 
-/// What a check leaves for the solver.
-#[allow(clippy::large_enum_variant, reason = "lives on the stack for one block")]
-enum Evidence {
-    /// Of the kernel, in its own field.
-    Syndromes(Syndromes),
-    /// Of the portable division.
-    Remainders([Remainder; MAX_INTERLEAVE]),
-}
-
 /// The blocks of a physical channel; build one and use it for all of them.
 #[derive(Clone, Debug)]
 pub struct Block {
@@ -101,14 +93,19 @@ impl Block {
         if fill >= information {
             return Err(BlockError::Fill { fill, information });
         }
-        let checker = Checker::new(code, interleave);
+        let checker = Checker::new(Kernel::best(), code, interleave);
         Ok(Self { code, interleave, fill, checker })
     }
 
-    /// The same without wide registers, whatever the processor has: their twin in tests.
-    pub fn portable(mut self) -> Self {
-        self.checker = None;
+    /// The same, checked by another kernel than the fastest.
+    pub fn with_kernel(mut self, kernel: Kernel) -> Self {
+        self.checker = Checker::new(kernel, self.code, self.interleave);
         self
+    }
+
+    /// The same without wide registers, whatever the processor has: their twin in tests.
+    pub fn portable(self) -> Self {
+        self.with_kernel(Kernel::PORTABLE)
     }
 
     /// The code of its codewords.
@@ -138,7 +135,7 @@ impl Block {
 
     /// Which way codewords are checked, for reports.
     pub fn kernel(&self) -> &'static str {
-        self.checker.as_ref().map_or("portable", Checker::name)
+        self.checker.as_ref().map_or(Kernel::PORTABLE, Checker::kernel).name()
     }
 
     /// Writes the parity of the frame that the block begins with.
@@ -156,40 +153,55 @@ impl Block {
 
     /// Whether every codeword is right as it stands.
     pub fn holds(&self, block: &[u8]) -> bool {
-        self.measure(block).is_ok() && self.dirty(block).0 == 0
+        self.measure(block).is_ok()
+            && match &self.checker {
+                Some(checker) => checker.dirty(block, &mut NO_SYNDROMES.clone()) == 0,
+                None => dirty(&self.remainders(block)) == 0,
+            }
     }
 
     /// Corrects the block in place. A codeword that can't be corrected is left as it is and hides
     /// nothing of its neighbours.
     pub fn decode(&self, block: &mut [u8]) -> Result<Report, BlockError> {
         self.measure(block)?;
-        let mut report = Report { codewords: self.interleave, ..Report::default() };
-        let (dirty, evidence) = self.dirty(block);
-        if dirty == 0 {
-            return Ok(report);
-        }
         let strength = self.code.strength;
-        for (lane, outcome) in report.outcomes.iter_mut().take(self.interleave).enumerate() {
-            if dirty >> lane & 1 == 0 {
-                continue;
+        Ok(match &self.checker {
+            Some(checker) => {
+                let mut syndromes = NO_SYNDROMES;
+                let dirty = checker.dirty(block, &mut syndromes);
+                self.mend(block, dirty, |lane| checker.solve(strength, &syndromes, lane))
             }
+            None => {
+                let remainders = self.remainders(block);
+                self.mend(block, dirty(&remainders), |lane| {
+                    solve(strength, &syndromes(self.code, remainders.get(lane)?))
+                })
+            }
+        })
+    }
+
+    /// Corrects the codewords of which there is a bit in `dirty`.
+    fn mend(
+        &self,
+        block: &mut [u8],
+        mut dirty: u8,
+        solve: impl Fn(usize) -> Option<Errors>,
+    ) -> Report {
+        let mut report = Report { codewords: self.interleave, ..Report::default() };
+        while dirty != 0 {
+            let lane = dirty.trailing_zeros() as usize;
+            dirty &= dirty - 1;
+            let Some(outcome) = report.outcomes.get_mut(lane) else { break };
             *outcome = Outcome::Failed;
-            let errors = match (&evidence, &self.checker) {
-                (Evidence::Syndromes(found), Some(checker)) => checker.solve(strength, found, lane),
-                (Evidence::Remainders(found), _) => found
-                    .get(lane)
-                    .and_then(|remainder| solve(strength, &syndromes(self.code, remainder))),
-                _ => None,
-            };
             // A correction of the fill, whose symbols are known to be right, is no correction.
-            if let Some(errors) = errors
-                && errors.iter().all(|error| error.at >= self.fill)
+            if let Some(errors) = solve(lane)
+                && errors.iter().next_back().is_none_or(|first| first.at >= self.fill)
             {
                 self.correct(block, lane, &errors);
                 *outcome = Outcome::Corrected(errors.count() as u8);
             }
         }
-        Ok(report)
+        report
     }
 
     fn correct(&self, block: &mut [u8], lane: usize, errors: &Errors) {
@@ -204,20 +216,6 @@ impl Block {
     fn measure(&self, block: &[u8]) -> Result<(), BlockError> {
         let (expected, found) = (self.bytes(), block.len());
         if expected == found { Ok(()) } else { Err(BlockError::Length { expected, found }) }
-    }
-
-    /// Which codewords are not clean, a bit each, and what shows it.
-    fn dirty(&self, block: &[u8]) -> (u8, Evidence) {
-        if let Some(checker) = &self.checker {
-            let (dirty, syndromes) = checker.dirty(block);
-            return (dirty, Evidence::Syndromes(syndromes));
-        }
-        let remainders = self.remainders(block);
-        let bits = remainders.iter().zip(0u8..);
-        let dirty = bits.fold(0, |dirty, (remainder, lane)| {
-            dirty | u8::from(remainder.iter().any(|symbol| *symbol != 0)) << lane
-        });
-        (dirty, Evidence::Remainders(remainders))
     }
 
     /// What each codeword leaves when it is divided by the generator; zeros where it is clean.
@@ -245,6 +243,13 @@ impl Block {
             _ => divide::<8>(table, frame),
         }
     }
+}
+
+/// A bit for each codeword that leaves something.
+fn dirty(remainders: &[Remainder; MAX_INTERLEAVE]) -> u8 {
+    remainders.iter().zip(0u8..).fold(0, |dirty, (remainder, lane)| {
+        dirty | u8::from(remainder.iter().any(|symbol| *symbol != 0)) << lane
+    })
 }
 
 /// The parity of `DEPTH` interleaved codewords, side by side: the divisions don't wait for one

@@ -20,23 +20,28 @@ pub(in crate::fec) struct Error {
     pub(in crate::fec) value: u8,
 }
 
-/// The wrong symbols of a codeword.
+/// The wrong symbols of a codeword, by falling place.
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::fec) struct Errors {
-    found: [Error; MAX_ERRORS],
+    places: [u8; MAX_ERRORS],
+    values: [u8; MAX_ERRORS],
     count: usize,
 }
 
 impl Errors {
-    /// All of them, by falling place.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Error> {
-        self.found.iter().take(self.count)
+    /// So many as `count` says, by falling place.
+    pub(in crate::fec) fn new(
+        places: [u8; MAX_ERRORS],
+        values: [u8; MAX_ERRORS],
+        count: usize,
+    ) -> Self {
+        Self { places, values, count: count.min(MAX_ERRORS) }
     }
 
-    /// Those that a kernel found, by falling place.
-    #[cfg(all(target_arch = "x86_64", feature = "std"))]
-    pub(in crate::fec) fn from_found(found: [Error; MAX_ERRORS], count: usize) -> Self {
-        Self { found, count: count.min(MAX_ERRORS) }
+    /// All of them, by falling place.
+    pub(in crate::fec) fn iter(&self) -> impl DoubleEndedIterator<Item = Error> {
+        let found = self.places.iter().zip(&self.values).take(self.count);
+        found.map(|(place, value)| Error { at: usize::from(*place), value: *value })
     }
 
     pub(super) const fn count(&self) -> usize {
@@ -45,15 +50,18 @@ impl Errors {
 }
 
 /// Finds the errors that explain the syndromes, or `None` where no correctable number does.
-pub(super) fn solve(strength: Strength, syndromes: &[u8; MAX_PARITY_BYTES]) -> Option<Errors> {
+pub(in crate::fec) fn solve(
+    strength: Strength,
+    syndromes: &[u8; MAX_PARITY_BYTES],
+) -> Option<Errors> {
     let syndromes = syndromes.get(..strength.parity())?;
     let (locator, degree) = locator(syndromes);
     if degree == 0 || degree > strength.correctable() {
         return None;
     }
-    let mut errors = places(&locator, degree)?;
-    values(strength, syndromes, &locator, &mut errors)?;
-    Some(errors)
+    let places = places(&locator, degree)?;
+    let values = values(strength, syndromes, &locator, places.get(..degree)?)?;
+    Some(Errors::new(places, values, degree))
 }
 
 /// Berlekamp-Massey: the shortest recurrence of the syndromes, and its length.
@@ -86,7 +94,7 @@ fn locator(syndromes: &[u8]) -> (Polynomial, usize) {
 /// Chien's search: the places whose locators' inverses are roots; all of them must exist.
 ///
 /// The symbol at place i has the locator X = (α^11)^(254 - i).
-fn places(locator: &Polynomial, degree: usize) -> Option<Errors> {
+fn places(locator: &Polynomial, degree: usize) -> Option<[u8; MAX_ERRORS]> {
     // Each coefficient's term at the next place, as a logarithm, and its step from there on.
     let mut terms = [(0usize, 0usize); MAX_ERRORS];
     let mut used = 0;
@@ -99,7 +107,7 @@ fn places(locator: &Polynomial, degree: usize) -> Option<Errors> {
         }
     }
     let terms = terms.get_mut(..used)?;
-    let mut errors = Errors::default();
+    let (mut places, mut count) = ([0; MAX_ERRORS], 0);
     for at in (0..CODEWORD_BYTES).rev() {
         let mut sum = 1;
         for (term, step) in terms.iter_mut() {
@@ -110,10 +118,10 @@ fn places(locator: &Polynomial, degree: usize) -> Option<Errors> {
             }
         }
         if sum == 0 {
-            errors.found.get_mut(errors.count)?.at = at;
-            errors.count += 1;
-            if errors.count == degree {
-                return Some(errors);
+            *places.get_mut(count)? = at as u8;
+            count += 1;
+            if count == degree {
+                return Some(places);
             }
         }
     }
@@ -126,16 +134,17 @@ fn values(
     strength: Strength,
     syndromes: &[u8],
     locator: &Polynomial,
-    errors: &mut Errors,
-) -> Option<()> {
-    let degree = errors.count;
+    places: &[u8],
+) -> Option<[u8; MAX_ERRORS]> {
+    let degree = places.len();
     let mut evaluator = [0u8; MAX_ERRORS];
     for (n, coefficient) in evaluator.iter_mut().take(degree).enumerate() {
         let pairs = locator.iter().zip(syndromes.get(..=n)?.iter().rev());
         *coefficient = pairs.fold(0, |sum, (a, b)| sum ^ times(*a, *b));
     }
-    for error in errors.found.iter_mut().take(degree) {
-        let exponent = ROOT_STEP * (CODEWORD_BYTES - 1 - error.at) % ORDER;
+    let mut values = [0; MAX_ERRORS];
+    for (value, place) in values.iter_mut().zip(places) {
+        let exponent = ROOT_STEP * (CODEWORD_BYTES - 1 - usize::from(*place)) % ORDER;
         let inverse = power(ORDER - exponent);
         let numerator = evaluator.iter().take(degree).rev();
         let numerator = numerator.fold(0, |sum, c| times(sum, inverse) ^ c);
@@ -147,10 +156,10 @@ fn values(
             return None;
         }
         let scale = power(exponent * (ORDER + 1 - strength.first_root()));
-        error.value = times(scale, over(numerator, derivative));
-        if error.value == 0 {
+        *value = times(scale, over(numerator, derivative));
+        if *value == 0 {
             return None;
         }
     }
-    Some(())
+    Some(values)
 }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::fec::field::{FROM_DUAL, TO_DUAL, power, times};
+use crate::fec::kernels::reed_solomon::Kernel;
 use alloc::vec::Vec;
 use proptest::prelude::*;
 
@@ -213,10 +214,16 @@ proptest! {
             let room = CODEWORD_BYTES - fill;
             damage(&block, &mut bytes, lane, *errors % room, &mut noise);
         }
-        let mut twin = bytes.clone();
-        let report = block.decode(&mut bytes).unwrap();
-        prop_assert_eq!(portable.decode(&mut twin).unwrap(), report);
-        prop_assert_eq!(&bytes, &twin);
+        let damaged = bytes.clone();
+        let report = portable.decode(&mut bytes).unwrap();
+        for kernel in Kernel::all() {
+            let twin = block.clone().with_kernel(kernel);
+            prop_assert!(twin.holds(&right));
+            prop_assert_eq!(twin.holds(&damaged), portable.holds(&damaged));
+            let mut mended = damaged.clone();
+            prop_assert_eq!(twin.decode(&mut mended).unwrap(), report, "{}", twin.kernel());
+            prop_assert_eq!(&mended, &bytes, "{}", twin.kernel());
+        }
         let correctable = code.strength.correctable();
         for (lane, errors) in errors.iter().take(depth).enumerate() {
             if *errors <= correctable {
