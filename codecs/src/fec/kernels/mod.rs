@@ -2,13 +2,14 @@
 //!
 //! ```text
 //! viterbi, ldpc, crc
-//! tables (constants of a code) ─► x86 (AVX-512 or AVX2, with GFNI) ─► checker (chooses)
-//!                              ─► solver (errors of a dirty codeword)
+//! reed_solomon (chooses) ─► checker ─► tables ─► x86 (AVX-512 or AVX2, with GFNI)
+//!                             │           └────► solver (errors of a dirty codeword)
+//!                             └► nibbles (AVX2, SSSE3, NEON)
 //! ```
 //!
 //! Each has a portable twin outside this folder that says what it computes, and a property test
 //! that holds the two equal. Without the feature `std` there is no detection: only what the
-//! compiler was told to assume is used, and Reed-Solomon stays portable.
+//! compiler was told to assume is used.
 
 #![allow(unsafe_code)]
 
@@ -47,6 +48,15 @@ mod solver;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod nibbles;
 pub mod reed_solomon;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod checker;
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+mod none;
+
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+pub(super) use self::checker::Checker;
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+pub(super) use self::none::Checker;
 
 use super::reed_solomon::MAX_PARITY_BYTES;
 

@@ -9,7 +9,7 @@ use super::register::{Multiples, Register, Remainder, sent, syndromes, table};
 use super::solve::{Errors, solve};
 use super::{CODEWORD_BYTES, Code, MAX_PARITY_BYTES, Outcome};
 use crate::fec::kernels::NO_SYNDROMES;
-use crate::fec::kernels::reed_solomon::{Checker, Kernel};
+use crate::fec::kernels::{Checker, reed_solomon::Kernel};
 
 /// Most codewords of a block.
 pub const MAX_INTERLEAVE: usize = 8;

@@ -1,6 +1,6 @@
 //! Registers of 16 bytes: those of short input, and of processors that have no wider ones.
 
-use super::{PRESETS, QUOTIENT, power, rest};
+use super::division::{PRESETS, QUOTIENT, power, rest};
 
 #[cfg(target_arch = "aarch64")]
 use core::arch::aarch64::*;

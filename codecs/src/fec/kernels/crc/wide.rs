@@ -2,8 +2,8 @@
 
 #![allow(clippy::indexing_slicing, reason = "a head is shorter than a register and its table")]
 
+use super::division::{PRESETS, power};
 use super::narrow::{self, Register};
-use super::{PRESETS, power};
 use core::arch::x86_64::*;
 
 /// Bits that one register folds over: its own, and those of a stride of four.
