@@ -1,7 +1,7 @@
 //! Vector kernels, chosen at run time; the only folder of this crate that holds `unsafe`.
 //!
 //! ```text
-//! viterbi, ldpc, crc
+//! viterbi, ldpc, crc             (choice: which compilation of one runs)
 //! tables (constants of a code) ─► x86 (AVX-512 or AVX2, with GFNI) ─► checker (chooses)
 //!                              ─► solver (errors of a dirty codeword)
 //! ```
@@ -25,6 +25,7 @@ macro_rules! has {
 #[cfg(target_arch = "x86_64")]
 use has;
 
+mod choice;
 pub mod viterbi;
 pub mod ldpc;
 #[cfg(target_arch = "x86_64")]

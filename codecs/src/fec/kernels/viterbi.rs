@@ -2,57 +2,10 @@
 //! `convolutional/trellis.rs`, which says what is computed and why 8 bits suffice.
 
 use crate::fec::convolutional::{Metrics, StepCosts};
-use alloc::vec::Vec;
 
-/// Which kernel runs; holding one proves that this processor has its instructions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Kernel(Set);
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Set {
-    Portable,
-    #[cfg(target_arch = "x86_64")]
-    Avx2,
-    #[cfg(target_arch = "x86_64")]
-    Avx512,
-}
+super::choice::kernel!("avx2"; "avx512vbmi" of "avx512f", "avx512bw", "avx512vl", "avx512vbmi");
 
 impl Kernel {
-    /// The portable code.
-    pub const PORTABLE: Self = Self(Set::Portable);
-
-    /// All kernels that this processor runs, the fastest first.
-    pub fn all() -> Vec<Self> {
-        let mut all = Vec::new();
-        #[cfg(target_arch = "x86_64")]
-        {
-            if super::has!("avx512bw", "avx512vl", "avx512vbmi") {
-                all.push(Self(Set::Avx512));
-            }
-            if super::has!("avx2") {
-                all.push(Self(Set::Avx2));
-            }
-        }
-        all.push(Self::PORTABLE);
-        all
-    }
-
-    /// The fastest kernel that this processor runs.
-    pub fn best() -> Self {
-        Self::all().first().copied().unwrap_or(Self::PORTABLE)
-    }
-
-    /// The instructions it uses, for reports.
-    pub const fn name(self) -> &'static str {
-        match self.0 {
-            Set::Portable => "portable",
-            #[cfg(target_arch = "x86_64")]
-            Set::Avx2 => "avx2",
-            #[cfg(target_arch = "x86_64")]
-            Set::Avx512 => "avx512vbmi",
-        }
-    }
-
     /// Advances the trellis if this is a vector kernel; `None` leaves the work to the portable
     /// twin. Runs as many steps as both `costs` and `decisions` have.
     pub(crate) fn run(
