@@ -253,7 +253,7 @@ fn margin(codewords: usize) {
     use ldpc::{Code, Rate, Size};
     /// Errors that are enough for a point.
     const ENOUGH: u32 = 100;
-    const RATE: f64 = 1e-3;
+    const RATE: f64 = 1e-2;
     let half = |size| Code::Ar4ja(Rate::Half, size);
     let points: [(Code, &[f64]); 7] = [
         (Code::C2, &[3.6, 3.7, 3.8, 3.9, 4.0]),

@@ -34,6 +34,8 @@ pub const fn symbol_costs(symbol: i8) -> (u8, u8) {
     if symbol < 0 { (cost, 0) } else { (0, cost) }
 }
 
+const _: () = assert!(symbol_costs(i8::MAX).1 == MAX_COST && symbol_costs(i8::MIN).0 == MAX_COST);
+
 /// The costs of steps of which both symbols were sent, C1 first. Compiled once for each kernel.
 #[inline(always)]
 pub fn pair_costs(symbols: &[[i8; 2]], inverted: bool, costs: &mut [StepCosts]) {
