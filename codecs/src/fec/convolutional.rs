@@ -18,7 +18,9 @@ pub mod sync;
 pub use encoder::Encoder;
 pub use puncture::Rate;
 pub use sync::{Found, Synchroniser};
-pub(crate) use trellis::{BRANCH, GROUP, Metrics, STATES, StepCosts, confidence, pair_costs};
+#[cfg(target_arch = "x86_64")]
+pub(crate) use trellis::{BRANCH, GROUP, STATES};
+pub(crate) use trellis::{Metrics, StepCosts, confidence, pair_costs};
 pub use viterbi::Decoder;
 
 /// Connection vector of the first symbol C1: 1111001, the newest bit first (131.0-B-6 §3.3.1).

@@ -266,6 +266,20 @@ fn noisy_words_are_corrected() {
 }
 
 #[test]
+fn beliefs_at_their_limit_still_converge() {
+    // Little noise, and yet beliefs of undivided symbols saturated and then never agreed.
+    let code = Code::Ar4ja(Rate::Half, Size::K4096);
+    let (mut encoder, mut decoder) = (Encoder::new(code), Decoder::new(code));
+    for seed in [274, 964, 2643] {
+        let mut dice = Dice(seed);
+        let info = dice.bytes(code.info_bits() / 8);
+        let soft = dice.channel(&encode(&mut encoder, &info), 0.5, 1.9);
+        let mut out = vec![0; info.len()];
+        assert!(decoder.decode(&soft, 50, &mut out).converged && out == info, "seed {seed}");
+    }
+}
+
+#[test]
 fn nothing_received_is_no_codeword() {
     for code in short() {
         let mut out = vec![0; code.info_bits() / 8];
