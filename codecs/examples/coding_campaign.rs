@@ -3,7 +3,12 @@
 //! ```text
 //! cargo run --release -p codecs --example coding_campaign -- viterbi [MEGABITS]
 //! cargo run --release -p codecs --example coding_campaign -- ldpc [CODEWORDS]
+//! cargo run --release -p codecs --example coding_campaign -- margin [CODEWORDS]
 //! ```
+//!
+//! `margin` asks what eight bits and the minimum cost: it decodes the same noise with ours and with
+//! a sum-product decoder in floating point that is given the channel's exact likelihoods, and
+//! says how many decibels lie between the two at the same rate of codeword errors.
 
 use codecs::fec::convolutional::{Code, Decoder, Encoder, Rate};
 use codecs::fec::kernels;
@@ -166,14 +171,177 @@ fn ldpc(codewords: usize) {
     }
 }
 
+/// Layered sum-product in floating point: what belief propagation can do, at any price.
+struct SumProduct {
+    rows: Vec<Vec<usize>>,
+    beliefs: Vec<f64>,
+    messages: Vec<Vec<f64>>,
+    fill: usize,
+}
+
+impl SumProduct {
+    fn new(code: ldpc::Code) -> Self {
+        let matrix = ldpc::Matrix::of(code);
+        let rows: Vec<Vec<usize>> = matrix
+            .rows
+            .iter()
+            .flat_map(|row| {
+                let columns = |place| row.iter().map(|entry| matrix.at(entry, place)).collect();
+                (0..matrix.z).map(columns).collect::<Vec<_>>()
+            })
+            .collect();
+        Self {
+            messages: rows.iter().map(|row| vec![0.0; row.len()]).collect(),
+            beliefs: vec![0.0; matrix.columns * matrix.z],
+            fill: code.fill_bits(),
+            rows,
+        }
+    }
+
+    /// Whether this many iterations find a codeword, and it is the one that was sent.
+    fn decode(&mut self, likelihoods: &[f64], iterations: usize, sent: &[bool]) -> bool {
+        self.messages.iter_mut().for_each(|row| row.fill(0.0));
+        self.beliefs.fill(0.0);
+        let (fill, beliefs) = self.beliefs.split_at_mut(self.fill);
+        fill.fill(40.0);
+        beliefs.iter_mut().zip(likelihoods).for_each(|(belief, channel)| *belief = *channel);
+        for _ in 0..iterations {
+            self.iterate();
+            let mut rows = self.rows.iter();
+            if rows.all(|row| row.iter().filter(|at| self.beliefs[**at] < 0.0).count() % 2 == 0) {
+                let found = self.beliefs.iter().skip(self.fill);
+                return found.zip(sent).all(|(belief, sent)| (*belief < 0.0) == *sent);
+            }
+        }
+        false
+    }
+
+    fn iterate(&mut self) {
+        let (mut tanhs, mut ahead) = (Vec::new(), Vec::new());
+        for (row, messages) in self.rows.iter().zip(&mut self.messages) {
+            tanhs.clear();
+            ahead.clear();
+            let mut product = 1.0;
+            for (at, message) in row.iter().zip(&*messages) {
+                self.beliefs[*at] -= message;
+                ahead.push(product);
+                let tanh = (self.beliefs[*at] / 2.0).tanh();
+                tanhs.push(tanh);
+                product *= tanh;
+            }
+            let mut product = 1.0;
+            for (index, at) in row.iter().enumerate().rev() {
+                let others = (ahead[index] * product).clamp(-1.0 + 1e-15, 1.0 - 1e-15);
+                product *= tanhs[index];
+                messages[index] = 2.0 * others.atanh();
+                self.beliefs[*at] += messages[index];
+            }
+        }
+    }
+}
+
+/// Where between two points a rate is met, its logarithm taken as a straight line.
+fn at_rate(points: &[(f64, f64)], rate: f64) -> Option<f64> {
+    points.windows(2).find_map(|pair| {
+        let &[(low_db, more), (high_db, less)] = pair else { return None };
+        (more >= rate && rate >= less && less > 0.0)
+            .then(|| low_db + (high_db - low_db) * (more / rate).ln() / (more / less).ln())
+    })
+}
+
+fn margin(codewords: usize) {
+    use ldpc::{Code, Rate, Size};
+    /// Errors that are enough for a point.
+    const ENOUGH: u32 = 100;
+    const RATE: f64 = 1e-2;
+    let half = |size| Code::Ar4ja(Rate::Half, size);
+    let points: [(Code, &[f64]); 7] = [
+        (Code::C2, &[3.6, 3.7, 3.8, 3.9, 4.0]),
+        (half(Size::K1024), &[1.4, 1.6, 1.8, 2.0, 2.2, 2.4, 2.6]),
+        (half(Size::K4096), &[1.0, 1.1, 1.2, 1.3, 1.5, 1.7, 1.9]),
+        (Code::Ar4ja(Rate::TwoThirds, Size::K1024), &[2.2, 2.4, 2.6, 2.8, 3.0, 3.2]),
+        (Code::Ar4ja(Rate::FourFifths, Size::K1024), &[3.0, 3.2, 3.4, 3.6, 3.8, 4.0]),
+        (Code::Tc512, &[2.4, 2.8, 3.2, 3.6]),
+        (Code::Tc128, &[3.6, 4.0, 4.4, 4.8]),
+    ];
+    println!(
+        "code | Eb/N0 dB | codeword errors of ours at 10, at 50 iterations, of sum-product at 50"
+    );
+    for (code, ratios) in points {
+        let mut encoder = ldpc::Encoder::new(code);
+        let mut ours = ldpc::Decoder::new(code);
+        let mut reference = SumProduct::new(code);
+        let value = code.info_bits() as f64 / code.symbols() as f64;
+        let count = (codewords * 7136 / code.info_bits()).min(codewords * 10);
+        let mut curves = [const { Vec::new() }; 3];
+        for ebn0_db in ratios {
+            let mut dice = Dice(6);
+            let variance = 0.5 / (10_f64.powf(ebn0_db / 10.0) * value);
+            let (mut failed, mut sent_words) = ([0_u32; 3], [0_u32; 3]);
+            let (mut symbols, mut out) = (Vec::new(), vec![0; code.info_bits() / 8]);
+            // Each decoder stops where its point is sure; those that go on see the same noise.
+            for _ in 0..count {
+                if failed.iter().all(|failed| *failed >= ENOUGH) {
+                    break;
+                }
+                let info: Vec<u8> = (0..out.len()).map(|_| dice.roll() as u8).collect();
+                symbols.clear();
+                encoder.encode(&info, |symbol| symbols.push(symbol));
+                let received: Vec<f64> = symbols
+                    .chunks(2)
+                    .flat_map(|pair| {
+                        let noise = dice.normals().map(|noise| noise * variance.sqrt());
+                        let sent = pair.iter().map(|symbol| if *symbol { -1.0 } else { 1.0 });
+                        sent.zip(noise).map(|(sent, noise)| sent + noise).collect::<Vec<_>>()
+                    })
+                    .collect();
+                let soft: Vec<i8> =
+                    received.iter().map(|level| (level * 24.0).round() as i8).collect();
+                for (decoder, iterations) in [10, 50].into_iter().enumerate() {
+                    if failed[decoder] < ENOUGH {
+                        let decoded = ours.decode(&soft, iterations, &mut out);
+                        failed[decoder] += u32::from(!decoded.converged || out != info);
+                        sent_words[decoder] += 1;
+                    }
+                }
+                if failed[2] < ENOUGH {
+                    let likelihoods: Vec<f64> =
+                        received.iter().map(|level| 2.0 * level / variance).collect();
+                    let parity = code.symbols() - code.tail_symbols();
+                    let symbols = symbols.get(..parity).unwrap_or(&symbols);
+                    let likelihoods = likelihoods.get(..parity).unwrap_or(&likelihoods);
+                    failed[2] += u32::from(!reference.decode(likelihoods, 50, symbols));
+                    sent_words[2] += 1;
+                }
+            }
+            let rates: [f64; 3] =
+                std::array::from_fn(|at| f64::from(failed[at]) / f64::from(sent_words[at]));
+            curves.iter_mut().zip(rates).for_each(|(curve, rate)| curve.push((*ebn0_db, rate)));
+            let cells = (0..3).map(|at| format!("{:.1e} ({})", rates[at], failed[at]));
+            println!("{code:?} | {ebn0_db} | {}", cells.collect::<Vec<_>>().join(" | "));
+        }
+        let met = curves.map(|curve| at_rate(&curve, RATE));
+        let [ten, fifty, reference] = met.map(|db| db.unwrap_or(f64::NAN));
+        println!(
+            "{code:?} at {RATE:e}: ours {ten:.2} and {fifty:.2} dB, sum-product {reference:.2} dB: \
+             {:.2} and {:.2} dB apart",
+            ten - reference,
+            fifty - reference
+        );
+    }
+}
+
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let amount = arguments.get(1).and_then(|text| text.parse().ok()).unwrap_or(1);
     match arguments.first().map(String::as_str) {
         Some("viterbi") => viterbi(amount),
         Some("ldpc") => ldpc(amount),
+        Some("margin") => margin(amount),
         _ => {
-            eprintln!("name what to measure: viterbi [MEGABITS], ldpc [CODEWORDS]");
+            eprintln!(
+                "name what to measure: viterbi [MEGABITS], ldpc [CODEWORDS], margin [CODEWORDS]"
+            );
             std::process::exit(2);
         }
     }

@@ -19,8 +19,8 @@ pub use encoder::Encoder;
 pub use puncture::Rate;
 pub use sync::{Found, Synchroniser};
 #[cfg(target_arch = "x86_64")]
-pub(crate) use trellis::{BRANCH, GROUP, STATES, lane};
-pub(crate) use trellis::{Metrics, StepCosts};
+pub(crate) use trellis::{BRANCH, GROUP, STATES};
+pub(crate) use trellis::{Metrics, StepCosts, confidence, pair_costs};
 pub use viterbi::Decoder;
 
 /// Connection vector of the first symbol C1: 1111001, the newest bit first (131.0-B-6 §3.3.1).

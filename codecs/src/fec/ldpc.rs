@@ -2,7 +2,7 @@
 //! codes for telecommand (CCSDS 231.0-B-4 §4).
 //!
 //! ```text
-//! bits ─► encoder ─► channel ─► decoder (soft symbols, layered min-sum)
+//! bits ─► encoder ─► channel ─► decoder ─► pass (soft symbols, layered min-sum)
 //!            └── matrix: circulants from the standards' tables ──┘
 //! ```
 //!
@@ -14,6 +14,7 @@ mod tables;
 pub mod matrix;
 mod ring;
 pub mod encoder;
+pub(crate) mod pass;
 pub mod decoder;
 
 pub use decoder::{Decoded, Decoder};

@@ -2,6 +2,7 @@
 
 use crate::figures::{Contender, Noise, Table, by};
 use codecs::fec::convolutional;
+use codecs::fec::kernels;
 use codecs::fec::ldpc::{self, Code, Rate, Size};
 use labrador_ldpc::LDPCCode;
 
@@ -43,6 +44,17 @@ fn viterbi(table: &mut Table) {
     });
     let work = (MESSAGE_BYTES as f64 * 8.0 / 1e6, "Mbit/s");
     table.row("Viterbi K=7 rate 1/2, soft", work, ours, vec![peer]);
+    // What a processor without the best kernel's features gets.
+    for kernel in kernels::viterbi::Kernel::all().into_iter().skip(1) {
+        let mut decoder = convolutional::Decoder::on(kernel, code);
+        let mut out = Vec::new();
+        let ours = || {
+            out.clear();
+            decoder.push(&symbols, &mut out);
+            decoder.finish(&mut out);
+        };
+        table.row(format!("the same, {}", kernel.name()), work, ours, Vec::new());
+    }
 }
 
 /// The peer's decoder of the same code, with the memory that it wants.
@@ -88,6 +100,11 @@ fn parity(table: &mut Table, what: &str, code: Code, peer: Option<LDPCCode>) {
         peer.iter_mut().map(|peer| by("labrador-ldpc", || assert!(!peer.decode(&lost)))).collect();
     let work = (code.info_bits() as f64 / 1e6, "Mbit/s");
     table.row(format!("LDPC {what}, {ITERATIONS} iterations"), work, ours, peers);
+    for kernel in kernels::ldpc::Kernel::all().into_iter().skip(1) {
+        let mut decoder = ldpc::Decoder::on(kernel, code);
+        let ours = || assert!(!decoder.decode(&lost, ITERATIONS, &mut out).converged);
+        table.row(format!("the same, {}", kernel.name()), work, ours, Vec::new());
+    }
 }
 
 pub fn measure(table: &mut Table) {

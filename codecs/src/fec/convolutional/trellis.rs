@@ -1,9 +1,9 @@
 //! Add, compare, select: one step of all 64 states, in portable code.
 //!
-//! A state is the last six bits, the newest in the least significant place, so that state `n`
-//! follows `n >> 1` and `(n >> 1) + 32`. Both connection vectors tap the newest and the oldest
-//! bit: of the four branches between two such states and their two followers, two carry one pair
-//! of symbols and two its complement.
+//! A state is the last six bits. Two states that differ in their oldest bit have the same two
+//! followers, which differ in their newest. Both connection vectors tap the newest and the oldest
+//! bit: of the four branches between two such states and their followers, two carry one pair of
+//! symbols and two its complement.
 //!
 //! Metrics are costs in 8 bits, smaller is better, exact without saturation of a winner: a step
 //! costs at most `2 * MAX_COST` = 20; every state is reached from the best one in six steps, so
@@ -25,38 +25,75 @@ pub const GROUP: usize = 6;
 /// Costs of the symbol pairs 00, 01, 10, 11 in this order, a byte each.
 pub type StepCosts = [u8; 4];
 
-/// For each follower pair (2 i, 2 i + 1): the symbols C1, C2 of the branch from state `i` to
-/// state `2 i`, as an index into [`StepCosts`]. All other branches of the butterfly follow.
+/// What a 0 and a 1 cost where this symbol was received.
+#[inline(always)]
+pub const fn symbol_costs(symbol: i8) -> (u8, u8) {
+    // To the nearest of MAX_COST steps: this is (10 m + 63) / 127 for every magnitude.
+    let magnitude = symbol.saturating_abs() as u16;
+    let cost = ((magnitude * 81 + 480) >> 10) as u8;
+    if symbol < 0 { (cost, 0) } else { (0, cost) }
+}
+
+const _: () = assert!(symbol_costs(i8::MAX).1 == MAX_COST && symbol_costs(i8::MIN).0 == MAX_COST);
+
+/// The costs of steps of which both symbols were sent, C1 first. Compiled once for each kernel.
+#[inline(always)]
+pub fn pair_costs(symbols: &[[i8; 2]], inverted: bool, costs: &mut [StepCosts]) {
+    for ([first, second], costs) in symbols.iter().zip(costs) {
+        let (zero, one) = symbol_costs(*first);
+        let pairs = u32::from(zero) * 0x0000_0101 + u32::from(one) * 0x0101_0000;
+        let (zero, one) = symbol_costs(*second);
+        let (zero, one) = if inverted { (one, zero) } else { (zero, one) };
+        let pairs = pairs + u32::from(zero) * 0x0001_0001 + u32::from(one) * 0x0100_0100;
+        *costs = pairs.to_le_bytes();
+    }
+}
+
+/// The sum of all magnitudes: what a step costs whose symbols are both contradicted, or neither,
+/// added up. Compiled once for each kernel.
+#[inline(always)]
+pub fn confidence(costs: &[StepCosts]) -> u64 {
+    // No more steps than fit a window: the sum fits 32 bits.
+    let each = costs.iter().map(|costs| {
+        let pairs = u32::from_le_bytes(*costs);
+        (pairs & 0xFF) + (pairs >> 24)
+    });
+    each.sum::<u32>().into()
+}
+
+/// For each lane of an even state: the symbols C1, C2 of the branch from its lower predecessor, as
+/// an index into [`StepCosts`]. All other branches of the butterfly follow.
 pub const BRANCH: [u8; 32] = branches();
 
 #[allow(clippy::indexing_slicing, reason = "evaluated by the compiler")]
 const fn branches() -> [u8; 32] {
     let mut table = [0; 32];
-    let mut state: u8 = 0;
-    while state < 32 {
-        // Connection vectors have the newest bit leftmost, states have it rightmost: the register
-        // before a 0 comes in is the state mirrored, below a leading 0.
-        let register = (state << 1).reverse_bits() >> 1;
+    let mut lane: u8 = 0;
+    while lane < 32 {
+        // Connection vectors have the newest bit leftmost, like lanes. The register holds a lane
+        // whose newest bit is 0 and, behind it, the oldest bit of the lower predecessor, 0 too.
+        let register = lane << 1;
         let c1 = (register & G1).count_ones() % 2;
         let c2 = (register & G2).count_ones() % 2;
-        table[state as usize] = (c1 * 2 + c2) as u8;
-        state += 1;
+        table[lane as usize] = (c1 * 2 + c2) as u8;
+        lane += 1;
     }
     table
 }
 
-/// The metrics of all states. Even states stand in `0..32`, odd ones in `32..64`, so that the
-/// order of a step's decisions is that of its comparisons.
+/// The metrics of all states, each at its lane: its six bits with the newest leftmost.
 ///
-/// Index of state `n`: [`lane`].
+/// Both states before those in lanes `i` and `i + 32` then stand in lanes `2 i` and `2 i + 1`, and
+/// a traceback is a shift that lets a decision in: see [`before`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[repr(align(64))]
 pub struct Metrics(pub [u8; STATES]);
 
-/// Where state `n` stands in metrics and decisions: its six bits rotated right by one.
-#[cfg(any(test, target_arch = "x86_64"))]
-pub const fn lane(state: usize) -> usize {
-    ((state & 1) << 5) | ((state & 63) >> 1)
+/// The lane before the one in the lowest six bits of `path`, given the decisions of the step that
+/// led there, below the bits that `path` holds: in the end, its bits are the decoded ones.
+#[inline(always)]
+pub const fn before(path: u64, decisions: u64) -> u64 {
+    (path << 1) | (decisions >> (path % STATES as u64)) & 1
 }
 
 impl Metrics {
@@ -102,9 +139,11 @@ pub fn portable(metrics: &mut Metrics, costs: &[StepCosts], decisions: &mut [u64
 /// Written over whole arrays, so that compilers find the vectors of the target.
 fn step(metrics: &mut Metrics, costs: StepCosts) -> u64 {
     let [none, second, first, all] = costs;
-    let (even, odd) = metrics.0.split_at(32);
-    let lower = joined(even, odd);
-    let upper = joined(even.get(16..).unwrap_or(&[]), odd.get(16..).unwrap_or(&[]));
+    let (mut lower, mut upper) = ([0; 32], [0; 32]);
+    let pairs = metrics.0.as_chunks::<2>().0;
+    for ((lower, upper), [even, odd]) in lower.iter_mut().zip(&mut upper).zip(pairs) {
+        (*lower, *upper) = (*even, *odd);
+    }
     let (mut direct, mut complement) = ([0; 32], [0; 32]);
     let sums = direct.iter_mut().zip(&mut complement).zip(&BRANCH_MASKS);
     for ((direct, complement), [m00, m01, m10, m11]) in sums {
@@ -121,17 +160,6 @@ fn step(metrics: &mut Metrics, costs: StepCosts) -> u64 {
         let bits = u64::from_le_bytes(*bytes).wrapping_mul(0x0102_0408_1020_4080) >> 56;
         (word << 8) | bits
     })
-}
-
-/// State order from lane order: half of the even states between half of the odd ones.
-fn joined(even: &[u8], odd: &[u8]) -> [u8; 32] {
-    let mut states = [0; 32];
-    for ([to_even, to_odd], (even, odd)) in
-        states.as_chunks_mut::<2>().0.iter_mut().zip(even.iter().zip(odd))
-    {
-        (*to_even, *to_odd) = (*even, *odd);
-    }
-    states
 }
 
 fn select(

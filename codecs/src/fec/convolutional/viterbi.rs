@@ -5,7 +5,7 @@
 //! The four quarters of a block are traced side by side, since one chain of dependent look-ups
 //! would leave the processor waiting.
 
-use super::trellis::{self, MAX_COST, Metrics, StepCosts};
+use super::trellis::{self, Metrics, STATES, StepCosts, before, symbol_costs};
 use super::{Code, Rate};
 use crate::fec::kernels::viterbi::Kernel;
 use alloc::boxed::Box;
@@ -16,7 +16,12 @@ use alloc::vec::Vec;
 pub const BLOCK: usize = 2048;
 /// Chains of look-ups that run side by side.
 const CHAINS: usize = 4;
-const QUARTER: usize = BLOCK / CHAINS;
+/// Bits of a chain.
+const PART: usize = BLOCK / CHAINS;
+/// Bits that a chain collects before it writes them.
+const WORD: usize = 32;
+/// Bits of a lane.
+const LANE_BITS: u32 = STATES.ilog2();
 
 /// Decodes a stream of soft symbols.
 #[derive(Debug, Clone)]
@@ -67,13 +72,6 @@ impl Tables {
         // No byte carries into the next: each sum is at most 2 * MAX_COST.
         (of(&self.c1, c1) + of(&self.c2, c2)).to_le_bytes()
     }
-}
-
-/// What a 0 and a 1 cost where this symbol was received.
-fn symbol_costs(symbol: i8) -> (u8, u8) {
-    // To the nearest of MAX_COST steps.
-    let magnitude = (u16::from(symbol.unsigned_abs().min(127)) * u16::from(MAX_COST) + 63) / 127;
-    if symbol < 0 { (magnitude as u8, 0) } else { (0, magnitude as u8) }
 }
 
 impl Decoder {
@@ -144,15 +142,16 @@ impl Decoder {
         let bits = self.steps;
         let start = out.len();
         out.resize(start + bits.div_ceil(8), 0);
-        let mut at = self.metrics.best();
+        let mut path = self.metrics.best() as u64;
         let decisions = self.decisions.iter().take(bits).enumerate().rev();
         for (place, decision) in decisions {
-            if at >= 32
+            // The newest bit of a lane.
+            if path & 32 != 0
                 && let Some(byte) = out.get_mut(start + place / 8)
             {
                 *byte |= 0x80 >> (place % 8);
             }
-            at = before(at, *decision);
+            path = before(path, *decision);
         }
         self.reset();
         bits % 8
@@ -205,7 +204,7 @@ impl Decoder {
         const NOT: usize = usize::MAX;
         // Where C1 and C2 of each bit stand among the symbols of a pattern.
         match self.code.rate {
-            Rate::Half => self.each::<2, 1>(symbols, room, [(0, 1)]),
+            Rate::Half => self.pairs(symbols, room),
             Rate::TwoThirds => self.each::<3, 2>(symbols, room, [(0, 1), (NOT, 2)]),
             Rate::ThreeQuarters => self.each::<4, 3>(symbols, room, [(0, 1), (NOT, 2), (3, NOT)]),
             Rate::FiveSixths => {
@@ -217,6 +216,17 @@ impl Decoder {
                 self.each::<8, 7>(symbols, room, places)
             }
         }
+    }
+
+    fn pairs<'a>(&mut self, symbols: &'a [i8], room: usize) -> &'a [i8] {
+        let pairs = room.min(symbols.len() / 2);
+        let Some((now, rest)) = symbols.split_at_checked(pairs * 2) else { return symbols };
+        let known = self.costs.len();
+        self.costs.resize(known + pairs, [0; 4]);
+        if let Some(costs) = self.costs.get_mut(known..) {
+            self.kernel.pair_costs(now.as_chunks().0, self.code.inverted, costs);
+        }
+        rest
     }
 
     #[inline(always)]
@@ -271,8 +281,7 @@ impl Decoder {
 
     /// Runs the trellis over the loaded costs.
     fn advance(&mut self) {
-        let confidence = self.costs.iter().map(|[none, _, _, all]| u32::from(none + all));
-        self.confidence += u64::from(confidence.sum::<u32>());
+        self.confidence += self.kernel.confidence(&self.costs);
         if let Some(decisions) = self.decisions.get_mut(self.steps..) {
             self.growth += trellis::advance(self.kernel, &mut self.metrics, &self.costs, decisions);
         }
@@ -293,42 +302,37 @@ impl Decoder {
     }
 }
 
-/// The lane before `at`, given the decisions of the step that led there.
-#[inline(always)]
-fn before(at: usize, decision: u64) -> usize {
-    // In states: n -> (n >> 1) + 32 d. A lane holds n >> 1 in its lower five bits.
-    let upper = (decision >> at) as usize & 1;
-    ((at & 1) << 5) | (upper << 4) | ((at >> 1) & 15)
-}
-
 /// Traces `BLOCK` bits whose decisions are followed by `traceback` more, into `BLOCK / 8` bytes.
 fn trace(decisions: &[u64], traceback: usize, best: usize, bytes: &mut [u8]) {
-    // Each chain's run-in goes over the quarter behind its own, from any lane but the last one's.
-    let mut lanes = [0, 0, 0, best];
+    // Each chain's run-in goes over the part behind its own, from any lane but the last one's.
+    let mut paths = [0; CHAINS];
+    if let Some(last) = paths.last_mut() {
+        *last = best as u64;
+    }
     let chain = |index: usize, steps: usize, length: usize| {
-        decisions.get(index * QUARTER + steps..).and_then(|rest| rest.get(..length)).unwrap_or(&[])
+        decisions.get(index * PART + steps..).and_then(|rest| rest.get(..length)).unwrap_or(&[])
     };
     let [a, b, c, d]: [&[u64]; CHAINS] =
-        core::array::from_fn(|index| chain(index, QUARTER, traceback));
+        core::array::from_fn(|index| chain(index, PART, traceback));
     for (((a, b), c), d) in a.iter().zip(b).zip(c).zip(d).rev() {
-        let [at_a, at_b, at_c, at_d] = lanes;
-        lanes = [before(at_a, *a), before(at_b, *b), before(at_c, *c), before(at_d, *d)];
+        let [path_a, path_b, path_c, path_d] = paths;
+        paths = [before(path_a, *a), before(path_b, *b), before(path_c, *c), before(path_d, *d)];
     }
-    let [a, b, c, d]: [&[u64]; CHAINS] = core::array::from_fn(|index| chain(index, 0, QUARTER));
-    let steps = a.as_chunks::<8>().0.iter().zip(b.as_chunks::<8>().0);
-    let steps = steps.zip(c.as_chunks::<8>().0).zip(d.as_chunks::<8>().0).enumerate().rev();
-    for (place, (((a, b), c), d)) in steps {
-        let mut found = [0_u32; CHAINS];
+    let [a, b, c, d]: [&[u64]; CHAINS] = core::array::from_fn(|index| chain(index, 0, PART));
+    let words = a.as_chunks::<WORD>().0.iter().zip(b.as_chunks::<WORD>().0);
+    let words = words.zip(c.as_chunks::<WORD>().0).zip(d.as_chunks::<WORD>().0).enumerate().rev();
+    for (place, (((a, b), c), d)) in words {
         for (((a, b), c), d) in a.iter().zip(b).zip(c).zip(d).rev() {
-            for ((at, bits), decision) in lanes.iter_mut().zip(&mut found).zip([a, b, c, d]) {
-                // The newest bit of a state is the highest of its lane; bits come latest first.
-                *bits = (*bits >> 1) | ((*at as u32 & 32) << 2);
-                *at = before(*at, *decision);
-            }
+            let [path_a, path_b, path_c, path_d] = paths;
+            paths =
+                [before(path_a, *a), before(path_b, *b), before(path_c, *c), before(path_d, *d)];
         }
-        for (chain, bits) in found.iter().enumerate() {
-            if let Some(byte) = bytes.get_mut(chain * QUARTER / 8 + place) {
-                *byte = *bits as u8;
+        for (chain, path) in paths.iter().enumerate() {
+            // A word of bits has been pushed up over the lane before them, the latest first.
+            let word = ((path >> LANE_BITS) as u32).reverse_bits().to_be_bytes();
+            let at = chain * PART / 8 + place * word.len();
+            if let Some(to) = bytes.get_mut(at..).and_then(|rest| rest.first_chunk_mut()) {
+                *to = word;
             }
         }
     }

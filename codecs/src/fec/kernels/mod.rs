@@ -1,7 +1,7 @@
 //! Vector kernels, chosen at run time; the only folder of this crate that holds `unsafe`.
 //!
 //! ```text
-//! viterbi, ldpc, crc
+//! viterbi, ldpc, crc             (choice: which compilation of one runs)
 //! reed_solomon (chooses) ─► checker ─► tables ─► x86 (AVX-512 or AVX2, with GFNI)
 //!                             │           └────► solver (errors of a dirty codeword)
 //!                             └► nibbles (AVX2, SSSE3, NEON)
@@ -36,6 +36,7 @@ macro_rules! has {
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 use has;
 
+mod choice;
 pub mod viterbi;
 pub mod ldpc;
 pub mod crc;

@@ -1,58 +1,11 @@
 //! Add, compare, select of 64 states in vector registers: twins of `portable` in
 //! `convolutional/trellis.rs`, which says what is computed and why 8 bits suffice.
 
-use crate::fec::convolutional::{Metrics, StepCosts};
-use alloc::vec::Vec;
+use crate::fec::convolutional::{Metrics, StepCosts, confidence, pair_costs};
 
-/// Which kernel runs; holding one proves that this processor has its instructions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Kernel(Set);
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Set {
-    Portable,
-    #[cfg(target_arch = "x86_64")]
-    Avx2,
-    #[cfg(target_arch = "x86_64")]
-    Avx512,
-}
+super::choice::kernel!("avx2"; "avx512vbmi" of "avx512f", "avx512bw", "avx512vl", "avx512vbmi");
 
 impl Kernel {
-    /// The portable code.
-    pub const PORTABLE: Self = Self(Set::Portable);
-
-    /// All kernels that this processor runs, the fastest first.
-    pub fn all() -> Vec<Self> {
-        let mut all = Vec::new();
-        #[cfg(target_arch = "x86_64")]
-        {
-            if super::has!("avx512bw", "avx512vl", "avx512vbmi") {
-                all.push(Self(Set::Avx512));
-            }
-            if super::has!("avx2") {
-                all.push(Self(Set::Avx2));
-            }
-        }
-        all.push(Self::PORTABLE);
-        all
-    }
-
-    /// The fastest kernel that this processor runs.
-    pub fn best() -> Self {
-        Self::all().first().copied().unwrap_or(Self::PORTABLE)
-    }
-
-    /// The instructions it uses, for reports.
-    pub const fn name(self) -> &'static str {
-        match self.0 {
-            Set::Portable => "portable",
-            #[cfg(target_arch = "x86_64")]
-            Set::Avx2 => "avx2",
-            #[cfg(target_arch = "x86_64")]
-            Set::Avx512 => "avx512vbmi",
-        }
-    }
-
     /// Advances the trellis if this is a vector kernel; `None` leaves the work to the portable
     /// twin. Runs as many steps as both `costs` and `decisions` have.
     pub(crate) fn run(
@@ -74,12 +27,60 @@ impl Kernel {
             Set::Avx512 => Some(unsafe { x86::avx512(metrics, costs, decisions) }),
         }
     }
+
+    /// [`pair_costs`] in the kernel's instructions.
+    pub(crate) fn pair_costs(self, symbols: &[[i8; 2]], inverted: bool, costs: &mut [StepCosts]) {
+        match self.0 {
+            Set::Portable => pair_costs(symbols, inverted, costs),
+            // SAFETY: the value was made only where the processor has these features.
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx2 => unsafe { x86::pair_costs_avx2(symbols, inverted, costs) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx512 => unsafe { x86::pair_costs_avx512(symbols, inverted, costs) },
+        }
+    }
+
+    /// [`confidence`] in the kernel's instructions.
+    pub(crate) fn confidence(self, costs: &[StepCosts]) -> u64 {
+        match self.0 {
+            Set::Portable => confidence(costs),
+            // SAFETY: the value was made only where the processor has these features.
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx2 => unsafe { x86::confidence_avx2(costs) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx512 => unsafe { x86::confidence_avx512(costs) },
+        }
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use crate::fec::convolutional::{BRANCH, GROUP, Metrics, STATES, StepCosts};
+    use crate::fec::convolutional::{
+        BRANCH, GROUP, Metrics, STATES, StepCosts, confidence, pair_costs,
+    };
     use core::arch::x86_64::*;
+
+    #[target_feature(enable = "avx2")]
+    pub fn pair_costs_avx2(symbols: &[[i8; 2]], inverted: bool, costs: &mut [StepCosts]) {
+        pair_costs(symbols, inverted, costs);
+    }
+
+    #[target_feature(enable = "avx2,avx512f,avx512bw,avx512vl")]
+    pub fn pair_costs_avx512(symbols: &[[i8; 2]], inverted: bool, costs: &mut [StepCosts]) {
+        pair_costs(symbols, inverted, costs);
+    }
+
+    #[target_feature(enable = "avx2")]
+    pub fn confidence_avx2(costs: &[StepCosts]) -> u64 {
+        confidence(costs)
+    }
+
+    #[target_feature(enable = "avx2,avx512f,avx512bw,avx512vl")]
+    pub fn confidence_avx512(costs: &[StepCosts]) -> u64 {
+        confidence(costs)
+    }
 
     /// The least of 64 bytes given as two halves.
     #[target_feature(enable = "avx2")]
@@ -110,11 +111,16 @@ mod x86 {
                 let direct = _mm256_shuffle_epi8(costs, branch);
                 let complement =
                     _mm256_shuffle_epi8(costs, _mm256_xor_si256(branch, _mm256_set1_epi8(3)));
-                // Lane order to state order: interleave, then join the 128-bit halves.
-                let (low, high) =
-                    (_mm256_unpacklo_epi8(even, odd), _mm256_unpackhi_epi8(even, odd));
-                let lower = _mm256_permute2x128_si256::<0x20>(low, high);
-                let upper = _mm256_permute2x128_si256::<0x31>(low, high);
+                // Pairs of lanes apart; packing leaves quarters in the order 0, 2, 1, 3.
+                let bytes = _mm256_set1_epi16(0xFF);
+                let lower = _mm256_packus_epi16(
+                    _mm256_and_si256(even, bytes),
+                    _mm256_and_si256(odd, bytes),
+                );
+                let upper =
+                    _mm256_packus_epi16(_mm256_srli_epi16::<8>(even), _mm256_srli_epi16::<8>(odd));
+                let lower = _mm256_permute4x64_epi64::<0b11_01_10_00>(lower);
+                let upper = _mm256_permute4x64_epi64::<0b11_01_10_00>(upper);
                 let a = _mm256_adds_epu8(lower, direct);
                 let b = _mm256_adds_epu8(upper, complement);
                 even = _mm256_min_epu8(a, b);
@@ -143,16 +149,16 @@ mod x86 {
     /// For each lane of the result, the lane of its lower predecessor.
     static LOWER: [u8; STATES] = predecessors(0);
     /// For each lane of the result, the lane of its upper predecessor.
-    static UPPER: [u8; STATES] = predecessors(32);
+    static UPPER: [u8; STATES] = predecessors(1);
     /// For each lane of the result, the symbols of the branch from its lower predecessor.
     static SYMBOLS: [u8; STATES] = symbols();
 
     #[allow(clippy::indexing_slicing, reason = "evaluated by the compiler")]
-    const fn predecessors(half: usize) -> [u8; STATES] {
+    const fn predecessors(oldest: usize) -> [u8; STATES] {
         let mut table = [0; STATES];
         let mut place = 0;
         while place < STATES {
-            table[place] = crate::fec::convolutional::lane(place % 32 + half) as u8;
+            table[place] = (place % 32 * 2 + oldest) as u8;
             place += 1;
         }
         table
