@@ -96,6 +96,11 @@ impl Found<'_> {
         self.bytes.len() - (self.shift != 0) as usize
     }
 
+    /// The block where it was received, if it is aligned and upright there.
+    pub fn as_received(&self) -> Option<&[u8]> {
+        (self.shift == 0 && !self.inverted).then_some(self.bytes)
+    }
+
     /// The block aligned and upright; as much of it as `block` holds.
     pub fn copy_to(&self, block: &mut [u8]) {
         let invert = if self.inverted { 0xFF } else { 0 };

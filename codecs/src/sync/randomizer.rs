@@ -144,6 +144,19 @@ impl Randomizer {
         }
     }
 
+    /// The same from one place to another in a single pass; as much as `to` holds.
+    pub(crate) fn apply_to(&self, from: &[u8], to: &mut [u8]) {
+        let (tabled, rest) = to.split_at_mut(to.len().min(self.table.len()));
+        for ((to, from), random) in tabled.iter_mut().zip(from).zip(&self.table) {
+            *to = from ^ random;
+        }
+        let mut register = self.after;
+        let beyond = from.get(self.table.len()..).unwrap_or(&[]);
+        for (to, from) in rest.iter_mut().zip(beyond) {
+            *to = from ^ register.byte();
+        }
+    }
+
     /// The same for soft symbols, one a bit: a 1 of the sequence turns the sign.
     pub fn apply_soft(&self, symbols: &mut [i8]) {
         let mut register = self.after;
@@ -245,6 +258,9 @@ mod tests {
             let mut twice = block.clone();
             randomizer.apply(&mut twice);
             prop_assert!(block.len() < 8 || twice != block);
+            let mut moved = vec![0; block.len()];
+            randomizer.apply_to(&block, &mut moved);
+            prop_assert_eq!(&moved, &twice);
             randomizer.apply(&mut twice);
             prop_assert_eq!(twice, block);
         }

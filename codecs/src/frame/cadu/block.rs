@@ -9,7 +9,8 @@ use alloc::{vec, vec::Vec};
 use bytes::BytesMut;
 
 /// Bytes of a buffer that frames share.
-const BUFFER_BYTES: usize = 256 * 1024;
+/// Few enough that the next buffer is often the last one, still in the cache.
+const BUFFER_BYTES: usize = 64 * 1024;
 /// After as many iterations an LDPC codeword that still contradicts itself is lost.
 const LDPC_ITERATIONS: u32 = 50;
 /// What the LDPC decoder gets for a noiseless symbol.
@@ -100,13 +101,13 @@ impl BlockDecoder {
 
     /// Decodes a block; `soft` holds its symbols as received, where they are known.
     pub(super) fn decode(&mut self, found: &Found<'_>, soft: Option<&[i8]>) -> Frame {
-        let mut block = self.receive(found);
+        let (mut block, upright) = self.receive(found);
         if let Code::Ldpc(ldpc) = &mut self.code {
             ldpc.load(&block, soft, found.inverted);
         }
         let decoded = match self.randomizers.len() {
             0 => self.correct(&mut block, None),
-            1 => self.correct(&mut block, Some(0)),
+            1 => self.correct(&mut block, (!upright).then_some(0)),
             _ => self.settle(&mut block),
         };
         self.count(&decoded);
@@ -116,15 +117,24 @@ impl BlockDecoder {
         Frame { bytes, quality: Quality { marker_errors: found.marker_errors, codewords, ldpc } }
     }
 
-    /// The block in a place of its own.
-    fn receive(&mut self, found: &Found<'_>) -> BytesMut {
+    /// The block in a place of its own, and whether its sequence is off already: in the usual case
+    /// it comes off on the way.
+    fn receive(&mut self, found: &Found<'_>) -> (BytesMut, bool) {
         if self.buffer.capacity() < self.block_bytes {
             self.buffer.reserve(BUFFER_BYTES.max(self.block_bytes));
         }
         self.buffer.resize(self.block_bytes, 0);
         let mut block = self.buffer.split_to(self.block_bytes);
-        found.copy_to(&mut block);
-        block
+        match (&self.randomizers[..], &self.code, found.as_received()) {
+            ([only], Code::None | Code::ReedSolomon(_), Some(bytes)) => {
+                only.apply_to(bytes, &mut block);
+                (block, true)
+            }
+            _ => {
+                found.copy_to(&mut block);
+                (block, false)
+            }
+        }
     }
 
     /// Takes a sequence off and decodes; the frame is what the block then begins with.
