@@ -66,7 +66,6 @@ fn packets_of_one_application_come_out_as_they_went_in() {
         assert!(talk(&output).contains("60 packets"), "{}", talk(&output));
         assert!(std::fs::read(folder.path().join("packets")).unwrap() == expected);
     }
-    assert!(!folder.path().join("packets.partial").exists());
 }
 
 #[test]
@@ -131,15 +130,40 @@ fn nothing_is_overwritten_or_left_half_written() {
     assert!(talk(&output).contains("kept exists") && talk(&output).contains("--force"));
     assert_eq!(std::fs::read(folder.path().join("kept")).unwrap(), b"mine");
 
-    let output = decode(folder.path(), &["--frame", "tm:119", "pass.aos", "--out", "none"]);
-    assert_eq!(output.status.code(), Some(1));
-    assert!(talk(&output).contains("nothing written"), "{}", talk(&output));
+    for out in [&["--out", "none"][..], &["--out", "kept", "--force"]] {
+        let output = decode(folder.path(), &[&["--frame", "tm:119", "pass.aos"], out].concat());
+        assert_eq!(output.status.code(), Some(1));
+        assert!(talk(&output).contains("nothing written"), "{}", talk(&output));
+    }
+    assert!(!folder.path().join("none").exists(), "nothing is no output");
+    assert_eq!(std::fs::read(folder.path().join("kept")).unwrap(), b"mine", "and replaces none");
+
+    // The recording can't be its own output, by whatever name.
+    let before = std::fs::read(folder.path().join("pass.aos")).unwrap();
+    std::os::unix::fs::symlink("pass.aos", folder.path().join("other")).unwrap();
+    for out in ["pass.aos", "other"] {
+        let output = decode(folder.path(), &[&frame[..], &["--out", out, "--force"]].concat());
+        assert_eq!(output.status.code(), Some(1));
+        assert!(talk(&output).contains("the recording itself"), "{}", talk(&output));
+    }
+    assert_eq!(std::fs::read(folder.path().join("pass.aos")).unwrap(), before);
+    let partial =
+        |entry: &std::fs::DirEntry| entry.file_name().to_string_lossy().contains("partial");
+    let entries = std::fs::read_dir(folder.path()).unwrap().map(Result::unwrap);
+    assert_eq!(entries.filter(partial).count(), 0, "nothing is left behind");
 
     let output = decode(folder.path(), &[&frame[..], &["--out", "absent/file"]].concat());
     assert!(talk(&output).contains("can't write absent/file"), "{}", talk(&output));
     let full = decode(folder.path(), &[&frame[..], &["--out", "/dev/full"]].concat());
     assert_eq!(full.status.code(), Some(1));
     assert!(talk(&full).contains("can't write /dev/full"), "{}", talk(&full));
+    // Nobody listens to the talk: the packets come all the same.
+    let mut deaf = Command::new(env!("CARGO_BIN_EXE_groundstation"));
+    deaf.current_dir(folder.path()).arg("decode").args(frame).args(["--out", "-"]);
+    deaf.stderr(std::fs::File::create("/dev/full").unwrap());
+    let deaf = deaf.output().unwrap();
+    assert!(deaf.status.success());
+    assert_eq!(deaf.stdout.len(), pass.packets.concat().len());
 }
 
 #[test]

@@ -118,15 +118,30 @@ fn wrong_usage_exits_with_2_and_an_example() {
 }
 
 #[test]
-fn what_says_nothing_of_a_kind_is_refused() {
+fn what_does_not_go_together_is_wrong_usage() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = recording(folder.path(), 0);
     for (frame, flag) in [("tm:100", "--ocf"), ("aos:100", "--no-segments"), ("tc", "--wide-scid")]
     {
-        let output = inspect(&["--frame", frame, flag], Path::new("x"));
-        assert_eq!(output.status.code(), Some(1));
+        let output = inspect(&["--frame", frame, flag], &file);
+        assert_eq!(output.status.code(), Some(2));
         assert!(talk(&output).contains(&format!("{flag} says nothing of")), "{}", talk(&output));
     }
-    let output = inspect(&["--frame", "aos:100", "--coding", "rs:223"], Path::new("x"));
-    assert!(talk(&output).contains("rs:223:i4:dual"), "{}", talk(&output));
+    for (args, says) in [
+        (&["--frame", "aos:100", "--coding", "none,rs:223"][..], "part 1 is not known"),
+        (&["--frame", "aos:100", "--coding", "randomized:255,rs:223"], "part 2 is not known"),
+        (&["--frame", "aos:100", "--coding", "cltu:bch"], "say --frame tc"),
+        (&["--frame", "tc", "--coding", "rs:223:i1:dual"], "say --coding cltu:bch"),
+        (&["--frame", "aos:100", "--coding", "ldpc:c2"], "a codeword carries 892 bytes"),
+        (&["--frame", "aos:100", "--insert-zone", "2000"], "--insert-zone 2000 leaves no room"),
+        (&["--frame", "aos:100", "--insert-zone", "92"], "fill the frame"),
+        (&["--frame", "aos:100", "--service", "2:bits", "--service", "2:units"], "channel 2 twice"),
+        (&["--frame", "aos:100", "--packet-crc=3000"], "3000 is no application"),
+    ] {
+        let output = inspect(args, &file);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {}", talk(&output));
+        assert!(talk(&output).contains(says), "{args:?}: {}", talk(&output));
+    }
 }
 
 #[test]
@@ -148,7 +163,50 @@ fn a_recording_tells_what_it_is_with_evidence() {
         (0..30_000u32).map(|n| (n.wrapping_mul(n ^ 0x9E37_79B9) >> 13) as u8).collect();
     let other = folder.path().join("noise");
     std::fs::write(&other, noise).unwrap();
-    let output = inspect(&["--guess"], &other);
+    let output = inspect(&["--guess", "--json"], &other);
     assert_eq!(output.status.code(), Some(1));
     assert!(talk(&output).contains("nothing fits") && talk(&output).contains("--asm"));
+    let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(document["guesses"], serde_json::json!([]));
+}
+
+#[test]
+fn a_pipe_is_as_good_as_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = many(folder.path());
+    for args in [&["--guess"][..], &["--frame", "aos:100", "--fecf"]] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_groundstation"));
+        command.arg("inspect").args(args).args(["--json", "-"]);
+        command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let bytes = std::fs::read(&file).unwrap();
+        std::io::Write::write_all(&mut child.stdin.take().unwrap(), &bytes).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success());
+        let found: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!((&found["frames"], &found["packets"]), (&40.into(), &40.into()), "{args:?}");
+    }
+}
+
+#[test]
+fn what_is_no_recording_of_frames_is_not_taken_for_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let guess = |name: &str, bytes: &[u8]| {
+        let file = folder.path().join(name);
+        std::fs::write(&file, bytes).unwrap();
+        let output = inspect(&["--guess"], &file);
+        assert_eq!(output.status.code(), Some(1), "{name}");
+        talk(&output)
+    };
+    let text = include_str!("inspect.rs").repeat(5);
+    assert!(guess("text", text.as_bytes()).contains("nothing fits"));
+    assert!(guess("two bytes", b"hi").contains("nothing fits"));
+    let packets: Vec<u8> = (0..200u16)
+        .flat_map(|count| {
+            let header = PacketHeader::telemetry(Apid(9), SequenceCount(count));
+            build(&header, &[count as u8; 65]).unwrap()
+        })
+        .collect();
+    let told = guess("packets", &packets);
+    assert!(told.contains("space packets end to end, 200 of them"), "{told}");
 }

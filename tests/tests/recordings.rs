@@ -210,7 +210,7 @@ fn recorded_units_decode_without_a_failure() {
     // The sequence in use is found, or named.
     for coding in ["rs:223:i4:dual,randomized", "rs:223:i4:dual,randomized:255"] {
         let frames = Source::frames("aos:892".parse().unwrap(), file.clone());
-        let found = examined(&Source { coding: Some(coding.to_owned()), ..frames });
+        let found = examined(&Source { coding: Some(coding.parse().unwrap()), ..frames });
         let cadus = &found["cadus"];
         let expected = [
             ("blocks", 65),
@@ -259,6 +259,21 @@ fn every_recording_tells_what_it_is() {
     let codewords = json!({ "what": "codewords that decode", "fits": 260, "of": 260 });
     assert!(best["evidence"].as_array().unwrap().contains(&codewords), "{best}");
     assert_eq!(found["packets"], 12);
+}
+
+#[test]
+fn frames_whose_inside_contradicts_them_are_told_and_not_believed() {
+    for name in ["frames/integral.unknown", "frames/kplo.unknown", "packets/csa/csa_apid00400.tlm"]
+    {
+        let Some(file) = tests::recorded(name) else { return };
+        let error =
+            inspect::examine(&Source { guess: true, file, ..Source::default() }, None).unwrap_err();
+        let told = error.to_string();
+        assert!(
+            told.contains("contradicts") || told.contains("space packets end to end"),
+            "{told}"
+        );
+    }
 }
 
 #[test]

@@ -68,6 +68,15 @@ pub struct Guess {
     pub evidence: Vec<Evidence>,
 }
 
+impl Guess {
+    /// Whether most of the packets that the frames should hold contradict their pointers: such
+    /// frames carry something else, or are none.
+    pub fn is_contradicted(&self) -> bool {
+        let packets = self.evidence.iter().find(|one| one.what == headers::PACKETS);
+        packets.is_some_and(|packets| packets.of > 3 && !packets.at_least(50))
+    }
+}
+
 /// What may be in a recording, the best reading first; nothing where nothing fits.
 ///
 /// `marker` names one that is not among those known.
@@ -178,11 +187,24 @@ fn commands(form: Symbols, sample: &[u8]) -> Vec<Guess> {
 /// Readings of a stream with a convolutional code around everything.
 fn inner(form: Symbols, sample: &[u8], marker: Option<Marker>) -> Vec<Guess> {
     let soft = softened(form, sample);
+    // Text has no sign bit and sparse data few ones: only what is as much one as the other, nearly
+    // all of it sure, can be a coded stream.
+    let (ones, unsure) = soft.iter().fold((0, 0), |(ones, unsure), symbol| {
+        (ones + usize::from(*symbol < 0), unsure + usize::from(*symbol == 0))
+    });
+    let share = Evidence::new("", ones, soft.len());
+    if !share.at_least(35) || share.at_least(65) || 10 * unsure > soft.len() {
+        return Vec::new();
+    }
     for rate in Rate::ALL {
         let candidates: Vec<Code> = Code::variants(rate).collect();
         let window = Synchroniser::new(candidates.iter().copied()).window();
-        let Some(start) = soft.get(..window.min(soft.len())) else { continue };
+        // Fewer symbols than a search wants prove nothing.
+        let Some(start) = soft.get(..window) else { continue };
         let Some(found) = sync::search(&candidates, start) else { continue };
+        if 2.0 * found.growth > found.other {
+            continue;
+        }
         let mut bytes = Vec::new();
         let mut decoder = Synchroniser::new([found.code]);
         decoder.push(&soft, &mut bytes, |_| {});

@@ -1,7 +1,8 @@
 //! `groundstation decode`: the packets, units or frames of a recording, in a file.
 
-use super::read;
+use super::input::{FileId, Input};
 use super::source::Source;
+use super::{read, tell, with_usage};
 use anyhow::Context as _;
 use bytes::Bytes;
 use codecs::frame::VirtualChannel;
@@ -41,12 +42,13 @@ pub struct Args {
     #[arg(long)]
     pub lines: bool,
     /// Only this virtual channel; may be given again
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u8).range(..64))]
     pub vc: Vec<u8>,
     /// Only this application; may be given again
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(..2048))]
     pub apid: Vec<u16>,
-    /// Also what frames whose check failed contributed to, marked in --lines
+    /// Also what frames whose CRC failed contributed to, marked in --lines; frames that a code could
+    /// not correct are never used
     #[arg(long)]
     pub erred: bool,
 }
@@ -101,8 +103,13 @@ struct Place {
 
 /// Writes what was asked for, and says on stderr what was left out.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let setup = args.source.setup()?;
-    let mut sink = Sink::create(&args.out, args.force, args.lines)?;
+    with_usage(decode(args))
+}
+
+fn decode(args: &Args) -> anyhow::Result<ExitCode> {
+    let mut input = Input::open(&args.source.file)?;
+    let mut sink = Sink::create(&args.out, args.force, args.lines, input.file())?;
+    let setup = args.source.setup(&mut input)?;
     let mut extractor = Extractor::new(setup.frames.clone()).with_erred(Erred::Use);
     let (mut tally, mut frame, mut failed) = (Tally::default(), 0, None);
     let mut take = |bytes: &Bytes| {
@@ -113,7 +120,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         });
         frame += 1;
     };
-    let read = read::frames(&args.source, &setup, &mut take)?;
+    let read = read::frames(input, &args.source, &setup, &mut take)?;
     if let Some(error) = failed {
         // The reader of a pipe had enough; of a file, the disk.
         if error.kind() == std::io::ErrorKind::BrokenPipe {
@@ -121,7 +128,10 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         }
         return Err(error).with_context(|| format!("can't write {}", args.out.display()));
     }
-    sink.finish().with_context(|| format!("can't write {}", args.out.display()))?;
+    // What nothing was found for replaces nothing.
+    if tally.written > 0 {
+        sink.finish().with_context(|| format!("can't write {}", args.out.display()))?;
+    }
     tally.tell(args, &read);
     Ok(if tally.written == 0 || read.trailing_bytes > 0 {
         ExitCode::FAILURE
@@ -219,7 +229,7 @@ impl Tally {
             What::Frames => "frames",
         };
         let file = args.source.file.display();
-        eprintln!("{file}: {} {what}, {} bytes", self.written, self.bytes);
+        tell(&format!("{file}: {} {what}, {} bytes", self.written, self.bytes));
         let failed = read.decoder.as_ref().map_or(0, read::Decoder::failed_frames);
         let erred = if args.erred { "from erred frames, written" } else { "from erred frames" };
         let rows = [
@@ -233,7 +243,7 @@ impl Tally {
             (read.trailing_bytes, "bytes after the last whole frame"),
         ];
         for (count, what) in rows.iter().filter(|(count, _)| *count > 0) {
-            eprintln!("{count:>9} {what}");
+            tell(&format!("{count:>9} {what}"));
         }
         if self.written == 0 {
             eprintln!(
@@ -251,7 +261,7 @@ struct Sink {
 }
 
 impl Sink {
-    fn create(out: &Path, force: bool, text: bool) -> anyhow::Result<Self> {
+    fn create(out: &Path, force: bool, text: bool, input: Option<FileId>) -> anyhow::Result<Self> {
         if out == Path::new("-") {
             let stdout = std::io::stdout();
             anyhow::ensure!(
@@ -260,31 +270,34 @@ impl Sink {
             );
             return Ok(Self { out: BufWriter::new(Box::new(stdout)), partial: None });
         }
-        let existing = std::fs::metadata(out).ok();
-        if existing.as_ref().is_some_and(|existing| !existing.is_file()) {
-            // A pipe or a device is written to, not replaced.
-            let file =
-                File::create(out).with_context(|| format!("can't write {}", out.display()))?;
-            return Ok(Self { out: BufWriter::new(Box::new(file)), partial: None });
+        let at = || format!("can't write {}", out.display());
+        if let Ok(existing) = std::fs::metadata(out) {
+            anyhow::ensure!(!existing.is_dir(), "{}: it is a folder", at());
+            let own = FileId::of(&existing);
+            anyhow::ensure!(own.is_none() || own != input, "{}: it is the recording itself", at());
+            anyhow::ensure!(
+                force || own.is_none(),
+                "{} exists: name another file, or say --force",
+                out.display()
+            );
+            if own.is_none() {
+                // A pipe or a device is written to, not replaced.
+                let file = File::create(out).with_context(at)?;
+                return Ok(Self { out: BufWriter::new(Box::new(file)), partial: None });
+            }
         }
-        anyhow::ensure!(
-            force || existing.is_none(),
-            "{} exists: name another file, or say --force",
-            out.display()
-        );
-        let mut partial = out.as_os_str().to_owned();
-        partial.push(".partial");
-        let partial = PathBuf::from(partial);
-        let file =
-            File::create(&partial).with_context(|| format!("can't write {}", partial.display()))?;
+        let name = out.file_name().unwrap_or_default().to_string_lossy();
+        let partial = out.with_file_name(format!(".{name}.{}.partial", std::process::id()));
+        let file = File::create_new(&partial).with_context(at)?;
         let out = out.to_owned();
         Ok(Self { out: BufWriter::new(Box::new(file)), partial: Some((partial, out)) })
     }
 
     fn finish(mut self) -> std::io::Result<()> {
         self.out.flush()?;
-        if let Some((partial, out)) = self.partial.take() {
+        if let Some((partial, out)) = &self.partial {
             std::fs::rename(partial, out)?;
+            self.partial = None;
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! What a recording says of itself, as a person and a script read it.
 
-use super::read::fill;
+use super::input::Input;
 use super::source::{Setup, Source};
 use anyhow::Context as _;
 use codecs::frame::Framing;
@@ -8,34 +8,80 @@ use codecs::frame::cadu::Symbols;
 use codecs::frame::extract::FrameConfig;
 use codecs::frame::guess::{Guess, guess};
 use codecs::frame::uslp::Fecf;
+use codecs::packet::{Extent, Protocol, extent};
 use serde::Serialize;
+use std::path::PathBuf;
 
 /// How much of a file is looked at.
 const SAMPLE_BYTES: usize = 8 << 20;
 
-/// What the file says: the best reading of which frames are known.
-pub(super) fn setup(source: &Source) -> anyhow::Result<Setup> {
-    let mut sample = vec![0; SAMPLE_BYTES];
-    let read = fill(&mut source.open()?, &mut sample);
-    sample.truncate(read.with_context(|| format!("can't read {}", source.file.display()))?);
+/// What the file says: the best reading of which frames are known and not contradicted.
+pub(super) fn setup(source: &Source, input: &mut Input) -> anyhow::Result<Setup> {
+    let sample = input.sample(SAMPLE_BYTES);
+    let sample = sample.with_context(|| format!("can't read {}", source.file.display()))?;
     let guesses = guess(&sample, source.asm);
-    let file = source.file.display();
-    anyhow::ensure!(
-        !guesses.is_empty(),
-        "{file}: nothing fits. No known marker stands at equal distances (name another one with \
-         --asm), and no length of TM, AOS, USLP or TC frames from the first byte on makes counts \
-         that follow"
-    );
-    match guesses.iter().find_map(|guess| Some((guess.frames.clone()?, guess))) {
-        Some((frames, best)) => {
-            let (framing, symbols) = (best.framing, best.symbols);
-            Ok(Setup { frames, framing, symbols, guesses })
-        }
-        None => {
-            let found: String = guesses.iter().map(|guess| Told::new(guess).text()).collect();
-            anyhow::bail!("{file}: something fits, but no frames of a known kind:\n{found}")
-        }
+    let good = guesses.iter().find(|guess| guess.frames.is_some() && !guess.is_contradicted());
+    if let Some(best) = good
+        && let Some(frames) = best.frames.clone()
+    {
+        let (framing, symbols) = (best.framing, best.symbols);
+        return Ok(Setup { frames, framing, symbols, guesses });
     }
+    let told = guesses.iter().map(Told::new).collect();
+    Err(NotGuessed { file: source.file.clone(), why: reason(&sample, &guesses), told }.into())
+}
+
+/// Nothing that was tried is worth going on with.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {why}{}", .file.display(), .told.iter().map(Told::text).collect::<String>())]
+pub(super) struct NotGuessed {
+    file: PathBuf,
+    why: String,
+    told: Vec<Told>,
+}
+
+impl NotGuessed {
+    /// The document of `--json`.
+    pub(super) fn document(&self) -> serde_json::Value {
+        serde_json::json!({
+            "file": self.file.display().to_string(), "error": self.why.trim(), "guesses": self.told,
+        })
+    }
+}
+
+fn reason(sample: &[u8], guesses: &[Guess]) -> String {
+    if sample.is_empty() {
+        return "the file is empty".to_owned();
+    }
+    if let Some(packets) = packets_end_to_end(sample) {
+        return format!(
+            "these are space packets end to end, {packets} of them, without frames: there is \
+             nothing to take apart"
+        );
+    }
+    if guesses.is_empty() {
+        return "nothing fits. No known marker stands at equal distances (name another one with \
+                --asm), and no length of TM, AOS, USLP or TC frames from the first byte on makes \
+                counts that follow"
+            .to_owned();
+    }
+    if guesses.iter().any(|guess| guess.frames.is_some()) {
+        return "frames fit, but what they carry contradicts their first header pointers: say \
+                --frame (and --service) if it is so\n"
+            .to_owned();
+    }
+    "a code fits, but no frames of a known kind:\n".to_owned()
+}
+
+/// How many space packets the sample is, if it is nothing else.
+fn packets_end_to_end(sample: &[u8]) -> Option<usize> {
+    let (mut rest, mut count) = (sample, 0);
+    while let Extent::Known { protocol: Protocol::Space, length } = extent(rest) {
+        // The last packet of a sample may be cut.
+        rest = rest.get(length..).unwrap_or(&[]);
+        count += 1;
+    }
+    (rest.is_empty() && count > 2).then_some(count)
 }
 
 /// One reading in the document of `--json`.

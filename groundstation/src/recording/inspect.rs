@@ -9,9 +9,10 @@ mod cltus;
 use self::applications::{Application, Applications, PacketCrc};
 use self::cadus::Cadus;
 use self::cltus::Cltus;
-use super::guess::Told;
-use super::read;
+use super::guess::{NotGuessed, Told};
+use super::input::Input;
 use super::source::{Setup, Source};
+use super::{read, tell, with_usage};
 use anyhow::Context as _;
 use bytes::Bytes;
 use codecs::frame::counts::Counts;
@@ -63,6 +64,8 @@ pub struct Report {
     spacecraft: BTreeMap<u16, u64>,
     gaps: u64,
     lost_frames: u64,
+    /// Whether the CRC of frames was looked at.
+    frame_crc_checked: bool,
     erred_frames: u64,
     rejected_frames: u64,
     corrected_headers: u64,
@@ -122,6 +125,7 @@ impl Report {
             spacecraft: counts.spacecraft,
             gaps: counts.gaps,
             lost_frames: counts.lost_frames,
+            frame_crc_checked: setup.checks_frames(),
             erred_frames: counts.erred_frames,
             rejected_frames: counts.rejected_frames,
             corrected_headers: counts.corrected_headers,
@@ -154,6 +158,13 @@ impl Report {
         }
     }
 
+    fn frame_crc(&self) -> String {
+        match self.frame_crc_checked {
+            true => self.erred_frames.to_string(),
+            false => "not checked (see --fecf)".to_owned(),
+        }
+    }
+
     fn packet_crc(&self) -> String {
         match self.packet_crc_checked {
             true => applications::crc_failed(&self.applications).to_string(),
@@ -166,7 +177,7 @@ impl Report {
         let rows = [
             ("frames", format!("{} of {}", self.frames, self.frame)),
             ("  rejected", self.rejected_frames.to_string()),
-            ("  CRC failed", self.erred_frames.to_string()),
+            ("  CRC failed", self.frame_crc()),
             ("  spacecraft", most(&self.spacecraft, "")),
             ("  channels", most(&self.virtual_channels, "VC ")),
             ("gaps", format!("{} ({} frames lost)", self.gaps, self.lost_frames)),
@@ -183,6 +194,7 @@ impl Report {
             ("  encapsulation", self.encapsulation_packets.to_string()),
             ("  longest", format!("{} bytes", self.longest_packet)),
             ("  by APID", most(&self.packets_by_apid, "")),
+            ("  erred", self.erred_packets.to_string()),
             ("  sequence", applications::sequence(&self.applications)),
             ("  CRC failed", self.packet_crc()),
             ("  groups", applications::groups(&self.applications)),
@@ -218,7 +230,8 @@ fn most<K: Ord + Copy + Display>(counts: &BTreeMap<K, u64>, prefix: &str) -> Str
 
 /// Reads the file and counts what it holds.
 pub fn examine(source: &Source, packet_crc: Option<&PacketCrc>) -> anyhow::Result<Report> {
-    let setup = source.setup()?;
+    let mut input = Input::open(&source.file)?;
+    let setup = source.setup(&mut input)?;
     let mut extractor = Extractor::new(setup.frames.clone());
     let (mut counts, mut applications) = (Counts::default(), Applications::new(packet_crc));
     let mut take = |frame: &Bytes| {
@@ -227,24 +240,35 @@ pub fn examine(source: &Source, packet_crc: Option<&PacketCrc>) -> anyhow::Resul
             applications.take(&event);
         });
     };
-    let tally = read::frames(source, &setup, &mut take)?;
+    let tally = read::frames(input, source, &setup, &mut take)?;
     Ok(Report::new(source, &setup, (counts, applications), tally))
 }
 
 /// Reads the file, prints what it holds on stdout and what is wrong with it on stderr.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let report = examine(&args.source, args.packet_crc.as_ref())?;
-    let mut text = match args.json {
-        true => serde_json::to_string_pretty(&report)?,
-        false => report.table(),
-    };
-    text.truncate(text.trim_end().len());
-    match writeln!(std::io::stdout().lock(), "{text}") {
+    with_usage(examine(&args.source, args.packet_crc.as_ref()).map_or_else(
+        |error| {
+            if let Some(told) = error.downcast_ref::<NotGuessed>().filter(|_| args.json) {
+                print(&serde_json::to_string_pretty(&told.document())?)?;
+            }
+            Err(error)
+        },
+        |report| {
+            print(&match args.json {
+                true => serde_json::to_string_pretty(&report)?,
+                false => report.table(),
+            })?;
+            Ok(report.verdict())
+        },
+    ))
+}
+
+fn print(text: &str) -> anyhow::Result<()> {
+    match writeln!(std::io::stdout().lock(), "{}", text.trim_end()) {
         // The reader of a pipe had enough.
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
-        written => written.context("can't write to stdout")?,
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        written => written.context("can't write to stdout"),
     }
-    Ok(report.verdict())
 }
 
 impl Report {
@@ -252,7 +276,7 @@ impl Report {
     pub(super) fn verdict(&self) -> ExitCode {
         let mut code = ExitCode::SUCCESS;
         let mut wrong = |what: String| {
-            eprintln!("{}: {what}", self.file);
+            tell(&format!("{}: {what}", self.file));
             code = ExitCode::FAILURE;
         };
         if let Some(cadus) = &self.cadus {

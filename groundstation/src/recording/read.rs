@@ -1,13 +1,13 @@
 //! A file to frames, whatever stands around them.
 
-use super::source::{Setup, Source};
+use super::input::{Input, fill};
+use super::source::{Setup, Source, Usage};
 use anyhow::Context as _;
 use bytes::{Bytes, BytesMut};
 use codecs::frame::cadu::{CaduDecoder, Frame, Symbols};
 use codecs::frame::cltu::CltuDecoder;
 use codecs::frame::{Format, Framing, MAX_FRAME_BYTES};
-use std::io::{ErrorKind, IsTerminal as _, Read, Write as _};
-use std::time::{Duration, Instant};
+use std::io::Read;
 
 /// Bytes read at a time.
 pub(super) const CHUNK_BYTES: usize = 1 << 20;
@@ -39,32 +39,31 @@ impl Decoder {
 /// Hands out every frame of a recording; those with a codeword that failed are left out, and show
 /// as gaps.
 pub(super) fn frames(
+    mut input: Input,
     source: &Source,
     setup: &Setup,
     take: &mut impl FnMut(&Bytes),
 ) -> anyhow::Result<Tally> {
-    let file = source.open()?;
-    let size = file.metadata().map_or(0, |data| data.len());
-    let mut file = Watched::new(file, size);
     let at = || format!("can't read {}", source.file.display());
     let format = setup.frames.format();
     let mut decoder = match setup.framing {
         Framing::Bare => {
-            let trailing_bytes = bare(&mut file, format, take).with_context(at)?;
+            let trailing_bytes = bare(&mut input, format, take).with_context(at)?;
             return Ok(Tally { trailing_bytes, decoder: None });
         }
         Framing::Cltus(coding) => Decoder::Cltus(Box::new(CltuDecoder::new(coding))),
         Framing::Cadus { marker, coding } => {
-            let length = format.length.with_context(|| {
+            let length = format.length.ok_or_else(|| {
                 let kind = format.kind.name();
-                format!("marked units are of one length: say --frame {kind}:LENGTH")
+                Usage(format!("marked units are of one length: say --frame {kind}:LENGTH"))
             })?;
-            let decoder = CaduDecoder::new(&coding, length, marker)
-                .with_context(|| format!("--frame {format} and --coding {coding}"))?;
+            let decoder = CaduDecoder::new(&coding, length, marker).map_err(|error| {
+                Usage(format!("--frame {format} and --coding {coding}: {error}"))
+            })?;
             Decoder::Cadus(Box::new(decoder))
         }
     };
-    coded(&mut file, setup.symbols, &mut decoder, take).with_context(at)?;
+    coded(&mut input, setup.symbols, &mut decoder, take).with_context(at)?;
     Ok(Tally { trailing_bytes: 0, decoder: Some(decoder) })
 }
 
@@ -128,58 +127,6 @@ fn coded(
         }
         if ended {
             return Ok(());
-        }
-    }
-}
-
-/// Reads until the buffer is full or the file ends.
-pub(super) fn fill(file: &mut impl Read, buffer: &mut [u8]) -> std::io::Result<usize> {
-    let mut filled = 0;
-    while let Some(room) = buffer.get_mut(filled..).filter(|room| !room.is_empty()) {
-        match file.read(room) {
-            Ok(0) => break,
-            Ok(read) => filled += read,
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(filled)
-}
-
-/// A file that tells a person how far it was read, where that takes longer than a moment.
-struct Watched<R> {
-    inner: R,
-    size: u64,
-    done: u64,
-    told: Instant,
-    shown: bool,
-    person: bool,
-}
-
-impl<R> Watched<R> {
-    fn new(inner: R, size: u64) -> Self {
-        let person = std::io::stderr().is_terminal();
-        Self { inner, size, done: 0, told: Instant::now(), shown: false, person }
-    }
-}
-
-impl<R: Read> Read for Watched<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let read = self.inner.read(buffer)?;
-        self.done += read as u64;
-        if self.person && self.told.elapsed() > Duration::from_secs(1) {
-            (self.told, self.shown) = (Instant::now(), true);
-            let percent = 100 * self.done / self.size.max(self.done).max(1);
-            let _ = write!(std::io::stderr(), "\r{percent:3} % of {} MB", self.size >> 20);
-        }
-        Ok(read)
-    }
-}
-
-impl<R> Drop for Watched<R> {
-    fn drop(&mut self) {
-        if self.shown {
-            let _ = write!(std::io::stderr(), "\r{:24}\r", "");
         }
     }
 }

@@ -126,15 +126,16 @@ impl Coding {
 /// Why a text names no [`Coding`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CodingError {
-    /// A part is not known, or stands twice.
+    /// The part with this number is not known, or of a kind that stands before it already.
     #[error(
-        "expected parts joined by a comma, such as conv:1/2,rs:223:i4:dual,randomized:255. Parts: \
+        "part {0} is not known, or one like it stands before. Parts are joined by commas, such as \
+         conv:1/2,rs:223:i4:dual,randomized:255: \
          rs:223:i4:dual (223 or 239; i1, i2, i3, i4, i5 or i8; dual or conventional); ldpc:c2 or \
          ldpc:1/2:1024 (1/2, 2/3 or 4/5; 1024, 4096 or 16384); conv:1/2 (1/2, 2/3, 3/4, 5/6 or \
          7/8; :any, :inverted, :plain, :swapped); nrzm; randomized, randomized:255, \
          randomized:131071; or none"
     )]
-    Shape,
+    Shape(usize),
     /// Nothing tells which sequence fits.
     #[error(
         "without a block code nothing tells which sequence fits: say randomized:255 (older \
@@ -154,29 +155,30 @@ impl FromStr for Coding {
         if text == "none" {
             return Ok(coding);
         }
-        for part in text.split(',') {
+        for (place, part) in text.split(',').enumerate() {
+            let unknown = CodingError::Shape(place + 1);
             let part = part.trim();
             let uncoded = coding.block == BlockCode::None;
             match part.split_once(':') {
                 Some(("rs", code)) if uncoded => {
-                    let code = reed_solomon(code).ok_or(CodingError::Shape)?;
+                    let code = reed_solomon(code).ok_or(unknown)?;
                     coding.block = BlockCode::ReedSolomon(code);
                 }
                 Some(("ldpc", code)) if uncoded => {
-                    coding.block = BlockCode::Ldpc(ldpc_code(code).ok_or(CodingError::Shape)?);
+                    coding.block = BlockCode::Ldpc(ldpc_code(code).ok_or(unknown)?);
                 }
                 Some(("conv", code)) if coding.convolutional.is_none() => {
-                    coding.convolutional = Some(convolutional(code).ok_or(CodingError::Shape)?);
+                    coding.convolutional = Some(convolutional(code).ok_or(unknown)?);
                 }
                 Some(("randomized", sequence)) if coding.randomized == Randomized::No => {
-                    let sequence = sequence.parse().map_err(|_| CodingError::Shape)?;
+                    let sequence = sequence.parse().map_err(|_| unknown)?;
                     coding.randomized = Randomized::With(sequence);
                 }
                 None if part == "nrzm" && !coding.nrz_m => coding.nrz_m = true,
                 None if part == "randomized" && coding.randomized == Randomized::No => {
                     coding.randomized = Randomized::Either;
                 }
-                _ => return Err(CodingError::Shape),
+                _ => return Err(unknown),
             }
         }
         if coding.block == BlockCode::None && coding.randomized == Randomized::Either {

@@ -5,7 +5,7 @@ use crate::fec::crc::{crc16_holds, crc32_frame_holds};
 use crate::frame::aos::{self, AosConfig, AosFrame};
 use crate::frame::cadu::Symbols;
 use crate::frame::counts::Counts;
-use crate::frame::extract::{Extractor, FrameConfig};
+use crate::frame::extract::{Event, Extractor, FrameConfig};
 use crate::frame::tc::TcConfig;
 use crate::frame::tm::{self, TmConfig};
 use crate::frame::uslp::{self, Fecf, UslpConfig};
@@ -23,6 +23,9 @@ const FIRST: usize = 12;
 const FRAMES_MIN: usize = 3;
 /// Longest insert zone that is tried.
 const INSERT_ZONE_MAX: usize = 32;
+
+/// What speaks for a layout of frames.
+pub(super) const PACKETS: &str = "packets that first header pointers agree with";
 
 /// What frames are, and what says so.
 pub(super) struct Read {
@@ -277,18 +280,21 @@ fn layouts(format: Format, check: Fecf, header_error_control: bool) -> Vec<Frame
     }
 }
 
-/// Packets that came out whole, among those begun.
+/// Packets that came out whole, among those begun. Packets of nothing but zeros are read out of
+/// emptiness, and speak against a layout.
 fn packets(config: &FrameConfig, frames: &[Bytes]) -> Evidence {
     let (mut extractor, mut counts) = (Extractor::new(config.clone()), Counts::default());
+    let mut empty = 0;
     for frame in frames {
-        extractor.push(frame, &mut |event| counts.take(&event));
+        extractor.push(frame, &mut |event| {
+            counts.take(&event);
+            if let Event::Packet { bytes, .. } = &event {
+                empty += u64::from(bytes.get(..4).is_some_and(|head| head == [0; 4]));
+            }
+        });
     }
     let dropped: u64 = counts.dropped.values().sum();
     let gaps = counts.dropped.get("gap").copied().unwrap_or(0);
-    let fits = counts.packets;
-    Evidence {
-        what: "packets that first header pointers agree with",
-        fits,
-        of: fits + dropped - gaps,
-    }
+    let fits = counts.packets.saturating_sub(empty);
+    Evidence { what: PACKETS, fits, of: counts.packets + dropped - gaps }
 }

@@ -83,7 +83,7 @@ impl Cadus {
     pub fn verdict(&self) -> Option<String> {
         if self.convolutional.as_ref().is_some_and(|lock| lock.locked == 0) {
             return Some(format!(
-                "no convolutional code fits the symbols as {}: another rate (see --coding), form \
+                "no convolutional code fits the symbols as {}: another rate or variant (:any tries all of a rate, see --coding), form \
                  of symbols (see --symbols), or noise",
                 self.coding
             ));
