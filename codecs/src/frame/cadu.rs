@@ -148,6 +148,13 @@ impl CaduDecoder {
         })
     }
 
+    /// The same with the portable Reed-Solomon code, whatever the processor has: what it costs
+    /// where there is no kernel.
+    pub fn portable(mut self) -> Self {
+        self.blocks = self.blocks.portable();
+        self
+    }
+
     /// Takes the next bytes of a stream of packed bits, and hands out each frame that they
     /// complete.
     pub fn push(&mut self, chunk: &[u8], sink: &mut impl FnMut(Frame)) {

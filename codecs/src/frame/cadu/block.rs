@@ -82,6 +82,14 @@ impl BlockDecoder {
         Ok(Self { code, randomizers, frame_bytes, block_bytes, buffer, counts })
     }
 
+    /// The same without wide registers in the Reed-Solomon code.
+    pub(super) fn portable(mut self) -> Self {
+        if let Code::ReedSolomon(code) = self.code {
+            self.code = Code::ReedSolomon(code.portable());
+        }
+        self
+    }
+
     pub(super) const fn block_bytes(&self) -> usize {
         self.block_bytes
     }
