@@ -1,12 +1,13 @@
 //! TM, AOS and TC frames of the edge-case dumps through the extractor, counted.
 
+mod recorded;
+
 use bytes::Bytes;
 use codecs::frame::aos::{AosConfig, Service};
 use codecs::frame::counts::Counts;
 use codecs::frame::extract::{Event, Extractor, FrameConfig, Unit};
 use codecs::frame::tc::TcConfig;
 use codecs::frame::tm::TmConfig;
-use std::path::PathBuf;
 
 /// Length of the frames of a dump of coded ones: behind 4 bytes of marker, before the check
 /// symbols of 4 or 5 interleaved Reed-Solomon codewords.
@@ -18,24 +19,12 @@ fn frame(line: &[u8]) -> &[u8] {
     }
 }
 
-/// Frames of a dump, from hex; `None` where the recordings are absent.
+/// Frames of a dump; `None` where the recordings are absent.
 fn dump(name: &str) -> Option<Vec<Vec<u8>>> {
-    let folder = std::env::var_os("GROUNDTRACK_DATA").map_or_else(
-        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/data"),
-        PathBuf::from,
-    );
-    let path = folder.join("edge-cases").join(name);
-    let Ok(text) = std::fs::read_to_string(&path) else {
-        println!("skipped: no recording at {}; set GROUNDTRACK_DATA", path.display());
-        return None;
-    };
-    let line = |line: &str| -> Vec<u8> {
-        let pairs = line.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).unwrap());
-        let bytes: Vec<u8> = pairs.map(|pair| u8::from_str_radix(pair, 16).unwrap()).collect();
-        // Commands are not coded, whatever their length.
-        if name.contains("_tc_") { bytes } else { frame(&bytes).to_vec() }
-    };
-    Some(text.split_whitespace().map(line).collect())
+    let lines = recorded::dump(name)?;
+    // Commands are not coded, whatever their length.
+    let coded = !name.contains("_tc_");
+    Some(lines.into_iter().map(|line| if coded { frame(&line).to_vec() } else { line }).collect())
 }
 
 fn read(config: FrameConfig, frames: &[Vec<u8>]) -> (Counts, Vec<Event>) {

@@ -1,28 +1,12 @@
 //! Command frames and units of the edge-case dumps, counted.
 
+mod recorded;
+
 use codecs::frame::cltu::{self, End, Mode};
 use codecs::frame::tc::{Control, Segment, TcConfig, TcFrame, TcType};
 use codecs::packet::{Extent, Protocol, extent};
 use codecs::sync::randomizer::{Randomizer, Sequence};
-use std::path::PathBuf;
-
-/// Lines of a dump, from hex; `None` where the recordings are absent.
-fn dump(name: &str) -> Option<Vec<Vec<u8>>> {
-    let folder = std::env::var_os("GROUNDTRACK_DATA").map_or_else(
-        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/data"),
-        PathBuf::from,
-    );
-    let path = folder.join("edge-cases").join(name);
-    let Ok(text) = std::fs::read_to_string(&path) else {
-        println!("skipped: no recording at {}; set GROUNDTRACK_DATA", path.display());
-        return None;
-    };
-    let line = |line: &str| -> Vec<u8> {
-        let pairs = line.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).unwrap());
-        pairs.map(|pair| u8::from_str_radix(pair, 16).unwrap()).collect()
-    };
-    Some(text.split_whitespace().map(line).collect())
-}
+use recorded::dump;
 
 #[test]
 fn randomised_units_hold_one_checked_frame_each() {
