@@ -2,6 +2,7 @@
 
 use super::input::Input;
 use super::source::{Setup, Source};
+use super::tell;
 use anyhow::Context as _;
 use codecs::frame::Framing;
 use codecs::frame::cadu::Symbols;
@@ -10,6 +11,7 @@ use codecs::frame::guess::{Guess, guess};
 use codecs::frame::uslp::Fecf;
 use codecs::packet::{Extent, Protocol, extent};
 use serde::Serialize;
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
 /// How much of a file is looked at.
@@ -19,6 +21,9 @@ const SAMPLE_BYTES: usize = 8 << 20;
 pub(super) fn setup(source: &Source, input: &mut Input) -> anyhow::Result<Setup> {
     let sample = input.sample(SAMPLE_BYTES);
     let sample = sample.with_context(|| format!("can't read {}", source.file.display()))?;
+    if std::io::stderr().is_terminal() {
+        tell(&format!("trying what fits the first {} kB ...", sample.len().div_ceil(1000)));
+    }
     let guesses = guess(&sample, source.asm);
     let good = guesses.iter().find(|guess| guess.frames.is_some() && !guess.is_contradicted());
     if let Some(best) = good
