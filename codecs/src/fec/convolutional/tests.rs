@@ -300,6 +300,7 @@ proptest! {
         seed in any::<u64>(),
         steps in 1_usize..300,
         start in any::<u64>(),
+        loud in any::<bool>(),
     ) {
         let mut dice = Dice(seed);
         let mut from = Metrics::unknown();
@@ -308,7 +309,11 @@ proptest! {
         let costs: Vec<StepCosts> = (0..steps)
             .map(|_| {
                 let roll = dice.roll();
-                let [a, b, c, d] = [0, 8, 16, 24].map(|shift| (roll >> shift) as u8 % 11);
+                let [(a, b), (c, d)] = [0, 8].map(|shift| {
+                    let symbol = (roll >> shift) as i8;
+                    let loudest = if symbol < 0 { i8::MIN } else { i8::MAX };
+                    trellis::symbol_costs(if loud { loudest } else { symbol })
+                });
                 [a + c, a + d, b + c, b + d]
             })
             .collect();

@@ -5,12 +5,13 @@
 //! bit: of the four branches between two such states and their followers, two carry one pair of
 //! symbols and two its complement.
 //!
-//! Metrics are costs in 8 bits, smaller is better, exact without saturation of a winner: a step
-//! costs at most `2 * MAX_COST` = 20; every state is reached from the best one in six steps, so
-//! metrics spread over at most 120; the least metric grows by at most 10 a step, since the two
-//! branches out of a state share the step's sum of magnitudes. What is subtracted after a group
-//! of six steps is the least metric before it, which no step waits for: at most 60 is left, so
-//! that winners are at most 120 + 60 before a group and 240 behind it.
+//! Metrics are costs in 8 bits, smaller is better, exact since no sum needs more: a step costs at
+//! most `2 * MAX_COST` = 20; every state is reached from the best one in six steps, so metrics
+//! spread over at most 120; the least metric grows by at most 10 a step, since the two branches
+//! out of a state share the step's sum of magnitudes. What is subtracted after a group of six
+//! steps is the least metric before it, which no step waits for: at most 60 is left, so that
+//! metrics are at most 120 + 60 before a group and 230 before its last step, whose sums are at
+//! most 250.
 
 use super::{G1, G2};
 use crate::fec::kernels::viterbi::Kernel;

@@ -3,7 +3,7 @@
 
 use crate::fec::convolutional::{Metrics, StepCosts, confidence, pair_costs};
 
-super::choice::kernel!("avx2"; "avx512vbmi" of "avx512f", "avx512bw", "avx512vl", "avx512vbmi");
+super::choice::kernel!("avx2"; "avx512vbmi" of "avx512f", "avx512bw", "avx512vl", "avx512vbmi", "bmi2");
 
 impl Kernel {
     /// Advances the trellis if this is a vector kernel; `None` leaves the work to the portable
@@ -146,62 +146,164 @@ mod x86 {
         growth
     }
 
-    /// For each lane of the result, the lane of its lower predecessor.
-    static LOWER: [u8; STATES] = predecessors(0);
-    /// For each lane of the result, the lane of its upper predecessor.
-    static UPPER: [u8; STATES] = predecessors(1);
-    /// For each lane of the result, the symbols of the branch from its lower predecessor.
-    static SYMBOLS: [u8; STATES] = symbols();
+    /// What one step of a group needs to know of its lanes.
+    ///
+    /// Followers take the lanes of the two states before them: the newest bit stands where the
+    /// oldest stood, in bit `k` of the lane behind step `k` of 0 to 5. A step then moves only the
+    /// metrics that cross, over one distance, which takes less long than any lane to any. Six
+    /// steps, a group, turn the lanes back to the order of [`Metrics`].
+    struct Turn {
+        /// For each lane, the symbols of the branch that stays in it: from the lower of two states
+        /// to a new bit of 0, or from the upper to a 1. The branch that crosses has their
+        /// complement.
+        symbols: [u8; STATES],
+        /// 1 in each lane whose new bit is 1: there the lower state crosses, and wins ties.
+        one: [u8; STATES],
+    }
+
+    static TURNS: [Turn; GROUP] = [turn(0), turn(1), turn(2), turn(3), turn(4), turn(5)];
+    /// For each lane in the order of [`Metrics`], the one where the first step left its state.
+    static TURNED_ONCE: [u8; STATES] = turned_once();
+
+    const _: () = assert!(1 << GROUP == STATES);
+
+    /// The lane where step `step` leaves the state that has `lane` in the order of [`Metrics`].
+    const fn turned(lane: usize, step: usize) -> usize {
+        ((lane << (step + 1)) | (lane >> (GROUP - step - 1))) % STATES
+    }
 
     #[allow(clippy::indexing_slicing, reason = "evaluated by the compiler")]
-    const fn predecessors(oldest: usize) -> [u8; STATES] {
+    const fn turn(step: usize) -> Turn {
+        let mut turn = Turn { symbols: [0; STATES], one: [0; STATES] };
+        let mut lane = 0;
+        while lane < STATES {
+            turn.symbols[turned(lane, step)] = BRANCH[lane % 32];
+            turn.one[turned(lane, step)] = (lane / 32) as u8;
+            lane += 1;
+        }
+        turn
+    }
+
+    #[allow(clippy::indexing_slicing, reason = "evaluated by the compiler")]
+    const fn turned_once() -> [u8; STATES] {
         let mut table = [0; STATES];
-        let mut place = 0;
-        while place < STATES {
-            table[place] = (place % 32 * 2 + oldest) as u8;
-            place += 1;
+        let mut lane = 0;
+        while lane < STATES {
+            table[lane] = turned(lane, 0) as u8;
+            lane += 1;
         }
         table
     }
 
-    #[allow(clippy::indexing_slicing, reason = "evaluated by the compiler")]
-    const fn symbols() -> [u8; STATES] {
-        let mut table = [0; STATES];
-        let mut place = 0;
-        while place < STATES {
-            table[place] = BRANCH[place % 32] ^ if place < 32 { 0 } else { 3 };
-            place += 1;
-        }
-        table
+    /// [`Turn`] in registers.
+    struct Turned {
+        symbols: __m512i,
+        complements: __m512i,
+        one: __m512i,
     }
 
-    #[target_feature(enable = "avx2,avx512f,avx512bw,avx512vl,avx512vbmi")]
+    impl Turn {
+        #[target_feature(enable = "avx512f,avx512bw")]
+        fn load(&self) -> Turned {
+            let symbols = load(&self.symbols);
+            let complements = _mm512_xor_si512(symbols, _mm512_set1_epi8(3));
+            Turned { symbols, complements, one: load(&self.one) }
+        }
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw")]
+    fn load(bytes: &[u8; 64]) -> __m512i {
+        // SAFETY: the array has 64 bytes; unaligned load.
+        unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) }
+    }
+
+    /// Exchanges lanes whose numbers differ in bit `BIT`.
+    #[target_feature(enable = "avx512f,avx512bw")]
+    fn exchange<const BIT: usize>(all: __m512i) -> __m512i {
+        match BIT {
+            0 => _mm512_or_si512(_mm512_slli_epi16::<8>(all), _mm512_srli_epi16::<8>(all)),
+            1 => _mm512_rol_epi32::<16>(all),
+            2 => _mm512_shuffle_epi32::<0b10_11_00_01>(all),
+            3 => _mm512_shuffle_epi32::<0b01_00_11_10>(all),
+            4 => _mm512_shuffle_i64x2::<0b10_11_00_01>(all, all),
+            _ => _mm512_shuffle_i64x2::<0b01_00_11_10>(all, all),
+        }
+    }
+
+    /// One bit in each `stride`, the lowest.
+    const fn every(stride: usize) -> u64 {
+        u64::MAX / (u64::MAX >> (64 - stride))
+    }
+
+    /// The lanes whose new bit is 1 behind step `step`: their bit `step` is set.
+    const fn one_lanes(step: usize) -> u64 {
+        !(every(2 << step) * (u64::MAX >> (64 - (1 << step))))
+    }
+
+    /// Brings bits from the lanes where step `STEP` left them to the order of [`Metrics`]: lane
+    /// numbers turn right by `STEP + 1` of their six bits. Integer units do it, idle otherwise.
+    #[target_feature(enable = "bmi2")]
+    fn order<const STEP: usize>(bits: u64) -> u64 {
+        let (low, high) = (STEP + 1, GROUP - STEP - 1);
+        let mut ordered = 0;
+        if low <= high {
+            // Lanes alike in their low bits stand together behind the turn.
+            let alike = const { every(2 << STEP) };
+            for part in 0..1 << low {
+                ordered |= _pext_u64(bits, alike << part) << (part << high);
+            }
+        } else {
+            // Lanes alike in their high bits stood together before it.
+            let alike = const { every(1 << (GROUP - STEP - 1)) };
+            for part in 0..1 << high {
+                ordered |= _pdep_u64(bits >> (part << low), alike << part);
+            }
+        }
+        ordered
+    }
+
+    /// Step `STEP` of a group; returns its decisions.
+    #[target_feature(enable = "avx2,bmi2,avx512f,avx512bw,avx512vl,avx512vbmi")]
+    fn step<const STEP: usize>(all: &mut __m512i, turn: &Turned, costs: StepCosts) -> u64 {
+        let costs = _mm512_set1_epi32(i32::from_le_bytes(costs));
+        // No sum exceeds 250: it needs no saturation, which takes longer.
+        let stay = _mm512_add_epi8(*all, _mm512_shuffle_epi8(costs, turn.symbols));
+        let cross =
+            _mm512_add_epi8(exchange::<STEP>(*all), _mm512_shuffle_epi8(costs, turn.complements));
+        *all = _mm512_min_epu8(stay, cross);
+        let crossed = _mm512_cmplt_epu8_mask(cross, _mm512_add_epi8(stay, turn.one));
+        order::<STEP>(crossed ^ const { one_lanes(STEP) })
+    }
+
+    #[target_feature(enable = "avx2,bmi2,avx512f,avx512bw,avx512vl,avx512vbmi")]
     pub fn avx512(metrics: &mut Metrics, costs: &[StepCosts], decisions: &mut [u64]) -> u64 {
-        // SAFETY: each array has 64 bytes; unaligned loads.
-        let (lower_lanes, upper_lanes, symbols, mut all) = unsafe {
-            (
-                _mm512_loadu_si512(LOWER.as_ptr().cast()),
-                _mm512_loadu_si512(UPPER.as_ptr().cast()),
-                _mm512_loadu_si512(SYMBOLS.as_ptr().cast()),
-                _mm512_loadu_si512(metrics.0.as_ptr().cast()),
-            )
-        };
-        let complements = _mm512_xor_si512(symbols, _mm512_set1_epi8(3));
+        let [t0, t1, t2, t3, t4, t5] = &TURNS;
+        let [t0, t1, t2, t3, t4, t5] =
+            [t0.load(), t1.load(), t2.load(), t3.load(), t4.load(), t5.load()];
+        let steps = costs.len().min(decisions.len());
+        let (groups, last_costs) = costs.split_at(steps).0.as_chunks::<GROUP>();
+        let (words, last_words) = decisions.split_at_mut(steps).0.as_chunks_mut::<GROUP>();
+        let mut all = load(&metrics.0);
         let mut growth = 0;
-        for (costs, decisions) in costs.chunks(GROUP).zip(decisions.chunks_mut(GROUP)) {
+        for ([c0, c1, c2, c3, c4, c5], words) in groups.iter().zip(words) {
             let least = least(_mm512_castsi512_si256(all), _mm512_extracti64x4_epi64::<1>(all));
-            for (costs, decision) in costs.iter().zip(decisions) {
-                let costs = _mm512_set1_epi32(i32::from_le_bytes(*costs));
-                let a = _mm512_adds_epu8(
-                    _mm512_permutexvar_epi8(lower_lanes, all),
-                    _mm512_shuffle_epi8(costs, symbols),
-                );
-                let b = _mm512_adds_epu8(
-                    _mm512_permutexvar_epi8(upper_lanes, all),
-                    _mm512_shuffle_epi8(costs, complements),
-                );
-                all = _mm512_min_epu8(a, b);
-                *decision = _mm512_cmplt_epu8_mask(b, a);
+            *words = [
+                step::<0>(&mut all, &t0, *c0),
+                step::<1>(&mut all, &t1, *c1),
+                step::<2>(&mut all, &t2, *c2),
+                step::<3>(&mut all, &t3, *c3),
+                step::<4>(&mut all, &t4, *c4),
+                step::<5>(&mut all, &t5, *c5),
+            ];
+            all = _mm512_sub_epi8(all, _mm512_set1_epi8(least as i8));
+            growth += u64::from(least);
+        }
+        if !last_costs.is_empty() {
+            let least = least(_mm512_castsi512_si256(all), _mm512_extracti64x4_epi64::<1>(all));
+            for (costs, word) in last_costs.iter().zip(last_words) {
+                *word = step::<0>(&mut all, &t0, *costs);
+                // Back at once: the group may end anywhere.
+                all = _mm512_permutexvar_epi8(load(&TURNED_ONCE), all);
             }
             all = _mm512_sub_epi8(all, _mm512_set1_epi8(least as i8));
             growth += u64::from(least);
