@@ -6,6 +6,7 @@ use crate::{
     shell::{
         daemon::{self, RunArgs},
         status::{self, StatusArgs},
+        uplink::command as uplink,
     },
 };
 use clap::{Parser, Subcommand};
@@ -32,6 +33,8 @@ enum Command {
     Check(commands::CheckArgs),
     Status(StatusArgs),
     Audit(commands::AuditArgs),
+    #[command(subcommand)]
+    Uplink(uplink::Uplink),
     Inspect(inspect::Args),
     Decode(decode::Args),
     /// Inference pools
@@ -55,6 +58,7 @@ pub fn run() -> ExitCode {
         Command::Check(args) => commands::check(&args),
         Command::Status(args) => status::run(&args),
         Command::Audit(args) => commands::audit(&args),
+        Command::Uplink(command) => uplink::run(&command),
         Command::Inspect(args) => inspect::run(&args),
         Command::Decode(args) => decode::run(&args),
         Command::Pools(Pools::Serve(args)) => pool::serve::run(&args),

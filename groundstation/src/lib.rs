@@ -12,6 +12,7 @@
 pub mod config;
 pub mod init;
 pub mod admit;
+pub mod operators;
 pub mod ledger;
 pub mod archive;
 pub mod receipt;
@@ -26,6 +27,7 @@ pub mod process;
 pub mod publish;
 pub mod pool;
 pub mod dispatch;
+pub mod uplink;
 pub mod api;
 pub mod recording;
 pub mod shell;

@@ -2,7 +2,7 @@
 
 use super::{
     clock::StationClock, disk::Folder, mission, pipeline, reset, server, session::Station,
-    sessions::Sessions, signals, tls, writer::Writer,
+    sessions::Sessions, signals, tls, uplink::Uplink, writer::Writer,
 };
 use crate::{
     api,
@@ -92,15 +92,23 @@ async fn daemon(config: Config) -> anyhow::Result<ExitCode> {
     let (ready, is_ready) = watch::channel(false);
     let ledger = opened.ingest.archive().ledger_id();
 
+    let archive = config.path(&config.archive.dir);
+    let uplink = Uplink::open(&archive, &definition.domain, ledger, clock)?;
+    let spacecraft = Arc::new(mission::spacecraft(&definition));
+    let door = api::Door {
+        uplink: Arc::clone(&uplink),
+        operators: Arc::new(super::uplink::operators::table(&config)?),
+        mission: Arc::clone(&spacecraft),
+    };
     let (pipeline, process_thread) =
-        start_process(&config, &definition, &opened, &feed, clock, ready)?;
+        start_process(&config, &definition, &opened, &feed, clock, (ready, Arc::clone(&uplink)))?;
     let commit = Duration::from_millis(config.archive.commit_ms);
     let (writer, archive_thread) =
         Writer::start(opened.ingest, clock, commit, feed.clone(), pipeline)?;
     let watched = writer.clone();
     let station = Arc::new(Station {
         table: config.table(),
-        mission: Arc::new(mission::spacecraft(&definition)),
+        mission: spacecraft,
         writer,
         sessions: Sessions::default(),
         feed: feed.clone(),
@@ -117,6 +125,7 @@ async fn daemon(config: Config) -> anyhow::Result<ExitCode> {
             },
             commit_ns: commit.as_nanos() as u64,
         },
+        uplink,
         contacts: super::plan::reader(config.contacts.file.as_ref().map(|file| config.path(file))),
     });
 
@@ -130,6 +139,7 @@ async fn daemon(config: Config) -> anyhow::Result<ExitCode> {
         contacts: config.contacts.file.as_ref().map(|file| config.path(file)),
         ready: is_ready,
         host_names: config.listen.host_names.clone(),
+        uplink: Some(door),
     };
     let page = tokio::spawn(api::serve(http, context, stopped.clone()));
     let serving =
@@ -173,13 +183,14 @@ fn start_process(
     opened: &Opened,
     feed: &Feed,
     clock: StationClock,
-    ready: watch::Sender<bool>,
+    (ready, uplink): (watch::Sender<bool>, Arc<Uplink>),
 ) -> anyhow::Result<(pipeline::PipelineSender, JoinHandle<()>)> {
     let mut process = Process::new(Arc::clone(definition));
     feed.publish_all(process.mission_events());
     let feed = feed.clone();
     let mut dispatch = super::work::dispatcher(config, feed.clone(), clock)?;
     let handle = move |unit: &crate::archive::Archived| {
+        uplink.observe(unit);
         let outcome = process.take(unit, clock.tai());
         feed.publish_all(outcome.events);
         outcome.work.into_iter().for_each(&mut dispatch);

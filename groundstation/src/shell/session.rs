@@ -62,6 +62,8 @@ pub struct Station {
     pub object_stall: Duration,
     /// What a welcome says.
     pub receiver: ReceiverConfig,
+    /// What goes up.
+    pub uplink: Arc<super::uplink::Uplink>,
     /// Contacts to tell each peer.
     pub contacts: Box<dyn Fn() -> Vec<PlannedContact> + Send + Sync>,
 }
@@ -275,6 +277,7 @@ impl Session {
                     if !contacts.is_empty() {
                         self.receiver.plan(contacts);
                     }
+                    self.station.uplink.attend(self.id, &self.principal, &self.connection);
                     self.tell_opened(session, &channels);
                 }
                 ReceiverEvent::Farewell(text) => {

@@ -226,6 +226,14 @@ impl UplinkQueue {
         *next = (*next).max(sequence);
     }
 
+    /// Recalls an outcome at start, of an object that was recalled before; `bytes` had its content.
+    pub fn recall_outcome(&mut self, record: &OutcomeRecord, bytes: usize) {
+        self.answered(record);
+        if let Some(queued) = self.objects.get_mut(&record.key) {
+            queued.bytes = bytes;
+        }
+    }
+
     /// Takes a record out of the archive; whether it told something new, which is then to be kept.
     pub fn answered(&mut self, record: &OutcomeRecord) -> bool {
         let Some(queued) = self.objects.get_mut(&record.key) else {
