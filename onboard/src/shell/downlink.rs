@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use codecs::{
-    ids::{Codec, RangeSet},
+    ids::Codec,
     link::{
         custody::Durability,
         sender::{Sender, SenderConfig, SenderEvent, UNITS_MAX, UnitInfo},
@@ -110,12 +110,12 @@ impl Downlink {
         };
         let mut sender = Sender::new(config);
         for (prefix, counter) in opened.counters() {
-            let (mut receipted, mut ledger) = (RangeSet::new(), 0);
+            sender.recall_next(prefix, counter.durable_next);
             for of in &counter.receipts {
-                receipted.extend(&of.ranges);
-                ledger = of.ledger;
+                if let Some(class) = Durability::from_byte(of.class) {
+                    sender.recall_receipts(prefix, of.ledger, class, &of.ranges);
+                }
             }
-            sender.recall(prefix, counter.durable_next, &receipted, ledger);
         }
         let counts = LinkCounts::default();
         let mut downlink = Self {
@@ -270,7 +270,8 @@ impl Downlink {
                     tracing::info!(ledger = format!("{ledger:#x}"), domain, "welcomed");
                     let _ = self.to_pipeline.send(FromLink::Time(time));
                 }
-                SenderEvent::Reclaimable { prefix, ranges, ledger, class } => {
+                SenderEvent::Reclaimable { prefix, ranges, ledger, class }
+                | SenderEvent::Held { prefix, ranges, ledger, class } => {
                     let ranges = ranges.into_iter().collect();
                     let mut store = self.store.lock().await;
                     self.counts.receipted += store.receipt(ledger, class as u8, prefix, &ranges);
