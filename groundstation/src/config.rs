@@ -100,6 +100,8 @@ pub struct Listen {
     pub host_names: Vec<String>,
     /// Transport profile: leo, geo, lunar, deep.
     pub profile: String,
+    /// Largest UDP payload to search for, 1200 to 6550 bytes; a peer must allow it too.
+    pub mtu_max: u16,
     /// Connections at once.
     pub connections_max: usize,
     /// Seconds after which a silent object stream is stopped; by default the profile's idle time.
@@ -113,6 +115,7 @@ impl Default for Listen {
             http: SocketAddr::from(([127, 0, 0, 1], 7180)),
             host_names: Vec::new(),
             profile: "leo".into(),
+            mtu_max: codecs_quic::MTU_DEFAULT,
             connections_max: 64,
             object_stall_s: None,
         }
@@ -285,6 +288,9 @@ impl Config {
             let known: Vec<_> = Profile::ALL.iter().map(|profile| profile.name).collect();
             let message = format!("`{}` is none of {}", self.listen.profile, known.join(", "));
             return wrong("listen.profile", message);
+        }
+        if !(codecs_quic::MTU_MIN..=codecs_quic::MTU_MAX).contains(&self.listen.mtu_max) {
+            return wrong("listen.mtu_max", "must be from 1200 to 6550".into());
         }
         if !(1..=4096).contains(&self.listen.connections_max) {
             return wrong("listen.connections_max", "must be from 1 to 4096".into());

@@ -15,6 +15,7 @@ use crate::{
 };
 use anyhow::Context as _;
 use codecs::link::{MAX_OBJECT_BYTES, MAX_UNIT_BYTES, receiver::ReceiverConfig, wire::Limits};
+use codecs_quic::TransportOptions;
 use serde_json::json;
 use std::{
     net::{SocketAddr, TcpListener, UdpSocket},
@@ -82,8 +83,11 @@ async fn daemon(config: Config) -> anyhow::Result<ExitCode> {
     let profile = config.profile();
     let quic = bind("listen.quic", config.listen.quic, UdpSocket::bind)?;
     let http = bind("listen.http", config.listen.http, TcpListener::bind)?;
-    let endpoint = server::endpoint(quic, crypto, reset::endpoint_config(&config)?, &profile)
-        .with_context(|| format!("QUIC on {} (config key listen.quic)", config.listen.quic))?;
+    let options =
+        TransportOptions { mtu_max: config.listen.mtu_max, ..TransportOptions::default() };
+    let endpoint =
+        server::endpoint(quic, crypto, reset::endpoint_config(&config)?, &profile, &options)
+            .with_context(|| format!("QUIC on {} (config key listen.quic)", config.listen.quic))?;
     let opened = open_archive(&config)?;
 
     let clock = StationClock::new(config.clock.simulated_offset_s);
