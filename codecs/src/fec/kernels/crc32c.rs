@@ -87,10 +87,7 @@ mod native {
                 second = _mm_crc32_u64(second, u64::from_le_bytes(*b));
                 third = _mm_crc32_u64(third, u64::from_le_bytes(*c));
             }
-            let moved = _mm_xor_si128(
-                multiply(first, OVER_TWO),
-                multiply(second, OVER_ONE),
-            );
+            let moved = _mm_xor_si128(multiply(first, OVER_TWO), multiply(second, OVER_ONE));
             first = third ^ _mm_crc32_u64(0, _mm_cvtsi128_si64(moved) as u64);
             rest = after;
         }
