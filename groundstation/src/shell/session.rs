@@ -247,7 +247,6 @@ impl Session {
             fates: self.fates.clone(),
             feed: self.station.feed.clone(),
             stall: self.station.object_stall,
-            clock: self.station.clock,
         }
     }
 
