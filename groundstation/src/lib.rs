@@ -10,6 +10,7 @@
 //! threads.
 
 pub mod config;
+pub mod reload;
 pub mod init;
 pub mod admit;
 pub mod ledger;

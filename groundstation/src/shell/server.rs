@@ -9,6 +9,7 @@ use crate::receipt::SessionId;
 use codecs::link::profile::Profile;
 use quinn::{
     Endpoint, EndpointConfig, IdleTimeout, ServerConfig, TokioRuntime, TransportConfig, VarInt,
+    crypto::rustls::QuicServerConfig,
 };
 use std::{io, net::UdpSocket, sync::Arc, time::Duration};
 use tokio::{sync::watch, task::JoinSet, time::timeout};
@@ -23,7 +24,7 @@ const STOP_WITHIN: Duration = Duration::from_secs(4);
 /// Opens the endpoint on a bound socket.
 pub fn endpoint(
     socket: UdpSocket,
-    crypto: quinn::crypto::rustls::QuicServerConfig,
+    crypto: QuicServerConfig,
     config: EndpointConfig,
     profile: &Profile,
 ) -> io::Result<Endpoint> {
@@ -49,9 +50,14 @@ pub fn endpoint(
             Err(error) => tracing::debug!(what, %error, "socket buffer not set"),
         }
     }
+    Endpoint::new(config, Some(self::config(crypto, profile)?), socket, Arc::new(TokioRuntime))
+}
+
+/// What new connections get.
+pub fn config(crypto: QuicServerConfig, profile: &Profile) -> io::Result<ServerConfig> {
     let mut server = ServerConfig::with_crypto(Arc::new(crypto));
     server.transport_config(Arc::new(transport(profile)?));
-    Endpoint::new(config, Some(server), socket, Arc::new(TokioRuntime))
+    Ok(server)
 }
 
 fn transport(profile: &Profile) -> io::Result<TransportConfig> {
@@ -72,12 +78,7 @@ fn transport(profile: &Profile) -> io::Result<TransportConfig> {
 }
 
 /// Accepts until `stop` turns true, then lets the sessions say goodbye.
-pub async fn run(
-    endpoint: Endpoint,
-    station: Arc<Station>,
-    connections_max: usize,
-    mut stop: watch::Receiver<bool>,
-) {
+pub async fn run(endpoint: Endpoint, station: Arc<Station>, mut stop: watch::Receiver<bool>) {
     let mut sessions = JoinSet::new();
     let mut next = 0;
     loop {
@@ -87,6 +88,7 @@ pub async fn run(
             () = signals::told(&mut stop) => break,
         };
         let Some(incoming) = incoming else { break };
+        let connections_max = station.rules.borrow().connections_max;
         if endpoint.open_connections() >= connections_max + HANDSHAKES_MAX
             || sessions.len() >= connections_max
         {
