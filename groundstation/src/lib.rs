@@ -11,6 +11,7 @@
 
 pub mod sys;
 pub mod config;
+pub mod reload;
 pub mod init;
 pub mod admit;
 pub mod ledger;

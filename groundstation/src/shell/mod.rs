@@ -3,6 +3,7 @@
 pub mod clock;
 pub mod mission;
 pub mod disk;
+pub mod rules;
 pub mod tls;
 pub mod reset;
 pub mod sessions;
@@ -15,7 +16,10 @@ pub mod plan;
 pub mod jobs;
 pub mod work;
 pub mod signals;
+pub mod systemd;
+pub mod control;
 pub mod daemon;
+pub mod reload;
 pub mod status;
 
 use codecs::time::Tai;

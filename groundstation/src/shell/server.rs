@@ -8,7 +8,7 @@ use crate::publish::Event;
 use crate::receipt::SessionId;
 use codecs::link::profile::Profile;
 use codecs_quic::{Role, TransportOptions, transport};
-use quinn::{Endpoint, EndpointConfig, ServerConfig};
+use quinn::{Endpoint, EndpointConfig, ServerConfig, crypto::rustls::QuicServerConfig};
 use std::{io, net::UdpSocket, sync::Arc, time::Duration};
 use tokio::{sync::watch, task::JoinSet, time::timeout};
 
@@ -20,25 +20,30 @@ const STOP_WITHIN: Duration = Duration::from_secs(4);
 /// Opens the endpoint on a bound socket; the numbers are those of both sides, in `codecs-quic`.
 pub fn endpoint(
     socket: UdpSocket,
-    crypto: quinn::crypto::rustls::QuicServerConfig,
+    crypto: QuicServerConfig,
     config: EndpointConfig,
     profile: &Profile,
     options: &TransportOptions,
 ) -> io::Result<Endpoint> {
-    let mut server = ServerConfig::with_crypto(Arc::new(crypto));
-    server.transport_config(Arc::new(transport(profile, Role::Server, options)?));
+    let server = self::config(crypto, profile, options)?;
     let (endpoint, socket) = codecs_quic::open(socket, config, Some(server), options)?;
     tracing::info!("UDP socket: {socket}");
     Ok(endpoint)
 }
 
+/// What new connections get.
+pub fn config(
+    crypto: QuicServerConfig,
+    profile: &Profile,
+    options: &TransportOptions,
+) -> io::Result<ServerConfig> {
+    let mut server = ServerConfig::with_crypto(Arc::new(crypto));
+    server.transport_config(Arc::new(transport(profile, Role::Server, options)?));
+    Ok(server)
+}
+
 /// Accepts until `stop` turns true, then lets the sessions say goodbye.
-pub async fn run(
-    endpoint: Endpoint,
-    station: Arc<Station>,
-    connections_max: usize,
-    mut stop: watch::Receiver<bool>,
-) {
+pub async fn run(endpoint: Endpoint, station: Arc<Station>, mut stop: watch::Receiver<bool>) {
     let mut sessions = JoinSet::new();
     let mut next = 0;
     loop {
@@ -48,6 +53,7 @@ pub async fn run(
             () = signals::told(&mut stop) => break,
         };
         let Some(incoming) = incoming else { break };
+        let connections_max = station.rules.borrow().connections_max;
         if endpoint.open_connections() >= connections_max + HANDSHAKES_MAX
             || sessions.len() >= connections_max
         {
