@@ -7,6 +7,7 @@ use crate::{
         daemon::{self, RunArgs},
         reload::{self, ReloadArgs},
         status::{self, StatusArgs},
+        uplink::command as uplink,
     },
 };
 use clap::{Parser, Subcommand};
@@ -34,6 +35,8 @@ enum Command {
     Reload(ReloadArgs),
     Status(StatusArgs),
     Audit(commands::AuditArgs),
+    #[command(subcommand)]
+    Uplink(uplink::Uplink),
     Inspect(inspect::Args),
     Decode(decode::Args),
     /// Inference pools
@@ -58,6 +61,7 @@ pub fn run() -> ExitCode {
         Command::Reload(args) => reload::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Audit(args) => commands::audit(&args),
+        Command::Uplink(command) => uplink::run(&command),
         Command::Inspect(args) => inspect::run(&args),
         Command::Decode(args) => decode::run(&args),
         Command::Pools(Pools::Serve(args)) => pool::serve::run(&args),

@@ -46,6 +46,9 @@ pub struct Config {
     /// Who may do what; who is not here may do nothing.
     #[serde(default, rename = "principal")]
     pub principals: Vec<PrincipalConfig>,
+    /// Who may command over the API; who is not here may not.
+    #[serde(default, rename = "operator")]
+    pub operators: Vec<crate::operators::OperatorConfig>,
     /// Where heavy work goes.
     #[serde(default, rename = "pool")]
     pub pools: Vec<PoolConfig>,

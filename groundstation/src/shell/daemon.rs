@@ -14,6 +14,7 @@ use super::{
     signals::{Asked, Signals},
     systemd::{self, Manager},
     tls,
+    uplink::Uplink,
     writer::Writer,
 };
 use crate::{
@@ -114,14 +115,21 @@ async fn daemon(config: Config, file: &Path) -> anyhow::Result<ExitCode> {
     let (ready, is_ready) = watch::channel(false);
     let ledger = opened.archive.ledger_id();
 
+    let archive = config.path(&config.archive.dir);
+    let uplink = Uplink::open(&archive, &definition.domain, ledger, clock)?;
+    let spacecraft = Arc::new(mission::spacecraft(&definition));
+    let door = api::Door {
+        uplink: Arc::clone(&uplink),
+        operators: Arc::new(super::uplink::operators::table(&config)?),
+        mission: Arc::clone(&spacecraft),
+    };
     let (pipeline, process_thread) =
-        start_process(&config, &definition, &opened, &feed, clock, ready)?;
+        start_process(&config, &definition, &opened, &feed, clock, (ready, Arc::clone(&uplink)))?;
     let commit = Duration::from_millis(config.archive.commit_ms);
     let Archive { intake, volume } = opened.archive;
     let (writer, archive_thread) =
         Writer::start(Ingest::new(intake), volume, clock, commit, feed.clone(), pipeline)?;
     let watched = writer.clone();
-    let spacecraft = Arc::new(mission::spacecraft(&definition));
     let (rules, standing) = watch::channel(Arc::new(Rules::of(&config)));
     let reloader =
         Reloader::new(file.into(), &config, endpoint.clone(), rules, Arc::clone(&spacecraft));
@@ -142,6 +150,7 @@ async fn daemon(config: Config, file: &Path) -> anyhow::Result<ExitCode> {
             },
             commit_ns: commit.as_nanos() as u64,
         },
+        uplink,
         contacts: super::plan::reader(config.contacts.file.as_ref().map(|file| config.path(file))),
     });
 
@@ -155,6 +164,7 @@ async fn daemon(config: Config, file: &Path) -> anyhow::Result<ExitCode> {
         contacts: config.contacts.file.as_ref().map(|file| config.path(file)),
         ready: is_ready,
         host_names: config.listen.host_names.clone(),
+        uplink: Some(door),
     };
     let page = tokio::spawn(api::serve(http, context, stopped.clone()));
     let serving = tokio::spawn(server::run(endpoint, station, stopped));
@@ -241,13 +251,14 @@ fn start_process(
     opened: &Opened,
     feed: &Feed,
     clock: StationClock,
-    ready: watch::Sender<bool>,
+    (ready, uplink): (watch::Sender<bool>, Arc<Uplink>),
 ) -> anyhow::Result<(pipeline::PipelineSender, JoinHandle<()>)> {
     let mut process = Process::new(Arc::clone(definition));
     feed.publish_all(process.mission_events());
     let feed = feed.clone();
     let mut dispatch = super::work::dispatcher(config, feed.clone(), clock)?;
     let handle = move |unit: &crate::archive::Archived| {
+        uplink.observe(unit);
         let outcome = process.take(unit, clock.tai());
         feed.publish_all(outcome.events);
         outcome.work.into_iter().for_each(&mut dispatch);

@@ -15,6 +15,7 @@ pub mod pipeline;
 pub mod plan;
 pub mod jobs;
 pub mod work;
+pub mod uplink;
 pub mod signals;
 pub mod systemd;
 pub mod control;
