@@ -5,6 +5,7 @@ use crate::{
     recording::{decode, inspect},
     shell::{
         daemon::{self, RunArgs},
+        reload::{self, ReloadArgs},
         status::{self, StatusArgs},
         uplink::command as uplink,
     },
@@ -31,6 +32,7 @@ enum Command {
     Init(commands::InitArgs),
     Run(RunArgs),
     Check(commands::CheckArgs),
+    Reload(ReloadArgs),
     Status(StatusArgs),
     Audit(commands::AuditArgs),
     #[command(subcommand)]
@@ -56,6 +58,7 @@ pub fn run() -> ExitCode {
         Command::Init(args) => commands::init(&args),
         Command::Run(args) => daemon::run(&args),
         Command::Check(args) => commands::check(&args),
+        Command::Reload(args) => reload::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Audit(args) => commands::audit(&args),
         Command::Uplink(command) => uplink::run(&command),

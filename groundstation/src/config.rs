@@ -6,9 +6,10 @@ use codecs::{
     ids::{Origin, SpacecraftId},
     link::profile::Profile,
 };
+use codecs_quic::TransportOptions;
 use serde::Deserialize;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io,
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -54,6 +55,9 @@ pub struct Config {
     /// The folder of the station file: what its paths are relative to.
     #[serde(skip)]
     pub base: PathBuf,
+    /// The file as it was written, to tell what a reload changes.
+    #[serde(skip)]
+    pub stated: toml::Table,
 }
 
 /// Name and place.
@@ -103,6 +107,8 @@ pub struct Listen {
     pub host_names: Vec<String>,
     /// Transport profile: leo, geo, lunar, deep.
     pub profile: String,
+    /// Largest UDP payload to search for, 1200 to 6550 bytes; a peer must allow it too.
+    pub mtu_max: u16,
     /// Connections at once.
     pub connections_max: usize,
     /// Seconds after which a silent object stream is stopped; by default the profile's idle time.
@@ -116,6 +122,7 @@ impl Default for Listen {
             http: SocketAddr::from(([127, 0, 0, 1], 7180)),
             host_names: Vec::new(),
             profile: "leo".into(),
+            mtu_max: codecs_quic::MTU_DEFAULT,
             connections_max: 64,
             object_stall_s: None,
         }
@@ -250,7 +257,8 @@ impl Config {
         let text = std::fs::read_to_string(path)
             .map_err(|error| StationError::Read { path: path.into(), error })?;
         let base = path.parent().unwrap_or(Path::new("")).to_path_buf();
-        let config = Self { base, ..parse(&path.display().to_string(), &text)? };
+        let file = path.display().to_string();
+        let config = Self { base, stated: parse(&file, &text)?, ..parse(&file, &text)? };
         config.check().map_err(|(key, message)| StationError::Value {
             path: path.into(),
             key,
@@ -269,10 +277,36 @@ impl Config {
         Profile::named(&self.listen.profile).unwrap_or(codecs::link::profile::LEO)
     }
 
+    /// What of the transport a station chooses itself.
+    pub fn transport(&self) -> TransportOptions {
+        TransportOptions { mtu_max: self.listen.mtu_max, ..TransportOptions::default() }
+    }
+
     /// How long an object stream may be silent.
     pub fn object_stall(&self) -> Duration {
         let stated = self.listen.object_stall_s.map(Duration::from_secs);
         stated.unwrap_or(Duration::from_millis(self.profile().idle_timeout_ms))
+    }
+
+    /// Holds the table against the mission.
+    pub fn check_mission(&self, spacecraft: &BTreeSet<SpacecraftId>) -> Result<(), StationError> {
+        for principal in &self.principals {
+            let unknown = principal.spacecraft.iter().find(|id| {
+                let id = SpacecraftId(**id);
+                !spacecraft.contains(&id)
+            });
+            if let Some(id) = unknown {
+                return Err(StationError::Value {
+                    path: self.base.join(&self.mission),
+                    key: format!("principal {}", principal.name),
+                    message: format!(
+                        "may act for spacecraft {id}, which this mission does not have; add it \
+                         here or take it out of the station file"
+                    ),
+                });
+            }
+        }
+        Ok(())
     }
 
     fn check(&self) -> Result<(), (String, String)> {
@@ -289,6 +323,9 @@ impl Config {
             let message = format!("`{}` is none of {}", self.listen.profile, known.join(", "));
             return wrong("listen.profile", message);
         }
+        if !(codecs_quic::MTU_MIN..=codecs_quic::MTU_MAX).contains(&self.listen.mtu_max) {
+            return wrong("listen.mtu_max", "must be from 1200 to 6550".into());
+        }
         if !(1..=4096).contains(&self.listen.connections_max) {
             return wrong("listen.connections_max", "must be from 1 to 4096".into());
         }
@@ -303,8 +340,13 @@ impl Config {
         if !self.clock.simulated_offset_s.is_finite() {
             return wrong("clock.simulated_offset_s", "must be a finite number".into());
         }
+        let mut keys = BTreeMap::new();
         for principal in &self.principals {
             let key = |field: &str| format!("principal {}: {field}", principal.name);
+            if let Some(other) = keys.insert(principal.key.to_ascii_lowercase(), &principal.name) {
+                let message = format!("principal {other} has the same; one row a key");
+                return wrong(&key("key"), message);
+            }
             if Origin::from_hex(&principal.origin).is_none() {
                 return wrong(&key("origin"), "must be 32 hexadecimal digits".into());
             }

@@ -89,7 +89,7 @@ impl World {
     fn offer(&mut self, stream: usize, priority: u8) {
         let key = UnitKey { prefix: prefix(stream as u32), sequence: self.next[stream] };
         self.next[stream] += 1;
-        let info = UnitInfo { codec: Codec::Squeezed, priority, length: 100 };
+        let info = UnitInfo { codec: Codec::Squeezed, priority, length: 100, annotated: false };
         assert!(self.sender.offer(key, info));
         assert!(!self.sender.offer(key, info), "a unit is offered once");
     }
@@ -416,7 +416,8 @@ fn a_hello_of_any_size_is_one_that_a_station_takes() {
         for stream in 0..counters {
             for at in 0..holes {
                 let key = UnitKey { prefix: prefix(stream), sequence: 3 * at };
-                let info = UnitInfo { codec: Codec::Squeezed, priority: 1, length: 1 };
+                let info =
+                    UnitInfo { codec: Codec::Squeezed, priority: 1, length: 1, annotated: false };
                 world.sender.offer(key, info);
             }
         }
@@ -433,4 +434,19 @@ fn a_hello_of_any_size_is_one_that_a_station_takes() {
         assert_eq!(named.len(), (counters as usize).min(STATES_MAX), "{counters} counters");
         assert!(bytes < 2 << 20, "{bytes} bytes for {counters} counters");
     }
+}
+
+#[test]
+fn an_object_is_annotated_whole_or_not_at_all() {
+    let mut world = World::new(0);
+    let annotated = [true, true, false, true];
+    for (sequence, annotated) in (0..).zip(annotated) {
+        let info = UnitInfo { codec: Codec::Squeezed, priority: 1, length: 100, annotated };
+        assert!(world.sender.offer(UnitKey { prefix: prefix(0), sequence }, info));
+    }
+    world.connect();
+    let planned: Vec<_> = core::iter::from_fn(|| world.sender.poll_object(Tai(0)))
+        .map(|plan| (plan.header.annotated, plan.range.count(), plan.header.length))
+        .collect();
+    assert_eq!(planned, [(true, 2, 2 * 124), (false, 1, 108), (true, 1, 124)]);
 }

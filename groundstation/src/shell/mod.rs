@@ -3,6 +3,7 @@
 pub mod clock;
 pub mod mission;
 pub mod disk;
+pub mod rules;
 pub mod tls;
 pub mod reset;
 pub mod sessions;
@@ -16,7 +17,10 @@ pub mod jobs;
 pub mod work;
 pub mod uplink;
 pub mod signals;
+pub mod systemd;
+pub mod control;
 pub mod daemon;
+pub mod reload;
 pub mod status;
 
 use codecs::time::Tai;

@@ -1,4 +1,4 @@
-//! The QUIC endpoint: sockets, transport numbers, a task a connection.
+//! The QUIC endpoint: a task a connection.
 
 use super::{
     session::{self, Station},
@@ -7,77 +7,43 @@ use super::{
 use crate::publish::Event;
 use crate::receipt::SessionId;
 use codecs::link::profile::Profile;
-use quinn::{
-    Endpoint, EndpointConfig, IdleTimeout, ServerConfig, TokioRuntime, TransportConfig, VarInt,
-};
+use codecs_quic::{Role, TransportOptions, transport};
+use quinn::{Endpoint, EndpointConfig, ServerConfig, crypto::rustls::QuicServerConfig};
 use std::{io, net::UdpSocket, sync::Arc, time::Duration};
 use tokio::{sync::watch, task::JoinSet, time::timeout};
 
-/// Asked of the system for each socket buffer; bursts of a fast link fit.
-const SOCKET_BUFFER_BYTES: usize = 4 << 20;
 /// Handshakes at once, beside the sessions.
 const HANDSHAKES_MAX: usize = 64;
 /// How long a stop waits for sessions to say goodbye.
 const STOP_WITHIN: Duration = Duration::from_secs(4);
 
-/// Opens the endpoint on a bound socket.
+/// Opens the endpoint on a bound socket; the numbers are those of both sides, in `codecs-quic`.
 pub fn endpoint(
     socket: UdpSocket,
-    crypto: quinn::crypto::rustls::QuicServerConfig,
+    crypto: QuicServerConfig,
     config: EndpointConfig,
     profile: &Profile,
+    options: &TransportOptions,
 ) -> io::Result<Endpoint> {
-    use rustix::net::sockopt;
-    for (what, granted) in [
-        (
-            "receive",
-            sockopt::set_socket_recv_buffer_size(&socket, SOCKET_BUFFER_BYTES)
-                .and_then(|()| sockopt::socket_recv_buffer_size(&socket)),
-        ),
-        (
-            "send",
-            sockopt::set_socket_send_buffer_size(&socket, SOCKET_BUFFER_BYTES)
-                .and_then(|()| sockopt::socket_send_buffer_size(&socket)),
-        ),
-    ] {
-        match granted {
-            // The system doubles what it grants, for its own books.
-            Ok(bytes) if bytes / 2 < SOCKET_BUFFER_BYTES => {
-                tracing::debug!(what, bytes = bytes / 2, "socket buffer below what was asked");
-            }
-            Ok(_) => {}
-            Err(error) => tracing::debug!(what, %error, "socket buffer not set"),
-        }
-    }
-    let mut server = ServerConfig::with_crypto(Arc::new(crypto));
-    server.transport_config(Arc::new(transport(profile)?));
-    Endpoint::new(config, Some(server), socket, Arc::new(TokioRuntime))
+    let server = self::config(crypto, profile, options)?;
+    let (endpoint, socket) = codecs_quic::open(socket, config, Some(server), options)?;
+    tracing::info!("UDP socket: {socket}");
+    Ok(endpoint)
 }
 
-fn transport(profile: &Profile) -> io::Result<TransportConfig> {
-    let idle = IdleTimeout::try_from(Duration::from_millis(profile.idle_timeout_ms));
-    let mut transport = TransportConfig::default();
-    transport
-        .stream_receive_window(VarInt::from_u32(profile.stream_window_bytes))
-        .receive_window(VarInt::from_u32(profile.connection_window_bytes))
-        .send_window(profile.send_window_bytes)
-        .max_concurrent_uni_streams(VarInt::from_u32(profile.streams_max))
-        // The control stream, and nothing else from the peer.
-        .max_concurrent_bidi_streams(VarInt::from_u32(1))
-        .initial_rtt(Duration::from_millis(profile.initial_rtt_ms))
-        .max_idle_timeout(Some(idle.map_err(io::Error::other)?))
-        // No one reads datagrams yet: none are buffered.
-        .datagram_receive_buffer_size(None);
-    Ok(transport)
+/// What new connections get.
+pub fn config(
+    crypto: QuicServerConfig,
+    profile: &Profile,
+    options: &TransportOptions,
+) -> io::Result<ServerConfig> {
+    let mut server = ServerConfig::with_crypto(Arc::new(crypto));
+    server.transport_config(Arc::new(transport(profile, Role::Server, options)?));
+    Ok(server)
 }
 
 /// Accepts until `stop` turns true, then lets the sessions say goodbye.
-pub async fn run(
-    endpoint: Endpoint,
-    station: Arc<Station>,
-    connections_max: usize,
-    mut stop: watch::Receiver<bool>,
-) {
+pub async fn run(endpoint: Endpoint, station: Arc<Station>, mut stop: watch::Receiver<bool>) {
     let mut sessions = JoinSet::new();
     let mut next = 0;
     loop {
@@ -87,6 +53,7 @@ pub async fn run(
             () = signals::told(&mut stop) => break,
         };
         let Some(incoming) = incoming else { break };
+        let connections_max = station.rules.borrow().connections_max;
         if endpoint.open_connections() >= connections_max + HANDSHAKES_MAX
             || sessions.len() >= connections_max
         {

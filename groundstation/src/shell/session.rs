@@ -3,12 +3,13 @@
 use super::{
     clock::StationClock,
     object::ObjectContext,
+    rules::Rules,
     sessions::{Sessions, close},
     signals, tls,
     writer::Writer,
 };
 use crate::{
-    admit::{Principal, Table},
+    admit::{KeyHash, Principal},
     publish::{Event, Feed},
     receipt::{Fates, SessionId, lost_by_us},
 };
@@ -16,7 +17,6 @@ use bytes::{Buf as _, Bytes};
 use codecs::{
     ids::SpacecraftId,
     link::{
-        profile::Profile,
         receiver::{Receiver, ReceiverConfig, ReceiverEvent},
         wire::{ChannelState, PlannedContact},
     },
@@ -44,8 +44,8 @@ const SAMPLE_SECONDS_MIN: f64 = 0.2;
 
 /// What every session shares.
 pub struct Station {
-    /// Who may do what.
-    pub table: Table,
+    /// Who may do what, and how much.
+    pub rules: watch::Receiver<Arc<Rules>>,
     /// Spacecraft that exist.
     pub mission: Arc<BTreeSet<SpacecraftId>>,
     /// The way to the archive.
@@ -56,11 +56,7 @@ pub struct Station {
     pub feed: Feed,
     /// The station's time.
     pub clock: StationClock,
-    /// Transport numbers.
-    pub profile: Profile,
-    /// How long an object stream may be silent.
-    pub object_stall: Duration,
-    /// What a welcome says.
+    /// What a welcome says, but for what the rules say.
     pub receiver: ReceiverConfig,
     /// What goes up.
     pub uplink: Arc<super::uplink::Uplink>,
@@ -94,10 +90,13 @@ pub async fn serve(
     stop: watch::Receiver<bool>,
 ) {
     let peer = connection.remote_address();
-    let principal = match tls::peer_key(&connection).map(|key| station.table.principal(key)) {
-        Some(Ok(principal)) => principal.clone(),
+    let mut rules = station.rules.clone();
+    let standing = Arc::clone(&rules.borrow_and_update());
+    let known = tls::peer_key(&connection).map(|key| (key, standing.table.principal(key)));
+    let (key, principal) = match known {
+        Some((key, Ok(principal))) => (key, principal.clone()),
         denied => {
-            let denial = denied.and_then(Result::err);
+            let denial = denied.and_then(|(_, denied)| denied.err());
             tracing::warn!(%peer, "a key that the table does not know");
             let reason = denial.map_or("unknown-key", |denial| denial.name());
             station.feed.publish(Event::PeerRejected { reason });
@@ -105,7 +104,7 @@ pub async fn serve(
             return;
         }
     };
-    let hello_within = Duration::from_millis(station.profile.idle_timeout_ms);
+    let hello_within = Duration::from_millis(standing.profile.idle_timeout_ms);
     let first = async {
         tokio::select! {
             control = connection.accept_bi() => control.map(Some),
@@ -134,9 +133,14 @@ pub async fn serve(
         return;
     }
     let origin = principal.origin;
+    let mut receiver = station.receiver.clone();
+    receiver.limits.objects_max = standing.profile.objects_max as u16;
     let mut session = Session {
-        receiver: Receiver::new(station.receiver.clone(), origin),
+        receiver: Receiver::new(receiver, origin),
         id,
+        key,
+        rules,
+        hello_by: Instant::now() + hello_within,
         pending: VecDeque::new(),
         pending_bytes: 0,
         opened: false,
@@ -154,14 +158,20 @@ pub async fn serve(
     // The archive may be closed already; then there is nothing to leave.
     let _ = station.writer.leave(id).await;
     tracing::info!(%peer, principal = %session.principal.name, reason = %ended.reason, "link closed");
-    session.tell_closed(&ended.reason);
+    if session.opened {
+        session.tell_closed(session.principal.spacecraft.iter().copied(), &ended.reason);
+    }
 }
 
 struct Session {
     station: Arc<Station>,
     id: SessionId,
     connection: Connection,
+    key: KeyHash,
+    /// What the key may do, as the rules now say.
     principal: Principal,
+    rules: watch::Receiver<Arc<Rules>>,
+    hello_by: Instant,
     receiver: Receiver,
     fates: mpsc::UnboundedSender<Fates>,
     told: mpsc::UnboundedReceiver<Fates>,
@@ -180,10 +190,9 @@ impl Session {
         mut stop: watch::Receiver<bool>,
     ) -> Ended {
         let mut objects = JoinSet::new();
-        let context = Arc::new(self.object_context());
+        let mut context = Arc::new(self.object_context());
         let mut sample = interval(Duration::from_secs(1));
         sample.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        let hello_by = Instant::now() + Duration::from_millis(self.station.profile.idle_timeout_ms);
         loop {
             while let Some(bytes) = self.receiver.poll_control() {
                 self.pending_bytes += bytes.len();
@@ -229,12 +238,18 @@ impl Session {
                 }
                 _ = sample.tick() => {
                     self.sample();
-                    if !self.opened && Instant::now() > hello_by {
+                    if !self.opened && Instant::now() > self.hello_by {
                         return Ended::new(close::TOO_SLOW, "no hello");
                     }
                 }
                 // Finished tasks are collected as they end.
                 Some(_) = objects.join_next() => {}
+                Ok(()) = self.rules.changed() => {
+                    if let Err(ended) = self.judge_anew() {
+                        return ended;
+                    }
+                    context = Arc::new(self.object_context());
+                }
                 () = signals::told(&mut stop) => return self.farewell(&mut send).await,
             }
         }
@@ -248,9 +263,31 @@ impl Session {
             writer: self.station.writer.clone(),
             fates: self.fates.clone(),
             feed: self.station.feed.clone(),
-            stall: self.station.object_stall,
-            clock: self.station.clock,
+            stall: self.rules.borrow().object_stall,
         }
+    }
+
+    /// After a reload: objects to come are judged by what the table now says of the key.
+    fn judge_anew(&mut self) -> Result<(), Ended> {
+        let rules = Arc::clone(&self.rules.borrow_and_update());
+        let name = &self.principal.name;
+        let principal = rules.table.principal(self.key).map_err(|denial| {
+            tracing::warn!(principal = %name, "no longer in the table; closed");
+            self.station.feed.publish(Event::PeerRejected { reason: "revoked" });
+            Ended::new(close::UNKNOWN_KEY, denial.to_string())
+        })?;
+        if principal.origin != self.principal.origin {
+            // Receipts of this session name the old origin.
+            return Err(Ended::new(close::DONE, "this key has another origin now; connect again"));
+        }
+        let before = std::mem::replace(&mut self.principal, principal.clone());
+        if self.opened && before.spacecraft != self.principal.spacecraft {
+            let gone = before.spacecraft.difference(&self.principal.spacecraft);
+            self.tell_closed(gone.copied(), "no longer allowed");
+            let new = self.principal.spacecraft.difference(&before.spacecraft);
+            self.tell_opened(new.copied());
+        }
+        Ok(())
     }
 
     async fn events(&mut self) -> Result<(), Ended> {
@@ -278,7 +315,7 @@ impl Session {
                         self.receiver.plan(contacts);
                     }
                     self.station.uplink.attend(self.id, &self.principal, &self.connection);
-                    self.tell_opened(session, &channels);
+                    self.greeted(session, &channels);
                 }
                 ReceiverEvent::Farewell(text) => {
                     tracing::info!(principal = %self.principal.name, text, "the peer says goodbye");
@@ -321,26 +358,30 @@ impl Session {
         Ended::new(close::DONE, "the station stops")
     }
 
-    fn tell_opened(&mut self, session: u64, channels: &[ChannelState]) {
+    fn greeted(&mut self, session: u64, channels: &[ChannelState]) {
         self.opened = true;
+        let peer = self.connection.remote_address();
+        let name = &self.principal.name;
+        tracing::info!(principal = %name, %peer, session, counters = channels.len(), "link opened");
+        let mut backlog: BTreeMap<SpacecraftId, u64> =
+            self.principal.spacecraft.iter().map(|spacecraft| (*spacecraft, 0)).collect();
+        for channel in channels {
+            let units: u64 = channel.held.ranges.iter().map(|range| range.count()).sum();
+            if let Some(sum) = backlog.get_mut(&channel.held.spacecraft) {
+                *sum = sum.saturating_add(units);
+            }
+        }
+        self.tell_opened(backlog.keys().copied());
+        let told = |(spacecraft, units)| Event::Backlog { spacecraft, units, bytes: 0 };
+        self.station.feed.publish_all(backlog.into_iter().map(told).collect());
+    }
+
+    fn tell_opened(&self, spacecraft: impl Iterator<Item = SpacecraftId>) {
         let at = self.station.clock.tai();
         let peer = self.connection.remote_address().to_string();
         let rtt_ms = self.connection.rtt().as_secs_f64() * 1e3;
-        let name = &self.principal.name;
-        tracing::info!(principal = %name, peer, session, counters = channels.len(), "link opened");
-        let mut backlog: BTreeMap<SpacecraftId, u64> = BTreeMap::new();
-        for channel in channels {
-            let units: u64 = channel.held.ranges.iter().map(|range| range.count()).sum();
-            let sum = backlog.entry(channel.held.spacecraft).or_default();
-            *sum = sum.saturating_add(units);
-        }
-        let mut events = Vec::new();
-        for spacecraft in self.principal.spacecraft.iter().copied() {
-            events.push(Event::LinkOpened { spacecraft, peer: peer.clone(), rtt_ms, at });
-            let units = backlog.get(&spacecraft).copied().unwrap_or(0);
-            events.push(Event::Backlog { spacecraft, units, bytes: 0 });
-        }
-        self.station.feed.publish_all(events);
+        let opened = |spacecraft| Event::LinkOpened { spacecraft, peer: peer.clone(), rtt_ms, at };
+        self.station.feed.publish_all(spacecraft.map(opened).collect());
     }
 
     fn sample(&mut self) {
@@ -363,13 +404,9 @@ impl Session {
         self.station.feed.publish_all(spacecraft.map(sample).collect());
     }
 
-    fn tell_closed(&self, reason: &str) {
-        if !self.opened {
-            return;
-        }
+    fn tell_closed(&self, spacecraft: impl Iterator<Item = SpacecraftId>, reason: &str) {
         let at = self.station.clock.tai();
         let closed = |spacecraft| Event::LinkClosed { spacecraft, reason: reason.into(), at };
-        let spacecraft = self.principal.spacecraft.iter().copied();
         self.station.feed.publish_all(spacecraft.map(closed).collect());
     }
 }

@@ -40,6 +40,11 @@ pub struct Station {
 impl Station {
     /// Makes a station with two spacecraft, 7 and 8, and starts it.
     pub fn start() -> Self {
+        Self::start_in(&[])
+    }
+
+    /// The same, with more in its environment.
+    pub fn start_in(environment: &[(&str, &str)]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().join("station");
         let mission = dir.path().join("mission.toml");
@@ -57,12 +62,13 @@ impl Station {
         let text = std::fs::read_to_string(&config).unwrap();
         let text = text.replace("[identity]", "object_stall_s = 1\n\n[identity]");
         std::fs::write(&config, text).unwrap();
-        Self::run(dir)
+        Self::run(dir, environment)
     }
 
-    fn run(dir: tempfile::TempDir) -> Self {
-        let config = dir.path().join("station/station.toml");
-        let mut daemon = Daemon::start("groundstation", &["run", "--config", &text(&config)]);
+    fn run(dir: tempfile::TempDir, environment: &[(&str, &str)]) -> Self {
+        let config = text(&dir.path().join("station/station.toml"));
+        let arguments = ["run", "--config", &config];
+        let mut daemon = Daemon::start_in("groundstation", &arguments, environment);
         let ready = daemon.expect("ready");
         let quic = ready["quic"].as_str().unwrap().parse().unwrap();
         Self { dir, daemon, quic, http: ready["http"].as_str().unwrap().into() }
@@ -73,11 +79,29 @@ impl Station {
         let Self { dir, daemon, .. } = self;
         // Dropping kills.
         drop(daemon);
-        Self::run(dir)
+        Self::run(dir, &[])
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join("station").join(name)
+    }
+
+    /// Changes the station file.
+    pub fn configure(&self, change: impl FnOnce(String) -> String) {
+        let path = self.path("station.toml");
+        let text = std::fs::read_to_string(&path).unwrap();
+        let changed = change(text.clone());
+        assert_ne!(text, changed, "nothing changed");
+        std::fs::write(&path, changed).unwrap();
+    }
+
+    /// Runs a command of the station's on its file: whether it went well, and what it said.
+    pub fn command(&self, arguments: &[&str]) -> (bool, String) {
+        let mut command = Command::new(binary("groundstation"));
+        command.args(arguments).arg("--config").arg(self.path("station.toml"));
+        let out = command.output().unwrap();
+        let text = if out.status.success() { out.stdout } else { out.stderr };
+        (out.status.success(), String::from_utf8_lossy(&text).into_owned())
     }
 
     /// What the page counts.
