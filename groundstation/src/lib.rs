@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! admit ─► ledger ─► archive ─► receipt ─► process ─► publish ─► api
-//!             │                              └ unsqueeze ─► deframe ─► decode ─► limits
+//!             │                               └ unsqueeze ─► deframe ─► decode ─► limits
 //!             └────► audit
 //! ```
 //!
@@ -17,6 +17,7 @@ pub mod archive;
 pub mod receipt;
 pub mod audit;
 pub mod unsqueeze;
+pub mod header;
 pub mod deframe;
 pub mod decode;
 pub mod limits;
