@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! admit ─► ledger ─► archive ─► receipt ─► process ─► publish ─► api
-//!             │                               └ unsqueeze ─► deframe ─► decode ─► limits
+//!             │          ├─► door                └ unsqueeze ─► deframe ─► decode ─► limits
 //!             └────► audit
 //! ```
 //!
@@ -27,6 +27,7 @@ pub mod process;
 pub mod publish;
 pub mod pool;
 pub mod dispatch;
+pub mod door;
 pub mod api;
 pub mod recording;
 pub mod shell;
