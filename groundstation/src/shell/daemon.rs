@@ -1,8 +1,8 @@
 //! `groundstation run`: puts the parts together, and takes them apart in order.
 
 use super::{
-    clock::StationClock, disk::Folder, mission, pipeline, reset, server, session::Station,
-    sessions::Sessions, signals, tls, writer::Writer,
+    clock::StationClock, disk::Folder, doors, follow::Hub, mission, pipeline, reset, server,
+    session::Station, sessions::Sessions, signals, tls, writer::Writer,
 };
 use crate::{
     api,
@@ -92,8 +92,17 @@ async fn daemon(config: Config) -> anyhow::Result<ExitCode> {
     let (ready, is_ready) = watch::channel(false);
     let ledger = opened.ingest.archive().ledger_id();
 
-    let (pipeline, process_thread) =
-        start_process(&config, &definition, &opened, &feed, clock, ready)?;
+    let hub = Hub::new(opened.folder.clone(), opened.end);
+    let shared = doors::Shared {
+        hub: hub.clone(),
+        definition: Arc::clone(&definition),
+        clock,
+        ledger,
+        base: config.base.clone(),
+        stop: doors::Stop::default(),
+    };
+    let doors = doors::open(config.doors(), shared, &feed, &stopped).await?;
+    let (pipeline, process_thread) = start_process(&config, &definition, hub, &feed, clock, ready)?;
     let commit = Duration::from_millis(config.archive.commit_ms);
     let (writer, archive_thread) =
         Writer::start(opened.ingest, clock, commit, feed.clone(), pipeline)?;
@@ -155,11 +164,13 @@ async fn daemon(config: Config) -> anyhow::Result<ExitCode> {
     tracing::info!(failed, "stopping");
     // Everyone who waits is told at once; an error means that no one does.
     let _ = stop.send(true);
+    doors.stop();
     // With the last session the last writer handle goes: the archive seals and its thread ends,
     // then the thread behind it.
     serving.await.context("QUIC")?;
     join(archive_thread, "archive").await?;
     join(process_thread, "process").await?;
+    tokio::task::spawn_blocking(move || doors.join()).await?;
     page.await.context("page")?.context("page")?;
     let _ = std::fs::remove_file(&note);
     say(&json!({ "event": "done", "ledger": format!("{ledger:016x}") }).to_string());
@@ -170,7 +181,7 @@ async fn daemon(config: Config) -> anyhow::Result<ExitCode> {
 fn start_process(
     config: &Config,
     definition: &Arc<codecs::mission::Definition>,
-    opened: &Opened,
+    hub: Hub,
     feed: &Feed,
     clock: StationClock,
     ready: watch::Sender<bool>,
@@ -188,7 +199,7 @@ fn start_process(
     let caught_up = move || {
         ready.send_replace(true);
     };
-    Ok(pipeline::start(opened.folder.clone(), opened.end, handle, caught_up)?)
+    Ok(pipeline::start(hub, handle, caught_up)?)
 }
 
 /// Binds, or says which key of the config to change.
