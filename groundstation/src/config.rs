@@ -1,6 +1,10 @@
 //! The station file: one TOML that says who listens where, who may deliver, and what to keep.
 
-use crate::{admit::Action, api};
+use crate::{
+    admit::Action,
+    api,
+    door::spec::{self, DoorConfig},
+};
 use codecs::{
     config::{ConfigError, parse},
     ids::{Origin, SpacecraftId},
@@ -52,6 +56,9 @@ pub struct Config {
     /// Where heavy work goes.
     #[serde(default, rename = "pool")]
     pub pools: Vec<PoolConfig>,
+    /// What goes out, and to whom.
+    #[serde(default, rename = "door")]
+    pub doors: Vec<DoorConfig>,
     /// The folder of the station file: what its paths are relative to.
     #[serde(skip)]
     pub base: PathBuf,
@@ -361,7 +368,12 @@ impl Config {
                 return wrong(&format!("pool {}: url", pool.name), message.into());
             }
         }
-        Ok(())
+        spec::check_all(&self.doors)
+    }
+
+    /// The doors; [`Config::load`] checked them.
+    pub fn doors(&self) -> Vec<spec::Door> {
+        self.doors.iter().filter_map(|door| door.check().ok()).collect()
     }
 
     /// The authorisation table.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! admit ─► ledger ─► archive ─► receipt ─► process ─► publish ─► api
-//!             │                              └ unsqueeze ─► deframe ─► decode ─► limits
+//!             │          ├─► door                └ unsqueeze ─► deframe ─► decode ─► limits
 //!             └────► audit
 //! ```
 //!
@@ -20,6 +20,7 @@ pub mod archive;
 pub mod receipt;
 pub mod audit;
 pub mod unsqueeze;
+pub mod header;
 pub mod deframe;
 pub mod decode;
 pub mod limits;
@@ -30,6 +31,7 @@ pub mod publish;
 pub mod pool;
 pub mod dispatch;
 pub mod uplink;
+pub mod door;
 pub mod api;
 pub mod recording;
 pub mod shell;
