@@ -42,6 +42,8 @@ pub struct ObjectContext {
     pub feed: Feed,
     /// A stream that is silent for this long is stopped.
     pub stall: Duration,
+    /// How fast the session's objects are read.
+    pub pace: Arc<super::pace::Pace>,
     /// The station's time.
     pub clock: super::clock::StationClock,
 }
@@ -92,6 +94,7 @@ impl ObjectContext {
                 Ok(Err(ReadError::Reset(_))) => return End::Over,
                 Ok(Err(_)) => return End::Closed,
             };
+            self.pace.take(chunk.len()).await;
             reader.push(chunk);
             if admitted.is_none() {
                 match reader.poll_header() {
