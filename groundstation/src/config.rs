@@ -10,6 +10,7 @@ use codecs::{
     ids::{Origin, SpacecraftId},
     link::profile::Profile,
 };
+use codecs_quic::TransportOptions;
 use serde::Deserialize;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -110,6 +111,8 @@ pub struct Listen {
     pub host_names: Vec<String>,
     /// Transport profile: leo, geo, lunar, deep.
     pub profile: String,
+    /// Largest UDP payload to search for, 1200 to 6550 bytes; a peer must allow it too.
+    pub mtu_max: u16,
     /// Connections at once.
     pub connections_max: usize,
     /// Seconds after which a silent object stream is stopped; by default the profile's idle time.
@@ -123,6 +126,7 @@ impl Default for Listen {
             http: SocketAddr::from(([127, 0, 0, 1], 7180)),
             host_names: Vec::new(),
             profile: "leo".into(),
+            mtu_max: codecs_quic::MTU_DEFAULT,
             connections_max: 64,
             object_stall_s: None,
         }
@@ -282,6 +286,11 @@ impl Config {
         Profile::named(&self.listen.profile).unwrap_or(codecs::link::profile::LEO)
     }
 
+    /// What of the transport a station chooses itself.
+    pub fn transport(&self) -> TransportOptions {
+        TransportOptions { mtu_max: self.listen.mtu_max, ..TransportOptions::default() }
+    }
+
     /// How long an object stream may be silent.
     pub fn object_stall(&self) -> Duration {
         let stated = self.listen.object_stall_s.map(Duration::from_secs);
@@ -322,6 +331,9 @@ impl Config {
             let known: Vec<_> = Profile::ALL.iter().map(|profile| profile.name).collect();
             let message = format!("`{}` is none of {}", self.listen.profile, known.join(", "));
             return wrong("listen.profile", message);
+        }
+        if !(codecs_quic::MTU_MIN..=codecs_quic::MTU_MAX).contains(&self.listen.mtu_max) {
+            return wrong("listen.mtu_max", "must be from 1200 to 6550".into());
         }
         if !(1..=4096).contains(&self.listen.connections_max) {
             return wrong("listen.connections_max", "must be from 1 to 4096".into());

@@ -9,6 +9,7 @@
 //! Cores are state machines with time as an argument; `shell` holds sockets, disk, clock and
 //! threads.
 
+pub mod sys;
 pub mod config;
 pub mod reload;
 pub mod init;

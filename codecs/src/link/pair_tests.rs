@@ -75,7 +75,7 @@ impl World {
     fn offer(&mut self, stream: usize, priority: u8) {
         let key = UnitKey { prefix: prefix(stream as u32), sequence: self.next[stream] };
         self.next[stream] += 1;
-        let info = UnitInfo { codec: Codec::Squeezed, priority, length: 100 };
+        let info = UnitInfo { codec: Codec::Squeezed, priority, length: 100, annotated: false };
         assert!(self.sender.offer(key, info));
         assert!(!self.sender.offer(key, info), "a unit is offered once");
     }
@@ -276,4 +276,19 @@ fn a_receipt_for_what_was_never_numbered_is_ignored() {
     receiver.receipt(prefix(1), SeqRange { first: 0, last: 4 }, 0);
     world.pass_time(COMMIT_NS);
     assert_eq!(world.reclaimable.len(), 1);
+}
+
+#[test]
+fn an_object_is_annotated_whole_or_not_at_all() {
+    let mut world = World::new(0);
+    let annotated = [true, true, false, true];
+    for (sequence, annotated) in (0..).zip(annotated) {
+        let info = UnitInfo { codec: Codec::Squeezed, priority: 1, length: 100, annotated };
+        assert!(world.sender.offer(UnitKey { prefix: prefix(0), sequence }, info));
+    }
+    world.connect();
+    let planned: Vec<_> = core::iter::from_fn(|| world.sender.poll_object(Tai(0)))
+        .map(|plan| (plan.header.annotated, plan.range.count(), plan.header.length))
+        .collect();
+    assert_eq!(planned, [(true, 2, 2 * 124), (false, 1, 108), (true, 1, 124)]);
 }

@@ -45,6 +45,19 @@ pub struct UnitInfo {
     pub priority: u8,
     /// Its length, bytes.
     pub length: u32,
+    /// Whether an antenna's annotation goes with it.
+    pub annotated: bool,
+}
+
+impl UnitInfo {
+    /// What stands in the header of an object holds for each of its units.
+    fn fits(&self, lead: &Self) -> bool {
+        (self.codec, self.priority, self.annotated) == (lead.codec, lead.priority, lead.annotated)
+    }
+
+    fn footprint(&self) -> usize {
+        unit_footprint(self.length as usize, self.annotated)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -494,10 +507,9 @@ impl Sender {
             }
             let (mut last, mut length) = (first, 0usize);
             for (expected, (sequence, unit)) in (first..).zip(queue.units.range_mut(first..)) {
-                let same = *sequence == expected
-                    && unit.state == State::Ready
-                    && (unit.info.codec, unit.info.priority) == (lead.codec, lead.priority);
-                let longer = length + unit_footprint(unit.info.length as usize, false);
+                let same =
+                    *sequence == expected && unit.state == State::Ready && unit.info.fits(&lead);
+                let longer = length + unit.info.footprint();
                 if !same || (longer > room && *sequence != first) {
                     break;
                 }
@@ -510,7 +522,7 @@ impl Sender {
             let range = SeqRange { first, last };
             self.under_way.insert(id, (prefix, range));
             let header = ObjectHeader {
-                annotated: false,
+                annotated: lead.annotated,
                 codec: lead.codec,
                 priority: lead.priority,
                 epoch: prefix.epoch,

@@ -66,7 +66,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
 
 /// What opening the archive gave.
 struct Opened {
-    ingest: Ingest<Folder>,
+    archive: Archive<Folder>,
     end: Position,
     folder: Folder,
     /// Held as long as the daemon writes.
@@ -89,7 +89,7 @@ fn open_archive(config: &Config) -> anyhow::Result<Opened> {
     let units = archive.ledger().units;
     tracing::info!(segments = report.segments, scanned = report.scanned, units, "archive open");
     let end = archive.end();
-    Ok(Opened { ingest: Ingest::new(archive), end, folder, _lock: lock })
+    Ok(Opened { archive, end, folder, _lock: lock })
 }
 
 async fn daemon(config: Config, file: &Path) -> anyhow::Result<ExitCode> {
@@ -100,8 +100,10 @@ async fn daemon(config: Config, file: &Path) -> anyhow::Result<ExitCode> {
     let profile = config.profile();
     let quic = bind("listen.quic", config.listen.quic, UdpSocket::bind)?;
     let http = bind("listen.http", config.listen.http, TcpListener::bind)?;
-    let endpoint = server::endpoint(quic, crypto, reset::endpoint_config(&config)?, &profile)
-        .with_context(|| format!("QUIC on {} (config key listen.quic)", config.listen.quic))?;
+    let options = config.transport();
+    let endpoint =
+        server::endpoint(quic, crypto, reset::endpoint_config(&config)?, &profile, &options)
+            .with_context(|| format!("QUIC on {} (config key listen.quic)", config.listen.quic))?;
     let opened = open_archive(&config)?;
     let control = Control::open(&config.path(&config.archive.dir))
         .context("control socket (config key archive.dir)")?;
@@ -110,13 +112,14 @@ async fn daemon(config: Config, file: &Path) -> anyhow::Result<ExitCode> {
     let feed = Feed::default();
     let (stop, stopped) = watch::channel(false);
     let (ready, is_ready) = watch::channel(false);
-    let ledger = opened.ingest.archive().ledger_id();
+    let ledger = opened.archive.ledger_id();
 
     let (pipeline, process_thread) =
         start_process(&config, &definition, &opened, &feed, clock, ready)?;
     let commit = Duration::from_millis(config.archive.commit_ms);
+    let Archive { intake, volume } = opened.archive;
     let (writer, archive_thread) =
-        Writer::start(opened.ingest, clock, commit, feed.clone(), pipeline)?;
+        Writer::start(Ingest::new(intake), volume, clock, commit, feed.clone(), pipeline)?;
     let watched = writer.clone();
     let spacecraft = Arc::new(mission::spacecraft(&definition));
     let (rules, standing) = watch::channel(Arc::new(Rules::of(&config)));

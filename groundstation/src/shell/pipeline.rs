@@ -39,12 +39,12 @@ pub struct PipelineSender {
 }
 
 impl PipelineSender {
-    /// Hands over a commit; never waits.
+    /// Hands over a commit; never waits. Without its units the thread reads them back.
     pub fn send(&self, units: Vec<Archived>, end: Position) {
+        *self.synced.lock().unwrap_or_else(PoisonError::into_inner) = end;
         if units.is_empty() {
             return;
         }
-        *self.synced.lock().unwrap_or_else(PoisonError::into_inner) = end;
         // A full queue is no loss: the thread reads from the archive what it did not get.
         let _ = self.queue.try_send(Commit { units, end });
     }

@@ -92,7 +92,7 @@ impl Reloader {
             let config = Config::load(&path)?;
             config.check_mission(&mission)?;
             let crypto = tls::server_config(&config)?;
-            let server = server::config(crypto, &config.profile())?;
+            let server = server::config(crypto, &config.profile(), &config.transport())?;
             anyhow::Ok((config, server))
         });
         let (config, server) = read.await??;

@@ -1,4 +1,4 @@
-//! The QUIC endpoint: sockets, transport numbers, a task a connection.
+//! The QUIC endpoint: a task a connection.
 
 use super::{
     rules::Rules,
@@ -11,9 +11,10 @@ use crate::{
     receipt::SessionId,
 };
 use codecs::link::profile::Profile;
+use codecs_quic::{Role, TransportOptions, transport};
 use quinn::{
-    Connection, ConnectionError, Endpoint, EndpointConfig, IdleTimeout, Incoming, ServerConfig,
-    TokioRuntime, TransportConfig, VarInt, crypto::rustls::QuicServerConfig,
+    Connection, ConnectionError, Endpoint, EndpointConfig, Incoming, ServerConfig, VarInt,
+    crypto::rustls::QuicServerConfig,
 };
 use std::{
     io,
@@ -23,73 +24,42 @@ use std::{
 };
 use tokio::{sync::watch, task::JoinSet, time::timeout};
 
-/// Asked of the system for each socket buffer; bursts of a fast link fit.
-const SOCKET_BUFFER_BYTES: usize = 4 << 20;
 /// Bytes kept of a handshake that no one has judged yet: its first packets.
 const UNJUDGED_BYTES: u64 = 16 << 10;
 /// How long a stop waits for sessions to say goodbye.
 const STOP_WITHIN: Duration = Duration::from_secs(4);
 
-/// Opens the endpoint on a bound socket.
+/// Opens the endpoint on a bound socket; the numbers are those of both sides, in `codecs-quic`.
 pub fn endpoint(
     socket: UdpSocket,
     crypto: QuicServerConfig,
     config: EndpointConfig,
     profile: &Profile,
+    options: &TransportOptions,
 ) -> io::Result<Endpoint> {
-    use rustix::net::sockopt;
-    for (what, granted) in [
-        (
-            "receive",
-            sockopt::set_socket_recv_buffer_size(&socket, SOCKET_BUFFER_BYTES)
-                .and_then(|()| sockopt::socket_recv_buffer_size(&socket)),
-        ),
-        (
-            "send",
-            sockopt::set_socket_send_buffer_size(&socket, SOCKET_BUFFER_BYTES)
-                .and_then(|()| sockopt::socket_send_buffer_size(&socket)),
-        ),
-    ] {
-        match granted {
-            // The system doubles what it grants, for its own books.
-            Ok(bytes) if bytes / 2 < SOCKET_BUFFER_BYTES => {
-                tracing::debug!(what, bytes = bytes / 2, "socket buffer below what was asked");
-            }
-            Ok(_) => {}
-            Err(error) => tracing::debug!(what, %error, "socket buffer not set"),
-        }
-    }
-    Endpoint::new(config, Some(self::config(crypto, profile)?), socket, Arc::new(TokioRuntime))
+    let server = self::config(crypto, profile, options)?;
+    let (endpoint, socket) = codecs_quic::open(socket, config, Some(server), options)?;
+    tracing::info!("UDP socket: {socket}");
+    Ok(endpoint)
 }
 
 /// What new connections get.
-pub fn config(crypto: QuicServerConfig, profile: &Profile) -> io::Result<ServerConfig> {
+pub fn config(
+    crypto: QuicServerConfig,
+    profile: &Profile,
+    options: &TransportOptions,
+) -> io::Result<ServerConfig> {
     let mut server = ServerConfig::with_crypto(Arc::new(crypto));
-    server.transport_config(Arc::new(transport(profile)?));
+    let mut transport = transport(profile, Role::Server, options)?;
+    // Until the peer has a session; then it gets its share.
+    transport.receive_window(VarInt::from_u32(FIRST_CREDIT_BYTES));
+    server.transport_config(Arc::new(transport));
     // They are judged as they come, so few wait; by default 100 MB may.
     server
         .max_incoming(HANDSHAKES_MAX)
         .incoming_buffer_size(UNJUDGED_BYTES)
         .incoming_buffer_size_total(UNJUDGED_BYTES * HANDSHAKES_MAX as u64);
     Ok(server)
-}
-
-fn transport(profile: &Profile) -> io::Result<TransportConfig> {
-    let idle = IdleTimeout::try_from(Duration::from_millis(profile.idle_timeout_ms));
-    let mut transport = TransportConfig::default();
-    transport
-        .stream_receive_window(VarInt::from_u32(profile.stream_window_bytes))
-        // Until the peer has a session; then it gets its share.
-        .receive_window(VarInt::from_u32(FIRST_CREDIT_BYTES))
-        .send_window(profile.send_window_bytes)
-        .max_concurrent_uni_streams(VarInt::from_u32(profile.streams_max))
-        // The control stream, and nothing else from the peer.
-        .max_concurrent_bidi_streams(VarInt::from_u32(1))
-        .initial_rtt(Duration::from_millis(profile.initial_rtt_ms))
-        .max_idle_timeout(Some(idle.map_err(io::Error::other)?))
-        // No one reads datagrams yet: none are buffered.
-        .datagram_receive_buffer_size(None);
-    Ok(transport)
 }
 
 /// The rate of handshakes, shared by the loop and their tasks.

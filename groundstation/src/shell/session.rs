@@ -291,7 +291,6 @@ impl Session {
             feed: self.station.feed.clone(),
             stall: self.rules.borrow().object_stall,
             pace: Arc::clone(&self.pace),
-            clock: self.station.clock,
         }
     }
 

@@ -51,7 +51,7 @@ pub fn scan(bytes: &Bytes, epoch: StoreEpoch, segment: u64) -> Scanned {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::format::{UnitRecord, encode_header, encode_record};
+    use crate::format::{UnitRecord, encode_header, encode_record};
     use codecs::{
         ids::{Channel, Codec, Origin, SpacecraftId},
         time::Tai,

@@ -1,14 +1,15 @@
 //! One object on one stream.
 
+use std::sync::Arc;
+
 use codecs::{
     ids::UnitKey,
     link::{object::write_unit, sender::Plan},
 };
 use quinn::{Connection, SendStream, VarInt};
-use tokio::sync::oneshot;
+use tokio::sync::{Mutex, oneshot};
 
-use super::downlink::SharedStore;
-use crate::store::ReadError;
+use super::custodian::{Custodian, Taken, Untakable};
 
 /// Code for an object whose units are no longer there.
 const WITHDRAWN: VarInt = VarInt::from_u32(1);
@@ -23,7 +24,7 @@ pub(super) struct ObjectEnd {
 /// Why an object did not arrive.
 pub(super) enum ObjectFailure {
     /// A unit is gone or damaged; the object must not go.
-    Unreadable(UnitKey, ReadError),
+    Untakable(UnitKey, Untakable),
     /// A unit changed its length since it was planned.
     Changed,
     /// The stream or the connection ended.
@@ -31,9 +32,9 @@ pub(super) enum ObjectFailure {
 }
 
 /// Reads an object's units and writes it, unless it is cancelled first.
-pub(super) async fn send_object(
+pub(super) async fn send_object<C: Custodian>(
     plan: Plan,
-    store: SharedStore,
+    store: Arc<Mutex<C>>,
     connection: Connection,
     mut cancelled: oneshot::Receiver<()>,
 ) -> ObjectEnd {
@@ -57,9 +58,9 @@ impl Drop for ResetOnDrop {
     }
 }
 
-async fn write_object(
+async fn write_object<C: Custodian>(
     plan: Plan,
-    store: &SharedStore,
+    store: &Mutex<C>,
     connection: &Connection,
 ) -> Result<(u64, u64), ObjectFailure> {
     let mut object = Vec::from(plan.header.encode());
@@ -69,8 +70,13 @@ async fn write_object(
         let mut store = store.lock().await;
         for sequence in plan.range.first..=plan.range.last {
             let key = UnitKey { prefix: plan.prefix, sequence };
-            let unit = store.take(key).map_err(|error| ObjectFailure::Unreadable(key, error))?;
-            write_unit(&mut object, None, &unit);
+            let taken = store.take(key).map_err(|error| ObjectFailure::Untakable(key, error))?;
+            let Taken { annotation, bytes } = taken;
+            if annotation.is_some() != plan.header.annotated {
+                let unlike = "its annotation is not as it was offered".into();
+                return Err(ObjectFailure::Untakable(key, Untakable::Unreadable(unlike)));
+            }
+            write_unit(&mut object, annotation, &bytes);
         }
     }
     if object.len() - empty != plan.header.length as usize {

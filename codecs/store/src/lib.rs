@@ -18,6 +18,7 @@ mod report;
 mod room;
 mod scan;
 mod write;
+pub mod shell;
 #[cfg(test)]
 mod forgetful;
 #[cfg(test)]
@@ -37,6 +38,7 @@ pub use format::Identity;
 pub use medium::{Fault, Medium};
 pub use open::peek_identity;
 pub use report::{CounterReport, StoreReport};
+pub use shell::disk::Disk;
 
 use format::{ReceiptRecord, Record, UnitRecord, unit_record_bytes};
 use room::Drafts;

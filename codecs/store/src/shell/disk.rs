@@ -14,7 +14,7 @@ use rustix::{
     io::Errno,
 };
 
-use crate::store::{Fault, Medium};
+use crate::{Fault, Medium};
 
 const LOCK: &str = "lock";
 const RESERVE: &str = "reserve";
@@ -47,8 +47,8 @@ impl Disk {
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(Errno::WOULDBLOCK) => bail!(
-                "{}: another onboard process has this store open; stop it or give this one a \
-                 folder of its own",
+                "{}: another process has this store open; stop it or give this one a folder \
+                 of its own",
                 folder.display()
             ),
             Err(error) => bail!("{}: can't be locked: {error}", path.display()),
@@ -193,7 +193,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut disk = Disk::open(folder.path()).unwrap();
         let second = Disk::open(folder.path()).unwrap_err().to_string();
-        assert!(second.contains("another onboard process"), "{second}");
+        assert!(second.contains("another process"), "{second}");
         disk.create(3).unwrap();
         disk.append(3, b"abc").unwrap();
         disk.sync(3).unwrap();

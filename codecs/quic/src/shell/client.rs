@@ -1,4 +1,4 @@
-//! The downlink: one QUIC connection after another, for as long as the process runs.
+//! The client: one QUIC connection after another, for as long as the process runs.
 //!
 //! What goes when is [`Sender`]'s decision; here are the sockets, the streams and the waiting.
 
@@ -10,7 +10,7 @@ use codecs::{
     link::{
         self,
         custody::Durability,
-        sender::{Sender, SenderConfig, SenderEvent, UNITS_MAX, UnitInfo},
+        sender::{Backlog, Sender, SenderConfig, SenderEvent, UNITS_MAX},
     },
     time::Tai,
 };
@@ -23,14 +23,10 @@ use tokio::{
 
 use super::{
     clock::Monotonic,
-    disk::Disk,
+    custodian::{Change, Custodian, Offer, Untakable},
+    endpoint::{self, Peer, Silence, SocketReport},
     objects::{ObjectEnd, ObjectFailure, send_object},
-    quic::{self, Peer, Silence},
 };
-use crate::store::{Committed, ReadError, Store, Stored};
-
-/// The store as the tasks share it.
-pub type SharedStore = Arc<Mutex<Store<Disk>>>;
 
 /// First wait between attempts to connect.
 const BACKOFF_MIN: Duration = Duration::from_millis(200);
@@ -39,27 +35,22 @@ const BACKOFF_MAX: Duration = Duration::from_secs(2);
 /// Longest wait where the station says that another has this identity: each connection would end
 /// the other's.
 const CROWDED_MAX: Duration = Duration::from_secs(30);
-/// How often a connection is asked whether the ground is still there.
+/// How often a connection is asked whether the station is still there.
 const PULSE_EVERY: Duration = Duration::from_millis(250);
-/// How often what is still on board is told while connected.
+/// How often what is still held is told while connected.
 const BACKLOG_EVERY: Duration = Duration::from_secs(2);
 /// How long the last words may take at a clean stop.
 const FAREWELL_MAX: Duration = Duration::from_secs(2);
 /// Code that a connection closes with on purpose.
 const DONE: VarInt = VarInt::from_u32(0);
 
-/// What the link tells the pipeline.
+/// What the link tells whoever fills the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FromLink {
-    /// The ground's time.
+    /// The station's time.
     Time(Tai),
-    /// Still on board without a receipt.
-    Backlog {
-        /// Units.
-        units: u64,
-        /// Their bytes.
-        bytes: u64,
-    },
+    /// Still held without a receipt.
+    Backlog(Backlog),
     /// The store has receipts or voids to write.
     Dirty,
 }
@@ -67,6 +58,8 @@ pub enum FromLink {
 /// What the link did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LinkCounts {
+    /// Whether a station has welcomed us and is there.
+    pub up: bool,
     /// Connections made.
     pub connections: u64,
     /// Objects that arrived whole.
@@ -83,81 +76,93 @@ pub struct LinkCounts {
     pub refused: u64,
 }
 
+/// The times that the client goes by.
+#[derive(Clone, Debug)]
+pub struct LinkTime {
+    /// What waits are measured with.
+    pub clock: Monotonic,
+    /// The store's own time at the clock's zero, for object headers.
+    pub zero: watch::Receiver<Tai>,
+}
+
 /// The task that owns the connection.
-pub struct Downlink {
+pub struct Client<C> {
     peer: Peer,
-    store: SharedStore,
+    store: Arc<Mutex<C>>,
     sender: Sender,
-    clock: Monotonic,
-    /// Onboard time at the clock's zero, for the time in object headers.
-    time: watch::Receiver<Tai>,
-    to_pipeline: mpsc::UnboundedSender<FromLink>,
+    time: LinkTime,
+    told: mpsc::UnboundedSender<FromLink>,
     counts: LinkCounts,
+    shown: watch::Sender<LinkCounts>,
+    socket: Option<SocketReport>,
     overflow: bool,
     complaint: Option<String>,
 }
 
-impl Downlink {
-    /// A downlink without a connection; `store` says what there is to send.
+impl<C: Custodian> Client<C> {
+    /// A client without a connection; `opened` is what `store` holds, and says what there is to
+    /// send.
     pub fn new(
         peer: Peer,
-        store: SharedStore,
-        opened: &Store<Disk>,
-        clock: Monotonic,
-        time: watch::Receiver<Tai>,
-        to_pipeline: mpsc::UnboundedSender<FromLink>,
+        store: Arc<Mutex<C>>,
+        opened: &C,
+        time: LinkTime,
+        told: mpsc::UnboundedSender<FromLink>,
     ) -> Self {
         let config = SenderConfig {
-            origin: opened.identity().origin,
+            origin: opened.origin(),
             objects_max: peer.profile.objects_max,
             reclaimable_from: Durability::Local,
         };
         let mut sender = Sender::new(config);
-        for (prefix, counter) in opened.counters() {
-            let (mut receipted, mut ledger) = (RangeSet::new(), 0);
-            for of in &counter.receipts {
-                receipted.extend(&of.ranges);
-                ledger = of.ledger;
-            }
-            sender.recall(prefix, counter.durable_next, &receipted, ledger);
+        for of in opened.recall() {
+            sender.recall(of.prefix, of.next, &of.receipted, of.ledger);
         }
-        let counts = LinkCounts::default();
-        let mut downlink = Self {
+        let mut client = Self {
             peer,
             store,
             sender,
-            clock,
             time,
-            to_pipeline,
-            counts,
+            told,
+            counts: LinkCounts::default(),
+            shown: watch::Sender::default(),
+            socket: None,
             overflow: false,
             complaint: None,
         };
-        downlink.offer(opened.unreceipted());
-        downlink
+        client.offer(opened.unreceipted());
+        client
+    }
+
+    /// What the link does, as it goes on.
+    pub fn counts(&self) -> watch::Receiver<LinkCounts> {
+        self.shown.subscribe()
     }
 
     /// Connects, sends, reconnects; ends with the last words after `stop` turns true.
     pub async fn run(
         mut self,
-        mut commits: mpsc::UnboundedReceiver<Committed>,
+        mut commits: mpsc::UnboundedReceiver<Change>,
         mut stop: watch::Receiver<bool>,
     ) -> LinkCounts {
         let mut backoff = BACKOFF_MIN;
         let mut crowded = BACKOFF_MIN;
         while !*stop.borrow() {
-            let attempt = quic::connect(self.peer.clone());
+            let attempt = endpoint::connect(self.peer.clone());
             let connected = tokio::select! {
                 connected = attempt => connected,
                 _ = stop.wait_for(|stop| *stop) => break,
             };
             match connected {
-                Ok((endpoint, connection)) => {
+                Ok((endpoint, connection, socket)) => {
+                    self.report(socket);
                     backoff = BACKOFF_MIN;
                     self.complaint = None;
                     let ended = self.session(&connection, &mut commits, &mut stop).await;
                     self.counts.udp_bytes += connection.stats().udp_tx.bytes;
                     self.sender.disconnected();
+                    self.counts.up = false;
+                    self.show();
                     match ended {
                         Ok(()) => tracing::info!("connection closed"),
                         Err(error) => {
@@ -200,13 +205,13 @@ impl Downlink {
     async fn session(
         &mut self,
         connection: &Connection,
-        commits: &mut mpsc::UnboundedReceiver<Committed>,
+        commits: &mut mpsc::UnboundedReceiver<Change>,
         stop: &mut watch::Receiver<bool>,
     ) -> anyhow::Result<()> {
         self.counts.connections += 1;
         let (control, mut incoming) = connection.open_bi().await?;
         control.set_priority(i32::MAX)?;
-        let (to_control, control_done) = quic::spawn_writer(control);
+        let (to_control, control_done) = endpoint::spawn_writer(control);
         let mut session = [0; 8];
         rustix::rand::getrandom(&mut session, rustix::rand::GetRandomFlags::empty())?;
         self.sender.connected(u64::from_be_bytes(session));
@@ -222,18 +227,19 @@ impl Downlink {
                 to_control.send(bytes).ok().context("the control stream ended")?;
             }
             self.events().await;
-            let created = self.time.borrow().plus(self.clock.now_ns() as i64);
+            self.show();
+            let created = self.time.zero.borrow().plus(self.time.clock.now_ns() as i64);
             while let Some(plan) = self.sender.poll_object(created) {
                 let (cancel, cancelled) = oneshot::channel();
                 cancels.insert(plan.id, cancel);
                 let (store, connection) = (self.store.clone(), connection.clone());
                 objects.spawn(send_object(plan, store, connection, cancelled));
             }
-            let due = self.sender.timeout().map(|at| self.clock.instant(at));
+            let due = self.sender.timeout().map(|at| self.time.clock.instant(at));
             tokio::select! {
-                read = quic::read_some(&mut incoming, &mut buffer) => {
+                read = endpoint::read_some(&mut incoming, &mut buffer) => {
                     let length = read?;
-                    let now = self.clock.now_ns();
+                    let now = self.time.clock.now_ns();
                     self.sender.control_bytes(buffer.get(..length).unwrap_or_default(), now)?;
                 }
                 Some(commit) = commits.recv() => {
@@ -246,16 +252,14 @@ impl Downlink {
                     cancels.remove(&ended.id);
                     self.object_ended(ended);
                 }
-                () = sleep_until(due) => self.sender.handle_timeout(self.clock.now_ns()),
+                () = sleep_until(due) => self.sender.handle_timeout(self.time.clock.now_ns()),
                 _ = backlog.tick(), if self.sender.is_open() => {
-                    let left = self.sender.backlog();
-                    let told = FromLink::Backlog { units: left.units, bytes: left.bytes };
-                    let _ = self.to_pipeline.send(told);
+                    let _ = self.told.send(FromLink::Backlog(self.sender.backlog()));
                 }
                 _ = pulse.tick() => {
-                    let now = self.clock.now_ns();
+                    let now = self.time.clock.now_ns();
                     if silence.is_over(&connection.stats(), connection.rtt(), now) {
-                        anyhow::bail!("the ground no longer answers");
+                        anyhow::bail!("the station no longer answers");
                     }
                 }
                 reason = connection.closed() => return Err(reason.into()),
@@ -279,19 +283,21 @@ impl Downlink {
             match event {
                 SenderEvent::Welcomed { ledger, time, domain } => {
                     tracing::info!(ledger = format!("{ledger:#x}"), domain, "welcomed");
-                    let _ = self.to_pipeline.send(FromLink::Time(time));
+                    self.counts.up = true;
+                    let _ = self.told.send(FromLink::Time(time));
                 }
                 SenderEvent::Reclaimable { prefix, ranges, ledger, class } => {
                     let ranges = ranges.into_iter().collect();
                     let mut store = self.store.lock().await;
-                    self.counts.receipted += store.receipt(ledger, class as u8, prefix, &ranges);
-                    let _ = self.to_pipeline.send(FromLink::Dirty);
+                    self.counts.receipted += store.receipt(ledger, class, prefix, &ranges);
+                    let _ = self.told.send(FromLink::Dirty);
                 }
                 SenderEvent::Refused { prefix, ranges, reason, final_here } => {
-                    let count: u64 = ranges.iter().map(|range| range.count()).sum();
+                    let ranges: RangeSet = ranges.into_iter().collect();
+                    let count = ranges.count();
                     self.counts.refused += count;
-                    let channel = prefix.channel;
-                    let reason = reason.name();
+                    self.store.lock().await.refused(prefix, &ranges, reason, final_here);
+                    let (channel, reason) = (prefix.channel, reason.name());
                     tracing::warn!(%channel, count, reason, final_here, "units refused");
                 }
                 SenderEvent::Asked { prefix, ranges } => {
@@ -299,38 +305,49 @@ impl Downlink {
                     let again = self.store.lock().await.ask(prefix, &ranges);
                     tracing::info!(channel = %prefix.channel, units = again.len(), "asked again");
                     self.offer(again.into_iter());
-                    let _ = self.to_pipeline.send(FromLink::Dirty);
+                    let _ = self.told.send(FromLink::Dirty);
                 }
                 SenderEvent::Planned(contacts) => {
                     tracing::info!(contacts = contacts.len(), "contact plan");
                 }
-                SenderEvent::Farewell(text) => tracing::info!(text, "the ground says goodbye"),
+                SenderEvent::Farewell(text) => tracing::info!(text, "the station says goodbye"),
             }
         }
         if self.overflow && self.sender.backlog().units < UNITS_MAX as u64 / 2 {
             self.overflow = false;
-            let waiting: Vec<Stored> = self.store.lock().await.unreceipted().collect();
-            self.offer(waiting.into_iter());
+            let store = self.store.clone().lock_owned().await;
+            self.offer(store.unreceipted());
         }
     }
 
-    fn offer(&mut self, units: impl Iterator<Item = Stored>) {
-        for unit in units {
-            let Stored { key, codec, priority, length, .. } = unit;
-            let offered = self.sender.offer(key, UnitInfo { codec, priority, length });
+    fn offer(&mut self, units: impl Iterator<Item = Offer>) {
+        for Offer { key, info } in units {
+            let offered = self.sender.offer(key, info);
             self.overflow |= !offered && self.sender.backlog().units >= UNITS_MAX as u64;
         }
     }
 
     /// Takes over a commit; the objects that it makes pointless come back.
-    fn committed(&mut self, commit: Committed) -> Vec<u64> {
+    fn committed(&mut self, change: Change) -> Vec<u64> {
         let mut pointless: Vec<u64> =
-            commit.evicted.iter().filter_map(|key| self.sender.withdraw(*key)).collect();
+            change.gone.iter().filter_map(|key| self.sender.withdraw(*key)).collect();
         // A void that grew is offered anew with its new length.
-        let voids = commit.stored.iter().filter(|unit| unit.codec == Codec::Void);
+        let voids = change.offered.iter().filter(|unit| unit.info.codec == Codec::Void);
         pointless.extend(voids.filter_map(|unit| self.sender.withdraw(unit.key)));
-        self.offer(commit.stored.into_iter());
+        self.offer(change.offered.into_iter());
         pointless
+    }
+
+    /// The same socket is told once, however often it is opened anew.
+    fn report(&mut self, socket: SocketReport) {
+        if self.socket != Some(socket) {
+            tracing::info!("UDP socket: {socket}");
+            self.socket = Some(socket);
+        }
+    }
+
+    fn show(&self) {
+        self.shown.send_if_modified(|shown| std::mem::replace(shown, self.counts) != self.counts);
     }
 
     fn object_ended(&mut self, ended: ObjectEnd) {
@@ -341,10 +358,11 @@ impl Downlink {
                 self.counts.object_bytes += bytes;
                 self.sender.object_done(ended.id);
             }
-            Err(ObjectFailure::Unreadable(key, error)) => {
-                tracing::warn!(channel = %key.prefix.channel, key.sequence, "not sent: {error}");
-                if error != ReadError::Gone {
-                    let _ = self.to_pipeline.send(FromLink::Dirty);
+            Err(ObjectFailure::Untakable(key, why)) => {
+                if let Untakable::Unreadable(why) = why {
+                    let channel = key.prefix.channel;
+                    tracing::warn!(%channel, key.sequence, "not sent: {why}");
+                    let _ = self.told.send(FromLink::Dirty);
                 }
                 self.sender.object_failed(ended.id);
                 self.sender.withdraw(key);

@@ -1,4 +1,4 @@
-//! Monotonic time: the only clock that the flight process believes.
+//! Monotonic time: the only clock that the link believes.
 
 use std::time::{Duration, Instant};
 
