@@ -1,5 +1,6 @@
 //! Where the cores meet the operating system: disk, sockets, clock, threads.
 
+pub mod log;
 pub mod clock;
 pub mod mission;
 pub mod disk;
@@ -9,6 +10,7 @@ pub mod reset;
 pub mod sessions;
 pub mod server;
 pub mod session;
+pub mod pace;
 pub mod object;
 pub mod writer;
 pub mod follow;
