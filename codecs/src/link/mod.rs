@@ -13,6 +13,8 @@ pub mod wire;
 pub mod control;
 pub mod void;
 pub mod object;
+pub mod receipted;
+pub mod hello;
 pub mod sender;
 pub mod receiver;
 pub mod uplink;
