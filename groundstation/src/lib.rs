@@ -29,6 +29,7 @@ pub mod pool;
 pub mod dispatch;
 pub mod api;
 pub mod recording;
+pub mod bench;
 pub mod shell;
 pub mod commands;
 pub mod cli;

@@ -1,0 +1,272 @@
+//! The receiver: bare QUIC, or the daemon's own sessions with or without its archive.
+
+use super::{
+    super::report::Stage,
+    child::{cpu_s, tell, told},
+    frames::{self, Count},
+};
+use crate::{
+    archive::{Archive, Archived, Settings},
+    config::Config,
+    publish::Feed,
+    receipt::Ingest,
+    shell::{
+        clock::StationClock,
+        disk::Folder,
+        mission, pipeline, reset, server,
+        session::Station,
+        sessions::Sessions,
+        tls,
+        writer::{Sink, Writer},
+    },
+};
+use anyhow::Context as _;
+use bytes::{Bytes, BytesMut};
+use codecs::{
+    frame::extract::Extractor,
+    ids::Codec,
+    link::{
+        MAX_OBJECT_BYTES, MAX_UNIT_BYTES,
+        object::{ObjectError, ObjectReader},
+        receiver::ReceiverConfig,
+        wire::Limits,
+    },
+};
+use quinn::{Connection, Endpoint, RecvStream};
+use serde::{Deserialize, Serialize};
+use std::{
+    net::{SocketAddr, UdpSocket},
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{sync::watch, task::JoinSet};
+
+/// Largest UDP payload: ten segments of it fit one send.
+pub const MTU_MAX: u16 = 6_550;
+/// Memory that stitched frames share.
+const STITCHED_BYTES: usize = 256 << 10;
+
+/// Part of `bench ingest`
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// What to measure
+    #[arg(long)]
+    pub stage: Stage,
+    /// Station file
+    #[arg(long)]
+    pub config: PathBuf,
+}
+
+/// It listens.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Ready {
+    /// Where.
+    pub address: SocketAddr,
+    /// Socket buffers as granted, receive and send, bytes.
+    pub socket_buffers: [usize; 2],
+}
+
+/// It stopped.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Done {
+    /// Processor time since it listened.
+    pub cpu_s: f64,
+    /// Bytes of streams, for the bare one.
+    pub bytes: u64,
+    /// Frames whose check field holds.
+    pub frames: u64,
+    /// Others.
+    pub erred: u64,
+    /// Packets.
+    pub packets: u64,
+    /// How blocks reached the disk.
+    pub write_mode: String,
+}
+
+/// Runs until the parent says so.
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    let config = Config::load(&args.config)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let socket = UdpSocket::bind("127.0.0.1:0").context("a free UDP port")?;
+        let kept = socket.try_clone()?;
+        let mut quic = reset::endpoint_config(&config)?;
+        quic.max_udp_payload_size(MTU_MAX).context("the largest payload")?;
+        let crypto = tls::server_config(&config)?;
+        let endpoint = server::endpoint(socket, crypto, quic, &config.profile())?;
+        let ready = Ready { address: endpoint.local_addr()?, socket_buffers: buffers(&kept)? };
+        match args.stage {
+            Stage::Bare => bare(endpoint, &ready).await,
+            Stage::Decoded => decoded(endpoint, &config, &ready).await,
+            Stage::Durable | Stage::Disk => durable(endpoint, &config, &ready).await,
+        }
+    })
+}
+
+/// The system doubles what it grants, for its own books.
+pub fn buffers(socket: &UdpSocket) -> anyhow::Result<[usize; 2]> {
+    use rustix::net::sockopt;
+    Ok([
+        sockopt::socket_recv_buffer_size(socket)? / 2,
+        sockopt::socket_send_buffer_size(socket)? / 2,
+    ])
+}
+
+/// Tells the parent where, waits for its word, and gives the processor time between the two.
+async fn between(ready: &Ready) -> anyhow::Result<f64> {
+    let cpu = cpu_s();
+    tell(ready)?;
+    told().await?;
+    Ok(cpu_s() - cpu)
+}
+
+async fn bare(endpoint: Endpoint, ready: &Ready) -> anyhow::Result<()> {
+    let bytes = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&bytes);
+    let serving = async move {
+        while let Some(incoming) = endpoint.accept().await {
+            let connection = incoming.await?;
+            tokio::spawn(count(connection, Arc::clone(&counted)));
+        }
+        anyhow::Ok(())
+    };
+    let cpu_s = tokio::select! {
+        cpu_s = between(ready) => cpu_s?,
+        ended = serving => return ended,
+    };
+    let bytes = bytes.load(Ordering::Relaxed);
+    let write_mode = String::new();
+    tell(&Done { cpu_s, bytes, frames: 0, erred: 0, packets: 0, write_mode })
+}
+
+async fn count(connection: Connection, bytes: Arc<AtomicU64>) {
+    let mut streams = JoinSet::new();
+    loop {
+        tokio::select! {
+            stream = connection.accept_uni() => match stream {
+                Ok(stream) => {
+                    streams.spawn(drain(stream, Arc::clone(&bytes)));
+                }
+                Err(_) => break,
+            },
+            Some(_) = streams.join_next() => {}
+        }
+    }
+}
+
+async fn drain(mut stream: RecvStream, bytes: Arc<AtomicU64>) {
+    let mut chunks = [const { Bytes::new() }; 32];
+    while let Ok(Some(count)) = stream.read_chunks(&mut chunks).await {
+        let length: usize =
+            chunks[..count].iter_mut().map(|chunk| std::mem::take(chunk).len()).sum();
+        bytes.fetch_add(length as u64, Ordering::Relaxed);
+    }
+}
+
+/// Reads frames out of objects, each stitched once into memory that many share.
+struct Decoding {
+    extractor: Extractor,
+    stitched: BytesMut,
+    count: Arc<Mutex<Count>>,
+}
+
+impl Sink for Decoding {
+    fn take(&mut self, _: Codec, reader: &mut ObjectReader) -> Result<(), ObjectError> {
+        let mut count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Some(head) = reader.peek_unit()? {
+            if self.stitched.capacity() < head.length {
+                self.stitched.reserve(STITCHED_BYTES.max(head.length));
+            }
+            self.stitched.resize(head.length, 0);
+            if !reader.copy_unit(&head, &mut self.stitched) {
+                count.erred += 1;
+            }
+            count.frame(&mut self.extractor, &self.stitched.split().freeze());
+        }
+        Ok(())
+    }
+}
+
+async fn decoded(endpoint: Endpoint, config: &Config, ready: &Ready) -> anyhow::Result<()> {
+    let count = Arc::new(Mutex::new(Count::default()));
+    let decoding = Decoding {
+        extractor: frames::extractor(),
+        stitched: BytesMut::with_capacity(STITCHED_BYTES),
+        count: Arc::clone(&count),
+    };
+    let writer = Writer::without_archive(decoding);
+    let cpu_s = serve(endpoint, config, writer, 1, ready).await?;
+    let Count { frames, erred, packets } = *count.lock().unwrap_or_else(PoisonError::into_inner);
+    tell(&Done { cpu_s, bytes: 0, frames, erred, packets, write_mode: String::new() })
+}
+
+async fn durable(endpoint: Endpoint, config: &Config, ready: &Ready) -> anyhow::Result<()> {
+    let (folder, _lock) = Folder::claim(&config.path(&config.archive.dir))?;
+    let settings = Settings { segment_bytes: config.archive.segment_bytes };
+    let fresh = u64::from_be_bytes(crate::shell::random()?);
+    let (archive, _) = Archive::open(folder.clone(), settings, fresh)?;
+    let (ledger, end) = (archive.ledger_id(), archive.end());
+    let Archive { intake, volume } = archive;
+    let count = Arc::new(Mutex::new(Count::default()));
+    let (counted, mut extractor) = (Arc::clone(&count), frames::extractor());
+    let handle = move |unit: &Archived| {
+        let mut count = counted.lock().unwrap_or_else(PoisonError::into_inner);
+        count.frame(&mut extractor, &unit.bytes);
+    };
+    let (pipeline, process) = pipeline::start(folder.clone(), end, handle, || {})?;
+    let clock = StationClock::new(0.0);
+    let commit = Duration::from_millis(config.archive.commit_ms);
+    let feed = Feed::default();
+    let (writer, thread) =
+        Writer::start(Ingest::new(intake), volume, clock, commit, feed, pipeline)?;
+    let cpu_s = serve(endpoint, config, writer, ledger, ready).await?;
+    // What was archived is interpreted to its end, which the figure does not hold back for.
+    let ended = tokio::task::spawn_blocking(move || thread.join().and_then(|()| process.join()));
+    ended.await?.map_err(|_| anyhow::anyhow!("a thread failed; see the log above"))?;
+    let Count { frames, erred, packets } = *count.lock().unwrap_or_else(PoisonError::into_inner);
+    let write_mode = folder.write_mode().name().to_owned();
+    tell(&Done { cpu_s, bytes: 0, frames, erred, packets, write_mode })
+}
+
+/// The daemon's server around a writer, until the parent says so; processor time until then.
+async fn serve(
+    endpoint: Endpoint,
+    config: &Config,
+    writer: Writer,
+    ledger: u64,
+    ready: &Ready,
+) -> anyhow::Result<f64> {
+    let definition = mission::load(&config.path(&config.mission))?;
+    let profile = config.profile();
+    let (stop, stopped) = watch::channel(false);
+    let station = Station {
+        table: config.table(),
+        mission: Arc::new(mission::spacecraft(&definition)),
+        writer,
+        sessions: Sessions::default(),
+        feed: Feed::default(),
+        clock: StationClock::new(0.0),
+        profile,
+        object_stall: config.object_stall(),
+        receiver: ReceiverConfig {
+            ledger,
+            domain: definition.domain.clone(),
+            limits: Limits {
+                object_bytes_max: MAX_OBJECT_BYTES as u32,
+                unit_bytes_max: MAX_UNIT_BYTES as u32,
+                objects_max: profile.objects_max as u16,
+            },
+            commit_ns: config.archive.commit_ms * 1_000_000,
+        },
+        contacts: Box::new(Vec::new),
+    };
+    let serving = tokio::spawn(server::run(endpoint, Arc::new(station), 8, stopped));
+    let cpu_s = between(ready).await?;
+    let _ = stop.send(true);
+    serving.await?;
+    Ok(cpu_s)
+}
