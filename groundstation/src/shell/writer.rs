@@ -402,15 +402,16 @@ impl<S: Storage> Thread<S> {
         if batches.is_empty() {
             return;
         }
-        let mut archived = Vec::with_capacity(batches.iter().map(|batch| batch.len()).sum());
+        let mut archived = Vec::with_capacity(batches.iter().map(Batch::len).sum());
+        let mut share = true;
         for batch in batches {
-            if !batch.may_publish() {
-                archived.clear();
-                break;
-            }
+            share &= batch.may_publish();
             batch.publish(&mut archived);
         }
-        self.pipeline.send(archived, self.volume.end());
+        match share {
+            true => self.pipeline.send(archived, self.volume.end()),
+            false => self.pipeline.withhold(&archived, self.volume.end()),
+        }
     }
 }
 

@@ -17,7 +17,8 @@ use crate::{
 };
 use anyhow::{Context as _, ensure};
 use child::Child;
-use codecs::ids::Origin;
+use codecs::{ids::Origin, link::profile::LEO};
+use codecs_quic::MTU_MAX;
 use memory::Memory;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -127,8 +128,11 @@ impl Station {
             .with_context(|| format!("a station in {} (--dir)", path.display()))?;
         let config = station.config();
         let text = std::fs::read_to_string(&config)?;
-        let most = format!("connections_max = {}\n\n[identity]", most + 8);
-        std::fs::write(&config, text.replacen("[identity]", &most, 1))?;
+        let listen = format!("connections_max = {}\nmtu_max = {MTU_MAX}\n\n[identity]", most + 8);
+        // The first spacecraft is the one whose pass is measured: it gets the profile's window.
+        let window = config_of_window();
+        let text = text.replacen("[identity]", &listen, 1).replacen("[[principal]]\n", &window, 1);
+        std::fs::write(&config, text)?;
         Ok(station)
     }
 
@@ -146,6 +150,11 @@ impl Drop for Station {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
     }
+}
+
+/// A row of the table with all the credit that a fast link wants.
+fn config_of_window() -> String {
+    format!("[[principal]]\ncredit_bytes = {}\n", LEO.connection_window_bytes)
 }
 
 /// What only some stage knows of the machine.
@@ -270,7 +279,7 @@ fn measure(
     }
     machine.socket_buffers_bytes = Some(ready.socket_buffers);
     machine.gso_segments = Some(sent.gso_segments);
-    machine.gro_segments = Some(sent.gro_segments);
+    machine.gro_segments = Some(ready.gro_segments);
     if stage == Stage::Durable {
         machine.write_mode = Some(done.write_mode);
     }

@@ -13,10 +13,14 @@ use crate::{
     shell::{
         clock::StationClock,
         disk::Folder,
-        mission, pipeline, reset, server,
+        follow::Hub,
+        mission, pipeline, reset,
+        rules::Rules,
+        server,
         session::Station,
         sessions::Sessions,
         tls,
+        uplink::Uplink,
         writer::{Sink, Writer},
     },
 };
@@ -32,7 +36,8 @@ use codecs::{
         wire::Limits,
     },
 };
-use quinn::{Connection, Endpoint, RecvStream};
+use codecs_quic::Role;
+use quinn::{Connection, Endpoint, RecvStream, VarInt};
 use serde::{Deserialize, Serialize};
 use std::{
     net::{SocketAddr, UdpSocket},
@@ -45,8 +50,6 @@ use std::{
 };
 use tokio::{sync::watch, task::JoinSet};
 
-/// Largest UDP payload: ten segments of it fit one send.
-pub const MTU_MAX: u16 = 6_550;
 /// Memory that stitched frames share.
 const STITCHED_BYTES: usize = 256 << 10;
 
@@ -68,6 +71,8 @@ pub struct Ready {
     pub address: SocketAddr,
     /// Socket buffers as granted, receive and send, bytes.
     pub socket_buffers: [usize; 2],
+    /// Packets that the kernel hands over as one; 1 where it does not.
+    pub gro_segments: usize,
 }
 
 /// It stopped.
@@ -93,27 +98,27 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let socket = UdpSocket::bind("127.0.0.1:0").context("a free UDP port")?;
-        let kept = socket.try_clone()?;
-        let mut quic = reset::endpoint_config(&config)?;
-        quic.max_udp_payload_size(MTU_MAX).context("the largest payload")?;
-        let crypto = tls::server_config(&config)?;
-        let endpoint = server::endpoint(socket, crypto, quic, &config.profile())?;
-        let ready = Ready { address: endpoint.local_addr()?, socket_buffers: buffers(&kept)? };
+        let (crypto, quic) = (tls::server_config(&config)?, reset::endpoint_config(&config)?);
+        let (profile, options) = (config.profile(), config.transport());
+        let mut server = server::config(crypto, &profile, &options)?;
+        if args.stage == Stage::Bare {
+            // No session will give it its share.
+            let mut numbers = codecs_quic::transport(&profile, Role::Server, &options)?;
+            numbers.receive_window(VarInt::from_u32(profile.connection_window_bytes));
+            server.transport_config(Arc::new(numbers));
+        }
+        let (endpoint, socket) = codecs_quic::open(socket, quic, Some(server), &options)?;
+        let ready = Ready {
+            address: endpoint.local_addr()?,
+            socket_buffers: [socket.receive_bytes, socket.send_bytes],
+            gro_segments: socket.segments_read_max,
+        };
         match args.stage {
             Stage::Bare => bare(endpoint, &ready).await,
             Stage::Decoded => decoded(endpoint, &config, &ready).await,
             Stage::Durable | Stage::Disk => durable(endpoint, &config, &ready).await,
         }
     })
-}
-
-/// The system doubles what it grants, for its own books.
-pub fn buffers(socket: &UdpSocket) -> anyhow::Result<[usize; 2]> {
-    use rustix::net::sockopt;
-    Ok([
-        sockopt::socket_recv_buffer_size(socket)? / 2,
-        sockopt::socket_send_buffer_size(socket)? / 2,
-    ])
 }
 
 /// Tells the parent where, waits for its word, and gives the processor time between the two.
@@ -217,7 +222,8 @@ async fn durable(endpoint: Endpoint, config: &Config, ready: &Ready) -> anyhow::
         let mut count = counted.lock().unwrap_or_else(PoisonError::into_inner);
         count.frame(&mut extractor, &unit.bytes);
     };
-    let (pipeline, process) = pipeline::start(folder.clone(), end, handle, || {})?;
+    let hub = Hub::new(folder.clone(), end);
+    let (pipeline, process) = pipeline::start(hub, handle, || {})?;
     let clock = StationClock::new(0.0);
     let commit = Duration::from_millis(config.archive.commit_ms);
     let feed = Feed::default();
@@ -241,30 +247,32 @@ async fn serve(
     ready: &Ready,
 ) -> anyhow::Result<f64> {
     let definition = mission::load(&config.path(&config.mission))?;
-    let profile = config.profile();
+    let archive = config.path(&config.archive.dir);
+    std::fs::create_dir_all(&archive)?;
+    let clock = StationClock::new(0.0);
+    let (_rules, standing) = watch::channel(Arc::new(Rules::of(config)));
     let (stop, stopped) = watch::channel(false);
     let station = Station {
-        table: config.table(),
+        rules: standing,
         mission: Arc::new(mission::spacecraft(&definition)),
         writer,
         sessions: Sessions::default(),
         feed: Feed::default(),
-        clock: StationClock::new(0.0),
-        profile,
-        object_stall: config.object_stall(),
+        clock,
         receiver: ReceiverConfig {
             ledger,
             domain: definition.domain.clone(),
             limits: Limits {
                 object_bytes_max: MAX_OBJECT_BYTES as u32,
                 unit_bytes_max: MAX_UNIT_BYTES as u32,
-                objects_max: profile.objects_max as u16,
+                objects_max: config.profile().objects_max as u16,
             },
             commit_ns: config.archive.commit_ms * 1_000_000,
         },
+        uplink: Uplink::open(&archive, &definition.domain, ledger, clock)?,
         contacts: Box::new(Vec::new),
     };
-    let serving = tokio::spawn(server::run(endpoint, Arc::new(station), 8, stopped));
+    let serving = tokio::spawn(server::run(endpoint, Arc::new(station), stopped));
     let cpu_s = between(ready).await?;
     let _ = stop.send(true);
     serving.await?;

@@ -4,7 +4,6 @@ use super::{
     super::report::Stage,
     child::{cpu_s, tell, told},
     frames::{self, FRAME_BYTES, FRAMES_AN_OBJECT},
-    receive::buffers,
 };
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
@@ -12,10 +11,8 @@ use codecs::{
     ids::{KeyPrefix, Origin, RangeSet, SpacecraftId},
     link::{self, control::ControlReader, profile::LEO, wire::Message},
 };
-use quinn::{
-    ClientConfig, Connection, Endpoint, EndpointConfig, RecvStream, SendStream, TokioRuntime,
-    TransportConfig, VarInt,
-};
+use codecs_quic::{Role, TransportOptions};
+use quinn::{ClientConfig, Connection, Endpoint, EndpointConfig, RecvStream, SendStream, VarInt};
 use rustls::{
     RootCertStore,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
@@ -29,8 +26,6 @@ use std::{
 };
 use tokio::task::JoinSet;
 
-/// Asked of the system for each socket buffer, as the daemon does.
-const SOCKET_BUFFER_BYTES: usize = 4 << 20;
 /// Streams whose last acknowledgement is outstanding.
 const STREAMS_MAX: usize = 16;
 
@@ -65,10 +60,6 @@ pub struct Sent {
     pub cpu_s: f64,
     /// Segments that the kernel cuts one send into; 1 where it does not.
     pub gso_segments: usize,
-    /// Packets that the kernel hands over as one; 1 where it does not.
-    pub gro_segments: usize,
-    /// Socket buffers as granted, receive and send, bytes.
-    pub socket_buffers: [usize; 2],
 }
 
 /// Sends, and says how long it took.
@@ -101,9 +92,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         };
         let wall_s = began.elapsed().as_secs_f64();
         let cpu_s = cpu_s() - cpu;
-        let Client { gso_segments, gro_segments, socket_buffers, .. } = client;
-        let sent = Sent { frames, wall_s, cpu_s, gso_segments, gro_segments, socket_buffers };
-        tell(&sent)?;
+        tell(&Sent { frames, wall_s, cpu_s, gso_segments: client.gso_segments })?;
         client.connection.close(VarInt::from_u32(0), b"");
         client.endpoint.wait_idle().await;
         Ok(())
@@ -164,8 +153,6 @@ struct Client {
     origin: Origin,
     epoch: u64,
     gso_segments: usize,
-    gro_segments: usize,
-    socket_buffers: [usize; 2],
 }
 
 impl Client {
@@ -189,26 +176,14 @@ impl Client {
         tls.alpn_protocols = vec![link::ALPN.to_vec()];
         let tls = quinn::crypto::rustls::QuicClientConfig::try_from(tls)?;
         let mut config = ClientConfig::new(Arc::new(tls));
-        let mut transport = TransportConfig::default();
-        transport
-            // The path is loopback: nothing is to be searched for.
-            .initial_mtu(mtu)
-            .mtu_discovery_config(None)
-            .send_window(LEO.send_window_bytes)
-            .max_concurrent_bidi_streams(VarInt::from_u32(0));
-        config.transport_config(Arc::new(transport));
+        let options = TransportOptions { mtu_max: mtu, ..TransportOptions::default() };
+        let mut numbers = codecs_quic::transport(&LEO, Role::Client, &options)?;
+        // The path is loopback: nothing is to be searched for, and no search may fail.
+        numbers.initial_mtu(mtu).mtu_discovery_config(None);
+        config.transport_config(Arc::new(numbers));
         let socket = UdpSocket::bind("127.0.0.1:0")?;
-        {
-            use rustix::net::sockopt;
-            // What is granted is told.
-            let _ = sockopt::set_socket_recv_buffer_size(&socket, SOCKET_BUFFER_BYTES);
-            let _ = sockopt::set_socket_send_buffer_size(&socket, SOCKET_BUFFER_BYTES);
-        }
-        let socket_buffers = buffers(&socket)?;
-        let state = quinn::udp::UdpSocketState::new((&socket).into())?;
-        let (gso_segments, gro_segments) = (state.max_gso_segments(), state.gro_segments());
-        let runtime = Arc::new(TokioRuntime);
-        let mut endpoint = Endpoint::new(EndpointConfig::default(), None, socket, runtime)?;
+        let (mut endpoint, socket) =
+            codecs_quic::open(socket, EndpointConfig::default(), None, &options)?;
         endpoint.set_default_client_config(config);
         let connection = endpoint.connect(to, "station")?.await.context("connect")?;
         Ok(Self {
@@ -216,9 +191,7 @@ impl Client {
             connection,
             origin: origin.context("its origin")?,
             epoch: u64::from_be_bytes(crate::shell::random()?),
-            gso_segments,
-            gro_segments,
-            socket_buffers,
+            gso_segments: socket.segments_sent_max,
         })
     }
 
