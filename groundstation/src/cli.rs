@@ -1,7 +1,7 @@
 //! The command line: one variant a subcommand, each run by its own module.
 
 use crate::{
-    commands, pool,
+    bench, commands, pool,
     recording::{decode, inspect},
     shell::{
         daemon::{self, RunArgs},
@@ -42,6 +42,9 @@ enum Command {
     /// Inference pools
     #[command(subcommand)]
     Pools(Pools),
+    /// What this machine can take
+    #[command(subcommand)]
+    Bench(bench::shell::Bench),
 }
 
 #[derive(Debug, Subcommand)]
@@ -65,6 +68,7 @@ pub fn run() -> ExitCode {
         Command::Inspect(args) => inspect::run(&args),
         Command::Decode(args) => decode::run(&args),
         Command::Pools(Pools::Serve(args)) => pool::serve::run(&args),
+        Command::Bench(bench) => bench::shell::run(&bench),
     };
     done.unwrap_or_else(|error| {
         // Nobody may be listening, and that is no reason to panic.

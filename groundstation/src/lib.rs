@@ -37,5 +37,6 @@ pub mod api;
 pub mod recording;
 pub mod seldom;
 pub mod shell;
+pub mod bench;
 pub mod commands;
 pub mod cli;
