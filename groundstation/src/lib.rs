@@ -32,6 +32,7 @@ pub mod dispatch;
 pub mod api;
 pub mod recording;
 pub mod seldom;
+pub mod budget;
 pub mod shell;
 pub mod commands;
 pub mod cli;

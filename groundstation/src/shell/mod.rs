@@ -20,6 +20,7 @@ pub mod work;
 pub mod signals;
 pub mod systemd;
 pub mod control;
+pub mod check;
 pub mod daemon;
 pub mod reload;
 pub mod status;
