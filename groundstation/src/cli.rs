@@ -9,6 +9,7 @@ use crate::{
         log,
         reload::{self, ReloadArgs},
         status::{self, StatusArgs},
+        uplink::command as uplink,
     },
 };
 use clap::{Parser, Subcommand};
@@ -35,6 +36,8 @@ enum Command {
     Reload(ReloadArgs),
     Status(StatusArgs),
     Audit(commands::AuditArgs),
+    #[command(subcommand)]
+    Uplink(uplink::Uplink),
     Inspect(inspect::Args),
     Decode(decode::Args),
     /// Inference pools
@@ -59,6 +62,7 @@ pub fn run() -> ExitCode {
         Command::Reload(args) => reload::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Audit(args) => commands::audit(&args),
+        Command::Uplink(command) => uplink::run(&command),
         Command::Inspect(args) => inspect::run(&args),
         Command::Decode(args) => decode::run(&args),
         Command::Pools(Pools::Serve(args)) => pool::serve::run(&args),

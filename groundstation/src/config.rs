@@ -3,6 +3,7 @@
 use crate::{
     admit::Action,
     api,
+    door::spec::{self, DoorConfig},
     peers::{LimitsConfig, Shares, SharesError},
 };
 use codecs::{
@@ -53,9 +54,15 @@ pub struct Config {
     /// Who may do what; who is not here may do nothing.
     #[serde(default, rename = "principal")]
     pub principals: Vec<PrincipalConfig>,
+    /// Who may command over the API; who is not here may not.
+    #[serde(default, rename = "operator")]
+    pub operators: Vec<crate::operators::OperatorConfig>,
     /// Where heavy work goes.
     #[serde(default, rename = "pool")]
     pub pools: Vec<PoolConfig>,
+    /// What goes out, and to whom.
+    #[serde(default, rename = "door")]
+    pub doors: Vec<DoorConfig>,
     /// The folder of the station file: what its paths are relative to.
     #[serde(skip)]
     pub base: PathBuf,
@@ -378,7 +385,12 @@ impl Config {
                 return wrong(&format!("pool {}: url", pool.name), message.into());
             }
         }
-        Ok(())
+        spec::check_all(&self.doors)
+    }
+
+    /// The doors; [`Config::load`] checked them.
+    pub fn doors(&self) -> Vec<spec::Door> {
+        self.doors.iter().filter_map(|door| door.check().ok()).collect()
     }
 
     /// What each principal may have; [`Config::load`] checked that there is enough.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! admit ─► ledger ─► archive ─► receipt ─► process ─► publish ─► api
-//!             │                              └ unsqueeze ─► deframe ─► decode ─► limits
+//!             │          ├─► door                └ unsqueeze ─► deframe ─► decode ─► limits
 //!             └────► audit
 //! ```
 //!
@@ -14,12 +14,14 @@ pub mod config;
 pub mod reload;
 pub mod init;
 pub mod admit;
+pub mod operators;
 pub mod peers;
 pub mod ledger;
 pub mod archive;
 pub mod receipt;
 pub mod audit;
 pub mod unsqueeze;
+pub mod header;
 pub mod deframe;
 pub mod decode;
 pub mod limits;
@@ -29,6 +31,8 @@ pub mod process;
 pub mod publish;
 pub mod pool;
 pub mod dispatch;
+pub mod uplink;
+pub mod door;
 pub mod api;
 pub mod recording;
 pub mod seldom;

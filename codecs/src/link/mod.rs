@@ -1,7 +1,7 @@
 //! The link protocol, `groundtrack/1`: custody of numbered units between a store and a ledger.
 //!
 //! ```text
-//! profile ─► custody ─► wire ─► control ─► void ─► object ─► sender ⇄ receiver
+//! profile ─► custody ─► wire ─► control ─► void ─► object ─► sender ⇄ receiver ─► uplink
 //! ```
 //!
 //! `docs/link-protocol.md` gives every byte. The machines here take bytes and a time and hand out
@@ -13,8 +13,11 @@ pub mod wire;
 pub mod control;
 pub mod void;
 pub mod object;
+pub mod receipted;
+pub mod hello;
 pub mod sender;
 pub mod receiver;
+pub mod uplink;
 
 /// Application protocol in the TLS handshake.
 pub const ALPN: &[u8] = b"groundtrack/1";

@@ -4,6 +4,8 @@ use super::{
     clock::StationClock,
     control::Control,
     disk::Folder,
+    doors,
+    follow::Hub,
     mission, pipeline,
     reload::{self, Reloader},
     reset,
@@ -14,6 +16,7 @@ use super::{
     signals::{Asked, Signals},
     systemd::{self, Manager},
     tls,
+    uplink::Uplink,
     writer::Writer,
 };
 use crate::{
@@ -111,14 +114,31 @@ async fn daemon(config: Config, file: &Path) -> anyhow::Result<ExitCode> {
     let (ready, is_ready) = watch::channel(false);
     let ledger = opened.archive.ledger_id();
 
+    let archive = config.path(&config.archive.dir);
+    let uplink = Uplink::open(&archive, &definition.domain, ledger, clock)?;
+    let spacecraft = Arc::new(mission::spacecraft(&definition));
+    let door = api::Door {
+        uplink: Arc::clone(&uplink),
+        operators: Arc::new(super::uplink::operators::table(&config)?),
+        mission: Arc::clone(&spacecraft),
+    };
+    let hub = Hub::new(opened.folder.clone(), opened.end);
+    let shared = doors::Shared {
+        hub: hub.clone(),
+        definition: Arc::clone(&definition),
+        clock,
+        ledger,
+        base: config.base.clone(),
+        stop: doors::Stop::default(),
+    };
+    let doors = doors::open(config.doors(), shared, &feed, &stopped).await?;
     let (pipeline, process_thread) =
-        start_process(&config, &definition, &opened, &feed, clock, ready)?;
+        start_process(&config, &definition, hub, &feed, clock, (ready, Arc::clone(&uplink)))?;
     let commit = Duration::from_millis(config.archive.commit_ms);
     let Archive { intake, volume } = opened.archive;
     let (writer, archive_thread) =
         Writer::start(Ingest::new(intake), volume, clock, commit, feed.clone(), pipeline)?;
     let watched = writer.clone();
-    let spacecraft = Arc::new(mission::spacecraft(&definition));
     let (rules, standing) = watch::channel(Arc::new(Rules::of(&config)));
     let reloader =
         Reloader::new(file.into(), &config, endpoint.clone(), rules, Arc::clone(&spacecraft));
@@ -139,6 +159,7 @@ async fn daemon(config: Config, file: &Path) -> anyhow::Result<ExitCode> {
             },
             commit_ns: commit.as_nanos() as u64,
         },
+        uplink,
         contacts: super::plan::reader(config.contacts.file.as_ref().map(|file| config.path(file))),
     });
 
@@ -152,6 +173,7 @@ async fn daemon(config: Config, file: &Path) -> anyhow::Result<ExitCode> {
         contacts: config.contacts.file.as_ref().map(|file| config.path(file)),
         ready: is_ready,
         host_names: config.listen.host_names.clone(),
+        uplink: Some(door),
     };
     let page = tokio::spawn(api::serve(http, context, stopped.clone()));
     let serving = tokio::spawn(server::run(endpoint, station, stopped));
@@ -174,11 +196,13 @@ async fn daemon(config: Config, file: &Path) -> anyhow::Result<ExitCode> {
     manager.stopping();
     // Everyone who waits is told at once; an error means that no one does.
     let _ = stop.send(true);
+    doors.stop();
     // With the last session the last writer handle goes: the archive seals and its thread ends,
     // then the thread behind it.
     serving.await.context("QUIC")?;
     join(archive_thread, "archive").await?;
     join(process_thread, "process").await?;
+    tokio::task::spawn_blocking(move || doors.join()).await?;
     page.await.context("page")?.context("page")?;
     let _ = std::fs::remove_file(&note);
     say(&json!({ "event": "done", "ledger": format!("{ledger:016x}") }).to_string());
@@ -234,16 +258,17 @@ async fn supervise(
 fn start_process(
     config: &Config,
     definition: &Arc<codecs::mission::Definition>,
-    opened: &Opened,
+    hub: Hub,
     feed: &Feed,
     clock: StationClock,
-    ready: watch::Sender<bool>,
+    (ready, uplink): (watch::Sender<bool>, Arc<Uplink>),
 ) -> anyhow::Result<(pipeline::PipelineSender, JoinHandle<()>)> {
     let mut process = Process::new(Arc::clone(definition));
     feed.publish_all(process.mission_events());
     let feed = feed.clone();
     let mut dispatch = super::work::dispatcher(config, feed.clone(), clock)?;
     let handle = move |unit: &crate::archive::Archived| {
+        uplink.observe(unit);
         let outcome = process.take(unit, clock.tai());
         feed.publish_all(outcome.events);
         outcome.work.into_iter().for_each(&mut dispatch);
@@ -252,7 +277,7 @@ fn start_process(
     let caught_up = move || {
         ready.send_replace(true);
     };
-    Ok(pipeline::start(opened.folder.clone(), opened.end, handle, caught_up)?)
+    Ok(pipeline::start(hub, handle, caught_up)?)
 }
 
 /// Binds, or says which key of the config to change.

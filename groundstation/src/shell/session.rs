@@ -60,6 +60,8 @@ pub struct Station {
     pub clock: StationClock,
     /// What a welcome says, but for what the rules say.
     pub receiver: ReceiverConfig,
+    /// What goes up.
+    pub uplink: Arc<super::uplink::Uplink>,
     /// Contacts to tell each peer.
     pub contacts: Box<dyn Fn() -> Vec<PlannedContact> + Send + Sync>,
 }
@@ -364,6 +366,7 @@ impl Session {
                     if !contacts.is_empty() {
                         self.receiver.plan(contacts);
                     }
+                    self.station.uplink.attend(self.id, &self.principal, &self.connection);
                     self.greeted(session, &channels);
                 }
                 ReceiverEvent::Farewell(text) => {

@@ -10,6 +10,7 @@ use codecs::{
     link::{
         self,
         custody::Durability,
+        receipted::Receipted,
         sender::{Backlog, Sender, SenderConfig, SenderEvent, UNITS_MAX},
     },
     time::Tai,
@@ -116,7 +117,10 @@ impl<C: Custodian> Client<C> {
         };
         let mut sender = Sender::new(config);
         for of in opened.recall() {
-            sender.recall(of.prefix, of.next, &of.receipted, of.ledger);
+            sender.recall_next(of.prefix, of.next);
+            for Receipted { ledger, class, ranges } in &of.receipted {
+                sender.recall_receipts(of.prefix, *ledger, *class, ranges);
+            }
         }
         let mut client = Self {
             peer,
@@ -286,7 +290,8 @@ impl<C: Custodian> Client<C> {
                     self.counts.up = true;
                     let _ = self.told.send(FromLink::Time(time));
                 }
-                SenderEvent::Reclaimable { prefix, ranges, ledger, class } => {
+                SenderEvent::Reclaimable { prefix, ranges, ledger, class }
+                | SenderEvent::Held { prefix, ranges, ledger, class } => {
                     let ranges = ranges.into_iter().collect();
                     let mut store = self.store.lock().await;
                     self.counts.receipted += store.receipt(ledger, class, prefix, &ranges);
