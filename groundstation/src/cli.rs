@@ -4,6 +4,7 @@ use crate::{
     bench, commands, pool,
     recording::{decode, inspect},
     shell::{
+        check::{self, CheckArgs},
         daemon::{self, RunArgs},
         log,
         reload::{self, ReloadArgs},
@@ -31,7 +32,7 @@ struct Cli {
 enum Command {
     Init(commands::InitArgs),
     Run(RunArgs),
-    Check(commands::CheckArgs),
+    Check(CheckArgs),
     Reload(ReloadArgs),
     Status(StatusArgs),
     Audit(commands::AuditArgs),
@@ -60,7 +61,7 @@ pub fn run() -> ExitCode {
     let done = match cli.command {
         Command::Init(args) => commands::init(&args),
         Command::Run(args) => daemon::run(&args),
-        Command::Check(args) => commands::check(&args),
+        Command::Check(args) => check::run(&args),
         Command::Reload(args) => reload::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Audit(args) => commands::audit(&args),

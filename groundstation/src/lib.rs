@@ -36,6 +36,7 @@ pub mod door;
 pub mod api;
 pub mod recording;
 pub mod seldom;
+pub mod budget;
 pub mod shell;
 pub mod bench;
 pub mod commands;

@@ -23,6 +23,7 @@ pub mod uplink;
 pub mod signals;
 pub mod systemd;
 pub mod control;
+pub mod check;
 pub mod daemon;
 pub mod reload;
 pub mod status;
