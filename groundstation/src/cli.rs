@@ -5,6 +5,8 @@ use crate::{
     recording::{decode, inspect},
     shell::{
         daemon::{self, RunArgs},
+        doors::replay::{self, ReplayArgs},
+        export::{self, ExportArgs},
         status::{self, StatusArgs},
     },
 };
@@ -32,6 +34,8 @@ enum Command {
     Check(commands::CheckArgs),
     Status(StatusArgs),
     Audit(commands::AuditArgs),
+    Replay(ReplayArgs),
+    Export(ExportArgs),
     Inspect(inspect::Args),
     Decode(decode::Args),
     /// Inference pools
@@ -55,6 +59,8 @@ pub fn run() -> ExitCode {
         Command::Check(args) => commands::check(&args),
         Command::Status(args) => status::run(&args),
         Command::Audit(args) => commands::audit(&args),
+        Command::Replay(args) => replay::run(&args),
+        Command::Export(args) => export::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Decode(args) => decode::run(&args),
         Command::Pools(Pools::Serve(args)) => pool::serve::run(&args),
