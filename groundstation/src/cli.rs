@@ -6,6 +6,8 @@ use crate::{
     shell::{
         check::{self, CheckArgs},
         daemon::{self, RunArgs},
+        doors::replay::{self, ReplayArgs},
+        export::{self, ExportArgs},
         log,
         reload::{self, ReloadArgs},
         status::{self, StatusArgs},
@@ -38,6 +40,8 @@ enum Command {
     Audit(commands::AuditArgs),
     #[command(subcommand)]
     Uplink(uplink::Uplink),
+    Replay(ReplayArgs),
+    Export(ExportArgs),
     Inspect(inspect::Args),
     Decode(decode::Args),
     /// Inference pools
@@ -66,6 +70,8 @@ pub fn run() -> ExitCode {
         Command::Status(args) => status::run(&args),
         Command::Audit(args) => commands::audit(&args),
         Command::Uplink(command) => uplink::run(&command),
+        Command::Replay(args) => replay::run(&args),
+        Command::Export(args) => export::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Decode(args) => decode::run(&args),
         Command::Pools(Pools::Serve(args)) => pool::serve::run(&args),

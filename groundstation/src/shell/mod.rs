@@ -16,6 +16,8 @@ pub mod writer;
 pub mod follow;
 pub mod pipeline;
 pub mod doors;
+pub mod history;
+pub mod export;
 pub mod plan;
 pub mod jobs;
 pub mod work;
