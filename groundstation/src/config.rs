@@ -1,6 +1,11 @@
 //! The station file: one TOML that says who listens where, who may deliver, and what to keep.
 
-use crate::{admit::Action, api};
+use crate::{
+    admit::Action,
+    api,
+    door::spec::{self, DoorConfig},
+    peers::{LimitsConfig, Shares, SharesError},
+};
 use codecs::{
     config::{ConfigError, parse},
     ids::{Origin, SpacecraftId},
@@ -37,6 +42,9 @@ pub struct Config {
     /// Where units are kept.
     #[serde(default)]
     pub archive: ArchiveConfig,
+    /// What each peer may take.
+    #[serde(default)]
+    pub limits: LimitsConfig,
     /// Simulated time, for demonstrations.
     #[serde(default)]
     pub clock: Clock,
@@ -52,6 +60,9 @@ pub struct Config {
     /// Where heavy work goes.
     #[serde(default, rename = "pool")]
     pub pools: Vec<PoolConfig>,
+    /// What goes out, and to whom.
+    #[serde(default, rename = "door")]
+    pub doors: Vec<DoorConfig>,
     /// The folder of the station file: what its paths are relative to.
     #[serde(skip)]
     pub base: PathBuf,
@@ -190,6 +201,11 @@ pub struct PrincipalConfig {
     pub spacecraft: Vec<u16>,
     /// What it may do.
     pub actions: Vec<Action>,
+    /// QUIC credit of its session, about twice its rate times its round trip; by default an even
+    /// share of `limits.receive_bytes`.
+    pub credit_bytes: Option<u64>,
+    /// Bits a second that are read of its objects; by default `limits.rate_bps`.
+    pub rate_bps: Option<u64>,
 }
 
 /// Where heavy work may run.
@@ -355,13 +371,32 @@ impl Config {
                 return wrong(&key("key"), message.into());
             }
         }
+        if let Err((key, message)) = self.limits.check() {
+            return wrong(key, message.into());
+        }
+        if let Err(error) = self.shares() {
+            let text = error.to_string();
+            let (key, message) = text.rsplit_once(": ").unwrap_or(("limits", &text));
+            return wrong(key, message.into());
+        }
         for pool in &self.pools {
             if pool.kind == PoolKind::OipRest && pool.url.is_none() {
                 let message = "missing; a pool of kind oip-rest needs one";
                 return wrong(&format!("pool {}: url", pool.name), message.into());
             }
         }
-        Ok(())
+        spec::check_all(&self.doors)
+    }
+
+    /// The doors; [`Config::load`] checked them.
+    pub fn doors(&self) -> Vec<spec::Door> {
+        self.doors.iter().filter_map(|door| door.check().ok()).collect()
+    }
+
+    /// What each principal may have; [`Config::load`] checked that there is enough.
+    pub fn shares(&self) -> Result<Shares, SharesError> {
+        let connections_max = self.listen.connections_max;
+        Shares::of(&self.limits, &self.principals, &self.profile(), connections_max)
     }
 
     /// The authorisation table.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! admit ─► ledger ─► archive ─► receipt ─► process ─► publish ─► api
-//!             │                              └ unsqueeze ─► deframe ─► decode ─► limits
+//!             │          ├─► door                └ unsqueeze ─► deframe ─► decode ─► limits
 //!             └────► audit
 //! ```
 //!
@@ -15,11 +15,13 @@ pub mod reload;
 pub mod init;
 pub mod admit;
 pub mod operators;
+pub mod peers;
 pub mod ledger;
 pub mod archive;
 pub mod receipt;
 pub mod audit;
 pub mod unsqueeze;
+pub mod header;
 pub mod deframe;
 pub mod decode;
 pub mod limits;
@@ -30,8 +32,12 @@ pub mod publish;
 pub mod pool;
 pub mod dispatch;
 pub mod uplink;
+pub mod door;
 pub mod api;
 pub mod recording;
+pub mod seldom;
+pub mod budget;
 pub mod shell;
+pub mod bench;
 pub mod commands;
 pub mod cli;

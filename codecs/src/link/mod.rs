@@ -28,5 +28,13 @@ pub const MAX_OBJECT_BYTES: usize = 2 << 20;
 /// Largest control message with its length field, bytes.
 pub const MAX_CONTROL_BYTES: usize = 64 << 10;
 
+/// Codes of a connection's end that tell the peer when to come again.
+pub mod close {
+    /// A newer session of the same origin took over.
+    pub const SUPERSEDED: u32 = 3;
+    /// No place, for now.
+    pub const CROWDED: u32 = 5;
+}
+
 #[cfg(test)]
 mod pair_tests;

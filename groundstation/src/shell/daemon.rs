@@ -4,6 +4,8 @@ use super::{
     clock::StationClock,
     control::Control,
     disk::Folder,
+    doors,
+    follow::Hub,
     mission, pipeline,
     reload::{self, Reloader},
     reset,
@@ -27,10 +29,7 @@ use crate::{
     receipt::Ingest,
 };
 use anyhow::Context as _;
-use codecs::{
-    ids::Origin,
-    link::{MAX_OBJECT_BYTES, MAX_UNIT_BYTES, receiver::ReceiverConfig, wire::Limits},
-};
+use codecs::link::{MAX_OBJECT_BYTES, MAX_UNIT_BYTES, receiver::ReceiverConfig, wire::Limits};
 use serde_json::json;
 use std::{
     net::{SocketAddr, TcpListener, UdpSocket},
@@ -123,8 +122,18 @@ async fn daemon(config: Config, file: &Path) -> anyhow::Result<ExitCode> {
         operators: Arc::new(super::uplink::operators::table(&config)?),
         mission: Arc::clone(&spacecraft),
     };
+    let hub = Hub::new(opened.folder.clone(), opened.end);
+    let shared = doors::Shared {
+        hub: hub.clone(),
+        definition: Arc::clone(&definition),
+        clock,
+        ledger,
+        base: config.base.clone(),
+        stop: doors::Stop::default(),
+    };
+    let doors = doors::open(config.doors(), shared, &feed, &stopped).await?;
     let (pipeline, process_thread) =
-        start_process(&config, &definition, &opened, &feed, clock, (ready, Arc::clone(&uplink)))?;
+        start_process(&config, &definition, hub, &feed, clock, (ready, Arc::clone(&uplink)))?;
     let commit = Duration::from_millis(config.archive.commit_ms);
     let Archive { intake, volume } = opened.archive;
     let (writer, archive_thread) =
@@ -187,11 +196,13 @@ async fn daemon(config: Config, file: &Path) -> anyhow::Result<ExitCode> {
     manager.stopping();
     // Everyone who waits is told at once; an error means that no one does.
     let _ = stop.send(true);
+    doors.stop();
     // With the last session the last writer handle goes: the archive seals and its thread ends,
     // then the thread behind it.
     serving.await.context("QUIC")?;
     join(archive_thread, "archive").await?;
     join(process_thread, "process").await?;
+    tokio::task::spawn_blocking(move || doors.join()).await?;
     page.await.context("page")?.context("page")?;
     let _ = std::fs::remove_file(&note);
     say(&json!({ "event": "done", "ledger": format!("{ledger:016x}") }).to_string());
@@ -208,8 +219,7 @@ async fn supervise(
     writer: &Writer,
 ) -> bool {
     manager.ready("taking units");
-    // Anything that the archive's thread must answer in its turn.
-    let ask = async || writer.durable(Origin([0; 16])).await.is_ok();
+    let ask = async || writer.round().await.is_ok();
     let alive = manager.live(systemd::watchdog(), ask);
     tokio::pin!(alive);
     loop {
@@ -248,7 +258,7 @@ async fn supervise(
 fn start_process(
     config: &Config,
     definition: &Arc<codecs::mission::Definition>,
-    opened: &Opened,
+    hub: Hub,
     feed: &Feed,
     clock: StationClock,
     (ready, uplink): (watch::Sender<bool>, Arc<Uplink>),
@@ -267,7 +277,7 @@ fn start_process(
     let caught_up = move || {
         ready.send_replace(true);
     };
-    Ok(pipeline::start(opened.folder.clone(), opened.end, handle, caught_up)?)
+    Ok(pipeline::start(hub, handle, caught_up)?)
 }
 
 /// Binds, or says which key of the config to change.

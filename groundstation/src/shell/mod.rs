@@ -1,5 +1,6 @@
 //! Where the cores meet the operating system: disk, sockets, clock, threads.
 
+pub mod log;
 pub mod clock;
 pub mod mission;
 pub mod disk;
@@ -9,9 +10,14 @@ pub mod reset;
 pub mod sessions;
 pub mod server;
 pub mod session;
+pub mod pace;
 pub mod object;
 pub mod writer;
+pub mod follow;
 pub mod pipeline;
+pub mod doors;
+pub mod history;
+pub mod export;
 pub mod plan;
 pub mod jobs;
 pub mod work;
@@ -19,6 +25,7 @@ pub mod uplink;
 pub mod signals;
 pub mod systemd;
 pub mod control;
+pub mod check;
 pub mod daemon;
 pub mod reload;
 pub mod status;

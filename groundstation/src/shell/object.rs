@@ -1,5 +1,5 @@
-//! One object stream: chunks as they come, and from them units into the archive's block. Each stream has its own task, so
-//! that none waits for another.
+//! One object stream: chunks as they come, and from them units into the archive's block. Each
+//! stream has its own task, so that none waits for another.
 
 use super::{
     sessions::stop,
@@ -44,6 +44,8 @@ pub struct ObjectContext {
     pub feed: Feed,
     /// A stream that is silent for this long is stopped.
     pub stall: Duration,
+    /// How fast the session's objects are read.
+    pub pace: Arc<super::pace::Pace>,
 }
 
 /// Why an object ended before its time.
@@ -104,6 +106,7 @@ impl ObjectContext {
                 Err(ReadError::Reset(_)) => return End::Over,
                 Err(_) => return End::Closed,
             };
+            self.pace.take(chunks[..count].iter().map(Bytes::len).sum()).await;
             heard = Instant::now();
             chunks[..count].iter_mut().for_each(|chunk| reader.push(take(chunk)));
             if admitted.is_none() {

@@ -3,6 +3,7 @@
 use super::{
     clock::StationClock,
     object::ObjectContext,
+    pace::Pace,
     rules::Rules,
     sessions::{Sessions, close},
     signals, tls,
@@ -10,6 +11,8 @@ use super::{
 };
 use crate::{
     admit::{KeyHash, Principal},
+    budget::CONTROL_BYTES_MAX,
+    peers::Bucket,
     publish::{Event, Feed},
     receipt::{Fates, SessionId, lost_by_us},
 };
@@ -24,6 +27,7 @@ use codecs::{
 use quinn::{Connection, ConnectionError, RecvStream, SendStream, VarInt};
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    net::SocketAddr,
     sync::Arc,
     time::Duration,
 };
@@ -33,8 +37,6 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval, sleep_until, timeout},
 };
 
-/// Bytes of control messages that may wait for a peer that does not read.
-const CONTROL_BYTES_MAX: usize = 4 << 20;
 /// Objects are judged only once the peer was welcomed.
 const BEFORE_HELLO: &str = "an object before the hello";
 /// How long a farewell may take to be written and acknowledged.
@@ -104,7 +106,16 @@ pub async fn serve(
             return;
         }
     };
-    let hello_within = Duration::from_millis(standing.profile.idle_timeout_ms);
+    let _present = match station.sessions.arrive(key, &standing) {
+        Ok(present) => present,
+        Err(reason) => {
+            tracing::warn!(%peer, principal = %principal.name, reason, "refused a connection");
+            station.feed.publish(Event::PeerRejected { reason });
+            connection.close(close::CROWDED, b"too many connections; come again later");
+            return;
+        }
+    };
+    let hello_within = standing.greeting();
     let first = async {
         tokio::select! {
             control = connection.accept_bi() => control.map(Some),
@@ -140,10 +151,14 @@ pub async fn serve(
         id,
         key,
         rules,
+        pace: Arc::new(Pace::new(station.clock)),
+        streams: streams(&standing, station.clock),
         hello_by: Instant::now() + hello_within,
         pending: VecDeque::new(),
         pending_bytes: 0,
         opened: false,
+        farewell: false,
+        peer,
         received_bytes: 0,
         sampled: Instant::now(),
         fates,
@@ -171,7 +186,10 @@ struct Session {
     /// What the key may do, as the rules now say.
     principal: Principal,
     rules: watch::Receiver<Arc<Rules>>,
+    pace: Arc<Pace>,
     hello_by: Instant,
+    /// Object streams that may be accepted.
+    streams: Bucket,
     receiver: Receiver,
     fates: mpsc::UnboundedSender<Fates>,
     told: mpsc::UnboundedReceiver<Fates>,
@@ -179,6 +197,9 @@ struct Session {
     pending: VecDeque<Bytes>,
     pending_bytes: usize,
     opened: bool,
+    farewell: bool,
+    /// Where the peer was when it was last looked at.
+    peer: SocketAddr,
     received_bytes: u64,
     sampled: Instant,
 }
@@ -191,6 +212,8 @@ impl Session {
     ) -> Ended {
         let mut objects = JoinSet::new();
         let mut context = Arc::new(self.object_context());
+        // A stream that is not accepted yet gives its peer no credit for another.
+        let mut next_object = Instant::now();
         let mut sample = interval(Duration::from_secs(1));
         sample.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
@@ -216,11 +239,14 @@ impl Session {
                     Ok(None) => return Ended::new(close::DONE, "the peer ended its control stream"),
                     Err(error) => return Ended::new(close::DONE, error.to_string()),
                 },
-                stream = self.connection.accept_uni() => match stream {
+                stream = accept(&self.connection, next_object) => match stream {
                     Ok(_) if !self.receiver.is_open() => {
                         return Ended::new(close::PROTOCOL, BEFORE_HELLO);
                     }
                     Ok(stream) => {
+                        let now = self.station.clock.mono_ns();
+                        let wait = self.streams.owe(1, now);
+                        next_object = Instant::now() + Duration::from_nanos(wait);
                         let context = Arc::clone(&context);
                         objects.spawn(async move { context.run(stream).await });
                     }
@@ -248,6 +274,7 @@ impl Session {
                     if let Err(ended) = self.judge_anew() {
                         return ended;
                     }
+                    self.streams = streams(&self.rules.borrow(), self.station.clock);
                     context = Arc::new(self.object_context());
                 }
                 () = signals::told(&mut stop) => return self.farewell(&mut send).await,
@@ -264,6 +291,7 @@ impl Session {
             fates: self.fates.clone(),
             feed: self.station.feed.clone(),
             stall: self.rules.borrow().object_stall,
+            pace: Arc::clone(&self.pace),
         }
     }
 
@@ -281,6 +309,9 @@ impl Session {
             return Err(Ended::new(close::DONE, "this key has another origin now; connect again"));
         }
         let before = std::mem::replace(&mut self.principal, principal.clone());
+        if self.opened {
+            self.take_share();
+        }
         if self.opened && before.spacecraft != self.principal.spacecraft {
             let gone = before.spacecraft.difference(&self.principal.spacecraft);
             self.tell_closed(gone.copied(), "no longer allowed");
@@ -290,12 +321,33 @@ impl Session {
         Ok(())
     }
 
+    /// Becomes the session of its origin, and gets its share.
+    async fn enter(&mut self) -> Result<(), Ended> {
+        let (station, origin) = (&self.station, self.principal.origin);
+        let now = station.clock.mono_ns();
+        if !station.sessions.enter(origin, self.id, &self.connection, now).await {
+            let principal = &self.principal.name;
+            tracing::warn!(principal, "two with one identity take over from each other");
+            station.feed.publish(Event::PeerRejected { reason: "crowded" });
+            let reason = "another session of this origin is alive; come again in 10 s";
+            return Err(Ended::new(close::CROWDED, reason));
+        }
+        self.take_share();
+        Ok(())
+    }
+
+    fn take_share(&self) {
+        let share = self.rules.borrow().shares.of_key(self.key);
+        self.connection.set_receive_window(VarInt::from_u32(share.credit_bytes));
+        self.pace.limit(share.rate_bps, self.station.clock.mono_ns());
+    }
+
     async fn events(&mut self) -> Result<(), Ended> {
         while let Some(event) = self.receiver.poll_event() {
             match event {
                 ReceiverEvent::Hello { session, channels } => {
                     let origin = self.principal.origin;
-                    self.station.sessions.enter(origin, self.id, &self.connection);
+                    self.enter().await?;
                     let durable = self.station.writer.durable(origin).await;
                     let durable =
                         durable.map_err(|_| Ended::new(close::DONE, "the station stops"))?;
@@ -319,6 +371,9 @@ impl Session {
                 }
                 ReceiverEvent::Farewell(text) => {
                     tracing::info!(principal = %self.principal.name, text, "the peer says goodbye");
+                    if std::mem::replace(&mut self.farewell, true) {
+                        return Err(Ended::new(close::PROTOCOL, "goodbye twice"));
+                    }
                 }
             }
         }
@@ -390,6 +445,14 @@ impl Session {
         if !self.opened {
             return;
         }
+        let peer = self.connection.remote_address();
+        if peer != self.peer {
+            let principal = &self.principal.name;
+            tracing::info!(principal, from = %self.peer, to = %peer, "the peer's address changed");
+            self.peer = peer;
+            self.tell_closed(self.principal.spacecraft.iter().copied(), "moved to another address");
+            self.tell_opened(self.principal.spacecraft.iter().copied());
+        }
         let bytes = self.connection.stats().udp_rx.bytes;
         let seconds = self.sampled.elapsed().as_secs_f64();
         // The first tick comes at once: a rate over so short a time would be a fable.
@@ -409,6 +472,16 @@ impl Session {
         let closed = |spacecraft| Event::LinkClosed { spacecraft, reason: reason.into(), at };
         self.station.feed.publish_all(spacecraft.map(closed).collect());
     }
+}
+
+fn streams(rules: &Rules, clock: StationClock) -> Bucket {
+    // A second's worth at once.
+    Bucket::new(rules.limits.objects_per_s, rules.limits.objects_per_s, clock.mono_ns())
+}
+
+async fn accept(connection: &Connection, from: Instant) -> Result<RecvStream, ConnectionError> {
+    sleep_until(from).await;
+    connection.accept_uni().await
 }
 
 /// Writes some of what waits; nothing is lost when the future is dropped before it is done.

@@ -5,6 +5,8 @@
 mod certificates;
 mod client;
 mod kills;
+mod limits;
+mod memory;
 mod reload;
 mod service;
 
@@ -252,6 +254,39 @@ async fn a_new_session_of_an_origin_closes_the_older() {
     assert!(older.closed().await.contains("newer session"), "{}", older.closed().await);
     newer.object(object(1, 0, 4, |_| {})).await;
     newer.receipted(1, range(0, 3)).await;
+}
+
+#[tokio::test]
+async fn a_peer_whose_address_changes_keeps_its_session_and_its_object() {
+    let station = Station::start();
+    let mut client = station.honest().await;
+    let whole = object(1, 0, 8, |_| {});
+    let mut stream = client.connection.open_uni().await.unwrap();
+    stream.write_all(&whole[..whole.len() - 10]).await.unwrap();
+    client.receipted(1, range(6, 6)).await;
+    // A new port, as after a router forgot the old one.
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let moved = socket.local_addr().unwrap();
+    client.endpoint.rebind(socket).unwrap();
+    stream.write_all(&whole[whole.len() - 10..]).await.unwrap();
+    stream.finish().unwrap();
+    client.receipted(1, range(7, 7)).await;
+    // The page follows it.
+    let shown = async {
+        loop {
+            let snapshot = tests::process::get(&station.http, "/api/v1/snapshot");
+            let crafts = snapshot["spacecraft"].as_array().unwrap().clone();
+            let link = crafts.iter().find(|craft| craft["id"] == 7).unwrap()["link"].clone();
+            if link["peer"] == moved.to_string() && link["open"] == true {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(SOON, shown).await.expect("the page shows the new address");
+    client.object(object(1, 8, 4, |_| {})).await;
+    client.receipted(1, range(8, 11)).await;
+    assert_eq!(station.counts()["peers_rejected"], serde_json::json!({}));
 }
 
 #[tokio::test]
