@@ -1,10 +1,13 @@
 //! The command line: one variant a subcommand, each run by its own module.
 
 use crate::{
-    commands, pool,
+    commands,
+    enroll::{self, Enroll},
+    pool,
     recording::{decode, inspect},
     shell::{
         daemon::{self, RunArgs},
+        edge::{self, EdgeArgs},
         status::{self, StatusArgs},
     },
 };
@@ -28,7 +31,10 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Init(commands::InitArgs),
+    #[command(subcommand)]
+    Enroll(Enroll),
     Run(RunArgs),
+    Edge(EdgeArgs),
     Check(commands::CheckArgs),
     Status(StatusArgs),
     Audit(commands::AuditArgs),
@@ -51,7 +57,9 @@ pub fn run() -> ExitCode {
     log_to_stderr();
     let done = match cli.command {
         Command::Init(args) => commands::init(&args),
+        Command::Enroll(args) => enroll::run(&args),
         Command::Run(args) => daemon::run(&args),
+        Command::Edge(args) => edge::run(&args),
         Command::Check(args) => commands::check(&args),
         Command::Status(args) => status::run(&args),
         Command::Audit(args) => commands::audit(&args),

@@ -11,6 +11,7 @@
 
 pub mod config;
 pub mod init;
+pub mod enroll;
 pub mod admit;
 pub mod ledger;
 pub mod archive;
@@ -28,6 +29,7 @@ pub mod pool;
 pub mod dispatch;
 pub mod api;
 pub mod recording;
+pub mod edge;
 pub mod shell;
 pub mod commands;
 pub mod cli;

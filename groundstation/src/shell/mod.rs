@@ -16,6 +16,7 @@ pub mod jobs;
 pub mod work;
 pub mod signals;
 pub mod daemon;
+pub mod edge;
 pub mod status;
 
 use codecs::time::Tai;
