@@ -274,7 +274,7 @@ impl Writer {
     /// Returns when the thread has come round to its next step: it does not hang, and no disk
     /// holds it.
     pub async fn round(&self) -> Result<(), Closed> {
-        let shared = &self.handle.0;
+        let Ok(shared) = self.shared() else { return Ok(()) };
         let mut round = pin!(shared.round.notified());
         round.as_mut().enable();
         {
