@@ -1,12 +1,15 @@
 //! The command line: one variant a subcommand, each run by its own module.
 
 use crate::{
-    bench, commands, pool,
+    bench, commands,
+    enroll::{self, Enroll},
+    pool,
     recording::{decode, inspect},
     shell::{
         check::{self, CheckArgs},
         daemon::{self, RunArgs},
         doors::replay::{self, ReplayArgs},
+        edge::{self, EdgeArgs},
         export::{self, ExportArgs},
         log,
         reload::{self, ReloadArgs},
@@ -33,9 +36,12 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Init(commands::InitArgs),
+    #[command(subcommand)]
+    Enroll(Enroll),
     Run(RunArgs),
     Check(CheckArgs),
     Reload(ReloadArgs),
+    Edge(EdgeArgs),
     Status(StatusArgs),
     Audit(commands::AuditArgs),
     #[command(subcommand)]
@@ -64,9 +70,11 @@ pub fn run() -> ExitCode {
     log::to_stderr(matches!(cli.command, Command::Run(_)));
     let done = match cli.command {
         Command::Init(args) => commands::init(&args),
+        Command::Enroll(args) => enroll::run(&args),
         Command::Run(args) => daemon::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Reload(args) => reload::run(&args),
+        Command::Edge(args) => edge::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Audit(args) => commands::audit(&args),
         Command::Uplink(command) => uplink::run(&command),

@@ -28,6 +28,7 @@ pub mod control;
 pub mod check;
 pub mod daemon;
 pub mod reload;
+pub mod edge;
 pub mod status;
 
 use codecs::time::Tai;
