@@ -119,7 +119,7 @@ impl Tally {
     }
 
     /// As events for the page and the metrics.
-    pub fn events(&self) -> Vec<publish::Event> {
+    pub fn events(&self, prefix: Option<KeyPrefix>) -> Vec<publish::Event> {
         use publish::Outcome;
         let fixed = [
             (Outcome::Received, self.received),
@@ -133,7 +133,7 @@ impl Tally {
             .into_iter()
             .chain(rejected)
             .filter(|(_, count)| *count > 0)
-            .map(|(outcome, count)| publish::Event::Custody { outcome, count })
+            .map(|(outcome, count)| publish::Event::Custody { prefix, outcome, count })
             .collect()
     }
 }
@@ -145,12 +145,29 @@ pub struct Committed {
     pub fates: BTreeMap<SessionId, Fates>,
     /// Their count.
     pub tally: Tally,
+    /// The same by counter.
+    pub tallies: BTreeMap<KeyPrefix, Tally>,
 }
 
 impl Committed {
+    /// As events for the page and the metrics.
+    pub fn events(&self) -> Vec<publish::Event> {
+        let tallies = self.tallies.iter();
+        tallies.flat_map(|(prefix, tally)| tally.events(Some(*prefix))).collect()
+    }
+
+    /// Counts the fate of units, for all and for their counter.
+    fn count(&mut self, prefix: KeyPrefix, add: impl Fn(&mut Tally)) {
+        add(&mut self.tally);
+        add(self.tallies.entry(prefix).or_default());
+    }
+
     fn archived(&mut self, run: &Run) {
-        self.tally.received += u64::from(run.count);
-        self.tally.archived += u64::from(run.count);
+        let count = u64::from(run.count);
+        self.count(run.prefix, |tally| {
+            tally.received += count;
+            tally.archived += count;
+        });
         self.receipt(run.owner, run.prefix, run.range());
     }
 
@@ -167,11 +184,13 @@ impl Committed {
         range: SeqRange,
         (name, reason, retry_after_ms): Refusal,
     ) {
-        self.tally.received += range.count();
-        match name {
-            CONFLICT => self.tally.conflict += range.count(),
-            other => *self.tally.rejected.entry(other).or_default() += range.count(),
-        }
+        self.count(prefix, |tally| {
+            tally.received += range.count();
+            match name {
+                CONFLICT => tally.conflict += range.count(),
+                other => *tally.rejected.entry(other).or_default() += range.count(),
+            }
+        });
         let fates = self.fates.entry(session).or_default();
         fates.refuse(Refused { prefix, range, reason, retry_after_ms });
     }
@@ -310,14 +329,17 @@ impl Ingest {
             match refusal(verdict) {
                 Some(refusal) => committed.refused(owner, prefix, range, refusal),
                 None if verdict == Verdict::Duplicate => {
-                    committed.tally.received += 1;
-                    committed.tally.duplicate += 1;
+                    committed.count(prefix, |tally| {
+                        tally.received += 1;
+                        tally.duplicate += 1;
+                    });
                     committed.receipt(owner, prefix, range);
                 }
                 None => {}
             }
         }
-        assert!(committed.tally.balances(), "every unit settled has one fate");
+        let balances = committed.tallies.values().all(Tally::balances);
+        assert!(balances && committed.tally.balances(), "every unit settled has one fate");
         committed
     }
 
