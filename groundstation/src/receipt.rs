@@ -382,6 +382,8 @@ pub fn lost_by_us(
 }
 
 #[cfg(test)]
+mod fleet;
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::archive::{
@@ -396,15 +398,20 @@ mod tests {
     const A: SessionId = SessionId(1);
     const B: SessionId = SessionId(2);
 
-    struct Station {
-        ingest: Ingest,
+    pub(super) struct Station {
+        pub(super) ingest: Ingest,
         volume: Volume<ForgetfulDisk>,
     }
 
     impl Station {
         fn new(disk: &ForgetfulDisk) -> Self {
+            Self::with_ledger(disk, 1)
+        }
+
+        pub(super) fn with_ledger(disk: &ForgetfulDisk, fresh: u64) -> Self {
             let settings = Settings { segment_bytes: 64 << 10 };
-            let Archive { intake, volume } = Archive::open(disk.clone(), settings, 1).unwrap().0;
+            let Archive { intake, volume } =
+                Archive::open(disk.clone(), settings, fresh).unwrap().0;
             Self { ingest: Ingest::new(intake), volume }
         }
 
@@ -412,7 +419,7 @@ mod tests {
             assert_eq!(self.ingest.take(session, unit, now), Progress::Drained);
         }
 
-        fn commit(&mut self, now: Now) -> (Committed, Vec<Archived>) {
+        pub(super) fn commit(&mut self, now: Now) -> (Committed, Vec<Archived>) {
             let Self { ingest, volume } = self;
             while let Some(batch) = ingest.intake().next_batch() {
                 volume.write(batch, now, || ingest.ledger().settled());

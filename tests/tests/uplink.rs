@@ -2,6 +2,9 @@
 
 use serde_json::Value;
 use std::{
+    collections::BTreeMap,
+    io::{Read as _, Write as _},
+    net::TcpStream,
     path::{Path, PathBuf},
     process::{Command, Output},
     time::{Duration, Instant},
@@ -10,6 +13,7 @@ use tests::process::{DEADLINE, Daemon, binary};
 
 struct World {
     dir: tempfile::TempDir,
+    http: String,
     /// None only while it is down.
     station: Option<Daemon>,
 }
@@ -33,7 +37,9 @@ impl World {
         assert!(made.status.success(), "{made:?}");
         let config = root.join("station.toml");
         let mut station = Daemon::start("groundstation", &["run", "--config", &text(&config)]);
-        let quic = station.expect("ready")["quic"].as_str().unwrap().to_string();
+        let ready = station.expect("ready");
+        let address = |name: &str| ready[name].as_str().unwrap().to_string();
+        let (quic, http) = (address("quic"), address("http"));
         // The same port after a restart.
         let said = std::fs::read_to_string(&config).unwrap();
         std::fs::write(&config, said.replacen("127.0.0.1:0", &quic, 1)).unwrap();
@@ -44,7 +50,7 @@ impl World {
              server_name = \"station\"\n[source]\nunix = \"s\"\n[store]\ndir = \"store\"\n{identity}"
         );
         std::fs::write(enrolled.join("onboard.toml"), onboard).unwrap();
-        Self { dir, station: Some(station) }
+        Self { dir, http, station: Some(station) }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -90,6 +96,23 @@ impl World {
         rows.iter().find(|row| row["key"] == key).expect("it is listed").clone()
     }
 
+    /// Units by counter and outcome, as the station exports them.
+    fn conserved(&self) -> BTreeMap<String, BTreeMap<String, u64>> {
+        let mut stream = TcpStream::connect(&self.http).unwrap();
+        write!(stream, "GET /metrics HTTP/1.0\r\nHost: {}\r\n\r\n", self.http).unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        let mut counters: BTreeMap<String, BTreeMap<String, u64>> = BTreeMap::new();
+        let lines = text.lines();
+        for line in lines.filter_map(|line| line.strip_prefix("groundtrack_custody_units_total{")) {
+            let (labels, count) = line.rsplit_once("} ").unwrap();
+            let (counter, outcome) = labels.split_once(",outcome=").unwrap();
+            let of = counters.entry(counter.into()).or_default();
+            of.insert(outcome.into(), count.parse().unwrap());
+        }
+        counters
+    }
+
     /// Waits for the outcome: its name, its reason and its detail.
     fn outcome(&self, key: &str) -> [String; 3] {
         let end = Instant::now() + DEADLINE;
@@ -108,7 +131,7 @@ impl World {
 #[test]
 fn what_an_operator_sends_is_done_once_and_answered() {
     let world = World::start();
-    let _craft = world.craft();
+    let craft = world.craft();
     let ping = world.send("command", "ping", &["--expires", "10m"]);
     let echo = world.send("command", "echo Grüße \"up\"", &[]);
     let set = world.send("configuration", "[triage]\ncloudy_above = 0.5", &[]);
@@ -118,6 +141,15 @@ fn what_an_operator_sends_is_done_once_and_answered() {
     assert_eq!(world.outcome(&set), ["done", "", "in force"]);
     assert_eq!(world.outcome(&unknown)[..2], ["refused", "unsupported"]);
     assert_eq!(world.row(&ping)["by"], "spacecraft");
+    // A quiet moment: nothing is under way once the spacecraft is gone and its records are in.
+    drop(craft);
+    let counters = world.conserved();
+    let records = counters.iter().find(|(of, _)| of.ends_with("channel=\"records\""));
+    assert!(records.is_some_and(|(_, of)| of["\"archived\""] >= 4), "{counters:?}");
+    for (counter, mut outcomes) in counters {
+        let received = outcomes.remove("\"received\"").unwrap();
+        assert_eq!(received, outcomes.values().sum::<u64>(), "{counter}: {outcomes:?}");
+    }
     let refused = world.run(&["send", "--spacecraft", "9", "--kind", "command", "--text", "ping"]);
     assert!(!refused.status.success(), "an operator's row names its spacecraft");
 }
