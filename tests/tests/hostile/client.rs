@@ -227,6 +227,13 @@ pub fn endpoint_on(
     identity: Option<Identity>,
     alpn: &[u8],
 ) -> Endpoint {
+    let mut endpoint = Endpoint::client(address.parse().unwrap()).unwrap();
+    endpoint.set_default_client_config(client_config(station, identity, alpn));
+    endpoint
+}
+
+/// What a client connects with.
+pub fn client_config(station: &Station, identity: Option<Identity>, alpn: &[u8]) -> ClientConfig {
     let mut tls = match identity {
         Some(identity) => {
             trusting(station).with_client_auth_cert(identity.chain, identity.key).unwrap()
@@ -234,9 +241,7 @@ pub fn endpoint_on(
         None => trusting(station).with_no_client_auth(),
     };
     tls.alpn_protocols = vec![alpn.to_vec()];
-    let mut endpoint = Endpoint::client(address.parse().unwrap()).unwrap();
-    endpoint.set_default_client_config(quic(tls));
-    endpoint
+    quic(tls)
 }
 
 /// TLS 1.3 that trusts the station's authority.
@@ -266,12 +271,12 @@ fn quic(tls: rustls::ClientConfig) -> ClientConfig {
 impl Client {
     /// Connects; a refusal of the certificate shows once something is read.
     pub async fn connect(station: &Station, identity: Option<Identity>) -> Result<Self, String> {
-        Self::connect_from(endpoint(station, identity, link::ALPN), station).await
+        Self::connect_from(endpoint(station, identity, link::ALPN), station.quic).await
     }
 
     /// The same, over an endpoint that there is.
-    pub async fn connect_from(endpoint: Endpoint, station: &Station) -> Result<Self, String> {
-        let connecting = endpoint.connect(station.quic, "station").unwrap();
+    pub async fn connect_from(endpoint: Endpoint, station: SocketAddr) -> Result<Self, String> {
+        let connecting = endpoint.connect(station, "station").unwrap();
         let connection = connecting.await.map_err(|error| error.to_string())?;
         let (send, recv) = connection.open_bi().await.map_err(|error| error.to_string())?;
         let reader = ControlReader::new();
