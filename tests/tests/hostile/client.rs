@@ -23,7 +23,7 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tests::process::{Daemon, binary, get};
 
@@ -36,6 +36,8 @@ pub struct Station {
     pub daemon: Daemon,
     pub quic: SocketAddr,
     pub http: String,
+    /// When the daemon was started.
+    pub started: Instant,
 }
 
 impl Station {
@@ -89,17 +91,26 @@ impl Station {
     fn run(dir: tempfile::TempDir, environment: &[(&str, &str)]) -> Self {
         let config = text(&dir.path().join("station/station.toml"));
         let arguments = ["run", "--config", &config];
+        let started = Instant::now();
         let mut daemon = Daemon::start_in("groundstation", &arguments, environment);
         let ready = daemon.expect("ready");
         let quic = ready["quic"].as_str().unwrap().parse().unwrap();
-        Self { dir, daemon, quic, http: ready["http"].as_str().unwrap().into() }
+        Self { dir, daemon, quic, http: ready["http"].as_str().unwrap().into(), started }
     }
 
     /// Kills the daemon without warning and starts it again, on another port.
     pub fn kill_and_restart(self) -> Self {
+        self.kill_and_restart_after(str::to_string)
+    }
+
+    /// The same, with a change of its file while it is dead.
+    pub fn kill_and_restart_after(self, change: impl FnOnce(&str) -> String) -> Self {
         let Self { dir, daemon, .. } = self;
         // Dropping kills.
         drop(daemon);
+        let config = dir.path().join("station/station.toml");
+        let text = std::fs::read_to_string(&config).unwrap();
+        std::fs::write(&config, change(&text)).unwrap();
         Self::run(dir, &[])
     }
 
