@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! tls, transport ─► endpoint ─► client ⇄ custodian
-//!                                 └ objects
+//!                                 └ objects, uplink
 //! ```
 //!
 //! What goes when is decided by [`codecs::link`]; what is held, by the [`Custodian`]. Everything

@@ -16,6 +16,8 @@ pub mod writer;
 pub mod follow;
 pub mod pipeline;
 pub mod doors;
+pub mod history;
+pub mod export;
 pub mod plan;
 pub mod jobs;
 pub mod work;
@@ -26,6 +28,7 @@ pub mod control;
 pub mod check;
 pub mod daemon;
 pub mod reload;
+pub mod edge;
 pub mod status;
 
 use codecs::time::Tai;
