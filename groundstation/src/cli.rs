@@ -8,12 +8,14 @@ use crate::{
     shell::{
         daemon::{self, RunArgs},
         edge::{self, EdgeArgs},
+        log,
+        reload::{self, ReloadArgs},
         status::{self, StatusArgs},
+        uplink::command as uplink,
     },
 };
 use clap::{Parser, Subcommand};
-use std::{io::IsTerminal as _, process::ExitCode};
-use tracing_subscriber::EnvFilter;
+use std::process::ExitCode;
 
 #[derive(Debug, Parser)]
 #[command(name = "groundstation", version, about)]
@@ -36,8 +38,11 @@ enum Command {
     Run(RunArgs),
     Edge(EdgeArgs),
     Check(commands::CheckArgs),
+    Reload(ReloadArgs),
     Status(StatusArgs),
     Audit(commands::AuditArgs),
+    #[command(subcommand)]
+    Uplink(uplink::Uplink),
     Inspect(inspect::Args),
     Decode(decode::Args),
     /// Inference pools
@@ -54,15 +59,17 @@ enum Pools {
 /// usage.
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
-    log_to_stderr();
+    log::to_stderr(matches!(cli.command, Command::Run(_)));
     let done = match cli.command {
         Command::Init(args) => commands::init(&args),
         Command::Enroll(args) => enroll::run(&args),
         Command::Run(args) => daemon::run(&args),
         Command::Edge(args) => edge::run(&args),
         Command::Check(args) => commands::check(&args),
+        Command::Reload(args) => reload::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Audit(args) => commands::audit(&args),
+        Command::Uplink(command) => uplink::run(&command),
         Command::Inspect(args) => inspect::run(&args),
         Command::Decode(args) => decode::run(&args),
         Command::Pools(Pools::Serve(args)) => pool::serve::run(&args),
@@ -73,17 +80,4 @@ pub fn run() -> ExitCode {
         let _ = writeln!(std::io::stderr(), "groundstation: {error:#}");
         ExitCode::FAILURE
     })
-}
-
-/// Talk goes to stderr; colours only for a person who did not decline them (`NO_COLOR`).
-fn log_to_stderr() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    tracing_subscriber::fmt()
-        .log_internal_errors(false)
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(!plain && std::io::stderr().is_terminal())
-        .with_target(false)
-        .init();
 }

@@ -73,7 +73,7 @@ impl Process {
         Self {
             plans: Arc::new(definition.plans()),
             names: decode::names(&definition),
-            deframer: Deframer::new(Arc::clone(&definition)),
+            deframer: Deframer::new(&definition),
             decoders: BTreeMap::new(),
             records: Records::default(),
             counts: Counts::default(),

@@ -91,6 +91,15 @@ pub struct CheckpointRecord {
     pub receipts: Vec<(u64, u8, RangeSet)>,
 }
 
+/// A small value that outlives every segment: each repeats it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NoteRecord {
+    /// Where it is kept; the latest of a slot counts.
+    pub slot: u32,
+    /// The value.
+    pub bytes: Bytes,
+}
+
 /// One record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Record {
@@ -102,6 +111,8 @@ pub enum Record {
     Asked(ReceiptRecord),
     /// State of a counter.
     Checkpoint(CheckpointRecord),
+    /// A small value.
+    Note(NoteRecord),
 }
 
 /// Writes a segment's header.
@@ -152,6 +163,10 @@ pub fn encode_record(out: &mut Vec<u8>, epoch: StoreEpoch, segment: u64, record:
             out.extend_from_slice(&receipt.ledger.to_be_bytes());
             out.push(receipt.class);
             put_ranges(out, &receipt.ranges);
+        }
+        Record::Note(note) => {
+            out.extend_from_slice(&note.slot.to_be_bytes());
+            out.extend_from_slice(&note.bytes);
         }
         Record::Checkpoint(state) => {
             put_key(out, state.spacecraft, state.channel);
@@ -204,6 +219,7 @@ fn kind(record: &Record) -> u8 {
         Record::Receipt(_) => 2,
         Record::Asked(_) => 3,
         Record::Checkpoint(_) => 4,
+        Record::Note(_) => 5,
     }
 }
 
@@ -231,6 +247,10 @@ fn put_ranges(out: &mut Vec<u8>, ranges: &RangeSet) {
 
 fn decode_body(kind: u8, body: &Bytes) -> Option<Record> {
     let mut fields = Fields(body);
+    if kind == 5 {
+        let slot = fields.u32()?;
+        return Some(Record::Note(NoteRecord { slot, bytes: body.slice(4..) }));
+    }
     let spacecraft = SpacecraftId(u16::from_be_bytes(fields.take()?));
     let channel = Channel(fields.u64()?);
     Some(match kind {
@@ -338,6 +358,7 @@ mod tests {
             Record::Receipt(receipt.clone()),
             Record::Asked(receipt),
             Record::Checkpoint(state),
+            Record::Note(NoteRecord { slot: 3, bytes: Bytes::from_static(b"kept") }),
         ]
     }
 

@@ -40,7 +40,7 @@ pub use open::peek_identity;
 pub use report::{CounterReport, StoreReport};
 pub use shell::disk::Disk;
 
-use format::{ReceiptRecord, Record, UnitRecord, unit_record_bytes};
+use format::{NoteRecord, ReceiptRecord, Record, UnitRecord, unit_record_bytes};
 use room::Drafts;
 
 /// Bounds of a store.
@@ -60,6 +60,11 @@ pub struct Limits {
 /// Fewest segments that a capacity must hold: two stay free to clean into, and the rest must leave
 /// cleaning something to gain.
 pub const SEGMENTS_MIN: u64 = 8;
+
+/// Longest value that [`Store::note`] keeps, bytes.
+pub const NOTE_BYTES_MAX: usize = 4096;
+/// Slots of values: each segment repeats all of them.
+pub const NOTES_MAX: usize = 96;
 
 /// A unit to be numbered and kept.
 #[derive(Clone, Debug)]
@@ -186,6 +191,8 @@ pub struct Store<M> {
     pending_control: Vec<Record>,
     pending_bytes: u64,
     drafts: Drafts,
+    /// Small values by slot, as pending as the rest until a commit.
+    notes: BTreeMap<u32, Bytes>,
     stray_bytes: u64,
     units_sent: u64,
 }
@@ -270,6 +277,24 @@ impl<M: Medium> Store<M> {
         let receipt = ReceiptRecord { spacecraft, channel, ledger, class, ranges: fresh };
         self.pending_control.push(Record::Receipt(receipt));
         freed
+    }
+
+    /// Keeps a small value in the place of the one of its slot; durable with the next commit, whole
+    /// or not at all, and together with every unit that is pending with it. Whether it is taken: a
+    /// value is at most [`NOTE_BYTES_MAX`] long, and [`NOTES_MAX`] slots are kept.
+    pub fn note(&mut self, slot: u32, bytes: Bytes) -> bool {
+        let room = self.notes.contains_key(&slot) || self.notes.len() < NOTES_MAX;
+        let taken = room && bytes.len() <= NOTE_BYTES_MAX;
+        if taken {
+            self.notes.insert(slot, bytes.clone());
+            self.pending_control.push(Record::Note(NoteRecord { slot, bytes }));
+        }
+        taken
+    }
+
+    /// Every small value with its slot.
+    pub fn notes(&self) -> impl Iterator<Item = (u32, &Bytes)> {
+        self.notes.iter().map(|(slot, bytes)| (*slot, bytes))
     }
 
     /// Takes an ask: what is still held becomes new again and is returned to be offered.

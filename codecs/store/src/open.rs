@@ -59,6 +59,7 @@ impl<M: Medium> Store<M> {
             pending_control: Vec::new(),
             pending_bytes: 0,
             drafts: Drafts::default(),
+            notes: BTreeMap::new(),
             stray_bytes: 0,
             units_sent: 0,
         };
@@ -91,6 +92,9 @@ impl<M: Medium> Store<M> {
                 Record::Asked(of) => {
                     let counter = self.counters.entry((of.spacecraft, of.channel)).or_default();
                     counter.unreceipt(&of.ranges);
+                }
+                Record::Note(note) => {
+                    self.notes.insert(note.slot, note.bytes);
                 }
                 Record::Checkpoint(state) => {
                     let name = (state.spacecraft, state.channel);

@@ -41,6 +41,8 @@ struct Promises {
     sent: BTreeMap<UnitKey, Bytes>,
     receipted: BTreeSet<UnitKey>,
     voided: BTreeSet<UnitKey>,
+    /// Small values by slot; each holds a step that only grows.
+    noted: BTreeMap<u32, u64>,
     /// What was promised after so many calls of the medium.
     history: Vec<(u64, Box<Promises>)>,
 }
@@ -62,6 +64,14 @@ impl Promises {
         for key in &self.voided {
             if !store.is_voided(*key) {
                 return Err(format!("{key:?} was left out and no void says so"));
+            }
+        }
+        for (slot, step) in &self.noted {
+            let kept = store.notes().find(|of| of.0 == *slot);
+            let kept = kept.map(|of| u64::from_be_bytes(of.1[..].try_into().unwrap_or_default()));
+            // A later value that no one was promised may have reached the medium all the same.
+            if kept < Some(*step) {
+                return Err(format!("slot {slot} fell back from {step} to {kept:?}"));
             }
         }
         Ok(())
@@ -88,7 +98,10 @@ impl Promises {
             if step % 4 != 3 {
                 continue;
             }
+            let slot = (step % 3) as u32;
+            store.note(slot, step.to_be_bytes().to_vec().into());
             let Ok(committed) = store.commit(Tai(step as i64)) else { return Ok(()) };
+            self.noted.insert(slot, step);
             self.voided.extend(dropped.drain(..));
             self.voided.extend(&committed.evicted);
             for key in &committed.evicted {
@@ -117,6 +130,7 @@ impl Promises {
             sent: self.sent.clone(),
             receipted: self.receipted.clone(),
             voided: self.voided.clone(),
+            noted: self.noted.clone(),
             history: Vec::new(),
         }
     }

@@ -8,7 +8,10 @@ use codecs::{
 
 use super::{
     Committed, Fault, Medium, Segment, State, Store, StoreError, Stored, entry_of,
-    format::{HEADER_BYTES, Record, UnitRecord, encode_header, encode_record, unit_record_bytes},
+    format::{
+        HEADER_BYTES, NoteRecord, Record, UnitRecord, encode_header, encode_record,
+        unit_record_bytes,
+    },
     room::PlannedVoid,
     stored,
 };
@@ -127,6 +130,10 @@ impl<M: Medium> Store<M> {
                 let state = Record::Checkpoint(counter.checkpoint(*spacecraft, *channel));
                 encode_record(&mut bytes, self.identity.epoch, segment, &state);
             }
+            for (slot, value) in &self.notes {
+                let note = Record::Note(NoteRecord { slot: *slot, bytes: value.clone() });
+                encode_record(&mut bytes, self.identity.epoch, segment, &note);
+            }
         }
         let base = self.segments.get(&segment).map_or(0, |segment| segment.length);
         let mut places = Vec::with_capacity(records.len());
@@ -165,6 +172,7 @@ fn footprint(record: &Record) -> u64 {
     match record {
         Record::Unit(unit) => unit_record_bytes(unit.bytes.len()) as u64,
         Record::Receipt(of) | Record::Asked(of) => 48 + 16 * of.ranges.len() as u64,
+        Record::Note(note) => 24 + note.bytes.len() as u64,
         Record::Checkpoint(_) => 0,
     }
 }

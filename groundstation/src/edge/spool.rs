@@ -7,6 +7,7 @@ use codecs::{
     link::{
         custody::{Durability, RefusalReason},
         object::{ANNOTATION_BYTES, Annotation},
+        receipted::Receipted,
         sender::UnitInfo,
     },
 };
@@ -104,12 +105,11 @@ impl<M: Medium + Send + 'static> Custodian for Spool<M> {
 
     fn recall(&self) -> Vec<Recalled> {
         let counters = self.store.counters().map(|(prefix, counter)| {
-            let (mut receipted, mut ledger) = (RangeSet::new(), 0);
-            for of in &counter.receipts {
-                receipted.extend(&of.ranges);
-                ledger = of.ledger;
-            }
-            Recalled { prefix, next: counter.durable_next, receipted, ledger }
+            let receipts = counter.receipts.iter().filter_map(|of| {
+                let class = Durability::from_byte(of.class)?;
+                Some(Receipted { ledger: of.ledger, class, ranges: of.ranges.clone() })
+            });
+            Recalled { prefix, next: counter.durable_next, receipted: receipts.collect() }
         });
         counters.collect()
     }

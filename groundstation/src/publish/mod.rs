@@ -24,7 +24,7 @@ pub use feed::Feed;
 pub use latency::{Latency, Quantiles};
 pub use live::Live;
 pub use packets::PacketIdentities;
-pub use view::{Cursor, Snapshot};
+pub use view::{Cursor, DoorView, Snapshot};
 
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,7 @@
 
 use codecs::{
     ids::{KeyPrefix, Origin, RangeSet, UnitKey},
-    link::{custody::Durability, sender::UnitInfo},
+    link::{custody::Durability, receipted::Receipted, sender::UnitInfo},
 };
 use codecs_quic::{Change, Custodian, Offer, Recalled, Taken, Untakable};
 
@@ -29,12 +29,11 @@ impl Custodian for Held {
 
     fn recall(&self) -> Vec<Recalled> {
         let counters = self.0.counters().map(|(prefix, counter)| {
-            let (mut receipted, mut ledger) = (RangeSet::new(), 0);
-            for of in &counter.receipts {
-                receipted.extend(&of.ranges);
-                ledger = of.ledger;
-            }
-            Recalled { prefix, next: counter.durable_next, receipted, ledger }
+            let receipts = counter.receipts.iter().filter_map(|of| {
+                let class = Durability::from_byte(of.class)?;
+                Some(Receipted { ledger: of.ledger, class, ranges: of.ranges.clone() })
+            });
+            Recalled { prefix, next: counter.durable_next, receipted: receipts.collect() }
         });
         counters.collect()
     }

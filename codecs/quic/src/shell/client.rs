@@ -8,12 +8,14 @@ use anyhow::Context;
 use codecs::{
     ids::{Codec, RangeSet},
     link::{
+        self,
         custody::Durability,
+        receipted::Receipted,
         sender::{Backlog, Sender, SenderConfig, SenderEvent, UNITS_MAX},
     },
     time::Tai,
 };
-use quinn::{Connection, VarInt};
+use quinn::{Connection, ConnectionError, VarInt};
 use tokio::{
     sync::{Mutex, mpsc, oneshot, watch},
     task::JoinSet,
@@ -31,6 +33,9 @@ use super::{
 const BACKOFF_MIN: Duration = Duration::from_millis(200);
 /// Longest wait between attempts: what a rise may cost.
 const BACKOFF_MAX: Duration = Duration::from_secs(2);
+/// Longest wait where the station says that another has this identity: each connection would end
+/// the other's.
+const CROWDED_MAX: Duration = Duration::from_secs(30);
 /// How often a connection is asked whether the station is still there.
 const PULSE_EVERY: Duration = Duration::from_millis(250);
 /// How often what is still held is told while connected.
@@ -112,7 +117,10 @@ impl<C: Custodian> Client<C> {
         };
         let mut sender = Sender::new(config);
         for of in opened.recall() {
-            sender.recall(of.prefix, of.next, &of.receipted, of.ledger);
+            sender.recall_next(of.prefix, of.next);
+            for Receipted { ledger, class, ranges } in &of.receipted {
+                sender.recall_receipts(of.prefix, *ledger, *class, ranges);
+            }
         }
         let mut client = Self {
             peer,
@@ -142,6 +150,7 @@ impl<C: Custodian> Client<C> {
         mut stop: watch::Receiver<bool>,
     ) -> LinkCounts {
         let mut backoff = BACKOFF_MIN;
+        let mut crowded = BACKOFF_MIN;
         while !*stop.borrow() {
             let attempt = endpoint::connect(self.peer.clone());
             let connected = tokio::select! {
@@ -160,7 +169,13 @@ impl<C: Custodian> Client<C> {
                     self.show();
                     match ended {
                         Ok(()) => tracing::info!("connection closed"),
-                        Err(error) => tracing::warn!("connection lost: {error:#}"),
+                        Err(error) => {
+                            tracing::warn!("connection lost: {error:#}");
+                            let rival = connection.close_reason().is_some_and(is_crowded);
+                            crowded =
+                                if rival { (crowded * 2).min(CROWDED_MAX) } else { BACKOFF_MIN };
+                            backoff = crowded;
+                        }
                     }
                     connection.close(DONE, b"");
                     let _ = tokio::time::timeout(FAREWELL_MAX, endpoint.wait_idle()).await;
@@ -275,7 +290,8 @@ impl<C: Custodian> Client<C> {
                     self.counts.up = true;
                     let _ = self.told.send(FromLink::Time(time));
                 }
-                SenderEvent::Reclaimable { prefix, ranges, ledger, class } => {
+                SenderEvent::Reclaimable { prefix, ranges, ledger, class }
+                | SenderEvent::Held { prefix, ranges, ledger, class } => {
                     let ranges = ranges.into_iter().collect();
                     let mut store = self.store.lock().await;
                     self.counts.receipted += store.receipt(ledger, class, prefix, &ranges);
@@ -361,6 +377,15 @@ impl<C: Custodian> Client<C> {
             }
         }
     }
+}
+
+/// Whether the station has another connection with this identity, or no place.
+fn is_crowded(reason: ConnectionError) -> bool {
+    let ConnectionError::ApplicationClosed(close) = reason else { return false };
+    let code = close.error_code.into_inner();
+    [link::close::SUPERSEDED, link::close::CROWDED]
+        .iter()
+        .any(|crowded| u64::from(*crowded) == code)
 }
 
 async fn sleep_until(due: Option<tokio::time::Instant>) {

@@ -6,6 +6,7 @@ use codecs::{
     link::{
         custody::{Durability, RefusalReason},
         object::Annotation,
+        receipted::Receipted,
         sender::UnitInfo,
     },
 };
@@ -35,10 +36,8 @@ pub struct Recalled {
     pub prefix: KeyPrefix,
     /// Next durable sequence.
     pub next: u64,
-    /// Receipted before.
-    pub receipted: RangeSet,
-    /// By which ledger; 0 for none.
-    pub ledger: u64,
+    /// Receipted before, by whom and how safely.
+    pub receipted: Vec<Receipted>,
 }
 
 /// A unit on its way out.
