@@ -1,13 +1,16 @@
 //! The command line: one variant a subcommand, each run by its own module.
 
 use crate::{
-    commands,
+    bench, commands,
     enroll::{self, Enroll},
     pool,
     recording::{decode, inspect},
     shell::{
+        check::{self, CheckArgs},
         daemon::{self, RunArgs},
+        doors::replay::{self, ReplayArgs},
         edge::{self, EdgeArgs},
+        export::{self, ExportArgs},
         log,
         reload::{self, ReloadArgs},
         status::{self, StatusArgs},
@@ -36,18 +39,23 @@ enum Command {
     #[command(subcommand)]
     Enroll(Enroll),
     Run(RunArgs),
-    Edge(EdgeArgs),
-    Check(commands::CheckArgs),
+    Check(CheckArgs),
     Reload(ReloadArgs),
+    Edge(EdgeArgs),
     Status(StatusArgs),
     Audit(commands::AuditArgs),
     #[command(subcommand)]
     Uplink(uplink::Uplink),
+    Replay(ReplayArgs),
+    Export(ExportArgs),
     Inspect(inspect::Args),
     Decode(decode::Args),
     /// Inference pools
     #[command(subcommand)]
     Pools(Pools),
+    /// What this machine can take
+    #[command(subcommand)]
+    Bench(bench::shell::Bench),
 }
 
 #[derive(Debug, Subcommand)]
@@ -64,15 +72,18 @@ pub fn run() -> ExitCode {
         Command::Init(args) => commands::init(&args),
         Command::Enroll(args) => enroll::run(&args),
         Command::Run(args) => daemon::run(&args),
-        Command::Edge(args) => edge::run(&args),
-        Command::Check(args) => commands::check(&args),
+        Command::Check(args) => check::run(&args),
         Command::Reload(args) => reload::run(&args),
+        Command::Edge(args) => edge::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Audit(args) => commands::audit(&args),
         Command::Uplink(command) => uplink::run(&command),
+        Command::Replay(args) => replay::run(&args),
+        Command::Export(args) => export::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Decode(args) => decode::run(&args),
         Command::Pools(Pools::Serve(args)) => pool::serve::run(&args),
+        Command::Bench(bench) => bench::shell::run(&bench),
     };
     done.unwrap_or_else(|error| {
         // Nobody may be listening, and that is no reason to panic.

@@ -83,6 +83,18 @@ impl Hub {
         state.readers.retain(|reader| reader.send(&commit));
     }
 
+    /// Tells of a commit whose units can't be kept in memory for the readers: they read it back,
+    /// or count it as dropped.
+    pub fn withhold(&self, units: &[Archived], end: Position) {
+        let mut state = self.lock();
+        state.synced = end;
+        for reader in &state.readers {
+            if let Missed::Dropped(told) = &reader.missed {
+                told(units);
+            }
+        }
+    }
+
     /// Nothing more comes: readers end when they have everything.
     pub fn close(&self) {
         let mut state = self.lock();

@@ -239,6 +239,9 @@ impl Run {
                 },
                 told = from_link.recv() => match told.context("the link ended")? {
                     FromLink::Dirty => self.keeper.dirty(self.mono.now_ns()),
+                    FromLink::Uplink(_) => {
+                        tracing::warn!("an uplink object came to an edge, which executes none");
+                    }
                     FromLink::Time(_) | FromLink::Backlog(_) => {}
                 },
                 () = until(self.mono, due) => {}
