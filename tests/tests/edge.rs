@@ -263,6 +263,66 @@ fn what_an_edge_took_outlives_its_own_death_and_the_station_s() {
     assert_eq!(site.audit(), (numbered, 0));
 }
 
+/// More than the link keeps track of at a time waits in the spool, and all of it goes down.
+#[test]
+fn a_long_outage_s_backlog_goes_down_whole() {
+    let site = Site::new();
+    let file = site.path("station/enrolled/antenna-1/edge.toml");
+    let packet = build(&PacketHeader::telemetry(Apid(5), SequenceCount(1)), &[7; 20]).unwrap();
+    let pass = site.path("packets.bin");
+    std::fs::write(&pass, packet.repeat(140_000)).unwrap();
+    let text = std::fs::read_to_string(&file).unwrap();
+    let input = format!(
+        "\n[status]\ninterval_s = 1\nfile = {:?}\n[[input]]\nfrom = {:?}\n\
+         carries = \"packets\"\n",
+        site.text("status.json"),
+        format!("file:{}", pass.display()),
+    );
+    std::fs::write(&file, text.clone() + &input).unwrap();
+    let nobody = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let (edge, _) = site.edge("antenna-1", &nobody, &[]);
+    await_spool(&site.path("status.json"), |kept| kept == 140_000);
+    drop(edge);
+    // Another input, since the file would be read anew.
+    std::fs::write(&file, text).unwrap();
+    let station = site.station();
+    let input = ["--from", "tcp-listen:127.0.0.1:0", "--carries", "packets", "--until-done"];
+    let (mut edge, ready) = site.edge("antenna-1", &station.quic, &input);
+    assert_eq!(ready["units_numbered"], 140_000);
+    edge.terminate();
+    let done = edge.expect("done");
+    assert!(edge.end().success(), "{done}");
+    station.stop();
+    assert_eq!(site.audit(), (140_000, 0));
+}
+
+/// Two antennas hear one pass; one of them is a day late, and nothing stands twice under one key.
+#[test]
+fn two_edges_of_which_one_is_late_are_both_archived() {
+    let site = Site::new();
+    site.enroll("antenna-2", 2);
+    let station = site.station();
+    let frames = frames(60);
+    let heard = |name: &str, frames: &[Vec<u8>]| {
+        let pass = site.path(name);
+        std::fs::write(&pass, cadus(frames, &[])).unwrap();
+        let input = cadu_input(&format!("file:{}", pass.display()));
+        let arguments = [&refs(&input)[..], &["--until-done"]].concat();
+        let (mut edge, _) = site.edge(name, &station.quic, &arguments);
+        let done = edge.expect("done");
+        assert!(edge.end().success(), "{done}");
+    };
+    // Each missed what the other heard.
+    heard("antenna-1", &frames[..40]);
+    let packets = || metric(&station.http, "groundtrack_packets_total");
+    await_that("the first antenna's packets", || packets() == 40);
+    heard("antenna-2", &frames[20..]);
+    station.await_units(80);
+    await_that("each packet once", || packets() == 60);
+    station.stop();
+    assert_eq!(site.audit(), (80, 0));
+}
+
 /// Waits until the status file tells enough units kept; how many it tells.
 fn await_spool(status: &Path, mut enough: impl FnMut(u64) -> bool) -> u64 {
     let mut kept = 0;
