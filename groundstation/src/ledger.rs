@@ -144,6 +144,22 @@ impl Ledger {
         new
     }
 
+    /// Marks as lost what no record proves: its return is no duplicate. Whether it fits the bound:
+    /// where it does not, nothing is changed.
+    pub fn lose(&mut self, prefix: KeyPrefix, range: SeqRange) -> bool {
+        if !self.counters.contains_key(&prefix) && self.counters.len() >= PREFIXES_MAX {
+            return false;
+        }
+        let counter = self.counters.entry(prefix).or_default();
+        let mut lost = counter.lost.clone();
+        lost.insert(range);
+        let fits = lost.len() <= RANGES_MAX.max(counter.lost.len());
+        if fits {
+            counter.lost = lost;
+        }
+        fits
+    }
+
     /// Notes a deliberate hole; what is held stays held. Whether it fits the bound: where it does
     /// not, nothing is changed.
     pub fn void(&mut self, prefix: KeyPrefix, range: SeqRange) -> bool {

@@ -14,6 +14,8 @@
 pub mod storage;
 pub mod record;
 pub mod segment;
+pub mod seal;
+pub mod retain;
 pub mod scan;
 pub mod index;
 mod open;
@@ -23,13 +25,15 @@ pub mod read;
 pub mod forgetful;
 #[cfg(test)]
 pub(crate) mod tests;
+#[cfg(test)]
+mod campaign;
 
 pub use open::{OpenError, OpenReport};
 
 use crate::ledger::{Ledger, Standing};
 use bytes::{Bytes, BytesMut};
 use catalogue::Catalogue;
-pub(crate) use catalogue::stored_index;
+pub(crate) use catalogue::{load_index, stored_index};
 use codecs::{
     fec::crc::crc32c,
     ids::{Channel, Codec, KeyPrefix, SeqRange, UnitKey},
@@ -38,6 +42,8 @@ use codecs::{
 };
 use index::Index;
 use record::{Digest, Position, UnitHeader};
+use retain::Floor;
+use seal::{Chain, Footer};
 use segment::SegmentHeader;
 use std::{collections::BTreeMap, io};
 use storage::{Storage, StoredFile, write_all};
@@ -124,6 +130,8 @@ struct Segment<F> {
     units: u64,
     bytes: u64,
     index: Index,
+    chain: Chain,
+    begun_ms: u64,
 }
 
 /// A unit in the batch.
@@ -144,6 +152,9 @@ pub struct Archive<S: Storage> {
     next_number: u64,
     /// The segment before the one to be made, and where it ends.
     previous: Option<(u64, u64)>,
+    /// Footer hash of that segment.
+    footer: Footer,
+    floor: Floor,
     batch: BytesMut,
     slots: Vec<Slot>,
     digests: BTreeMap<UnitKey, Digest>,
@@ -179,6 +190,12 @@ impl<S: Storage> Archive<S> {
         self.synced_to().or(sealed).unwrap_or(Position { segment: 0, offset: 0 })
     }
 
+    /// Marks as lost what no record here proves: it is asked for, and its return is no duplicate.
+    /// Whether the ledger has room for the range.
+    pub fn lose(&mut self, prefix: KeyPrefix, range: SeqRange) -> bool {
+        self.ledger.lose(prefix, range)
+    }
+
     /// Judges a unit, and takes it into the batch if it is new.
     pub fn offer(&mut self, unit: &Incoming, now: Now) -> io::Result<Verdict> {
         assert!(unit.bytes.len() <= record::UNIT_BYTES_MAX, "admission bounds units");
@@ -201,6 +218,9 @@ impl<S: Storage> Archive<S> {
             Some(_) => {
                 self.quarantine(unit, digest);
                 return Ok(Verdict::Conflict);
+            }
+            None if standing == Standing::Held && self.floor.holds(&unit.key) => {
+                return Ok(Verdict::Duplicate);
             }
             None => {}
         }
@@ -323,16 +343,18 @@ impl<S: Storage> Archive<S> {
                     ledger_id: self.ledger_id,
                     begun: now.tai,
                     previous: self.previous,
+                    footer: self.footer,
+                    floor: self.floor.number,
                     checkpoint: self.ledger.settled(),
                 };
                 // On a disk that is nearly full a smaller segment still takes what fits.
                 let mut capacity = self.settings.segment_bytes.max(room);
-                let mut begun = begin(&mut self.storage, &header, capacity);
+                let mut begun = begin(&mut self.storage, &header, capacity, now);
                 while capacity > room
                     && matches!(&begun, Err(error) if error.kind() == io::ErrorKind::StorageFull)
                 {
                     capacity = (capacity / 4).max(room);
-                    begun = begin(&mut self.storage, &header, capacity);
+                    begun = begin(&mut self.storage, &header, capacity, now);
                 }
                 if matches!(&begun, Err(error) if error.kind() == io::ErrorKind::AlreadyExists) {
                     // Left by an attempt that could not even be removed.
@@ -371,6 +393,7 @@ impl<S: Storage> Archive<S> {
                 open.units += 1;
                 open.bytes += u64::from(header.length);
                 open.index.add(&header.key, position.offset);
+                open.chain.record(&batch[slot.at..start]);
             }
             self.ledger.units += 1;
             self.ledger.bytes += u64::from(header.length);
@@ -396,14 +419,8 @@ impl<S: Storage> Archive<S> {
     /// Where that fails the next header still says where it ended.
     pub fn seal(&mut self, now: Tai) {
         let Some(mut open) = self.open.take() else { return };
-        let mut end = record::end(open.units, open.bytes, now);
-        record::stamp(&mut end, Position { segment: open.number, offset: open.end });
-        let ended = open.end + end.len() as u64;
-        let sealed = write_all(&mut open.file, open.end, &end)
-            .and_then(|()| open.file.truncate(ended))
-            .and_then(|()| open.file.sync());
-        match sealed {
-            Ok(()) => open.end = ended,
+        match seal::end_open(&mut open, now) {
+            Ok(ended) => open.end = ended,
             Err(error) => tracing::warn!(%error, segment = open.number, "could not be sealed"),
         }
         self.retire(open);
@@ -422,6 +439,7 @@ impl<S: Storage> Archive<S> {
 
     fn retire(&mut self, open: Segment<S::File>) {
         self.previous = Some((open.number, open.end));
+        self.footer = open.chain.footer();
         self.next_number = open.number + 1;
         self.catalogue.add(&mut self.storage, open.number, &open.index);
     }
@@ -432,6 +450,7 @@ fn begin<S: Storage>(
     storage: &mut S,
     header: &SegmentHeader,
     capacity: u64,
+    now: Now,
 ) -> io::Result<Segment<S::File>> {
     let number = header.number;
     let encoded = header.encode();
@@ -453,8 +472,17 @@ fn begin<S: Storage>(
             return Err(error);
         }
     };
-    let index = Index::default();
-    Ok(Segment { number, file, end: encoded.len() as u64, capacity, units: 0, bytes: 0, index })
+    Ok(Segment {
+        number,
+        file,
+        end: encoded.len() as u64,
+        capacity,
+        units: 0,
+        bytes: 0,
+        index: Index::default(),
+        chain: Chain::begin(&encoded),
+        begun_ms: now.mono_ms,
+    })
 }
 
 /// The holes that a void names: counters of its own store.
