@@ -1,6 +1,6 @@
 //! The station file: one TOML that says who listens where, who may deliver, and what to keep.
 
-use crate::{admit::Action, api};
+use crate::{admit::Action, api, archive::retain::Retain, keep::Policy};
 use codecs::{
     config::{ConfigError, parse},
     ids::{Origin, SpacecraftId},
@@ -141,11 +141,28 @@ pub struct ArchiveConfig {
     pub segment_bytes: u64,
     /// How long a unit may wait for others before its commit.
     pub commit_ms: u64,
+    /// Seconds after which a segment is sealed, however small.
+    pub seal_s: u64,
+    /// What may be deleted; by default nothing.
+    pub retain: Retain,
+}
+
+impl ArchiveConfig {
+    /// When segments are sealed and let go.
+    pub fn policy(&self) -> Policy {
+        Policy { seal_ms: Some(self.seal_s.saturating_mul(1_000)), retain: self.retain }
+    }
 }
 
 impl Default for ArchiveConfig {
     fn default() -> Self {
-        Self { dir: "archive".into(), segment_bytes: 64 << 20, commit_ms: 10 }
+        Self {
+            dir: "archive".into(),
+            segment_bytes: 64 << 20,
+            commit_ms: 10,
+            seal_s: 60,
+            retain: Retain::default(),
+        }
     }
 }
 
@@ -296,6 +313,15 @@ impl Config {
         }
         if self.archive.commit_ms > 1_000 {
             return wrong("archive.commit_ms", "must be at most 1000".into());
+        }
+        // Each segment costs a file, an index and a checkpoint.
+        if !(1..=86_400).contains(&self.archive.seal_s) {
+            return wrong("archive.seal_s", "must be from 1 to 86400".into());
+        }
+        let room = 2 * self.archive.segment_bytes;
+        if self.archive.retain.bytes.is_some_and(|bytes| bytes < room) {
+            let message = format!("must be at least two segments, which is {room}");
+            return wrong("archive.retain.bytes", message);
         }
         if !self.clock.simulated_offset_s.is_finite() {
             return wrong("clock.simulated_offset_s", "must be a finite number".into());

@@ -15,6 +15,8 @@ pub mod admit;
 pub mod ledger;
 pub mod archive;
 pub mod receipt;
+pub mod keep;
+pub mod witness;
 pub mod audit;
 pub mod unsqueeze;
 pub mod deframe;

@@ -9,6 +9,7 @@
 
 use crate::{
     archive::{Archive, Archived, Incoming, Now, Verdict, is_full, storage::Storage},
+    keep::Keeper,
     publish,
 };
 use codecs::{
@@ -162,12 +163,29 @@ pub struct Ingest<S: Storage> {
     waiting: Vec<Waiting>,
     /// Settled without a commit, told with the next.
     settled: Committed,
+    keeper: Keeper,
 }
 
 impl<S: Storage> Ingest<S> {
     /// Around an open archive.
     pub fn new(archive: Archive<S>) -> Self {
-        Self { archive, waiting: Vec::new(), settled: Committed::default() }
+        let (waiting, settled) = (Vec::new(), Committed::default());
+        Self { archive, waiting, settled, keeper: Keeper::default() }
+    }
+
+    /// With one who seals and lets go segments.
+    pub fn keeping(self, keeper: Keeper) -> Self {
+        Self { keeper, ..self }
+    }
+
+    /// When segments want to be looked after: monotonic milliseconds.
+    pub fn keep_due_ms(&self) -> Option<u64> {
+        self.keeper.due_ms(&self.archive)
+    }
+
+    /// Seals and lets go what is due.
+    pub fn keep(&mut self, now: Now) {
+        self.keeper.turn(&mut self.archive, now);
     }
 
     /// The archive, for reading.

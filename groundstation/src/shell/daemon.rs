@@ -9,6 +9,7 @@ use crate::{
     archive::{Archive, Settings, record::Position},
     commands::say,
     config::Config,
+    keep::Keeper,
     process::Process,
     publish::Feed,
     receipt::Ingest,
@@ -38,6 +39,9 @@ pub struct RunArgs {
     /// Station file
     #[arg(long, value_name = "FILE", default_value = "station.toml")]
     pub config: PathBuf,
+    /// Begin a new ledger where the archive of the last one is gone
+    #[arg(long)]
+    pub new_ledger: bool,
 }
 
 /// Runs until a signal.
@@ -45,7 +49,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let config = Config::load(&args.config)?;
     super::clock::warn_of_leap_seconds();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(daemon(config))
+    runtime.block_on(daemon(config, args.new_ledger))
 }
 
 /// What opening the archive gave.
@@ -57,11 +61,12 @@ struct Opened {
     _lock: std::fs::File,
 }
 
-fn open_archive(config: &Config) -> anyhow::Result<Opened> {
+fn open_archive(config: &Config, new_ledger: bool) -> anyhow::Result<Opened> {
     let dir = config.path(&config.archive.dir);
     let (folder, lock) = Folder::claim(&dir)
         .with_context(|| format!("archive {} (config key archive.dir)", dir.display()))?;
     let settings = Settings { segment_bytes: config.archive.segment_bytes };
+    super::witness::refuse_emptied(config, &folder, new_ledger)?;
     let fresh = u64::from_be_bytes(super::random().context("the system gives no random bytes")?);
     let (archive, report) = Archive::open(folder.clone(), settings, fresh)?;
     for (segment, hole) in &report.damage {
@@ -72,11 +77,13 @@ fn open_archive(config: &Config) -> anyhow::Result<Opened> {
     }
     let units = archive.ledger().units;
     tracing::info!(segments = report.segments, scanned = report.scanned, units, "archive open");
+    super::witness::note(config, archive.ledger_id());
     let end = archive.end();
-    Ok(Opened { ingest: Ingest::new(archive), end, folder, _lock: lock })
+    let ingest = Ingest::new(archive).keeping(Keeper::new(config.archive.policy()));
+    Ok(Opened { ingest, end, folder, _lock: lock })
 }
 
-async fn daemon(config: Config) -> anyhow::Result<ExitCode> {
+async fn daemon(config: Config, new_ledger: bool) -> anyhow::Result<ExitCode> {
     let definition = Arc::new(mission::load(&config.path(&config.mission))?);
     let crypto = tls::server_config(&config)?;
     let profile = config.profile();
@@ -84,7 +91,7 @@ async fn daemon(config: Config) -> anyhow::Result<ExitCode> {
     let http = bind("listen.http", config.listen.http, TcpListener::bind)?;
     let endpoint = server::endpoint(quic, crypto, reset::endpoint_config(&config)?, &profile)
         .with_context(|| format!("QUIC on {} (config key listen.quic)", config.listen.quic))?;
-    let opened = open_archive(&config)?;
+    let opened = open_archive(&config, new_ledger)?;
 
     let clock = StationClock::new(config.clock.simulated_offset_s);
     let feed = Feed::default();

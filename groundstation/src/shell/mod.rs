@@ -3,6 +3,7 @@
 pub mod clock;
 pub mod mission;
 pub mod disk;
+pub mod witness;
 pub mod tls;
 pub mod reset;
 pub mod sessions;

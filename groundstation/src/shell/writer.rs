@@ -128,8 +128,9 @@ impl State {
         // When the oldest unit of the batch must be committed.
         let mut due: Option<Instant> = None;
         loop {
-            let next = match due {
-                Some(due) => timeout_at(due, queue.recv()).await,
+            let wake = [due, self.keep_at()].into_iter().flatten().min();
+            let next = match wake {
+                Some(wake) => timeout_at(wake, queue.recv()).await,
                 None => Ok(queue.recv().await),
             };
             match next {
@@ -144,9 +145,17 @@ impl State {
             } else if due.is_none() && !self.ingest.is_idle() {
                 due = Some(Instant::now() + self.commit);
             }
+            self.ingest.keep(self.clock.now());
         }
         self.settle();
         self.ingest.close(self.clock.now());
+    }
+
+    /// When a segment is due to be sealed or let go.
+    fn keep_at(&self) -> Option<Instant> {
+        let due_ms = self.ingest.keep_due_ms()?;
+        let wait_ms = due_ms.saturating_sub(self.clock.now().mono_ms);
+        Some(Instant::now() + Duration::from_millis(wait_ms))
     }
 
     fn job(&mut self, job: Job) {
