@@ -80,7 +80,7 @@ pub struct Receiver {
     phase: Phase,
     reader: ControlReader,
     channels: Vec<ChannelState>,
-    receipts: BTreeMap<KeyPrefix, RangeSet>,
+    receipts: BTreeMap<(Durability, KeyPrefix), RangeSet>,
     receipts_due: Option<u64>,
     rtt_ns: u64,
     control: VecDeque<Bytes>,
@@ -176,8 +176,13 @@ impl Receiver {
 
     /// These units are synced: their receipt goes out with the next merge.
     pub fn receipt(&mut self, prefix: KeyPrefix, range: SeqRange, now: u64) {
+        self.receipt_as(Durability::Local, prefix, range, now);
+    }
+
+    /// These units are as safe as `class` says: their receipt goes out with the next merge.
+    pub fn receipt_as(&mut self, class: Durability, prefix: KeyPrefix, range: SeqRange, now: u64) {
         debug_assert!(prefix.origin == self.origin);
-        self.receipts.entry(prefix).or_default().insert(range);
+        self.receipts.entry((class, prefix)).or_default().insert(range);
         let wait = self.config.commit_ns.max(self.rtt_ns / 8);
         self.receipts_due.get_or_insert(now.saturating_add(wait));
     }
@@ -225,12 +230,15 @@ impl Receiver {
             return;
         }
         self.receipts_due = None;
-        let entries = core::mem::take(&mut self.receipts)
-            .into_iter()
-            .map(|(prefix, ranges)| KeyRanges::new(prefix, ranges.ranges().to_vec()));
-        for entries in pages(entries) {
-            let (ledger, class) = (self.config.ledger, Durability::Local);
-            self.control.push_back(Message::Receipts { ledger, class, entries }.encode());
+        let mut receipts = core::mem::take(&mut self.receipts);
+        for class in [Durability::Local, Durability::ObjectStore] {
+            let entries = receipts
+                .extract_if(.., |(of, _), _| *of == class)
+                .map(|((_, prefix), ranges)| KeyRanges::new(prefix, ranges.ranges().to_vec()));
+            for entries in pages(entries) {
+                let ledger = self.config.ledger;
+                self.control.push_back(Message::Receipts { ledger, class, entries }.encode());
+            }
         }
     }
 

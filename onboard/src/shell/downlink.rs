@@ -7,10 +7,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use anyhow::Context;
 use codecs::{
     ids::{Codec, RangeSet},
-    link::{
-        custody::Durability,
-        sender::{Sender, SenderConfig, SenderEvent, UNITS_MAX, UnitInfo},
-    },
+    link::sender::{Sender, SenderConfig, SenderEvent, UNITS_MAX, UnitInfo},
     time::Tai,
 };
 use quinn::{Connection, VarInt};
@@ -106,7 +103,7 @@ impl Downlink {
         let config = SenderConfig {
             origin: opened.identity().origin,
             objects_max: peer.profile.objects_max,
-            reclaimable_from: Durability::Local,
+            reclaimable_from: opened.reclaimable_from(),
         };
         let mut sender = Sender::new(config);
         for (prefix, counter) in opened.counters() {
