@@ -10,7 +10,7 @@ pub use report::{Audit, Damage, Key, Unit};
 use crate::{
     archive::{
         index::Index,
-        load_index, note_void,
+        load_index, losses, note_void,
         record::{BLOCK_BYTES, Position},
         retain::Floor,
         scan::{Hole, Step, scan},
@@ -76,13 +76,13 @@ pub fn audit<S: Storage>(storage: &mut S) -> io::Result<Audit> {
     let mut walk = Walk { storage, audit, floor, proven, claimed, last: None };
     if let Some(header) = walk.floor.header() {
         walk.audit.ledger = format!("{:016x}", header.ledger_id);
-        for (prefix, counter) in header.checkpoint.counters() {
-            counter.lost.ranges().iter().for_each(|range| {
-                walk.proven.lose(*prefix, *range);
-            });
-        }
+    }
+    if let Some(header) = walk.floor.header().cloned() {
+        walk.lost(&header);
     }
     walk.missing(&headers, &ends);
+    let next = numbers.last().map_or(walk.floor.number, |last| last + 1);
+    let between = losses::read(walk.storage, &names, next)?;
     walk.indexes(&names, &numbers);
     for (number, header) in headers {
         let from = match header {
@@ -97,6 +97,9 @@ pub fn audit<S: Storage>(storage: &mut S) -> io::Result<Audit> {
             }
         };
         walk.segment(number, from, ends.get(&number).copied())?;
+    }
+    if let Some(header) = between {
+        walk.lost(&header);
     }
     Ok(walk.finish())
 }
@@ -176,16 +179,23 @@ impl<S: Storage> Walk<'_, S> {
         self.audit.missing_from_ledger.clear();
         for (prefix, counter) in header.checkpoint.counters() {
             self.claimed.entry(*prefix).or_default().extend(&counter.held);
-            counter.lost.ranges().iter().for_each(|range| {
-                self.proven.lose(*prefix, *range);
-            });
         }
+        self.lost(header);
         for (prefix, counter) in self.proven.counters() {
             let known = header.checkpoint.counter(prefix).map(|known| &known.held);
             let extra = beyond(&counter.held, known);
             if !extra.is_empty() {
                 self.audit.missing_from_ledger.push(Key::new(prefix, &extra));
             }
+        }
+    }
+
+    /// What a checkpoint knows to be lost.
+    fn lost(&mut self, header: &SegmentHeader) {
+        for (prefix, counter) in header.checkpoint.counters() {
+            counter.lost.ranges().iter().for_each(|range| {
+                self.proven.lose(*prefix, *range);
+            });
         }
     }
 

@@ -4,11 +4,11 @@ use crate::{
     audit::{self, Audit, Damage},
     config::{Config, HTTP_DEFAULT, QUIC_DEFAULT},
     init::{self, Craft, Place, Plan},
-    shell::{clock, disk::Folder, wall_clock, witness},
+    shell::{bucket::Bucket, clock, disk::Folder, wall_clock, witness},
     witness::Finding,
 };
 use anyhow::{Context as _, bail};
-use codecs::ids::Origin;
+use codecs::{ids::Origin, link::custody::Durability};
 use std::{io::Write as _, net::SocketAddr, path::PathBuf, process::ExitCode};
 
 /// Make a station: configuration, local authority, identities
@@ -91,8 +91,20 @@ pub fn init(args: &InitArgs) -> anyhow::Result<ExitCode> {
 pub fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let config = Config::load(&args.config)?;
     let mission_path = config.path(&config.mission);
-    let spacecraft =
-        crate::shell::mission::spacecraft(&crate::shell::mission::load(&mission_path)?);
+    let definition = crate::shell::mission::load(&mission_path)?;
+    let spacecraft = crate::shell::mission::spacecraft(&definition);
+    let store = config.archive.object_store.as_ref();
+    if definition.reclaimable == Durability::ObjectStore && store.is_none() {
+        bail!(
+            "{}: reclaimable = \"object-store\", and {} has no [archive.object_store]: no unit \
+             would ever become reclaimable",
+            mission_path.display(),
+            args.config.display()
+        );
+    }
+    if let Some(store) = store {
+        Bucket::open(store, &config.base, &definition.domain)?;
+    }
     for principal in &config.principals {
         for id in &principal.spacecraft {
             if !spacecraft.contains(&codecs::ids::SpacecraftId(*id)) {

@@ -145,6 +145,39 @@ pub struct ArchiveConfig {
     pub seal_s: u64,
     /// What may be deleted; by default nothing.
     pub retain: Retain,
+    /// Where sealed segments are kept besides.
+    pub object_store: Option<StoreConfig>,
+}
+
+/// An object store: a folder, or anything that speaks S3.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StoreConfig {
+    /// A folder, on another disk or a mount; relative to the station file.
+    pub dir: Option<PathBuf>,
+    /// `s3://bucket/prefix`.
+    pub url: Option<String>,
+    /// Address of a service that is not Amazon's.
+    pub endpoint: Option<String>,
+    /// Region.
+    pub region: Option<String>,
+    /// TOML file with `access_key_id`, `secret_access_key` and perhaps `session_token`, relative
+    /// to the station file. Without it the machine's role is asked.
+    pub credentials: Option<PathBuf>,
+    /// Speaks HTTP without TLS. Only to a service on this machine.
+    pub danger_http: bool,
+}
+
+/// What the file of credentials holds.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StoreCredentials {
+    /// Name of the key.
+    pub access_key_id: String,
+    /// The key.
+    pub secret_access_key: String,
+    /// For keys that expire.
+    pub session_token: Option<String>,
 }
 
 impl ArchiveConfig {
@@ -162,6 +195,7 @@ impl Default for ArchiveConfig {
             commit_ms: 10,
             seal_s: 60,
             retain: Retain::default(),
+            object_store: None,
         }
     }
 }
@@ -317,6 +351,20 @@ impl Config {
         // Each segment costs a file, an index and a checkpoint.
         if !(1..=86_400).contains(&self.archive.seal_s) {
             return wrong("archive.seal_s", "must be from 1 to 86400".into());
+        }
+        if let Some(store) = &self.archive.object_store {
+            let key = "archive.object_store";
+            match (&store.dir, &store.url) {
+                (Some(_), None) => {}
+                (None, Some(url)) if url.starts_with("s3://") => {}
+                (None, Some(_)) => {
+                    return wrong(&format!("{key}.url"), "must be s3://BUCKET/PREFIX".into());
+                }
+                _ => return wrong(key, "needs either `dir` or `url`".into()),
+            }
+        } else if self.archive.retain.only_stored {
+            let message = "needs [archive.object_store]: without one nothing is ever stored";
+            return wrong("archive.retain.only_stored", message.into());
         }
         let room = 2 * self.archive.segment_bytes;
         if self.archive.retain.bytes.is_some_and(|bytes| bytes < room) {

@@ -144,6 +144,11 @@ impl Ledger {
         new
     }
 
+    /// Takes over what another ledger held.
+    pub(crate) fn hold(&mut self, prefix: KeyPrefix, held: &RangeSet) {
+        self.counters.entry(prefix).or_default().held.extend(held);
+    }
+
     /// Marks as lost what no record proves: its return is no duplicate. Whether it fits the bound:
     /// where it does not, nothing is changed.
     pub fn lose(&mut self, prefix: KeyPrefix, range: SeqRange) -> bool {

@@ -11,6 +11,7 @@ use crate::{
     archive::{Archive, Archived, Incoming, Now, Verdict, is_full, storage::Storage},
     keep::Keeper,
     publish,
+    upload::Stored,
 };
 use codecs::{
     ids::{KeyPrefix, Origin, RangeSet, SeqRange, UnitKey},
@@ -48,6 +49,8 @@ pub struct Refused {
 pub struct Fates {
     /// Synced on this disk.
     pub receipts: BTreeMap<KeyPrefix, RangeSet>,
+    /// Verified in the object store: of any origin, told to all.
+    pub stored: BTreeMap<KeyPrefix, RangeSet>,
     /// Not accepted.
     pub refusals: Vec<Refused>,
 }
@@ -61,7 +64,7 @@ impl Fates {
         retry_after_ms: u32,
     ) -> Self {
         let refusals = vec![Refused { prefix, range, reason, retry_after_ms }];
-        Self { receipts: BTreeMap::new(), refusals }
+        Self { refusals, ..Self::default() }
     }
 
     fn refuse(&mut self, key: &UnitKey, reason: RefusalReason, retry_after_ms: u32) {
@@ -164,13 +167,16 @@ pub struct Ingest<S: Storage> {
     /// Settled without a commit, told with the next.
     settled: Committed,
     keeper: Keeper,
+    /// Verified in the object store.
+    stored: BTreeMap<KeyPrefix, RangeSet>,
 }
 
 impl<S: Storage> Ingest<S> {
     /// Around an open archive.
     pub fn new(archive: Archive<S>) -> Self {
         let (waiting, settled) = (Vec::new(), Committed::default());
-        Self { archive, waiting, settled, keeper: Keeper::default() }
+        let (keeper, stored) = (Keeper::default(), BTreeMap::new());
+        Self { archive, waiting, settled, keeper, stored }
     }
 
     /// With one who seals and lets go segments.
@@ -275,13 +281,38 @@ impl<S: Storage> Ingest<S> {
         committed
     }
 
-    /// What of an origin is durable, for a welcome.
+    /// What of an origin is durable, for a welcome: held, and not lost since.
     pub fn durable(&self, origin: Origin) -> Vec<KeyRanges> {
         let counters = self.archive.ledger().counters();
-        counters
-            .filter(|(prefix, counter)| prefix.origin == origin && !counter.held.is_empty())
-            .map(|(prefix, counter)| KeyRanges::new(*prefix, counter.held.ranges().to_vec()))
-            .collect()
+        let held =
+            counters.filter(|(prefix, _)| prefix.origin == origin).map(|(prefix, counter)| {
+                let mut held = counter.held.clone();
+                counter.lost.ranges().iter().for_each(|range| held.remove(*range));
+                KeyRanges::new(*prefix, held.ranges().to_vec())
+            });
+        held.filter(|keys| !keys.ranges.is_empty()).collect()
+    }
+
+    /// Notes that a segment is verified in the object store; what to tell every session.
+    pub fn stored(&mut self, stored: Stored) -> Fates {
+        if let Some(segment) = stored.segment {
+            self.keeper.stored(segment);
+        }
+        for (prefix, ranges) in &stored.ranges {
+            self.stored.entry(*prefix).or_default().extend(ranges);
+        }
+        Fates { stored: stored.ranges, ..Fates::default() }
+    }
+
+    /// Records durably what is lost, before it is asked for.
+    pub fn lose(&mut self, lost: &[(KeyPrefix, Vec<SeqRange>)], now: Now) -> std::io::Result<()> {
+        self.archive.record_lost(lost, now)
+    }
+
+    /// What of an origin is verified in the object store.
+    pub fn stored_of(&self, origin: Origin) -> BTreeMap<KeyPrefix, RangeSet> {
+        let stored = self.stored.iter().filter(|(prefix, _)| prefix.origin == origin);
+        stored.map(|(prefix, ranges)| (*prefix, ranges.clone())).collect()
     }
 
     /// Ends the archive's segment at a clean stop.
@@ -290,16 +321,16 @@ impl<S: Storage> Ingest<S> {
     }
 }
 
-/// What a store says this ledger receipted and this ledger does not hold: damage took it. It is
-/// absent from the ledger, so its return is no duplicate.
+/// What a store says this ledger or one before it receipted and this ledger does not hold: damage
+/// took it, or the disk is gone. To be recorded lost, and then asked for.
 pub fn lost_by_us(
     origin: Origin,
-    ledger: u64,
+    ledgers: impl Fn(u64) -> bool,
     channels: &[ChannelState],
     durable: &[KeyRanges],
 ) -> Vec<(KeyPrefix, Vec<SeqRange>)> {
     let mut lost = Vec::new();
-    for channel in channels.iter().filter(|channel| channel.ledger == ledger) {
+    for channel in channels.iter().filter(|channel| ledgers(channel.ledger)) {
         let prefix = channel.held.prefix(origin);
         let mut missing: RangeSet = channel.receipted.iter().copied().collect();
         durable
@@ -313,6 +344,9 @@ pub fn lost_by_us(
     }
     lost
 }
+
+#[cfg(test)]
+mod custody_tests;
 
 #[cfg(test)]
 mod tests {

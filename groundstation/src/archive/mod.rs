@@ -16,6 +16,7 @@ pub mod record;
 pub mod segment;
 pub mod seal;
 pub mod retain;
+pub mod losses;
 pub mod scan;
 pub mod index;
 mod open;
@@ -188,12 +189,6 @@ impl<S: Storage> Archive<S> {
     pub fn end(&self) -> Position {
         let sealed = self.previous.map(|(segment, offset)| Position { segment, offset });
         self.synced_to().or(sealed).unwrap_or(Position { segment: 0, offset: 0 })
-    }
-
-    /// Marks as lost what no record here proves: it is asked for, and its return is no duplicate.
-    /// Whether the ledger has room for the range.
-    pub fn lose(&mut self, prefix: KeyPrefix, range: SeqRange) -> bool {
-        self.ledger.lose(prefix, range)
     }
 
     /// Judges a unit, and takes it into the batch if it is new.
@@ -504,6 +499,15 @@ pub(crate) fn note_void(ledger: &mut Ledger, key: &UnitKey, void: &Void) {
     voided(key, void).for_each(|(prefix, range)| {
         ledger.void(prefix, range);
     });
+}
+
+/// Tells the ledger what a unit says if it is a void.
+pub(crate) fn note_if_void(ledger: &mut Ledger, key: &UnitKey, bytes: &[u8]) {
+    if key.prefix.channel == Channel::VOIDS
+        && let Ok(void) = Void::decode(bytes)
+    {
+        note_void(ledger, key, &void);
+    }
 }
 
 /// Whether an error says that the disk is full.

@@ -4,7 +4,7 @@ use super::{
     Archive, Settings,
     catalogue::Catalogue,
     index::Index,
-    note_void,
+    losses, note_void,
     record::{BLOCK_BYTES, Position},
     retain::Floor,
     scan::{Hole, ScanEnd, Step, scan},
@@ -106,6 +106,10 @@ impl<S: Storage> Archive<S> {
             full_until_ms: None,
         };
         archive.recover(candidates, &mut report)?;
+        let between = losses::read(&mut archive.storage, &names, archive.next_number);
+        if let Some(header) = between.map_err(at("checkpoint".into()))? {
+            archive.ledger = header.checkpoint;
+        }
         Ok((archive, report))
     }
 

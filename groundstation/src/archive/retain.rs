@@ -17,6 +17,7 @@ use super::{
     segment::{SegmentHeader, file_name},
     storage::{Storage, StoredFile as _, read_up_to, write_all},
 };
+use crate::ledger::Ledger;
 use codecs::{
     ids::{RangeSet, UnitKey},
     time::Tai,
@@ -122,6 +123,12 @@ impl Floor {
             }
         }
         Ok(floor)
+    }
+
+    /// Begins an archive with what is held elsewhere: judged by key alone, like what was let go.
+    pub fn import<S: Storage>(storage: &mut S, ledger_id: u64, held: Ledger) -> io::Result<()> {
+        let first = SegmentHeader::first(ledger_id);
+        write(storage, &SegmentHeader { checkpoint: held, ..first })
     }
 
     /// The floor of an archive that is opened: made again where it was lost; takes `numbers` below

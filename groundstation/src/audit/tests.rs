@@ -167,8 +167,8 @@ fn what_is_lost_is_listed_until_it_comes_again() {
     let (disk, _) = archive_of(20, true);
     let (mut archive, _) = Archive::open(disk.clone(), SETTINGS, 9).unwrap();
     let prefix = unit(1, 0).key.prefix;
-    archive.lose(prefix, SeqRange { first: 3, last: 4 });
-    archive.lose(prefix, SeqRange { first: 90, last: 99 });
+    let ranges = [(3, 4), (90, 99)].map(|(first, last)| SeqRange { first, last });
+    archive.record_lost(&[(prefix, ranges.to_vec())], now(0)).unwrap();
     assert_eq!(archive.offer(&unit(1, 3), now(0)).unwrap(), Verdict::Accepted);
     assert_eq!(archive.offer(&unit(1, 20), now(0)).unwrap(), Verdict::Accepted);
     archive.commit(now(0)).unwrap();

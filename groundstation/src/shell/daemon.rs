@@ -1,8 +1,8 @@
 //! `groundstation run`: puts the parts together, and takes them apart in order.
 
 use super::{
-    clock::StationClock, disk::Folder, mission, pipeline, reset, server, session::Station,
-    sessions::Sessions, signals, tls, writer::Writer,
+    clock::StationClock, disk::Folder, keeping::Keeping, mission, pipeline, reset, server,
+    session::Station, sessions::Sessions, signals, tls, writer::Writer,
 };
 use crate::{
     api,
@@ -57,17 +57,18 @@ struct Opened {
     ingest: Ingest<Folder>,
     end: Position,
     folder: Folder,
+    keeping: Keeping,
     /// Held as long as the daemon writes.
     _lock: std::fs::File,
 }
 
-fn open_archive(config: &Config, new_ledger: bool) -> anyhow::Result<Opened> {
+async fn open_archive(config: &Config, domain: &str, new_ledger: bool) -> anyhow::Result<Opened> {
     let dir = config.path(&config.archive.dir);
     let (folder, lock) = Folder::claim(&dir)
         .with_context(|| format!("archive {} (config key archive.dir)", dir.display()))?;
     let settings = Settings { segment_bytes: config.archive.segment_bytes };
-    super::witness::refuse_emptied(config, &folder, new_ledger)?;
     let fresh = u64::from_be_bytes(super::random().context("the system gives no random bytes")?);
+    let keeping = Keeping::open(config, domain, &folder, fresh, new_ledger).await?;
     let (archive, report) = Archive::open(folder.clone(), settings, fresh)?;
     for (segment, hole) in &report.damage {
         tracing::error!(segment, offset = hole.from, key = ?hole.key, "a record does not hold");
@@ -77,10 +78,9 @@ fn open_archive(config: &Config, new_ledger: bool) -> anyhow::Result<Opened> {
     }
     let units = archive.ledger().units;
     tracing::info!(segments = report.segments, scanned = report.scanned, units, "archive open");
-    super::witness::note(config, archive.ledger_id());
     let end = archive.end();
     let ingest = Ingest::new(archive).keeping(Keeper::new(config.archive.policy()));
-    Ok(Opened { ingest, end, folder, _lock: lock })
+    Ok(Opened { ingest, end, folder, keeping, _lock: lock })
 }
 
 async fn daemon(config: Config, new_ledger: bool) -> anyhow::Result<ExitCode> {
@@ -91,7 +91,7 @@ async fn daemon(config: Config, new_ledger: bool) -> anyhow::Result<ExitCode> {
     let http = bind("listen.http", config.listen.http, TcpListener::bind)?;
     let endpoint = server::endpoint(quic, crypto, reset::endpoint_config(&config)?, &profile)
         .with_context(|| format!("QUIC on {} (config key listen.quic)", config.listen.quic))?;
-    let opened = open_archive(&config, new_ledger)?;
+    let opened = open_archive(&config, &definition.domain, new_ledger).await?;
 
     let clock = StationClock::new(config.clock.simulated_offset_s);
     let feed = Feed::default();
@@ -105,6 +105,9 @@ async fn daemon(config: Config, new_ledger: bool) -> anyhow::Result<ExitCode> {
     let (writer, archive_thread) =
         Writer::start(opened.ingest, clock, commit, feed.clone(), pipeline)?;
     let watched = writer.clone();
+    let (catalogue, predecessors) =
+        (opened.keeping.log.clone(), opened.keeping.predecessors.clone());
+    let threads = opened.keeping.start(opened.folder, ledger, clock, &writer, &stopped)?;
     let station = Arc::new(Station {
         table: config.table(),
         mission: Arc::new(mission::spacecraft(&definition)),
@@ -124,6 +127,8 @@ async fn daemon(config: Config, new_ledger: bool) -> anyhow::Result<ExitCode> {
             },
             commit_ns: commit.as_nanos() as u64,
         },
+        predecessors,
+        catalogue,
         contacts: super::plan::reader(config.contacts.file.as_ref().map(|file| config.path(file))),
     });
 
@@ -167,6 +172,7 @@ async fn daemon(config: Config, new_ledger: bool) -> anyhow::Result<ExitCode> {
     serving.await.context("QUIC")?;
     join(archive_thread, "archive").await?;
     join(process_thread, "process").await?;
+    threads.join().await?;
     page.await.context("page")?.context("page")?;
     let _ = std::fs::remove_file(&note);
     say(&json!({ "event": "done", "ledger": format!("{ledger:016x}") }).to_string());

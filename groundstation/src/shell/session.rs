@@ -1,6 +1,7 @@
 //! One connection: its control stream, its object streams, its end.
 
 use super::{
+    catalogue::CatalogueLog,
     clock::StationClock,
     object::ObjectContext,
     sessions::{Sessions, close},
@@ -9,13 +10,15 @@ use super::{
 };
 use crate::{
     admit::{Principal, Table},
+    catalogue::{Closed, Entry, Opened},
     publish::{Event, Feed},
     receipt::{Fates, SessionId, lost_by_us},
 };
 use bytes::{Buf as _, Bytes};
 use codecs::{
-    ids::SpacecraftId,
+    ids::{KeyPrefix, RangeSet, SeqRange, SpacecraftId},
     link::{
+        custody::Durability,
         profile::Profile,
         receiver::{Receiver, ReceiverConfig, ReceiverEvent},
         wire::{ChannelState, PlannedContact},
@@ -62,6 +65,10 @@ pub struct Station {
     pub object_stall: Duration,
     /// What a welcome says.
     pub receiver: ReceiverConfig,
+    /// Ledgers before this one, whose receipts were this station's word.
+    pub predecessors: BTreeSet<u64>,
+    /// Where contacts are noted.
+    pub catalogue: CatalogueLog,
     /// Contacts to tell each peer.
     pub contacts: Box<dyn Fn() -> Vec<PlannedContact> + Send + Sync>,
 }
@@ -137,7 +144,8 @@ pub async fn serve(
         id,
         pending: VecDeque::new(),
         pending_bytes: 0,
-        opened: false,
+        opened: None,
+        receipted: BTreeMap::new(),
         received_bytes: 0,
         sampled: Instant::now(),
         fates,
@@ -166,7 +174,10 @@ struct Session {
     /// Control bytes that the peer has not taken yet.
     pending: VecDeque<Bytes>,
     pending_bytes: usize,
-    opened: bool,
+    /// The peer's number of this session, once it said hello.
+    opened: Option<u64>,
+    /// Units receipted, by spacecraft.
+    receipted: BTreeMap<SpacecraftId, u64>,
     received_bytes: u64,
     sampled: Instant,
 }
@@ -227,7 +238,7 @@ impl Session {
                 }
                 _ = sample.tick() => {
                     self.sample();
-                    if !self.opened && Instant::now() > hello_by {
+                    if self.opened.is_none() && Instant::now() > hello_by {
                         return Ended::new(close::TOO_SLOW, "no hello");
                     }
                 }
@@ -260,17 +271,14 @@ impl Session {
                     let durable = self.station.writer.durable(origin).await;
                     let durable =
                         durable.map_err(|_| Ended::new(close::DONE, "the station stops"))?;
-                    let lost =
-                        lost_by_us(origin, self.station.receiver.ledger, &channels, &durable);
-                    self.receiver.welcome(self.station.clock.tai(), durable);
-                    for (prefix, ranges) in lost {
-                        tracing::error!(
-                            ?prefix,
-                            ?ranges,
-                            "receipted once, not held now; asked for"
-                        );
-                        self.receiver.ask(prefix, ranges);
-                    }
+                    let station = &self.station;
+                    let ours = |ledger| {
+                        ledger == station.receiver.ledger || station.predecessors.contains(&ledger)
+                    };
+                    let lost = lost_by_us(origin, ours, &channels, &durable.held);
+                    self.receiver.welcome(self.station.clock.tai(), durable.held);
+                    self.stored(&durable.stored);
+                    self.ask_for(lost).await;
                     let contacts = (self.station.contacts)();
                     if !contacts.is_empty() {
                         self.receiver.plan(contacts);
@@ -285,11 +293,45 @@ impl Session {
         Ok(())
     }
 
+    /// Asks for what was receipted once and is not held now; a loss is on record before.
+    async fn ask_for(&mut self, lost: Vec<(KeyPrefix, Vec<SeqRange>)>) {
+        if lost.is_empty() {
+            return;
+        }
+        match self.station.writer.lose(lost.clone()).await {
+            Ok(Ok(())) => {}
+            failed => {
+                // The store still names it with its next hello.
+                tracing::error!(?failed, "a loss can't be recorded; not asked for yet");
+                return;
+            }
+        }
+        for (prefix, ranges) in lost {
+            tracing::error!(?prefix, ?ranges, "receipted once, not held now; asked for");
+            self.receiver.ask(prefix, ranges);
+        }
+    }
+
+    /// Receipts of the object store's class. Those before the welcome are said with it.
+    fn stored(&mut self, stored: &BTreeMap<KeyPrefix, RangeSet>) {
+        let (now, origin) = (self.station.clock.mono_ns(), self.principal.origin);
+        if !self.receiver.is_open() {
+            return;
+        }
+        for (prefix, ranges) in stored.iter().filter(|(prefix, _)| prefix.origin == origin) {
+            for range in ranges.ranges() {
+                self.receiver.receipt_as(Durability::ObjectStore, *prefix, *range, now);
+            }
+        }
+    }
+
     fn fates(&mut self, fates: Fates) {
+        self.stored(&fates.stored);
         let now = self.station.clock.mono_ns();
         let mut events = Vec::new();
         for (prefix, ranges) in fates.receipts {
             ranges.ranges().iter().for_each(|range| self.receiver.receipt(prefix, *range, now));
+            *self.receipted.entry(prefix.spacecraft).or_default() += ranges.count();
             events.push(Event::Receipted { prefix, count: ranges.count() });
         }
         for refused in fates.refusals {
@@ -319,7 +361,7 @@ impl Session {
     }
 
     fn tell_opened(&mut self, session: u64, channels: &[ChannelState]) {
-        self.opened = true;
+        self.opened = Some(session);
         let at = self.station.clock.tai();
         let peer = self.connection.remote_address().to_string();
         let rtt_ms = self.connection.rtt().as_secs_f64() * 1e3;
@@ -333,6 +375,13 @@ impl Session {
         }
         let mut events = Vec::new();
         for spacecraft in self.principal.spacecraft.iter().copied() {
+            self.station.catalogue.note(Entry::Opened(Opened {
+                session,
+                spacecraft: spacecraft.0,
+                principal: name.clone(),
+                peer: peer.clone(),
+                at: at.0,
+            }));
             events.push(Event::LinkOpened { spacecraft, peer: peer.clone(), rtt_ms, at });
             let units = backlog.get(&spacecraft).copied().unwrap_or(0);
             events.push(Event::Backlog { spacecraft, units, bytes: 0 });
@@ -343,7 +392,7 @@ impl Session {
     fn sample(&mut self) {
         let rtt = self.connection.rtt();
         self.receiver.set_rtt(rtt.as_nanos() as u64);
-        if !self.opened {
+        if self.opened.is_none() {
             return;
         }
         let bytes = self.connection.stats().udp_rx.bytes;
@@ -361,10 +410,18 @@ impl Session {
     }
 
     fn tell_closed(&self, reason: &str) {
-        if !self.opened {
-            return;
-        }
+        let Some(session) = self.opened else { return };
         let at = self.station.clock.tai();
+        for spacecraft in &self.principal.spacecraft {
+            self.station.catalogue.note(Entry::Closed(Closed {
+                session,
+                spacecraft: spacecraft.0,
+                at: at.0,
+                units: self.receipted.get(spacecraft).copied().unwrap_or(0),
+                bytes: self.connection.stats().udp_rx.bytes,
+                reason: reason.into(),
+            }));
+        }
         let closed = |spacecraft| Event::LinkClosed { spacecraft, reason: reason.into(), at };
         let spacecraft = self.principal.spacecraft.iter().copied();
         self.station.feed.publish_all(spacecraft.map(closed).collect());

@@ -1,13 +1,13 @@
 //! The witness on disk, replaced whole.
 
-use super::{disk::Folder, wall_clock};
+use super::wall_clock;
 use crate::{
-    audit,
     config::Config,
     witness::{Finding, Witness},
 };
 use anyhow::{Context as _, bail};
 use std::{
+    collections::BTreeSet,
     fs::{File, OpenOptions},
     io::{self, Write as _},
     os::unix::fs::OpenOptionsExt as _,
@@ -45,10 +45,9 @@ pub fn store(path: &Path, witness: &Witness) -> io::Result<()> {
 
 /// Refuses an archive that is empty where one was kept, unless a new ledger is wanted: a disk that
 /// is not mounted must not become a new archive on the disk below.
-pub fn refuse_emptied(config: &Config, folder: &Folder, new_ledger: bool) -> anyhow::Result<()> {
+pub fn refuse_emptied(config: &Config, found: Option<u64>, new_ledger: bool) -> anyhow::Result<()> {
     let path = path(config);
     let witness = load(&path).with_context(|| format!("{}", path.display()))?;
-    let found = audit::ledger_of(&mut folder.clone()).context("archive")?;
     match witness.judge(found) {
         Finding::Emptied(last) if !new_ledger => bail!(
             "archive {} is empty, and ledger {last:016x} was kept there (says {}): mount it or \
@@ -64,14 +63,20 @@ pub fn refuse_emptied(config: &Config, folder: &Folder, new_ledger: bool) -> any
     Ok(())
 }
 
-/// Notes the ledger that is kept from now on. A station without it keeps its units all the same.
-pub fn note(config: &Config, ledger: u64) {
+/// Notes the ledger that is kept from now on, behind the `older` ones that a bucket knows; all that
+/// were kept before it. A station without the file keeps its units all the same.
+pub fn note(config: &Config, older: &[u64], ledger: u64) -> BTreeSet<u64> {
     let path = path(config);
-    let noted = load(&path).and_then(|mut witness| {
-        if witness.note(ledger, wall_clock()) { store(&path, &witness) } else { Ok(()) }
-    });
-    if let Err(error) = noted {
+    let mut witness = load(&path).unwrap_or_default();
+    let before: BTreeSet<u64> = witness.before(ledger).collect();
+    for id in older.iter().filter(|id| !before.contains(id)) {
+        witness.note(*id, wall_clock());
+    }
+    if witness.note(ledger, wall_clock())
+        && let Err(error) = store(&path, &witness)
+    {
         let file = path.display();
         tracing::warn!(%error, %file, "an emptied archive will not be told from a fresh one");
     }
+    witness.before(ledger).collect()
 }

@@ -6,8 +6,12 @@ use crate::{
     publish::Feed,
     receipt::{Fates, Ingest, SessionId},
     shell::pipeline::PipelineSender,
+    upload::Stored,
 };
-use codecs::{ids::Origin, link::custody::KeyRanges};
+use codecs::{
+    ids::{KeyPrefix, Origin, RangeSet, SeqRange},
+    link::custody::KeyRanges,
+};
 use std::{
     collections::BTreeMap,
     io,
@@ -38,7 +42,18 @@ enum Job {
     Unit(Box<Delivery>),
     Join(SessionId, mpsc::UnboundedSender<Fates>),
     Leave(SessionId),
-    Durable(Origin, oneshot::Sender<Vec<KeyRanges>>),
+    Durable(Origin, oneshot::Sender<Durable>),
+    Stored(Stored),
+    Lose(Vec<(KeyPrefix, Vec<SeqRange>)>, oneshot::Sender<io::Result<()>>),
+}
+
+/// What of an origin is safe, by class.
+#[derive(Debug)]
+pub struct Durable {
+    /// Synced here.
+    pub held: Vec<KeyRanges>,
+    /// Verified in the object store.
+    pub stored: BTreeMap<KeyPrefix, RangeSet>,
 }
 
 /// The way to the writer; clones share one queue.
@@ -98,10 +113,25 @@ impl Writer {
     }
 
     /// What of an origin is durable, in order with everything handed over before.
-    pub async fn durable(&self, origin: Origin) -> Result<Vec<KeyRanges>, Closed> {
+    pub async fn durable(&self, origin: Origin) -> Result<Durable, Closed> {
         let (answer, durable) = oneshot::channel();
         self.send(Job::Durable(origin, answer)).await?;
         durable.await.map_err(|_| Closed)
+    }
+
+    /// Tells that a segment is verified in the object store.
+    pub async fn stored(&self, stored: Stored) -> Result<(), Closed> {
+        self.send(Job::Stored(stored)).await
+    }
+
+    /// Records durably what is lost; only then may it be asked for.
+    pub async fn lose(
+        &self,
+        lost: Vec<(KeyPrefix, Vec<SeqRange>)>,
+    ) -> Result<io::Result<()>, Closed> {
+        let (answer, done) = oneshot::channel();
+        self.send(Job::Lose(lost, answer)).await?;
+        done.await.map_err(|_| Closed)
     }
 
     /// Returns when the thread is gone, which only a defect does while handles remain.
@@ -171,7 +201,17 @@ impl State {
             }
             Job::Durable(origin, answer) => {
                 // Who asked may be gone.
-                let _ = answer.send(self.ingest.durable(origin));
+                let held = self.ingest.durable(origin);
+                let _ = answer.send(Durable { held, stored: self.ingest.stored_of(origin) });
+            }
+            Job::Lose(lost, answer) => {
+                let _ = answer.send(self.ingest.lose(&lost, self.clock.now()));
+            }
+            Job::Stored(stored) => {
+                let fates = self.ingest.stored(stored);
+                for told in self.sessions.values() {
+                    let _ = told.send(fates.clone());
+                }
             }
         }
     }

@@ -40,6 +40,11 @@ pub struct Station {
 impl Station {
     /// Makes a station with two spacecraft, 7 and 8, and starts it.
     pub fn start() -> Self {
+        Self::start_with("")
+    }
+
+    /// As [`start`](Self::start), with keys for the archive's section.
+    pub fn start_with(archive: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().join("station");
         let mission = dir.path().join("mission.toml");
@@ -56,13 +61,22 @@ impl Station {
         let config = root.join("station.toml");
         let text = std::fs::read_to_string(&config).unwrap();
         let text = text.replace("[identity]", "object_stall_s = 1\n\n[identity]");
+        let text = text.replace("dir = \"archive\"\n", &format!("dir = \"archive\"\n{archive}"));
         std::fs::write(&config, text).unwrap();
         Self::run(dir)
     }
 
     fn run(dir: tempfile::TempDir) -> Self {
+        Self::run_with(dir, &[])
+    }
+
+    /// Runs a station that was made, with more arguments.
+    pub fn run_with(dir: tempfile::TempDir, arguments: &[&str]) -> Self {
         let config = dir.path().join("station/station.toml");
-        let mut daemon = Daemon::start("groundstation", &["run", "--config", &text(&config)]);
+        let mut daemon = Daemon::start(
+            "groundstation",
+            &[&["run", "--config", &text(&config)], arguments].concat(),
+        );
         let ready = daemon.expect("ready");
         let quic = ready["quic"].as_str().unwrap().parse().unwrap();
         Self { dir, daemon, quic, http: ready["http"].as_str().unwrap().into() }

@@ -4,6 +4,7 @@
 
 mod client;
 mod kills;
+mod lifecycle;
 
 use client::{Client, Identity, SOON, Station, endpoint, object, prefix, unit};
 use codecs::{
