@@ -149,6 +149,8 @@ pub enum Codec {
     AosFrame = 3,
     /// One USLP transfer frame (CCSDS 732.1-B-3).
     UslpFrame = 4,
+    /// One AX.25 frame (version 2.2), from the first address to the end of its information.
+    Ax25Frame = 5,
     /// A self-contained block of squeezed packets.
     Squeezed = 16,
     /// A payload product or its summary.
@@ -167,6 +169,7 @@ impl Codec {
             2 => Self::TmFrame,
             3 => Self::AosFrame,
             4 => Self::UslpFrame,
+            5 => Self::Ax25Frame,
             16 => Self::Squeezed,
             32 => Self::Product,
             48 => Self::Void,
@@ -242,6 +245,11 @@ impl RangeSet {
     /// Whether `sequence` is in the set.
     pub fn contains(&self, sequence: u64) -> bool {
         self.ranges.get(self.position(sequence)).is_some_and(|range| range.contains(sequence))
+    }
+
+    /// The first sequence of the set at or after `sequence`.
+    pub fn first_from(&self, sequence: u64) -> Option<u64> {
+        self.ranges.get(self.position(sequence)).map(|range| range.first.max(sequence))
     }
 
     /// Whether adding `sequence` would not make a new range: it is held, extends or joins one.
@@ -341,6 +349,7 @@ mod tests {
             prop_assert_eq!(ours.count(), plain.len() as u64);
             for sequence in 0..70 {
                 prop_assert_eq!(ours.contains(sequence), plain.contains(&sequence));
+                prop_assert_eq!(ours.first_from(sequence), plain.range(sequence..).next().copied());
                 let mut grown = ours.clone();
                 grown.insert_one(sequence);
                 prop_assert_eq!(ours.touches(sequence), grown.len() <= ours.len());

@@ -194,7 +194,7 @@ impl<S: Storage> Walk<'_, S> {
     fn lost(&mut self, header: &SegmentHeader) {
         for (prefix, counter) in header.checkpoint.counters() {
             counter.lost.ranges().iter().for_each(|range| {
-                self.proven.lose(*prefix, *range);
+                self.proven.lose_range(*prefix, *range);
             });
         }
     }

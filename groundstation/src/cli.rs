@@ -1,16 +1,24 @@
 //! The command line: one variant a subcommand, each run by its own module.
 
 use crate::{
-    commands, pool,
+    bench, commands,
+    enroll::{self, Enroll},
+    pool,
     recording::{decode, inspect},
     shell::{
+        check::{self, CheckArgs},
         daemon::{self, RunArgs},
+        doors::replay::{self, ReplayArgs},
+        edge::{self, EdgeArgs},
+        export::{self, ExportArgs},
+        log,
+        reload::{self, ReloadArgs},
         status::{self, StatusArgs},
+        uplink::command as uplink,
     },
 };
 use clap::{Parser, Subcommand};
-use std::{io::IsTerminal as _, process::ExitCode};
-use tracing_subscriber::EnvFilter;
+use std::process::ExitCode;
 
 #[derive(Debug, Parser)]
 #[command(name = "groundstation", version, about)]
@@ -28,15 +36,26 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Init(commands::InitArgs),
+    #[command(subcommand)]
+    Enroll(Enroll),
     Run(RunArgs),
-    Check(commands::CheckArgs),
+    Check(CheckArgs),
+    Reload(ReloadArgs),
+    Edge(EdgeArgs),
     Status(StatusArgs),
     Audit(commands::AuditArgs),
+    #[command(subcommand)]
+    Uplink(uplink::Uplink),
+    Replay(ReplayArgs),
+    Export(ExportArgs),
     Inspect(inspect::Args),
     Decode(decode::Args),
     /// Inference pools
     #[command(subcommand)]
     Pools(Pools),
+    /// What this machine can take
+    #[command(subcommand)]
+    Bench(bench::shell::Bench),
 }
 
 #[derive(Debug, Subcommand)]
@@ -48,16 +67,23 @@ enum Pools {
 /// usage.
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
-    log_to_stderr();
+    log::to_stderr(matches!(cli.command, Command::Run(_)));
     let done = match cli.command {
         Command::Init(args) => commands::init(&args),
+        Command::Enroll(args) => enroll::run(&args),
         Command::Run(args) => daemon::run(&args),
-        Command::Check(args) => commands::check(&args),
+        Command::Check(args) => check::run(&args),
+        Command::Reload(args) => reload::run(&args),
+        Command::Edge(args) => edge::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Audit(args) => commands::audit(&args),
+        Command::Uplink(command) => uplink::run(&command),
+        Command::Replay(args) => replay::run(&args),
+        Command::Export(args) => export::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Decode(args) => decode::run(&args),
         Command::Pools(Pools::Serve(args)) => pool::serve::run(&args),
+        Command::Bench(bench) => bench::shell::run(&bench),
     };
     done.unwrap_or_else(|error| {
         // Nobody may be listening, and that is no reason to panic.
@@ -65,17 +91,4 @@ pub fn run() -> ExitCode {
         let _ = writeln!(std::io::stderr(), "groundstation: {error:#}");
         ExitCode::FAILURE
     })
-}
-
-/// Talk goes to stderr; colours only for a person who did not decline them (`NO_COLOR`).
-fn log_to_stderr() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    tracing_subscriber::fmt()
-        .log_internal_errors(false)
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(!plain && std::io::stderr().is_terminal())
-        .with_target(false)
-        .init();
 }

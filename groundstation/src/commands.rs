@@ -1,14 +1,14 @@
-//! Commands that come and go: `init`, `check`, `audit`.
+//! Commands that come and go: `init`, `audit`.
 
 use crate::{
     audit::{self, Audit, Damage},
     config::{Config, HTTP_DEFAULT, QUIC_DEFAULT},
     init::{self, Craft, Place, Plan},
-    shell::{bucket::Bucket, clock, disk::Folder, wall_clock, witness},
+    shell::{disk::Folder, wall_clock, witness},
     witness::Finding,
 };
 use anyhow::{Context as _, bail};
-use codecs::{ids::Origin, link::custody::Durability};
+use codecs::ids::Origin;
 use std::{io::Write as _, net::SocketAddr, path::PathBuf, process::ExitCode};
 
 /// Make a station: configuration, local authority, identities
@@ -34,14 +34,6 @@ pub struct InitArgs {
     /// Where page, API and metrics listen
     #[arg(long, value_name = "ADDRESS", default_value = HTTP_DEFAULT)]
     pub http: SocketAddr,
-}
-
-/// Check a station file, its mission, certificates and folders
-#[derive(Debug, clap::Args)]
-pub struct CheckArgs {
-    /// Station file
-    #[arg(long, value_name = "FILE", default_value = "station.toml")]
-    pub config: PathBuf,
 }
 
 /// Prove the archive: every record, every key, against the ledger
@@ -84,45 +76,6 @@ pub fn init(args: &InitArgs) -> anyhow::Result<ExitCode> {
     let dir = args.dir.display();
     say(&format!("Made {dir}/station.toml. Each spacecraft takes its folder of {dir}/enrolled/."));
     say(&format!("Next: groundstation run --config {dir}/station.toml"));
-    Ok(ExitCode::SUCCESS)
-}
-
-/// Checks what `run` would find.
-pub fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
-    let config = Config::load(&args.config)?;
-    let mission_path = config.path(&config.mission);
-    let definition = crate::shell::mission::load(&mission_path)?;
-    let spacecraft = crate::shell::mission::spacecraft(&definition);
-    let store = config.archive.object_store.as_ref();
-    if definition.reclaimable == Durability::ObjectStore && store.is_none() {
-        bail!(
-            "{}: reclaimable = \"object-store\", and {} has no [archive.object_store]: no unit \
-             would ever become reclaimable",
-            mission_path.display(),
-            args.config.display()
-        );
-    }
-    if let Some(store) = store {
-        Bucket::open(store, &config.base, &definition.domain)?;
-    }
-    for principal in &config.principals {
-        for id in &principal.spacecraft {
-            if !spacecraft.contains(&codecs::ids::SpacecraftId(*id)) {
-                bail!(
-                    "principal {} may act for spacecraft {id}, which the mission does not have; \
-                     add it to {} or take it out",
-                    principal.name,
-                    mission_path.display()
-                );
-            }
-        }
-    }
-    crate::shell::tls::server_config(&config)?;
-    clock::warn_of_leap_seconds();
-    if config.principals.is_empty() {
-        tracing::warn!("no [[principal]]: no one may deliver");
-    }
-    say(&format!("{}: good", args.config.display()));
     Ok(ExitCode::SUCCESS)
 }
 

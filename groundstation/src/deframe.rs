@@ -5,15 +5,12 @@
 //! that packets over its edges come out whole. Packets that came out before come out again: who
 //! publishes keeps a window of identities.
 
+use crate::header::{Flag, Formats};
 use bytes::Bytes;
-use codecs::frame::aos::AosConfig;
 use codecs::frame::extract::{Event, Extractor, FrameConfig};
-use codecs::frame::tm::TmConfig;
-use codecs::ids::{Codec, KeyPrefix, SpacecraftId, UnitKey};
+use codecs::ids::{Codec, KeyPrefix, UnitKey};
 use codecs::mission::Definition;
-use codecs::mission::definition::{FrameFormat, FrameKind};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 /// Bytes of frames kept a counter, to put late ones between their neighbours. A peer of the widest
 /// profile has 64 objects of 256 KiB under way, and any of them may come last. At the bound the
@@ -27,28 +24,6 @@ const NEIGHBOURS_MAX: u64 = 16;
 /// Counters followed. At the bound the one that was silent for longest is forgotten, at the cost
 /// of one packet in progress.
 pub const COUNTERS_MAX: usize = 64;
-
-/// Why a frame was not used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Flag {
-    /// Its header names a spacecraft that the mission doesn't know, or another one than its key.
-    Foreign,
-    /// It has another length than the mission says.
-    Length,
-    /// It is no frame of its kind.
-    Malformed,
-}
-
-impl Flag {
-    /// A short word for counters and messages.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Foreign => "foreign",
-            Self::Length => "wrong_length",
-            Self::Malformed => "malformed",
-        }
-    }
-}
 
 /// What a frame gave.
 #[derive(Debug, Default)]
@@ -67,7 +42,7 @@ pub struct Deframed {
 
 /// Extractors of all counters.
 pub struct Deframer {
-    definition: Arc<Definition>,
+    formats: Formats,
     counters: BTreeMap<KeyPrefix, Counter>,
     pushes: u64,
 }
@@ -83,14 +58,14 @@ struct Counter {
 
 impl Deframer {
     /// Knows frames by what the mission says of them.
-    pub fn new(definition: Arc<Definition>) -> Self {
-        Self { definition, counters: BTreeMap::new(), pushes: 0 }
+    pub fn new(definition: &Definition) -> Self {
+        Self { formats: Formats::new(definition), counters: BTreeMap::new(), pushes: 0 }
     }
 
     /// Takes one frame.
     pub fn take(&mut self, key: &UnitKey, codec: Codec, frame: &Bytes) -> Deframed {
-        let format = match self.judge(key.prefix.spacecraft, codec, frame) {
-            Ok(format) => format,
+        let config = match self.formats.judge(key.prefix.spacecraft, codec, frame) {
+            Ok(config) => config,
             Err(flag) => return Deframed { flag: Some(flag), ..Deframed::default() },
         };
         self.pushes += 1;
@@ -101,47 +76,9 @@ impl Deframer {
             }
         }
         let counter =
-            self.counters.entry(key.prefix).or_insert_with(|| Counter::new(config_of(&format)));
+            self.counters.entry(key.prefix).or_insert_with(|| Counter::new(config.clone()));
         counter.pushed = self.pushes;
         counter.take(key.sequence, frame)
-    }
-
-    /// Whether the frame is one that its key's spacecraft sends.
-    fn judge(
-        &self,
-        spacecraft: SpacecraftId,
-        codec: Codec,
-        frame: &[u8],
-    ) -> Result<FrameFormat, Flag> {
-        let &[first, second, ..] = frame else { return Err(Flag::Malformed) };
-        let head = u16::from_be_bytes([first, second]);
-        // 132.0-B-3 §4.1.2.2 and 732.0-B-5 §4.1.2.2: two bits of version, then 10 or 8 of scid.
-        let (version, scid) = match codec {
-            Codec::TmFrame => (0, (head >> 4) & 0x3FF),
-            Codec::AosFrame => (1, (head >> 6) & 0xFF),
-            _ => return Err(Flag::Malformed),
-        };
-        if first >> 6 != version {
-            return Err(Flag::Malformed);
-        }
-        match self.definition.frame_owner(version, scid) {
-            Some((owner, _)) if owner != spacecraft => Err(Flag::Foreign),
-            Some((_, format)) if format.length != frame.len() => Err(Flag::Length),
-            Some((_, format)) => Ok(format),
-            None => Err(Flag::Foreign),
-        }
-    }
-}
-
-fn config_of(format: &FrameFormat) -> FrameConfig {
-    match format.kind {
-        FrameKind::Tm => FrameConfig::Tm(TmConfig::new(format.length).with_fecf(format.fecf)),
-        FrameKind::Aos => {
-            let mut config = AosConfig::new(format.length).with_fecf(format.fecf);
-            config.insert_zone = format.insert_zone;
-            config.ocf = format.ocf;
-            FrameConfig::Aos(config)
-        }
     }
 }
 

@@ -55,7 +55,7 @@ pub fn merge(older: impl IntoIterator<Item = Older>) -> Result<Ledger, TooManyCo
             ledger.void(prefix, *range);
         }
         for range in without(&of(&lost), &held).ranges() {
-            ledger.lose(prefix, *range);
+            ledger.lose_range(prefix, *range);
         }
     }
     Ok(ledger)
@@ -84,7 +84,7 @@ mod tests {
             ledger.note(&key(1, at), 1);
         });
         voided.map(|range| ledger.void(prefix, range));
-        lost.map(|range| ledger.lose(prefix, range));
+        lost.map(|range| ledger.lose_range(prefix, range));
         ledger
     }
 

@@ -164,18 +164,19 @@ pub fn init(plan: &Plan, today: Tai, origins: &[Origin]) -> Result<(), InitError
         write(&plan.dir, &format!("{folder}/identity.key"), &identity.key, 0o600)?;
         let table = onboard_table(station.hash, *origin);
         write(&plan.dir, &format!("{folder}/onboard-identity.toml"), &table, 0o644)?;
-        principals.push_str(&principal(craft, identity.hash, *origin));
+        principals.push_str(&principal(&slug, &[craft.id], identity.hash, *origin));
     }
     write(&plan.dir, "mission.toml", &plan.mission, 0o644)?;
     // Last: a station without this file is no station, and can be made again.
-    write(&plan.dir, "station.toml", &(station_file(plan) + &principals), 0o644)
+    let file = station_file(plan) + &principals + &operator(plan);
+    write(&plan.dir, "station.toml", &file, 0o644)
 }
 
 /// A key and the certificate for it.
-struct Issued {
-    certificate: String,
-    key: String,
-    hash: KeyHash,
+pub(crate) struct Issued {
+    pub(crate) certificate: String,
+    pub(crate) key: String,
+    pub(crate) hash: KeyHash,
 }
 
 fn name(text: &str) -> DistinguishedName {
@@ -197,7 +198,8 @@ fn dated(mut params: CertificateParams, today: Tai, years: i32) -> CertificatePa
     params
 }
 
-fn authority(station: &str, today: Tai) -> CertificateParams {
+/// What the authority's certificate says.
+pub(crate) fn authority(station: &str, today: Tai) -> CertificateParams {
     let mut params = dated(CertificateParams::default(), today, AUTHORITY_YEARS);
     params.distinguished_name = name(&format!("{station} authority"));
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
@@ -205,7 +207,8 @@ fn authority(station: &str, today: Tai) -> CertificateParams {
     params
 }
 
-fn issue(
+/// Makes a key and signs a certificate for it.
+pub(crate) fn issue(
     issuer: &Issuer<'_, KeyPair>,
     subject: &str,
     usage: ExtendedKeyUsagePurpose,
@@ -252,16 +255,27 @@ dir = "archive"
     )
 }
 
-fn principal(craft: &Craft, key: KeyHash, origin: Origin) -> String {
+/// A row of the authorisation table for who may deliver.
+pub(crate) fn principal(name: &str, spacecraft: &[u16], key: KeyHash, origin: Origin) -> String {
     format!(
-        "[[principal]]\nname = \"{}\"\nkey = \"{key}\"\norigin = \"{origin}\"\n\
-         spacecraft = [{}]\nactions = [\"deliver\"]\n\n",
-        craft.slug(),
-        craft.id,
+        "[[principal]]\nname = \"{name}\"\nkey = \"{key}\"\norigin = \"{origin}\"\n\
+         spacecraft = {spacecraft:?}\nactions = [\"deliver\"]\n\n",
     )
 }
 
-fn onboard_table(station: KeyHash, origin: Origin) -> String {
+/// Whoever can read the token may command: on this machine the owner of the folder, no one else.
+fn operator(plan: &Plan) -> String {
+    let ids: Vec<String> = plan.spacecraft.iter().map(|craft| craft.id.to_string()).collect();
+    format!(
+        "# Who may command; the token's file is made at the first start.\n[[operator]]\n\
+         name = \"local\"\ntoken = \"operators/local.token\"\nspacecraft = [{}]\n\
+         actions = [\"command\"]\n",
+        ids.join(", ")
+    )
+}
+
+/// What the flight process must know of its identity.
+pub(crate) fn onboard_table(station: KeyHash, origin: Origin) -> String {
     format!(
         "# Belongs into onboard.toml; paths are relative to that file.\n[identity]\n\
          certificate = \"identity.crt\"\nkey = \"identity.key\"\n\
@@ -270,7 +284,7 @@ fn onboard_table(station: KeyHash, origin: Origin) -> String {
 }
 
 /// Writes a file that does not exist; folders are the owner's alone.
-fn write(dir: &Path, name: &str, text: &str, mode: u32) -> Result<(), InitError> {
+pub(crate) fn write(dir: &Path, name: &str, text: &str, mode: u32) -> Result<(), InitError> {
     let path = dir.join(name);
     let failed = |error| InitError::Io { path: path.clone(), error };
     if let Some(parent) = path.parent() {

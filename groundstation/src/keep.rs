@@ -4,7 +4,8 @@
 //! open ─► sealed (size, age, stop) ─► stored (object store) ─► let go (retention)
 //! ```
 
-use crate::archive::{Archive, Now, retain::Retain, storage::Storage};
+use crate::archive::{Now, retain::Retain, storage::Storage, volume::Volume};
+use codecs::ids::{KeyPrefix, SeqRange};
 use std::collections::BTreeSet;
 
 /// Retention looks again after this long, also when no segment was sealed.
@@ -58,15 +59,21 @@ impl Keeper {
     }
 
     /// When it wants its next [`turn`](Self::turn): monotonic milliseconds.
-    pub fn due_ms<S: Storage>(&self, archive: &Archive<S>) -> Option<u64> {
-        let seal = self.policy.seal_ms.and_then(|age_ms| archive.seal_due_ms(age_ms));
+    pub fn due_ms<S: Storage>(&self, volume: &Volume<S>) -> Option<u64> {
+        let seal = self.policy.seal_ms.and_then(|age_ms| volume.seal_due_ms(age_ms));
         let retain = self.policy.retain.is_set().then_some(self.retain_at_ms);
         [seal, retain].into_iter().flatten().min()
     }
 
-    /// Does what is due.
-    pub fn turn<S: Storage>(&mut self, archive: &mut Archive<S>, now: Now) {
-        if self.policy.seal_ms.is_some_and(|age_ms| archive.seal_aged(now, age_ms)) {
+    /// Does what is due, with nothing in the volume waiting for a sync. `lose` hears of what turns
+    /// out to be lost.
+    pub fn turn<S: Storage>(
+        &mut self,
+        volume: &mut Volume<S>,
+        lose: impl FnMut(KeyPrefix, SeqRange),
+        now: Now,
+    ) {
+        if self.policy.seal_ms.is_some_and(|age_ms| volume.seal_aged(now, age_ms)) {
             self.kept.sealed += 1;
             self.retain_at_ms = 0;
         }
@@ -75,7 +82,8 @@ impl Keeper {
         }
         self.retain_at_ms = now.mono_ms + RETAIN_EVERY_MS;
         let stored = &self.stored;
-        match archive.retain(&self.policy.retain, |number| stored.contains(&number), now.tai) {
+        let is_stored = |number| stored.contains(&number);
+        match volume.retain(&self.policy.retain, is_stored, lose, now.tai) {
             Ok(gone) => {
                 self.kept.let_go += gone.len() as u64;
                 for number in gone {

@@ -2,16 +2,21 @@
 //!
 //! ```text
 //! admit ─► ledger ─► archive ─► receipt ─► process ─► publish ─► api
-//!             │                              └ unsqueeze ─► deframe ─► decode ─► limits
+//!             │          ├─► door                └ unsqueeze ─► deframe ─► decode ─► limits
 //!             └────► audit
 //! ```
 //!
 //! Cores are state machines with time as an argument; `shell` holds sockets, disk, clock and
 //! threads.
 
+pub mod sys;
 pub mod config;
+pub mod reload;
 pub mod init;
+pub mod enroll;
 pub mod admit;
+pub mod operators;
+pub mod peers;
 pub mod ledger;
 pub mod archive;
 pub mod receipt;
@@ -22,6 +27,7 @@ pub mod catalogue;
 pub mod witness;
 pub mod audit;
 pub mod unsqueeze;
+pub mod header;
 pub mod deframe;
 pub mod decode;
 pub mod limits;
@@ -31,8 +37,14 @@ pub mod process;
 pub mod publish;
 pub mod pool;
 pub mod dispatch;
+pub mod uplink;
+pub mod door;
 pub mod api;
 pub mod recording;
+pub mod seldom;
+pub mod budget;
+pub mod edge;
 pub mod shell;
+pub mod bench;
 pub mod commands;
 pub mod cli;

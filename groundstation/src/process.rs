@@ -73,7 +73,7 @@ impl Process {
         Self {
             plans: Arc::new(definition.plans()),
             names: decode::names(&definition),
-            deframer: Deframer::new(Arc::clone(&definition)),
+            deframer: Deframer::new(&definition),
             decoders: BTreeMap::new(),
             records: Records::default(),
             counts: Counts::default(),
@@ -130,7 +130,9 @@ impl Process {
         }
         match unit.codec {
             Codec::TmFrame | Codec::AosFrame => self.frame(unit, arrival, &mut outcome),
-            Codec::SpacePacket | Codec::Squeezed => self.packets(unit, arrival, &mut outcome),
+            Codec::SpacePacket | Codec::Squeezed | Codec::Ax25Frame => {
+                self.packets(unit, arrival, &mut outcome)
+            }
             Codec::Product => self.product(unit, arrival, &mut outcome),
             Codec::Record => self.record(unit, &mut outcome),
             Codec::Void => self.void(unit, &mut outcome),

@@ -21,6 +21,7 @@ fn render(live: &Snapshot) -> String {
     custody(&mut text, &live.counts);
     insight(&mut text, live);
     spacecraft(&mut text, live);
+    doors(&mut text, live);
     text.0.push_str("# EOF\n");
     text.0
 }
@@ -99,6 +100,31 @@ fn spacecraft(text: &mut Text, live: &Snapshot) {
                 let labels = format!("spacecraft=\"{}\",name=\"{name_label}\"", craft.id);
                 text.sample(name, &labels, value);
             }
+        }
+    }
+}
+
+fn doors(text: &mut Text, live: &Snapshot) {
+    type Read = fn(&crate::publish::DoorView) -> u64;
+    let families: [(&str, &str, &str, Read); 4] = [
+        ("door_open", "gauge", "Connections that are up.", |door| door.open),
+        ("door_connects", "counter", "Connections made.", |door| door.connects),
+        ("door_sent", "counter", "Frames or packets handed out.", |door| door.sent),
+        ("door_sent_bytes", "counter", "Bytes of those.", |door| door.sent_bytes),
+    ];
+    for (name, kind, help, read) in families {
+        text.family(name, kind, help);
+        let suffix = if kind == "counter" { "_total" } else { "" };
+        for door in &live.doors {
+            // A door's name has no character that a label would need escaped.
+            text.sample(&format!("{name}{suffix}"), &format!("door=\"{}\"", door.name), read(door));
+        }
+    }
+    text.family("door_dropped", "counter", "What was chosen and did not go out.");
+    for door in &live.doors {
+        for (reason, count) in &door.dropped {
+            let labels = format!("door=\"{}\",reason=\"{}\"", door.name, escape(reason));
+            text.sample("door_dropped_total", &labels, count);
         }
     }
 }

@@ -6,10 +6,12 @@
 //! own header takes its place.
 
 use super::{
-    Archive, Now,
+    Now,
     segment::SegmentHeader,
     storage::{Storage, StoredFile as _, read_up_to, write_all},
+    volume::Volume,
 };
+use crate::ledger::Ledger;
 use codecs::ids::{KeyPrefix, SeqRange};
 use std::io;
 
@@ -45,23 +47,26 @@ pub fn read<S: Storage>(
     Ok(None)
 }
 
-impl<S: Storage> Archive<S> {
-    /// Marks as lost what no record here proves, durably: it may be asked for once this returns,
-    /// and its return is no duplicate. What is known to be lost already costs nothing.
-    pub fn record_lost(&mut self, lost: &[(KeyPrefix, Vec<SeqRange>)], now: Now) -> io::Result<()> {
-        let mut news = false;
-        for (prefix, ranges) in lost {
-            for range in ranges {
-                let known = self.ledger.counter(prefix).map(|counter| &counter.lost);
-                if known.is_none_or(|known| !known.missing_from(*range).is_empty()) {
-                    // At the bound it stays with the store, which still names it.
-                    news |= self.ledger.lose(*prefix, *range);
-                }
+/// Marks as lost what no record proves; whether any of it is news. At the ledger's bound it stays
+/// with the store, which still names it.
+pub fn mark(ledger: &mut Ledger, lost: &[(KeyPrefix, Vec<SeqRange>)]) -> bool {
+    let mut news = false;
+    for (prefix, ranges) in lost {
+        for range in ranges {
+            let known = ledger.counter(prefix).map(|counter| &counter.lost);
+            if known.is_none_or(|known| !known.missing_from(*range).is_empty()) {
+                news |= ledger.lose_range(*prefix, *range);
             }
         }
-        if !news {
-            return Ok(());
-        }
+    }
+    news
+}
+
+impl<S: Storage> Volume<S> {
+    /// Makes a ledger durable between two segments. Everything that it holds must be synced, and
+    /// nothing may wait for a sync.
+    pub fn keep_ledger(&mut self, settled: Ledger, now: Now) -> io::Result<()> {
+        assert!(self.is_synced(), "a segment that is sealed leaves nothing behind");
         self.seal(now.tai);
         let header = SegmentHeader {
             number: self.next_number,
@@ -70,7 +75,7 @@ impl<S: Storage> Archive<S> {
             previous: self.previous,
             footer: self.footer,
             floor: self.floor.number,
-            checkpoint: self.ledger.settled(),
+            checkpoint: settled,
         };
         let names = self.storage.list()?;
         let older: Vec<_> = names.iter().filter(|name| place(name).is_some()).collect();
@@ -91,7 +96,7 @@ mod tests {
     use super::*;
     use crate::{
         archive::{
-            Verdict,
+            Archive, Verdict,
             forgetful::{Crash, ForgetfulDisk},
             tests::{SETTINGS, archive_of, now, unit},
         },

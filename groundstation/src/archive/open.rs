@@ -2,19 +2,20 @@
 
 use super::{
     Archive, Settings,
-    catalogue::Catalogue,
+    blocks::{self, Blocks},
     index::Index,
-    losses, note_void,
+    intake::Intake,
+    losses, note_if_void,
     record::{BLOCK_BYTES, Position},
     retain::Floor,
     scan::{Hole, ScanEnd, Step, scan},
-    seal::{Chain, Ending, NO_FOOTER, write_end},
+    seal::{Chain, Ending, write_end},
     segment::{HeaderError, SegmentHeader, file_name, number_of},
     storage::{Storage, StoredFile},
+    volume::Volume,
 };
 use crate::ledger::Ledger;
-use bytes::BytesMut;
-use codecs::{ids::Channel, link::void::Void, time::Tai};
+use codecs::time::Tai;
 use std::{collections::BTreeMap, io};
 
 /// What opening found.
@@ -88,27 +89,15 @@ impl<S: Storage> Archive<S> {
         let known = floor.header().is_some();
         let candidates = candidates(&mut storage, &mut numbers, known, &mut report)?;
         report.segments = numbers.len();
-        let mut archive = Self {
-            storage,
-            settings,
-            ledger_id: fresh_ledger_id,
-            ledger: Ledger::new(),
-            catalogue: Catalogue::new(numbers.iter().copied()),
-            open: None,
-            next_number: numbers.last().map_or(floor.number, |last| last + 1),
-            previous: None,
-            footer: NO_FOOTER,
-            floor,
-            batch: BytesMut::new(),
-            slots: Vec::new(),
-            digests: BTreeMap::new(),
-            conflicts: names.iter().filter(|name| name.ends_with(".conflict")).count(),
-            full_until_ms: None,
-        };
+        let mut volume = Volume::new(storage, settings, fresh_ledger_id, &numbers, floor);
+        volume.conflicts = names.iter().filter(|name| name.ends_with(".conflict")).count();
+        let intake = Intake::new(Ledger::new(), Blocks::new(blocks::COUNT));
+        let mut archive = Self { intake, volume };
         archive.recover(candidates, &mut report)?;
-        let between = losses::read(&mut archive.storage, &names, archive.next_number);
+        let volume = &mut archive.volume;
+        let between = losses::read(&mut volume.storage, &names, volume.next_number);
         if let Some(header) = between.map_err(at("checkpoint".into()))? {
-            archive.ledger = header.checkpoint;
+            archive.intake.ledger = header.checkpoint;
         }
         Ok((archive, report))
     }
@@ -124,12 +113,12 @@ impl<S: Storage> Archive<S> {
             .filter_map(|candidate| candidate.header.as_ref()?.0.previous)
             .collect();
         if let Some((header, _)) = candidates.first().and_then(|first| first.header.as_ref()) {
-            self.ledger_id = header.ledger_id;
-            self.ledger = header.checkpoint.clone();
-        } else if let Some(header) = self.floor.header() {
+            self.volume.ledger_id = header.ledger_id;
+            self.intake.ledger = header.checkpoint.clone();
+        } else if let Some(header) = self.volume.floor.header() {
             // No unit yet, or no header that holds: the floor is what everything follows on.
-            self.ledger_id = header.ledger_id;
-            self.ledger = header.checkpoint.clone();
+            self.volume.ledger_id = header.ledger_id;
+            self.intake.ledger = header.checkpoint.clone();
         }
         for candidate in &mut candidates {
             let number = candidate.number;
@@ -137,8 +126,8 @@ impl<S: Storage> Archive<S> {
             let end = ends.get(&number).copied();
             let mut index = Index::default();
             let mut chain = Chain::of(&candidate.file, from).map_err(at(file_name(number)))?;
-            let (mut units, mut bytes_found, mut latest) = (0, 0, Tai(0));
-            let ledger = &mut self.ledger;
+            let (mut units, mut unit_bytes, mut latest) = (0, 0, Tai(0));
+            let ledger = &mut self.intake.ledger;
             let found = scan(
                 &candidate.file,
                 number,
@@ -149,16 +138,12 @@ impl<S: Storage> Archive<S> {
                     match step {
                         Step::Unit { offset, header, bytes } => {
                             units += 1;
-                            bytes_found += bytes.len() as u64;
+                            unit_bytes += bytes.len() as u64;
                             latest = latest.max(header.received);
                             chain.scanned(&header, Position { segment: number, offset });
                             index.add(&header.key, offset);
                             ledger.note(&header.key, bytes.len() as u64);
-                            if header.key.prefix.channel == Channel::VOIDS
-                                && let Ok(void) = Void::decode(bytes)
-                            {
-                                note_void(ledger, &header.key, &void);
-                            }
+                            note_if_void(ledger, &header.key, bytes);
                         }
                         Step::Damage(hole) => report.damage.push((number, hole)),
                     }
@@ -175,7 +160,7 @@ impl<S: Storage> Archive<S> {
                         number,
                         at: found.end,
                         units,
-                        bytes: bytes_found,
+                        bytes: unit_bytes,
                         sealed: latest,
                         footer: chain.footer(),
                     };
@@ -183,12 +168,13 @@ impl<S: Storage> Archive<S> {
                     settled.map_err(at(file_name(number)))?
                 }
             };
-            self.footer = found.footer.unwrap_or_else(|| chain.footer());
+            self.volume.footer = found.footer.unwrap_or_else(|| chain.footer());
             report.torn.extend(found.torn.into_iter().map(|hole| (number, hole)));
-            self.previous = Some((number, ended));
-            self.catalogue.add(&mut self.storage, number, &index);
+            let volume = &mut self.volume;
+            volume.previous = Some((number, ended));
+            volume.catalogue.add(&mut volume.storage, number, &index);
         }
-        self.storage.sync_names().map_err(at("folder".into()))
+        self.volume.storage.sync_names().map_err(at("folder".into()))
     }
 }
 

@@ -13,13 +13,14 @@
 //! compared any more, and taking it would archive it twice.
 
 use super::{
-    Archive, index,
+    index,
     segment::{SegmentHeader, file_name},
     storage::{Storage, StoredFile as _, read_up_to, write_all},
+    volume::Volume,
 };
 use crate::ledger::Ledger;
 use codecs::{
-    ids::{RangeSet, UnitKey},
+    ids::{KeyPrefix, RangeSet, SeqRange, UnitKey},
     time::Tai,
 };
 use serde::Deserialize;
@@ -202,13 +203,15 @@ fn without(all: &RangeSet, known: &RangeSet) -> RangeSet {
     rest
 }
 
-impl<S: Storage> Archive<S> {
+impl<S: Storage> Volume<S> {
     /// Lets go of what the policy does not keep; the segments deleted. `stored` says which are in
-    /// an object store. The two newest segments always stay.
+    /// an object store; `lose` hears of what turns out to be lost. The two newest segments always
+    /// stay.
     pub fn retain(
         &mut self,
         policy: &Retain,
         stored: impl Fn(u64) -> bool,
+        mut lose: impl FnMut(KeyPrefix, SeqRange),
         now: Tai,
     ) -> io::Result<Vec<u64>> {
         let mut gone = Vec::new();
@@ -233,7 +236,7 @@ impl<S: Storage> Archive<S> {
                 break;
             }
             let oldest = going.next();
-            let header = self.with_losses(oldest, header)?;
+            let header = self.with_losses(oldest, header, &mut lose)?;
             let going: Vec<u64> = oldest.into_iter().chain(going).collect();
             self.let_go(&going, header)?;
             gone.extend(going);
@@ -273,6 +276,7 @@ impl<S: Storage> Archive<S> {
         &mut self,
         oldest: Option<u64>,
         mut header: SegmentHeader,
+        lose: &mut impl FnMut(KeyPrefix, SeqRange),
     ) -> io::Result<SegmentHeader> {
         let Some(oldest) = oldest else { return Ok(header) };
         let file = self.storage.open(&file_name(oldest))?;
@@ -302,8 +306,8 @@ impl<S: Storage> Archive<S> {
         for (prefix, lost) in losses {
             for range in lost.ranges() {
                 tracing::error!(?prefix, ?range, "receipted once, and its segment is not there");
-                header.checkpoint.lose(prefix, *range);
-                self.ledger.lose(prefix, *range);
+                header.checkpoint.lose_range(prefix, *range);
+                lose(prefix, *range);
             }
         }
         Ok(header)

@@ -6,9 +6,10 @@
 //! cut or put together anew breaks the chain even where each of its records holds.
 
 use super::{
-    Archive, Now, Segment,
+    Now,
     record::{self, Position, UnitHeader},
     storage::{Storage, StoredFile, read_up_to, write_all},
+    volume::{Segment, Volume},
 };
 use codecs::time::Tai;
 use sha2::{Digest as _, Sha256};
@@ -101,16 +102,17 @@ pub(super) fn end_open<F: StoredFile>(open: &mut Segment<F>, now: Tai) -> io::Re
     write_end(&mut open.file, &ending)
 }
 
-impl<S: Storage> Archive<S> {
+impl<S: Storage> Volume<S> {
     /// When the open segment, which holds units, is due to be sealed: monotonic milliseconds.
     pub fn seal_due_ms(&self, age_ms: u64) -> Option<u64> {
         self.open.as_ref().map(|open| open.begun_ms.saturating_add(age_ms))
     }
 
-    /// Seals the open segment once it is `age_ms` old; whether it did. Call it between a commit and
-    /// the next offer: sealing syncs.
+    /// Seals the open segment once it is `age_ms` old and nothing in it waits for a sync; whether it
+    /// did.
     pub fn seal_aged(&mut self, now: Now, age_ms: u64) -> bool {
         let due = self.seal_due_ms(age_ms).is_some_and(|due| due <= now.mono_ms);
+        let due = due && self.is_synced();
         if due {
             self.seal(now.tai);
         }

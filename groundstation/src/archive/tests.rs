@@ -4,8 +4,8 @@ use super::{
     forgetful::{Crash, Failure, ForgetfulDisk},
     *,
 };
-use crate::ledger::tests::key;
-use std::collections::BTreeSet;
+use crate::ledger::{Standing, tests::key};
+use std::collections::{BTreeMap, BTreeSet};
 
 pub(crate) const SETTINGS: Settings = Settings { segment_bytes: 40 << 10 };
 
@@ -231,13 +231,13 @@ fn the_same_key_with_other_bytes_is_kept_aside() {
 fn a_segment_with_units_is_sealed_once_it_is_old() {
     let disk = ForgetfulDisk::default();
     let (mut archive, _) = Archive::open(disk.clone(), SETTINGS, 9).unwrap();
-    assert_eq!(archive.seal_due_ms(60_000), None, "nothing to seal");
+    assert_eq!(archive.volume.seal_due_ms(60_000), None, "nothing to seal");
     archive.offer(&unit(1, 0), now(5)).unwrap();
     archive.commit(now(5)).unwrap();
-    assert_eq!(archive.seal_due_ms(60_000), Some(60_005));
-    assert!(!archive.seal_aged(now(60_004), 60_000));
-    assert!(archive.seal_aged(now(60_005), 60_000));
-    assert!(!archive.seal_aged(now(200_000), 60_000), "an empty archive seals nothing");
+    assert_eq!(archive.volume.seal_due_ms(60_000), Some(60_005));
+    assert!(!archive.volume.seal_aged(now(60_004), 60_000));
+    assert!(archive.volume.seal_aged(now(60_005), 60_000));
+    assert!(!archive.volume.seal_aged(now(200_000), 60_000), "an empty archive seals nothing");
     archive.offer(&unit(1, 1), now(200_000)).unwrap();
     let units = archive.commit(now(200_000)).unwrap();
     assert_eq!(units[0].position.segment, 1);
@@ -252,7 +252,7 @@ fn a_tail_that_a_crash_cut_short_is_sealed_on_open() {
     let (archive, report) = Archive::open(disk.crash(Crash::Drop), SETTINGS, 9).unwrap();
     assert!(report.torn.is_empty());
     let end = archive.end();
-    let disk = archive.storage;
+    let disk = archive.volume.storage;
     let length = disk.contents(&segment::file_name(end.segment)).len() as u64;
     assert_eq!((length, length % 4096), (end.offset, record::END_BYTES as u64));
 }

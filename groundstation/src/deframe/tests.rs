@@ -1,6 +1,6 @@
 use super::*;
-use codecs::frame::aos::AosBuilder;
-use codecs::ids::{Apid, Channel, Origin, StoreEpoch};
+use codecs::frame::aos::{AosBuilder, AosConfig};
+use codecs::ids::{Apid, Channel, Origin, SpacecraftId, StoreEpoch};
 use codecs::packet::space::{PacketHeader, SequenceCount, build};
 
 const MISSION: &str = "mission = 'm'\n[[spacecraft]]\nid = 7\nname = 'SKY-7'\n\
@@ -19,7 +19,7 @@ fn key(sequence: u64) -> UnitKey {
 }
 
 fn deframer() -> Deframer {
-    Deframer::new(Arc::new(Definition::from_toml(MISSION).unwrap()))
+    Deframer::new(&Definition::from_toml(MISSION).unwrap())
 }
 
 /// Frames of scid 71 with packets of 30 to 230 bytes, many over an edge, and the packets.
@@ -170,9 +170,9 @@ fn recorded_frames_give_their_packets_in_any_order() {
             "mission = 'm'\n[[spacecraft]]\nid = 7\nname = 'R'\n[[spacecraft.frames]]\n\
              kind = '{kind}'\nscid = {scid}\nlength = {length}\n"
         );
-        let definition = Arc::new(Definition::from_toml(&mission).unwrap());
+        let definition = Definition::from_toml(&mission).unwrap();
         let run = |order: Vec<usize>| {
-            let mut deframer = Deframer::new(Arc::clone(&definition));
+            let mut deframer = Deframer::new(&definition);
             let mut got = vec![];
             for at in order {
                 let out = deframer.take(&key(at as u64), codec, &frames[at]);

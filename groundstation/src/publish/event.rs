@@ -1,5 +1,6 @@
 //! What the pipeline tells the page: one enum, so that a new teller needs no new plumbing.
 
+use super::view::DoorView;
 use bytes::Bytes;
 use codecs::ids::{Apid, Channel, Codec, KeyPrefix, SeqRange, SpacecraftId, UnitKey};
 use codecs::time::Tai;
@@ -192,6 +193,8 @@ pub enum Event {
         /// When this state was reached.
         time: Tai,
     },
+    /// What a door did; replaces what was told of it before.
+    Door(DoorView),
     /// One captured thing became insight; never told for replayed units.
     Insight {
         /// Which spacecraft.

@@ -6,7 +6,8 @@ use super::history::{Keyed, Revision, unix_ms};
 use super::latency::Latency;
 use super::packets::PacketIdentities;
 use super::view::{
-    AlarmView, Counts, Cursor, InsightView, JobView, LinkSampleView, ProductView, Snapshot,
+    AlarmView, Counts, Cursor, DoorView, InsightView, JobView, LinkSampleView, ProductView,
+    Snapshot,
 };
 use bytes::Bytes;
 use codecs::ids::SpacecraftId;
@@ -14,13 +15,13 @@ use codecs::time::Tai;
 use std::collections::BTreeMap;
 
 /// Spacecraft shown; what is told of further ones is counted in `not_shown`.
-const SPACECRAFT_MAX: usize = 64;
+pub(super) const SPACECRAFT_MAX: usize = 64;
 /// Alarms kept.
 const ALARMS_MAX: usize = 256;
 /// Products kept, with their thumbnails.
-const PRODUCTS_MAX: usize = 96;
+pub(super) const PRODUCTS_MAX: usize = 96;
 /// Largest thumbnail kept; a larger one is shown as none.
-const THUMBNAIL_BYTES_MAX: usize = 128 * 1024;
+pub(super) const THUMBNAIL_BYTES_MAX: usize = 128 * 1024;
 /// Jobs kept.
 const JOBS_MAX: usize = 128;
 /// Reasons told apart in a counter; further ones count as `other`.
@@ -34,6 +35,7 @@ pub struct Live {
     alarms: Keyed<AlarmView>,
     products: Keyed<(ProductView, Bytes)>,
     jobs: Keyed<JobView>,
+    doors: BTreeMap<String, DoorView>,
     packets: PacketIdentities,
     counts: Counts,
     insight: Latency,
@@ -48,6 +50,7 @@ impl Default for Live {
             alarms: Keyed::new(ALARMS_MAX),
             products: Keyed::new(PRODUCTS_MAX),
             jobs: Keyed::new(JOBS_MAX),
+            doors: BTreeMap::new(),
             packets: PacketIdentities::default(),
             counts: Counts::default(),
             insight: Latency::default(),
@@ -118,6 +121,10 @@ impl Live {
                         .is_some()
                 });
                 self.counts.not_shown += u64::from(shown == Some(false));
+            }
+            Event::Door(door) => {
+                // As many as the station file has, which bounds them.
+                self.doors.insert(door.name.clone(), door);
             }
             Event::Insight { spacecraft, captured, published } => {
                 self.insight(spacecraft, captured, published);
@@ -259,6 +266,7 @@ impl Live {
             alarms: self.alarms.since(since).cloned().collect(),
             products: self.products.since(since).map(|(product, _)| product.clone()).collect(),
             jobs: self.jobs.since(since).cloned().collect(),
+            doors: self.doors.values().cloned().collect(),
             counts: self.counts.clone(),
             capture_to_insight_ms: InsightView {
                 count: self.insight.total(),

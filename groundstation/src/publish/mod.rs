@@ -15,6 +15,7 @@ pub mod view;
 mod craft;
 mod live;
 mod feed;
+pub mod memory;
 
 pub use event::{
     AlarmState, Decision, Event, JobState, Level, Limits, Mission, Outcome, PacketIdentity,
@@ -24,7 +25,7 @@ pub use feed::Feed;
 pub use latency::{Latency, Quantiles};
 pub use live::Live;
 pub use packets::PacketIdentities;
-pub use view::{Cursor, Snapshot};
+pub use view::{Cursor, DoorView, Snapshot};
 
 #[cfg(test)]
 mod tests;

@@ -28,6 +28,8 @@ pub struct Snapshot {
     pub products: Vec<ProductView>,
     /// Heavy work by identity.
     pub jobs: Vec<JobView>,
+    /// Doors by name.
+    pub doors: Vec<DoorView>,
     /// Sums since the start of the daemon.
     pub counts: Counts,
     /// From capture to publication.
@@ -83,6 +85,29 @@ impl Counts {
             + self.shed.values().sum::<u64>();
         self.received as i64 - ended as i64
     }
+}
+
+/// A door: what went out of it since the start of the daemon.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct DoorView {
+    /// Its name.
+    pub name: String,
+    /// Where it leads.
+    pub to: String,
+    /// `frames` or `packets`.
+    pub sends: String,
+    /// Connections that are up; 1 for a socket or file that is open.
+    pub open: u64,
+    /// Connections made.
+    pub connects: u64,
+    /// Frames or packets handed out; those that a broken connection lost count again.
+    pub sent: u64,
+    /// Bytes of those in their form.
+    pub sent_bytes: u64,
+    /// What was chosen and did not go out, by reason.
+    pub dropped: BTreeMap<&'static str, u64>,
+    /// What went wrong last, where something does.
+    pub error: Option<String>,
 }
 
 /// Quantiles of capture to insight.

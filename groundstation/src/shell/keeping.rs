@@ -81,7 +81,7 @@ impl Keeping {
             let writer = writer.clone();
             let told = async move |stored| {
                 // Closed: the next start tells it again.
-                let _ = writer.stored(stored).await;
+                let _ = writer.stored(stored);
             };
             self.threads.push(uploader::start(uploader, told, stopped.clone())?);
         }

@@ -1,26 +1,39 @@
 //! Where the cores meet the operating system: disk, sockets, clock, threads.
 
+pub mod log;
 pub mod clock;
 pub mod mission;
 pub mod disk;
 pub mod witness;
 pub mod catalogue;
 pub mod bucket;
-pub mod uploader;
-pub mod keeping;
+pub mod rules;
 pub mod tls;
 pub mod reset;
 pub mod sessions;
 pub mod server;
 pub mod session;
+pub mod pace;
 pub mod object;
 pub mod writer;
+pub mod uploader;
+pub mod keeping;
+pub mod follow;
 pub mod pipeline;
+pub mod doors;
+pub mod history;
+pub mod export;
 pub mod plan;
 pub mod jobs;
 pub mod work;
+pub mod uplink;
 pub mod signals;
+pub mod systemd;
+pub mod control;
+pub mod check;
 pub mod daemon;
+pub mod reload;
+pub mod edge;
 pub mod status;
 
 use codecs::time::Tai;

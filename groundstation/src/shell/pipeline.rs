@@ -1,39 +1,25 @@
 //! The thread behind the archive: units in order to those who interpret them.
 //!
-//! It follows the archive, not the queue. The queue is a short cut for what is still in memory;
-//! when it is full, or after a start, the thread reads what it missed back from disk. So ingest
-//! never waits for interpretation, and a kill between receipt and decoding loses no insight.
+//! It follows the archive, so ingest never waits for interpretation, and a kill between receipt
+//! and decoding loses no insight.
 
-use super::disk::Folder;
-use crate::archive::{Archived, read::replay, record::Position};
+use super::follow::{Follower, From, Hub, Missed, START, Step};
+use crate::archive::{Archived, record::Position};
 use std::{
     io,
+    ops::ControlFlow,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{
-        Arc, Mutex, PoisonError, Weak,
-        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
-    },
+    sync::{Arc, Weak},
     thread::{self, JoinHandle},
     time::Duration,
 };
 
-/// Commits that wait in memory, each at most a batch of bytes.
-const QUEUE_COMMITS: usize = 32;
 /// How soon a unit is read back that found the queue full and nothing behind it.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
-/// Before the first record of any archive.
-const START: Position = Position { segment: 0, offset: 0 };
 
-/// A commit's units and where the archive ends behind them.
-struct Commit {
-    units: Vec<Archived>,
-    end: Position,
-}
-
-/// The writer's end.
+/// The writer's end: what it is given goes to every reader of the archive.
 pub struct PipelineSender {
-    queue: SyncSender<Commit>,
-    synced: Arc<Mutex<Position>>,
+    hub: Hub,
     /// Dropped with this: tells the thread that no one waits for the first replay any more.
     _alive: Arc<()>,
 }
@@ -41,40 +27,64 @@ pub struct PipelineSender {
 impl PipelineSender {
     /// Hands over a commit; never waits.
     pub fn send(&self, units: Vec<Archived>, end: Position) {
-        if units.is_empty() {
-            return;
-        }
-        *self.synced.lock().unwrap_or_else(PoisonError::into_inner) = end;
-        // A full queue is no loss: the thread reads from the archive what it did not get.
-        let _ = self.queue.try_send(Commit { units, end });
+        self.hub.send(units, end);
+    }
+
+    /// Tells of a commit whose units have to be read back.
+    pub fn withhold(&self, units: &[Archived], end: Position) {
+        self.hub.withhold(units, end);
     }
 }
 
-/// Starts the thread. It replays the archive up to `end` first, then `caught_up` is called once;
+impl Drop for PipelineSender {
+    fn drop(&mut self) {
+        self.hub.close();
+    }
+}
+
+/// Starts the thread. It replays the archive up to its end first, then `caught_up` is called once;
 /// the thread ends when the sender is dropped and everything is handled.
 pub fn start(
-    folder: Folder,
-    end: Position,
+    hub: Hub,
     handle: impl FnMut(&Archived) + Send + 'static,
     caught_up: impl FnOnce() + Send + 'static,
 ) -> io::Result<(PipelineSender, JoinHandle<()>)> {
-    let (queue, commits) = sync_channel(QUEUE_COMMITS);
-    let synced = Arc::new(Mutex::new(end));
-    let handle = guarded(handle);
+    let end = hub.end();
+    let follower = hub.follow(From::At(START), Missed::ReadBack);
+    let mut handle = guarded(handle);
     let alive = Arc::new(());
-    let mut follower = Follower {
-        folder,
-        handled: START,
-        synced: Arc::clone(&synced),
-        alive: Arc::downgrade(&alive),
-        handle,
-    };
+    let wanted = Arc::downgrade(&alive);
     let thread = thread::Builder::new().name("process".into()).spawn(move || {
-        follower.read_back(end, true);
+        let mut follower = follower;
+        first_replay(&mut follower, end, &wanted, &mut handle);
         caught_up();
-        follower.run(&commits);
+        let mut handle = |unit: &Archived| {
+            handle(unit);
+            ControlFlow::Continue(())
+        };
+        while follower.step(LOOK_AGAIN, &mut handle) != Step::Ended {}
     })?;
-    Ok((PipelineSender { queue, synced, _alive: alive }, thread))
+    Ok((PipelineSender { hub, _alive: alive }, thread))
+}
+
+fn first_replay(
+    follower: &mut Follower,
+    end: Position,
+    wanted: &Weak<()>,
+    handle: &mut impl FnMut(&Archived),
+) {
+    let mut handle = |unit: &Archived| {
+        // The next start replays it all again: a stop need not wait for it.
+        if wanted.strong_count() == 0 {
+            return ControlFlow::Break(());
+        }
+        handle(unit);
+        ControlFlow::Continue(())
+    };
+    if follower.read_back(end, true, &mut handle) == Step::Stopped {
+        tracing::info!("stopped while the archive was read back");
+        follower.give_up();
+    }
 }
 
 /// A defect that one unit brings to light costs that unit's insight, not every later one's.
@@ -87,73 +97,13 @@ fn guarded(mut handle: impl FnMut(&Archived)) -> impl FnMut(&Archived) {
     }
 }
 
-struct Follower<H> {
-    folder: Folder,
-    /// Everything before this was handled.
-    handled: Position,
-    synced: Arc<Mutex<Position>>,
-    alive: Weak<()>,
-    handle: H,
-}
-
-impl<H: FnMut(&Archived)> Follower<H> {
-    fn run(&mut self, commits: &Receiver<Commit>) {
-        loop {
-            match commits.recv_timeout(LOOK_AGAIN) {
-                Ok(commit) => self.commit(commit),
-                Err(RecvTimeoutError::Timeout) => self.catch_up(),
-                Err(RecvTimeoutError::Disconnected) => break,
-            }
-        }
-        self.catch_up();
-    }
-
-    fn catch_up(&mut self) {
-        let synced = *self.synced.lock().unwrap_or_else(PoisonError::into_inner);
-        if synced > self.handled {
-            self.read_back(synced, false);
-        }
-    }
-
-    fn commit(&mut self, commit: Commit) {
-        // Read back already, while this commit waited in the queue.
-        if commit.end <= self.handled {
-            return;
-        }
-        let first = commit.units.first().map_or(commit.end, |unit| unit.position);
-        if first > self.handled {
-            self.read_back(first, false);
-        }
-        commit.units.iter().for_each(&mut self.handle);
-        self.handled = commit.end;
-    }
-
-    fn read_back(&mut self, to: Position, replayed: bool) {
-        let (handle, alive) = (&mut self.handle, &self.alive);
-        let mut stopped = false;
-        let read = replay(&mut self.folder, self.handled, to, |unit| {
-            // The next start replays it all again: a stop need not wait for it.
-            stopped = replayed && alive.strong_count() == 0;
-            if stopped {
-                return Err(io::ErrorKind::Interrupted.into());
-            }
-            handle(&Archived { replayed, ..unit });
-            Ok(())
-        });
-        if stopped {
-            tracing::info!("stopped while the archive was read back");
-        } else if let Err(error) = read {
-            // Insight waits for the next start; the units themselves are safe.
-            tracing::error!(%error, "the archive can't be read back; some units stay uninterpreted");
-        }
-        self.handled = to;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::archive::{Archive, Now, Settings, tests::unit};
+    use crate::{
+        archive::{Archive, Now, Settings, tests::unit},
+        shell::disk::Folder,
+    };
     use codecs::time::Tai;
     use std::sync::mpsc::channel;
 
@@ -183,7 +133,11 @@ mod tests {
         };
         let (tell, caught_up) = channel();
         let tell = move || tell.send(()).unwrap();
-        let (sender, thread) = start(folder, end, handle, tell).unwrap();
+        let hub = Hub::new(folder, end);
+        let (miss, missed) = channel();
+        let told = move |units: &[Archived]| miss.send(units.len()).unwrap();
+        let mut hasty = hub.follow(From::Now, Missed::Dropped(Box::new(told)));
+        let (sender, thread) = start(hub, handle, tell).unwrap();
         // Far more than the queue holds, while the handler stands still.
         for sequence in 50..250 {
             let (units, end) = commit(sequence);
@@ -196,5 +150,14 @@ mod tests {
         let handled: Vec<_> = handled.iter().collect();
         let wanted: Vec<_> = (0..250).map(|sequence| (sequence, sequence < 50)).collect();
         assert_eq!(handled, wanted);
+        // One that does not read back has what its queue held, and is told of the rest.
+        let mut got = vec![];
+        let mut take = |unit: &Archived| {
+            got.push(unit.key.sequence);
+            ControlFlow::Continue(())
+        };
+        while hasty.step(LOOK_AGAIN, &mut take) != Step::Ended {}
+        assert_eq!(got, (50..50 + got.len() as u64).collect::<Vec<_>>());
+        assert_eq!(got.len() + missed.iter().sum::<usize>(), 200);
     }
 }

@@ -85,5 +85,29 @@ fn text(address: &str, snapshot: &Value) -> String {
         };
         out.push_str(&format!("\n{}: {state}", craft["name"].as_str().unwrap_or("?")));
     }
+    for door in snapshot["doors"].as_array().into_iter().flatten() {
+        out.push('\n');
+        out.push_str(&door_line(door));
+    }
     out
+}
+
+fn door_line(door: &Value) -> String {
+    let word = |key: &str| door[key].as_str().unwrap_or("?");
+    let state = match door["open"].as_u64().unwrap_or(0) {
+        0 => "closed".to_string(),
+        1 => "open".to_string(),
+        clients => format!("{clients} clients"),
+    };
+    let dropped: u64 = door["dropped"]
+        .as_object()
+        .map_or(0, |reasons| reasons.values().filter_map(Value::as_u64).sum());
+    let sent = door["sent"].as_u64().unwrap_or(0);
+    let error = door["error"].as_str().map_or(String::new(), |error| format!("; {error}"));
+    format!(
+        "door {} to {}: {state}, {sent} {} sent, {dropped} dropped{error}",
+        word("name"),
+        word("to"),
+        word("sends"),
+    )
 }

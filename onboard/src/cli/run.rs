@@ -9,7 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::RunArgs;
 use crate::{
     config::Config,
-    shell::{self, models, tls},
+    shell::{self, models},
 };
 
 /// Flies until SIGINT or SIGTERM.
@@ -32,7 +32,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
                 _ = terminate.recv() => {}
             }
         };
-        shell::run(config, stop, |ready| say(json, ready)).await
+        shell::run(config, stop, |said| say(json, said)).await
     })?;
     say(json, &done);
     anyhow::ensure!(
@@ -56,7 +56,7 @@ fn say(json: bool, document: &impl Serialize) {
 pub fn check(path: &Path) -> anyhow::Result<()> {
     let config = Config::load(path)?;
     let identity = &config.identity;
-    tls::client_config(&identity.certificate, &identity.key, config.pins()?)?;
+    codecs_quic::client_config(&identity.certificate, &identity.key, config.pins()?)?;
     let scorers = models::load(&config.models)?;
     for notice in &scorers.notices {
         say!("note: {notice}");

@@ -9,10 +9,7 @@ use codecs::{
     link::custody::Durability,
 };
 
-use crate::{
-    shell::disk::Disk,
-    store::{Limits, Medium, Store, StoreReport, peek_identity},
-};
+use crate::store::{Disk, Limits, Medium, Store, StoreReport, peek_identity};
 
 /// Which store, told how.
 #[derive(Debug, Args)]
@@ -38,6 +35,7 @@ pub fn report(dir: &std::path::Path) -> anyhow::Result<StoreReport> {
         capacity_bytes: u64::MAX,
         segment_bytes: 4 << 20,
         least_class: Durability::Local as u8,
+        evict_bytes: 0,
     };
     Ok(Store::open(disk, limits, origin, StoreEpoch(0))?.report())
 }

@@ -7,26 +7,29 @@ use codecs::{
     link::profile::Profile,
     time::Tai,
 };
+use codecs_quic::{
+    Change, Client, FromLink, LinkCounts, LinkTime, Monotonic, Peer, TransportOptions,
+};
 use serde::Serialize;
 use serde_json::json;
 use tokio::sync::{Mutex, mpsc, watch};
 
 use super::{
-    clock::Monotonic,
-    disk::Disk,
-    downlink::{Downlink, FromLink, LinkCounts, SharedStore},
+    held::{Held, change},
     models,
-    quic::Peer,
     sensors::Sensors,
-    tls,
+    uplink::Uplink,
 };
 use crate::{
     config::Config,
     pipeline::{Outcome, Pipeline},
     realtime,
-    store::{Committed, Store, StoreError},
+    store::{Disk, Store, StoreError},
     triage,
 };
+
+/// The store as the tasks share it.
+type SharedStore = Arc<Mutex<Held>>;
 
 /// Bytes pending in the store that are not left to wait for company.
 const COMMIT_BYTES: u64 = 256 << 10;
@@ -51,6 +54,21 @@ pub struct Ready {
     pub units_numbered: u64,
     /// Why statistics stand in for a model, one sentence each.
     pub notices: Vec<String>,
+}
+
+/// What is told while it flies.
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
+pub enum Said {
+    /// Packets are taken.
+    Ready(Ready),
+    /// A command that takes its time was begun.
+    Holding {
+        /// Always `holding`.
+        event: &'static str,
+        /// Which.
+        key: String,
+    },
 }
 
 /// Said at a clean stop.
@@ -94,11 +112,11 @@ pub struct Done {
     pub connections: u64,
 }
 
-/// Flies until `stop` resolves; `ready` is told once packets are taken.
+/// Flies until `stop` resolves; `say` is told what a person who watches may want to know.
 pub async fn run(
     config: Config,
     stop: impl Future<Output = ()>,
-    ready: impl FnOnce(&Ready),
+    say: impl Fn(&Said),
 ) -> anyhow::Result<Done> {
     let clock = Monotonic::start();
     let peer = peer(&config)?;
@@ -125,27 +143,38 @@ pub async fn run(
         pipeline.record(record, Tai(0), triage::RECORDS);
     }
 
-    let store: SharedStore = Arc::new(Mutex::new(store));
+    let mut uplink = Uplink::recall(SpacecraftId(config.spacecraft.id), &store, &mut pipeline);
+    let store: SharedStore = Arc::new(Mutex::new(Held(store)));
     let (to_pipeline, mut from_link) = mpsc::unbounded_channel();
     let (to_link, commits) = mpsc::unbounded_channel();
     let (stopping, stopped) = watch::channel(false);
     let (time, time_seen) = watch::channel(Tai(0));
     let downlink = {
         let opened = store.lock().await;
-        Downlink::new(peer, store.clone(), &opened, clock, time_seen, to_pipeline)
+        let time = LinkTime { clock, zero: time_seen };
+        Client::new(peer, store.clone(), &opened, time, to_pipeline)
     };
     let link = tokio::spawn(downlink.run(commits, stopped));
     let mut keeper = Keeper::new(store.clone(), to_link, config.store.commit_ms * 1_000_000);
-    ready(&said);
     tracing::info!(source = said.source, ground = said.ground, "flying");
+    say(&Said::Ready(said));
 
     tokio::pin!(stop);
     loop {
         let now = clock.now_ns();
         pipeline.handle_timeout(now);
+        if !uplink.is_idle(now) && uplink.keep(&mut store.lock().await.0, &mut pipeline, now) {
+            keeper.hurry(now);
+        }
+        uplink.take_said().iter().for_each(&say);
+        let commits = keeper.commits;
         keeper.keep(&mut pipeline, now).await?;
+        if keeper.commits > commits && uplink.committed(now) {
+            continue;
+        }
         time.send_replace(pipeline.time(now).plus(-(now as i64)));
-        let due = pipeline.timeout().into_iter().chain(keeper.timeout()).min();
+        let due =
+            [pipeline.timeout(), keeper.timeout(), uplink.timeout()].into_iter().flatten().min();
         tokio::select! {
             () = &mut stop => break,
             datagram = sensors.receive(), if !keeper.is_stuck() => {
@@ -165,9 +194,14 @@ pub async fn run(
             Some(told) = from_link.recv() => {
                 let now = clock.now_ns();
                 match told {
-                    FromLink::Time(time) => pipeline.trust(time, now),
+                    FromLink::Time(time) => {
+                        pipeline.trust(time, now);
+                        uplink.trust(time, now);
+                    }
+                    FromLink::Uplink(object) => uplink.receive(*object, now),
                     FromLink::Dirty => keeper.dirty(now),
-                    FromLink::Backlog { units, bytes } => {
+                    FromLink::Backlog(left) => {
+                        let (units, bytes) = (left.units, left.bytes);
                         let record = json!({ "event": "backlog", "units": units, "bytes": bytes });
                         pipeline.record(record, pipeline.time(now), triage::BACKLOG);
                     }
@@ -184,7 +218,7 @@ pub async fn run(
     // Receipts that came with the last words.
     let unstored = !keeper.finish(&mut pipeline, clock.now_ns()).await;
     let store = store.lock().await;
-    Ok(Done { unstored, ..done(&pipeline, &store, link) })
+    Ok(Done { unstored, ..done(&pipeline, &store.0, link) })
 }
 
 fn peer(config: &Config) -> anyhow::Result<Peer> {
@@ -194,7 +228,8 @@ fn peer(config: &Config) -> anyhow::Result<Peer> {
         address: config.ground.address.clone(),
         server_name: config.ground.server_name.clone(),
         profile,
-        tls: tls::client_config(&identity.certificate, &identity.key, config.pins()?)?,
+        options: TransportOptions { mtu_max: config.ground.mtu_max, ..Default::default() },
+        tls: codecs_quic::client_config(&identity.certificate, &identity.key, config.pins()?)?,
     })
 }
 
@@ -233,7 +268,7 @@ async fn until(clock: Monotonic, due_ns: Option<u64>) {
 /// Brings outcomes into the store and commits them together, off the thread of the sockets.
 struct Keeper {
     store: SharedStore,
-    to_link: mpsc::UnboundedSender<Committed>,
+    to_link: mpsc::UnboundedSender<Change>,
     commit_ns: u64,
     due_ns: Option<u64>,
     /// Since when the store can't write, and what it said.
@@ -241,12 +276,23 @@ struct Keeper {
     stuck: bool,
     /// Units given up since the start.
     evicted: u64,
+    /// Commits that succeeded.
+    commits: u64,
 }
 
 impl Keeper {
-    fn new(store: SharedStore, to_link: mpsc::UnboundedSender<Committed>, commit_ns: u64) -> Self {
+    fn new(store: SharedStore, to_link: mpsc::UnboundedSender<Change>, commit_ns: u64) -> Self {
         // Voids of what the last boot found lost wait for the first commit.
-        Self { store, to_link, commit_ns, due_ns: Some(0), trouble: None, stuck: false, evicted: 0 }
+        Self {
+            store,
+            to_link,
+            commit_ns,
+            due_ns: Some(0),
+            trouble: None,
+            stuck: false,
+            evicted: 0,
+            commits: 0,
+        }
     }
 
     fn timeout(&self) -> Option<u64> {
@@ -256,6 +302,14 @@ impl Keeper {
     /// Whether the source must wait.
     fn is_stuck(&self) -> bool {
         self.stuck
+    }
+
+    /// Someone waits for the next commit.
+    fn hurry(&mut self, now_ns: u64) {
+        // A store in trouble is tried again at its own time.
+        if self.trouble.is_none() {
+            self.due_ns = Some(self.due_ns.map_or(now_ns, |due| due.min(now_ns)));
+        }
     }
 
     fn dirty(&mut self, now_ns: u64) {
@@ -288,7 +342,7 @@ impl Keeper {
         let mut store = self.store.lock().await;
         while let Some(outcome) = pipeline.poll() {
             match &outcome {
-                Outcome::Keep(unit) => match store.append(unit.clone()) {
+                Outcome::Keep(unit) => match store.0.append(unit.clone()) {
                     Ok(_) => {}
                     Err(StoreError::Pending(_)) => {
                         pipeline.unpoll(outcome);
@@ -298,11 +352,11 @@ impl Keeper {
                 },
                 Outcome::LeaveOut { channel, bytes, captured } => {
                     let spacecraft = pipeline.spacecraft();
-                    store.drop_next(spacecraft, *channel, *bytes, *captured);
+                    store.0.drop_next(spacecraft, *channel, *bytes, *captured);
                 }
             }
         }
-        let due = match store.pending_bytes() {
+        let due = match store.0.pending_bytes() {
             bytes if bytes >= COMMIT_BYTES => now_ns,
             _ => now_ns.saturating_add(self.commit_ns),
         };
@@ -312,9 +366,10 @@ impl Keeper {
 
     async fn commit(&mut self, time: Tai, now_ns: u64) {
         let mut store = self.store.clone().lock_owned().await;
-        let committed = tokio::task::spawn_blocking(move || store.commit(time)).await;
+        let committed = tokio::task::spawn_blocking(move || store.0.commit(time)).await;
         match committed {
             Ok(Ok(committed)) => {
+                self.commits += 1;
                 if let Some(trouble) = &committed.trouble {
                     tracing::warn!("the store could not be cleaned: {trouble}");
                 }
@@ -330,7 +385,7 @@ impl Keeper {
                 }
                 self.due_ns = None;
                 if !committed.stored.is_empty() || !committed.evicted.is_empty() {
-                    let _ = self.to_link.send(committed);
+                    let _ = self.to_link.send(change(committed));
                 }
             }
             Ok(Err(error)) => {

@@ -14,7 +14,8 @@ use codecs::{
 };
 use quinn::{ClientConfig, Connection, Endpoint, RecvStream, SendStream};
 use rustls::{
-    RootCertStore,
+    ConfigBuilder, RootCertStore,
+    client::WantsClientCert,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
 };
 use std::{
@@ -40,43 +41,74 @@ pub struct Station {
 impl Station {
     /// Makes a station with two spacecraft, 7 and 8, and starts it.
     pub fn start() -> Self {
-        Self::start_with("")
+        Self::start_in(&[])
     }
 
-    /// As [`start`](Self::start), with keys for the archive's section.
-    pub fn start_with(archive: &str) -> Self {
+    /// The same, with more in its environment.
+    pub fn start_in(environment: &[(&str, &str)]) -> Self {
+        let craft = [(7, "A".to_string()), (8, "B".to_string())];
+        Self::run(Self::make(&craft), environment)
+    }
+
+    /// A station with so many spacecraft, numbered from 1, and a place for each.
+    pub fn fleet(count: u16) -> Self {
+        let craft: Vec<_> = (1..=count).map(|id| (id, format!("S{id}"))).collect();
+        let dir = Self::make(&craft);
+        let config = dir.path().join("station/station.toml");
+        let text = std::fs::read_to_string(&config).unwrap();
+        let places = format!("[listen]\nconnections_max = {}", count + 4);
+        // So many at once may be slow, and are not stopped for it.
+        let text = text.replace("[listen]", &places).replace("object_stall_s = 1", "");
+        std::fs::write(&config, text).unwrap();
+        Self::run(dir, &[])
+    }
+
+    /// With keys for the archive's section.
+    pub fn start_keeping(archive: &str) -> Self {
+        let dir = Self::make(&[(7, "A".to_string()), (8, "B".to_string())]);
+        let config = dir.path().join("station/station.toml");
+        let text = std::fs::read_to_string(&config).unwrap();
+        let text = text.replace("dir = \"archive\"\n", &format!("dir = \"archive\"\n{archive}"));
+        std::fs::write(&config, text).unwrap();
+        Self::run(dir, &[])
+    }
+
+    fn make(craft: &[(u16, String)]) -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().join("station");
         let mission = dir.path().join("mission.toml");
-        let text = "mission = \"test\"\ndomain = \"test\"\n\
-            [[spacecraft]]\nid = 7\nname = \"A\"\n[[spacecraft]]\nid = 8\nname = \"B\"\n";
-        std::fs::write(&mission, text).unwrap();
-        let made = Command::new(binary("groundstation"))
-            .args(["init", root.to_str().unwrap(), "--mission", mission.to_str().unwrap()])
-            .args(["--station", "Test,48,11,500", "--spacecraft", "7:A", "--spacecraft", "8:B"])
-            .args(["--quic", "127.0.0.1:0", "--http", "127.0.0.1:0"])
-            .output()
-            .unwrap();
+        let mut definition = "mission = \"test\"\ndomain = \"test\"\n".to_string();
+        let mut init = Command::new(binary("groundstation"));
+        init.args(["init", root.to_str().unwrap(), "--mission", mission.to_str().unwrap()])
+            .args(["--station", "Test,48,11,500"])
+            .args(["--quic", "127.0.0.1:0", "--http", "127.0.0.1:0"]);
+        for (id, name) in craft {
+            definition.push_str(&format!("[[spacecraft]]\nid = {id}\nname = \"{name}\"\n"));
+            init.args(["--spacecraft", &format!("{id}:{name}")]);
+        }
+        std::fs::write(&mission, definition).unwrap();
+        let made = init.output().unwrap();
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         let config = root.join("station.toml");
         let text = std::fs::read_to_string(&config).unwrap();
         let text = text.replace("[identity]", "object_stall_s = 1\n\n[identity]");
-        let text = text.replace("dir = \"archive\"\n", &format!("dir = \"archive\"\n{archive}"));
         std::fs::write(&config, text).unwrap();
-        Self::run(dir)
+        dir
     }
 
-    fn run(dir: tempfile::TempDir) -> Self {
-        Self::run_with(dir, &[])
+    fn run(dir: tempfile::TempDir, environment: &[(&str, &str)]) -> Self {
+        Self::run_with(dir, &[], environment)
     }
 
     /// Runs a station that was made, with more arguments.
-    pub fn run_with(dir: tempfile::TempDir, arguments: &[&str]) -> Self {
-        let config = dir.path().join("station/station.toml");
-        let mut daemon = Daemon::start(
-            "groundstation",
-            &[&["run", "--config", &text(&config)], arguments].concat(),
-        );
+    pub fn run_with(
+        dir: tempfile::TempDir,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Self {
+        let config = text(&dir.path().join("station/station.toml"));
+        let arguments = [&["run", "--config", &config], arguments].concat();
+        let mut daemon = Daemon::start_in("groundstation", &arguments, environment);
         let ready = daemon.expect("ready");
         let quic = ready["quic"].as_str().unwrap().parse().unwrap();
         Self { dir, daemon, quic, http: ready["http"].as_str().unwrap().into() }
@@ -87,11 +119,47 @@ impl Station {
         let Self { dir, daemon, .. } = self;
         // Dropping kills.
         drop(daemon);
-        Self::run(dir)
+        Self::run(dir, &[])
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join("station").join(name)
+    }
+
+    /// Changes the station file.
+    pub fn configure(&self, change: impl FnOnce(String) -> String) {
+        let path = self.path("station.toml");
+        let text = std::fs::read_to_string(&path).unwrap();
+        let changed = change(text.clone());
+        assert_ne!(text, changed, "nothing changed");
+        std::fs::write(&path, changed).unwrap();
+    }
+
+    /// Runs a command of the station's on its file: whether it went well, and what it said.
+    pub fn command(&self, arguments: &[&str]) -> (bool, String) {
+        let mut command = Command::new(binary("groundstation"));
+        command.args(arguments).arg("--config").arg(self.path("station.toml"));
+        let out = command.output().unwrap();
+        let text = if out.status.success() { out.stdout } else { out.stderr };
+        (out.status.success(), String::from_utf8_lossy(&text).into_owned())
+    }
+
+    /// The daemon's resident memory, now and at its highest, in bytes.
+    pub fn memory(&self) -> (u64, u64) {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.daemon.id())).unwrap();
+        let kibibytes = |name: &str| -> u64 {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+            line.trim().trim_end_matches(" kB").parse().unwrap()
+        };
+        (kibibytes("VmRSS:") << 10, kibibytes("VmHWM:") << 10)
+    }
+
+    /// What `check` says that memory may reach, in bytes.
+    pub fn budget(&self) -> u64 {
+        let (done, said) = self.command(&["check", "--json"]);
+        assert!(done, "{said}");
+        let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+        said["memory"]["bytes"].as_u64().unwrap()
     }
 
     /// What the page counts.
@@ -163,45 +231,75 @@ pub struct Client {
     pub send: SendStream,
     recv: RecvStream,
     reader: ControlReader,
-    _endpoint: Endpoint,
+    pub endpoint: Endpoint,
 }
 
 /// An endpoint that trusts the station's authority.
 pub fn endpoint(station: &Station, identity: Option<Identity>, alpn: &[u8]) -> Endpoint {
+    endpoint_on("127.0.0.1:0", station, identity, alpn)
+}
+
+/// The same, on an address.
+pub fn endpoint_on(
+    address: &str,
+    station: &Station,
+    identity: Option<Identity>,
+    alpn: &[u8],
+) -> Endpoint {
+    let mut tls = match identity {
+        Some(identity) => {
+            trusting(station).with_client_auth_cert(identity.chain, identity.key).unwrap()
+        }
+        None => trusting(station).with_no_client_auth(),
+    };
+    tls.alpn_protocols = vec![alpn.to_vec()];
+    let mut endpoint = Endpoint::client(address.parse().unwrap()).unwrap();
+    endpoint.set_default_client_config(quic(tls));
+    endpoint
+}
+
+/// TLS 1.3 that trusts the station's authority.
+pub fn trusting(station: &Station) -> ConfigBuilder<rustls::ClientConfig, WantsClientCert> {
     let mut roots = RootCertStore::empty();
     let authority = station.path("authority/authority.crt");
     roots.add(CertificateDer::from_pem_file(authority).unwrap()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let tls = rustls::ClientConfig::builder_with_provider(provider)
+    rustls::ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
         .unwrap()
-        .with_root_certificates(roots);
-    let mut tls = match identity {
-        Some(identity) => tls.with_client_auth_cert(identity.chain, identity.key).unwrap(),
-        None => tls.with_no_client_auth(),
-    };
-    tls.alpn_protocols = vec![alpn.to_vec()];
-    let tls = quinn::crypto::rustls::QuicClientConfig::try_from(tls).unwrap();
-    let mut endpoint = Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
-    endpoint.set_default_client_config(ClientConfig::new(Arc::new(tls)));
+        .with_root_certificates(roots)
+}
+
+/// An endpoint with another TLS for its connections.
+pub fn with_tls(mut endpoint: Endpoint, mut tls: rustls::ClientConfig) -> Endpoint {
+    tls.alpn_protocols = vec![link::ALPN.to_vec()];
+    endpoint.set_default_client_config(quic(tls));
     endpoint
+}
+
+fn quic(tls: rustls::ClientConfig) -> ClientConfig {
+    let tls = quinn::crypto::rustls::QuicClientConfig::try_from(tls).unwrap();
+    ClientConfig::new(Arc::new(tls))
 }
 
 impl Client {
     /// Connects; a refusal of the certificate shows once something is read.
     pub async fn connect(station: &Station, identity: Option<Identity>) -> Result<Self, String> {
-        let endpoint = endpoint(station, identity, link::ALPN);
+        Self::connect_from(endpoint(station, identity, link::ALPN), station).await
+    }
+
+    /// The same, over an endpoint that there is.
+    pub async fn connect_from(endpoint: Endpoint, station: &Station) -> Result<Self, String> {
         let connecting = endpoint.connect(station.quic, "station").unwrap();
         let connection = connecting.await.map_err(|error| error.to_string())?;
         let (send, recv) = connection.open_bi().await.map_err(|error| error.to_string())?;
         let reader = ControlReader::new();
-        Ok(Self { connection, send, recv, reader, _endpoint: endpoint })
+        Ok(Self { connection, send, recv, reader, endpoint })
     }
 
     /// Says hello and returns what of this origin is durable.
     pub async fn hello(&mut self, session: u64) -> Vec<KeyRanges> {
-        let hello = Message::Hello { session, more: false, channels: Vec::new() };
-        self.send.write_all(&hello.encode()).await.unwrap();
+        self.say_hello(session).await;
         let mut all = Vec::new();
         loop {
             match self.message().await {
@@ -214,6 +312,12 @@ impl Client {
                 other => panic!("wanted a welcome: {other:?}"),
             }
         }
+    }
+
+    /// Says hello and waits for nothing.
+    pub async fn say_hello(&mut self, session: u64) {
+        let hello = Message::Hello { session, more: false, channels: Vec::new() };
+        self.send.write_all(&hello.encode()).await.unwrap();
     }
 
     /// The next control message, or why the connection ended.
@@ -319,8 +423,19 @@ pub fn unit(sequence: u64) -> Vec<u8> {
     (0..200 + sequence % 700).map(|at| (at * 7 + sequence) as u8).collect()
 }
 
-/// An object of whole units, with a header to lie in.
+/// An object of whole units of spacecraft 7, with a header to lie in.
 pub fn object(stream: u32, first: u64, count: u64, lie: impl FnOnce(&mut ObjectHeader)) -> Bytes {
+    object_of(7, stream, first, count, lie)
+}
+
+/// The same of any spacecraft.
+pub fn object_of(
+    spacecraft: u16,
+    stream: u32,
+    first: u64,
+    count: u64,
+    lie: impl FnOnce(&mut ObjectHeader),
+) -> Bytes {
     let mut body = Vec::new();
     (first..first + count).for_each(|sequence| write_unit(&mut body, None, &unit(sequence)));
     let mut header = ObjectHeader {
@@ -328,7 +443,7 @@ pub fn object(stream: u32, first: u64, count: u64, lie: impl FnOnce(&mut ObjectH
         codec: Codec::Record,
         priority: 1,
         epoch: StoreEpoch(1),
-        spacecraft: SpacecraftId(7),
+        spacecraft: SpacecraftId(spacecraft),
         channel: Channel::stream(stream),
         first,
         count: count as u32,

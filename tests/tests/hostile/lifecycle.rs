@@ -19,7 +19,7 @@ use tests::process::binary;
 /// A station that seals each second into a folder beside it.
 fn station() -> (Station, tempfile::TempDir) {
     let bucket = tempfile::tempdir().unwrap();
-    let station = Station::start_with(&format!(
+    let station = Station::start_keeping(&format!(
         "seal_s = 1\n[archive.object_store]\ndir = {:?}\n",
         bucket.path()
     ));
@@ -85,7 +85,7 @@ async fn a_disk_that_is_gone_costs_what_neither_bucket_nor_store_has() {
     let error = String::from_utf8_lossy(&out.stderr);
     assert_eq!(out.status.code(), Some(1), "{error}");
     assert!(error.contains("--new-ledger"), "{error}");
-    let station = Station::run_with(dir, &["--new-ledger"]);
+    let station = Station::run_with(dir, &["--new-ledger"], &[]);
     let mut client = Client::connect(&station, Some(station.identity("a"))).await.unwrap();
     let prefix = prefix(station.identity("a").origin, 1);
     let state = ChannelState {

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     archive::{
-        Now, Verdict,
+        Archive, Now, Verdict,
         forgetful::{Crash, ForgetfulDisk},
         tests::{SETTINGS, archive_of, found, now, unit},
     },

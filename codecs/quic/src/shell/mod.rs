@@ -1,0 +1,10 @@
+//! What touches the operating system.
+
+pub mod clock;
+pub mod tls;
+pub mod transport;
+pub mod endpoint;
+pub mod custodian;
+mod objects;
+mod uplink;
+pub mod client;

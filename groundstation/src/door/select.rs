@@ -1,0 +1,255 @@
+//! From archived units to what a door hands out: frames in order, packets once.
+
+use super::{
+    order::Order,
+    spec::{Goods, Selection},
+};
+use crate::{
+    archive::{Archived, record::Position},
+    deframe::Deframer,
+    header::{Formats, Head},
+    publish::{PacketIdentities, PacketIdentity},
+    unsqueeze,
+};
+use bytes::Bytes;
+use codecs::{
+    fec::crc::crc32c,
+    ids::{Apid, Channel, Codec, KeyPrefix, SpacecraftId, UnitKey},
+    link::object::Quality,
+    mission::Definition,
+    packet::{is_idle, space::PacketView},
+    time::Tai,
+};
+use std::collections::BTreeMap;
+
+/// Packet identities remembered a door, so that a late frame's neighbours and a recorded copy go
+/// out once: half an hour at thirty packets a second. At the bound the oldest is forgotten.
+const IDENTITIES_MAX: usize = 1 << 16;
+/// Stands for the application of packets that have none.
+const NO_APID: Apid = Apid(u16::MAX);
+
+/// One frame or packet on its way out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parcel {
+    /// The frame or packet.
+    pub bytes: Bytes,
+    /// The unit that completed it.
+    pub position: Position,
+    /// Earth receive time of that unit.
+    pub received: Tai,
+    /// Whose it is.
+    pub spacecraft: SpacecraftId,
+    /// What it is.
+    pub about: About,
+}
+
+/// What a parcel is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum About {
+    /// A frame.
+    Frame {
+        /// Virtual channel.
+        vc: u8,
+        /// Virtual channel frame count.
+        count: u64,
+        /// Its check failed, here or at the antenna.
+        erred: bool,
+    },
+    /// A packet.
+    Packet {
+        /// Application; none for an encapsulation packet.
+        apid: Option<Apid>,
+        /// Sequence count of its header.
+        count: u16,
+    },
+}
+
+/// A frame that waits for the ones before it.
+#[derive(Debug)]
+struct Waiting {
+    key: UnitKey,
+    codec: Codec,
+    head: Head,
+    erred: bool,
+    bytes: Bytes,
+    position: Position,
+    received: Tai,
+}
+
+/// Chooses, orders and takes apart for one door.
+pub struct Selector {
+    selection: Selection,
+    formats: Formats,
+    deframer: Deframer,
+    order: Order<KeyPrefix, Waiting>,
+    seen: PacketIdentities,
+    left_out: BTreeMap<&'static str, u64>,
+}
+
+impl Selector {
+    /// Knows frames by what the mission says of them.
+    pub fn new(selection: Selection, definition: &Definition, patience_ns: u64) -> Self {
+        Self {
+            selection,
+            formats: Formats::new(definition),
+            deframer: Deframer::new(definition),
+            order: Order::new(patience_ns),
+            seen: PacketIdentities::with_bound(IDENTITIES_MAX),
+            left_out: BTreeMap::new(),
+        }
+    }
+
+    /// Whether a unit may hold something that goes out: what is counted when it is dropped.
+    pub fn concerns(selection: &Selection, unit: &Archived) -> bool {
+        let prefix = &unit.key.prefix;
+        let packets = selection.goods == Goods::Packets && selection.virtual_channels.is_empty();
+        let kind = match unit.codec {
+            Codec::TmFrame | Codec::AosFrame | Codec::UslpFrame => true,
+            Codec::SpacePacket | Codec::Squeezed | Codec::Ax25Frame => packets,
+            Codec::Product | Codec::Void | Codec::Record => false,
+        };
+        let heard = unit.annotation.map(|annotation| annotation.antenna);
+        kind && prefix.channel != Channel::UNIDENTIFIED
+            && wanted(&selection.spacecraft, &prefix.spacecraft)
+            && (selection.antenna.is_none() || selection.antenna == heard)
+    }
+
+    /// Takes a unit; `now_ns` is any monotonic time, for what is waited for.
+    pub fn take(&mut self, unit: &Archived, now_ns: u64, sink: &mut impl FnMut(Parcel)) {
+        if !Self::concerns(&self.selection, unit) {
+            return;
+        }
+        match unit.codec {
+            Codec::TmFrame | Codec::AosFrame | Codec::UslpFrame => self.frame(unit, now_ns, sink),
+            _ => match unsqueeze::packets(unit.codec, &unit.bytes) {
+                Ok(packets) => {
+                    let from = (unit.key.prefix.spacecraft, unit.position, unit.received);
+                    packets.into_iter().for_each(|packet| self.packet(packet, from, sink));
+                }
+                Err(_) => self.leave_out("squeezed"),
+            },
+        }
+    }
+
+    /// Lets go of what has waited long enough.
+    pub fn poll(&mut self, now_ns: u64, sink: &mut impl FnMut(Parcel)) {
+        let mut ready = Vec::new();
+        self.order.poll(now_ns, &mut |_, frame| ready.push(frame));
+        ready.into_iter().for_each(|frame| self.release(frame, sink));
+    }
+
+    /// Lets go of everything: nothing more comes.
+    pub fn flush(&mut self, sink: &mut impl FnMut(Parcel)) {
+        let mut ready = Vec::new();
+        self.order.flush(&mut |_, frame| ready.push(frame));
+        ready.into_iter().for_each(|frame| self.release(frame, sink));
+    }
+
+    /// The first unit that waits.
+    pub fn held_from(&self) -> Option<Position> {
+        self.order.held().map(|frame| frame.position).min()
+    }
+
+    /// Frames and packets that were chosen and could not go out, by why.
+    pub const fn left_out(&self) -> &BTreeMap<&'static str, u64> {
+        &self.left_out
+    }
+
+    /// The same, counted anew from here.
+    pub fn take_left_out(&mut self) -> BTreeMap<&'static str, u64> {
+        std::mem::take(&mut self.left_out)
+    }
+
+    fn leave_out(&mut self, why: &'static str) {
+        *self.left_out.entry(why).or_default() += 1;
+    }
+
+    fn frame(&mut self, unit: &Archived, now_ns: u64, sink: &mut impl FnMut(Parcel)) {
+        let spacecraft = unit.key.prefix.spacecraft;
+        let head = match self.formats.read(spacecraft, unit.codec, &unit.bytes) {
+            Ok(head) => head,
+            Err(flag) => return self.leave_out(flag.name()),
+        };
+        let heard = unit.annotation.map(|annotation| annotation.quality);
+        let (prefix, number) = (unit.key.prefix, unit.key.sequence);
+        let bytes = match self.order.is_next(prefix, number) {
+            true => unit.bytes.clone(),
+            // A slice that waits would keep the whole batch it came in.
+            false => Bytes::copy_from_slice(&unit.bytes),
+        };
+        let frame = Waiting {
+            key: unit.key,
+            codec: unit.codec,
+            head,
+            erred: head.erred || heard == Some(Quality::Erred),
+            bytes,
+            position: unit.position,
+            received: unit.received,
+        };
+        let mut ready = Vec::new();
+        let size = frame.bytes.len();
+        self.order.push(prefix, number, (frame, size), now_ns, &mut |_, frame| ready.push(frame));
+        ready.into_iter().for_each(|frame| self.release(frame, sink));
+    }
+
+    /// A frame whose turn it is.
+    fn release(&mut self, frame: Waiting, sink: &mut impl FnMut(Parcel)) {
+        let Waiting { key, codec, head, erred, bytes, position, received } = frame;
+        if !wanted(&self.selection.virtual_channels, &head.vc) {
+            return;
+        }
+        let spacecraft = key.prefix.spacecraft;
+        if self.selection.goods == Goods::Frames {
+            if erred && !self.selection.erred {
+                return self.leave_out("erred");
+            }
+            let about = About::Frame { vc: head.vc, count: head.count, erred };
+            return sink(Parcel { bytes, position, received, spacecraft, about });
+        }
+        let deframed = self.deframer.take(&key, codec, &bytes);
+        for (packet, wrong) in deframed.packets {
+            match (wrong || erred) && !self.selection.erred {
+                true => self.leave_out("erred"),
+                false => self.packet(packet, (spacecraft, position, received), sink),
+            }
+        }
+    }
+
+    fn packet(
+        &mut self,
+        packet: Bytes,
+        (spacecraft, position, received): (SpacecraftId, Position, Tai),
+        sink: &mut impl FnMut(Parcel),
+    ) {
+        if is_idle(&packet) {
+            return;
+        }
+        let view = PacketView::parse(&packet).ok();
+        let apid = view.as_ref().map(PacketView::apid);
+        let count = view.as_ref().map_or(0, |view| view.sequence_count().0);
+        if !self.selection.apids.is_empty()
+            && !apid.is_some_and(|apid| self.selection.apids.contains(&apid))
+        {
+            return;
+        }
+        let identity = PacketIdentity {
+            spacecraft,
+            apid: apid.unwrap_or(NO_APID),
+            // Of 14 bits of count alone the same comes again within minutes.
+            time: Tai(i64::from(crc32c(&packet))),
+            sequence_count: count,
+        };
+        if !self.seen.insert(identity) {
+            return;
+        }
+        let about = About::Packet { apid, count };
+        sink(Parcel { bytes: packet, position, received, spacecraft, about });
+    }
+}
+
+fn wanted<T: PartialEq>(list: &[T], one: &T) -> bool {
+    list.is_empty() || list.contains(one)
+}
+
+#[cfg(test)]
+mod tests;
