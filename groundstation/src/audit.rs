@@ -1,12 +1,20 @@
-//! Proves the archive against its ledger, without the daemon: every record's CRC and digest, keys
-//! that stand twice, and what the checkpoints say should be there.
+//! Proves the archive against its ledger, without the daemon: every record's CRC and digest, the
+//! chain of footers, keys that stand twice, and what the checkpoints say should be there.
+
+mod report;
+#[cfg(test)]
+mod tests;
+
+pub use report::{Audit, Damage, Key, Unit};
 
 use crate::{
     archive::{
         index::Index,
-        note_void,
+        load_index, losses, note_void,
         record::{BLOCK_BYTES, Position},
+        retain::Floor,
         scan::{Hole, Step, scan},
+        seal::{Chain, Footer, NO_FOOTER},
         segment::{SegmentHeader, file_name, number_of},
         storage::{Storage, StoredFile as _},
         stored_index,
@@ -14,144 +22,34 @@ use crate::{
     ledger::Ledger,
 };
 use codecs::{
-    ids::{Channel, KeyPrefix, RangeSet, UnitKey},
+    ids::{Channel, KeyPrefix, RangeSet},
     link::void::Void,
 };
-use serde::Serialize;
-use std::{collections::BTreeMap, io};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+};
 
-/// Damage listed one by one; the rest is counted.
-const LISTED_MAX: usize = 1_000;
-
-/// What an audit found.
-#[derive(Clone, Debug, Default, Serialize)]
-pub struct Audit {
-    /// The ledger's id, in hex; empty where no header holds.
-    pub ledger: String,
-    /// Segments read.
-    pub segments: u64,
-    /// Units whose CRC and digest hold.
-    pub units: u64,
-    /// Bytes of those units.
-    pub bytes: u64,
-    /// Records under a key that already stands in the archive.
-    pub duplicates: u64,
-    /// Damage, in all.
-    pub damaged_count: u64,
-    /// Damage, the first of it one by one.
-    pub damaged: Vec<Damage>,
-    /// Stretches of an unfinished last commit: never acknowledged by a daemon that was killed, or
-    /// damage in the last commit before the kill.
-    pub torn: Vec<Damage>,
-    /// What checkpoints say is held and no record proves.
-    pub missing_from_archive: Vec<Key>,
-    /// What records prove and the newest checkpoint does not say.
-    pub missing_from_ledger: Vec<Key>,
-    /// Every counter, with what its records prove.
-    pub keys: Vec<Key>,
-    /// Sequences that voids say were left out on purpose.
-    pub voids: u64,
-    /// Those, by counter.
-    pub voided: Vec<Key>,
-    /// Units kept aside because their key held other bytes.
-    pub conflicts: u64,
-}
-
-/// A stretch of a segment that can't be trusted.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Damage {
-    /// File name.
-    pub segment: String,
-    /// Where it begins.
-    pub offset: u64,
-    /// How long it is, at most.
-    pub bytes: u64,
-    /// What stood there.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub unit: Option<Unit>,
-    /// What is wrong.
-    pub what: String,
-}
-
-/// A unit's key.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Unit {
-    /// Origin, 32 hexadecimal digits.
-    pub origin: String,
-    /// Store epoch.
-    pub epoch: u64,
-    /// Spacecraft.
-    pub spacecraft: u16,
-    /// Channel.
-    pub channel: u64,
-    /// Sequence.
-    pub sequence: u64,
-}
-
-/// Ranges of one counter.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Key {
-    /// Origin, 32 hexadecimal digits.
-    pub origin: String,
-    /// Store epoch.
-    pub epoch: u64,
-    /// Spacecraft.
-    pub spacecraft: u16,
-    /// Channel.
-    pub channel: u64,
-    /// First and last sequence of each range.
-    pub ranges: Vec<[u64; 2]>,
-}
-
-impl Key {
-    fn new(prefix: &KeyPrefix, set: &RangeSet) -> Self {
-        Self {
-            origin: prefix.origin.to_string(),
-            epoch: prefix.epoch.0,
-            spacecraft: prefix.spacecraft.0,
-            channel: prefix.channel.0,
-            ranges: set.ranges().iter().map(|range| [range.first, range.last]).collect(),
-        }
-    }
-}
-
-impl From<UnitKey> for Unit {
-    fn from(key: UnitKey) -> Self {
-        Self {
-            origin: key.prefix.origin.to_string(),
-            epoch: key.prefix.epoch.0,
-            spacecraft: key.prefix.spacecraft.0,
-            channel: key.prefix.channel.0,
-            sequence: key.sequence,
-        }
-    }
-}
-
-impl Audit {
-    /// Whether everything that was acknowledged is there and whole.
-    pub fn is_clean(&self) -> bool {
-        self.damaged_count == 0
-            && self.duplicates == 0
-            && self.missing_from_archive.is_empty()
-            && self.missing_from_ledger.is_empty()
-    }
-
-    fn damage(&mut self, damage: Damage) {
-        self.damaged_count += 1;
-        if self.damaged.len() < LISTED_MAX {
-            self.damaged.push(damage);
-        }
-    }
+/// How a segment that was walked ended.
+struct Ended {
+    number: u64,
+    /// Nothing in it is damaged, so the footer of its records is the one it had.
+    whole: bool,
+    footer: Footer,
+    /// The footer that its end record states.
+    stated: Option<Footer>,
 }
 
 /// State of an audit that walks the segments.
 struct Walk<'a, S> {
     storage: &'a mut S,
     audit: Audit,
+    floor: Floor,
     /// What records prove so far.
     proven: Ledger,
     /// What checkpoints claimed so far.
     claimed: BTreeMap<KeyPrefix, RangeSet>,
+    last: Option<Ended>,
 }
 
 /// Reads the whole archive. Safe beside a running daemon: what it writes meanwhile may show as
@@ -160,7 +58,11 @@ pub fn audit<S: Storage>(storage: &mut S) -> io::Result<Audit> {
     let names = storage.list()?;
     let mut numbers: Vec<u64> = names.iter().filter_map(|name| number_of(name)).collect();
     numbers.sort_unstable();
+    let floor = Floor::known(storage, &names, &numbers)?;
+    // What a crash left of a deletion on purpose: the next start of the daemon takes it away.
+    numbers.retain(|number| *number >= floor.number);
     let mut audit = Audit { segments: numbers.len() as u64, ..Audit::default() };
+    audit.floor = floor.number;
     audit.conflicts = names.iter().filter(|name| name.ends_with(".conflict")).count() as u64;
     // What the next header says of where a segment ends: behind it nothing was acknowledged.
     let mut headers = BTreeMap::new();
@@ -170,52 +72,104 @@ pub fn audit<S: Storage>(storage: &mut S) -> io::Result<Audit> {
     }
     let ends: BTreeMap<u64, u64> =
         headers.values().flatten().filter_map(|(header, _)| header.previous).collect();
-    let mut walk = Walk { storage, audit, proven: Ledger::new(), claimed: BTreeMap::new() };
-    for (number, end) in &ends {
-        if !headers.contains_key(number) {
-            walk.audit.damage(Damage {
-                segment: file_name(*number),
-                offset: 0,
-                bytes: *end,
-                unit: None,
-                what: "the segment is missing".into(),
-            });
-        }
+    let (proven, claimed) = (Ledger::new(), BTreeMap::new());
+    let mut walk = Walk { storage, audit, floor, proven, claimed, last: None };
+    if let Some(header) = walk.floor.header() {
+        walk.audit.ledger = format!("{:016x}", header.ledger_id);
     }
-    walk.indexes(&names);
+    if let Some(header) = walk.floor.header().cloned() {
+        walk.lost(&header);
+    }
+    walk.missing(&headers, &ends);
+    let next = numbers.last().map_or(walk.floor.number, |last| last + 1);
+    let between = losses::read(walk.storage, &names, next)?;
+    walk.indexes(&names, &numbers);
     for (number, header) in headers {
         let from = match header {
             Ok((header, from)) => {
                 walk.checkpoint(&header);
+                walk.link(&header);
                 from
             }
             Err(error) => {
-                walk.audit.damage(Damage {
-                    segment: file_name(number),
-                    offset: 0,
-                    bytes: BLOCK_BYTES as u64,
-                    unit: None,
-                    what: error.to_string(),
-                });
+                walk.damage(number, 0, BLOCK_BYTES as u64, error.to_string());
                 BLOCK_BYTES as u64
             }
         };
         walk.segment(number, from, ends.get(&number).copied())?;
     }
+    if let Some(header) = between {
+        walk.lost(&header);
+    }
     Ok(walk.finish())
 }
 
+/// The ledger whose archive a folder holds: as its newest header or its floor says.
+pub fn ledger_of<S: Storage>(storage: &mut S) -> io::Result<Option<u64>> {
+    let names = storage.list()?;
+    let mut numbers: Vec<u64> = names.iter().filter_map(|name| number_of(name)).collect();
+    numbers.sort_unstable();
+    for number in numbers.iter().rev() {
+        let file = storage.open(&file_name(*number))?;
+        if let Ok((header, _)) = SegmentHeader::read(&file, *number)? {
+            return Ok(Some(header.ledger_id));
+        }
+    }
+    Ok(Floor::read(storage, &names)?.header().map(|header| header.ledger_id))
+}
+
+/// Makes every index that is missing or damaged again from its segment; which. For a folder that
+/// no daemon writes.
+pub fn repair<S: Storage>(storage: &mut S) -> io::Result<Vec<u64>> {
+    let mut numbers: Vec<u64> = storage.list()?.iter().filter_map(|name| number_of(name)).collect();
+    numbers.sort_unstable();
+    numbers.retain(|number| stored_index(storage, *number).is_none());
+    for number in &numbers {
+        load_index(storage, *number)?;
+    }
+    storage.sync_names()?;
+    Ok(numbers)
+}
+
 impl<S: Storage> Walk<'_, S> {
+    fn damage(&mut self, number: u64, offset: u64, bytes: u64, what: String) {
+        let segment = file_name(number);
+        self.audit.damage(Damage { segment, offset, bytes, unit: None, what });
+    }
+
+    /// Segments that a later header knows and the folder does not.
+    fn missing<T>(&mut self, headers: &BTreeMap<u64, T>, ends: &BTreeMap<u64, u64>) {
+        let floor = self.floor.number;
+        for (number, end) in ends {
+            if *number >= floor && !headers.contains_key(number) {
+                self.damage(*number, 0, *end, "the segment is missing".into());
+            }
+        }
+        let known = ends.contains_key(&floor) || headers.contains_key(&floor);
+        let began = self.floor.header().is_some_and(|header| header.previous.is_some());
+        if began && !known {
+            self.damage(floor, 0, 0, "the oldest segment that was kept is missing".into());
+        }
+    }
+
     /// An index is written when its segment is sealed, and claims what was synced there: it tells
     /// of a newest segment that was cut or removed, which no later header does.
-    fn indexes(&mut self, names: &[String]) {
-        let numbers = names.iter().filter_map(|name| name.strip_suffix(".index")?.parse().ok());
-        for number in numbers {
-            let Some(index) = stored_index(self.storage, number) else { continue };
+    fn indexes(&mut self, names: &[String], numbers: &[u64]) {
+        let stored = names.iter().filter_map(|name| name.strip_suffix(".index")?.parse().ok());
+        let stored: BTreeSet<u64> = stored.filter(|number| *number >= self.floor.number).collect();
+        for number in &stored {
+            let Some(index) = stored_index(self.storage, *number) else {
+                self.audit.indexes_damaged.push(*number);
+                continue;
+            };
             for (prefix, held) in index.ranges() {
                 self.claimed.entry(prefix).or_default().extend(&held);
             }
         }
+        // The newest may be open, and has none before it is sealed.
+        let sealed = numbers.split_last().map_or(numbers, |(_, sealed)| sealed);
+        let absent = sealed.iter().filter(|number| !stored.contains(number));
+        self.audit.indexes_damaged.extend(absent);
     }
 
     /// A checkpoint claims what was held when its segment began; the records before must prove
@@ -226,6 +180,7 @@ impl<S: Storage> Walk<'_, S> {
         for (prefix, counter) in header.checkpoint.counters() {
             self.claimed.entry(*prefix).or_default().extend(&counter.held);
         }
+        self.lost(header);
         for (prefix, counter) in self.proven.counters() {
             let known = header.checkpoint.counter(prefix).map(|known| &known.held);
             let extra = beyond(&counter.held, known);
@@ -235,17 +190,48 @@ impl<S: Storage> Walk<'_, S> {
         }
     }
 
+    /// What a checkpoint knows to be lost.
+    fn lost(&mut self, header: &SegmentHeader) {
+        for (prefix, counter) in header.checkpoint.counters() {
+            counter.lost.ranges().iter().for_each(|range| {
+                self.proven.lose_range(*prefix, *range);
+            });
+        }
+    }
+
+    /// The header repeats the footer of the segment before.
+    fn link(&mut self, header: &SegmentHeader) {
+        let before = header.previous.map(|(number, _)| number);
+        let number = header.number;
+        let broken = match (&self.last, before) {
+            (_, None) => (header.footer != NO_FOOTER).then(|| "no segment".to_string()),
+            // Missing, which is told already, or let go.
+            (None, Some(_)) => None,
+            (Some(last), Some(before)) if last.number == before => {
+                let known = if last.whole { Some(last.footer) } else { last.stated };
+                known.filter(|known| *known != header.footer).map(|_| file_name(before))
+            }
+            (Some(_), Some(_)) => None,
+        };
+        if let Some(before) = broken {
+            let what = format!("the chain breaks: it does not follow on {before} as it stands");
+            self.damage(number, 64, 32, what);
+        }
+    }
+
     fn segment(&mut self, number: u64, from: u64, end: Option<u64>) -> io::Result<()> {
         let file = self.storage.open(&file_name(number))?;
         let names = stored_index(self.storage, number).as_ref().map(Index::by_offset);
+        let mut chain = Chain::of(&file, from)?;
         let (proven, audit) = (&mut self.proven, &mut self.audit);
         let mut damage = Vec::new();
         let to = end.unwrap_or(u64::MAX);
         let found = scan(&file, number, from, to, end.is_some(), |step| {
             match step {
-                Step::Unit { header, bytes, .. } => {
+                Step::Unit { header, bytes, offset } => {
                     audit.units += 1;
                     audit.bytes += bytes.len() as u64;
+                    chain.scanned(&header, Position { segment: number, offset });
                     if !proven.note(&header.key, bytes.len() as u64) {
                         audit.duplicates += 1;
                     }
@@ -270,35 +256,52 @@ impl<S: Storage> Walk<'_, S> {
                 what: "a record does not hold".into(),
             }
         };
+        let before = audit.damaged_count;
         damage.iter().for_each(|hole| audit.damage(name(hole)));
         audit.torn.extend(found.torn.iter().map(name));
         let length = file.length()?;
         if found.sealed && end.is_none() && length != found.end {
-            audit.damage(Damage {
-                segment: file_name(number),
-                offset: found.end,
-                bytes: length - found.end,
-                unit: None,
-                what: "bytes behind the end of a sealed segment".into(),
-            });
+            let what = "bytes behind the end of a sealed segment".into();
+            self.damage(number, found.end, length - found.end, what);
         }
+        let whole = self.audit.damaged_count == before;
+        let footer = chain.footer();
+        if whole && found.footer.is_some_and(|stated| stated != footer) {
+            let what = "its footer hash is not that of its records".into();
+            self.damage(number, 0, found.end, what);
+        }
+        self.last = Some(Ended { number, whole, footer, stated: found.footer });
         Ok(())
     }
 
     fn finish(mut self) -> Audit {
+        let gone = |prefix: &KeyPrefix| {
+            let counter = self.floor.header().and_then(|floor| floor.checkpoint.counter(prefix));
+            counter.map(|counter| beyond(&counter.held, Some(&counter.lost)))
+        };
         for (prefix, claimed) in &self.claimed {
-            let proven = self.proven.counter(prefix).map(|proven| &proven.held);
-            let missing = beyond(claimed, proven);
+            let proven = self.proven.counter(prefix);
+            let mut missing = beyond(claimed, proven.map(|proven| &proven.held));
+            missing = beyond(&missing, proven.map(|proven| &proven.lost));
+            missing = beyond(&missing, gone(prefix).as_ref());
             if !missing.is_empty() {
                 self.audit.missing_from_archive.push(Key::new(prefix, &missing));
             }
         }
-        for (prefix, counter) in self.proven.counters() {
-            if !counter.held.is_empty() {
-                self.audit.keys.push(Key::new(prefix, &counter.held));
+        if let Some(floor) = self.floor.header() {
+            for (prefix, _) in floor.checkpoint.counters() {
+                let gone = gone(prefix).filter(|gone| !gone.is_empty());
+                self.audit.let_go.extend(gone.map(|gone| Key::new(prefix, &gone)));
             }
-            if !counter.voided.is_empty() {
-                self.audit.voided.push(Key::new(prefix, &counter.voided));
+        }
+        for (prefix, counter) in self.proven.counters() {
+            let sets = [
+                (&counter.held, &mut self.audit.keys),
+                (&counter.voided, &mut self.audit.voided),
+                (&counter.lost, &mut self.audit.lost),
+            ];
+            for (set, list) in sets.into_iter().filter(|(set, _)| !set.is_empty()) {
+                list.push(Key::new(prefix, set));
             }
         }
         self.audit.voids = self.proven.voided();
@@ -318,79 +321,4 @@ fn beyond(all: &RangeSet, known: Option<&RangeSet>) -> RangeSet {
 /// Where a place is, for messages.
 pub fn place(position: Position) -> String {
     format!("{} at {}", file_name(position.segment), position.offset)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::archive::tests::{archive_of, unit};
-
-    #[test]
-    fn a_clean_archive_proves_every_unit() {
-        let (disk, _) = archive_of(200, true);
-        let audit = audit(&mut disk.clone()).unwrap();
-        assert!(audit.is_clean(), "{audit:?}");
-        assert_eq!((audit.units, audit.torn.len()), (200, 0));
-        assert_eq!(audit.keys.len(), 1);
-        assert_eq!(audit.keys[0].ranges, [[0, 199]]);
-        let bytes: usize = (0..200).map(|sequence| unit(1, sequence).bytes.len()).sum();
-        assert_eq!(audit.bytes, bytes as u64);
-    }
-
-    #[test]
-    fn a_cut_or_missing_newest_segment_is_found_by_its_index() {
-        for cut in [true, false] {
-            let (mut disk, segments) = archive_of(200, true);
-            let newest = segments.last().unwrap();
-            if cut {
-                let mut file = disk.open(newest).unwrap();
-                let whole = file.length().unwrap();
-                file.truncate(whole / 2).unwrap();
-            } else {
-                disk.remove(newest).unwrap();
-            }
-            let audit = audit(&mut disk).unwrap();
-            assert!(!audit.is_clean() && !audit.missing_from_archive.is_empty(), "{audit:?}");
-        }
-    }
-
-    /// Flips bytes of every segment one at a time: each is found at its place, and the other units
-    /// stay readable.
-    fn flip_bytes(units: u64, step: usize) {
-        let (disk, segments) = archive_of(units, true);
-        for name in segments {
-            for offset in (0..disk.contents(&name).len()).step_by(step) {
-                disk.flip(&name, offset, 0x40);
-                let audit = audit(&mut disk.clone()).unwrap();
-                assert!(!audit.is_clean(), "{name} byte {offset} went unseen");
-                let named = audit.damaged.iter().any(|damage| {
-                    let reach = damage.offset..damage.offset + damage.bytes.max(1);
-                    damage.segment == name && reach.contains(&(offset as u64))
-                });
-                assert!(named, "{name} byte {offset}: {:?}", audit.damaged);
-                let lost = audit.damaged.iter().filter(|damage| damage.unit.is_some()).count();
-                assert!(lost <= 1 && audit.units + lost as u64 == units, "{name} byte {offset}");
-                disk.flip(&name, offset, 0x40);
-            }
-        }
-    }
-
-    #[test]
-    fn every_flipped_byte_is_found_and_named() {
-        flip_bytes(3, 1);
-    }
-
-    #[test]
-    fn flipped_bytes_are_named_over_several_segments() {
-        flip_bytes(60, 127);
-    }
-
-    #[test]
-    fn a_missing_segment_is_named_with_what_it_held() {
-        let (disk, segments) = archive_of(200, true);
-        disk.clone().remove(&segments[1]).unwrap();
-        let audit = audit(&mut disk.clone()).unwrap();
-        assert_eq!(audit.damaged[0].segment, segments[1]);
-        assert_eq!(audit.missing_from_archive.len(), 1);
-    }
 }

@@ -4,7 +4,8 @@ use crate::{
     audit::{self, Audit, Damage},
     config::{Config, HTTP_DEFAULT, QUIC_DEFAULT},
     init::{self, Craft, Place, Plan},
-    shell::{disk::Folder, wall_clock},
+    shell::{disk::Folder, wall_clock, witness},
+    witness::Finding,
 };
 use anyhow::{Context as _, bail};
 use codecs::ids::Origin;
@@ -44,6 +45,9 @@ pub struct AuditArgs {
     /// Station file
     #[arg(long, value_name = "FILE", default_value = "station.toml")]
     pub config: PathBuf,
+    /// Make missing and damaged indexes again from the log; not beside a running daemon
+    #[arg(long)]
+    pub repair: bool,
     /// Print one JSON document
     #[arg(long)]
     pub json: bool,
@@ -79,11 +83,27 @@ pub fn init(args: &InitArgs) -> anyhow::Result<ExitCode> {
 pub fn audit(args: &AuditArgs) -> anyhow::Result<ExitCode> {
     let config = Config::load(&args.config)?;
     let dir = config.path(&config.archive.dir);
+    let archive = || format!("archive {}", dir.display());
+    let witness = witness::load(&witness::path(&config))?;
     if !dir.is_dir() {
-        bail!("archive {}: not there yet; `groundstation run` makes it", dir.display());
+        match witness.last() {
+            Some(last) => bail!("{}: gone, and ledger {last:016x} was kept there", archive()),
+            None => bail!("{}: not there yet; `groundstation run` makes it", archive()),
+        }
     }
-    let audit = audit::audit(&mut Folder::at(&dir))
-        .with_context(|| format!("archive {}", dir.display()))?;
+    let mut folder = Folder::at(&dir);
+    if args.repair {
+        let _lock = Folder::claim(&dir).with_context(archive)?;
+        for number in audit::repair(&mut folder).with_context(archive)? {
+            tracing::info!(segment = number, "index made again");
+        }
+    }
+    let found = audit::ledger_of(&mut folder).with_context(archive)?;
+    let mut audit = audit::audit(&mut folder).with_context(archive)?;
+    audit.ledger_gone = match witness.judge(found) {
+        Finding::Emptied(last) | Finding::Other(last) => Some(format!("{last:016x}")),
+        Finding::First | Finding::Same => None,
+    };
     match args.json {
         true => say(&serde_json::to_string(&audit)?),
         false => say(&table(&audit)),
@@ -112,11 +132,25 @@ fn table(audit: &Audit) -> String {
         format!("\n{} at {}: {}{unit}", damage.segment, damage.offset, damage.what)
     };
     audit.damaged.iter().chain(&audit.torn).for_each(|damage| out.push_str(&line(damage)));
-    for key in &audit.missing_from_archive {
-        out.push_str(&format!("\nmissing: channel {:#x} {:?}", key.channel, key.ranges));
+    if let Some(gone) = &audit.ledger_gone {
+        out.push_str(&format!("\nthe archive of ledger {gone}, which was kept here, is gone"));
     }
-    for key in &audit.missing_from_ledger {
-        out.push_str(&format!("\nnot in the ledger: channel {:#x} {:?}", key.channel, key.ranges));
+    if audit.floor > 0 {
+        out.push_str(&format!("\nsegments below {} were let go on purpose", audit.floor));
+    }
+    for number in &audit.indexes_damaged {
+        out.push_str(&format!("\nindex of segment {number} missing or damaged: see --repair"));
+    }
+    let lists = [
+        ("lost", &audit.lost),
+        ("missing", &audit.missing_from_archive),
+        ("not in the ledger", &audit.missing_from_ledger),
+        ("let go", &audit.let_go),
+    ];
+    for (what, keys) in lists {
+        for key in keys {
+            out.push_str(&format!("\n{what}: channel {:#x} {:?}", key.channel, key.ranges));
+        }
     }
     out
 }

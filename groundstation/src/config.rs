@@ -3,7 +3,9 @@
 use crate::{
     admit::Action,
     api,
+    archive::retain::Retain,
     door::spec::{self, DoorConfig},
+    keep::Policy,
     peers::{LimitsConfig, Shares, SharesError},
 };
 use codecs::{
@@ -162,11 +164,62 @@ pub struct ArchiveConfig {
     pub segment_bytes: u64,
     /// How long a unit may wait for others before its commit.
     pub commit_ms: u64,
+    /// Seconds after which a segment is sealed, however small.
+    pub seal_s: u64,
+    /// What may be deleted; by default nothing.
+    pub retain: Retain,
+    /// Where sealed segments are kept besides.
+    pub object_store: Option<StoreConfig>,
+}
+
+/// An object store: a folder, or anything that speaks S3.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StoreConfig {
+    /// A folder, on another disk or a mount; relative to the station file.
+    pub dir: Option<PathBuf>,
+    /// `s3://bucket/prefix`.
+    pub url: Option<String>,
+    /// Address of a service that is not Amazon's.
+    pub endpoint: Option<String>,
+    /// Region.
+    pub region: Option<String>,
+    /// TOML file with `access_key_id`, `secret_access_key` and perhaps `session_token`, relative
+    /// to the station file. Without it the machine's role is asked.
+    pub credentials: Option<PathBuf>,
+    /// Speaks HTTP without TLS. Only to a service on this machine.
+    pub danger_http: bool,
+}
+
+/// What the file of credentials holds.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StoreCredentials {
+    /// Name of the key.
+    pub access_key_id: String,
+    /// The key.
+    pub secret_access_key: String,
+    /// For keys that expire.
+    pub session_token: Option<String>,
+}
+
+impl ArchiveConfig {
+    /// When segments are sealed and let go.
+    pub fn policy(&self) -> Policy {
+        Policy { seal_ms: Some(self.seal_s.saturating_mul(1_000)), retain: self.retain }
+    }
 }
 
 impl Default for ArchiveConfig {
     fn default() -> Self {
-        Self { dir: "archive".into(), segment_bytes: 64 << 20, commit_ms: 10 }
+        Self {
+            dir: "archive".into(),
+            segment_bytes: 64 << 20,
+            commit_ms: 10,
+            seal_s: 60,
+            retain: Retain::default(),
+            object_store: None,
+        }
     }
 }
 
@@ -352,6 +405,29 @@ impl Config {
         }
         if self.archive.commit_ms > 1_000 {
             return wrong("archive.commit_ms", "must be at most 1000".into());
+        }
+        // Each segment costs a file, an index and a checkpoint.
+        if !(1..=86_400).contains(&self.archive.seal_s) {
+            return wrong("archive.seal_s", "must be from 1 to 86400".into());
+        }
+        if let Some(store) = &self.archive.object_store {
+            let key = "archive.object_store";
+            match (&store.dir, &store.url) {
+                (Some(_), None) => {}
+                (None, Some(url)) if url.starts_with("s3://") => {}
+                (None, Some(_)) => {
+                    return wrong(&format!("{key}.url"), "must be s3://BUCKET/PREFIX".into());
+                }
+                _ => return wrong(key, "needs either `dir` or `url`".into()),
+            }
+        } else if self.archive.retain.only_stored {
+            let message = "needs [archive.object_store]: without one nothing is ever stored";
+            return wrong("archive.retain.only_stored", message.into());
+        }
+        let room = 2 * self.archive.segment_bytes;
+        if self.archive.retain.bytes.is_some_and(|bytes| bytes < room) {
+            let message = format!("must be at least two segments, which is {room}");
+            return wrong("archive.retain.bytes", message);
         }
         if !self.clock.simulated_offset_s.is_finite() {
             return wrong("clock.simulated_offset_s", "must be a finite number".into());

@@ -175,6 +175,27 @@ impl Ledger {
         new
     }
 
+    /// Takes over what another ledger held.
+    pub(crate) fn hold(&mut self, prefix: KeyPrefix, held: &RangeSet) {
+        self.counters.entry(prefix).or_default().held.extend(held);
+    }
+
+    /// Marks as lost what no record proves: its return is no duplicate. Whether it fits the bound:
+    /// where it does not, nothing is changed.
+    pub fn lose_range(&mut self, prefix: KeyPrefix, range: SeqRange) -> bool {
+        if !self.counters.contains_key(&prefix) && self.counters.len() >= PREFIXES_MAX {
+            return false;
+        }
+        let counter = self.counters.entry(prefix).or_default();
+        let mut lost = counter.lost.clone();
+        lost.insert(range);
+        let fits = lost.len() <= RANGES_MAX.max(counter.lost.len());
+        if fits {
+            counter.lost = lost;
+        }
+        fits
+    }
+
     /// Notes a deliberate hole; what is held stays held. Whether it fits the bound: where it does
     /// not, nothing is changed.
     pub fn void(&mut self, prefix: KeyPrefix, range: SeqRange) -> bool {

@@ -16,6 +16,7 @@ use crate::{
         is_full,
         volume::Judged,
     },
+    keep::Keeper,
     ledger::Ledger,
     publish,
 };
@@ -52,6 +53,8 @@ pub struct Refused {
 pub struct Fates {
     /// Synced on this disk.
     pub receipts: BTreeMap<KeyPrefix, RangeSet>,
+    /// Verified in the object store: of any origin, told to all.
+    pub stored: BTreeMap<KeyPrefix, RangeSet>,
     /// Not accepted.
     pub refusals: Vec<Refused>,
 }
@@ -65,7 +68,7 @@ impl Fates {
         retry_after_ms: u32,
     ) -> Self {
         let refusals = vec![Refused { prefix, range, reason, retry_after_ms }];
-        Self { receipts: BTreeMap::new(), refusals }
+        Self { refusals, ..Self::default() }
     }
 
     fn refuse(&mut self, refused: Refused) {
@@ -226,12 +229,26 @@ pub struct Ingest {
     /// Refused since the last commit, told with the next.
     refused: Committed,
     refused_since_ms: Option<u64>,
+    keeper: Keeper,
+    /// Verified in the object store.
+    stored: BTreeMap<KeyPrefix, RangeSet>,
 }
 
 impl Ingest {
     /// In front of an open archive.
     pub fn new(intake: Intake) -> Self {
-        Self { intake, refused: Committed::default(), refused_since_ms: None }
+        let (keeper, stored) = (Keeper::default(), BTreeMap::new());
+        Self { intake, refused: Committed::default(), refused_since_ms: None, keeper, stored }
+    }
+
+    /// With one who seals and lets go segments.
+    pub fn keeping(self, keeper: Keeper) -> Self {
+        Self { keeper, ..self }
+    }
+
+    /// The one who seals and lets go segments, for the volume's owner.
+    pub fn take_keeper(&mut self) -> Keeper {
+        std::mem::take(&mut self.keeper)
     }
 
     /// What waits for the volume.
@@ -253,7 +270,7 @@ impl Ingest {
         reader: &mut ObjectReader,
         now: Now,
     ) -> Result<Progress, ObjectError> {
-        let Self { intake, refused, refused_since_ms } = self;
+        let Self { intake, refused, refused_since_ms, .. } = self;
         let mut tell = |key: UnitKey, verdict: Verdict| {
             if let Some(refusal) = refusal(verdict) {
                 refused_since_ms.get_or_insert(now.mono_ms);
@@ -343,13 +360,36 @@ impl Ingest {
         committed
     }
 
-    /// What of an origin is durable, for a welcome.
+    /// What of an origin is durable, for a welcome: held, and not lost since.
     pub fn durable(&self, origin: Origin) -> Vec<KeyRanges> {
-        let counters = self.ledger().counters();
-        counters
-            .filter(|(prefix, counter)| prefix.origin == origin && !counter.held.is_empty())
-            .map(|(prefix, counter)| KeyRanges::new(*prefix, counter.held.ranges().to_vec()))
-            .collect()
+        let counters = self.intake.ledger().counters();
+        let held =
+            counters.filter(|(prefix, _)| prefix.origin == origin).map(|(prefix, counter)| {
+                let mut held = counter.held.clone();
+                counter.lost.ranges().iter().for_each(|range| held.remove(*range));
+                KeyRanges::new(*prefix, held.ranges().to_vec())
+            });
+        held.filter(|keys| !keys.ranges.is_empty()).collect()
+    }
+
+    /// Notes what is verified in the object store; what to tell every session.
+    pub fn stored(&mut self, ranges: BTreeMap<KeyPrefix, RangeSet>) -> Fates {
+        for (prefix, ranges) in &ranges {
+            self.stored.entry(*prefix).or_default().extend(ranges);
+        }
+        Fates { stored: ranges, ..Fates::default() }
+    }
+
+    /// What of an origin is verified in the object store.
+    pub fn stored_of(&self, origin: Origin) -> BTreeMap<KeyPrefix, RangeSet> {
+        let stored = self.stored.iter().filter(|(prefix, _)| prefix.origin == origin);
+        stored.map(|(prefix, ranges)| (*prefix, ranges.clone())).collect()
+    }
+
+    /// Marks as lost what no record proves; whether that is news, and must be kept before it is
+    /// asked for.
+    pub fn lose(&mut self, lost: &[(KeyPrefix, Vec<SeqRange>)]) -> bool {
+        self.intake.lose(lost)
     }
 }
 
@@ -357,16 +397,16 @@ fn one(sequence: u64) -> SeqRange {
     SeqRange { first: sequence, last: sequence }
 }
 
-/// What a store says this ledger receipted and this ledger does not hold: damage took it. It is
-/// absent from the ledger, so its return is no duplicate.
+/// What a store says this ledger or one before it receipted and this ledger does not hold: damage
+/// took it, or the disk is gone. To be recorded lost, and then asked for.
 pub fn lost_by_us(
     origin: Origin,
-    ledger: u64,
+    ledgers: impl Fn(u64) -> bool,
     channels: &[ChannelState],
     durable: &[KeyRanges],
 ) -> Vec<(KeyPrefix, Vec<SeqRange>)> {
     let mut lost = Vec::new();
-    for channel in channels.iter().filter(|channel| channel.ledger == ledger) {
+    for channel in channels.iter().filter(|channel| ledgers(channel.ledger)) {
         let prefix = channel.held.prefix(origin);
         let mut missing: RangeSet = channel.receipted.iter().copied().collect();
         durable
@@ -383,6 +423,8 @@ pub fn lost_by_us(
 
 #[cfg(test)]
 mod fleet;
+#[cfg(test)]
+mod custody_tests;
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -113,6 +113,10 @@ pub struct StoreConfig {
     /// How long units wait for each other before they are synced together.
     #[serde(default = "commit")]
     pub commit_ms: u64,
+    /// Least class of a receipt that lets a unit be erased, as the mission says it: `local` or
+    /// `object-store`.
+    #[serde(default = "local")]
+    pub reclaimable: String,
 }
 
 /// Models; each is optional.
@@ -189,6 +193,10 @@ pub struct Replay {
     pub fecf: bool,
 }
 
+fn local() -> String {
+    Durability::Local.name().into()
+}
+
 fn leo() -> String {
     "leo".into()
 }
@@ -260,6 +268,11 @@ impl Config {
     }
 
     fn check(&self) -> anyhow::Result<()> {
+        ensure!(
+            Durability::named(&self.store.reclaimable).is_some(),
+            "[store] reclaimable = {:?}: local or object-store",
+            self.store.reclaimable
+        );
         self.origin()?;
         self.pins()?;
         self.profile()?;
@@ -342,13 +355,18 @@ impl Config {
         }
     }
 
+    /// Least class that makes a unit reclaimable; [`Config::load`] checked the name.
+    fn reclaimable(&self) -> Durability {
+        Durability::named(&self.store.reclaimable).unwrap_or_default()
+    }
+
     /// Bounds of the store.
     pub fn limits(&self) -> Limits {
         Limits {
             capacity_bytes: self.store.capacity_bytes,
             segment_bytes: self.store.segment_bytes,
             evict_bytes: 0,
-            least_class: Durability::Local as u8,
+            least_class: self.reclaimable() as u8,
         }
     }
 }

@@ -5,16 +5,30 @@ use alloc::vec::Vec;
 use crate::ids::{Channel, KeyPrefix, Origin, SeqRange, SpacecraftId, StoreEpoch};
 
 /// How safe a receipted unit is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Durability {
     /// Synced on the ledger's own disk.
+    #[default]
     Local = 1,
     /// Verified in an object store.
     ObjectStore = 2,
 }
 
 impl Durability {
+    /// The class of a name in configurations.
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Local, Self::ObjectStore].into_iter().find(|class| class.name() == name)
+    }
+
+    /// Name in configurations and messages.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::ObjectStore => "object-store",
+        }
+    }
+
     /// The class of a byte on the wire.
     pub const fn from_byte(byte: u8) -> Option<Self> {
         match byte {

@@ -2,7 +2,10 @@
 //!
 //! It has no format of its own: a TOML file fills it today, XTCE can fill it as well.
 
-use crate::ids::{Apid, Channel, SpacecraftId};
+use crate::{
+    ids::{Apid, Channel, SpacecraftId},
+    link::custody::Durability,
+};
 use alloc::{boxed::Box, string::String, vec::Vec};
 
 use super::{DefinitionError, plan::Plans};
@@ -18,6 +21,8 @@ pub struct Definition {
     pub mission: String,
     /// Domain of custody: one ledger and its edges.
     pub domain: String,
+    /// Least class of a receipt that lets a store erase the unit.
+    pub reclaimable: Durability,
     /// Spacecraft of the mission.
     pub spacecraft: Vec<Spacecraft>,
     /// Names of channels, for people.

@@ -6,7 +6,10 @@ use super::definition::{
     TimeField, Trigger,
 };
 use super::text::TextError;
-use crate::ids::{Apid, SpacecraftId};
+use crate::{
+    ids::{Apid, SpacecraftId},
+    link::custody::Durability,
+};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::{format, string::String, vec::Vec};
 use serde::Deserialize;
@@ -29,6 +32,7 @@ const MAX_FRAME_BYTES: usize = 1 << 16;
 struct File {
     mission: String,
     domain: Option<String>,
+    reclaimable: Option<Spanned<String>>,
     #[serde(default)]
     spacecraft: Vec<SpacecraftTable>,
     #[serde(default)]
@@ -140,6 +144,9 @@ pub(super) fn read(text: &str) -> Result<Definition, DefinitionError> {
     let mut reader = Reader { text, definition: Definition::default(), names: BTreeSet::new() };
     reader.definition.domain = file.domain.unwrap_or_else(|| file.mission.clone());
     reader.definition.mission = file.mission;
+    if let Some(class) = &file.reclaimable {
+        reader.definition.reclaimable = reader.durability(class)?;
+    }
     for table in file.spacecraft {
         reader.spacecraft(table)?;
     }
@@ -167,6 +174,18 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn fault<T>(&self, place: &Spanned<T>, message: String) -> DefinitionError {
         TextError::at(self.text, Some(place.span()), message)
+    }
+
+    fn durability(&self, class: &Spanned<String>) -> Result<Durability, DefinitionError> {
+        let name = class.get_ref().as_str();
+        Durability::named(name).ok_or_else(|| {
+            let why = match name {
+                "replicated" => "is reserved: nothing gives such receipts yet",
+                _ => "is no class",
+            };
+            let known = "reclaimable is \"local\" or \"object-store\"";
+            self.fault(class, format!("{name:?} {why}; {known}"))
+        })
     }
 
     fn spacecraft(&mut self, table: SpacecraftTable) -> Result<(), DefinitionError> {

@@ -29,7 +29,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use codecs::{
     ids::{Channel, Codec, KeyPrefix, Origin, RangeSet, SeqRange, SpacecraftId, UnitKey},
-    link::{MAX_UNIT_BYTES, void::VoidReason},
+    link::{MAX_UNIT_BYTES, custody::Durability, void::VoidReason},
     time::Tai,
 };
 
@@ -201,6 +201,12 @@ impl<M: Medium> Store<M> {
     /// Who numbers here.
     pub fn identity(&self) -> Identity {
         self.identity
+    }
+
+    /// Least class of a receipt that makes a unit reclaimable.
+    pub fn reclaimable_from(&self) -> Durability {
+        let local = self.limits.least_class <= Durability::Local as u8;
+        if local { Durability::Local } else { Durability::ObjectStore }
     }
 
     /// Numbers a unit and holds it until [`commit`](Self::commit).

@@ -1,10 +1,13 @@
 //! The archive in one thread: each call waits for the disk, and a unit's fate is known at once.
 
 use super::{
-    Archive, Archived, Incoming, Now, Owner, Verdict, record::Position, storage::Storage,
-    volume::Judged,
+    Archive, Archived, Incoming, Now, Owner, Verdict, record::Position, retain::Retain,
+    storage::Storage, volume::Judged,
 };
-use codecs::time::Tai;
+use codecs::{
+    ids::{KeyPrefix, SeqRange},
+    time::Tai,
+};
 use std::io;
 
 /// No one waits for these.
@@ -71,6 +74,28 @@ impl<S: Storage> Archive<S> {
         while let Some(batch) = intake.next_batch() {
             volume.write(batch, now, || intake.ledger().settled());
         }
+    }
+
+    /// Marks as lost what no record proves, durably.
+    pub fn record_lost(&mut self, lost: &[(KeyPrefix, Vec<SeqRange>)], now: Now) -> io::Result<()> {
+        if !self.intake.lose(lost) {
+            return Ok(());
+        }
+        self.volume.keep_ledger(self.intake.ledger().settled(), now)
+    }
+
+    /// Lets go of what the policy does not keep; the segments deleted.
+    pub fn retain(
+        &mut self,
+        policy: &Retain,
+        stored: impl Fn(u64) -> bool,
+        now: Tai,
+    ) -> io::Result<Vec<u64>> {
+        let Self { intake, volume } = self;
+        let lose = |prefix, range| {
+            intake.ledger.lose_range(prefix, range);
+        };
+        volume.retain(policy, stored, lose, now)
     }
 
     /// Seals the open segment.

@@ -202,6 +202,11 @@ impl Batch {
         &self.block[..whole]
     }
 
+    /// Headers of the records, once [`finish`](Self::finish) wrote them.
+    pub(super) fn headers(&self) -> impl Iterator<Item = &[u8]> {
+        self.slots.iter().map(|slot| &self.block[slot.at as usize..][..UNIT_HEADER_BYTES])
+    }
+
     /// Offsets of the records of each run, with its first key.
     pub(super) fn offsets(&self) -> impl Iterator<Item = (UnitKey, impl Iterator<Item = u64>)> {
         let mut slot_at = 0;

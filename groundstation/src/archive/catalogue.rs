@@ -14,7 +14,7 @@ use std::{collections::BTreeMap, io};
 const RECENT_MAX: usize = 4;
 
 /// Sequences of each counter in a segment.
-type Ranges = BTreeMap<KeyPrefix, RangeSet>;
+pub(crate) type Ranges = BTreeMap<KeyPrefix, RangeSet>;
 
 /// What is remembered of each sealed segment; the rest is read from its index when it is needed.
 #[derive(Default)]
@@ -38,6 +38,30 @@ impl Catalogue {
         }
     }
 
+    /// Segments that no one writes any more, in order.
+    pub(super) fn numbers(&self) -> impl DoubleEndedIterator<Item = u64> {
+        self.segments.keys().copied()
+    }
+
+    /// Forgets a segment that was deleted.
+    pub(super) fn let_go(&mut self, number: u64) {
+        self.segments.remove(&number);
+        self.recent.retain(|(recent, _)| *recent != number);
+    }
+
+    /// Sequences that a segment holds.
+    pub(super) fn ranges<S: Storage>(
+        &mut self,
+        storage: &mut S,
+        number: u64,
+    ) -> io::Result<&Ranges> {
+        if self.segments.get(&number).is_none_or(Option::is_none) {
+            let ranges = self.index(storage, number)?.ranges();
+            self.segments.insert(number, Some(ranges));
+        }
+        Ok(self.segments.entry(number).or_default().get_or_insert_default())
+    }
+
     /// Digest of the record under `key`, where one can be read.
     pub(super) fn digest<S: Storage>(
         &mut self,
@@ -46,12 +70,7 @@ impl Catalogue {
     ) -> io::Result<Option<Digest>> {
         let numbers: Vec<u64> = self.segments.keys().rev().copied().collect();
         for number in numbers {
-            if self.segments.get(&number).is_some_and(Option::is_none) {
-                let ranges = self.index(storage, number)?.ranges();
-                self.segments.insert(number, Some(ranges));
-            }
-            let ranges = self.segments.get(&number).and_then(Option::as_ref);
-            let ranges = ranges.and_then(|ranges| ranges.get(&key.prefix));
+            let ranges = self.ranges(storage, number)?.get(&key.prefix);
             if !ranges.is_some_and(|ranges| ranges.contains(key.sequence)) {
                 continue;
             }
@@ -112,7 +131,8 @@ pub(crate) fn stored_index<S: Storage>(storage: &mut S, number: u64) -> Option<I
     Index::decode(&bytes[..got], number)
 }
 
-fn load_index<S: Storage>(storage: &mut S, number: u64) -> io::Result<Index> {
+/// The index of a segment, made again from the log where it is missing or damaged.
+pub(crate) fn load_index<S: Storage>(storage: &mut S, number: u64) -> io::Result<Index> {
     if let Some(index) = stored_index(storage, number) {
         return Ok(index);
     }

@@ -57,6 +57,18 @@ struct Disk {
     room: Option<usize>,
     /// The negative control: syncs say yes and do nothing.
     lying: bool,
+    watch: Watch,
+}
+
+/// Sees the disk before each call, as a crash would leave it then.
+#[derive(Default)]
+struct Watch(Option<Box<Watcher>>);
+type Watcher = dyn FnMut(u64, &dyn Fn(Crash) -> ForgetfulDisk) + Send;
+
+impl std::fmt::Debug for Watch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Watch({})", self.0.is_some())
+    }
 }
 
 /// The disk; clones share it, as file handles share a real one.
@@ -97,15 +109,21 @@ impl ForgetfulDisk {
 
     /// The disk as it is found after the power comes back.
     pub fn crash(&self, how: Crash) -> Self {
-        let disk = self.disk();
-        let mut after = Disk { next_inode: disk.next_inode, ..Disk::default() };
-        for (name, inode) in &disk.durable_names {
-            let file = disk.inodes[inode].after(how);
-            after.names.insert(name.clone(), *inode);
-            after.inodes.insert(*inode, file);
-        }
-        after.durable_names = after.names.clone();
-        Self(Arc::new(Mutex::new(after)))
+        self.disk().after(how)
+    }
+
+    /// Calls `watch` before each call with its number and what a crash would leave then: one run
+    /// shows every crash.
+    pub fn watch(&self, watch: impl FnMut(u64, &dyn Fn(Crash) -> ForgetfulDisk) + Send + 'static) {
+        self.disk().watch = Watch(Some(Box::new(watch)));
+    }
+
+    /// Replaces a file's contents, in memory and on the medium.
+    pub fn replace(&self, name: &str, bytes: Vec<u8>) {
+        let mut disk = self.disk();
+        let inode = disk.names[name];
+        let file = Inode { synced: bytes.clone(), current: bytes, dirty: Vec::new() };
+        disk.inodes.insert(inode, file);
     }
 
     /// Contents of a file.
@@ -131,6 +149,10 @@ impl Disk {
     /// Counts a call and fails it if its time has come.
     fn call(&mut self) -> Result<(), Failure> {
         self.calls += 1;
+        if let Some(mut watch) = self.watch.0.take() {
+            watch(self.calls, &|how| self.after(how));
+            self.watch.0 = Some(watch);
+        }
         if self.dead {
             return Err(Failure::Power);
         }
@@ -141,6 +163,16 @@ impl Disk {
             }
             _ => Ok(()),
         }
+    }
+
+    fn after(&self, how: Crash) -> ForgetfulDisk {
+        let mut after = Self { next_inode: self.next_inode, ..Self::default() };
+        for (name, inode) in &self.durable_names {
+            after.names.insert(name.clone(), *inode);
+            after.inodes.insert(*inode, self.inodes[inode].after(how));
+        }
+        after.durable_names = after.names.clone();
+        ForgetfulDisk(Arc::new(Mutex::new(after)))
     }
 
     fn used(&self) -> usize {

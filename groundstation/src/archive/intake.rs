@@ -12,6 +12,7 @@ use super::{
     FULL_RETRY_MS, Incoming, Now, Owner, Verdict,
     batch::{Batch, Run},
     blocks::Blocks,
+    losses,
     record::{Digest, UNIT_BYTES_MAX},
     voided,
 };
@@ -149,6 +150,11 @@ impl Intake {
     /// What is held, voided and lost.
     pub fn ledger(&self) -> &Ledger {
         &self.ledger
+    }
+
+    /// Marks as lost what no record proves; whether any of it is news.
+    pub fn lose(&mut self, lost: &[(KeyPrefix, Vec<SeqRange>)]) -> bool {
+        losses::mark(&mut self.ledger, lost)
     }
 
     /// The pool that blocks come from.

@@ -15,6 +15,9 @@
 pub mod storage;
 pub mod record;
 pub mod segment;
+pub mod seal;
+pub mod retain;
+pub mod losses;
 pub mod scan;
 pub mod index;
 pub mod blocks;
@@ -29,14 +32,16 @@ pub mod read;
 pub mod forgetful;
 #[cfg(test)]
 pub(crate) mod tests;
+#[cfg(test)]
+mod campaign;
 
 pub use open::{OpenError, OpenReport};
 
 use crate::ledger::Ledger;
 use bytes::Bytes;
-pub(crate) use catalogue::stored_index;
+pub(crate) use catalogue::{load_index, stored_index};
 use codecs::{
-    ids::{Codec, KeyPrefix, SeqRange, UnitKey},
+    ids::{Channel, Codec, KeyPrefix, SeqRange, UnitKey},
     link::{object::Annotation, void::Void},
     time::Tai,
 };
@@ -176,6 +181,15 @@ pub(crate) fn note_void(ledger: &mut Ledger, key: &UnitKey, void: &Void) {
     voided(key, void).for_each(|(prefix, range)| {
         ledger.void(prefix, range);
     });
+}
+
+/// Tells the ledger what a unit says if it is a void.
+pub(crate) fn note_if_void(ledger: &mut Ledger, key: &UnitKey, bytes: &[u8]) {
+    if key.prefix.channel == Channel::VOIDS
+        && let Ok(void) = Void::decode(bytes)
+    {
+        note_void(ledger, key, &void);
+    }
 }
 
 /// Whether an error says that the disk is full.

@@ -5,15 +5,17 @@ use super::{
     blocks::{self, Blocks},
     index::Index,
     intake::Intake,
-    note_void,
-    record::BLOCK_BYTES,
+    losses, note_if_void,
+    record::{BLOCK_BYTES, Position},
+    retain::Floor,
     scan::{Hole, ScanEnd, Step, scan},
+    seal::{Chain, Ending, write_end},
     segment::{HeaderError, SegmentHeader, file_name, number_of},
     storage::{Storage, StoredFile},
     volume::Volume,
 };
 use crate::ledger::Ledger;
-use codecs::{ids::Channel, link::void::Void};
+use codecs::time::Tai;
 use std::{collections::BTreeMap, io};
 
 /// What opening found.
@@ -52,7 +54,7 @@ pub enum OpenError {
         /// Which version.
         error: HeaderError,
     },
-    /// No header holds, so the ledger can't be known.
+    /// No header and no floor holds, so the ledger can't be known.
     #[error("archive: none of {0} segments has a header that holds; restore one from a copy")]
     NoHeader(usize),
 }
@@ -81,14 +83,22 @@ impl<S: Storage> Archive<S> {
         let names = storage.list().map_err(at("folder".into()))?;
         let mut numbers: Vec<u64> = names.iter().filter_map(|name| number_of(name)).collect();
         numbers.sort_unstable();
+        let floor = Floor::settle(&mut storage, &names, &mut numbers, fresh_ledger_id)
+            .map_err(at("floor".into()))?;
         let mut report = OpenReport::default();
-        let candidates = candidates(&mut storage, &mut numbers, &mut report)?;
+        let known = floor.header().is_some();
+        let candidates = candidates(&mut storage, &mut numbers, known, &mut report)?;
         report.segments = numbers.len();
-        let mut volume = Volume::new(storage, settings, fresh_ledger_id, &numbers);
+        let mut volume = Volume::new(storage, settings, fresh_ledger_id, &numbers, floor);
         volume.conflicts = names.iter().filter(|name| name.ends_with(".conflict")).count();
         let intake = Intake::new(Ledger::new(), Blocks::new(blocks::COUNT));
         let mut archive = Self { intake, volume };
         archive.recover(candidates, &mut report)?;
+        let volume = &mut archive.volume;
+        let between = losses::read(&mut volume.storage, &names, volume.next_number);
+        if let Some(header) = between.map_err(at("checkpoint".into()))? {
+            archive.intake.ledger = header.checkpoint;
+        }
         Ok((archive, report))
     }
 
@@ -105,12 +115,18 @@ impl<S: Storage> Archive<S> {
         if let Some((header, _)) = candidates.first().and_then(|first| first.header.as_ref()) {
             self.volume.ledger_id = header.ledger_id;
             self.intake.ledger = header.checkpoint.clone();
+        } else if let Some(header) = self.volume.floor.header() {
+            // No unit yet, or no header that holds: the floor is what everything follows on.
+            self.volume.ledger_id = header.ledger_id;
+            self.intake.ledger = header.checkpoint.clone();
         }
         for candidate in &mut candidates {
             let number = candidate.number;
             let from = candidate.header.as_ref().map_or(BLOCK_BYTES as u64, |header| header.1);
             let end = ends.get(&number).copied();
             let mut index = Index::default();
+            let mut chain = Chain::of(&candidate.file, from).map_err(at(file_name(number)))?;
+            let (mut units, mut unit_bytes, mut latest) = (0, 0, Tai(0));
             let ledger = &mut self.intake.ledger;
             let found = scan(
                 &candidate.file,
@@ -121,14 +137,13 @@ impl<S: Storage> Archive<S> {
                 |step| {
                     match step {
                         Step::Unit { offset, header, bytes } => {
-                            report.units += 1;
+                            units += 1;
+                            unit_bytes += bytes.len() as u64;
+                            latest = latest.max(header.received);
+                            chain.scanned(&header, Position { segment: number, offset });
                             index.add(&header.key, offset);
                             ledger.note(&header.key, bytes.len() as u64);
-                            if header.key.prefix.channel == Channel::VOIDS
-                                && let Ok(void) = Void::decode(bytes)
-                            {
-                                note_void(ledger, &header.key, &void);
-                            }
+                            note_if_void(ledger, &header.key, bytes);
                         }
                         Step::Damage(hole) => report.damage.push((number, hole)),
                     }
@@ -137,31 +152,57 @@ impl<S: Storage> Archive<S> {
             );
             let found = found.map_err(at(file_name(number)))?;
             report.scanned += 1;
-            if end.is_none() {
-                settle_tail(&mut candidate.file, &found).map_err(at(file_name(number)))?;
-            }
+            report.units += units;
+            let ended = match end {
+                Some(end) => end,
+                None => {
+                    let ending = Ending {
+                        number,
+                        at: found.end,
+                        units,
+                        bytes: unit_bytes,
+                        sealed: latest,
+                        footer: chain.footer(),
+                    };
+                    let settled = settle_tail(&mut candidate.file, &found, &ending);
+                    settled.map_err(at(file_name(number)))?
+                }
+            };
+            self.volume.footer = found.footer.unwrap_or_else(|| chain.footer());
             report.torn.extend(found.torn.into_iter().map(|hole| (number, hole)));
             let volume = &mut self.volume;
-            volume.previous = Some((number, end.unwrap_or(found.end)));
+            volume.previous = Some((number, ended));
             volume.catalogue.add(&mut volume.storage, number, &index);
         }
         self.volume.storage.sync_names().map_err(at("folder".into()))
     }
 }
 
-/// The tail is made durable before anyone hears of it, and room that was never used is given back.
-fn settle_tail(file: &mut impl StoredFile, found: &ScanEnd) -> io::Result<()> {
-    if !found.sealed && found.torn.is_empty() {
-        // To a block: only a sealed file ends elsewhere.
-        file.truncate(found.end.next_multiple_of(BLOCK_BYTES as u64))?;
+/// The tail is made durable before anyone hears of it, and sealed, so that what a crash cut short is
+/// a segment like any other; where it ends. Torn tails stay as they are, for people to look at.
+fn settle_tail(file: &mut impl StoredFile, found: &ScanEnd, ending: &Ending) -> io::Result<u64> {
+    file.sync()?;
+    if found.sealed || !found.torn.is_empty() {
+        return Ok(found.end);
     }
-    file.sync()
+    // To a block: only a sealed file ends elsewhere.
+    let cut = found.end.next_multiple_of(BLOCK_BYTES as u64);
+    let sealed = match cut == found.end {
+        true => write_end(file, ending),
+        false => Err(io::ErrorKind::InvalidData.into()),
+    };
+    sealed.or_else(|_| {
+        file.truncate(cut)?;
+        file.sync()?;
+        Ok(found.end)
+    })
 }
 
 /// The last segments, from the newest checkpoint that holds on; removes what a crash left empty.
 fn candidates<S: Storage>(
     storage: &mut S,
     numbers: &mut Vec<u64>,
+    floor: bool,
     report: &mut OpenReport,
 ) -> Result<Vec<Candidate<S::File>>, OpenError> {
     let mut candidates = Vec::new();
@@ -192,7 +233,12 @@ fn candidates<S: Storage>(
             return Ok(candidates);
         }
     }
-    if candidates.is_empty() { Ok(candidates) } else { Err(OpenError::NoHeader(numbers.len())) }
+    if !floor && !candidates.is_empty() {
+        return Err(OpenError::NoHeader(numbers.len()));
+    }
+    // The floor says what was held before the first of them.
+    candidates.reverse();
+    Ok(candidates)
 }
 
 /// Whether the newest segment never held a record: nothing in it can have been acknowledged.

@@ -7,7 +7,7 @@
 //!  8   4 bytes of the unit                 8   4 bytes from here to the block     8   8 units
 //! 12   4 CRC-32C of the unit              12   4 zero                            16   8 bytes
 //! 16  16 origin                           16   8 where the commit began          24   8 sealed, ns TAI
-//! 32   8 store epoch                      24   8 zero
+//! 32   8 store epoch                      24   8 zero                            32  32 footer hash
 //! 40   8 channel                          32   - zeros
 //! 48   8 sequence
 //! 56   8 received, ns TAI
@@ -44,7 +44,7 @@ pub const ANNOTATION_AT: usize = 72;
 /// Bytes of a skip before its zeros.
 pub const SKIP_HEADER_BYTES: usize = 32;
 /// Bytes of the record that ends a sealed segment.
-pub const END_BYTES: usize = 32;
+pub const END_BYTES: usize = 64;
 /// Largest unit that a record may say it holds; what the link lets through.
 pub const UNIT_BYTES_MAX: usize = 1 << 20;
 
@@ -165,6 +165,8 @@ pub enum Record {
         units: u64,
         /// Their bytes.
         bytes: u64,
+        /// The segment's footer hash.
+        footer: [u8; 32],
     },
 }
 
@@ -200,7 +202,8 @@ impl Record {
                 let header: &[u8; END_BYTES] = bytes.first_chunk()?;
                 let units = u64::from_be_bytes(get(header, 8));
                 let bytes = u64::from_be_bytes(get(header, 16));
-                stamp_holds(header, place).then_some(Self::End { units, bytes })
+                let footer = get(header, 32);
+                stamp_holds(header, place).then_some(Self::End { units, bytes, footer })
             }
             _ => None,
         }
@@ -229,12 +232,13 @@ pub fn skip(out: &mut [u8], place: Position, commit: u64) {
 }
 
 /// The record that ends a sealed segment.
-pub fn end(units: u64, bytes: u64, sealed: Tai) -> [u8; END_BYTES] {
+pub fn end(units: u64, bytes: u64, sealed: Tai, footer: &[u8; 32]) -> [u8; END_BYTES] {
     let mut out = [0; END_BYTES];
     put(&mut out, 0, &END);
     put(&mut out, 8, &units.to_be_bytes());
     put(&mut out, 16, &bytes.to_be_bytes());
     put(&mut out, 24, &sealed.0.to_be_bytes());
+    put(&mut out, 32, footer);
     out
 }
 

@@ -5,6 +5,7 @@ use super::{
         ALIGN, BLOCK_BYTES, END_BYTES, Position, Record, SKIP_HEADER_BYTES, UNIT_BYTES_MAX,
         UNIT_HEADER_BYTES, UnitHeader, unit_holds,
     },
+    seal::Footer,
     storage::{StoredFile, read_up_to},
 };
 use codecs::ids::UnitKey;
@@ -12,6 +13,9 @@ use std::io;
 
 /// Bytes read at once; holds the largest record.
 const WINDOW_BYTES: usize = 2 * UNIT_BYTES_MAX;
+
+/// The least that devices write whole.
+const SECTOR_BYTES: usize = 512;
 
 /// A stretch of a segment that holds no record that can be trusted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +51,8 @@ pub struct ScanEnd {
     pub end: u64,
     /// The segment says itself that it is whole.
     pub sealed: bool,
+    /// The footer that it states then.
+    pub footer: Option<Footer>,
     /// Holes of the last commit, which may never have been acknowledged.
     pub torn: Vec<Hole>,
 }
@@ -106,9 +112,10 @@ pub fn scan(
                 let vouched: Vec<Hole> = vouched;
                 vouched.into_iter().try_for_each(|hole| sink(Step::Damage(hole)))?;
             }
-            Record::End { .. } => {
+            Record::End { footer, .. } => {
                 ended.end = next;
                 ended.sealed = true;
+                ended.footer = Some(footer);
             }
         }
         at = next;
@@ -122,9 +129,47 @@ pub fn scan(
     if whole || ended.sealed {
         doubtful.into_iter().try_for_each(|hole| sink(Step::Damage(hole)))?;
     } else {
-        ended.torn = torn(file, &mut window, doubtful, to)?;
+        for run in runs(doubtful) {
+            if never_written(file, &mut window, &run, to)? {
+                ended.torn.extend(torn(file, &mut window, run, to)?);
+            } else {
+                run.into_iter().try_for_each(|hole| sink(Step::Damage(hole)))?;
+            }
+        }
     }
     Ok(ended)
+}
+
+/// Holes that follow one another without a record between.
+fn runs(holes: Vec<Hole>) -> Vec<Vec<Hole>> {
+    let mut runs: Vec<Vec<Hole>> = Vec::new();
+    for hole in holes {
+        match runs.last_mut() {
+            Some(run) if run.last().is_some_and(|last| last.to == hole.from) => run.push(hole),
+            _ => runs.push(Vec::from([hole])),
+        }
+    }
+    runs
+}
+
+/// Whether a run of holes may be a write that was cut short: reserved room reads as zeros, and a
+/// device writes whole sectors, so one of them is all zeros then. A run without one was written,
+/// and damaged since; fill that is all zeros leaves the question open.
+fn never_written(
+    file: &impl StoredFile,
+    window: &mut Window,
+    run: &[Hole],
+    to: u64,
+) -> io::Result<bool> {
+    let (Some(first), Some(last)) = (run.first(), run.last()) else { return Ok(true) };
+    let mut at = first.from.next_multiple_of(SECTOR_BYTES as u64);
+    while at + SECTOR_BYTES as u64 <= last.to {
+        if is_zero(window.get(file, at, SECTOR_BYTES, to)?) {
+            return Ok(true);
+        }
+        at += SECTOR_BYTES as u64;
+    }
+    Ok(false)
 }
 
 /// Room that was reserved and never written is no hole.

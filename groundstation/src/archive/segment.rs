@@ -4,14 +4,15 @@
 //!  0   8 "GTARCHIV"             40   8 ns TAI when it was begun
 //!  8   4 version, 2             48   8 number of the segment before, all ones for none
 //! 12   4 bytes of this header   56   8 where that one ends: what stands behind was never acknowledged
-//! 16   4 CRC-32C of this header 64   - checkpoint of the ledger, then zeros to a block
-//! 20   4 zero
-//! 24   8 segment number
+//! 16   4 CRC-32C of this header 64  32 footer hash of that one, zeros for none
+//! 20   4 zero                   96   8 floor: segments below were let go on purpose
+//! 24   8 segment number        104   - checkpoint of the ledger, then zeros to a block
 //! 32   8 ledger id
 //! ```
 
 use super::{
     record::BLOCK_BYTES,
+    seal::{Footer, NO_FOOTER},
     storage::{StoredFile, read_up_to},
 };
 use crate::ledger::Ledger;
@@ -20,7 +21,7 @@ use std::io;
 
 const MAGIC: [u8; 8] = *b"GTARCHIV";
 const VERSION: u32 = 2;
-const FIXED_BYTES: usize = 64;
+const FIXED_BYTES: usize = 104;
 const NONE: u64 = u64::MAX;
 /// Largest header: the ledger's bounds at their worst, with room.
 const HEADER_BYTES_MAX: usize = 64 << 20;
@@ -36,6 +37,10 @@ pub struct SegmentHeader {
     pub begun: Tai,
     /// The segment before and where it ends.
     pub previous: Option<(u64, u64)>,
+    /// Footer hash of that one.
+    pub footer: Footer,
+    /// Segments below this number were let go on purpose before this one was begun.
+    pub floor: u64,
     /// The ledger before the first record of this segment.
     pub checkpoint: Ledger,
 }
@@ -72,6 +77,19 @@ pub fn number_of(name: &str) -> Option<u64> {
 }
 
 impl SegmentHeader {
+    /// What the first segment of an archive follows on: nothing.
+    pub(super) const fn first(ledger_id: u64) -> Self {
+        Self {
+            number: 0,
+            ledger_id,
+            begun: Tai(0),
+            previous: None,
+            footer: NO_FOOTER,
+            floor: 0,
+            checkpoint: Ledger::new(),
+        }
+    }
+
     /// Writes the header, padded to whole blocks.
     pub fn encode(&self) -> Vec<u8> {
         let checkpoint = self.checkpoint.checkpoint();
@@ -85,6 +103,8 @@ impl SegmentHeader {
         for word in [self.number, self.ledger_id, self.begun.0 as u64, previous, previous_end] {
             out.extend_from_slice(&word.to_be_bytes());
         }
+        out.extend_from_slice(&self.footer);
+        out.extend_from_slice(&self.floor.to_be_bytes());
         out.extend_from_slice(&checkpoint);
         out.resize(bytes, 0);
         let crc = crc32c(&out);
@@ -99,6 +119,9 @@ impl SegmentHeader {
         let word = |at: usize| header[at..].first_chunk().map_or(0, |w| u64::from_be_bytes(*w));
         let (number, ledger_id, begun) = (word(24), word(32), Tai(word(40) as i64));
         let previous = (word(48) != NONE).then(|| (word(48), word(56)));
+        let floor = word(96);
+        let footer = header.get(64..).and_then(|rest| rest.first_chunk()).copied();
+        let footer = footer.ok_or(HeaderError::Short)?;
         let crc = (word(16) >> 32) as u32;
         header[16..20].fill(0);
         if crc32c(&header) != crc {
@@ -106,7 +129,8 @@ impl SegmentHeader {
         }
         let checkpoint = Ledger::from_checkpoint(&header[FIXED_BYTES..]);
         let checkpoint = checkpoint.map_err(|_| HeaderError::Damaged)?;
-        Ok((Self { number, ledger_id, begun, previous, checkpoint }, length))
+        let header = Self { number, ledger_id, begun, previous, footer, floor, checkpoint };
+        Ok((header, length))
     }
 
     /// Reads the header of segment `number` from its file, and where its records begin.
@@ -170,6 +194,8 @@ mod tests {
             ledger_id: 0xABCD,
             begun: Tai(5),
             previous: Some((11, 8_192)),
+            footer: [0xF0; 32],
+            floor: 3,
             checkpoint,
         };
         let bytes = header.encode();

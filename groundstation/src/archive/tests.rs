@@ -7,9 +7,9 @@ use super::{
 use crate::ledger::{Standing, tests::key};
 use std::collections::{BTreeMap, BTreeSet};
 
-const SETTINGS: Settings = Settings { segment_bytes: 40 << 10 };
+pub(crate) const SETTINGS: Settings = Settings { segment_bytes: 40 << 10 };
 
-fn now(mono_ms: u64) -> Now {
+pub(crate) fn now(mono_ms: u64) -> Now {
     Now { mono_ms, tai: Tai(mono_ms as i64) }
 }
 
@@ -68,7 +68,7 @@ pub(crate) fn archive_of(units: u64, seal: bool) -> (ForgetfulDisk, Vec<String>)
 }
 
 /// What replaying the archive gives, and how often each key stands there.
-fn found(disk: &ForgetfulDisk) -> BTreeMap<UnitKey, usize> {
+pub(crate) fn found(disk: &ForgetfulDisk) -> BTreeMap<UnitKey, usize> {
     let mut found = BTreeMap::new();
     let whole = Position { segment: u64::MAX, offset: u64::MAX };
     let start = Position { segment: 0, offset: 0 };
@@ -225,6 +225,36 @@ fn the_same_key_with_other_bytes_is_kept_aside() {
     assert_eq!(archive.offer(&other, now(0)).unwrap(), Verdict::Conflict);
     let names = disk.list().unwrap();
     assert_eq!(names.iter().filter(|name| name.ends_with(".conflict")).count(), 2);
+}
+
+#[test]
+fn a_segment_with_units_is_sealed_once_it_is_old() {
+    let disk = ForgetfulDisk::default();
+    let (mut archive, _) = Archive::open(disk.clone(), SETTINGS, 9).unwrap();
+    assert_eq!(archive.volume.seal_due_ms(60_000), None, "nothing to seal");
+    archive.offer(&unit(1, 0), now(5)).unwrap();
+    archive.commit(now(5)).unwrap();
+    assert_eq!(archive.volume.seal_due_ms(60_000), Some(60_005));
+    assert!(!archive.volume.seal_aged(now(60_004), 60_000));
+    assert!(archive.volume.seal_aged(now(60_005), 60_000));
+    assert!(!archive.volume.seal_aged(now(200_000), 60_000), "an empty archive seals nothing");
+    archive.offer(&unit(1, 1), now(200_000)).unwrap();
+    let units = archive.commit(now(200_000)).unwrap();
+    assert_eq!(units[0].position.segment, 1);
+    let audit = crate::audit::audit(&mut disk.clone()).unwrap();
+    assert!(audit.is_clean() && audit.units == 2, "{audit:?}");
+}
+
+#[test]
+fn a_tail_that_a_crash_cut_short_is_sealed_on_open() {
+    let disk = ForgetfulDisk::default();
+    fill(&disk, 30, 4);
+    let (archive, report) = Archive::open(disk.crash(Crash::Drop), SETTINGS, 9).unwrap();
+    assert!(report.torn.is_empty());
+    let end = archive.end();
+    let disk = archive.volume.storage;
+    let length = disk.contents(&segment::file_name(end.segment)).len() as u64;
+    assert_eq!((length, length % 4096), (end.offset, record::END_BYTES as u64));
 }
 
 #[test]

@@ -13,6 +13,8 @@ use super::{
     index::Index,
     intake::Claim,
     record::{self, BLOCK_BYTES, Digest, Position, UnitHeader},
+    retain::Floor,
+    seal::{self, Chain, Footer, NO_FOOTER},
     segment::{self, SegmentHeader},
     storage::{Storage, StoredFile, write_all},
 };
@@ -21,17 +23,19 @@ use codecs::{ids::UnitKey, time::Tai};
 use std::io;
 
 /// The segment that is being written.
-struct Segment<F> {
-    number: u64,
-    file: F,
+pub(super) struct Segment<F> {
+    pub(super) number: u64,
+    pub(super) file: F,
     /// Behind the last synced commit; on a block.
-    end: u64,
+    pub(super) end: u64,
     /// Behind the last block that was written; on a block.
     written: u64,
     capacity: u64,
-    units: u64,
-    bytes: u64,
+    pub(super) units: u64,
+    pub(super) bytes: u64,
     index: Index,
+    pub(super) chain: Chain,
+    pub(super) begun_ms: u64,
 }
 
 /// See the module.
@@ -40,10 +44,13 @@ pub struct Volume<S: Storage> {
     pub(super) settings: Settings,
     pub(super) ledger_id: u64,
     pub(super) catalogue: Catalogue,
-    open: Option<Segment<S::File>>,
+    pub(super) open: Option<Segment<S::File>>,
     pub(super) next_number: u64,
     /// The segment before the one to be made, and where it ends.
     pub(super) previous: Option<(u64, u64)>,
+    /// Footer hash of that segment.
+    pub(super) footer: Footer,
+    pub(super) floor: Floor,
     /// Written, or to be written again, and not synced.
     unsynced: Vec<Batch>,
     /// A write of those failed: what the commit finds out.
@@ -64,15 +71,23 @@ pub enum Judged {
 
 impl<S: Storage> Volume<S> {
     /// Over a folder whose segments are known; what they hold is added by whoever scans them.
-    pub(super) fn new(storage: S, settings: Settings, ledger_id: u64, numbers: &[u64]) -> Self {
+    pub(super) fn new(
+        storage: S,
+        settings: Settings,
+        ledger_id: u64,
+        numbers: &[u64],
+        floor: Floor,
+    ) -> Self {
         Self {
             storage,
             settings,
             ledger_id,
             catalogue: Catalogue::new(numbers.iter().copied()),
             open: None,
-            next_number: numbers.last().map_or(0, |last| last + 1),
+            next_number: numbers.last().map_or(floor.number, |last| last + 1),
             previous: None,
+            footer: NO_FOOTER,
+            floor,
             unsynced: Vec::new(),
             failed: false,
             conflicts: 0,
@@ -187,16 +202,18 @@ impl<S: Storage> Volume<S> {
                     ledger_id: self.ledger_id,
                     begun: now.tai,
                     previous: self.previous,
+                    footer: self.footer,
+                    floor: self.floor.number,
                     checkpoint: settled(),
                 };
                 // On a disk that is nearly full a smaller segment still takes what fits.
                 let mut capacity = self.settings.segment_bytes.max(room);
-                let mut begun = begin(&mut self.storage, &header, capacity);
+                let mut begun = begin(&mut self.storage, &header, capacity, now);
                 while capacity > room
                     && matches!(&begun, Err(error) if error.kind() == io::ErrorKind::StorageFull)
                 {
                     capacity = (capacity / 4).max(room);
-                    begun = begin(&mut self.storage, &header, capacity);
+                    begun = begin(&mut self.storage, &header, capacity, now);
                 }
                 if matches!(&begun, Err(error) if error.kind() == io::ErrorKind::AlreadyExists) {
                     // Left by an attempt that could not even be removed.
@@ -225,6 +242,7 @@ impl<S: Storage> Volume<S> {
         for batch in batches {
             open.units += batch.len() as u64;
             open.bytes += batch.unit_bytes();
+            batch.headers().for_each(|header| open.chain.record(header));
             batch.offsets().for_each(|(first, offsets)| open.index.add_run(&first, offsets));
         }
     }
@@ -238,6 +256,8 @@ impl<S: Storage> Volume<S> {
                 self.quarantine(claim, bytes);
                 Judged::Conflict
             }
+            // Let go on purpose: its bytes can't be compared any more.
+            None if self.floor.holds(&claim.key) => Judged::Duplicate,
             None => Judged::Missing,
         })
     }
@@ -293,14 +313,8 @@ impl<S: Storage> Volume<S> {
     /// Where that fails the next header still says where it ended. What is not synced stays out.
     pub fn seal(&mut self, now: Tai) {
         let Some(mut open) = self.open.take() else { return };
-        let mut end = record::end(open.units, open.bytes, now);
-        record::stamp(&mut end, Position { segment: open.number, offset: open.end });
-        let ended = open.end + end.len() as u64;
-        let sealed = write_all(&mut open.file, open.end, &end)
-            .and_then(|()| open.file.truncate(ended))
-            .and_then(|()| open.file.sync());
-        match sealed {
-            Ok(()) => open.end = ended,
+        match seal::end_open(&mut open, now) {
+            Ok(ended) => open.end = ended,
             Err(error) => tracing::warn!(%error, segment = open.number, "could not be sealed"),
         }
         self.retire(open);
@@ -319,6 +333,7 @@ impl<S: Storage> Volume<S> {
 
     fn retire(&mut self, open: Segment<S::File>) {
         self.previous = Some((open.number, open.end));
+        self.footer = open.chain.footer();
         self.next_number = open.number + 1;
         self.catalogue.add(&mut self.storage, open.number, &open.index);
     }
@@ -334,6 +349,7 @@ fn begin<S: Storage>(
     storage: &mut S,
     header: &SegmentHeader,
     capacity: u64,
+    now: Now,
 ) -> io::Result<Segment<S::File>> {
     let number = header.number;
     let encoded = header.encode();
@@ -355,6 +371,17 @@ fn begin<S: Storage>(
             return Err(error);
         }
     };
-    let (end, index) = (encoded.len() as u64, Index::default());
-    Ok(Segment { number, file, end, written: end, capacity, units: 0, bytes: 0, index })
+    let end = encoded.len() as u64;
+    Ok(Segment {
+        number,
+        file,
+        end,
+        written: end,
+        capacity,
+        units: 0,
+        bytes: 0,
+        index: Index::default(),
+        chain: Chain::begin(&encoded),
+        begun_ms: now.mono_ms,
+    })
 }

@@ -1,9 +1,9 @@
 //! `groundstation check`: what `run` would find, and what its memory may reach.
 
-use super::{clock, mission, tls, wall_clock};
+use super::{bucket::Bucket, clock, mission, tls, wall_clock};
 use crate::{budget::Budget, commands::say, config::Config};
 use anyhow::{Context as _, bail};
-use codecs::time::Tai;
+use codecs::{link::custody::Durability, mission::Definition, time::Tai};
 use serde_json::json;
 use std::{
     net::{SocketAddr, TcpListener, UdpSocket},
@@ -32,6 +32,7 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let config = Config::load(&args.config)?;
     let definition = mission::load(&config.path(&config.mission))?;
     config.check_mission(&mission::spacecraft(&definition))?;
+    object_store(&config, &definition)?;
     tls::server_config(&config)?;
     clock::warn_of_leap_seconds();
     let mut warnings = Vec::new();
@@ -58,6 +59,19 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
         false => say(&format!("{}\n{}: good", budget.table(), args.config.display())),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The object store that the mission counts on is there; whether it answers, `run` finds out.
+fn object_store(config: &Config, definition: &Definition) -> anyhow::Result<()> {
+    let store = config.archive.object_store.as_ref();
+    if definition.reclaimable == Durability::ObjectStore && store.is_none() {
+        bail!(
+            "the mission says reclaimable = \"object-store\", and the station has no \
+             [archive.object_store]: no unit would ever become reclaimable"
+        );
+    }
+    store.map(|store| Bucket::open(store, &config.base, &definition.domain)).transpose()?;
+    Ok(())
 }
 
 /// What there is to say of a certificate's end.

@@ -6,6 +6,7 @@ use super::{
     disk::Folder,
     doors,
     follow::Hub,
+    keeping::Keeping,
     mission, pipeline,
     reload::{self, Reloader},
     reset,
@@ -24,6 +25,7 @@ use crate::{
     archive::{Archive, Settings, record::Position},
     commands::say,
     config::Config,
+    keep::Keeper,
     process::Process,
     publish::Feed,
     receipt::Ingest,
@@ -33,7 +35,7 @@ use codecs::link::{MAX_OBJECT_BYTES, MAX_UNIT_BYTES, receiver::ReceiverConfig, w
 use serde_json::json;
 use std::{
     net::{SocketAddr, TcpListener, UdpSocket},
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::ExitCode,
     sync::Arc,
     thread::JoinHandle,
@@ -54,6 +56,9 @@ pub struct RunArgs {
     /// Station file
     #[arg(long, value_name = "FILE", default_value = "station.toml")]
     pub config: PathBuf,
+    /// Begin a new ledger where the archive of the last one is gone
+    #[arg(long)]
+    pub new_ledger: bool,
 }
 
 /// Runs until a signal.
@@ -61,7 +66,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let config = Config::load(&args.config)?;
     super::clock::warn_of_leap_seconds();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(daemon(config, &args.config))
+    runtime.block_on(daemon(config, args))
 }
 
 /// What opening the archive gave.
@@ -69,16 +74,18 @@ struct Opened {
     archive: Archive<Folder>,
     end: Position,
     folder: Folder,
+    keeping: Keeping,
     /// Held as long as the daemon writes.
     _lock: std::fs::File,
 }
 
-fn open_archive(config: &Config) -> anyhow::Result<Opened> {
+async fn open_archive(config: &Config, domain: &str, new_ledger: bool) -> anyhow::Result<Opened> {
     let dir = config.path(&config.archive.dir);
     let (folder, lock) = Folder::claim(&dir)
         .with_context(|| format!("archive {} (config key archive.dir)", dir.display()))?;
     let settings = Settings { segment_bytes: config.archive.segment_bytes };
     let fresh = u64::from_be_bytes(super::random().context("the system gives no random bytes")?);
+    let keeping = Keeping::open(config, domain, &folder, fresh, new_ledger).await?;
     let (archive, report) = Archive::open(folder.clone(), settings, fresh)?;
     for (segment, hole) in &report.damage {
         tracing::error!(segment, offset = hole.from, key = ?hole.key, "a record does not hold");
@@ -89,10 +96,10 @@ fn open_archive(config: &Config) -> anyhow::Result<Opened> {
     let units = archive.ledger().units;
     tracing::info!(segments = report.segments, scanned = report.scanned, units, "archive open");
     let end = archive.end();
-    Ok(Opened { archive, end, folder, _lock: lock })
+    Ok(Opened { archive, end, folder, keeping, _lock: lock })
 }
 
-async fn daemon(config: Config, file: &Path) -> anyhow::Result<ExitCode> {
+async fn daemon(config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
     let signals = Signals::hear()?;
     let manager = Manager::from_env();
     let definition = Arc::new(mission::load(&config.path(&config.mission))?);
@@ -104,7 +111,7 @@ async fn daemon(config: Config, file: &Path) -> anyhow::Result<ExitCode> {
     let endpoint =
         server::endpoint(quic, crypto, reset::endpoint_config(&config)?, &profile, &options)
             .with_context(|| format!("QUIC on {} (config key listen.quic)", config.listen.quic))?;
-    let opened = open_archive(&config)?;
+    let opened = open_archive(&config, &definition.domain, args.new_ledger).await?;
     let control = Control::open(&config.path(&config.archive.dir))
         .context("control socket (config key archive.dir)")?;
 
@@ -136,12 +143,21 @@ async fn daemon(config: Config, file: &Path) -> anyhow::Result<ExitCode> {
         start_process(&config, &definition, hub, &feed, clock, (ready, Arc::clone(&uplink)))?;
     let commit = Duration::from_millis(config.archive.commit_ms);
     let Archive { intake, volume } = opened.archive;
+    let ingest = Ingest::new(intake).keeping(Keeper::new(config.archive.policy()));
     let (writer, archive_thread) =
-        Writer::start(Ingest::new(intake), volume, clock, commit, feed.clone(), pipeline)?;
+        Writer::start(ingest, volume, clock, commit, feed.clone(), pipeline)?;
     let watched = writer.clone();
+    let (catalogue, predecessors) =
+        (opened.keeping.log.clone(), opened.keeping.predecessors.clone());
+    let threads = opened.keeping.start(opened.folder, ledger, clock, &writer, &stopped)?;
     let (rules, standing) = watch::channel(Arc::new(Rules::of(&config)));
-    let reloader =
-        Reloader::new(file.into(), &config, endpoint.clone(), rules, Arc::clone(&spacecraft));
+    let reloader = Reloader::new(
+        args.config.clone(),
+        &config,
+        endpoint.clone(),
+        rules,
+        Arc::clone(&spacecraft),
+    );
     let station = Arc::new(Station {
         rules: standing,
         mission: spacecraft,
@@ -160,6 +176,8 @@ async fn daemon(config: Config, file: &Path) -> anyhow::Result<ExitCode> {
             commit_ns: commit.as_nanos() as u64,
         },
         uplink,
+        predecessors,
+        catalogue,
         contacts: super::plan::reader(config.contacts.file.as_ref().map(|file| config.path(file))),
     });
 
@@ -202,6 +220,7 @@ async fn daemon(config: Config, file: &Path) -> anyhow::Result<ExitCode> {
     serving.await.context("QUIC")?;
     join(archive_thread, "archive").await?;
     join(process_thread, "process").await?;
+    threads.join().await?;
     tokio::task::spawn_blocking(move || doors.join()).await?;
     page.await.context("page")?.context("page")?;
     let _ = std::fs::remove_file(&note);

@@ -1,6 +1,7 @@
 //! One connection: its control stream, its object streams, its end.
 
 use super::{
+    catalogue::CatalogueLog,
     clock::StationClock,
     object::ObjectContext,
     pace::Pace,
@@ -12,14 +13,16 @@ use super::{
 use crate::{
     admit::{KeyHash, Principal},
     budget::CONTROL_BYTES_MAX,
+    catalogue::{Closed, Entry, Opened},
     peers::Bucket,
     publish::{Event, Feed},
     receipt::{Fates, SessionId, lost_by_us},
 };
 use bytes::{Buf as _, Bytes};
 use codecs::{
-    ids::SpacecraftId,
+    ids::{KeyPrefix, RangeSet, SeqRange, SpacecraftId},
     link::{
+        custody::Durability,
         receiver::{Receiver, ReceiverConfig, ReceiverEvent},
         wire::{ChannelState, PlannedContact},
     },
@@ -62,6 +65,10 @@ pub struct Station {
     pub receiver: ReceiverConfig,
     /// What goes up.
     pub uplink: Arc<super::uplink::Uplink>,
+    /// Ledgers before this one, whose receipts were this station's word.
+    pub predecessors: BTreeSet<u64>,
+    /// Where contacts are noted.
+    pub catalogue: CatalogueLog,
     /// Contacts to tell each peer.
     pub contacts: Box<dyn Fn() -> Vec<PlannedContact> + Send + Sync>,
 }
@@ -157,6 +164,8 @@ pub async fn serve(
         pending: VecDeque::new(),
         pending_bytes: 0,
         opened: false,
+        number: 0,
+        receipted: BTreeMap::new(),
         farewell: false,
         peer,
         received_bytes: 0,
@@ -197,6 +206,10 @@ struct Session {
     pending: VecDeque<Bytes>,
     pending_bytes: usize,
     opened: bool,
+    /// The peer's number of this session.
+    number: u64,
+    /// Units receipted, by spacecraft.
+    receipted: BTreeMap<SpacecraftId, u64>,
     farewell: bool,
     /// Where the peer was when it was last looked at.
     peer: SocketAddr,
@@ -351,17 +364,15 @@ impl Session {
                     let durable = self.station.writer.durable(origin).await;
                     let durable =
                         durable.map_err(|_| Ended::new(close::DONE, "the station stops"))?;
-                    let lost =
-                        lost_by_us(origin, self.station.receiver.ledger, &channels, &durable);
+                    let stored = self.station.writer.stored_of(origin).await;
+                    let station = &self.station;
+                    let ours = |ledger| {
+                        ledger == station.receiver.ledger || station.predecessors.contains(&ledger)
+                    };
+                    let lost = lost_by_us(origin, ours, &channels, &durable);
                     self.receiver.welcome(self.station.clock.tai(), durable);
-                    for (prefix, ranges) in lost {
-                        tracing::error!(
-                            ?prefix,
-                            ?ranges,
-                            "receipted once, not held now; asked for"
-                        );
-                        self.receiver.ask(prefix, ranges);
-                    }
+                    self.stored(&stored.unwrap_or_default());
+                    self.ask_for(lost).await;
                     let contacts = (self.station.contacts)();
                     if !contacts.is_empty() {
                         self.receiver.plan(contacts);
@@ -380,11 +391,45 @@ impl Session {
         Ok(())
     }
 
+    /// Asks for what was receipted once and is not held now; a loss is on record before.
+    async fn ask_for(&mut self, lost: Vec<(KeyPrefix, Vec<SeqRange>)>) {
+        if lost.is_empty() {
+            return;
+        }
+        match self.station.writer.lose(lost.clone()).await {
+            Ok(Ok(())) => {}
+            failed => {
+                // The store still names it with its next hello.
+                tracing::error!(?failed, "a loss can't be recorded; not asked for yet");
+                return;
+            }
+        }
+        for (prefix, ranges) in lost {
+            tracing::error!(?prefix, ?ranges, "receipted once, not held now; asked for");
+            self.receiver.ask(prefix, ranges);
+        }
+    }
+
+    /// Receipts of the object store's class. Those before the welcome are said with it.
+    fn stored(&mut self, stored: &BTreeMap<KeyPrefix, RangeSet>) {
+        let (now, origin) = (self.station.clock.mono_ns(), self.principal.origin);
+        if !self.receiver.is_open() {
+            return;
+        }
+        for (prefix, ranges) in stored.iter().filter(|(prefix, _)| prefix.origin == origin) {
+            for range in ranges.ranges() {
+                self.receiver.receipt_in(Durability::ObjectStore, *prefix, *range, now);
+            }
+        }
+    }
+
     fn fates(&mut self, fates: Fates) {
+        self.stored(&fates.stored);
         let now = self.station.clock.mono_ns();
         let mut events = Vec::new();
         for (prefix, ranges) in fates.receipts {
             ranges.ranges().iter().for_each(|range| self.receiver.receipt(prefix, *range, now));
+            *self.receipted.entry(prefix.spacecraft).or_default() += ranges.count();
             events.push(Event::Receipted { prefix, count: ranges.count() });
         }
         for refused in fates.refusals {
@@ -415,6 +460,7 @@ impl Session {
 
     fn greeted(&mut self, session: u64, channels: &[ChannelState]) {
         self.opened = true;
+        self.number = session;
         let peer = self.connection.remote_address();
         let name = &self.principal.name;
         tracing::info!(principal = %name, %peer, session, counters = channels.len(), "link opened");
@@ -435,7 +481,16 @@ impl Session {
         let at = self.station.clock.tai();
         let peer = self.connection.remote_address().to_string();
         let rtt_ms = self.connection.rtt().as_secs_f64() * 1e3;
-        let opened = |spacecraft| Event::LinkOpened { spacecraft, peer: peer.clone(), rtt_ms, at };
+        let opened = |spacecraft: SpacecraftId| {
+            self.station.catalogue.note(Entry::Opened(Opened {
+                session: self.number,
+                spacecraft: spacecraft.0,
+                principal: self.principal.name.clone(),
+                peer: peer.clone(),
+                at: at.0,
+            }));
+            Event::LinkOpened { spacecraft, peer: peer.clone(), rtt_ms, at }
+        };
         self.station.feed.publish_all(spacecraft.map(opened).collect());
     }
 
@@ -469,7 +524,17 @@ impl Session {
 
     fn tell_closed(&self, spacecraft: impl Iterator<Item = SpacecraftId>, reason: &str) {
         let at = self.station.clock.tai();
-        let closed = |spacecraft| Event::LinkClosed { spacecraft, reason: reason.into(), at };
+        let closed = |spacecraft: SpacecraftId| {
+            self.station.catalogue.note(Entry::Closed(Closed {
+                session: self.number,
+                spacecraft: spacecraft.0,
+                at: at.0,
+                units: self.receipted.get(&spacecraft).copied().unwrap_or(0),
+                bytes: self.connection.stats().udp_rx.bytes,
+                reason: reason.into(),
+            }));
+            Event::LinkClosed { spacecraft, reason: reason.into(), at }
+        };
         self.station.feed.publish_all(spacecraft.map(closed).collect());
     }
 }

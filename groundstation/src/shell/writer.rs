@@ -6,12 +6,14 @@
 use super::{clock::StationClock, pipeline::PipelineSender};
 use crate::{
     archive::{Incoming, batch::Batch, intake::Progress, storage::Storage, volume::Volume},
+    keep::Keeper,
     ledger::Ledger,
     publish::Feed,
     receipt::{Commit, Fates, Ingest, SessionId},
+    upload::Stored,
 };
 use codecs::{
-    ids::{Codec, KeyPrefix, Origin},
+    ids::{Codec, KeyPrefix, Origin, RangeSet, SeqRange},
     link::{
         custody::KeyRanges,
         object::{ObjectError, ObjectReader},
@@ -28,7 +30,7 @@ use std::{
     thread::{self, JoinHandle},
     time::Duration,
 };
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 /// The writer is gone: the daemon stops.
 #[derive(Debug, thiserror::Error)]
@@ -57,9 +59,16 @@ struct State {
     asleep: bool,
     /// Someone waits for the thread to come round.
     asked: bool,
+    /// Losses to be kept, and who waits for it.
+    lost: Vec<(Lost, oneshot::Sender<io::Result<()>>)>,
+    /// Segments that the object store verified, for the keeper.
+    stored: Vec<u64>,
     /// The last handle is gone, or the thread is.
     closed: bool,
 }
+
+/// Units by counter.
+type Lost = Vec<(KeyPrefix, Vec<SeqRange>)>;
 
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
@@ -75,6 +84,19 @@ impl Shared {
         self.work.notify_one();
         self.room.notify_waiters();
         self.round.notify_waiters();
+    }
+
+    /// Leaves something for the thread, and wakes it.
+    fn ask(&self, act: impl FnOnce(&mut State)) -> Result<(), Closed> {
+        let mut state = self.state();
+        if state.closed {
+            return Err(Closed);
+        }
+        act(&mut state);
+        if std::mem::take(&mut state.asleep) {
+            self.work.notify_one();
+        }
+        Ok(())
     }
 
     /// Does something with the intake, and wakes the thread if it has to know.
@@ -128,7 +150,7 @@ impl Drop for Handle {
 impl Writer {
     /// Starts the thread; it ends, and seals the archive, when the last handle is dropped.
     pub fn start<S>(
-        ingest: Ingest,
+        mut ingest: Ingest,
         volume: Volume<S>,
         clock: StationClock,
         commit: Duration,
@@ -138,7 +160,9 @@ impl Writer {
     where
         S: Storage<File: Send> + Send + 'static,
     {
-        let state = State { ingest, asleep: false, asked: false, closed: false };
+        let keeper = ingest.take_keeper();
+        let (lost, stored) = (Vec::new(), Vec::new());
+        let state = State { ingest, asleep: false, asked: false, lost, stored, closed: false };
         let shared = Arc::new(Shared {
             state: Mutex::new(state),
             work: Condvar::new(),
@@ -160,6 +184,7 @@ impl Writer {
         let thread = Thread {
             shared: Arc::clone(&shared),
             volume,
+            keeper,
             commit_ms,
             feed,
             pipeline,
@@ -271,6 +296,31 @@ impl Writer {
         }
     }
 
+    /// What of an origin is verified in the object store.
+    pub async fn stored_of(&self, origin: Origin) -> Result<BTreeMap<KeyPrefix, RangeSet>, Closed> {
+        match self.shared() {
+            Ok(shared) => shared.with(|ingest| ingest.stored_of(origin)),
+            Err(Closed) => Ok(BTreeMap::new()),
+        }
+    }
+
+    /// Tells that the object store verified units, and with them perhaps a whole segment.
+    pub fn stored(&self, stored: Stored) -> Result<(), Closed> {
+        let shared = self.shared()?;
+        let fates = shared.with(|ingest| ingest.stored(stored.ranges))?;
+        shared.sessions().values().for_each(|told| {
+            let _ = told.send(fates.clone());
+        });
+        shared.ask(|state| state.stored.extend(stored.segment))
+    }
+
+    /// Records durably what is lost; only then may it be asked for.
+    pub async fn lose(&self, lost: Lost) -> Result<io::Result<()>, Closed> {
+        let (answer, done) = oneshot::channel();
+        self.shared()?.ask(|state| state.lost.push((lost, answer)))?;
+        done.await.map_err(|_| Closed)
+    }
+
     /// Returns when the thread has come round to its next step: it does not hang, and no disk
     /// holds it.
     pub async fn round(&self) -> Result<(), Closed> {
@@ -318,6 +368,7 @@ impl Drop for Place<'_> {
 struct Thread<S: Storage> {
     shared: Arc<Shared>,
     volume: Volume<S>,
+    keeper: Keeper,
     commit_ms: u64,
     feed: Feed,
     pipeline: PipelineSender,
@@ -334,6 +385,7 @@ impl<S: Storage> Drop for Thread<S> {
 enum Step {
     Write(Batch),
     Commit,
+    Keep,
     End,
 }
 
@@ -343,6 +395,7 @@ impl<S: Storage> Thread<S> {
             match self.next() {
                 Step::Write(batch) => self.write(batch),
                 Step::Commit => self.commit(),
+                Step::Keep => self.keep(),
                 Step::End => break,
             }
         }
@@ -370,6 +423,14 @@ impl<S: Storage> Thread<S> {
             if state.closed {
                 return Step::End;
             }
+            let keep = self.keeper.due_ms(&self.volume);
+            if !state.lost.is_empty()
+                || !state.stored.is_empty()
+                || keep.is_some_and(|due| due <= now)
+            {
+                return Step::Keep;
+            }
+            let due = due.into_iter().chain(keep).min();
             state.asleep = true;
             let work = &self.shared.work;
             state = match due {
@@ -401,6 +462,30 @@ impl<S: Storage> Thread<S> {
             waiting -= 1;
         }
         self.sync(true);
+    }
+
+    /// Segments are sealed and let go, and losses kept, between two commits.
+    fn keep(&mut self) {
+        if !self.volume.is_synced() {
+            self.sync(false);
+        }
+        let Self { shared, volume, keeper, .. } = self;
+        let (lost, stored) = {
+            let mut state = shared.state();
+            (std::mem::take(&mut state.lost), std::mem::take(&mut state.stored))
+        };
+        let now = shared.clock.now();
+        for (lost, answer) in lost {
+            let news = shared.state().ingest.lose(&lost);
+            let kept = if news { volume.keep_ledger(settled(shared), now) } else { Ok(()) };
+            // Who asked may be gone.
+            let _ = answer.send(kept);
+        }
+        stored.into_iter().for_each(|segment| keeper.stored(segment));
+        let lose = |prefix, range| {
+            shared.state().ingest.lose(&[(prefix, vec![range])]);
+        };
+        keeper.turn(volume, lose, now);
     }
 
     /// Syncs what was written and tells everyone; with `claims`, what is held as well is judged.

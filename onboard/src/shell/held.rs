@@ -27,6 +27,10 @@ impl Custodian for Held {
         self.0.identity().origin
     }
 
+    fn reclaimable_from(&self) -> Durability {
+        self.0.reclaimable_from()
+    }
+
     fn recall(&self) -> Vec<Recalled> {
         let counters = self.0.counters().map(|(prefix, counter)| {
             let receipts = counter.receipts.iter().filter_map(|of| {

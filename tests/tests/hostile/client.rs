@@ -65,6 +65,16 @@ impl Station {
         Self::run(dir, &[])
     }
 
+    /// With keys for the archive's section.
+    pub fn start_keeping(archive: &str) -> Self {
+        let dir = Self::make(&[(7, "A".to_string()), (8, "B".to_string())]);
+        let config = dir.path().join("station/station.toml");
+        let text = std::fs::read_to_string(&config).unwrap();
+        let text = text.replace("dir = \"archive\"\n", &format!("dir = \"archive\"\n{archive}"));
+        std::fs::write(&config, text).unwrap();
+        Self::run(dir, &[])
+    }
+
     fn make(craft: &[(u16, String)]) -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().join("station");
@@ -89,8 +99,17 @@ impl Station {
     }
 
     fn run(dir: tempfile::TempDir, environment: &[(&str, &str)]) -> Self {
+        Self::run_with(dir, &[], environment)
+    }
+
+    /// Runs a station that was made, with more arguments.
+    pub fn run_with(
+        dir: tempfile::TempDir,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Self {
         let config = text(&dir.path().join("station/station.toml"));
-        let arguments = ["run", "--config", &config];
+        let arguments = [&["run", "--config", &config], arguments].concat();
         let started = Instant::now();
         let mut daemon = Daemon::start_in("groundstation", &arguments, environment);
         let ready = daemon.expect("ready");

@@ -6,6 +6,7 @@ mod beside;
 mod certificates;
 mod client;
 mod kills;
+mod lifecycle;
 mod limits;
 mod memory;
 mod reload;

@@ -13,7 +13,6 @@ use codecs::{
     ids::{Codec, RangeSet},
     link::{
         self,
-        custody::Durability,
         receipted::Receipted,
         sender::{Backlog, Sender, SenderConfig, SenderEvent, UNITS_MAX},
         uplink::object::UplinkObject,
@@ -124,7 +123,7 @@ impl<C: Custodian> Client<C> {
         let config = SenderConfig {
             origin: opened.origin(),
             objects_max: peer.profile.objects_max,
-            reclaimable_from: Durability::Local,
+            reclaimable_from: opened.reclaimable_from(),
         };
         let mut sender = Sender::new(config);
         for of in opened.recall() {

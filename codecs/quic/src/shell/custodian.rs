@@ -63,6 +63,11 @@ pub trait Custodian: Send + 'static {
     /// Who numbers here.
     fn origin(&self) -> Origin;
 
+    /// Least class of a receipt that settles a unit for good.
+    fn reclaimable_from(&self) -> Durability {
+        Durability::Local
+    }
+
     /// Every counter that an earlier run left.
     fn recall(&self) -> Vec<Recalled>;
 

@@ -1,9 +1,11 @@
 use super::*;
+use crate::link::custody::Durability;
 use alloc::string::ToString;
 
 const GOOD: &str = r#"
 mission = "sky"
 domain = "sky"
+reclaimable = "object-store"
 [[spacecraft]]
 id = 7
 name = "SKY-7"
@@ -48,6 +50,8 @@ priority = 1
 fn a_mission_is_read() {
     let definition = Definition::from_toml(GOOD).unwrap();
     assert_eq!(definition.parameters.len(), 2);
+    assert_eq!(definition.reclaimable, Durability::ObjectStore);
+    assert_eq!(Definition::default().reclaimable, Durability::Local);
     assert_eq!(definition.parameter_named("EPS_SUN"), Some(ParameterId(1)));
     let (craft, format) = definition.frame_owner(1, 71).unwrap();
     assert_eq!((craft, format.length, format.fecf), (SpacecraftId(7), 1113, true));
@@ -62,6 +66,8 @@ fn a_mission_is_read() {
 #[test]
 fn faults_name_their_line_and_help() {
     for (old, new, above, words) in [
+        ("= \"object-store\"", "= \"replicated\"", 0, "is reserved"),
+        ("= \"object-store\"", "= \"lokal\"", 0, "\"local\" or"),
         ("unit = \"V\"", "units = \"V\"", 0, "did you mean `unit`?"),
         ("kind = \"aos\"", "kind = \"aoss\"", 0, "did you mean `aos`?"),
         ("type = \"u16\"", "type = \"u12\"", 0, "u8 to u64"),

@@ -11,6 +11,7 @@ use crate::{
     publish::Feed,
     receipt::Ingest,
     shell::{
+        catalogue::CatalogueLog,
         clock::StationClock,
         disk::Folder,
         follow::Hub,
@@ -40,6 +41,7 @@ use codecs_quic::Role;
 use quinn::{Connection, Endpoint, RecvStream, VarInt};
 use serde::{Deserialize, Serialize};
 use std::{
+    collections::BTreeSet,
     net::{SocketAddr, UdpSocket},
     path::PathBuf,
     sync::{
@@ -270,6 +272,8 @@ async fn serve(
             commit_ns: config.archive.commit_ms * 1_000_000,
         },
         uplink: Uplink::open(&archive, &definition.domain, ledger, clock)?,
+        predecessors: BTreeSet::new(),
+        catalogue: CatalogueLog::open(&archive)?.1,
         contacts: Box::new(Vec::new),
     };
     let serving = tokio::spawn(server::run(endpoint, Arc::new(station), stopped));

@@ -1,0 +1,142 @@
+//! What an audit found, as people and programs read it.
+
+use codecs::ids::{KeyPrefix, RangeSet, UnitKey};
+use serde::Serialize;
+
+/// Damage listed one by one; the rest is counted.
+const LISTED_MAX: usize = 1_000;
+
+/// What an audit found.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Audit {
+    /// The ledger's id, in hex; empty where no header holds.
+    pub ledger: String,
+    /// The ledger that was kept here, where what is here is not it: the folder was emptied,
+    /// exchanged, or its disk is not mounted.
+    pub ledger_gone: Option<String>,
+    /// Segments read.
+    pub segments: u64,
+    /// The oldest segment that retention kept; those below were let go on purpose.
+    pub floor: u64,
+    /// Units whose CRC and digest hold.
+    pub units: u64,
+    /// Bytes of those units.
+    pub bytes: u64,
+    /// Records under a key that already stands in the archive.
+    pub duplicates: u64,
+    /// Damage, in all.
+    pub damaged_count: u64,
+    /// Damage, the first of it one by one.
+    pub damaged: Vec<Damage>,
+    /// Stretches of an unfinished last commit: never acknowledged by a daemon that was killed, or
+    /// damage in the last commit before the kill.
+    pub torn: Vec<Damage>,
+    /// What checkpoints say is held and no record proves.
+    pub missing_from_archive: Vec<Key>,
+    /// What was receipted once and neither a record nor a deletion on purpose accounts for: asked
+    /// for, and not here again yet.
+    pub lost: Vec<Key>,
+    /// What retention let go, or a store elsewhere holds: not proven here.
+    pub let_go: Vec<Key>,
+    /// Segments whose index is missing or damaged; `--repair` makes them again from the log.
+    pub indexes_damaged: Vec<u64>,
+    /// What records prove and the newest checkpoint does not say.
+    pub missing_from_ledger: Vec<Key>,
+    /// Every counter, with what its records prove.
+    pub keys: Vec<Key>,
+    /// Sequences that voids say were left out on purpose.
+    pub voids: u64,
+    /// Those, by counter.
+    pub voided: Vec<Key>,
+    /// Units kept aside because their key held other bytes.
+    pub conflicts: u64,
+}
+
+/// A stretch of a segment that can't be trusted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Damage {
+    /// File name.
+    pub segment: String,
+    /// Where it begins.
+    pub offset: u64,
+    /// How long it is, at most.
+    pub bytes: u64,
+    /// What stood there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unit: Option<Unit>,
+    /// What is wrong.
+    pub what: String,
+}
+
+/// A unit's key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Unit {
+    /// Origin, 32 hexadecimal digits.
+    pub origin: String,
+    /// Store epoch.
+    pub epoch: u64,
+    /// Spacecraft.
+    pub spacecraft: u16,
+    /// Channel.
+    pub channel: u64,
+    /// Sequence.
+    pub sequence: u64,
+}
+
+/// Ranges of one counter.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Key {
+    /// Origin, 32 hexadecimal digits.
+    pub origin: String,
+    /// Store epoch.
+    pub epoch: u64,
+    /// Spacecraft.
+    pub spacecraft: u16,
+    /// Channel.
+    pub channel: u64,
+    /// First and last sequence of each range.
+    pub ranges: Vec<[u64; 2]>,
+}
+
+impl Key {
+    pub(super) fn new(prefix: &KeyPrefix, set: &RangeSet) -> Self {
+        Self {
+            origin: prefix.origin.to_string(),
+            epoch: prefix.epoch.0,
+            spacecraft: prefix.spacecraft.0,
+            channel: prefix.channel.0,
+            ranges: set.ranges().iter().map(|range| [range.first, range.last]).collect(),
+        }
+    }
+}
+
+impl From<UnitKey> for Unit {
+    fn from(key: UnitKey) -> Self {
+        Self {
+            origin: key.prefix.origin.to_string(),
+            epoch: key.prefix.epoch.0,
+            spacecraft: key.prefix.spacecraft.0,
+            channel: key.prefix.channel.0,
+            sequence: key.sequence,
+        }
+    }
+}
+
+impl Audit {
+    /// Whether everything that was acknowledged is there and whole.
+    pub fn is_clean(&self) -> bool {
+        self.damaged_count == 0
+            && self.duplicates == 0
+            && self.missing_from_archive.is_empty()
+            && self.lost.is_empty()
+            && self.ledger_gone.is_none()
+            && self.missing_from_ledger.is_empty()
+    }
+
+    pub(super) fn damage(&mut self, damage: Damage) {
+        self.damaged_count += 1;
+        if self.damaged.len() < LISTED_MAX {
+            self.damaged.push(damage);
+        }
+    }
+}
