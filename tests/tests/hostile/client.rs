@@ -23,7 +23,7 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tests::process::{Daemon, binary, get};
 
@@ -36,6 +36,8 @@ pub struct Station {
     pub daemon: Daemon,
     pub quic: SocketAddr,
     pub http: String,
+    /// When the daemon was started.
+    pub started: Instant,
 }
 
 impl Station {
@@ -108,17 +110,26 @@ impl Station {
     ) -> Self {
         let config = text(&dir.path().join("station/station.toml"));
         let arguments = [&["run", "--config", &config], arguments].concat();
+        let started = Instant::now();
         let mut daemon = Daemon::start_in("groundstation", &arguments, environment);
         let ready = daemon.expect("ready");
         let quic = ready["quic"].as_str().unwrap().parse().unwrap();
-        Self { dir, daemon, quic, http: ready["http"].as_str().unwrap().into() }
+        Self { dir, daemon, quic, http: ready["http"].as_str().unwrap().into(), started }
     }
 
     /// Kills the daemon without warning and starts it again, on another port.
     pub fn kill_and_restart(self) -> Self {
+        self.kill_and_restart_after(str::to_string)
+    }
+
+    /// The same, with a change of its file while it is dead.
+    pub fn kill_and_restart_after(self, change: impl FnOnce(&str) -> String) -> Self {
         let Self { dir, daemon, .. } = self;
         // Dropping kills.
         drop(daemon);
+        let config = dir.path().join("station/station.toml");
+        let text = std::fs::read_to_string(&config).unwrap();
+        std::fs::write(&config, change(&text)).unwrap();
         Self::run(dir, &[])
     }
 
@@ -246,6 +257,13 @@ pub fn endpoint_on(
     identity: Option<Identity>,
     alpn: &[u8],
 ) -> Endpoint {
+    let mut endpoint = Endpoint::client(address.parse().unwrap()).unwrap();
+    endpoint.set_default_client_config(client_config(station, identity, alpn));
+    endpoint
+}
+
+/// What a client connects with.
+pub fn client_config(station: &Station, identity: Option<Identity>, alpn: &[u8]) -> ClientConfig {
     let mut tls = match identity {
         Some(identity) => {
             trusting(station).with_client_auth_cert(identity.chain, identity.key).unwrap()
@@ -253,9 +271,7 @@ pub fn endpoint_on(
         None => trusting(station).with_no_client_auth(),
     };
     tls.alpn_protocols = vec![alpn.to_vec()];
-    let mut endpoint = Endpoint::client(address.parse().unwrap()).unwrap();
-    endpoint.set_default_client_config(quic(tls));
-    endpoint
+    quic(tls)
 }
 
 /// TLS 1.3 that trusts the station's authority.
@@ -285,12 +301,12 @@ fn quic(tls: rustls::ClientConfig) -> ClientConfig {
 impl Client {
     /// Connects; a refusal of the certificate shows once something is read.
     pub async fn connect(station: &Station, identity: Option<Identity>) -> Result<Self, String> {
-        Self::connect_from(endpoint(station, identity, link::ALPN), station).await
+        Self::connect_from(endpoint(station, identity, link::ALPN), station.quic).await
     }
 
     /// The same, over an endpoint that there is.
-    pub async fn connect_from(endpoint: Endpoint, station: &Station) -> Result<Self, String> {
-        let connecting = endpoint.connect(station.quic, "station").unwrap();
+    pub async fn connect_from(endpoint: Endpoint, station: SocketAddr) -> Result<Self, String> {
+        let connecting = endpoint.connect(station, "station").unwrap();
         let connection = connecting.await.map_err(|error| error.to_string())?;
         let (send, recv) = connection.open_bi().await.map_err(|error| error.to_string())?;
         let reader = ControlReader::new();

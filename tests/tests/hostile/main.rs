@@ -2,6 +2,7 @@
 //! outcome is a counted rejection or a clear error, honest traffic goes on, nothing accepted is
 //! lost.
 
+mod beside;
 mod certificates;
 mod client;
 mod kills;
