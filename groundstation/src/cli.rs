@@ -13,6 +13,7 @@ use crate::{
         export::{self, ExportArgs},
         log,
         reload::{self, ReloadArgs},
+        restore::{self, RestoreArgs},
         status::{self, StatusArgs},
         uplink::command as uplink,
     },
@@ -44,6 +45,7 @@ enum Command {
     Edge(EdgeArgs),
     Status(StatusArgs),
     Audit(commands::AuditArgs),
+    Restore(RestoreArgs),
     #[command(subcommand)]
     Uplink(uplink::Uplink),
     Replay(ReplayArgs),
@@ -77,6 +79,7 @@ pub fn run() -> ExitCode {
         Command::Edge(args) => edge::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Audit(args) => commands::audit(&args),
+        Command::Restore(args) => restore::run(&args),
         Command::Uplink(command) => uplink::run(&command),
         Command::Replay(args) => replay::run(&args),
         Command::Export(args) => export::run(&args),

@@ -5,6 +5,7 @@
 //! ```
 
 use crate::archive::{Now, retain::Retain, storage::Storage, volume::Volume};
+use crate::publish::Event;
 use codecs::ids::{KeyPrefix, SeqRange};
 use std::collections::BTreeSet;
 
@@ -20,7 +21,7 @@ pub struct Policy {
     pub retain: Retain,
 }
 
-/// Counts since the start, for metrics.
+/// What a turn did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Kept {
     /// Segments sealed because of their age.
@@ -31,24 +32,31 @@ pub struct Kept {
     pub failures: u64,
 }
 
+impl Kept {
+    /// As events for the page and the metrics.
+    pub fn events(&self) -> Vec<Event> {
+        let fates = [
+            ("sealed-by-age", self.sealed),
+            ("let-go", self.let_go),
+            ("retention-failed", self.failures),
+        ];
+        let told = fates.into_iter().filter(|(_, count)| *count > 0);
+        told.map(|(fate, count)| Event::Segments { fate, count }).collect()
+    }
+}
+
 /// Applies a policy as time goes on.
 #[derive(Debug, Default)]
 pub struct Keeper {
     policy: Policy,
     stored: BTreeSet<u64>,
     retain_at_ms: u64,
-    kept: Kept,
 }
 
 impl Keeper {
     /// A keeper that has done nothing yet.
     pub fn new(policy: Policy) -> Self {
         Self { policy, ..Self::default() }
-    }
-
-    /// What it did.
-    pub fn kept(&self) -> Kept {
-        self.kept
     }
 
     /// A segment is verified in the object store.
@@ -72,29 +80,31 @@ impl Keeper {
         volume: &mut Volume<S>,
         lose: impl FnMut(KeyPrefix, SeqRange),
         now: Now,
-    ) {
+    ) -> Kept {
+        let mut kept = Kept::default();
         if self.policy.seal_ms.is_some_and(|age_ms| volume.seal_aged(now, age_ms)) {
-            self.kept.sealed += 1;
+            kept.sealed += 1;
             self.retain_at_ms = 0;
         }
         if !self.policy.retain.is_set() || now.mono_ms < self.retain_at_ms {
-            return;
+            return kept;
         }
         self.retain_at_ms = now.mono_ms + RETAIN_EVERY_MS;
         let stored = &self.stored;
         let is_stored = |number| stored.contains(&number);
         match volume.retain(&self.policy.retain, is_stored, lose, now.tai) {
             Ok(gone) => {
-                self.kept.let_go += gone.len() as u64;
+                kept.let_go += gone.len() as u64;
                 for number in gone {
                     self.stored.remove(&number);
                     tracing::info!(segment = number, "let go by retention");
                 }
             }
             Err(error) => {
-                self.kept.failures += 1;
+                kept.failures += 1;
                 tracing::warn!(%error, "retention failed; it is tried again");
             }
         }
+        kept
     }
 }

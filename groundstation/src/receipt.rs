@@ -422,9 +422,11 @@ pub fn lost_by_us(
 }
 
 #[cfg(test)]
-mod fleet;
-#[cfg(test)]
 mod custody_tests;
+
+#[cfg(test)]
+mod fleet;
+
 #[cfg(test)]
 mod tests {
     use super::*;

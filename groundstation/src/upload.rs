@@ -47,24 +47,23 @@ pub enum Outcome {
     Failed,
 }
 
-/// Counts since the start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Segments verified.
-    pub stored: u64,
-    /// Attempts that failed.
-    pub failures: u64,
-    /// Attempts that found other bytes.
-    pub conflicts: u64,
-}
-
 /// What is stored and what waits.
 #[derive(Debug, Default)]
 pub struct Uploads {
     stored: BTreeSet<u64>,
     /// Attempts so far, and when the next may be made.
     waiting: BTreeMap<u64, (u32, u64)>,
-    counts: Counts,
+}
+
+impl Outcome {
+    /// Name in metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Stored => "stored",
+            Self::Conflict => "store-conflict",
+            Self::Failed => "store-failed",
+        }
+    }
 }
 
 impl Uploads {
@@ -76,11 +75,6 @@ impl Uploads {
     /// Segments that are verified in the store.
     pub fn stored(&self) -> &BTreeSet<u64> {
         &self.stored
-    }
-
-    /// Counts since the start.
-    pub fn counts(&self) -> Counts {
-        self.counts
     }
 
     /// Tells the closed segments on disk: new ones wait from now on, those that are gone do not.
@@ -104,16 +98,11 @@ impl Uploads {
             Outcome::Stored => {
                 self.waiting.remove(&number);
                 self.stored.insert(number);
-                self.counts.stored += 1;
             }
-            Outcome::Conflict => {
-                *at_ms = now_ms + RETRY_MS_MAX;
-                self.counts.conflicts += 1;
-            }
+            Outcome::Conflict => *at_ms = now_ms + RETRY_MS_MAX,
             Outcome::Failed => {
                 *at_ms = now_ms + (RETRY_MS << (*attempts).min(20)).min(RETRY_MS_MAX);
                 *attempts += 1;
-                self.counts.failures += 1;
             }
         }
     }
@@ -253,7 +242,6 @@ mod tests {
             uploads.done(1, Outcome::Failed, 0);
         }
         assert_eq!(uploads.next(RETRY_MS_MAX), Some(1), "never given up");
-        assert_eq!(uploads.counts(), Counts { stored: 1, failures: 104, conflicts: 0 });
         // Retention took it.
         uploads.closed(&[2].into());
         assert_eq!(uploads.next(u64::MAX), None);

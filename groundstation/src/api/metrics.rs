@@ -36,6 +36,7 @@ fn custody(text: &mut Text, counts: &Counts) {
     text.reasons("units_rejected", "Units not accepted.", &counts.rejected);
     text.reasons("units_shed", "Units dropped under pressure.", &counts.shed);
     text.reasons("peers_rejected", "Peers turned away.", &counts.peers_rejected);
+    text.reasons("segments", "Segments, by what became of them.", &counts.segments);
     text.family("units_in_flight", "gauge", "Received units whose end is not told yet.");
     text.sample("units_in_flight", "", counts.in_flight());
     text.counter("units_receipted", "Units newly receipted.", counts.receipted);

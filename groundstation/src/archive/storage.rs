@@ -44,7 +44,7 @@ pub trait StoredFile: Send {
 }
 
 /// Writes all of `bytes`, whatever pieces the file takes.
-pub(super) fn write_all(file: &mut impl StoredFile, offset: u64, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn write_all(file: &mut impl StoredFile, offset: u64, bytes: &[u8]) -> io::Result<()> {
     let mut done = 0;
     while done < bytes.len() {
         match file.write_at(offset + done as u64, &bytes[done..]) {

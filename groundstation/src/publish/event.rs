@@ -71,6 +71,13 @@ pub enum Event {
         /// The short word for it.
         reason: &'static str,
     },
+    /// Segments of the archive met a fate after their commits.
+    Segments {
+        /// The short word for it.
+        fate: &'static str,
+        /// How many.
+        count: u64,
+    },
     /// A unit is in the archive.
     Unit {
         /// Its name.

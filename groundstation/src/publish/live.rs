@@ -91,6 +91,9 @@ impl Live {
             Event::PeerRejected { reason } => {
                 *self.counts.peers_rejected.entry(reason).or_default() += 1;
             }
+            Event::Segments { fate, count } => {
+                *self.counts.segments.entry(fate).or_default() += count;
+            }
             Event::Unit { key, bytes, received, replayed, .. } => {
                 self.counts.replayed += u64::from(replayed);
                 let spacecraft = key.prefix.spacecraft;

@@ -58,6 +58,8 @@ pub struct Counts {
     pub rejected: BTreeMap<&'static str, u64>,
     /// Peers turned away before any unit of theirs was judged, by reason.
     pub peers_rejected: BTreeMap<&'static str, u64>,
+    /// Segments sealed by age, stored elsewhere, let go; and what failed of it.
+    pub segments: BTreeMap<&'static str, u64>,
     /// Units dropped under pressure, by reason.
     pub shed: BTreeMap<&'static str, u64>,
     /// Units read back from the archive at start.

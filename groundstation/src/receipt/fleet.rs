@@ -162,7 +162,8 @@ impl World {
                 let ReceiverEvent::Hello { channels, .. } = event else { continue };
                 let origin = craft.prefix.origin;
                 let durable = ingest.durable(origin);
-                let lost = lost_by_us(origin, 1 + *to as u64, &channels, &durable);
+                let ours = |ledger| ledger == 1 + *to as u64;
+                let lost = lost_by_us(origin, ours, &channels, &durable);
                 assert_eq!(lost, [], "what was receipted is held");
                 receiver.welcome(Tai(1), durable);
             }

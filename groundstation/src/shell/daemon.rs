@@ -149,7 +149,8 @@ async fn daemon(config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
     let watched = writer.clone();
     let (catalogue, predecessors) =
         (opened.keeping.log.clone(), opened.keeping.predecessors.clone());
-    let threads = opened.keeping.start(opened.folder, ledger, clock, &writer, &stopped)?;
+    let threads =
+        opened.keeping.start(opened.folder, ledger, clock, feed.clone(), &writer, &stopped)?;
     let (rules, standing) = watch::channel(Arc::new(Rules::of(&config)));
     let reloader = Reloader::new(
         args.config.clone(),

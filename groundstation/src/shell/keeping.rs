@@ -16,6 +16,7 @@ use crate::{
     catalogue::Catalogue,
     config::Config,
     import::{Older, merge},
+    publish::Feed,
     upload::{ledger_behind, proven},
 };
 use anyhow::{Context as _, ensure};
@@ -71,13 +72,14 @@ impl Keeping {
         folder: Folder,
         ledger: u64,
         clock: StationClock,
+        feed: Feed,
         writer: &Writer,
         stopped: &watch::Receiver<bool>,
     ) -> anyhow::Result<Threads> {
         if let Some(bucket) = self.bucket.take() {
             let verified = std::mem::take(&mut self.catalogue.stored);
             let catalogue = self.log.clone();
-            let uploader = Uploader { folder, bucket, ledger, clock, verified, catalogue };
+            let uploader = Uploader { folder, bucket, ledger, clock, verified, catalogue, feed };
             let writer = writer.clone();
             let told = async move |stored| {
                 // Closed: the next start tells it again.

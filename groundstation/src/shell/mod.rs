@@ -18,6 +18,7 @@ pub mod object;
 pub mod writer;
 pub mod uploader;
 pub mod keeping;
+pub mod restore;
 pub mod follow;
 pub mod pipeline;
 pub mod doors;

@@ -16,6 +16,7 @@ use crate::{
         stored_index,
     },
     catalogue::Entry,
+    publish::{Event, Feed},
     upload::{Outcome, Stored, Uploads, closed, proven},
 };
 use bytes::Bytes;
@@ -44,6 +45,8 @@ pub struct Uploader {
     pub verified: BTreeMap<u64, u64>,
     /// Where this one says so.
     pub catalogue: CatalogueLog,
+    /// Where attempts are counted.
+    pub feed: Feed,
 }
 
 /// Starts the thread; `told` hears of each segment once it is verified. It ends with `stop`.
@@ -140,6 +143,7 @@ impl Uploader {
                 None => Outcome::Failed,
             };
             uploads.done(number, outcome, self.clock.mono_ns() / 1_000_000);
+            self.feed.publish(Event::Segments { fate: outcome.name(), count: 1 });
         }
     }
 
@@ -187,7 +191,7 @@ impl Uploader {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::archive::{Archive, Now, Settings, tests::unit};
+    use crate::archive::{Archive, Now, Settings, Verdict, tests::unit};
     use codecs::{ids::RangeSet, time::Tai};
     use object_store::{ObjectStore, ObjectStoreExt as _, memory::InMemory, path::Path as Key};
     use std::sync::{Arc, mpsc};
@@ -236,6 +240,7 @@ mod tests {
                 clock: StationClock::new(0.0),
                 verified: catalogue.stored,
                 catalogue: log,
+                feed: Feed::default(),
             };
             let (stop, stopped) = watch::channel(false);
             let (tell, heard) = mpsc::channel();
@@ -314,6 +319,33 @@ mod tests {
         assert_eq!(gone, [0, 1, 2, 3]);
         let told = fixture.run_until(3);
         assert_eq!(held(&told).count(), 60);
+    }
+
+    #[test]
+    fn a_ledger_whose_disk_is_gone_is_brought_back_and_goes_on() {
+        let fixture = Fixture::new(4);
+        fixture.run_until(4);
+        let dir = tempfile::tempdir().unwrap();
+        let mut folder = Folder::at(dir.path());
+        let restore = |folder: &mut Folder| {
+            block(crate::shell::restore::restore(&fixture.bucket(), LEDGER, folder))
+        };
+        assert_eq!(restore(&mut folder).unwrap(), 4);
+        assert_eq!(restore(&mut folder).unwrap(), 0, "nothing twice");
+        let settings = Settings { segment_bytes: 1 << 20 };
+        let (mut archive, _) = Archive::open(folder.clone(), settings, 77).unwrap();
+        assert_eq!((archive.ledger_id(), archive.ledger().units), (LEDGER, 40));
+        for (sequence, verdict) in [(39, Verdict::Duplicate), (40, Verdict::Accepted)] {
+            assert_eq!(archive.offer(&unit(1, sequence), NOW).unwrap(), verdict);
+        }
+        archive.commit(NOW).unwrap();
+        let audit = crate::audit::audit(&mut folder).unwrap();
+        assert!(audit.is_clean() && audit.units == 41, "{audit:?}");
+        // Another ledger's folder is left alone.
+        let other = tempfile::tempdir().unwrap();
+        let mut other = Folder::at(other.path());
+        Archive::open(other.clone(), settings, 6).unwrap();
+        assert!(restore(&mut other).unwrap_err().to_string().contains("--to"));
     }
 
     #[test]

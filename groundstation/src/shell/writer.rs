@@ -485,7 +485,8 @@ impl<S: Storage> Thread<S> {
         let lose = |prefix, range| {
             shared.state().ingest.lose(&[(prefix, vec![range])]);
         };
-        keeper.turn(volume, lose, now);
+        let kept = keeper.turn(volume, lose, now);
+        self.feed.publish_all(kept.events());
     }
 
     /// Syncs what was written and tells everyone; with `claims`, what is held as well is judged.

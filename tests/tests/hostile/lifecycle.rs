@@ -59,6 +59,8 @@ async fn a_disk_that_is_gone_costs_what_neither_bucket_nor_store_has() {
     receipted_as(&mut client, Durability::Local, range(0, 9)).await;
     receipted_as(&mut client, Durability::ObjectStore, range(0, 9)).await;
     assert!(bucket.path().join("test").is_dir());
+    station.counted("/segments/stored", 1).await;
+    station.counted("/segments/sealed-by-age", 1).await;
     // Told again at the next hello: what was stored while no one listened counts as well.
     drop(client);
     let mut client = station.honest().await;
