@@ -13,6 +13,7 @@ use codecs::frame::{cltu, tc};
 use codecs::ids::{Apid, Channel, Codec, SeqRange, SpacecraftId, StoreEpoch};
 use codecs::link::custody::{Durability, KeyRanges};
 use codecs::link::object::{Annotation, ObjectHeader, Quality, write_unit};
+use codecs::link::quicklook::QuickLook;
 use codecs::link::void::{Void, VoidRange, VoidReason};
 use codecs::link::wire::Message;
 use codecs::packet::pus::{Acknowledge, Layout, TcSecondary, TmSecondary};
@@ -317,6 +318,15 @@ fn link() {
     let entry = VoidRange { epoch, spacecraft, channel, range, bytes, from: Tai(1), to: Tai(9) };
     let void = Void { reason: VoidReason::Triage, decided: Tai(9), entries: vec![entry] };
     write("void", "one-range", &[], &void.encode());
+    let look = QuickLook {
+        codec: Codec::SpacePacket,
+        quality: Quality::Good,
+        received: Tai(7),
+        channel,
+        spacecraft,
+        frame: &packet(3, 20),
+    };
+    write("quicklook", "one-packet", &[], &look.encode().expect("it fits"));
 }
 
 fn blocks() {

@@ -55,6 +55,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("control", link::control),
     ("object", link::object),
     ("void", link::void),
+    ("quicklook", link::quicklook),
     ("squeeze", blocks::squeeze),
     ("product", blocks::product),
     ("tensor", blocks::tensor),

@@ -8,6 +8,7 @@ mod client;
 mod kills;
 mod limits;
 mod memory;
+mod quicklook;
 mod reload;
 mod service;
 
