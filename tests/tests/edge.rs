@@ -127,12 +127,17 @@ impl Station {
 }
 
 fn archived(http: &str) -> u64 {
+    metric(http, "groundtrack_units_archived_total")
+}
+
+/// The sum of a metric over its labels.
+fn metric(http: &str, name: &str) -> u64 {
     let mut stream = TcpStream::connect(http).unwrap();
     write!(stream, "GET /metrics HTTP/1.0\r\nHost: {http}\r\n\r\n").unwrap();
     let mut text = String::new();
     stream.read_to_string(&mut text).unwrap();
     let value = |line: &str| line.rsplit(' ').next().and_then(|of| of.parse::<f64>().ok());
-    let lines = text.lines().filter(|line| line.starts_with("groundtrack_units_archived_total"));
+    let lines = text.lines().filter(|line| line.starts_with(name));
     lines.filter_map(value).sum::<f64>() as u64
 }
 
@@ -258,6 +263,66 @@ fn what_an_edge_took_outlives_its_own_death_and_the_station_s() {
     assert_eq!(site.audit(), (numbered, 0));
 }
 
+/// More than the link keeps track of at a time waits in the spool, and all of it goes down.
+#[test]
+fn a_long_outage_s_backlog_goes_down_whole() {
+    let site = Site::new();
+    let file = site.path("station/enrolled/antenna-1/edge.toml");
+    let packet = build(&PacketHeader::telemetry(Apid(5), SequenceCount(1)), &[7; 20]).unwrap();
+    let pass = site.path("packets.bin");
+    std::fs::write(&pass, packet.repeat(140_000)).unwrap();
+    let text = std::fs::read_to_string(&file).unwrap();
+    let input = format!(
+        "\n[status]\ninterval_s = 1\nfile = {:?}\n[[input]]\nfrom = {:?}\n\
+         carries = \"packets\"\n",
+        site.text("status.json"),
+        format!("file:{}", pass.display()),
+    );
+    std::fs::write(&file, text.clone() + &input).unwrap();
+    let nobody = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let (edge, _) = site.edge("antenna-1", &nobody, &[]);
+    await_spool(&site.path("status.json"), |kept| kept == 140_000);
+    drop(edge);
+    // Another input, since the file would be read anew.
+    std::fs::write(&file, text).unwrap();
+    let station = site.station();
+    let input = ["--from", "tcp-listen:127.0.0.1:0", "--carries", "packets", "--until-done"];
+    let (mut edge, ready) = site.edge("antenna-1", &station.quic, &input);
+    assert_eq!(ready["units_numbered"], 140_000);
+    edge.terminate();
+    let done = edge.expect("done");
+    assert!(edge.end().success(), "{done}");
+    station.stop();
+    assert_eq!(site.audit(), (140_000, 0));
+}
+
+/// Two antennas hear one pass; one of them is a day late, and nothing stands twice under one key.
+#[test]
+fn two_edges_of_which_one_is_late_are_both_archived() {
+    let site = Site::new();
+    site.enroll("antenna-2", 2);
+    let station = site.station();
+    let frames = frames(60);
+    let heard = |name: &str, frames: &[Vec<u8>]| {
+        let pass = site.path(name);
+        std::fs::write(&pass, cadus(frames, &[])).unwrap();
+        let input = cadu_input(&format!("file:{}", pass.display()));
+        let arguments = [&refs(&input)[..], &["--until-done"]].concat();
+        let (mut edge, _) = site.edge(name, &station.quic, &arguments);
+        let done = edge.expect("done");
+        assert!(edge.end().success(), "{done}");
+    };
+    // Each missed what the other heard.
+    heard("antenna-1", &frames[..40]);
+    let packets = || metric(&station.http, "groundtrack_packets_total");
+    await_that("the first antenna's packets", || packets() == 40);
+    heard("antenna-2", &frames[20..]);
+    station.await_units(80);
+    await_that("each packet once", || packets() == 60);
+    station.stop();
+    assert_eq!(site.audit(), (80, 0));
+}
+
 /// Waits until the status file tells enough units kept; how many it tells.
 fn await_spool(status: &Path, mut enough: impl FnMut(u64) -> bool) -> u64 {
     let mut kept = 0;
@@ -335,4 +400,107 @@ stream = 9
     assert_eq!(told, [(10, 1), (20, 0), (1, 0)], "{done}");
     station.stop();
     assert_eq!(site.audit(), (31, 0));
+}
+
+/// Kills of both ends over a radio link: what the edge took is all archived, the rest is counted.
+#[test]
+fn a_pass_over_radio_outlives_the_edge_and_the_station() {
+    let output = Command::new(binary("orbitsim"))
+        .args(["demo", "--link", "rf", "--headless", "--json", "--seconds", "20"])
+        .args(["--kill-ground", "6", "--kill-edge", "12"])
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let number = |pointer: &str| {
+        report.pointer(pointer).and_then(Value::as_u64).unwrap_or_else(|| panic!("{report}"))
+    };
+    assert_eq!((number("/missing"), number("/units_held")), (0, 0), "{report}");
+    assert_eq!(number("/units_archived"), number("/radio/frames_heard"), "{report}");
+    assert!(number("/radio/frames_heard") < number("/radio/frames_sent"), "{report}");
+    for key in ["/radio/good", "/radio/corrected", "/radio/erred", "/packets", "/parameters"] {
+        assert!(number(key) > 0, "{key} in {report}");
+    }
+}
+
+/// Real audio through a real terminal node controller: gen_packets makes the sound, direwolf hears
+/// it and serves KISS.
+#[test]
+fn frames_that_direwolf_hears_reach_the_archive() {
+    for tool in ["gen_packets", "direwolf"] {
+        let found = Command::new(tool).arg("-u").stdin(Stdio::null()).output();
+        if found.is_err() {
+            println!("skipped: no {tool}; apt-get install direwolf brings it");
+            return;
+        }
+    }
+    let site = Site::new();
+    let station = site.station();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let config = site.path("direwolf.conf");
+    let text = format!("ADEVICE stdin null\nMYCALL N0CALL\nAGWPORT 0\nKISSPORT {port}\n");
+    std::fs::write(&config, text).unwrap();
+
+    // One message of text, and one whose information is a space packet.
+    // The end of the line goes on the air with it, so it is the packet's last byte.
+    let header = PacketHeader::telemetry(Apid(5), SequenceCount(1));
+    let packet = build(&header, b"from orbit\n").unwrap();
+    let (_, shown) = packet.split_last().unwrap();
+    let hex: String = shown.iter().map(|byte| format!("<0x{byte:02x}>")).collect();
+    let messages = format!("N0CALL>APRS:plain text\nN0CALL>SKY7:{hex}\n");
+    std::fs::write(site.path("messages.txt"), messages).unwrap();
+    let wave = site.path("sound.wav");
+    let made = Command::new("gen_packets")
+        .args(["-r", "44100", "-o"])
+        .args([&wave, &site.path("messages.txt")])
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stdout));
+
+    let mut direwolf = Command::new("direwolf")
+        .args(["-t", "0", "-r", "44100", "-c"])
+        .arg(&config)
+        .arg("-")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut sound = direwolf.stdin.take().unwrap();
+    let place = format!("kiss:127.0.0.1:{port}");
+    let input = ["--from", &place, "--carries", "ax25", "--stream", "9", "--until-done"];
+    let (mut edge, _) = site.edge("antenna-1", &station.quic, &input);
+    // Sound that is heard before the edge is there would be gone.
+    await_that("the edge connected to direwolf", || kiss_clients(port) > 0);
+    let samples = std::fs::read(&wave).unwrap();
+    let _ = sound.write_all(&samples[44..]);
+    // Silence, so that the last message is not left waiting in a buffer.
+    let _ = sound.write_all(&vec![0; 2 * 44_100]);
+    station.await_units(2);
+    edge.terminate();
+    let done = edge.expect("done");
+    assert!(edge.end().success(), "{done}");
+    drop(sound);
+    let _ = direwolf.kill();
+    let _ = direwolf.wait();
+    assert_eq!(done["inputs"][0]["undetermined"], 2, "{done}");
+    await_that("the space packet in the second message decoded", || {
+        metric(&station.http, "groundtrack_packets_total") == 1
+    });
+    station.stop();
+    assert_eq!(site.audit(), (2, 0));
+}
+
+/// Established connections to a port of this machine, as the system tells.
+fn kiss_clients(port: u16) -> usize {
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap_or_default();
+    let local = format!(":{port:04X}");
+    let established = |line: &&str| {
+        let mut fields = line.split_whitespace().skip(1);
+        fields.next().is_some_and(|of| of.ends_with(&local)) && fields.nth(1) == Some("01")
+    };
+    table.lines().filter(established).count()
 }

@@ -15,6 +15,10 @@ use codecs_quic::{Change, Custodian, Offer, Recalled, Taken, Untakable};
 use codecs_store::{Committed, Medium, NewUnit, ReadError, Store, StoreError, Stored};
 use std::collections::BTreeMap;
 
+/// Units that the link keeps track of at a time: of frames of a kilobyte, twice what the widest
+/// window has under way.
+const TRACKED_MAX: usize = 1 << 17;
+
 /// A store whose units begin with the annotation of their reception. Its voids have none: no
 /// antenna heard them.
 #[derive(Debug)]
@@ -114,6 +118,10 @@ impl<M: Medium + Send + 'static> Custodian for Spool<M> {
         counters.collect()
     }
 
+    fn tracked_max(&self) -> usize {
+        TRACKED_MAX
+    }
+
     fn unreceipted(&self) -> impl Iterator<Item = Offer> + '_ {
         self.store.unreceipted().map(offer)
     }
@@ -164,5 +172,116 @@ impl<M: Medium + Send + 'static> Custodian for Spool<M> {
         if final_here {
             self.stuck.entry(prefix).or_default().extend(ranges);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use codecs::{
+        ids::{Codec, SeqRange, SpacecraftId, StoreEpoch},
+        link::{object::Quality, void::Void},
+        time::Tai,
+    };
+    use codecs_store::{Disk, Limits};
+    use std::{collections::BTreeSet, path::Path};
+
+    const LIMITS: Limits = Limits {
+        capacity_bytes: 8 * 4096,
+        segment_bytes: 4096,
+        least_class: Durability::Local as u8,
+        evict_bytes: 4096,
+    };
+    const LABEL: Label = Label {
+        spacecraft: SpacecraftId(7),
+        channel: Channel::virtual_channel(1, 71, 0, 0),
+        codec: Codec::AosFrame,
+        quality: Quality::Corrected,
+    };
+
+    fn heard(number: u8) -> Annotation {
+        let (received, quality) = (Tai(i64::from(number)), LABEL.quality);
+        Annotation { received, quality, antenna: 3, corrected_symbols: 9 }
+    }
+
+    fn open(folder: &Path) -> Spool<Disk> {
+        let disk = Disk::open(folder).unwrap();
+        Spool::new(Store::open(disk, LIMITS, Origin([7; 16]), StoreEpoch(9)).unwrap())
+    }
+
+    fn take(spool: &mut Spool<Disk>, number: u8) -> (UnitKey, Change) {
+        let key = spool.take(&LABEL, &heard(number), 128, &[number; 300]).unwrap();
+        (key, change(spool.store().commit(Tai(1_000)).unwrap()))
+    }
+
+    #[test]
+    fn a_unit_comes_back_as_it_was_heard_after_a_restart_as_well() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut spool = open(folder.path());
+        let (key, change) = take(&mut spool, 5);
+        let [offer] = change.offered[..] else { panic!("{change:?}") };
+        assert_eq!((offer.key, offer.info.annotated, offer.info.length), (key, true, 300));
+        drop(spool);
+        let mut spool = open(folder.path());
+        assert_eq!(spool.unreceipted().collect::<Vec<_>>(), [offer]);
+        let taken = Custodian::take(&mut spool, key).unwrap();
+        assert_eq!(taken, Taken { annotation: Some(heard(5)), bytes: vec![5; 300].into() });
+    }
+
+    #[test]
+    fn a_full_spool_voids_the_oldest_and_names_each() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut spool = open(folder.path());
+        let (mut held, mut gone, mut voided) = (Vec::new(), BTreeSet::new(), RangeSet::new());
+        for number in 0..200 {
+            let (key, change) = take(&mut spool, number);
+            held.push(key);
+            gone.extend(change.gone);
+            for void in change.offered.iter().filter(|of| of.info.codec == Codec::Void) {
+                assert!(!void.info.annotated, "no antenna heard it");
+                let taken = Custodian::take(&mut spool, void.key).unwrap();
+                assert_eq!(taken.annotation, None);
+                let void = Void::decode(&taken.bytes).unwrap();
+                void.entries.iter().for_each(|entry| voided.insert(entry.range));
+            }
+        }
+        let used = spool.store().used_bytes();
+        assert!(used <= LIMITS.capacity_bytes, "{used} bytes");
+        let (lost, kept) = held.split_at(gone.len());
+        assert!(lost.iter().all(|key| gone.contains(key)), "the oldest went");
+        assert!(lost.iter().all(|key| voided.contains(key.sequence)), "a void names each");
+        assert!(kept.len() > 40);
+        assert!(kept.iter().all(|key| Custodian::take(&mut spool, *key).is_ok()));
+    }
+
+    #[test]
+    fn what_is_receipted_makes_room_and_nothing_is_voided() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut spool = open(folder.path());
+        for number in 0..200 {
+            let (key, change) = take(&mut spool, number);
+            assert_eq!(change.gone, []);
+            let only: RangeSet = SeqRange::new(key.sequence, key.sequence).into_iter().collect();
+            assert_eq!(spool.receipt(11, Durability::Local, key.prefix, &only), 1);
+            assert!(!spool.is_settled(), "the receipt is not written yet");
+            spool.store().commit(Tai(2_000)).unwrap();
+            assert!(spool.is_settled());
+        }
+        assert!(spool.store().used_bytes() <= LIMITS.capacity_bytes);
+    }
+
+    #[test]
+    fn what_is_refused_for_good_is_stuck_until_it_is_receipted() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut spool = open(folder.path());
+        let (key, _) = take(&mut spool, 1);
+        let only: RangeSet = SeqRange::new(key.sequence, key.sequence).into_iter().collect();
+        spool.refused(key.prefix, &only, RefusalReason::Full, false);
+        assert_eq!((spool.stuck(), spool.is_settled()), (0, false));
+        spool.refused(key.prefix, &only, RefusalReason::Forbidden, true);
+        assert_eq!((spool.stuck(), spool.is_settled()), (1, true));
+        assert_eq!(spool.refusals()["full"], 1);
+        spool.receipt(11, Durability::Local, key.prefix, &only);
+        assert_eq!(spool.stuck(), 0);
     }
 }

@@ -411,16 +411,17 @@ impl<S: Storage> Thread<S> {
         let commit = volume.commit(now, || settled(shared));
         let judged = claims.iter().map(|(claim, bytes)| volume.judge(claim, bytes)).collect();
         let committed = shared.state().ingest.settle(&commit, &claims, judged, now);
+        let told = committed.events();
         {
             let sessions = shared.sessions();
             for (session, fates) in committed.fates {
-                if let Some(told) = sessions.get(&session) {
-                    let _ = told.send(fates);
+                if let Some(session) = sessions.get(&session) {
+                    let _ = session.send(fates);
                 }
             }
         }
         self.publish(commit);
-        self.feed.publish_all(committed.tally.events());
+        self.feed.publish_all(told);
         self.shared.room.notify_waiters();
     }
 

@@ -2,7 +2,11 @@
 //!
 //! What goes when is [`Sender`]'s decision; here are the sockets, the streams and the waiting.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::Context;
 use codecs::{
@@ -100,6 +104,9 @@ pub struct Client<C> {
     counts: LinkCounts,
     shown: watch::Sender<LinkCounts>,
     socket: Option<SocketReport>,
+    /// Units that the sender keeps track of at a time.
+    units_max: u64,
+    /// The store holds units that the sender does not know.
     overflow: bool,
     complaint: Option<String>,
 }
@@ -135,10 +142,11 @@ impl<C: Custodian> Client<C> {
             counts: LinkCounts::default(),
             shown: watch::Sender::default(),
             socket: None,
+            units_max: opened.tracked_max().min(UNITS_MAX) as u64,
             overflow: false,
             complaint: None,
         };
-        client.offer(opened.unreceipted());
+        client.take_up(opened);
         client
     }
 
@@ -333,17 +341,28 @@ impl<C: Custodian> Client<C> {
                 SenderEvent::Farewell(text) => tracing::info!(text, "the station says goodbye"),
             }
         }
-        if self.overflow && self.sender.backlog().units < UNITS_MAX as u64 / 2 {
-            self.overflow = false;
+        if self.overflow && self.sender.backlog().units < self.units_max / 2 {
             let store = self.store.clone().lock_owned().await;
-            self.offer(store.unreceipted());
+            self.take_up(&store);
+        }
+    }
+
+    /// Offers what is held and not yet known to the sender, the most urgent first, up to the bound.
+    fn take_up(&mut self, store: &C) {
+        self.overflow = false;
+        let priorities: BTreeSet<u8> = store.unreceipted().map(|of| of.info.priority).collect();
+        for priority in priorities.into_iter().rev() {
+            self.offer(store.unreceipted().filter(|unit| unit.info.priority == priority));
         }
     }
 
     fn offer(&mut self, units: impl Iterator<Item = Offer>) {
         for Offer { key, info } in units {
-            let offered = self.sender.offer(key, info);
-            self.overflow |= !offered && self.sender.backlog().units >= UNITS_MAX as u64;
+            if self.sender.backlog().units >= self.units_max {
+                self.overflow = true;
+                return;
+            }
+            self.sender.offer(key, info);
         }
     }
 
