@@ -15,6 +15,7 @@ use codecs::ids::{
 };
 use codecs::link::custody::{Durability, KeyRanges};
 use codecs::link::object::{Annotation, ObjectHeader, Quality, write_unit};
+use codecs::link::quicklook::QuickLook;
 use codecs::link::uplink::object::UplinkObject;
 use codecs::link::uplink::record::OutcomeRecord;
 use codecs::link::uplink::window::{Mark, Window};
@@ -327,6 +328,15 @@ fn link() {
     let entry = VoidRange { epoch, spacecraft, channel, range, bytes, from: Tai(1), to: Tai(9) };
     let void = Void { reason: VoidReason::Triage, decided: Tai(9), entries: vec![entry] };
     write("void", "one-range", &[], &void.encode());
+    let look = QuickLook {
+        codec: Codec::SpacePacket,
+        quality: Quality::Good,
+        received: Tai(7),
+        channel,
+        spacecraft,
+        frame: &packet(3, 20),
+    };
+    write("quicklook", "one-packet", &[], &look.encode().expect("it fits"));
 }
 
 fn uplink() {

@@ -59,6 +59,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("control", link::control),
     ("object", link::object),
     ("void", link::void),
+    ("quicklook", link::quicklook),
     ("annotation", ground::annotation),
     ("sender", machines::sender),
     ("receiver", machines::receiver),

@@ -8,6 +8,7 @@ use codecs::link::control::ControlReader;
 use codecs::link::object::{
     HEADER_BYTES, ObjectError, ObjectHeader, ObjectReader, ReceivedUnit, write_unit,
 };
+use codecs::link::quicklook::QuickLook;
 use codecs::link::void::Void;
 use codecs::link::wire::{Message, WireError};
 
@@ -101,5 +102,12 @@ pub fn object(data: &[u8]) {
 pub fn void(data: &[u8]) {
     if let Ok(void) = Void::decode(data) {
         assert_eq!(void.encode(), data);
+    }
+}
+
+/// Quick-look datagrams: refused, or the same bytes again.
+pub fn quicklook(data: &[u8]) {
+    if let Ok(look) = QuickLook::decode(data) {
+        assert_eq!(look.encode().as_deref(), Some(data));
     }
 }

@@ -31,6 +31,8 @@ const JOB_BYTES: u64 = 16 << 10;
 
 /// Control messages that wait for a peer that does not read.
 pub const CONTROL_BYTES_MAX: usize = 4 << 20;
+/// Live frames that wait, and as much again for the batches they came in.
+const QUICK_LOOK_BYTES: u64 = 512 << 10;
 /// Bytes sent to a peer and not acknowledged: receipts, and commands at a link's rate.
 pub const SEND_BYTES: u64 = 1 << 20;
 
@@ -95,6 +97,7 @@ impl Budget {
                 CONTROL_BYTES_MAX as u64 + SEND_BYTES,
                 "control messages, send window",
             ),
+            row("live frames", connections, QUICK_LOOK_BYTES, "the oldest are dropped"),
             row("blocks of the archive", 1, archive::memory_bytes() as u64, "a fixed pool"),
             row("ledger", ranges, RANGE_BYTES, "1,024 counters of 1,024 ranges"),
             row("its copy in a checkpoint", ranges, 16, "when a segment begins"),

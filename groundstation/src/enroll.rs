@@ -193,7 +193,7 @@ impl Enrolling {
             self.file.display()
         );
         let client = ExtendedKeyUsagePurpose::ClientAuth;
-        let identity = init::issue(&self.issuer(today)?, name, client, today)?;
+        let identity = init::issue(&self.issuer(today)?, name, client, today, init::YEARS)?;
         let place = format!("enrolled/{name}");
         let base = &self.config.base;
         let write = |file: &str, text: &str, mode| {

@@ -16,7 +16,7 @@ use std::{
 };
 
 /// Years that identities hold. The spacecraft's is checked by the ground alone.
-const YEARS: i32 = 5;
+pub(crate) const YEARS: i32 = 5;
 /// Years that the authority holds.
 const AUTHORITY_YEARS: i32 = 20;
 
@@ -150,7 +150,7 @@ pub fn init(plan: &Plan, today: Tai, origins: &[Origin]) -> Result<(), InitError
     write(&plan.dir, "authority/authority.key", &authority_key, 0o600)?;
 
     let server = ExtendedKeyUsagePurpose::ServerAuth;
-    let station = issue(&issuer, "station", server, today)?;
+    let station = issue(&issuer, "station", server, today, YEARS)?;
     write(&plan.dir, "identity/station.crt", &station.certificate, 0o644)?;
     write(&plan.dir, "identity/station.key", &station.key, 0o600)?;
 
@@ -158,13 +158,19 @@ pub fn init(plan: &Plan, today: Tai, origins: &[Origin]) -> Result<(), InitError
     for (craft, origin) in plan.spacecraft.iter().zip(origins) {
         let slug = craft.slug();
         let client = ExtendedKeyUsagePurpose::ClientAuth;
-        let identity = issue(&issuer, &slug, client, today)?;
         let folder = format!("enrolled/{slug}");
-        write(&plan.dir, &format!("{folder}/identity.crt"), &identity.certificate, 0o644)?;
-        write(&plan.dir, &format!("{folder}/identity.key"), &identity.key, 0o600)?;
+        let golden = format!("{slug}-golden");
+        // For the day when the usual key is lost on board; it lies there from launch on.
+        for (file, name, years) in
+            [("identity", &slug, YEARS), ("golden", &golden, AUTHORITY_YEARS)]
+        {
+            let identity = issue(&issuer, name, client.clone(), today, years)?;
+            write(&plan.dir, &format!("{folder}/{file}.crt"), &identity.certificate, 0o644)?;
+            write(&plan.dir, &format!("{folder}/{file}.key"), &identity.key, 0o600)?;
+            principals.push_str(&principal(name, &[craft.id], identity.hash, *origin));
+        }
         let table = onboard_table(station.hash, *origin);
         write(&plan.dir, &format!("{folder}/onboard-identity.toml"), &table, 0o644)?;
-        principals.push_str(&principal(&slug, &[craft.id], identity.hash, *origin));
     }
     write(&plan.dir, "mission.toml", &plan.mission, 0o644)?;
     // Last: a station without this file is no station, and can be made again.
@@ -213,9 +219,10 @@ pub(crate) fn issue(
     subject: &str,
     usage: ExtendedKeyUsagePurpose,
     today: Tai,
+    years: i32,
 ) -> Result<Issued, rcgen::Error> {
     let key = KeyPair::generate_for(&PKCS_ED25519)?;
-    let mut params = dated(CertificateParams::new(vec![subject.to_string()])?, today, YEARS);
+    let mut params = dated(CertificateParams::new(vec![subject.to_string()])?, today, years);
     params.distinguished_name = name(subject);
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![usage];
@@ -279,6 +286,7 @@ pub(crate) fn onboard_table(station: KeyHash, origin: Origin) -> String {
     format!(
         "# Belongs into onboard.toml; paths are relative to that file.\n[identity]\n\
          certificate = \"identity.crt\"\nkey = \"identity.key\"\n\
+         golden_certificate = \"golden.crt\"\ngolden_key = \"golden.key\"\n\
          ground_pins = [\"{station}\"]\norigin = \"{origin}\"\n"
     )
 }
@@ -320,10 +328,10 @@ pub(crate) mod tests {
         let origins = [Origin([1; 16]), Origin([2; 16])];
         init(&plan(&root), today, &origins).unwrap();
         let config = Config::load(&root.join("station.toml")).unwrap();
-        assert_eq!(config.table().len(), 2);
+        assert_eq!(config.table().len(), 4, "a usual and a golden key each");
         assert_eq!(config.station.name, "Weilheim");
         for key in
-            ["authority/authority.key", "identity/station.key", "enrolled/sky-7/identity.key"]
+            ["authority/authority.key", "enrolled/sky-7/identity.key", "enrolled/sky-7/golden.key"]
         {
             assert_eq!(root.join(key).metadata().unwrap().mode() & 0o777, 0o600, "{key}");
         }

@@ -66,6 +66,11 @@ pub struct Identity {
     pub certificate: PathBuf,
     /// Its key, PEM.
     pub key: PathBuf,
+    /// Certificate to use where the usual one or its key can't be read, from storage that nothing
+    /// writes to.
+    pub golden_certificate: Option<PathBuf>,
+    /// Its key, PEM.
+    pub golden_key: Option<PathBuf>,
     /// `sha256:` and the hexadecimal digest of each SubjectPublicKeyInfo that may be the station's.
     pub ground_pins: Vec<String>,
     /// Name of this store, 32 hexadecimal digits.
@@ -235,6 +240,13 @@ impl Default for Realtime {
     }
 }
 
+impl Identity {
+    /// The golden certificate and key, where both are named.
+    pub fn golden(&self) -> Option<(&Path, &Path)> {
+        Some((self.golden_certificate.as_deref()?, self.golden_key.as_deref()?))
+    }
+}
+
 impl Config {
     /// Reads and checks a file.
     pub fn load(path: &Path) -> anyhow::Result<Self> {
@@ -256,6 +268,8 @@ impl Config {
         let models = &mut self.models;
         let always = [&mut self.identity.certificate, &mut self.identity.key, &mut self.store.dir];
         let optional = [
+            self.identity.golden_certificate.as_mut(),
+            self.identity.golden_key.as_mut(),
             self.source.unix.as_mut(),
             models.runtime.as_mut(),
             models.telemetry.as_mut(),

@@ -16,7 +16,7 @@ pub use shell::{
     clock::Monotonic,
     custodian::{Change, Custodian, Offer, Recalled, Taken, Untakable},
     endpoint::{Peer, SocketReport, connect, open},
-    tls::{client_config, not_after},
+    tls::{client_config, client_config_or_golden, not_after},
     transport::{
         MTU_DEFAULT, MTU_MAX, MTU_MIN, Role, TransportOptions, endpoint_config, transport,
     },

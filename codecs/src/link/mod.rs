@@ -13,6 +13,7 @@ pub mod wire;
 pub mod control;
 pub mod void;
 pub mod object;
+pub mod quicklook;
 pub mod receipted;
 pub mod hello;
 pub mod sender;

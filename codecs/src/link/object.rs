@@ -59,6 +59,19 @@ pub enum Quality {
     Undetermined = 3,
 }
 
+impl Quality {
+    /// Reads the byte on the wire.
+    pub const fn from_byte(byte: u8) -> Option<Self> {
+        Some(match byte {
+            0 => Self::Good,
+            1 => Self::Corrected,
+            2 => Self::Erred,
+            3 => Self::Undetermined,
+            _ => return None,
+        })
+    }
+}
+
 /// When and how an antenna heard a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Annotation {
@@ -86,12 +99,7 @@ impl Annotation {
         let [a, b, c, d, e, f, g, h, quality, _, ant_high, ant_low, high, low, _, _] = bytes;
         Self {
             received: Tai(i64::from_be_bytes([a, b, c, d, e, f, g, h])),
-            quality: match quality {
-                0 => Quality::Good,
-                1 => Quality::Corrected,
-                2 => Quality::Erred,
-                _ => Quality::Undetermined,
-            },
+            quality: Quality::from_byte(quality).unwrap_or(Quality::Undetermined),
             antenna: u16::from_be_bytes([ant_high, ant_low]),
             corrected_symbols: u16::from_be_bytes([high, low]),
         }

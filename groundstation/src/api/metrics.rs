@@ -37,6 +37,9 @@ fn custody(text: &mut Text, counts: &Counts) {
     text.reasons("units_shed", "Units dropped under pressure.", &counts.shed);
     text.reasons("peers_rejected", "Peers turned away.", &counts.peers_rejected);
     text.reasons("segments", "Segments, by what became of them.", &counts.segments);
+    text.counter("quick_looks", "Frames heard live, without custody.", counts.quick_looks);
+    let dropped = &counts.quick_looks_dropped;
+    text.reasons("quick_looks_dropped", "Live frames not looked at.", dropped);
     text.family("units_in_flight", "gauge", "Received units whose end is not told yet.");
     text.sample("units_in_flight", "", counts.in_flight());
     text.counter("units_receipted", "Units newly receipted.", counts.receipted);

@@ -113,7 +113,17 @@ impl Craft {
             rtt_ms: finite(rtt_ms),
             rate_bps: None,
             bytes: 0,
+            quick_looks: 0,
+            quick_look_ms: None,
         });
+    }
+
+    /// A live frame was heard.
+    pub fn quick_look(&mut self, at: Tai) {
+        if let Some(link) = &mut self.link {
+            link.quick_looks += 1;
+            link.quick_look_ms = link.quick_look_ms.max(Some(unix_ms(at)));
+        }
     }
 
     /// The link was measured.

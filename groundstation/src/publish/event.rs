@@ -48,6 +48,20 @@ pub enum Event {
         /// When it ended.
         at: Tai,
     },
+    /// A frame was heard live, without custody; the same frame comes again as a unit.
+    QuickLook {
+        /// Which spacecraft, as the sender says.
+        spacecraft: SpacecraftId,
+        /// Earth receive time.
+        at: Tai,
+    },
+    /// Live frames that were not looked at.
+    QuickLookDropped {
+        /// The short word for it.
+        reason: &'static str,
+        /// How many.
+        count: u64,
+    },
     /// What the spacecraft says is still on board and not receipted.
     Backlog {
         /// Which spacecraft.

@@ -84,6 +84,13 @@ impl Live {
             Event::LinkClosed { spacecraft, reason, at } => {
                 self.with(spacecraft, |craft| craft.closed(reason, at));
             }
+            Event::QuickLook { spacecraft, at } => {
+                self.counts.quick_looks += 1;
+                self.with(spacecraft, |craft| craft.quick_look(at));
+            }
+            Event::QuickLookDropped { reason, count } => {
+                *self.counts.quick_looks_dropped.entry(reason).or_default() += count;
+            }
             Event::Backlog { spacecraft, units, bytes } => {
                 self.with(spacecraft, |craft| craft.backlog(units, bytes));
             }

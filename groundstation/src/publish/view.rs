@@ -62,6 +62,10 @@ pub struct Counts {
     pub segments: BTreeMap<&'static str, u64>,
     /// Units dropped under pressure, by reason.
     pub shed: BTreeMap<&'static str, u64>,
+    /// Frames heard live, without custody.
+    pub quick_looks: u64,
+    /// Live frames not looked at, by reason.
+    pub quick_looks_dropped: BTreeMap<&'static str, u64>,
     /// Units read back from the archive at start.
     pub replayed: u64,
     /// Units newly receipted.
@@ -171,6 +175,10 @@ pub struct LinkView {
     pub rate_bps: Option<f64>,
     /// Bytes received.
     pub bytes: u64,
+    /// Frames heard live, without custody.
+    pub quick_looks: u64,
+    /// Earth receive time of the latest of them.
+    pub quick_look_ms: Option<i64>,
 }
 
 /// One sample of a link.

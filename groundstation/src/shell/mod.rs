@@ -14,6 +14,7 @@ pub mod sessions;
 pub mod server;
 pub mod session;
 pub mod pace;
+pub mod quicklook;
 pub mod object;
 pub mod writer;
 pub mod uploader;

@@ -1,6 +1,7 @@
 //! The QUIC endpoint: a task a connection.
 
 use super::{
+    quicklook::WAITING_BYTES,
     rules::Rules,
     session::{self, Station},
     signals,
@@ -52,6 +53,8 @@ pub fn config(
 ) -> io::Result<ServerConfig> {
     let mut server = ServerConfig::with_crypto(Arc::new(crypto));
     let mut transport = transport(profile, Role::Server, options)?;
+    // Live frames; the oldest go where more than this wait.
+    transport.datagram_receive_buffer_size(Some(WAITING_BYTES));
     // Until the peer has a session; then it gets its share.
     transport.receive_window(VarInt::from_u32(FIRST_CREDIT_BYTES));
     transport.send_window(profile.send_window_bytes.min(SEND_BYTES));

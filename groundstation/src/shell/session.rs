@@ -5,6 +5,7 @@ use super::{
     clock::StationClock,
     object::ObjectContext,
     pace::Pace,
+    quicklook::QuickLooks,
     rules::Rules,
     sessions::{Sessions, close},
     signals, tls,
@@ -27,6 +28,7 @@ use codecs::{
         wire::{ChannelState, PlannedContact},
     },
 };
+use futures_util::FutureExt as _;
 use quinn::{Connection, ConnectionError, RecvStream, SendStream, VarInt};
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -160,6 +162,7 @@ pub async fn serve(
         rules,
         pace: Arc::new(Pace::new(station.clock)),
         streams: streams(&standing, station.clock),
+        looks: QuickLooks::new(station.clock),
         hello_by: Instant::now() + hello_within,
         pending: VecDeque::new(),
         pending_bytes: 0,
@@ -199,6 +202,7 @@ struct Session {
     hello_by: Instant,
     /// Object streams that may be accepted.
     streams: Bucket,
+    looks: QuickLooks,
     receiver: Receiver,
     fates: mpsc::UnboundedSender<Fates>,
     told: mpsc::UnboundedReceiver<Fates>,
@@ -272,6 +276,7 @@ impl Session {
                         Err(error) => return Ended::new(close::DONE, error.to_string()),
                     }
                 }
+                Ok(datagram) = self.connection.read_datagram() => self.quick_look(&datagram),
                 () = sleep_until(wake) => {
                     self.receiver.handle_timeout(self.station.clock.mono_ns());
                 }
@@ -347,6 +352,11 @@ impl Session {
         }
         self.take_share();
         Ok(())
+    }
+
+    fn quick_look(&mut self, datagram: &[u8]) {
+        let (open, station) = (self.receiver.is_open(), &self.station);
+        self.looks.take(datagram, open, &self.principal, &station.mission, &station.feed);
     }
 
     fn take_share(&self) {
@@ -508,7 +518,12 @@ impl Session {
             self.tell_closed(self.principal.spacecraft.iter().copied(), "moved to another address");
             self.tell_opened(self.principal.spacecraft.iter().copied());
         }
-        let bytes = self.connection.stats().udp_rx.bytes;
+        while let Some(Ok(datagram)) = self.connection.read_datagram().now_or_never() {
+            self.quick_look(&datagram);
+        }
+        let stats = self.connection.stats();
+        self.looks.settle(stats.frame_rx.datagram, &self.station.feed);
+        let bytes = stats.udp_rx.bytes;
         let seconds = self.sampled.elapsed().as_secs_f64();
         // The first tick comes at once: a rate over so short a time would be a fable.
         if seconds < SAMPLE_SECONDS_MIN {

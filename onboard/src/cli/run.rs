@@ -56,7 +56,11 @@ fn say(json: bool, document: &impl Serialize) {
 pub fn check(path: &Path) -> anyhow::Result<()> {
     let config = Config::load(path)?;
     let identity = &config.identity;
+    // Both must work: a golden identity is looked at here, or never before it is needed.
     codecs_quic::client_config(&identity.certificate, &identity.key, config.pins()?)?;
+    if let Some((certificate, key)) = identity.golden() {
+        codecs_quic::client_config(certificate, key, config.pins()?)?;
+    }
     let scorers = models::load(&config.models)?;
     for notice in &scorers.notices {
         say!("note: {notice}");

@@ -104,8 +104,8 @@ impl Sources {
             ..Parts::default()
         };
         let beside = self.config.parent().unwrap_or(Path::new(""));
-        for (table, key) in [("identity", "certificate"), ("identity", "key")] {
-            if let Some(name) = named(&self.config, &config, table, key)? {
+        for key in ["certificate", "key", "golden_certificate", "golden_key"] {
+            if let Some(name) = named(&self.config, &config, "identity", key)? {
                 let bytes = read(&self.identity.join(&name), "name its folder with --identity")?;
                 parts.identity.insert(name, bytes);
             }

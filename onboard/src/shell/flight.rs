@@ -224,12 +224,14 @@ pub async fn run(
 fn peer(config: &Config) -> anyhow::Result<Peer> {
     let identity = &config.identity;
     let profile: Profile = config.profile()?;
+    let usual = (&*identity.certificate, &*identity.key);
+    let (tls, _) = codecs_quic::client_config_or_golden(usual, identity.golden(), config.pins()?)?;
     Ok(Peer {
         address: config.ground.address.clone(),
         server_name: config.ground.server_name.clone(),
         profile,
         options: TransportOptions { mtu_max: config.ground.mtu_max, ..Default::default() },
-        tls: codecs_quic::client_config(&identity.certificate, &identity.key, config.pins()?)?,
+        tls,
     })
 }
 

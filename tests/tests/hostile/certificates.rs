@@ -2,13 +2,14 @@
 //! is parsed, and counted.
 
 use super::{
-    client::{Client, Identity, SOON, Station, endpoint, object, trusting, with_tls},
-    still_serves,
+    client::{Client, Identity, SOON, Station, endpoint, object, quic, trusting, with_tls},
+    range, still_serves,
 };
 use codecs::{
     ids::Origin,
     link::{ALPN, wire::Message},
 };
+use groundstation::admit::KeyHash;
 use quinn::Endpoint;
 use rcgen::{
     CertificateParams, ExtendedKeyUsagePurpose, Issuer, KeyPair, PKCS_ED25519, PublicKeyData,
@@ -193,4 +194,35 @@ async fn every_fault_of_a_certificate_is_refused_before_a_byte_is_read() {
     assert_eq!(counts["peers_rejected"], serde_json::json!(counted), "one reason each");
     assert_eq!((&counts["received"], &counts["rejected"]), (&0.into(), &serde_json::json!({})));
     still_serves(&station, 0).await;
+}
+
+#[tokio::test]
+async fn a_spacecraft_that_lost_its_keys_comes_back_under_its_golden_ones() {
+    let station = Station::start();
+    let mut usual = station.honest().await;
+    usual.object(object(1, 0, 4, |_| {})).await;
+    usual.receipted(1, range(0, 3)).await;
+
+    // What was enrolled, as the spacecraft reads it; then its key store is gone.
+    let folder = station.path("enrolled/a");
+    let table = std::fs::read_to_string(folder.join("onboard-identity.toml")).unwrap();
+    let table: toml::Table = table.parse().unwrap();
+    let named = |key: &str| folder.join(table["identity"][key].as_str().unwrap());
+    let pin = table["identity"]["ground_pins"][0].as_str().unwrap();
+    let pins = vec![KeyHash::from_text(pin).unwrap().0];
+    let (certificate, key) = (named("certificate"), named("key"));
+    let (golden_certificate, golden_key) = (named("golden_certificate"), named("golden_key"));
+    std::fs::remove_file(&key).unwrap();
+    std::fs::write(&certificate, "spoilt").unwrap();
+    let golden = Some((&*golden_certificate, &*golden_key));
+    let (tls, is_golden) =
+        codecs_quic::client_config_or_golden((&certificate, &key), golden, pins).unwrap();
+    assert!(is_golden);
+    let mut endpoint = Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
+    endpoint.set_default_client_config(quic(tls));
+    let mut client = Client::connect_from(endpoint, station.quic).await.unwrap();
+    let durable = client.hello(2).await;
+    assert_eq!(durable[0].ranges, [range(0, 3)], "the same store, by another key");
+    client.object(object(1, 4, 4, |_| {})).await;
+    client.receipted(1, range(4, 7)).await;
 }

@@ -293,7 +293,8 @@ pub fn with_tls(mut endpoint: Endpoint, mut tls: rustls::ClientConfig) -> Endpoi
     endpoint
 }
 
-fn quic(tls: rustls::ClientConfig) -> ClientConfig {
+/// TLS for QUIC.
+pub fn quic(tls: rustls::ClientConfig) -> ClientConfig {
     let tls = quinn::crypto::rustls::QuicClientConfig::try_from(tls).unwrap();
     ClientConfig::new(Arc::new(tls))
 }

@@ -9,6 +9,7 @@ mod kills;
 mod lifecycle;
 mod limits;
 mod memory;
+mod quicklook;
 mod reload;
 mod service;
 

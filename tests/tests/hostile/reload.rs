@@ -3,10 +3,11 @@
 
 use super::{
     certificates::issue,
-    client::{Client, Station, object},
+    client::{Client, Identity, Station, object},
     range, still_serves,
 };
-use rcgen::{ExtendedKeyUsagePurpose, KeyPair, PKCS_ED25519};
+use groundstation::admit::KeyHash;
+use rcgen::{ExtendedKeyUsagePurpose, KeyPair, PKCS_ED25519, PublicKeyData as _};
 use rustls::pki_types::CertificateDer;
 use serde_json::Value;
 
@@ -129,4 +130,47 @@ async fn what_needs_a_restart_is_said() {
     assert!(said.contains("in force: certificates, keys, listen.connections_max"), "{said}");
     assert!(said.contains("wait for a restart: archive.commit_ms"), "{said}");
     still_serves(&station, 0).await;
+}
+
+#[tokio::test]
+async fn a_spacecraft_rolls_its_key_in_mid_pass_and_no_unit_is_numbered_anew() {
+    let station = Station::start();
+    let mut old = station.honest().await;
+    old.object(object(1, 0, 4, |_| {})).await;
+    old.receipted(1, range(0, 3)).await;
+
+    // The next key is a second row of the same origin.
+    let key = KeyPair::generate_for(&PKCS_ED25519).unwrap();
+    let next =
+        || Identity { origin: station.identity("a").origin, ..issue(&station, &key, |_| {}) };
+    let hash = KeyHash::of(&key.subject_public_key_info());
+    let row = format!(
+        "[[principal]]\nname = \"a-next\"\nkey = \"{hash}\"\norigin = \"{}\"\nspacecraft = [7]\n\
+         actions = [\"deliver\"]\n\n",
+        station.identity("a").origin
+    );
+    station.configure(|text| text.replacen("[[principal]]", &format!("{row}[[principal]]"), 1));
+    let (done, said) = station.command(&["reload"]);
+    assert!(done, "{said}");
+    // The old key's session delivers on.
+    old.object(object(1, 4, 4, |_| {})).await;
+    old.receipted(1, range(4, 7)).await;
+    let mut new = Client::connect(&station, Some(next())).await.unwrap();
+    let durable = new.hello(2).await;
+    assert_eq!(durable[0].ranges, [range(0, 7)], "the same counters, under another key");
+    new.object(object(1, 8, 4, |_| {})).await;
+    new.receipted(1, range(8, 11)).await;
+
+    // The old row goes; the new key's session stays.
+    station.configure(|text| {
+        let (before, row) = text.split_once("[[principal]]\nname = \"a\"").unwrap();
+        let after = row.find("\n[").map_or("", |next| &row[next..]);
+        format!("{before}{after}")
+    });
+    assert!(station.command(&["reload"]).0);
+    let refused = Client::connect(&station, Some(station.identity("a"))).await.unwrap();
+    assert!(refused.closed().await.contains("not enrolled"));
+    new.object(object(1, 12, 4, |_| {})).await;
+    new.receipted(1, range(12, 15)).await;
+    assert_eq!(station.audit()["keys"][0]["ranges"], serde_json::json!([[0, 15]]));
 }

@@ -142,7 +142,32 @@ fn element(bytes: &[u8], tag: u8) -> Option<(Element<'_>, &[u8])> {
     Some((Element { whole, content: whole.get(header..)? }, rest))
 }
 
+/// The same, with the golden identity where the usual one can't be read: keys that were lost or
+/// spoilt on board cost no contact. Whether it is the golden one comes with it.
+///
+/// # Errors
+/// Those of the usual identity where there is no golden one, else of both.
+pub fn client_config_or_golden(
+    (certificate, key): (&Path, &Path),
+    golden: Option<(&Path, &Path)>,
+    pins: Vec<[u8; 32]>,
+) -> anyhow::Result<(ClientConfig, bool)> {
+    let lost = match (client_config(certificate, key, pins.clone()), golden) {
+        (Ok(usual), _) => return Ok((usual, false)),
+        (Err(error), None) => return Err(error),
+        (Err(error), Some(_)) => error,
+    };
+    let (certificate, key) = golden.context("a golden identity")?;
+    let config = client_config(certificate, key, pins)
+        .with_context(|| format!("{lost:#}; and the golden identity in its place"))?;
+    tracing::error!("{lost:#}; the golden identity takes its place");
+    Ok((config, true))
+}
+
 /// TLS 1.3 with our identity and the station's pins.
+///
+/// # Errors
+/// Files that can't be read, or do not belong together.
 pub fn client_config(
     certificate: &Path,
     key: &Path,

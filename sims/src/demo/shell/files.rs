@@ -188,7 +188,7 @@ pub fn write_onboard(
         bail!("{} has no [identity]", file.display());
     };
     // Its paths are relative to its own folder; ours stands elsewhere.
-    for key in ["certificate", "key"] {
+    for key in ["certificate", "key", "golden_certificate", "golden_key"] {
         if let Some(Value::String(name)) = identity.get_mut(key) {
             *name = enrolled.join(&*name).display().to_string();
         }
