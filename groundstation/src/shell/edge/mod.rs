@@ -33,6 +33,9 @@ use tokio::{
 };
 use told::Told;
 
+/// Memory that the spool's index takes a unit, as measured with a million.
+const INDEX_BYTES: u64 = 110;
+
 /// Runs until a signal, or until everything is receipted.
 pub fn run(args: &EdgeArgs) -> anyhow::Result<ExitCode> {
     let config = args.load()?;
@@ -78,11 +81,11 @@ fn check(args: &EdgeArgs, config: &EdgeConfig, inputs: &[Input]) -> anyhow::Resu
     }
     let units = config.spool.spool_bytes >> 10;
     say(&format!(
-        "spool {}: at most {} bytes on disk; its index takes about 70 bytes of memory a unit, so \
-         {} MB where units are 1 KiB",
+        "spool {}: at most {} bytes on disk; its index takes about {INDEX_BYTES} bytes of memory a \
+         unit, so {} MB where units are 1 KiB",
         dir.display(),
         config.spool.spool_bytes,
-        (units * 70) >> 20,
+        (units * INDEX_BYTES) >> 20,
     ));
     say(&format!("{}: good", args.file()));
     Ok(ExitCode::SUCCESS)
