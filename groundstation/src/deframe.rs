@@ -105,7 +105,8 @@ impl Counter {
     }
 
     fn keep(&mut self, sequence: u64, frame: &Bytes) {
-        let before = self.recent.insert(sequence, frame.clone());
+        // A slice that is kept would keep the whole block of the archive that it lies in.
+        let before = self.recent.insert(sequence, Bytes::copy_from_slice(frame));
         self.recent_bytes += frame.len();
         self.recent_bytes -= before.map_or(0, |frame| frame.len());
         while self.recent_bytes > RECENT_BYTES_MAX {
