@@ -10,9 +10,15 @@ use codecs::frame::cadu::{CaduEncoder, Coding};
 use codecs::frame::tm::{TmBuilder, TmConfig};
 use codecs::frame::uslp::{self, Content, Count, Fecf, Rule, UslpHeader};
 use codecs::frame::{cltu, tc};
-use codecs::ids::{Apid, Channel, Codec, SeqRange, SpacecraftId, StoreEpoch};
+use codecs::ids::{
+    Apid, Channel, Codec, KeyPrefix, Origin, SeqRange, SpacecraftId, StoreEpoch, UnitKey,
+};
 use codecs::link::custody::{Durability, KeyRanges};
 use codecs::link::object::{Annotation, ObjectHeader, Quality, write_unit};
+use codecs::link::uplink::object::UplinkObject;
+use codecs::link::uplink::record::OutcomeRecord;
+use codecs::link::uplink::window::{Mark, Window};
+use codecs::link::uplink::{ContentKind, Outcome, Refusal, UplinkCounter, UplinkKey};
 use codecs::link::void::{Void, VoidRange, VoidReason};
 use codecs::link::wire::Message;
 use codecs::packet::pus::{Acknowledge, Layout, TcSecondary, TmSecondary};
@@ -23,6 +29,10 @@ use codecs::squeeze::columns::{DEFAULT_LEVEL, squeeze};
 use codecs::sync::marker::Marker;
 use codecs::sync::randomizer::{Randomizer, Sequence};
 use codecs::time::Tai;
+use groundstation::archive::index::Index;
+use groundstation::archive::segment::SegmentHeader;
+use groundstation::ledger::Ledger;
+use groundstation::uplink;
 use std::path::Path;
 
 fn write(target: &str, name: &str, choices: &[u8], bytes: &[u8]) {
@@ -319,6 +329,130 @@ fn link() {
     write("void", "one-range", &[], &void.encode());
 }
 
+fn uplink() {
+    let counter = UplinkCounter {
+        domain: "demo".into(),
+        ledger: 0xFEED,
+        spacecraft: SpacecraftId(7),
+        channel: ContentKind::Command.channel(),
+    };
+    let key = UplinkKey { counter: counter.clone(), sequence: 3 };
+    let object = UplinkObject {
+        key: key.clone(),
+        kind: ContentKind::Command as u8,
+        priority: 9,
+        created: Tai(5),
+        expires: Some(Tai(90)),
+        body: Bytes::from_static(b"ping"),
+    };
+    write("uplink", "command", &[1, 7], &object.encode());
+    write("uplink", "made-whole", &[0, 7], &object.encode());
+    let mut window = Window::new(counter.clone());
+    window.mark(3, Mark::Begun);
+    window.mark(7, Mark::Ended(Outcome::Done));
+    write("uplink_note", "begun-and-done", &[], &window.encode());
+    let (outcome, detail) = (Outcome::Refused(Refusal::Malformed), "no \"key\"".into());
+    let record = OutcomeRecord { key, outcome, detail, time: Tai(7) };
+    write("uplink_record", "refused", &[], record.to_json().as_bytes());
+    let log = [
+        uplink::Entry::Object(object),
+        uplink::Entry::Outcome { bytes: 4, record },
+        uplink::Entry::Next(counter, 9),
+    ];
+    let log: Vec<u8> = log.iter().flat_map(uplink::Entry::encode).collect();
+    write("uplink_log", "answered", &[], &log);
+    // Received, begun, executed, concluded, repeated; a crash between.
+    let one = [0, 2, 1, 1, 5];
+    let whole = [&one[..], &[2, 3, 2, 4, 2, 5], &one, &[2, 2]].concat();
+    write("uplink_executor", "once", &[], &whole);
+    let cut = [&one[..], &[2, 3, 2, 7, 2, 5, 6, 9], &one, &[2]].concat();
+    write("uplink_executor", "cut", &[], &cut);
+    let life = [0, 7, 2, 0, 3, 0, 4, 0, 8, 9, 3, 0, 7, 0, 3, 1, 6, 0, 3, 1];
+    write("uplink_queue", "repeated-then-answered", &[], &life);
+}
+
+fn machines() {
+    let offered: Vec<u8> = (0..6).flat_map(|n| [0, n, n, 0, 90]).collect();
+    // Connected, welcomed with room for objects, sent, done, receipted, asked.
+    let welcome = [5, 1, 0, 0, 0x40, 0, 0x40, 0, 8, 1, 3, 0, 0];
+    let heard = [8, 9, 0, 5, 1, 0, 2, 0, 0, 9, 5, 1, 0, 5, 0, 0, 9, 8, 11, 9];
+    let session = [&[3, 1, 2, 3, 4, 5, 6, 7, 8][..], &welcome, &heard].concat();
+    write("sender", "a-session", &[0], &[&offered[..], &session].concat());
+    write("sender", "the-higher-class", &[1], &[&offered[..], &session, &[4], &session].concat());
+    let hello = [0, 1, 0, 0, 0, 0, 0, 0, 0, 9, 1, 0, 5, 7, 2];
+    write(
+        "receiver",
+        "a-session",
+        &[],
+        &[&hello[..], &[4, 1, 0, 3, 0, 6, 0, 1, 0, 20, 7]].concat(),
+    );
+    let mut annotation = [0; 16];
+    annotation[8] = 2;
+    write("annotation", "erred", &[], &annotation);
+    write("kiss", "two-frames", &[5], b"\xC0\x00one\xDB\xDC\xC0\xC0\x00two\xC0");
+}
+
+/// An object as `ground::ground` takes it: one unit of a codec on a channel.
+fn given(codec: u8, channel: u8, first: u8, unit: &[u8]) -> Vec<u8> {
+    let header = [0, 0, 9, codec, 0, 7, channel, 0, first, unit.len() as u8];
+    [&header[..], unit].concat()
+}
+
+fn ground() {
+    let aos = aos_frames(AosConfig::new(64));
+    let packets: Vec<_> = (0..8).map(|n| packet(n, 16)).collect();
+    let slices: Vec<&[u8]> = packets.iter().map(Vec::as_slice).collect();
+    let block = squeeze(&slices, DEFAULT_LEVEL).expect("a block");
+    let range = SeqRange { first: 3, last: 9 };
+    let (epoch, spacecraft, channel) = (StoreEpoch(0), SpacecraftId(7), Channel::stream(1));
+    let (bytes, from, to) = (700, Tai(1), Tai(9));
+    let entry = VoidRange { epoch, spacecraft, channel, range, bytes, from, to };
+    let void = Void { reason: VoidReason::Triage, decided: Tai(9), entries: vec![entry] }.encode();
+    let mut session = given(2, 2, 0, &aos[..64]);
+    session.extend(given(4, 3, 0, &block));
+    session.push(4);
+    session.extend(given(6, 0, 0, &void));
+    session.extend(given(7, 1, 0, br#"{"event":"anomaly","parameter":"a"}"#));
+    session.extend([4, 7]);
+    // The same block again, and another under its key.
+    session.extend(given(4, 3, 0, &block));
+    session.extend(given(4, 3, 0, &void));
+    session.extend([4, 6, 0, 50]);
+    write("ground", "a-session-and-a-crash", &[], &session);
+    let mission = "mission = \"mission.toml\"\n[station]\nname = \"T\"\nlatitude_deg = 48.0\n\
+        longitude_deg = 11.0\n[identity]\nauthority = \"a\"\ncertificate = \"b\"\nkey = \"c\"\n\
+        [[operator]]\nname = \"o\"\ntoken = \"t\"\nspacecraft = [7]\nactions = [\"command\"]\n";
+    write("files", "station", &[], mission.as_bytes());
+
+    let prefix = KeyPrefix { origin: Origin([7; 16]), epoch, spacecraft, channel };
+    let mut ledger = Ledger::new();
+    ledger.note(&UnitKey { prefix, sequence: 4 }, 10);
+    ledger.void(prefix, range);
+    let checkpoint = ledger.checkpoint();
+    write("records", "checkpoint", &[3, 0, 0, 0], &checkpoint);
+    let header = SegmentHeader {
+        number: 0,
+        ledger_id: 5,
+        begun: Tai(1),
+        previous: None,
+        checkpoint: ledger,
+    };
+    let header = header.encode();
+    if header.len() < 4000 {
+        write("records", "segment-header", &[2, 0, 0, 0], &header);
+        let length = (header.len() as u16).to_be_bytes();
+        write("segments", "a-header", &[1, length[0], length[1]], &header);
+    } else {
+        // A header fills its block: what follows its checkpoint is zeros.
+        let used = header.iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1);
+        write("records", "segment-header", &[2, 0, 0, 0], &header[..used.min(4000)]);
+        write("segments", "a-header-cut", &[1, 0x0F, 0], &header[..used.min(4000)]);
+    }
+    let mut index = Index::default();
+    index.add(&UnitKey { prefix, sequence: 4 }, 4096);
+    write("records", "index", &[1, 0, 0, 0], &index.encode(0));
+}
+
 fn blocks() {
     let packets: Vec<_> = (0..40).map(|n| packet(n, 16)).collect();
     let slices: Vec<&[u8]> = packets.iter().map(Vec::as_slice).collect();
@@ -354,5 +488,8 @@ fn main() {
     leap_table();
     texts();
     link();
+    uplink();
+    machines();
+    ground();
     blocks();
 }

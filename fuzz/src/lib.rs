@@ -17,6 +17,10 @@ pub mod packets;
 pub mod times;
 pub mod packages;
 pub mod link;
+pub mod machines;
+pub mod uplink;
+mod disk;
+pub mod ground;
 pub mod blocks;
 pub mod text;
 
@@ -55,6 +59,20 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("control", link::control),
     ("object", link::object),
     ("void", link::void),
+    ("annotation", ground::annotation),
+    ("sender", machines::sender),
+    ("receiver", machines::receiver),
+    ("uplink", uplink::object),
+    ("uplink_note", uplink::note),
+    ("uplink_record", uplink::record),
+    ("uplink_executor", uplink::executor),
+    ("uplink_queue", uplink::queue),
+    ("uplink_log", ground::uplink_log),
+    ("kiss", ground::kiss),
+    ("files", ground::files),
+    ("records", ground::records),
+    ("segments", ground::segments),
+    ("ground", ground::ground),
     ("squeeze", blocks::squeeze),
     ("product", blocks::product),
     ("tensor", blocks::tensor),

@@ -11,7 +11,17 @@ const MAX_SEEDS: usize = 40;
 const MAX_FLIPS: usize = 1500;
 /// The same for targets that decode thousands of symbols an input.
 const MAX_SLOW_FLIPS: usize = 60;
-const SLOW: [&str; 7] = ["cadu", "convolutional", "guess", "ldpc", "node_sync", "symbols", "units"];
+const SLOW: [&str; 9] = [
+    "cadu",
+    "convolutional",
+    "ground",
+    "guess",
+    "ldpc",
+    "node_sync",
+    "segments",
+    "symbols",
+    "units",
+];
 
 fn seeds(target: &str) -> Vec<(PathBuf, Vec<u8>)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target);

@@ -1,10 +1,16 @@
 //! The command line: one variant a subcommand, each run by its own module.
 
 use crate::{
-    bench, commands, pool,
+    bench, commands,
+    enroll::{self, Enroll},
+    pool,
     recording::{decode, inspect},
     shell::{
+        check::{self, CheckArgs},
         daemon::{self, RunArgs},
+        doors::replay::{self, ReplayArgs},
+        edge::{self, EdgeArgs},
+        export::{self, ExportArgs},
         log,
         reload::{self, ReloadArgs},
         status::{self, StatusArgs},
@@ -30,13 +36,18 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Init(commands::InitArgs),
+    #[command(subcommand)]
+    Enroll(Enroll),
     Run(RunArgs),
-    Check(commands::CheckArgs),
+    Check(CheckArgs),
     Reload(ReloadArgs),
+    Edge(EdgeArgs),
     Status(StatusArgs),
     Audit(commands::AuditArgs),
     #[command(subcommand)]
     Uplink(uplink::Uplink),
+    Replay(ReplayArgs),
+    Export(ExportArgs),
     Inspect(inspect::Args),
     Decode(decode::Args),
     /// Inference pools
@@ -59,12 +70,16 @@ pub fn run() -> ExitCode {
     log::to_stderr(matches!(cli.command, Command::Run(_)));
     let done = match cli.command {
         Command::Init(args) => commands::init(&args),
+        Command::Enroll(args) => enroll::run(&args),
         Command::Run(args) => daemon::run(&args),
-        Command::Check(args) => commands::check(&args),
+        Command::Check(args) => check::run(&args),
         Command::Reload(args) => reload::run(&args),
+        Command::Edge(args) => edge::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Audit(args) => commands::audit(&args),
         Command::Uplink(command) => uplink::run(&command),
+        Command::Replay(args) => replay::run(&args),
+        Command::Export(args) => export::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Decode(args) => decode::run(&args),
         Command::Pools(Pools::Serve(args)) => pool::serve::run(&args),

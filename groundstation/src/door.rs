@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! archived unit ─► select ─► order (frames) ─► deframe (packets) ─► framing ─► outbox, rotation
-//!    spec (what the station file says)                     retry, pace: when the next may go
+//!    spec (what the station file says)              retry, pace, tempo: when the next may go
 //! ```
 //!
 //! Each way out follows the archive on a thread of its own, so that a slow consumer delays no one:
@@ -17,3 +17,4 @@ pub mod outbox;
 pub mod retry;
 pub mod pace;
 pub mod rotation;
+pub mod tempo;

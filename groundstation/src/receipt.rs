@@ -119,7 +119,7 @@ impl Tally {
     }
 
     /// As events for the page and the metrics.
-    pub fn events(&self) -> Vec<publish::Event> {
+    pub fn events(&self, prefix: Option<KeyPrefix>) -> Vec<publish::Event> {
         use publish::Outcome;
         let fixed = [
             (Outcome::Received, self.received),
@@ -133,7 +133,7 @@ impl Tally {
             .into_iter()
             .chain(rejected)
             .filter(|(_, count)| *count > 0)
-            .map(|(outcome, count)| publish::Event::Custody { outcome, count })
+            .map(|(outcome, count)| publish::Event::Custody { prefix, outcome, count })
             .collect()
     }
 }
@@ -145,12 +145,29 @@ pub struct Committed {
     pub fates: BTreeMap<SessionId, Fates>,
     /// Their count.
     pub tally: Tally,
+    /// The same by counter.
+    pub tallies: BTreeMap<KeyPrefix, Tally>,
 }
 
 impl Committed {
+    /// As events for the page and the metrics.
+    pub fn events(&self) -> Vec<publish::Event> {
+        let tallies = self.tallies.iter();
+        tallies.flat_map(|(prefix, tally)| tally.events(Some(*prefix))).collect()
+    }
+
+    /// Counts the fate of units, for all and for their counter.
+    fn count(&mut self, prefix: KeyPrefix, add: impl Fn(&mut Tally)) {
+        add(&mut self.tally);
+        add(self.tallies.entry(prefix).or_default());
+    }
+
     fn archived(&mut self, run: &Run) {
-        self.tally.received += u64::from(run.count);
-        self.tally.archived += u64::from(run.count);
+        let count = u64::from(run.count);
+        self.count(run.prefix, |tally| {
+            tally.received += count;
+            tally.archived += count;
+        });
         self.receipt(run.owner, run.prefix, run.range());
     }
 
@@ -167,11 +184,13 @@ impl Committed {
         range: SeqRange,
         (name, reason, retry_after_ms): Refusal,
     ) {
-        self.tally.received += range.count();
-        match name {
-            CONFLICT => self.tally.conflict += range.count(),
-            other => *self.tally.rejected.entry(other).or_default() += range.count(),
-        }
+        self.count(prefix, |tally| {
+            tally.received += range.count();
+            match name {
+                CONFLICT => tally.conflict += range.count(),
+                other => *tally.rejected.entry(other).or_default() += range.count(),
+            }
+        });
         let fates = self.fates.entry(session).or_default();
         fates.refuse(Refused { prefix, range, reason, retry_after_ms });
     }
@@ -310,14 +329,17 @@ impl Ingest {
             match refusal(verdict) {
                 Some(refusal) => committed.refused(owner, prefix, range, refusal),
                 None if verdict == Verdict::Duplicate => {
-                    committed.tally.received += 1;
-                    committed.tally.duplicate += 1;
+                    committed.count(prefix, |tally| {
+                        tally.received += 1;
+                        tally.duplicate += 1;
+                    });
                     committed.receipt(owner, prefix, range);
                 }
                 None => {}
             }
         }
-        assert!(committed.tally.balances(), "every unit settled has one fate");
+        let balances = committed.tallies.values().all(Tally::balances);
+        assert!(balances && committed.tally.balances(), "every unit settled has one fate");
         committed
     }
 
@@ -360,6 +382,8 @@ pub fn lost_by_us(
 }
 
 #[cfg(test)]
+mod fleet;
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::archive::{
@@ -374,15 +398,20 @@ mod tests {
     const A: SessionId = SessionId(1);
     const B: SessionId = SessionId(2);
 
-    struct Station {
-        ingest: Ingest,
+    pub(super) struct Station {
+        pub(super) ingest: Ingest,
         volume: Volume<ForgetfulDisk>,
     }
 
     impl Station {
         fn new(disk: &ForgetfulDisk) -> Self {
+            Self::with_ledger(disk, 1)
+        }
+
+        pub(super) fn with_ledger(disk: &ForgetfulDisk, fresh: u64) -> Self {
             let settings = Settings { segment_bytes: 64 << 10 };
-            let Archive { intake, volume } = Archive::open(disk.clone(), settings, 1).unwrap().0;
+            let Archive { intake, volume } =
+                Archive::open(disk.clone(), settings, fresh).unwrap().0;
             Self { ingest: Ingest::new(intake), volume }
         }
 
@@ -390,7 +419,7 @@ mod tests {
             assert_eq!(self.ingest.take(session, unit, now), Progress::Drained);
         }
 
-        fn commit(&mut self, now: Now) -> (Committed, Vec<Archived>) {
+        pub(super) fn commit(&mut self, now: Now) -> (Committed, Vec<Archived>) {
             let Self { ingest, volume } = self;
             while let Some(batch) = ingest.intake().next_batch() {
                 volume.write(batch, now, || ingest.ledger().settled());

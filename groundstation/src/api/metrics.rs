@@ -19,6 +19,7 @@ pub async fn metrics(State(shared): State<Shared>) -> Response {
 fn render(live: &Snapshot) -> String {
     let mut text = Text::default();
     custody(&mut text, &live.counts);
+    conservation(&mut text, live);
     insight(&mut text, live);
     spacecraft(&mut text, live);
     doors(&mut text, live);
@@ -47,6 +48,28 @@ fn custody(text: &mut Text, counts: &Counts) {
     text.family("jobs", "counter", "Heavy work that ended.");
     text.sample("jobs_total", "state=\"done\"", counts.jobs_done);
     text.sample("jobs_total", "state=\"failed\"", counts.jobs_failed);
+}
+
+/// The same law a counter of units: at a quiet moment `received` is the sum of the others.
+fn conservation(text: &mut Text, live: &Snapshot) {
+    text.family("custody_units", "counter", "Units by counter and outcome.");
+    for (prefix, conserved) in &live.conserved {
+        let whose = match prefix {
+            None => "origin=\"other\"".into(),
+            Some(of) => format!(
+                "origin=\"{}\",epoch=\"{:016x}\",spacecraft=\"{}\",channel=\"{}\"",
+                of.origin, of.epoch.0, of.spacecraft.0, of.channel
+            ),
+        };
+        for ((outcome, reason), count) in conserved {
+            let reason = match *reason {
+                "" => String::new(),
+                reason => format!(",reason=\"{}\"", escape(reason)),
+            };
+            let labels = format!("{whose},outcome=\"{outcome}\"{reason}");
+            text.sample("custody_units_total", &labels, count);
+        }
+    }
 }
 
 fn insight(text: &mut Text, live: &Snapshot) {
@@ -167,7 +190,7 @@ fn escape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::publish::{Event, Live, Mission, Outcome};
+    use crate::publish::{CONSERVED_MAX, Event, Live, Mission, Outcome};
     use codecs::ids::SpacecraftId;
 
     #[test]
@@ -181,7 +204,7 @@ mod tests {
             (Outcome::Rejected("unknown_spacecraft"), 1),
             (Outcome::Shed("disk_full"), 1),
         ] {
-            live.apply(Event::Custody { outcome, count });
+            live.apply(Event::Custody { prefix: None, outcome, count });
         }
         let text = render(&live.snapshot());
         for line in [
@@ -194,6 +217,35 @@ mod tests {
             assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
         }
         assert!(text.ends_with("# EOF\n"));
+    }
+
+    #[test]
+    fn each_counter_balances_and_counters_are_bounded() {
+        let mut live = Live::default();
+        for stream in 0..2 * CONSERVED_MAX as u32 {
+            let prefix = crate::ledger::tests::key(stream, 0).prefix;
+            for (outcome, count) in
+                [(Outcome::Received, 3), (Outcome::Archived, 2), (Outcome::Rejected("full"), 1)]
+            {
+                live.apply(Event::Custody { prefix: Some(prefix), outcome, count });
+            }
+        }
+        let text = render(&live.snapshot());
+        let lines: Vec<&str> = text
+            .lines()
+            .filter(|line| line.starts_with("groundtrack_custody_units_total"))
+            .collect();
+        assert_eq!(lines.len(), 3 * (CONSERVED_MAX + 1));
+        let whose = "origin=\"07070707070707070707070707070707\",epoch=\"0000000000000e0c\",\
+            spacecraft=\"7\",channel=\"stream 0\"";
+        for (outcome, count) in [("received", 3), ("archived", 2), ("rejected\",reason=\"full", 1)]
+        {
+            let wanted =
+                format!("groundtrack_custody_units_total{{{whose},outcome=\"{outcome}\"}} {count}");
+            assert!(lines.contains(&wanted.as_str()), "{wanted} is not in {lines:#?}");
+        }
+        let other = format!("{{origin=\"other\",outcome=\"received\"}} {}", 3 * CONSERVED_MAX);
+        assert!(lines.iter().any(|line| line.ends_with(&other)), "{other}");
     }
 
     #[test]

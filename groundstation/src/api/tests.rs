@@ -219,7 +219,7 @@ async fn the_station_stands_on_the_map_without_a_plan_and_a_damaged_plan_is_an_e
 #[tokio::test]
 async fn metrics_are_openmetrics() {
     let station = Station::start().await;
-    station.feed.publish(Event::Custody { outcome: Outcome::Received, count: 3 });
+    station.feed.publish(Event::Custody { prefix: None, outcome: Outcome::Received, count: 3 });
     let answer = station.get("/metrics").await;
     assert!(answer.contains("application/openmetrics-text; version=1.0.0"));
     assert!(answer.contains("groundtrack_units_received_total 3\n"));

@@ -59,6 +59,8 @@ pub enum Event {
     },
     /// One step of the conservation law: everything received ends in exactly one other outcome.
     Custody {
+        /// Whose counter; none where no object of an admitted one told.
+        prefix: Option<KeyPrefix>,
         /// What became of it.
         outcome: Outcome,
         /// How many units.
@@ -280,6 +282,20 @@ pub enum Outcome {
     Rejected(&'static str),
     /// Dropped under pressure, with the short word for it.
     Shed(&'static str),
+}
+
+impl Outcome {
+    /// Its word and its reason, for labels; the reason may be empty.
+    pub const fn names(&self) -> (&'static str, &'static str) {
+        match self {
+            Self::Received => ("received", ""),
+            Self::Archived => ("archived", ""),
+            Self::Duplicate => ("duplicate", ""),
+            Self::Conflict => ("conflict", ""),
+            Self::Rejected(reason) => ("rejected", reason),
+            Self::Shed(reason) => ("shed", reason),
+        }
+    }
 }
 
 /// How a frame arrived.

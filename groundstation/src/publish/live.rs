@@ -6,24 +6,28 @@ use super::history::{Keyed, Revision, unix_ms};
 use super::latency::Latency;
 use super::packets::PacketIdentities;
 use super::view::{
-    AlarmView, Counts, Cursor, DoorView, InsightView, JobView, LinkSampleView, ProductView,
-    Snapshot,
+    AlarmView, Conserved, Counts, Cursor, DoorView, InsightView, JobView, LinkSampleView,
+    ProductView, Snapshot,
 };
 use bytes::Bytes;
-use codecs::ids::SpacecraftId;
+use codecs::ids::{KeyPrefix, SpacecraftId};
 use codecs::time::Tai;
 use std::collections::BTreeMap;
 
 /// Spacecraft shown; what is told of further ones is counted in `not_shown`.
-const SPACECRAFT_MAX: usize = 64;
+pub(super) const SPACECRAFT_MAX: usize = 64;
 /// Alarms kept.
 const ALARMS_MAX: usize = 256;
 /// Products kept, with their thumbnails.
-const PRODUCTS_MAX: usize = 96;
+pub(super) const PRODUCTS_MAX: usize = 96;
 /// Largest thumbnail kept; a larger one is shown as none.
-const THUMBNAIL_BYTES_MAX: usize = 128 * 1024;
+pub(super) const THUMBNAIL_BYTES_MAX: usize = 128 * 1024;
 /// Jobs kept.
 const JOBS_MAX: usize = 128;
+/// Counters of units told apart in the law of conservation; further ones count together.
+pub const CONSERVED_MAX: usize = 256;
+/// Outcomes and reasons told apart for each of them.
+const OUTCOMES_MAX: usize = 16;
 /// Reasons told apart in a counter; further ones count as `other`.
 const REASONS_MAX: usize = 32;
 
@@ -38,6 +42,7 @@ pub struct Live {
     doors: BTreeMap<String, DoorView>,
     packets: PacketIdentities,
     counts: Counts,
+    conserved: Conserved,
     insight: Latency,
     insight_in_contact: Latency,
 }
@@ -53,6 +58,7 @@ impl Default for Live {
             doors: BTreeMap::new(),
             packets: PacketIdentities::default(),
             counts: Counts::default(),
+            conserved: Conserved::new(),
             insight: Latency::default(),
             insight_in_contact: Latency::default(),
         }
@@ -81,7 +87,7 @@ impl Live {
             Event::Backlog { spacecraft, units, bytes } => {
                 self.with(spacecraft, |craft| craft.backlog(units, bytes));
             }
-            Event::Custody { outcome, count } => self.custody(outcome, count),
+            Event::Custody { prefix, outcome, count } => self.custody(prefix, outcome, count),
             Event::PeerRejected { reason } => {
                 *self.counts.peers_rejected.entry(reason).or_default() += 1;
             }
@@ -144,7 +150,17 @@ impl Live {
         Some(change(self.crafts.entry(id).or_insert_with(|| Craft::new(id))))
     }
 
-    fn custody(&mut self, outcome: Outcome, count: u64) {
+    fn custody(&mut self, prefix: Option<KeyPrefix>, outcome: Outcome, count: u64) {
+        let known = prefix.is_some() && self.conserved.contains_key(&prefix);
+        let counters = self.conserved.keys().flatten().count();
+        let whose = prefix.filter(|_| known || counters < CONSERVED_MAX);
+        let of = self.conserved.entry(whose).or_default();
+        let kinds = of.len();
+        let (kind, mut reason) = outcome.names();
+        if !of.contains_key(&(kind, reason)) && kinds >= OUTCOMES_MAX {
+            reason = "other";
+        }
+        *of.entry((kind, reason)).or_default() += count;
         let counts = &mut self.counts;
         match outcome {
             Outcome::Received => counts.received += count,
@@ -268,6 +284,7 @@ impl Live {
             jobs: self.jobs.since(since).cloned().collect(),
             doors: self.doors.values().cloned().collect(),
             counts: self.counts.clone(),
+            conserved: seen.is_none().then(|| self.conserved.clone()).unwrap_or_default(),
             capture_to_insight_ms: InsightView {
                 count: self.insight.total(),
                 all: self.insight.quantiles(),

@@ -15,6 +15,7 @@ pub mod view;
 mod craft;
 mod live;
 mod feed;
+pub mod memory;
 
 pub use event::{
     AlarmState, Decision, Event, JobState, Level, Limits, Mission, Outcome, PacketIdentity,
@@ -22,9 +23,9 @@ pub use event::{
 };
 pub use feed::Feed;
 pub use latency::{Latency, Quantiles};
-pub use live::Live;
+pub use live::{CONSERVED_MAX, Live};
 pub use packets::PacketIdentities;
-pub use view::{Cursor, DoorView, Snapshot};
+pub use view::{Conserved, Cursor, DoorView, Snapshot};
 
 #[cfg(test)]
 mod tests;

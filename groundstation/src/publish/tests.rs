@@ -279,7 +279,7 @@ fn names_beyond_the_bounds_are_counted_and_not_kept() {
 
 #[test]
 fn conservation_holds_at_a_quiet_moment_and_shows_what_is_under_way() {
-    let custody = |outcome, count| Event::Custody { outcome, count };
+    let custody = |outcome, count| Event::Custody { prefix: None, outcome, count };
     let mut live = live([custody(Outcome::Received, 5), custody(Outcome::Archived, 3)]);
     assert_eq!(live.snapshot().counts.in_flight(), 2);
     live.apply(custody(Outcome::Rejected("frame_length"), 1));

@@ -6,6 +6,7 @@
 use super::event::{AlarmState, Decision, JobState, Level, Limits};
 use super::history::Revision;
 use super::latency::Quantiles;
+use codecs::ids::KeyPrefix;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -32,9 +33,15 @@ pub struct Snapshot {
     pub doors: Vec<DoorView>,
     /// Sums since the start of the daemon.
     pub counts: Counts,
+    /// The same law by counter of units; for metrics, since a page has no use for it.
+    #[serde(skip)]
+    pub conserved: Conserved,
     /// From capture to publication.
     pub capture_to_insight_ms: InsightView,
 }
+
+/// Units by counter, outcome and reason; none is everything beyond the bound on counters.
+pub type Conserved = BTreeMap<Option<KeyPrefix>, BTreeMap<(&'static str, &'static str), u64>>;
 
 /// Sums since the start of the daemon.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]

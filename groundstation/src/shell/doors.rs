@@ -7,6 +7,7 @@ mod source;
 mod udp;
 mod tcp;
 mod file;
+pub mod replay;
 
 use self::{
     board::Board,
@@ -38,18 +39,24 @@ const STOP_WITHIN: Duration = Duration::from_secs(2);
 /// How soon accepting is tried again where it failed.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(200);
 
-/// Tells that the daemon stops, and since when.
+/// Tells that whatever is under way ends, and until when consumers may take what there is.
 #[derive(Clone, Debug, Default)]
 pub struct Stop(Arc<OnceLock<Instant>>);
 
 impl Stop {
+    /// Asks, leaving consumers a moment.
     fn ask(&self) {
+        let _ = self.0.set(Instant::now() + STOP_WITHIN);
+    }
+
+    /// Asks, at once.
+    pub fn now(&self) {
         let _ = self.0.set(Instant::now());
     }
 
     /// Whether consumers have had their time.
     pub fn is_over(&self) -> bool {
-        self.0.get().is_some_and(|asked| asked.elapsed() > STOP_WITHIN)
+        self.0.get().is_some_and(|until| *until <= Instant::now())
     }
 }
 

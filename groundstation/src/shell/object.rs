@@ -137,7 +137,7 @@ impl ObjectContext {
     }
 
     fn count(&self, reason: &'static str, count: u64) {
-        self.feed.publish_all(Tally::rejected(reason, count).events());
+        self.feed.publish_all(Tally::rejected(reason, count).events(None));
     }
 }
 

@@ -46,6 +46,8 @@ struct Shared {
     line: tokio::sync::Mutex<()>,
     in_line: AtomicUsize,
     sessions: Mutex<BTreeMap<SessionId, mpsc::UnboundedSender<Fates>>>,
+    /// The thread came round to its next step.
+    round: Notify,
     clock: StationClock,
 }
 
@@ -53,6 +55,8 @@ struct State {
     ingest: Ingest,
     /// The thread waits for work.
     asleep: bool,
+    /// Someone waits for the thread to come round.
+    asked: bool,
     /// The last handle is gone, or the thread is.
     closed: bool,
 }
@@ -70,6 +74,7 @@ impl Shared {
         self.state().closed = true;
         self.work.notify_one();
         self.room.notify_waiters();
+        self.round.notify_waiters();
     }
 
     /// Does something with the intake, and wakes the thread if it has to know.
@@ -133,7 +138,7 @@ impl Writer {
     where
         S: Storage<File: Send> + Send + 'static,
     {
-        let state = State { ingest, asleep: false, closed: false };
+        let state = State { ingest, asleep: false, asked: false, closed: false };
         let shared = Arc::new(Shared {
             state: Mutex::new(state),
             work: Condvar::new(),
@@ -141,6 +146,7 @@ impl Writer {
             line: tokio::sync::Mutex::new(()),
             in_line: AtomicUsize::new(0),
             sessions: Mutex::new(BTreeMap::new()),
+            round: Notify::new(),
             clock,
         });
         let weak = Arc::downgrade(&shared);
@@ -265,6 +271,26 @@ impl Writer {
         }
     }
 
+    /// Returns when the thread has come round to its next step: it does not hang, and no disk
+    /// holds it.
+    pub async fn round(&self) -> Result<(), Closed> {
+        let Ok(shared) = self.shared() else { return Ok(()) };
+        let mut round = pin!(shared.round.notified());
+        round.as_mut().enable();
+        {
+            let mut state = shared.state();
+            if state.closed {
+                return Err(Closed);
+            }
+            state.asked = true;
+            if std::mem::take(&mut state.asleep) {
+                shared.work.notify_one();
+            }
+        }
+        round.await;
+        Ok(())
+    }
+
     /// Returns when the thread is gone, which only a defect does while handles remain.
     pub async fn gone(&self) {
         let mut gone = self.gone.clone();
@@ -332,6 +358,9 @@ impl<S: Storage> Thread<S> {
     fn next(&self) -> Step {
         let mut state = self.shared.state();
         loop {
+            if std::mem::take(&mut state.asked) {
+                self.shared.round.notify_waiters();
+            }
             let now = self.shared.clock.now().mono_ms;
             let oldest = [state.ingest.oldest_ms(), self.volume.oldest_ms()];
             let due = oldest.into_iter().flatten().min().map(|oldest| oldest + self.commit_ms);
@@ -389,16 +418,17 @@ impl<S: Storage> Thread<S> {
         let commit = volume.commit(now, || settled(shared));
         let judged = claims.iter().map(|(claim, bytes)| volume.judge(claim, bytes)).collect();
         let committed = shared.state().ingest.settle(&commit, &claims, judged, now);
+        let told = committed.events();
         {
             let sessions = shared.sessions();
             for (session, fates) in committed.fates {
-                if let Some(told) = sessions.get(&session) {
-                    let _ = told.send(fates);
+                if let Some(session) = sessions.get(&session) {
+                    let _ = session.send(fates);
                 }
             }
         }
         self.publish(commit);
-        self.feed.publish_all(committed.tally.events());
+        self.feed.publish_all(told);
         self.shared.room.notify_waiters();
     }
 

@@ -150,7 +150,7 @@ fn link(events: &mut Vec<Event>, second: i64, after: f64, at: Tai) {
         }
         let count = if lost { 0 } else { step };
         for outcome in [Outcome::Received, Outcome::Archived] {
-            events.push(Event::Custody { outcome, count });
+            events.push(Event::Custody { prefix: None, outcome, count });
         }
         events.push(Event::Receipted { prefix, count });
     }
@@ -166,9 +166,13 @@ fn link(events: &mut Vec<Event>, second: i64, after: f64, at: Tai) {
                 });
             }
         }
-        events.push(Event::Custody { outcome: Outcome::Received, count: 5 });
-        events.push(Event::Custody { outcome: Outcome::Duplicate, count: 3 });
-        events.push(Event::Custody { outcome: Outcome::Rejected("frame_length"), count: 2 });
+        events.push(Event::Custody { prefix: None, outcome: Outcome::Received, count: 5 });
+        events.push(Event::Custody { prefix: None, outcome: Outcome::Duplicate, count: 3 });
+        events.push(Event::Custody {
+            prefix: None,
+            outcome: Outcome::Rejected("frame_length"),
+            count: 2,
+        });
     }
     if second == 60 {
         let range = SeqRange { first: 40, last: 61 };

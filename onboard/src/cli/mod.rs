@@ -59,7 +59,8 @@ pub struct RunArgs {
     /// Configuration file
     #[arg(long)]
     pub config: PathBuf,
-    /// Prints one JSON line on standard output once packets are taken, and one at a clean stop
+    /// Prints one JSON line on standard output once packets are taken, when a command that takes its
+    /// time is begun, and at a clean stop
     #[arg(long)]
     pub ready_json: bool,
 }

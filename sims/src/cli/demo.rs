@@ -1,7 +1,7 @@
 //! `orbitsim demo`: the whole system on one machine.
 
 use super::relay::{rate, share};
-use crate::demo::shell::{self, Options};
+use crate::demo::shell::{self, Link, Options};
 use clap::Args;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -11,6 +11,7 @@ use std::process::ExitCode;
 #[command(after_help = "Examples:\n  \
     orbitsim demo\n  \
     orbitsim demo --headless --seconds 60 --kill-ground 25 --json\n  \
+    orbitsim demo --link rf --headless --seconds 30 --kill-edge 10\n  \
     orbitsim demo --headless --seconds 30 --replay frames.aos1113 --frame aos:1113")]
 pub struct DemoArguments {
     /// No page for people: free ports, a temporary folder, 60 seconds
@@ -22,6 +23,16 @@ pub struct DemoArguments {
     /// Kill the ground daemon (SIGKILL) this long after rise, and start it again
     #[arg(long, value_name = "S")]
     kill_ground: Option<u64>,
+    /// What carries the telemetry down: IP from the spacecraft, or frames in coded units to an
+    /// antenna with an edge
+    #[arg(long, value_enum, default_value_t, conflicts_with = "replay")]
+    link: Link,
+    /// Kill the edge (SIGKILL) this long after rise, and start it again; --link rf only
+    #[arg(long, value_name = "S")]
+    kill_edge: Option<u64>,
+    /// Share of wrong bits on the radio link, 0 to 0.5; --link rf only
+    #[arg(long, value_name = "SHARE", default_value_t = 2e-5, value_parser = share)]
+    bit_errors: f64,
     /// Print one JSON document instead of the table
     #[arg(long)]
     json: bool,
@@ -57,16 +68,25 @@ impl DemoArguments {
         /// Seconds of a pass that nobody watches.
         const HEADLESS_SECONDS: u64 = 60;
         let seconds = self.seconds.or(self.headless.then_some(HEADLESS_SECONDS));
-        if let (Some(kill), Some(seconds)) = (self.kill_ground, seconds)
-            && kill >= seconds
-        {
-            eprintln!("orbitsim: --kill-ground {kill} must be before the end at {seconds} s");
+        for (flag, kill) in [("kill-ground", self.kill_ground), ("kill-edge", self.kill_edge)] {
+            if let (Some(kill), Some(seconds)) = (kill, seconds)
+                && kill >= seconds
+            {
+                eprintln!("orbitsim: --{flag} {kill} must be before the end at {seconds} s");
+                return Ok(ExitCode::from(2));
+            }
+        }
+        if self.kill_edge.is_some() && self.link != Link::Rf {
+            eprintln!("orbitsim: --kill-edge needs an edge: say --link rf");
             return Ok(ExitCode::from(2));
         }
         let options = Options {
             headless: self.headless,
             seconds,
             kill_ground: self.kill_ground,
+            kill_edge: self.kill_edge,
+            link: self.link,
+            bit_errors: self.bit_errors,
             json: self.json,
             replay: self.replay.zip(self.frame).map(|(file, frame)| (file, frame, self.fecf)),
             seed: self.seed,

@@ -215,6 +215,25 @@ pub struct Kill {
     pub receipted_after: u64,
 }
 
+/// What became of the frames of a radio link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Radio {
+    /// Frames that the spacecraft transmitted.
+    pub frames_sent: u64,
+    /// Of them, idle ones.
+    pub idle_frames_sent: u64,
+    /// Frames that the edge numbered; what is absent here was lost on the air.
+    pub frames_heard: u64,
+    /// As the edge told; of one that was killed, up to a second before.
+    pub good: u64,
+    /// Frames with corrected symbols.
+    pub corrected: u64,
+    /// Frames that could not be corrected: kept, and shown as gaps.
+    pub erred: u64,
+    /// Whether the edge was killed on the way.
+    pub edge_killed: bool,
+}
+
 /// The document that a demonstration ends with.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Summary {
@@ -247,6 +266,9 @@ pub struct Summary {
     /// Receipts around the kill, where there was one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kill: Option<Kill>,
+    /// The radio link, where there was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub radio: Option<Radio>,
     /// Whether the audit found the archive whole.
     pub audit_clean: bool,
     /// Peak resident memory of each process.
@@ -265,6 +287,19 @@ impl Summary {
         }
         if !self.audit_clean {
             failures.push("the audit found damage".to_owned());
+        }
+        if let Some(radio) = self.radio {
+            if self.units_held > 0 {
+                failures
+                    .push(format!("the edge holds {} units without a receipt", self.units_held));
+            }
+            if radio.frames_heard > radio.frames_sent {
+                failures.push("the edge heard more frames than were sent".to_owned());
+            }
+            // What nothing counts is lost in silence.
+            if !radio.edge_killed && self.units_archived != radio.frames_heard {
+                failures.push("the archive holds other units than the edge heard".to_owned());
+            }
         }
         if let Some(kill) = self.kill {
             if kill.receipted_before == 0 {
@@ -303,6 +338,18 @@ impl Summary {
             ("capture to insight", quantiles(&insight.all)),
             ("  without contact wait", quantiles(&insight.contact_wait_excluded)),
         ];
+        if let Some(radio) = &self.radio {
+            let Radio { frames_sent, frames_heard, .. } = radio;
+            let lost = frames_sent.saturating_sub(*frames_heard);
+            let quality = format!(
+                "{} good, {} corrected, {} erred",
+                radio.good, radio.corrected, radio.erred
+            );
+            let sent = format!("{frames_sent} ({} idle)", radio.idle_frames_sent);
+            rows.insert(0, ("frames sent by radio", sent));
+            rows.insert(1, ("frames heard", format!("{frames_heard} ({lost} lost on the air)")));
+            rows.insert(2, ("  as told by the edge", quality));
+        }
         if let Some(kill) = self.kill {
             let text = format!("{} before, {} after", kill.receipted_before, kill.receipted_after);
             rows.push(("receipted around the kill", text));
@@ -362,6 +409,7 @@ mod tests {
             downlink_bytes: 300,
             capture_to_insight_ms: CaptureToInsight::default(),
             kill: None,
+            radio: None,
             audit_clean: true,
             peak_rss_kib: BTreeMap::new(),
         }
@@ -408,6 +456,28 @@ mod tests {
         assert_eq!([with(5, 5), with(0, 5), with(5, 0), with(0, 0)], [0, 1, 1, 2]);
         let nothing = Summary { units_receipted: 0, ..summary(0) };
         assert_eq!(nothing.failures(), ["nothing was receipted"]);
+    }
+
+    #[test]
+    fn a_radio_link_fails_where_the_edge_is_left_with_something() {
+        let radio = Radio {
+            frames_sent: 120,
+            idle_frames_sent: 9,
+            frames_heard: 110,
+            good: 100,
+            corrected: 8,
+            erred: 2,
+            edge_killed: false,
+        };
+        let with = |radio: Radio, units_held| {
+            Summary { radio: Some(radio), units_held, ..summary(0) }.failures().len()
+        };
+        assert_eq!(with(radio, 0), 0);
+        assert_eq!(with(radio, 3), 1);
+        assert_eq!(with(Radio { frames_sent: 100, ..radio }, 0), 1);
+        assert_eq!(with(Radio { frames_heard: 111, ..radio }, 0), 1, "one is nowhere");
+        let table = Summary { radio: Some(radio), ..summary(0) }.table();
+        assert!(table.contains("110 (10 lost on the air)"), "{table}");
     }
 
     #[test]

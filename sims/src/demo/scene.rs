@@ -1,6 +1,7 @@
 //! The stage: which pass, which faults, what the contact plan says. Times are simulated.
 
 use crate::contact::{self, Pass};
+use crate::link::noise::NoiseSettings;
 use crate::link::{Geometry, LIGHT_KM_S, LinkSettings, LossSettings, Track};
 use crate::orbit::{ElementSet, ElementsError, Station, earth, elements};
 use crate::spacecraft::faults::{Fault, FaultKind, Faults};
@@ -37,6 +38,10 @@ const HORIZON_NS: i64 = 24 * 3600 * SECOND_NS;
 const GROUND_DELAY_NS: i64 = 4_000_000;
 /// Longest wait in the modem's queue.
 const QUEUE_NS: i64 = 250_000_000;
+/// Share of coded units that fade.
+const FADES: f64 = 0.01;
+/// Share of wrong bits in a fade: thirty wrong symbols a codeword, twice what it corrects.
+const FADE_BIT_ERRORS: f64 = 0.016;
 /// Mean packets lost in a row.
 const BURST_PACKETS: f64 = 3.0;
 const SECOND_NS: i64 = 1_000_000_000;
@@ -96,6 +101,14 @@ impl Scene {
         };
         // The uplink is the thin direction, as it is in real stations.
         [down, LinkSettings { rate_bps: rate_bps / 4.0, seed: seed ^ 0x5555, ..down }]
+    }
+
+    /// Wrong bits on the radio link; one unit in a hundred fades beyond correction.
+    pub fn noise(&self, bit_errors: f64, seed: u64) -> NoiseSettings {
+        let fades = LossSettings { mean: FADES, burst_packets: BURST_PACKETS };
+        // Not the seed of the losses: what is lost can't fade.
+        let seed = seed ^ 0x3333;
+        NoiseSettings { bit_errors, fades, fade_bit_errors: FADE_BIT_ERRORS, seed }
     }
 
     /// Faults after rise: a bearing soon enough that a short demonstration sees it, then one of

@@ -6,6 +6,7 @@
 
 pub mod geometry;
 pub mod loss;
+pub mod noise;
 
 use codecs::time::Tai;
 pub use geometry::{Fixed, Geometry, Sky, Track};

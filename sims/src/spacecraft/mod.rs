@@ -3,7 +3,7 @@
 //! ```text
 //! environment ─► power ◄─► thermal      faults (labels apart)
 //!       └─► attitude ◄─► wheels ─► sensors ─► packets
-//!       └─► imager ───────────────────────────┘
+//!       └─► imager ───────────────────────────┘└─► radio (frames, coded units)
 //! ```
 //!
 //! To extend it, add a subsystem to [`Subsystems`], step it in [`Spacecraft::step`], and give its
@@ -18,6 +18,7 @@ pub mod wheels;
 pub mod sensors;
 pub mod imager;
 pub mod packets;
+pub mod radio;
 
 use crate::orbit::elements::{ElementSet, ElementsError};
 use attitude::Attitude;

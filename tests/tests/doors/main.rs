@@ -3,13 +3,15 @@
 mod station;
 
 use bytes::Bytes;
+use serde_json::Value;
 use station::{Craft, FRAME_BYTES, Station, recording};
 use std::{
     collections::BTreeSet,
     io::Read,
     net::{Shutdown, TcpListener, TcpStream, UdpSocket},
+    process::Command,
 };
-use tests::process::DEADLINE;
+use tests::process::{DEADLINE, binary};
 
 /// Reads `count` frames of one length.
 fn read_frames(stream: &mut TcpStream, count: usize) -> Vec<Vec<u8>> {
@@ -166,4 +168,66 @@ async fn a_consumer_that_stands_still_slows_nobody_and_gets_everything() {
     let mut frame = [0; FRAME_BYTES];
     new.read_exact(&mut frame).unwrap();
     assert!(frames.contains(&Bytes::copy_from_slice(&frame)));
+}
+
+/// Runs a command beside the station; what it says, having ended with `code`.
+fn command(station: &Station, arguments: &[&str], code: i32) -> (Value, String) {
+    let config = station.path("station.toml");
+    let output = Command::new(binary("groundstation"))
+        .args(arguments)
+        .args(["--config", config.to_str().unwrap(), "--json"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
+    (serde_json::from_slice(&output.stdout).unwrap_or_default(), said)
+}
+
+#[tokio::test]
+async fn an_archive_replays_and_exports_beside_the_running_station() {
+    let station = Station::start("");
+    let (frames, packets) = recording(3, 150);
+    let mut craft = Craft::connect(&station).await;
+    craft.deliver(3, 0, &frames, 13).await;
+
+    let file = station.path("replayed.bin");
+    let to = format!("file:{}", file.display());
+    let fast = ["replay", "--speed", "max", "--to", &to];
+    let (said, _) = command(&station, &fast, 0);
+    assert_eq!((&said["sent"], &said["complete"]), (&150.into(), &true.into()), "{said}");
+    assert!(std::fs::read(&file).unwrap() == packets.concat());
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let to = format!("tcp-client:{}", listener.local_addr().unwrap());
+    let reader = std::thread::spawn(move || {
+        let mut all = Vec::new();
+        accept(&listener).read_to_end(&mut all).map(|_| all).unwrap()
+    });
+    let at_pace = ["replay", "--speed", "1000", "--to", &to, "--send", "frames", "--vc", "3"];
+    let (said, _) = command(&station, &at_pace, 0);
+    assert_eq!(said["sent"], frames.len(), "{said}");
+    assert!(reader.join().unwrap() == frames.concat());
+
+    let out = station.path("out");
+    let out = out.to_str().unwrap();
+    let export = ["export", out, "--send", "packets", "--index"];
+    let (said, _) = command(&station, &export, 0);
+    for (at, apid) in [100u16, 101, 102].into_iter().enumerate() {
+        let own: Vec<_> = packets.iter().skip(at).step_by(3).cloned().collect();
+        let name = format!("{out}/packets-7-apid{apid:04}");
+        assert!(std::fs::read(format!("{name}.bin")).unwrap() == own.concat());
+        let index = std::fs::read_to_string(format!("{name}.jsonl")).unwrap();
+        let lines: Vec<Value> =
+            index.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(lines.len(), own.len());
+        let (second, told) = (&lines[1], &said["files"][at]);
+        assert_eq!((&second["offset"], &second["count"]), (&own[0].len().into(), &1.into()));
+        assert_eq!((&told["apid"], &told["count"]), (&apid.into(), &own.len().into()), "{told}");
+    }
+    let (_, said) = command(&station, &export, 1);
+    assert!(said.contains("nothing is overwritten"), "{said}");
+    let frames_only = ["export", out, "--send", "frames", "--vc", "3"];
+    command(&station, &frames_only, 0);
+    assert!(std::fs::read(format!("{out}/frames-7-vc03.bin")).unwrap() == frames.concat());
+    let (said, _) = command(&station, &["export", out, "--until", "2000-01-01"], 0);
+    assert_eq!(said["files"], serde_json::json!([]));
 }

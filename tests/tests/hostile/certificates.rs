@@ -98,7 +98,7 @@ impl PublicKeyData for WeakKey {
 
 /// Connects and at once says hello and sends an object, as far as it is let: what it is told.
 async fn turned_away(station: &Station, endpoint: Endpoint) -> String {
-    let client = match Client::connect_from(endpoint, station).await {
+    let client = match Client::connect_from(endpoint, station.quic).await {
         Err(error) => return error,
         Ok(client) => client,
     };

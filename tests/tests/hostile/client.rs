@@ -23,7 +23,7 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tests::process::{Daemon, binary, get};
 
@@ -36,6 +36,8 @@ pub struct Station {
     pub daemon: Daemon,
     pub quic: SocketAddr,
     pub http: String,
+    /// When the daemon was started.
+    pub started: Instant,
 }
 
 impl Station {
@@ -46,40 +48,69 @@ impl Station {
 
     /// The same, with more in its environment.
     pub fn start_in(environment: &[(&str, &str)]) -> Self {
+        let craft = [(7, "A".to_string()), (8, "B".to_string())];
+        Self::run(Self::make(&craft), environment)
+    }
+
+    /// A station with so many spacecraft, numbered from 1, and a place for each.
+    pub fn fleet(count: u16) -> Self {
+        let craft: Vec<_> = (1..=count).map(|id| (id, format!("S{id}"))).collect();
+        let dir = Self::make(&craft);
+        let config = dir.path().join("station/station.toml");
+        let text = std::fs::read_to_string(&config).unwrap();
+        let places = format!("[listen]\nconnections_max = {}", count + 4);
+        // So many at once may be slow, and are not stopped for it.
+        let text = text.replace("[listen]", &places).replace("object_stall_s = 1", "");
+        std::fs::write(&config, text).unwrap();
+        Self::run(dir, &[])
+    }
+
+    fn make(craft: &[(u16, String)]) -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().join("station");
         let mission = dir.path().join("mission.toml");
-        let text = "mission = \"test\"\ndomain = \"test\"\n\
-            [[spacecraft]]\nid = 7\nname = \"A\"\n[[spacecraft]]\nid = 8\nname = \"B\"\n";
-        std::fs::write(&mission, text).unwrap();
-        let made = Command::new(binary("groundstation"))
-            .args(["init", root.to_str().unwrap(), "--mission", mission.to_str().unwrap()])
-            .args(["--station", "Test,48,11,500", "--spacecraft", "7:A", "--spacecraft", "8:B"])
-            .args(["--quic", "127.0.0.1:0", "--http", "127.0.0.1:0"])
-            .output()
-            .unwrap();
+        let mut definition = "mission = \"test\"\ndomain = \"test\"\n".to_string();
+        let mut init = Command::new(binary("groundstation"));
+        init.args(["init", root.to_str().unwrap(), "--mission", mission.to_str().unwrap()])
+            .args(["--station", "Test,48,11,500"])
+            .args(["--quic", "127.0.0.1:0", "--http", "127.0.0.1:0"]);
+        for (id, name) in craft {
+            definition.push_str(&format!("[[spacecraft]]\nid = {id}\nname = \"{name}\"\n"));
+            init.args(["--spacecraft", &format!("{id}:{name}")]);
+        }
+        std::fs::write(&mission, definition).unwrap();
+        let made = init.output().unwrap();
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         let config = root.join("station.toml");
         let text = std::fs::read_to_string(&config).unwrap();
         let text = text.replace("[identity]", "object_stall_s = 1\n\n[identity]");
         std::fs::write(&config, text).unwrap();
-        Self::run(dir, environment)
+        dir
     }
 
     fn run(dir: tempfile::TempDir, environment: &[(&str, &str)]) -> Self {
         let config = text(&dir.path().join("station/station.toml"));
         let arguments = ["run", "--config", &config];
+        let started = Instant::now();
         let mut daemon = Daemon::start_in("groundstation", &arguments, environment);
         let ready = daemon.expect("ready");
         let quic = ready["quic"].as_str().unwrap().parse().unwrap();
-        Self { dir, daemon, quic, http: ready["http"].as_str().unwrap().into() }
+        Self { dir, daemon, quic, http: ready["http"].as_str().unwrap().into(), started }
     }
 
     /// Kills the daemon without warning and starts it again, on another port.
     pub fn kill_and_restart(self) -> Self {
+        self.kill_and_restart_after(str::to_string)
+    }
+
+    /// The same, with a change of its file while it is dead.
+    pub fn kill_and_restart_after(self, change: impl FnOnce(&str) -> String) -> Self {
         let Self { dir, daemon, .. } = self;
         // Dropping kills.
         drop(daemon);
+        let config = dir.path().join("station/station.toml");
+        let text = std::fs::read_to_string(&config).unwrap();
+        std::fs::write(&config, change(&text)).unwrap();
         Self::run(dir, &[])
     }
 
@@ -103,6 +134,24 @@ impl Station {
         let out = command.output().unwrap();
         let text = if out.status.success() { out.stdout } else { out.stderr };
         (out.status.success(), String::from_utf8_lossy(&text).into_owned())
+    }
+
+    /// The daemon's resident memory, now and at its highest, in bytes.
+    pub fn memory(&self) -> (u64, u64) {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.daemon.id())).unwrap();
+        let kibibytes = |name: &str| -> u64 {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+            line.trim().trim_end_matches(" kB").parse().unwrap()
+        };
+        (kibibytes("VmRSS:") << 10, kibibytes("VmHWM:") << 10)
+    }
+
+    /// What `check` says that memory may reach, in bytes.
+    pub fn budget(&self) -> u64 {
+        let (done, said) = self.command(&["check", "--json"]);
+        assert!(done, "{said}");
+        let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+        said["memory"]["bytes"].as_u64().unwrap()
     }
 
     /// What the page counts.
@@ -189,6 +238,13 @@ pub fn endpoint_on(
     identity: Option<Identity>,
     alpn: &[u8],
 ) -> Endpoint {
+    let mut endpoint = Endpoint::client(address.parse().unwrap()).unwrap();
+    endpoint.set_default_client_config(client_config(station, identity, alpn));
+    endpoint
+}
+
+/// What a client connects with.
+pub fn client_config(station: &Station, identity: Option<Identity>, alpn: &[u8]) -> ClientConfig {
     let mut tls = match identity {
         Some(identity) => {
             trusting(station).with_client_auth_cert(identity.chain, identity.key).unwrap()
@@ -196,9 +252,7 @@ pub fn endpoint_on(
         None => trusting(station).with_no_client_auth(),
     };
     tls.alpn_protocols = vec![alpn.to_vec()];
-    let mut endpoint = Endpoint::client(address.parse().unwrap()).unwrap();
-    endpoint.set_default_client_config(quic(tls));
-    endpoint
+    quic(tls)
 }
 
 /// TLS 1.3 that trusts the station's authority.
@@ -228,12 +282,12 @@ fn quic(tls: rustls::ClientConfig) -> ClientConfig {
 impl Client {
     /// Connects; a refusal of the certificate shows once something is read.
     pub async fn connect(station: &Station, identity: Option<Identity>) -> Result<Self, String> {
-        Self::connect_from(endpoint(station, identity, link::ALPN), station).await
+        Self::connect_from(endpoint(station, identity, link::ALPN), station.quic).await
     }
 
     /// The same, over an endpoint that there is.
-    pub async fn connect_from(endpoint: Endpoint, station: &Station) -> Result<Self, String> {
-        let connecting = endpoint.connect(station.quic, "station").unwrap();
+    pub async fn connect_from(endpoint: Endpoint, station: SocketAddr) -> Result<Self, String> {
+        let connecting = endpoint.connect(station, "station").unwrap();
         let connection = connecting.await.map_err(|error| error.to_string())?;
         let (send, recv) = connection.open_bi().await.map_err(|error| error.to_string())?;
         let reader = ControlReader::new();
@@ -366,8 +420,19 @@ pub fn unit(sequence: u64) -> Vec<u8> {
     (0..200 + sequence % 700).map(|at| (at * 7 + sequence) as u8).collect()
 }
 
-/// An object of whole units, with a header to lie in.
+/// An object of whole units of spacecraft 7, with a header to lie in.
 pub fn object(stream: u32, first: u64, count: u64, lie: impl FnOnce(&mut ObjectHeader)) -> Bytes {
+    object_of(7, stream, first, count, lie)
+}
+
+/// The same of any spacecraft.
+pub fn object_of(
+    spacecraft: u16,
+    stream: u32,
+    first: u64,
+    count: u64,
+    lie: impl FnOnce(&mut ObjectHeader),
+) -> Bytes {
     let mut body = Vec::new();
     (first..first + count).for_each(|sequence| write_unit(&mut body, None, &unit(sequence)));
     let mut header = ObjectHeader {
@@ -375,7 +440,7 @@ pub fn object(stream: u32, first: u64, count: u64, lie: impl FnOnce(&mut ObjectH
         codec: Codec::Record,
         priority: 1,
         epoch: StoreEpoch(1),
-        spacecraft: SpacecraftId(7),
+        spacecraft: SpacecraftId(spacecraft),
         channel: Channel::stream(stream),
         first,
         count: count as u32,

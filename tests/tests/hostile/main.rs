@@ -2,10 +2,12 @@
 //! outcome is a counted rejection or a clear error, honest traffic goes on, nothing accepted is
 //! lost.
 
+mod beside;
 mod certificates;
 mod client;
 mod kills;
 mod limits;
+mod memory;
 mod reload;
 mod service;
 

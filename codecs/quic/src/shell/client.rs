@@ -2,7 +2,11 @@
 //!
 //! What goes when is [`Sender`]'s decision; here are the sockets, the streams and the waiting.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::Context;
 use codecs::{
@@ -12,6 +16,7 @@ use codecs::{
         custody::Durability,
         receipted::Receipted,
         sender::{Backlog, Sender, SenderConfig, SenderEvent, UNITS_MAX},
+        uplink::object::UplinkObject,
     },
     time::Tai,
 };
@@ -27,6 +32,7 @@ use super::{
     custodian::{Change, Custodian, Offer, Untakable},
     endpoint::{self, Peer, Silence, SocketReport},
     objects::{ObjectEnd, ObjectFailure, send_object},
+    uplink,
 };
 
 /// First wait between attempts to connect.
@@ -54,6 +60,8 @@ pub enum FromLink {
     Backlog(Backlog),
     /// The store has receipts or voids to write.
     Dirty,
+    /// The ground wants something done.
+    Uplink(Box<UplinkObject>),
 }
 
 /// What the link did.
@@ -96,6 +104,9 @@ pub struct Client<C> {
     counts: LinkCounts,
     shown: watch::Sender<LinkCounts>,
     socket: Option<SocketReport>,
+    /// Units that the sender keeps track of at a time.
+    units_max: u64,
+    /// The store holds units that the sender does not know.
     overflow: bool,
     complaint: Option<String>,
 }
@@ -131,10 +142,11 @@ impl<C: Custodian> Client<C> {
             counts: LinkCounts::default(),
             shown: watch::Sender::default(),
             socket: None,
+            units_max: opened.tracked_max().min(UNITS_MAX) as u64,
             overflow: false,
             complaint: None,
         };
-        client.offer(opened.unreceipted());
+        client.take_up(opened);
         client
     }
 
@@ -219,7 +231,7 @@ impl<C: Custodian> Client<C> {
         let mut session = [0; 8];
         rustix::rand::getrandom(&mut session, rustix::rand::GetRandomFlags::empty())?;
         self.sender.connected(u64::from_be_bytes(session));
-        let mut objects = JoinSet::new();
+        let (mut objects, mut uplinks) = (JoinSet::new(), JoinSet::new());
         let mut cancels: BTreeMap<u64, oneshot::Sender<()>> = BTreeMap::new();
         let mut backlog = tokio::time::interval(BACKLOG_EVERY);
         backlog.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -255,6 +267,17 @@ impl<C: Custodian> Client<C> {
                     let ended: ObjectEnd = ended?;
                     cancels.remove(&ended.id);
                     self.object_ended(ended);
+                }
+                // Not before the welcome: an expiry needs its time.
+                stream = connection.accept_uni(),
+                    if self.sender.is_open() && uplinks.len() < uplink::STREAMS_MAX =>
+                {
+                    uplinks.spawn(uplink::receive(stream?));
+                }
+                Some(received) = uplinks.join_next() => {
+                    if let Some(object) = received? {
+                        let _ = self.told.send(FromLink::Uplink(Box::new(object)));
+                    }
                 }
                 () = sleep_until(due) => self.sender.handle_timeout(self.time.clock.now_ns()),
                 _ = backlog.tick(), if self.sender.is_open() => {
@@ -318,17 +341,28 @@ impl<C: Custodian> Client<C> {
                 SenderEvent::Farewell(text) => tracing::info!(text, "the station says goodbye"),
             }
         }
-        if self.overflow && self.sender.backlog().units < UNITS_MAX as u64 / 2 {
-            self.overflow = false;
+        if self.overflow && self.sender.backlog().units < self.units_max / 2 {
             let store = self.store.clone().lock_owned().await;
-            self.offer(store.unreceipted());
+            self.take_up(&store);
+        }
+    }
+
+    /// Offers what is held and not yet known to the sender, the most urgent first, up to the bound.
+    fn take_up(&mut self, store: &C) {
+        self.overflow = false;
+        let priorities: BTreeSet<u8> = store.unreceipted().map(|of| of.info.priority).collect();
+        for priority in priorities.into_iter().rev() {
+            self.offer(store.unreceipted().filter(|unit| unit.info.priority == priority));
         }
     }
 
     fn offer(&mut self, units: impl Iterator<Item = Offer>) {
         for Offer { key, info } in units {
-            let offered = self.sender.offer(key, info);
-            self.overflow |= !offered && self.sender.backlog().units >= UNITS_MAX as u64;
+            if self.sender.backlog().units >= self.units_max {
+                self.overflow = true;
+                return;
+            }
+            self.sender.offer(key, info);
         }
     }
 

@@ -7,7 +7,7 @@ use codecs::{
         custody::{Durability, RefusalReason},
         object::Annotation,
         receipted::Receipted,
-        sender::UnitInfo,
+        sender::{UNITS_MAX, UnitInfo},
     },
 };
 
@@ -86,6 +86,12 @@ pub trait Custodian: Send + 'static {
 
     /// A ledger lost these units; what of them is still held.
     fn ask(&mut self, prefix: KeyPrefix, ranges: &RangeSet) -> Vec<Offer>;
+
+    /// Units that the link keeps track of at a time: several hundred bytes of memory each, and at
+    /// least as many as may be under way. The rest is taken up as receipts come.
+    fn tracked_max(&self) -> usize {
+        UNITS_MAX
+    }
 
     /// A station did not take these units, with this reason; whether it will on this connection.
     fn refused(&mut self, _: KeyPrefix, _: &RangeSet, _: RefusalReason, _final_here: bool) {}

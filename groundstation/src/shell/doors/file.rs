@@ -29,7 +29,8 @@ const PIECE_BYTES: usize = 256 << 10;
 /// Names tried for a file that is closed.
 const NAMES_MAX: u32 = 10_000;
 
-struct Files {
+/// A file, and those that it was before.
+pub struct Files {
     path: PathBuf,
     file: Option<File>,
     current: Current,
@@ -49,19 +50,8 @@ pub fn run(shared: &Shared, door: &Door, board: &Board, path: &Path) {
     let cursor = shared.cursor_file(door);
     let loaded = cursor.as_ref().and_then(CursorFile::load);
     let mut source = Source::new(shared, door, board, loaded);
-    let mut out = Files {
-        path: path.into(),
-        file: None,
-        current: Current::new(0, shared.clock.mono_ns()),
-        rotation: door.rotation,
-        framing: door.framing.clone(),
-        piece: Vec::new(),
-        written: 0,
-        clock: shared.clock,
-        board: board.clone(),
-        cursor,
-        stop: shared.stop.clone(),
-    };
+    let mut out = Files::new(door, path, (board.clone(), shared.clock, shared.stop.clone()));
+    out.cursor = cursor;
     if door.begin == Begin::Last
         && let Some(loaded) = loaded
     {
@@ -85,6 +75,27 @@ pub fn run(shared: &Shared, door: &Door, board: &Board, path: &Path) {
 }
 
 impl Files {
+    /// Writes nothing yet.
+    pub fn new(
+        door: &Door,
+        path: &Path,
+        (board, clock, stop): (Board, StationClock, Stop),
+    ) -> Self {
+        Self {
+            path: path.into(),
+            file: None,
+            current: Current::new(0, clock.mono_ns()),
+            rotation: door.rotation,
+            framing: door.framing.clone(),
+            piece: Vec::new(),
+            written: 0,
+            clock,
+            board,
+            cursor: None,
+            stop,
+        }
+    }
+
     fn cut_to(&mut self, bytes: u64) {
         let longer = |file: &File| file.metadata().is_ok_and(|known| known.len() > bytes);
         let cut = OpenOptions::new().write(true).open(&self.path);
@@ -98,7 +109,7 @@ impl Files {
     }
 
     /// Writes what waits, however long the disk refuses; breaks off at a stop.
-    fn write(&mut self) -> ControlFlow<()> {
+    pub fn write(&mut self) -> ControlFlow<()> {
         while !self.piece.is_empty() {
             match self.try_write() {
                 Ok(()) => self.piece.clear(),

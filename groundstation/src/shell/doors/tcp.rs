@@ -37,7 +37,8 @@ enum Again {
     Connect { host: String, retry: Retry, due: Instant },
 }
 
-struct Link {
+/// A stream, its like after it breaks, and what neither has confirmed.
+pub struct Link {
     stream: Option<TcpStream>,
     since: Instant,
     again: Again,
@@ -53,25 +54,15 @@ struct Link {
 
 /// Serves one client that connected, until it goes.
 pub fn serve(shared: &Shared, door: &Door, board: &Board, stream: TcpStream) {
-    let cursor = shared.cursor_file(door);
-    let loaded = cursor.as_ref().and_then(CursorFile::load);
-    let mut source = Source::new(shared, door, board, loaded);
-    let mut link = Link::new(door, board, Again::Never, (cursor, shared.stop.clone()));
-    match prepare(&stream) {
-        Ok(()) => link.up(stream),
-        Err(error) => return board.failed(&format!("a client could not be served: {error}")),
+    match Link::from(door, board, shared.stop.clone()).prepared(stream) {
+        Ok(link) => link.follow(shared, door),
+        Err(error) => board.failed(&format!("a client could not be served: {error}")),
     }
-    link.run(&mut source);
 }
 
 /// Connects to a host, again and again, until nothing more comes.
 pub fn connect(shared: &Shared, door: &Door, board: &Board, host: &str) {
-    let cursor = shared.cursor_file(door);
-    let loaded = cursor.as_ref().and_then(CursorFile::load);
-    let mut source = Source::new(shared, door, board, loaded);
-    let again = Again::Connect { host: host.into(), retry: Retry::default(), due: Instant::now() };
-    let mut link = Link::new(door, board, again, (cursor, shared.stop.clone()));
-    link.run(&mut source);
+    Link::to(door, board, host, shared.stop.clone()).follow(shared, door);
 }
 
 fn prepare(stream: &TcpStream) -> io::Result<()> {
@@ -85,7 +76,8 @@ fn prepare(stream: &TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-fn open(host: &str) -> io::Result<TcpStream> {
+/// Connects to a host by any of its addresses.
+pub fn open(host: &str) -> io::Result<TcpStream> {
     let mut last = io::Error::other("the name has no address");
     for address in host.to_socket_addrs()? {
         let opened = TcpStream::connect_timeout(&address, CONNECT_WITHIN);
@@ -98,12 +90,18 @@ fn open(host: &str) -> io::Result<TcpStream> {
 }
 
 impl Link {
-    fn new(
-        door: &Door,
-        board: &Board,
-        again: Again,
-        (cursor, stop): (Option<CursorFile>, Stop),
-    ) -> Self {
+    /// For a client: when its stream is gone, so is the link.
+    pub fn from(door: &Door, board: &Board, stop: Stop) -> Self {
+        Self::new(door, board, Again::Never, stop)
+    }
+
+    /// For a host, which it connects to when it is first asked to write.
+    pub fn to(door: &Door, board: &Board, host: &str, stop: Stop) -> Self {
+        let (retry, due) = (Retry::default(), Instant::now());
+        Self::new(door, board, Again::Connect { host: host.into(), retry, due }, stop)
+    }
+
+    fn new(door: &Door, board: &Board, again: Again, stop: Stop) -> Self {
         Self {
             stream: None,
             since: Instant::now(),
@@ -113,14 +111,29 @@ impl Link {
             piece: Vec::new(),
             piece_from: None,
             board: board.clone(),
-            cursor,
+            cursor: None,
             stop,
         }
     }
 
-    fn run(&mut self, source: &mut Source) {
+    /// Over a stream that is open.
+    pub fn with(mut self, stream: TcpStream) -> Self {
+        self.up(stream);
+        self
+    }
+
+    /// Over a stream that was accepted.
+    pub fn prepared(self, stream: TcpStream) -> io::Result<Self> {
+        prepare(&stream)?;
+        Ok(self.with(stream))
+    }
+
+    fn follow(mut self, shared: &Shared, door: &Door) {
+        self.cursor = shared.cursor_file(door);
+        let cursor = self.cursor.as_ref().and_then(CursorFile::load);
+        let mut source = Source::new(shared, door, &self.board, cursor);
         let step = loop {
-            match source.step(self) {
+            match source.step(&mut self) {
                 step @ (Step::Ended | Step::Stopped) => break step,
                 Step::Went | Step::Quiet => {}
             }
@@ -128,17 +141,28 @@ impl Link {
         if step == Step::Ended {
             // What waits is taken up at the next start, where there is one to go on from.
             if self.cursor.is_none() {
-                source.flush(self);
+                source.flush(&mut self);
             }
-            self.cut();
-            while !self.outbox.is_empty() && self.pump().is_continue() && !self.stop.is_over() {
-                thread::sleep(PAUSE);
-            }
+            let stop = self.stop.clone();
+            self.drain(|| stop.is_over());
         }
-        source.checkpoint(self);
+        source.checkpoint(&mut self);
         if self.stream.take().is_some() {
             self.board.closed(None);
         }
+    }
+
+    /// Waits until the peer's system has everything, or until it is too late; whether it has.
+    pub fn drain(&mut self, too_late: impl Fn() -> bool) -> bool {
+        self.cut();
+        while !self.outbox.is_empty() {
+            if too_late() || self.pump().is_break() {
+                return false;
+            }
+            thread::sleep(PAUSE);
+        }
+        self.board.tell();
+        true
     }
 
     fn up(&mut self, stream: TcpStream) {

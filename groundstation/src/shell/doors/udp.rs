@@ -23,7 +23,8 @@ const DATAGRAM_BYTES_MAX: usize = 65_507;
 /// How soon a name that did not resolve is tried again.
 const RESOLVE_EVERY: Duration = Duration::from_secs(5);
 
-struct Datagrams {
+/// A socket that sends to one host.
+pub struct Datagrams {
     host: String,
     socket: Option<UdpSocket>,
     tried: Option<Instant>,
@@ -37,19 +38,8 @@ struct Datagrams {
 
 /// Sends until nothing more comes.
 pub fn run(mut source: Source, door: &Door, host: &str, parts: (Board, StationClock, Stop)) {
-    let (board, clock, stop) = parts;
-    let mut out = Datagrams {
-        host: host.into(),
-        socket: None,
-        tried: None,
-        framing: door.framing.clone(),
-        buffer: Vec::new(),
-        pace: door.rate_bit_s.map(Pace::new),
-        clock,
-        board,
-        stop,
-    };
-    out.open();
+    let mut out = Datagrams::new(door, host, parts);
+    out.open_again();
     while !matches!(source.step(&mut out), Step::Ended | Step::Stopped) {}
     source.flush(&mut out);
     if out.socket.is_some() {
@@ -58,17 +48,36 @@ pub fn run(mut source: Source, door: &Door, host: &str, parts: (Board, StationCl
 }
 
 impl Datagrams {
-    fn open(&mut self) {
+    /// Sends nothing yet.
+    pub fn new(door: &Door, host: &str, (board, clock, stop): (Board, StationClock, Stop)) -> Self {
+        Self {
+            host: host.into(),
+            socket: None,
+            tried: None,
+            framing: door.framing.clone(),
+            buffer: Vec::new(),
+            pace: door.rate_bit_s.map(Pace::new),
+            clock,
+            board,
+            stop,
+        }
+    }
+
+    /// Finds the host.
+    pub fn open(&mut self) -> io::Result<()> {
+        self.socket = Some(connect(&self.host)?);
+        self.board.opened();
+        Ok(())
+    }
+
+    /// The same, where that is not done and was not tried just now.
+    fn open_again(&mut self) {
         if self.socket.is_some() || self.tried.is_some_and(|at| at.elapsed() < RESOLVE_EVERY) {
             return;
         }
         self.tried = Some(Instant::now());
-        match connect(&self.host) {
-            Ok(socket) => {
-                self.socket = Some(socket);
-                self.board.opened();
-            }
-            Err(error) => self.board.failed(&format!("udp:{}: {error}", self.host)),
+        if let Err(error) = self.open() {
+            self.board.failed(&format!("udp:{}: {error}", self.host));
         }
     }
 
@@ -94,7 +103,7 @@ fn connect(host: &str) -> io::Result<UdpSocket> {
 
 impl Out for Datagrams {
     fn put(&mut self, parcel: Parcel) -> ControlFlow<()> {
-        self.open();
+        self.open_again();
         self.buffer.clear();
         if self.framing.write(&parcel.bytes, &mut self.buffer).is_err() {
             self.drop_one("framing");
@@ -137,7 +146,7 @@ impl Out for Datagrams {
     }
 
     fn settle(&mut self) -> ControlFlow<()> {
-        self.open();
+        self.open_again();
         self.board.tell();
         ControlFlow::Continue(())
     }

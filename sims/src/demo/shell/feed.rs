@@ -31,6 +31,9 @@ pub enum FeedError {
     /// The spacecraft can't be flown on.
     #[error(transparent)]
     Orbit(#[from] crate::orbit::ElementsError),
+    /// A packet fits no frame.
+    #[error(transparent)]
+    Radio(#[from] crate::spacecraft::radio::RadioError),
 }
 
 /// What was fed.
@@ -52,7 +55,7 @@ impl Stop {
         self.0.store(true, Ordering::Relaxed);
     }
 
-    fn stopped(&self) -> bool {
+    pub(super) fn stopped(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 }

@@ -2,8 +2,10 @@
 //! demonstration adds, and the spacecraft's configuration.
 
 use crate::demo::scene;
+use crate::spacecraft::radio;
 use anyhow::{Context, bail};
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
@@ -35,6 +37,21 @@ impl Layout {
     /// The spacecraft's store.
     pub fn store(&self) -> PathBuf {
         self.root.join("store")
+    }
+
+    /// An edge's configuration.
+    pub fn edge_file(&self, name: &str) -> PathBuf {
+        self.station().join("enrolled").join(name).join("edge.toml")
+    }
+
+    /// An edge's spool.
+    pub fn spool(&self, name: &str) -> PathBuf {
+        self.station().join("enrolled").join(name).join("spool")
+    }
+
+    /// What the edge tells of itself.
+    pub fn edge_status(&self) -> PathBuf {
+        self.root.join("edge-status.json")
     }
 
     /// Where the sensors' packets go.
@@ -93,6 +110,40 @@ pub fn extend_station(
     fs::write(&path, table.to_string()).with_context(|| format!("writing {}", path.display()))
 }
 
+/// What a demonstration adds to an edge's file: simulated time, its modem, what it tells.
+pub fn extend_edge(
+    layout: &Layout,
+    name: &str,
+    station: SocketAddr,
+    modem: SocketAddr,
+    offset_s: f64,
+) -> anyhow::Result<()> {
+    let path = layout.edge_file(name);
+    let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+    let mut table: Table = text.parse().with_context(|| format!("in {}", path.display()))?;
+    let text = |text: &str| Value::String(text.to_owned());
+    let rows = |rows: Vec<(&str, Value)>| -> Table {
+        rows.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+    };
+    if let Some(Value::Table(section)) = table.get_mut("station") {
+        section.insert("address".to_owned(), text(&station.to_string()));
+    }
+    let file = layout.edge_status().display().to_string();
+    let told = rows(vec![("interval_s", Value::Integer(1)), ("file", text(&file))]);
+    table.insert("status".to_owned(), Value::Table(told));
+    let clock = rows(vec![("simulated_offset_s", Value::Float(offset_s))]);
+    table.insert("clock".to_owned(), Value::Table(clock));
+    let input = rows(vec![
+        ("name", text("modem")),
+        ("from", text(&format!("udp:{modem}"))),
+        ("carries", text("cadus")),
+        ("frame", text(radio::FRAME)),
+        ("coding", text(radio::CODING)),
+    ]);
+    table.insert("input".to_owned(), Value::Array(vec![Value::Table(input)]));
+    fs::write(&path, table.to_string()).with_context(|| format!("writing {}", path.display()))
+}
+
 /// The embedded pool with the committed cloud screen.
 fn pool(packages: &Path) -> Table {
     let package = packages.join("cloud-screen").display().to_string();
@@ -120,7 +171,7 @@ pub struct Recording {
 pub fn write_onboard(
     layout: &Layout,
     spacecraft: &str,
-    ground: std::net::SocketAddr,
+    ground: SocketAddr,
     packages: Option<&Path>,
     recording: Option<&Recording>,
 ) -> anyhow::Result<()> {

@@ -2,13 +2,16 @@
 
 use super::feed::{Fed, FeedError, Stop};
 use super::process::{self, Running};
-use super::{SECOND_NS, Stage, watch};
+use super::{Options, SECOND_NS, Stage, watch};
+use crate::contact::Pass;
 use crate::demo::reckoning::{self, Kill, Reckoning, Summary, Told};
 use crate::relay::SimulatedClock;
 use anyhow::{Context, ensure};
+use codecs::time::Tai;
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
@@ -17,9 +20,9 @@ use tokio::time::Instant;
 /// How long a drain may take.
 const DRAIN: Duration = Duration::from_secs(15);
 /// Between two looks at the station.
-const LOOK: Duration = Duration::from_millis(500);
+pub(super) const LOOK: Duration = Duration::from_millis(500);
 /// Between two lines of progress.
-const PROGRESS: Duration = Duration::from_secs(5);
+pub(super) const PROGRESS: Duration = Duration::from_secs(5);
 /// The whole pass ends this long before set, so that the rest comes down above the horizon.
 const RESERVE_NS: i64 = 12 * SECOND_NS;
 
@@ -49,12 +52,7 @@ impl Flight<'_> {
     /// From rise to the end asked for.
     async fn fly(&mut self) -> anyhow::Result<Told> {
         let (options, pass) = (self.stage.options, self.stage.scene.pass);
-        let whole = pass.set.plus(-RESERVE_NS);
-        let end = match options.seconds {
-            Some(seconds) => whole.min(pass.rise.plus(seconds as i64 * SECOND_NS)),
-            None => whole,
-        };
-        let end = self.clock.instant_of(end);
+        let end = self.clock.instant_of(pass_end(options, &pass));
         let mut kill = options
             .kill_ground
             .map(|seconds| self.clock.instant_of(pass.rise.plus(seconds as i64 * SECOND_NS)));
@@ -84,7 +82,7 @@ impl Flight<'_> {
                     told = self.look(told).await;
                     if told_at.elapsed() >= PROGRESS {
                         told_at = Instant::now();
-                        self.tell(&told);
+                        self.stage.tell(self.clock.now(), &told);
                     }
                 }
             }
@@ -102,22 +100,6 @@ impl Flight<'_> {
                 last
             }
         }
-    }
-
-    fn tell(&self, told: &Told) {
-        let now = self.clock.now();
-        let since_s = now.since(self.stage.scene.pass.rise) / SECOND_NS;
-        let elevation = self.stage.scene.track.look(now).map_or(0.0, |look| look.1);
-        eprintln!(
-            "T+{since_s:>3} s  elevation {elevation:4.1}°  {} units receipted  {} packets  \
-             {} parameters  {} alarms  {} products  {} jobs",
-            told.receipted,
-            told.packets,
-            told.parameters,
-            told.alarms,
-            told.products,
-            told.jobs_done
-        );
     }
 
     /// SIGKILL for the daemon, then the same daemon again on the same ports.
@@ -148,12 +130,12 @@ impl Flight<'_> {
         if empty == 0 {
             eprintln!("The drain ended with units still on board: they stay there, unreceipted");
         }
-        self.tell(&told);
+        self.stage.tell(self.clock.now(), &told);
         Ok(told)
     }
 
     async fn listing(&self) -> anyhow::Result<serde_json::Value> {
-        Ok(serde_json::from_str(&store_of(self.stage).await?)?)
+        Ok(serde_json::from_str(&store_of(self.stage, &self.stage.layout.store()).await?)?)
     }
 
     /// Stops both programs in order and compares what they left on their disks.
@@ -164,23 +146,56 @@ impl Flight<'_> {
         let told = watch::look(page).await.unwrap_or(told);
         let (_, ground_peak) = ground.stop().await?;
         let layout = &stage.layout;
-        let store = store_of(stage).await?;
-        let config = layout.station_file().display().to_string();
-        let arguments = ["audit", "--json", "--config", &config];
-        let program = &stage.programs.groundstation;
-        let log = layout.log("audit");
-        let (audit, clean) =
-            process::finish("groundstation audit", program, &arguments, &log).await?;
-        let context = || format!("see {}", log.display());
-        let reckoning = reckoning::reckon(&store, &audit).with_context(context)?;
+        let store = store_of(stage, &layout.store()).await?;
+        let (audit, clean) = stage.audit().await?;
+        let reckoning = reckoning::reckon(&store, &audit)?;
         fs::write(layout.root.join("store.json"), &store)?;
         fs::write(layout.root.join("audit.json"), &audit)?;
         Ok(summary(reckoning, clean, fed, told, done, kill, [onboard_peak, ground_peak]))
     }
 }
 
-async fn store_of(stage: &Stage<'_>) -> anyhow::Result<String> {
-    let store = stage.layout.store().display().to_string();
+impl Stage<'_> {
+    /// One line of progress.
+    pub(super) fn tell(&self, now: Tai, told: &Told) {
+        let since_s = now.since(self.scene.pass.rise) / SECOND_NS;
+        let elevation = self.scene.track.look(now).map_or(0.0, |look| look.1);
+        eprintln!(
+            "T+{since_s:>3} s  elevation {elevation:4.1}°  {} units receipted  {} packets  \
+             {} parameters  {} alarms  {} products  {} jobs",
+            told.receipted,
+            told.packets,
+            told.parameters,
+            told.alarms,
+            told.products,
+            told.jobs_done
+        );
+    }
+
+    /// What the station's disk holds, and whether it is whole.
+    pub(super) async fn audit(&self) -> anyhow::Result<(String, bool)> {
+        let config = self.layout.station_file().display().to_string();
+        let arguments = ["audit", "--json", "--config", &config];
+        let (program, log) = (&self.programs.groundstation, self.layout.log("audit"));
+        let (audit, clean) =
+            process::finish("groundstation audit", program, &arguments, &log).await?;
+        ensure!(!audit.is_empty(), "groundstation audit said nothing; see {}", log.display());
+        Ok((audit, clean))
+    }
+}
+
+/// When the part of the pass ends that is flown.
+pub(super) fn pass_end(options: &Options, pass: &Pass) -> Tai {
+    let whole = pass.set.plus(-RESERVE_NS);
+    match options.seconds {
+        Some(seconds) => whole.min(pass.rise.plus(seconds as i64 * SECOND_NS)),
+        None => whole,
+    }
+}
+
+/// What a store holds, listed by `onboard store`: a spool is a store as well.
+pub(super) async fn store_of(stage: &Stage<'_>, folder: &Path) -> anyhow::Result<String> {
+    let store = folder.display().to_string();
     let log = stage.layout.log("store");
     let program = &stage.programs.onboard;
     let arguments = ["store", store.as_str(), "--json"];
@@ -221,6 +236,7 @@ fn summary(
             receipted_before: before.receipted,
             receipted_after: told.receipted,
         }),
+        radio: None,
         audit_clean,
         peak_rss_kib: BTreeMap::from([
             ("groundstation", ground.0.max(killed_peak.0)),

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! files ─► process (groundstation, onboard) ─► feed ─► watch ─► flight
+//!              └ (groundstation, edge) ─► transmit ─────► watch ─► radio
 //! ```
 
 mod files;
@@ -10,6 +11,8 @@ mod recording;
 mod feed;
 mod watch;
 mod flight;
+mod transmit;
+mod radio;
 
 use super::reckoning::Summary;
 use super::scene::{self, Scene, SceneError};
@@ -48,6 +51,12 @@ pub struct Options {
     pub seconds: Option<u64>,
     /// Seconds after rise at which the ground daemon is killed.
     pub kill_ground: Option<u64>,
+    /// Seconds after rise at which the edge is killed; radio link only.
+    pub kill_edge: Option<u64>,
+    /// What carries the telemetry down.
+    pub link: Link,
+    /// Share of wrong bits on the radio link.
+    pub bit_errors: f64,
     /// Print one JSON document.
     pub json: bool,
     /// A recording in place of generated telemetry: file, frame format, frame error control.
@@ -62,6 +71,16 @@ pub struct Options {
     pub dir: Option<PathBuf>,
     /// Port of the page.
     pub http: Option<u16>,
+}
+
+/// What carries the telemetry down.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Link {
+    /// IP from the spacecraft to the station.
+    #[default]
+    Quic,
+    /// Frames in coded units to an antenna with an edge.
+    Rf,
 }
 
 /// How the demonstration ended.
@@ -81,7 +100,11 @@ pub async fn run(options: &Options) -> anyhow::Result<Outcome> {
     let short = tempfile::Builder::new().prefix("gt-").tempdir()?;
     let (root, temporary) = folder(options, short.path())?;
     let layout = Layout { root: root.clone(), short: short.path().to_owned() };
-    let flown = Stage { options, programs, scene, layout }.fly().await;
+    let stage = Stage { options, programs, scene, layout };
+    let flown = match options.link {
+        Link::Quic => stage.fly().await,
+        Link::Rf => stage.fly_radio().await,
+    };
     let failures = flown.as_ref().map(Summary::failures).unwrap_or_default();
     // What failed stays, to be looked into; an empty folder shows nothing.
     let empty = fs::read_dir(&root).is_ok_and(|mut entries| entries.next().is_none());
@@ -175,15 +198,7 @@ impl Stage<'_> {
         let relaying = tokio::spawn(relay.run(clock, down, up));
         let mut ground = self.start_ground()?;
         ground.ready().await?;
-        let Pass { rise, set, max_elevation_deg, .. } = self.scene.pass;
-        eprintln!(
-            "SKY-7 rises over {} at {rise} (simulated), {max_elevation_deg:.0}° at most, \
-             sets at {set}",
-            self.scene.station.name
-        );
-        if !self.options.headless {
-            eprintln!("The page: http://{page}/  (Ctrl-C ends the pass early)");
-        }
+        self.announce(page);
         let feeding = self.feed(feeder, cargo, clock);
         let flight =
             Flight { stage: self, clock, page, feeding, stop, onboard, ground, kill: None };
@@ -194,11 +209,27 @@ impl Stage<'_> {
         flown
     }
 
+    fn announce(&self, page: SocketAddr) {
+        let Pass { rise, set, max_elevation_deg, .. } = self.scene.pass;
+        eprintln!(
+            "SKY-7 rises over {} at {rise} (simulated), {max_elevation_deg:.0}° at most, \
+             sets at {set}",
+            self.scene.station.name
+        );
+        if !self.options.headless {
+            eprintln!("The page: http://{page}/  (Ctrl-C ends the pass early)");
+        }
+    }
+
     /// Makes the station with `groundstation init`; the page's address.
     async fn make_station(&self, frames: Option<&Frames>) -> anyhow::Result<SocketAddr> {
         let page = free_page(self.options)?;
         let quic = free_quic()?;
-        let mission = frames.map_or_else(|| Ok(scene::MISSION.to_owned()), Frames::mission)?;
+        let mission = match (frames, self.options.link) {
+            (Some(frames), _) => frames.mission()?,
+            (None, Link::Quic) => scene::MISSION.to_owned(),
+            (None, Link::Rf) => radio::mission()?,
+        };
         fs::write(self.layout.mission(), mission)?;
         let path = |path: PathBuf| path.display().to_string();
         let log = self.layout.log("init");

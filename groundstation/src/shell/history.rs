@@ -1,0 +1,238 @@
+//! Reads what was chosen out of an archive, beside a running daemon: for `replay` and `export`.
+
+use super::{
+    disk::Folder,
+    doors::Stop,
+    mission,
+    signals::{Asked, Signals},
+};
+use crate::{
+    archive::{
+        read::replay,
+        record::Position,
+        segment::{SegmentHeader, file_name, number_of},
+        storage::{Storage as _, StoredFile as _},
+    },
+    config::Config,
+    door::{
+        select::{Parcel, Selector},
+        spec::{Goods, PATIENCE_MS_DEFAULT, Selection},
+    },
+};
+use anyhow::{Context as _, bail};
+use codecs::{
+    ids::{Apid, SpacecraftId},
+    time::Tai,
+};
+use std::{
+    collections::BTreeMap,
+    io::{self, IsTerminal as _, Write as _},
+    ops::ControlFlow,
+    path::PathBuf,
+    thread,
+    time::{Duration, Instant},
+};
+
+/// Frames this long before the first chosen one are read too: packets begin in them.
+const BEFORE_NS: i64 = 30_000_000_000;
+/// A clock at an antenna may be ahead of the station's by this much.
+const CLOCKS_NS: i64 = 3_600_000_000_000;
+
+/// What of the archive is wanted.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Choice {
+    /// Station file
+    #[arg(long, value_name = "FILE", default_value = "station.toml")]
+    pub config: PathBuf,
+    /// Frames, or the packets in them
+    #[arg(long, value_enum, default_value = "packets")]
+    pub send: Goods,
+    /// Only this spacecraft, by number; may be given again
+    #[arg(long, value_name = "NUMBER")]
+    pub spacecraft: Vec<u16>,
+    /// Only this virtual channel; may be given again
+    #[arg(long, value_name = "0-63", value_parser = clap::value_parser!(u8).range(..64))]
+    pub vc: Vec<u8>,
+    /// Only packets of this application; may be given again
+    #[arg(long, value_name = "0-2046", value_parser = clap::value_parser!(u16).range(..2047))]
+    pub apid: Vec<u16>,
+    /// Only what this antenna heard; otherwise the merged view of all
+    #[arg(long, value_name = "NUMBER")]
+    pub antenna: Option<u16>,
+    /// Received at or after this time, such as 2026-11-26T14:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub from: Option<Tai>,
+    /// Received before this time
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub until: Option<Tai>,
+    /// Erred frames, and packets with bytes of erred frames, too
+    #[arg(long)]
+    pub erred: bool,
+}
+
+fn time(text: &str) -> Result<Tai, String> {
+    let day = format!("{text}T00:00:00Z");
+    let read = Tai::from_rfc3339(text).or_else(|| Tai::from_rfc3339(&day));
+    read.ok_or_else(|| "a time is 2026-11-26T14:00:00Z, or 2026-11-26 for its beginning".into())
+}
+
+/// How a reading ended.
+#[derive(Clone, Debug, Default)]
+pub struct Read {
+    /// Frames or packets handed out.
+    pub parcels: u64,
+    /// What was chosen and could not go out, by why.
+    pub left_out: BTreeMap<&'static str, u64>,
+    /// It was broken off.
+    pub broken_off: bool,
+}
+
+impl Choice {
+    /// The station file, checked.
+    pub fn load(&self) -> anyhow::Result<Config> {
+        if self.send == Goods::Frames && !self.apid.is_empty() {
+            bail!("frames have no --apid; `--send packets` chooses by it");
+        }
+        Ok(Config::load(&self.config)?)
+    }
+
+    /// What a door of this choice hands out.
+    pub fn selection(&self) -> Selection {
+        Selection {
+            goods: self.send,
+            spacecraft: self.spacecraft.iter().copied().map(SpacecraftId).collect(),
+            virtual_channels: self.vc.clone(),
+            apids: self.apid.iter().copied().map(Apid).collect(),
+            antenna: self.antenna,
+            erred: self.erred,
+        }
+    }
+
+    /// Hands out what is chosen in the order in which it was received.
+    pub fn read(
+        &self,
+        config: &Config,
+        stop: &Stop,
+        mut out: impl FnMut(Parcel) -> ControlFlow<()>,
+    ) -> anyhow::Result<Read> {
+        let dir = config.path(&config.archive.dir);
+        let what = || format!("archive {}", dir.display());
+        if !dir.is_dir() {
+            bail!("{}: not there yet; `groundstation run` makes it", what());
+        }
+        let definition = mission::load(&config.path(&config.mission))?;
+        let patience_ns = PATIENCE_MS_DEFAULT * 1_000_000;
+        let mut selector = Selector::new(self.selection(), &definition, patience_ns);
+        let mut folder = Folder::at(&dir);
+        let mut progress = Progress::new(&mut folder).with_context(what)?;
+        let from = Position { segment: progress.first(self.from), offset: 0 };
+        let mut read = Read::default();
+        let (after, until) = (self.from, self.until.unwrap_or(Tai(i64::MAX)));
+        let mut hand_out = |ready: &mut Vec<Parcel>, read: &mut Read| {
+            let chosen = ready.drain(..).filter(|parcel| {
+                after.is_none_or(|after| parcel.received >= after) && parcel.received < until
+            });
+            for parcel in chosen {
+                read.parcels += 1;
+                out(parcel)?;
+            }
+            ControlFlow::Continue(())
+        };
+        let (mut ready, mut latest) = (Vec::new(), Tai(i64::MIN));
+        let end = Position { segment: u64::MAX, offset: u64::MAX };
+        let result = replay(&mut folder, from, end, |unit| {
+            progress.at(unit.position);
+            let early = after.is_some_and(|after| unit.received.since(after) < -BEFORE_NS);
+            if early || unit.received >= until {
+                return Ok(());
+            }
+            latest = latest.max(unit.received);
+            // Waits as long as it waited when it came.
+            let now_ns = latest.0.max(0) as u64;
+            selector.take(&unit, now_ns, &mut |parcel| ready.push(parcel));
+            selector.poll(now_ns, &mut |parcel| ready.push(parcel));
+            match stop.is_over() || hand_out(&mut ready, &mut read).is_break() {
+                true => Err(io::ErrorKind::Interrupted.into()),
+                false => Ok(()),
+            }
+        });
+        match result {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => read.broken_off = true,
+            result => result.with_context(what)?,
+        }
+        if !read.broken_off {
+            selector.flush(&mut |parcel| ready.push(parcel));
+            read.broken_off = hand_out(&mut ready, &mut read).is_break();
+        }
+        read.left_out = selector.take_left_out();
+        Ok(read)
+    }
+}
+
+/// A signal breaks off what is under way, in order.
+pub fn stop_on_signal() -> anyhow::Result<Stop> {
+    let stop = Stop::default();
+    let asked = stop.clone();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    thread::Builder::new().name("signals".into()).spawn(move || {
+        let Ok(mut signals) = runtime.block_on(async { Signals::hear() }) else { return };
+        while runtime.block_on(signals.next()) == Asked::Reload {}
+        asked.now();
+    })?;
+    Ok(stop)
+}
+
+/// Tells a person how far it is.
+struct Progress {
+    /// Segments with when they were begun and how many bytes stand before them.
+    segments: BTreeMap<u64, (Option<Tai>, u64)>,
+    bytes: u64,
+    told: Instant,
+    shown: bool,
+    person: bool,
+}
+
+impl Progress {
+    fn new(folder: &mut Folder) -> io::Result<Self> {
+        let mut numbers: Vec<u64> =
+            folder.list()?.iter().filter_map(|name| number_of(name)).collect();
+        numbers.sort_unstable();
+        let (mut segments, mut bytes) = (BTreeMap::new(), 0);
+        for number in numbers {
+            let file = folder.open(&file_name(number))?;
+            let header = SegmentHeader::read(&file, number)?.ok();
+            segments.insert(number, (header.map(|(header, _)| header.begun), bytes));
+            bytes += file.length()?;
+        }
+        let person = io::stderr().is_terminal();
+        Ok(Self { segments, bytes, told: Instant::now(), shown: false, person })
+    }
+
+    /// The first segment that may hold what was received at or after a time: nothing arrives
+    /// before it was received.
+    fn first(&self, from: Option<Tai>) -> u64 {
+        let Some(from) = from else { return 0 };
+        let before = self.segments.iter().rev().find(|(_, (begun, _))| {
+            begun.is_some_and(|begun| begun.since(from) < -(BEFORE_NS + CLOCKS_NS))
+        });
+        before.map_or(0, |(number, _)| *number)
+    }
+
+    fn at(&mut self, position: Position) {
+        if !self.person || self.told.elapsed() < Duration::from_secs(1) {
+            return;
+        }
+        (self.told, self.shown) = (Instant::now(), true);
+        let before = self.segments.get(&position.segment).map_or(0, |(_, before)| *before);
+        let percent = 100 * (before + position.offset) / self.bytes.max(1);
+        let _ = write!(io::stderr(), "\r{percent:3} % of {} MB", self.bytes >> 20);
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if self.shown {
+            let _ = write!(io::stderr(), "\r{:24}\r", "");
+        }
+    }
+}
