@@ -12,9 +12,10 @@ use codecs::ids::{Codec, KeyPrefix, UnitKey};
 use codecs::mission::Definition;
 use std::collections::BTreeMap;
 
-/// Bytes of frames kept a counter, to put late ones between their neighbours. A peer of the widest
-/// profile has 64 objects of 256 KiB under way, and any of them may come last. At the bound the
-/// oldest goes; a frame that comes later than that is extracted alone.
+/// Bytes of frames kept over all counters, to put late ones between their neighbours; each counter
+/// has an even share. A peer of the widest profile has 64 objects of 256 KiB under way, and any of
+/// them may come last. At the bound the oldest goes; a frame that comes later than that is
+/// extracted alone.
 pub const RECENT_BYTES_MAX: usize = 16 << 20;
 
 /// Neighbours on either side that a late frame is extracted with; a packet of 64 KiB spans more,
@@ -75,10 +76,11 @@ impl Deframer {
                 self.counters.remove(&silent);
             }
         }
+        let known = self.counters.len() + usize::from(!self.counters.contains_key(&key.prefix));
         let counter =
             self.counters.entry(key.prefix).or_insert_with(|| Counter::new(config.clone()));
         counter.pushed = self.pushes;
-        counter.take(key.sequence, frame)
+        counter.take(key.sequence, frame, RECENT_BYTES_MAX / known)
     }
 }
 
@@ -88,8 +90,8 @@ impl Counter {
         Self { config, extractor, last: None, recent: BTreeMap::new(), recent_bytes: 0, pushed: 0 }
     }
 
-    fn take(&mut self, sequence: u64, frame: &Bytes) -> Deframed {
-        self.keep(sequence, frame);
+    fn take(&mut self, sequence: u64, frame: &Bytes, share: usize) -> Deframed {
+        self.keep(sequence, frame, share);
         let mut deframed = Deframed::default();
         match self.last {
             Some(last) if sequence <= last => self.again(sequence, &mut deframed),
@@ -104,11 +106,12 @@ impl Counter {
         deframed
     }
 
-    fn keep(&mut self, sequence: u64, frame: &Bytes) {
-        let before = self.recent.insert(sequence, frame.clone());
+    fn keep(&mut self, sequence: u64, frame: &Bytes, share: usize) {
+        // A slice that is kept would keep the whole block of the archive that it lies in.
+        let before = self.recent.insert(sequence, Bytes::copy_from_slice(frame));
         self.recent_bytes += frame.len();
         self.recent_bytes -= before.map_or(0, |frame| frame.len());
-        while self.recent_bytes > RECENT_BYTES_MAX {
+        while self.recent_bytes > share {
             let Some((_, oldest)) = self.recent.pop_first() else { break };
             self.recent_bytes -= oldest.len();
         }

@@ -348,8 +348,7 @@ impl ObjectReader {
         while let Some(front) = self.chunks.front_mut().filter(|_| !rest.is_empty()) {
             let (part, after) = rest.split_at_mut(front.len().min(rest.len()));
             let (bytes, _) = front.split_at(part.len());
-            part.copy_from_slice(bytes);
-            crc.update(part);
+            crc.copy(bytes, part);
             rest = after;
             let taken = part.len();
             self.advance_front(taken);

@@ -14,9 +14,10 @@ use std::{
 /// Bytes of a block: one write. Holds the largest unit with its record and the skip behind it.
 pub const BYTES: usize =
     (UNIT_BYTES_MAX + UNIT_HEADER_BYTES).next_multiple_of(BLOCK_BYTES) + BLOCK_BYTES;
-/// Blocks that exist at most: what a fast link brings while a commit waits for its sync, and as
-/// much again for those who interpret it.
-pub const COUNT: usize = 16;
+/// Blocks that exist at most: what a fast link brings while one commit is written and another is
+/// synced, and as much again for those who interpret it. Used ones are used again first, so that a
+/// slow link touches few.
+pub const COUNT: usize = 24;
 /// Blocks that may be out with those who interpret what is in them. However long they keep them,
 /// ingest has the others; what they miss they read back.
 const PUBLISHED_MAX: usize = COUNT / 2;

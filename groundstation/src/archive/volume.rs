@@ -22,6 +22,10 @@ use crate::ledger::Ledger;
 use codecs::{ids::UnitKey, time::Tai};
 use std::io;
 
+/// Blocks worth a sync of their own. A commit that waits for more saves nothing, and keeps memory
+/// from the processor's cache.
+const RIPE_BLOCKS: usize = 4;
+
 /// The segment that is being written.
 pub(super) struct Segment<F> {
     pub(super) number: u64,
@@ -113,6 +117,11 @@ impl<S: Storage> Volume<S> {
     /// Whether nothing waits for a sync.
     pub fn is_synced(&self) -> bool {
         self.unsynced.is_empty()
+    }
+
+    /// Whether so much waits for a sync that waiting for more would not make it cheaper.
+    pub fn is_ripe(&self) -> bool {
+        self.unsynced.len() >= RIPE_BLOCKS
     }
 
     /// When the oldest unit came that waits for a sync, on the monotonic clock.

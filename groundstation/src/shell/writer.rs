@@ -384,6 +384,9 @@ impl<S: Storage> Drop for Thread<S> {
 
 enum Step {
     Write(Batch),
+    /// What is written is enough.
+    Sync,
+    /// The oldest has waited long enough.
     Commit,
     Keep,
     End,
@@ -394,6 +397,7 @@ impl<S: Storage> Thread<S> {
         loop {
             match self.next() {
                 Step::Write(batch) => self.write(batch),
+                Step::Sync => self.sync(false),
                 Step::Commit => self.commit(),
                 Step::Keep => self.keep(),
                 Step::End => break,
@@ -416,6 +420,9 @@ impl<S: Storage> Thread<S> {
             let pressed = due.is_some() && state.ingest.intake().is_pressed();
             if pressed || due.is_some_and(|due| due <= now) {
                 return Step::Commit;
+            }
+            if self.volume.is_ripe() {
+                return Step::Sync;
             }
             if let Some(batch) = state.ingest.intake().next_full() {
                 return Step::Write(batch);

@@ -6,17 +6,15 @@
 
 use core::sync::atomic::{AtomicU8, Ordering};
 
-/// What the processor has, once asked for: 0 not yet, 1 nothing, 2 the instruction.
+/// What the processor has, once asked for: 0 not yet, 1 nothing, 2 the instruction, 3 registers
+/// of 64 bytes that multiply as well.
 static FOUND: AtomicU8 = AtomicU8::new(0);
 
 /// Takes bytes into the register (not inverted), where this processor has the instruction.
 #[inline]
 pub fn update(register: u32, bytes: &[u8]) -> Option<u32> {
-    match FOUND.load(Ordering::Relaxed) {
-        2 => {}
-        1 => return None,
-        _ if !find() => return None,
-        _ => {}
+    if found() < 2 {
+        return None;
     }
     // SAFETY: `find` said that the processor has the instructions.
     #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
@@ -25,15 +23,44 @@ pub fn update(register: u32, bytes: &[u8]) -> Option<u32> {
     None
 }
 
+/// Copies and takes what is copied into the register, in one pass where the processor can. Both
+/// have the same length.
+#[inline]
+pub fn copy(register: u32, from: &[u8], into: &mut [u8]) -> Option<u32> {
+    #[cfg(target_arch = "x86_64")]
+    if from.len() >= wide::STRIDE_BYTES && from.len() == into.len() && found() == 3 {
+        // SAFETY: `find` said that the processor has the instructions; the lengths are right.
+        let (register, from, into) = unsafe { wide::copy(register, from, into) };
+        into.copy_from_slice(from);
+        return update(register, into);
+    }
+    into.copy_from_slice(from);
+    update(register, into)
+}
+
+#[inline]
+fn found() -> u8 {
+    match FOUND.load(Ordering::Relaxed) {
+        0 => find(),
+        found => found,
+    }
+}
+
 #[cold]
-fn find() -> bool {
+fn find() -> u8 {
     #[cfg(target_arch = "x86_64")]
     let found = super::has!("sse4.2", "pclmulqdq");
     #[cfg(target_arch = "aarch64")]
     let found = super::has!("crc");
     #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     let found = false;
-    FOUND.store(1 + u8::from(found), Ordering::Relaxed);
+    #[cfg(target_arch = "x86_64")]
+    let wide = found && super::has!("avx512f", "vpclmulqdq");
+    #[cfg(not(target_arch = "x86_64"))]
+    let wide = false;
+    let found = 1 + u8::from(found) + u8::from(wide);
+    // Whoever comes first: all find the same.
+    FOUND.store(found, Ordering::Relaxed);
     found
 }
 
@@ -42,7 +69,7 @@ mod native {
     use core::arch::x86_64::*;
 
     /// x^n modulo the generator, reflected.
-    const fn power(n: usize) -> u64 {
+    pub(super) const fn power(n: usize) -> u64 {
         let (mut value, mut left) = (0x8000_0000_u32, n);
         while left > 0 {
             value = (value >> 1) ^ if value & 1 == 1 { 0x82F6_3B78 } else { 0 };
@@ -98,6 +125,98 @@ mod native {
     #[target_feature(enable = "sse4.2,pclmulqdq")]
     fn multiply(register: u64, factor: i64) -> __m128i {
         _mm_clmulepi64_si128::<0>(_mm_cvtsi64_si128(register as i64), _mm_cvtsi64_si128(factor))
+    }
+}
+
+/// Registers of 64 bytes, four at a time: what is copied is checked on its way.
+#[cfg(target_arch = "x86_64")]
+mod wide {
+    use super::native::power;
+    use core::arch::x86_64::*;
+
+    /// Bytes of four registers.
+    pub(super) const STRIDE_BYTES: usize = 256;
+
+    /// Factors that move a register of 16 bytes by so many bits: a product takes 33 of them.
+    const fn factors(bits: usize) -> [u64; 2] {
+        [power(bits + 31), power(bits - 33)]
+    }
+    const OVER_STRIDE: [u64; 2] = factors(8 * STRIDE_BYTES);
+    const OVER_REGISTER: [u64; 2] = factors(512);
+    const OVER_LANES: [[u64; 2]; 3] = [factors(384), factors(256), factors(128)];
+
+    /// Copies whole strides and takes them into the register; what is left of both.
+    ///
+    /// # Safety
+    /// The processor has AVX-512F, VPCLMULQDQ, SSE 4.2 and PCLMULQDQ; both have the same length,
+    /// at least [`STRIDE_BYTES`].
+    #[target_feature(enable = "avx512f,vpclmulqdq,sse4.2,pclmulqdq")]
+    pub(super) unsafe fn copy<'a>(
+        register: u32,
+        from: &'a [u8],
+        into: &'a mut [u8],
+    ) -> (u32, &'a [u8], &'a mut [u8]) {
+        let whole = from.len() - from.len() % STRIDE_BYTES;
+        let (strides, from) = from.split_at(whole);
+        let (copies, into) = into.split_at_mut(whole);
+        let mut sums = [_mm512_setzero_si512(); 4];
+        let mut first = true;
+        let factors = broadcast(OVER_STRIDE);
+        let (strides, _) = strides.as_chunks::<STRIDE_BYTES>();
+        let (copies, _) = copies.as_chunks_mut::<STRIDE_BYTES>();
+        for (stride, copy) in strides.iter().zip(copies) {
+            let (registers, _) = stride.as_chunks::<64>();
+            let (places, _) = copy.as_chunks_mut::<64>();
+            for ((sum, register), place) in sums.iter_mut().zip(registers).zip(places) {
+                // SAFETY: both are 64 bytes.
+                let next = unsafe {
+                    let next = _mm512_loadu_si512(register.as_ptr().cast());
+                    _mm512_storeu_si512(place.as_mut_ptr().cast(), next);
+                    next
+                };
+                *sum = if first { next } else { fold(*sum, factors, next) };
+            }
+            if first {
+                let before = _mm512_zextsi128_si512(_mm_cvtsi32_si128(register as i32));
+                sums[0] = _mm512_xor_si512(sums[0], before);
+                first = false;
+            }
+        }
+        let factors = broadcast(OVER_REGISTER);
+        let sum = fold(sums[0], factors, sums[1]);
+        let sum = fold(sum, factors, sums[2]);
+        let sum = fold(sum, factors, sums[3]);
+        let lanes = [
+            _mm512_extracti32x4_epi32::<0>(sum),
+            _mm512_extracti32x4_epi32::<1>(sum),
+            _mm512_extracti32x4_epi32::<2>(sum),
+        ];
+        let mut last = _mm512_extracti32x4_epi32::<3>(sum);
+        for (lane, [low, high]) in lanes.into_iter().zip(OVER_LANES) {
+            let factors = _mm_set_epi64x(high as i64, low as i64);
+            last = _mm_xor_si128(last, _mm_clmulepi64_si128::<0x00>(lane, factors));
+            last = _mm_xor_si128(last, _mm_clmulepi64_si128::<0x11>(lane, factors));
+        }
+        // What is left is as long as a message of sixteen bytes, whose check is the instruction's.
+        let register = _mm_crc32_u64(0, _mm_cvtsi128_si64(last) as u64);
+        let register = _mm_crc32_u64(register, _mm_extract_epi64::<1>(last) as u64);
+        (register as u32, from, into)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn broadcast([low, high]: [u64; 2]) -> __m512i {
+        let (low, high) = (low as i64, high as i64);
+        _mm512_set_epi64(high, low, high, low, high, low, high, low)
+    }
+
+    /// The register moved behind, and what stands there.
+    #[inline]
+    #[target_feature(enable = "avx512f,vpclmulqdq")]
+    fn fold(sum: __m512i, factors: __m512i, next: __m512i) -> __m512i {
+        let low = _mm512_clmulepi64_epi128::<0x00>(sum, factors);
+        let high = _mm512_clmulepi64_epi128::<0x11>(sum, factors);
+        _mm512_ternarylogic_epi64::<0x96>(low, high, next)
     }
 }
 

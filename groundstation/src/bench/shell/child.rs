@@ -43,10 +43,11 @@ impl Child {
         serde_json::from_str(&line).with_context(|| format!("wanted a document: {line}"))
     }
 
-    /// Tells it to go on.
-    pub fn go_on(&mut self) -> anyhow::Result<()> {
+    /// Tells it a number, upon which it comes to its end.
+    pub fn tell(&mut self, number: u64) -> anyhow::Result<()> {
         let input = self.process.stdin.as_mut().context("its input")?;
-        writeln!(input).and_then(|()| input.flush()).context("a process of the measurement")
+        let written = writeln!(input, "{number}").and_then(|()| input.flush());
+        written.context("a process of the measurement")
     }
 }
 
@@ -64,12 +65,20 @@ pub fn tell(document: &impl Serialize) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Waits for the parent's line; its end is a word as well.
-pub async fn told() -> anyhow::Result<()> {
-    let read =
-        tokio::task::spawn_blocking(|| std::io::stdin().lock().read_line(&mut String::new()));
-    read.await?.context("the parent's word")?;
-    Ok(())
+/// Waits for the parent's number.
+pub async fn told() -> anyhow::Result<u64> {
+    let read = tokio::task::spawn_blocking(|| {
+        let mut line = String::new();
+        std::io::stdin().lock().read_line(&mut line).map(|_| line)
+    });
+    let line = read.await?.context("the parent's word")?;
+    line.trim().parse().with_context(|| format!("the parent says {line:?}"))
+}
+
+/// Nanoseconds on a clock that all processes share.
+pub fn now_ns() -> u64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
 /// Processor time of this process, user and system, in seconds.

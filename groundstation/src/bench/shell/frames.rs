@@ -8,7 +8,7 @@ use codecs::{
         extract::{Event, Extractor, FrameConfig},
     },
     ids::{Apid, Channel, Codec, KeyPrefix, Origin, SpacecraftId, StoreEpoch},
-    link::object::{ObjectHeader, write_unit},
+    link::object::{HEADER_BYTES, ObjectHeader, unit_footprint, write_unit},
     packet::space::{PacketHeader, SequenceCount, build},
     time::Tai,
 };
@@ -81,6 +81,12 @@ pub fn header(prefix: &KeyPrefix, first: u64, body: &Bytes) -> ObjectHeader {
     }
 }
 
+/// Bytes of an object on its stream.
+pub const fn object_bytes() -> u64 {
+    let units = FRAMES_AN_OBJECT as usize * unit_footprint(FRAME_BYTES, false);
+    (HEADER_BYTES + units) as u64
+}
+
 /// What became of frames.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Count {
@@ -124,6 +130,7 @@ mod tests {
                 count.frame(&mut extractor, &unit.bytes);
             }
             reader.finish().unwrap();
+            assert_eq!(object_bytes(), (HEADER_BYTES + body.len()) as u64);
         }
         assert_eq!((count.frames, count.erred), (32 * 930, 0));
         assert!(count.packets > 2 * count.frames);

@@ -41,7 +41,7 @@ pub fn measure(station: &Path, spacecraft: u16) -> anyhow::Result<Memory> {
     ])?;
     let frames = clients.document()?;
     let [connected_bytes, peak_bytes] = resident(daemon.id())?;
-    clients.go_on()?;
+    clients.tell(0)?;
     Ok(Memory { spacecraft, frames, idle_bytes, connected_bytes, peak_bytes })
 }
 

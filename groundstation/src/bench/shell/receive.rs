@@ -2,8 +2,8 @@
 
 use super::{
     super::report::Stage,
-    child::{cpu_s, tell, told},
-    frames::{self, Count},
+    child::{cpu_s, now_ns, tell, told},
+    frames::{self, Count, FRAMES_AN_OBJECT},
 };
 use crate::{
     archive::{Archive, Archived, Settings},
@@ -48,10 +48,14 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio::{sync::watch, task::JoinSet};
 
+/// How long what was acknowledged may wait to be read.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How often that is looked for.
+const LOOK_AGAIN: Duration = Duration::from_micros(500);
 /// Memory that stitched frames share.
 const STITCHED_BYTES: usize = 256 << 10;
 
@@ -82,9 +86,9 @@ pub struct Ready {
 pub struct Done {
     /// Processor time since it listened.
     pub cpu_s: f64,
-    /// Bytes of streams, for the bare one.
-    pub bytes: u64,
-    /// Frames whose check field holds.
+    /// When everything was taken; where receipts do not tell the sender itself.
+    pub ended_ns: Option<u64>,
+    /// Frames whose check field holds; of the bare one, those whose bytes came.
     pub frames: u64,
     /// Others.
     pub erred: u64,
@@ -123,12 +127,24 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     })
 }
 
-/// Tells the parent where, waits for its word, and gives the processor time between the two.
-async fn between(ready: &Ready) -> anyhow::Result<f64> {
+/// What passed between the word to the parent and the last frame that it announced.
+struct Taken {
+    cpu_s: f64,
+    ended_ns: u64,
+}
+
+/// Tells the parent where, and waits until as much is taken as it says was sent.
+async fn between(ready: &Ready, taken: impl Fn() -> u64) -> anyhow::Result<Taken> {
     let cpu = cpu_s();
     tell(ready)?;
-    told().await?;
-    Ok(cpu_s() - cpu)
+    let sent = told().await?;
+    let patience = Instant::now() + PATIENCE;
+    // What the transport acknowledged is not read yet.
+    while taken() < sent {
+        anyhow::ensure!(Instant::now() < patience, "{} of {sent} were taken", taken());
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+    Ok(Taken { cpu_s: cpu_s() - cpu, ended_ns: now_ns() })
 }
 
 async fn bare(endpoint: Endpoint, ready: &Ready) -> anyhow::Result<()> {
@@ -141,13 +157,14 @@ async fn bare(endpoint: Endpoint, ready: &Ready) -> anyhow::Result<()> {
         }
         anyhow::Ok(())
     };
-    let cpu_s = tokio::select! {
-        cpu_s = between(ready) => cpu_s?,
+    let per_object = frames::object_bytes();
+    let taken = || bytes.load(Ordering::Relaxed) / per_object * u64::from(FRAMES_AN_OBJECT);
+    let Taken { cpu_s, ended_ns } = tokio::select! {
+        taken = between(ready, taken) => taken?,
         ended = serving => return ended,
     };
-    let bytes = bytes.load(Ordering::Relaxed);
-    let write_mode = String::new();
-    tell(&Done { cpu_s, bytes, frames: 0, erred: 0, packets: 0, write_mode })
+    let (frames, write_mode) = (taken(), String::new());
+    tell(&Done { cpu_s, ended_ns: Some(ended_ns), frames, erred: 0, packets: 0, write_mode })
 }
 
 async fn count(connection: Connection, bytes: Arc<AtomicU64>) {
@@ -206,9 +223,14 @@ async fn decoded(endpoint: Endpoint, config: &Config, ready: &Ready) -> anyhow::
         count: Arc::clone(&count),
     };
     let writer = Writer::without_archive(decoding);
-    let cpu_s = serve(endpoint, config, writer, 1, ready).await?;
+    let counted = || {
+        let count = count.lock().unwrap_or_else(PoisonError::into_inner);
+        count.frames + count.erred
+    };
+    let Taken { cpu_s, ended_ns } = serve(endpoint, config, writer, 1, ready, counted).await?;
     let Count { frames, erred, packets } = *count.lock().unwrap_or_else(PoisonError::into_inner);
-    tell(&Done { cpu_s, bytes: 0, frames, erred, packets, write_mode: String::new() })
+    let (ended_ns, write_mode) = (Some(ended_ns), String::new());
+    tell(&Done { cpu_s, ended_ns, frames, erred, packets, write_mode })
 }
 
 async fn durable(endpoint: Endpoint, config: &Config, ready: &Ready) -> anyhow::Result<()> {
@@ -231,23 +253,25 @@ async fn durable(endpoint: Endpoint, config: &Config, ready: &Ready) -> anyhow::
     let feed = Feed::default();
     let (writer, thread) =
         Writer::start(Ingest::new(intake), volume, clock, commit, feed, pipeline)?;
-    let cpu_s = serve(endpoint, config, writer, ledger, ready).await?;
+    // The sender knows by its receipts that everything is taken.
+    let taken = serve(endpoint, config, writer, ledger, ready, || u64::MAX).await?;
     // What was archived is interpreted to its end, which the figure does not hold back for.
     let ended = tokio::task::spawn_blocking(move || thread.join().and_then(|()| process.join()));
     ended.await?.map_err(|_| anyhow::anyhow!("a thread failed; see the log above"))?;
     let Count { frames, erred, packets } = *count.lock().unwrap_or_else(PoisonError::into_inner);
     let write_mode = folder.write_mode().name().to_owned();
-    tell(&Done { cpu_s, bytes: 0, frames, erred, packets, write_mode })
+    tell(&Done { cpu_s: taken.cpu_s, ended_ns: None, frames, erred, packets, write_mode })
 }
 
-/// The daemon's server around a writer, until the parent says so; processor time until then.
+/// The daemon's server around a writer, until everything that the parent announces is taken.
 async fn serve(
     endpoint: Endpoint,
     config: &Config,
     writer: Writer,
     ledger: u64,
     ready: &Ready,
-) -> anyhow::Result<f64> {
+    taken: impl Fn() -> u64,
+) -> anyhow::Result<Taken> {
     let definition = mission::load(&config.path(&config.mission))?;
     let archive = config.path(&config.archive.dir);
     std::fs::create_dir_all(&archive)?;
@@ -277,8 +301,8 @@ async fn serve(
         contacts: Box::new(Vec::new),
     };
     let serving = tokio::spawn(server::run(endpoint, Arc::new(station), stopped));
-    let cpu_s = between(ready).await?;
+    let taken = between(ready, taken).await?;
     let _ = stop.send(true);
     serving.await?;
-    Ok(cpu_s)
+    Ok(taken)
 }

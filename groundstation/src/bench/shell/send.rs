@@ -2,7 +2,7 @@
 
 use super::{
     super::report::Stage,
-    child::{cpu_s, tell, told},
+    child::{cpu_s, now_ns, tell, told},
     frames::{self, FRAME_BYTES, FRAMES_AN_OBJECT},
 };
 use anyhow::{Context as _, bail};
@@ -54,8 +54,10 @@ pub struct Args {
 pub struct Sent {
     /// Frames.
     pub frames: u64,
-    /// From the first byte to the last answer.
-    pub wall_s: f64,
+    /// Before the first byte.
+    pub began_ns: u64,
+    /// After the last answer.
+    pub ended_ns: u64,
     /// Processor time of the sender.
     pub cpu_s: f64,
     /// Segments that the kernel cuts one send into; 1 where it does not.
@@ -70,7 +72,9 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         let client = Client::connect(&args.station, 1, args.to, args.mtu).await?;
         let prefix = client.prefix(1);
         let time = Duration::from_secs_f64(args.seconds);
-        let (began, cpu) = (Instant::now(), cpu_s());
+        let (began_ns, cpu) = (now_ns(), cpu_s());
+        // A session ends with its control stream, and what is not read then is not taken.
+        let mut greeted = None;
         let frames = match args.stage {
             Stage::Bare | Stage::Disk => {
                 let streams = send(&client.connection, &prefix, &objects, time);
@@ -79,7 +83,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
                 frames
             }
             Stage::Decoded => {
-                let _control = client.greet().await?;
+                greeted = Some(client.greet().await?);
                 let (frames, streams) = send(&client.connection, &prefix, &objects, time).await?;
                 acknowledged(streams).await?;
                 frames
@@ -90,9 +94,11 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
                 control.receipted(sending).await?
             }
         };
-        let wall_s = began.elapsed().as_secs_f64();
-        let cpu_s = cpu_s() - cpu;
-        tell(&Sent { frames, wall_s, cpu_s, gso_segments: client.gso_segments })?;
+        let (ended_ns, cpu_s) = (now_ns(), cpu_s() - cpu);
+        tell(&Sent { frames, began_ns, ended_ns, cpu_s, gso_segments: client.gso_segments })?;
+        // Until the parent has the receiver's answer.
+        told().await?;
+        drop(greeted);
         client.connection.close(VarInt::from_u32(0), b"");
         client.endpoint.wait_idle().await;
         Ok(())
@@ -142,7 +148,8 @@ pub fn connect(args: &ConnectArgs) -> anyhow::Result<()> {
             connected.push(client);
         }
         tell(&frames)?;
-        told().await
+        told().await?;
+        Ok(())
     })
 }
 
