@@ -244,6 +244,11 @@ impl RangeSet {
         self.ranges.get(self.position(sequence)).is_some_and(|range| range.contains(sequence))
     }
 
+    /// The first sequence of the set at or after `sequence`.
+    pub fn first_from(&self, sequence: u64) -> Option<u64> {
+        self.ranges.get(self.position(sequence)).map(|range| range.first.max(sequence))
+    }
+
     /// Whether adding `sequence` would not make a new range: it is held, extends or joins one.
     pub fn touches(&self, sequence: u64) -> bool {
         let at = self.position(sequence.saturating_sub(1));
@@ -341,6 +346,7 @@ mod tests {
             prop_assert_eq!(ours.count(), plain.len() as u64);
             for sequence in 0..70 {
                 prop_assert_eq!(ours.contains(sequence), plain.contains(&sequence));
+                prop_assert_eq!(ours.first_from(sequence), plain.range(sequence..).next().copied());
                 let mut grown = ours.clone();
                 grown.insert_one(sequence);
                 prop_assert_eq!(ours.touches(sequence), grown.len() <= ours.len());

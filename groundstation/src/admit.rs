@@ -57,6 +57,8 @@ pub enum Action {
     Deliver,
     /// Carry frames in which another store's units travel (RF).
     Carry,
+    /// Send uplink objects; an operator's right, never a peer's.
+    Command,
 }
 
 /// Someone with a key.

@@ -7,12 +7,14 @@ use crate::{
         daemon::{self, RunArgs},
         doors::replay::{self, ReplayArgs},
         export::{self, ExportArgs},
+        log,
+        reload::{self, ReloadArgs},
         status::{self, StatusArgs},
+        uplink::command as uplink,
     },
 };
 use clap::{Parser, Subcommand};
-use std::{io::IsTerminal as _, process::ExitCode};
-use tracing_subscriber::EnvFilter;
+use std::process::ExitCode;
 
 #[derive(Debug, Parser)]
 #[command(name = "groundstation", version, about)]
@@ -32,10 +34,13 @@ enum Command {
     Init(commands::InitArgs),
     Run(RunArgs),
     Check(commands::CheckArgs),
+    Reload(ReloadArgs),
     Status(StatusArgs),
     Audit(commands::AuditArgs),
     Replay(ReplayArgs),
     Export(ExportArgs),
+    #[command(subcommand)]
+    Uplink(uplink::Uplink),
     Inspect(inspect::Args),
     Decode(decode::Args),
     /// Inference pools
@@ -52,15 +57,17 @@ enum Pools {
 /// usage.
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
-    log_to_stderr();
+    log::to_stderr(matches!(cli.command, Command::Run(_)));
     let done = match cli.command {
         Command::Init(args) => commands::init(&args),
         Command::Run(args) => daemon::run(&args),
         Command::Check(args) => commands::check(&args),
+        Command::Reload(args) => reload::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Audit(args) => commands::audit(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Export(args) => export::run(&args),
+        Command::Uplink(command) => uplink::run(&command),
         Command::Inspect(args) => inspect::run(&args),
         Command::Decode(args) => decode::run(&args),
         Command::Pools(Pools::Serve(args)) => pool::serve::run(&args),
@@ -71,17 +78,4 @@ pub fn run() -> ExitCode {
         let _ = writeln!(std::io::stderr(), "groundstation: {error:#}");
         ExitCode::FAILURE
     })
-}
-
-/// Talk goes to stderr; colours only for a person who did not decline them (`NO_COLOR`).
-fn log_to_stderr() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    tracing_subscriber::fmt()
-        .log_internal_errors(false)
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(!plain && std::io::stderr().is_terminal())
-        .with_target(false)
-        .init();
 }

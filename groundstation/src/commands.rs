@@ -86,21 +86,9 @@ pub fn init(args: &InitArgs) -> anyhow::Result<ExitCode> {
 /// Checks what `run` would find.
 pub fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let config = Config::load(&args.config)?;
-    let mission_path = config.path(&config.mission);
-    let spacecraft =
-        crate::shell::mission::spacecraft(&crate::shell::mission::load(&mission_path)?);
-    for principal in &config.principals {
-        for id in &principal.spacecraft {
-            if !spacecraft.contains(&codecs::ids::SpacecraftId(*id)) {
-                bail!(
-                    "principal {} may act for spacecraft {id}, which the mission does not have; \
-                     add it to {} or take it out",
-                    principal.name,
-                    mission_path.display()
-                );
-            }
-        }
-    }
+    let mission = crate::shell::mission::load(&config.path(&config.mission))?;
+    let spacecraft = crate::shell::mission::spacecraft(&mission);
+    config.check_mission(&spacecraft)?;
     crate::shell::tls::server_config(&config)?;
     clock::warn_of_leap_seconds();
     if config.principals.is_empty() {

@@ -4,15 +4,17 @@ use crate::{
     admit::Action,
     api,
     door::spec::{self, DoorConfig},
+    peers::{LimitsConfig, Shares, SharesError},
 };
 use codecs::{
     config::{ConfigError, parse},
     ids::{Origin, SpacecraftId},
     link::profile::Profile,
 };
+use codecs_quic::TransportOptions;
 use serde::Deserialize;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io,
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -40,6 +42,9 @@ pub struct Config {
     /// Where units are kept.
     #[serde(default)]
     pub archive: ArchiveConfig,
+    /// What each peer may take.
+    #[serde(default)]
+    pub limits: LimitsConfig,
     /// Simulated time, for demonstrations.
     #[serde(default)]
     pub clock: Clock,
@@ -49,6 +54,9 @@ pub struct Config {
     /// Who may do what; who is not here may do nothing.
     #[serde(default, rename = "principal")]
     pub principals: Vec<PrincipalConfig>,
+    /// Who may command over the API; who is not here may not.
+    #[serde(default, rename = "operator")]
+    pub operators: Vec<crate::operators::OperatorConfig>,
     /// Where heavy work goes.
     #[serde(default, rename = "pool")]
     pub pools: Vec<PoolConfig>,
@@ -58,6 +66,9 @@ pub struct Config {
     /// The folder of the station file: what its paths are relative to.
     #[serde(skip)]
     pub base: PathBuf,
+    /// The file as it was written, to tell what a reload changes.
+    #[serde(skip)]
+    pub stated: toml::Table,
 }
 
 /// Name and place.
@@ -107,6 +118,8 @@ pub struct Listen {
     pub host_names: Vec<String>,
     /// Transport profile: leo, geo, lunar, deep.
     pub profile: String,
+    /// Largest UDP payload to search for, 1200 to 6550 bytes; a peer must allow it too.
+    pub mtu_max: u16,
     /// Connections at once.
     pub connections_max: usize,
     /// Seconds after which a silent object stream is stopped; by default the profile's idle time.
@@ -120,6 +133,7 @@ impl Default for Listen {
             http: SocketAddr::from(([127, 0, 0, 1], 7180)),
             host_names: Vec::new(),
             profile: "leo".into(),
+            mtu_max: codecs_quic::MTU_DEFAULT,
             connections_max: 64,
             object_stall_s: None,
         }
@@ -187,6 +201,11 @@ pub struct PrincipalConfig {
     pub spacecraft: Vec<u16>,
     /// What it may do.
     pub actions: Vec<Action>,
+    /// QUIC credit of its session, about twice its rate times its round trip; by default an even
+    /// share of `limits.receive_bytes`.
+    pub credit_bytes: Option<u64>,
+    /// Bits a second that are read of its objects; by default `limits.rate_bps`.
+    pub rate_bps: Option<u64>,
 }
 
 /// Where heavy work may run.
@@ -254,7 +273,8 @@ impl Config {
         let text = std::fs::read_to_string(path)
             .map_err(|error| StationError::Read { path: path.into(), error })?;
         let base = path.parent().unwrap_or(Path::new("")).to_path_buf();
-        let config = Self { base, ..parse(&path.display().to_string(), &text)? };
+        let file = path.display().to_string();
+        let config = Self { base, stated: parse(&file, &text)?, ..parse(&file, &text)? };
         config.check().map_err(|(key, message)| StationError::Value {
             path: path.into(),
             key,
@@ -273,10 +293,36 @@ impl Config {
         Profile::named(&self.listen.profile).unwrap_or(codecs::link::profile::LEO)
     }
 
+    /// What of the transport a station chooses itself.
+    pub fn transport(&self) -> TransportOptions {
+        TransportOptions { mtu_max: self.listen.mtu_max, ..TransportOptions::default() }
+    }
+
     /// How long an object stream may be silent.
     pub fn object_stall(&self) -> Duration {
         let stated = self.listen.object_stall_s.map(Duration::from_secs);
         stated.unwrap_or(Duration::from_millis(self.profile().idle_timeout_ms))
+    }
+
+    /// Holds the table against the mission.
+    pub fn check_mission(&self, spacecraft: &BTreeSet<SpacecraftId>) -> Result<(), StationError> {
+        for principal in &self.principals {
+            let unknown = principal.spacecraft.iter().find(|id| {
+                let id = SpacecraftId(**id);
+                !spacecraft.contains(&id)
+            });
+            if let Some(id) = unknown {
+                return Err(StationError::Value {
+                    path: self.base.join(&self.mission),
+                    key: format!("principal {}", principal.name),
+                    message: format!(
+                        "may act for spacecraft {id}, which this mission does not have; add it \
+                         here or take it out of the station file"
+                    ),
+                });
+            }
+        }
+        Ok(())
     }
 
     fn check(&self) -> Result<(), (String, String)> {
@@ -293,6 +339,9 @@ impl Config {
             let message = format!("`{}` is none of {}", self.listen.profile, known.join(", "));
             return wrong("listen.profile", message);
         }
+        if !(codecs_quic::MTU_MIN..=codecs_quic::MTU_MAX).contains(&self.listen.mtu_max) {
+            return wrong("listen.mtu_max", "must be from 1200 to 6550".into());
+        }
         if !(1..=4096).contains(&self.listen.connections_max) {
             return wrong("listen.connections_max", "must be from 1 to 4096".into());
         }
@@ -307,8 +356,13 @@ impl Config {
         if !self.clock.simulated_offset_s.is_finite() {
             return wrong("clock.simulated_offset_s", "must be a finite number".into());
         }
+        let mut keys = BTreeMap::new();
         for principal in &self.principals {
             let key = |field: &str| format!("principal {}: {field}", principal.name);
+            if let Some(other) = keys.insert(principal.key.to_ascii_lowercase(), &principal.name) {
+                let message = format!("principal {other} has the same; one row a key");
+                return wrong(&key("key"), message);
+            }
             if Origin::from_hex(&principal.origin).is_none() {
                 return wrong(&key("origin"), "must be 32 hexadecimal digits".into());
             }
@@ -316,6 +370,14 @@ impl Config {
                 let message = "must be `sha256:` and 64 hexadecimal digits";
                 return wrong(&key("key"), message.into());
             }
+        }
+        if let Err((key, message)) = self.limits.check() {
+            return wrong(key, message.into());
+        }
+        if let Err(error) = self.shares() {
+            let text = error.to_string();
+            let (key, message) = text.rsplit_once(": ").unwrap_or(("limits", &text));
+            return wrong(key, message.into());
         }
         for pool in &self.pools {
             if pool.kind == PoolKind::OipRest && pool.url.is_none() {
@@ -329,6 +391,12 @@ impl Config {
     /// The doors; [`Config::load`] checked them.
     pub fn doors(&self) -> Vec<spec::Door> {
         self.doors.iter().filter_map(|door| door.check().ok()).collect()
+    }
+
+    /// What each principal may have; [`Config::load`] checked that there is enough.
+    pub fn shares(&self) -> Result<Shares, SharesError> {
+        let connections_max = self.listen.connections_max;
+        Shares::of(&self.limits, &self.principals, &self.profile(), connections_max)
     }
 
     /// The authorisation table.

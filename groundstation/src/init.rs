@@ -168,7 +168,8 @@ pub fn init(plan: &Plan, today: Tai, origins: &[Origin]) -> Result<(), InitError
     }
     write(&plan.dir, "mission.toml", &plan.mission, 0o644)?;
     // Last: a station without this file is no station, and can be made again.
-    write(&plan.dir, "station.toml", &(station_file(plan) + &principals), 0o644)
+    let file = station_file(plan) + &principals + &operator(plan);
+    write(&plan.dir, "station.toml", &file, 0o644)
 }
 
 /// A key and the certificate for it.
@@ -258,6 +259,17 @@ fn principal(craft: &Craft, key: KeyHash, origin: Origin) -> String {
          spacecraft = [{}]\nactions = [\"deliver\"]\n\n",
         craft.slug(),
         craft.id,
+    )
+}
+
+/// Whoever can read the token may command: on this machine the owner of the folder, no one else.
+fn operator(plan: &Plan) -> String {
+    let ids: Vec<String> = plan.spacecraft.iter().map(|craft| craft.id.to_string()).collect();
+    format!(
+        "# Who may command; the token's file is made at the first start.\n[[operator]]\n\
+         name = \"local\"\ntoken = \"operators/local.token\"\nspacecraft = [{}]\n\
+         actions = [\"command\"]\n",
+        ids.join(", ")
     )
 }
 

@@ -44,7 +44,7 @@ pub struct Ledger {
 pub enum Standing {
     /// Never seen, or lost: to be archived.
     New,
-    /// In the commit that is being filled.
+    /// On its way to the disk.
     Pending,
     /// Archived and synced.
     Held,
@@ -110,26 +110,57 @@ impl Ledger {
         }
     }
 
-    /// Notes a unit that is in the commit being filled.
-    pub fn begin(&mut self, key: &UnitKey) {
-        self.pending.entry(key.prefix).or_default().insert_one(key.sequence);
+    /// Where a run of sequences stands that begins at `key`: that of the first, and how many
+    /// share it, at least one. What is judged so needs no second look, unit by unit.
+    pub fn stretch(&self, key: &UnitKey) -> (Standing, u64) {
+        let standing = self.standing(key);
+        let counter = self.counters.get(&key.prefix);
+        // The next one only joins what is begun here; where anything is known of it, look again.
+        let lost = counter.is_some_and(|counter| !counter.lost.is_empty());
+        if standing != Standing::New || lost {
+            return (standing, 1);
+        }
+        let sets = [counter.map(|counter| &counter.held), self.pending.get(&key.prefix)];
+        let next = sets.into_iter().flatten().filter_map(|set| set.first_from(key.sequence)).min();
+        (standing, next.map_or(u64::MAX, |next| next - key.sequence).max(1))
     }
 
-    /// Forgets what was pending: its commit failed.
-    pub fn abandon(&mut self) {
-        self.pending.clear();
+    /// Notes units that are on their way to the disk.
+    pub fn begin(&mut self, prefix: &KeyPrefix, range: SeqRange) {
+        match self.pending.get_mut(prefix) {
+            Some(pending) => pending.insert(range),
+            None => self.pending.entry(*prefix).or_default().insert(range),
+        }
     }
 
-    /// Makes pending units held: their commit is synced.
-    pub fn settle(&mut self) {
-        for (prefix, set) in std::mem::take(&mut self.pending) {
-            let counter = self.counters.entry(prefix).or_default();
-            for range in set.ranges() {
-                counter.held.insert(*range);
-                counter.lost.remove(*range);
-                counter.voided.remove(*range);
+    /// Forgets units that were on their way: their commit failed.
+    pub fn abandon(&mut self, prefix: &KeyPrefix, range: SeqRange) {
+        if let Some(pending) = self.pending.get_mut(prefix) {
+            pending.remove(range);
+            if pending.is_empty() {
+                self.pending.remove(prefix);
             }
         }
+    }
+
+    /// Makes units held: their commit is synced.
+    pub fn settle(&mut self, prefix: &KeyPrefix, range: SeqRange) {
+        self.abandon(prefix, range);
+        let counter = self.counters.entry(*prefix).or_default();
+        counter.held.insert(range);
+        counter.lost.remove(range);
+        counter.voided.remove(range);
+    }
+
+    /// Notes that a held unit can't be read any more: its return is no duplicate. Whether it fits
+    /// the bound.
+    pub fn lose(&mut self, key: &UnitKey) -> bool {
+        let Some(counter) = self.counters.get_mut(&key.prefix) else { return false };
+        let fits = fits(&counter.lost, key.sequence);
+        if fits {
+            counter.lost.insert_one(key.sequence);
+        }
+        fits
     }
 
     /// Notes a unit found in the archive. Whether the key was new.
@@ -305,13 +336,17 @@ pub(crate) mod tests {
         let mut ledger = Ledger::new();
         let unit = key(1, 5);
         assert_eq!(ledger.standing(&unit), Standing::New);
-        ledger.begin(&unit);
+        ledger.begin(&unit.prefix, one(5));
         assert_eq!(ledger.standing(&unit), Standing::Pending);
-        ledger.abandon();
+        ledger.abandon(&unit.prefix, one(5));
         assert_eq!(ledger.standing(&unit), Standing::New);
-        ledger.begin(&unit);
-        ledger.settle();
+        ledger.begin(&unit.prefix, one(5));
+        ledger.begin(&unit.prefix, one(6));
+        ledger.settle(&unit.prefix, one(5));
         assert_eq!(ledger.standing(&unit), Standing::Held);
+        assert_eq!(ledger.standing(&key(1, 6)), Standing::Pending);
+        assert!(ledger.lose(&unit));
+        assert_eq!(ledger.standing(&unit), Standing::New);
     }
 
     #[test]
@@ -323,8 +358,8 @@ pub(crate) mod tests {
         assert!(unit_first.void(key(1, 0).prefix, whole));
         let mut void_first = Ledger::new();
         assert!(void_first.void(key(1, 0).prefix, whole));
-        void_first.begin(&key(1, 4));
-        void_first.settle();
+        void_first.begin(&key(1, 0).prefix, one(4));
+        void_first.settle(&key(1, 0).prefix, one(4));
         for ledger in [&unit_first, &void_first] {
             let counter = ledger.counter(&key(1, 0).prefix).unwrap();
             assert_eq!(counter.voided.ranges(), rest);
@@ -336,19 +371,42 @@ pub(crate) mod tests {
     fn at_the_bound_only_what_extends_or_joins_is_taken() {
         let mut ledger = Ledger::new();
         for index in 0..RANGES_MAX as u64 {
-            ledger.begin(&key(1, index * 3));
+            ledger.begin(&key(1, 0).prefix, one(index * 3));
         }
         assert_eq!(ledger.standing(&key(1, 9_999)), Standing::NoRoom);
-        ledger.settle();
+        for index in 0..RANGES_MAX as u64 {
+            ledger.settle(&key(1, 0).prefix, one(index * 3));
+        }
         assert_eq!(ledger.standing(&key(1, 9_999)), Standing::NoRoom);
         assert_eq!(ledger.standing(&key(1, 1)), Standing::New);
         assert_eq!(ledger.standing(&key(1, 3)), Standing::Held);
         assert_eq!(ledger.standing(&key(2, 9_999)), Standing::New);
         for stream in 2..PREFIXES_MAX as u32 + 1 {
-            ledger.begin(&key(stream, 0));
+            ledger.begin(&key(stream, 0).prefix, one(0));
         }
         assert_eq!(ledger.standing(&key(9_000, 0)), Standing::NoRoom);
         assert_eq!(ledger.standing(&key(2, 1)), Standing::New);
+    }
+
+    #[test]
+    fn a_stretch_is_what_each_unit_of_it_would_be() {
+        let mut ledger = Ledger::new();
+        let prefix = key(1, 0).prefix;
+        ledger.begin(&prefix, SeqRange { first: 0, last: 9 });
+        ledger.settle(&prefix, SeqRange { first: 0, last: 9 });
+        ledger.begin(&prefix, SeqRange { first: 15, last: 17 });
+        ledger.begin(&prefix, SeqRange { first: 30, last: 30 });
+        for lost in [false, true] {
+            for from in 0..40 {
+                let (standing, length) = ledger.stretch(&key(1, from));
+                assert!(length >= 1);
+                let end = from.saturating_add(length).min(50);
+                let all = (from..end).all(|at| ledger.standing(&key(1, at)) == standing);
+                assert!(all, "{from}, {length} of {standing:?}");
+            }
+            assert!(ledger.lose(&key(1, 3)) || lost);
+        }
+        assert_eq!(ledger.stretch(&key(2, 7)), (Standing::New, u64::MAX));
     }
 
     #[test]

@@ -9,9 +9,13 @@
 //! Cores are state machines with time as an argument; `shell` holds sockets, disk, clock and
 //! threads.
 
+pub mod sys;
 pub mod config;
+pub mod reload;
 pub mod init;
 pub mod admit;
+pub mod operators;
+pub mod peers;
 pub mod ledger;
 pub mod archive;
 pub mod receipt;
@@ -27,9 +31,11 @@ pub mod process;
 pub mod publish;
 pub mod pool;
 pub mod dispatch;
+pub mod uplink;
 pub mod door;
 pub mod api;
 pub mod recording;
+pub mod seldom;
 pub mod shell;
 pub mod commands;
 pub mod cli;

@@ -1,33 +1,38 @@
 //! What each session is told of its units, and when: a receipt after the sync, never before.
 //!
 //! ```text
-//! session ─► Ingest::take ─► archive batch ─► Ingest::commit ─► fates by session
-//!                 └ refused at once ────────────────────────────────┘
+//! session ─► Ingest::take ─► block ─► volume ─► Ingest::settle ─► fates by session
+//!                 └ refused at once ────────────────┘
 //! ```
 //!
-//! Duplicates wait for the commit like everything else: the first copy may be in the same batch.
+//! Duplicates wait for the commit like everything else: the first copy may be in the same block.
 
+pub use crate::archive::Owner as SessionId;
 use crate::{
-    archive::{Archive, Archived, Incoming, Now, Verdict, is_full, storage::Storage},
+    archive::{
+        Incoming, Now, Verdict,
+        batch::{Batch, Run},
+        intake::{Arrival, Claims, Intake, Progress},
+        is_full,
+        volume::Judged,
+    },
+    ledger::Ledger,
     publish,
 };
 use codecs::{
-    ids::{KeyPrefix, Origin, RangeSet, SeqRange, UnitKey},
+    ids::{Codec, KeyPrefix, Origin, RangeSet, SeqRange, UnitKey},
     link::{
         custody::{KeyRanges, NEVER_MS, RefusalReason},
+        object::{ObjectError, ObjectReader},
         wire::ChannelState,
     },
 };
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, io};
 
 /// Told to a peer whose units found no room: about as long as the archive waits itself.
 pub const FULL_RETRY_MS: u32 = 2_000;
 /// Told to a peer whose key found no room in the ledger's ranges: gaps close as others arrive.
 pub const RANGES_RETRY_MS: u32 = 5_000;
-
-/// A connection, numbered by the daemon.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct SessionId(pub u64);
 
 /// Units that were not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,19 +68,14 @@ impl Fates {
         Self { receipts: BTreeMap::new(), refusals }
     }
 
-    fn refuse(&mut self, key: &UnitKey, reason: RefusalReason, retry_after_ms: u32) {
+    fn refuse(&mut self, refused: Refused) {
         let next = self.refusals.last_mut().filter(|last| {
-            (last.prefix, last.reason) == (key.prefix, reason)
-                && last.range.last.checked_add(1) == Some(key.sequence)
+            (last.prefix, last.reason) == (refused.prefix, refused.reason)
+                && last.range.last.checked_add(1) == Some(refused.range.first)
         });
         match next {
-            Some(last) => last.range.last = key.sequence,
-            None => self.refusals.push(Refused {
-                prefix: key.prefix,
-                range: SeqRange { first: key.sequence, last: key.sequence },
-                reason,
-                retry_after_ms,
-            }),
+            Some(last) => last.range.last = refused.range.last,
+            None => self.refusals.push(refused),
         }
     }
 }
@@ -141,135 +141,198 @@ impl Tally {
 /// What a commit settled.
 #[derive(Debug, Default)]
 pub struct Committed {
-    /// Units that are now durable, in order.
-    pub archived: Vec<Archived>,
     /// What to tell whom.
     pub fates: BTreeMap<SessionId, Fates>,
     /// Their count.
     pub tally: Tally,
 }
 
-/// A unit of the batch that waits for its commit.
-struct Waiting {
-    session: SessionId,
-    key: UnitKey,
-    duplicate: bool,
-}
-
-/// The archive and those who wait for it.
-pub struct Ingest<S: Storage> {
-    archive: Archive<S>,
-    waiting: Vec<Waiting>,
-    /// Settled without a commit, told with the next.
-    settled: Committed,
-}
-
-impl<S: Storage> Ingest<S> {
-    /// Around an open archive.
-    pub fn new(archive: Archive<S>) -> Self {
-        Self { archive, waiting: Vec::new(), settled: Committed::default() }
+impl Committed {
+    fn archived(&mut self, run: &Run) {
+        self.tally.received += u64::from(run.count);
+        self.tally.archived += u64::from(run.count);
+        self.receipt(run.owner, run.prefix, run.range());
     }
 
-    /// The archive, for reading.
-    pub fn archive(&self) -> &Archive<S> {
-        &self.archive
+    fn receipt(&mut self, session: SessionId, prefix: KeyPrefix, range: SeqRange) {
+        let fates = self.fates.entry(session).or_default();
+        fates.receipts.entry(prefix).or_default().insert(range);
+    }
+
+    /// Counts and tells units that were not accepted.
+    fn refused(
+        &mut self,
+        session: SessionId,
+        prefix: KeyPrefix,
+        range: SeqRange,
+        (name, reason, retry_after_ms): Refusal,
+    ) {
+        self.tally.received += range.count();
+        match name {
+            CONFLICT => self.tally.conflict += range.count(),
+            other => *self.tally.rejected.entry(other).or_default() += range.count(),
+        }
+        let fates = self.fates.entry(session).or_default();
+        fates.refuse(Refused { prefix, range, reason, retry_after_ms });
+    }
+}
+
+/// Name in the tally, what the peer is told, and when the unit may come again.
+type Refusal = (&'static str, RefusalReason, u32);
+
+const CONFLICT: &str = "conflict";
+const FULL: Refusal = ("full", RefusalReason::Full, FULL_RETRY_MS);
+const ARCHIVE_ERROR: Refusal = ("archive-error", RefusalReason::Full, FULL_RETRY_MS);
+
+/// How a unit that is neither accepted nor held is refused.
+fn refusal(verdict: Verdict) -> Option<Refusal> {
+    Some(match verdict {
+        Verdict::Accepted | Verdict::Claimed | Verdict::Duplicate => return None,
+        Verdict::Conflict => (CONFLICT, RefusalReason::Conflict, NEVER_MS),
+        Verdict::Full => FULL,
+        // Rotten since its store numbered it: never under this key.
+        Verdict::Damaged => ("damaged", RefusalReason::Malformed, NEVER_MS),
+        Verdict::TooManyRanges => {
+            ("too-many-ranges", RefusalReason::TooManyRanges, RANGES_RETRY_MS)
+        }
+    })
+}
+
+/// How a commit ended: its blocks, or why none of them is durable.
+pub type Commit = Result<Vec<Batch>, (io::Error, Vec<Batch>)>;
+
+/// The intake and those who wait for it.
+pub struct Ingest {
+    intake: Intake,
+    /// Refused since the last commit, told with the next.
+    refused: Committed,
+    refused_since_ms: Option<u64>,
+}
+
+impl Ingest {
+    /// In front of an open archive.
+    pub fn new(intake: Intake) -> Self {
+        Self { intake, refused: Committed::default(), refused_since_ms: None }
+    }
+
+    /// What waits for the volume.
+    pub fn intake(&mut self) -> &mut Intake {
+        &mut self.intake
+    }
+
+    /// What is held, voided and lost.
+    pub fn ledger(&self) -> &Ledger {
+        self.intake.ledger()
+    }
+
+    /// Takes what the reader of an admitted object holds of whole units.
+    pub fn take_object(
+        &mut self,
+        session: SessionId,
+        prefix: KeyPrefix,
+        codec: Codec,
+        reader: &mut ObjectReader,
+        now: Now,
+    ) -> Result<Progress, ObjectError> {
+        let Self { intake, refused, refused_since_ms } = self;
+        let mut tell = |key: UnitKey, verdict: Verdict| {
+            if let Some(refusal) = refusal(verdict) {
+                refused_since_ms.get_or_insert(now.mono_ms);
+                refused.refused(session, key.prefix, one(key.sequence), refusal);
+            }
+        };
+        intake.take(&Arrival { owner: session, prefix, now }, codec, reader, &mut tell)
     }
 
     /// Takes a unit that was admitted.
-    pub fn take(&mut self, session: SessionId, unit: &Incoming, now: Now) {
-        self.settled.tally.received += 1;
-        let refusal = match self.archive.offer(unit, now) {
-            Ok(verdict @ (Verdict::Accepted | Verdict::Duplicate)) => {
-                let duplicate = verdict == Verdict::Duplicate;
-                self.waiting.push(Waiting { session, key: unit.key, duplicate });
-                return;
-            }
-            Ok(Verdict::Conflict) => {
-                tracing::error!(key = ?unit.key, "other bytes are archived under this key");
-                self.settled.tally.conflict += 1;
-                (RefusalReason::Conflict, NEVER_MS)
-            }
-            Ok(Verdict::Full) => self.rejected("full", RefusalReason::Full, FULL_RETRY_MS),
-            Ok(Verdict::TooManyRanges) => {
-                let reason = RefusalReason::TooManyRanges;
-                self.rejected("too-many-ranges", reason, RANGES_RETRY_MS)
-            }
-            Err(error) => {
-                tracing::error!(%error, "archive can't be read to judge a unit");
-                self.rejected("archive-error", RefusalReason::Full, FULL_RETRY_MS)
-            }
+    pub fn take(&mut self, session: SessionId, unit: &Incoming, now: Now) -> Progress {
+        let Some(verdict) = self.intake.offer(session, unit, now) else {
+            return Progress::NoRoom;
         };
-        let fates = self.settled.fates.entry(session).or_default();
-        fates.refuse(&unit.key, refusal.0, refusal.1);
+        if let Some(refusal) = refusal(verdict) {
+            self.refused_since_ms.get_or_insert(now.mono_ms);
+            self.refused.refused(session, unit.key.prefix, one(unit.key.sequence), refusal);
+        }
+        Progress::Drained
     }
 
-    fn rejected(
+    /// Since when something waits that a commit would settle or tell, on the monotonic clock.
+    pub fn oldest_ms(&self) -> Option<u64> {
+        self.intake.oldest_ms().into_iter().chain(self.refused_since_ms).min()
+    }
+
+    /// Says what became of the blocks of a commit and of the claims behind it.
+    pub fn settle(
         &mut self,
-        name: &'static str,
-        reason: RefusalReason,
-        retry_ms: u32,
-    ) -> (RefusalReason, u32) {
-        *self.settled.tally.rejected.entry(name).or_default() += 1;
-        (reason, retry_ms)
-    }
-
-    /// Whether a commit would tell anyone anything.
-    pub fn is_idle(&self) -> bool {
-        self.waiting.is_empty() && self.settled.tally.received == 0
-    }
-
-    /// Whether the batch is large enough not to wait any longer.
-    pub fn is_ripe(&self) -> bool {
-        self.archive.batched() >= crate::archive::BATCH_BYTES
-    }
-
-    /// Writes, syncs, and says what became of everything taken since the last commit.
-    pub fn commit(&mut self, now: Now) -> Committed {
-        let outcome = self.archive.commit(now);
-        let mut committed = std::mem::take(&mut self.settled);
-        let waiting = std::mem::take(&mut self.waiting);
-        match outcome {
-            Ok(archived) => {
-                for unit in waiting {
-                    let tally = &mut committed.tally;
-                    *(if unit.duplicate { &mut tally.duplicate } else { &mut tally.archived }) += 1;
-                    let fates = committed.fates.entry(unit.session).or_default();
-                    fates
-                        .receipts
-                        .entry(unit.key.prefix)
-                        .or_default()
-                        .insert_one(unit.key.sequence);
+        commit: &Commit,
+        claims: &Claims,
+        judged: Vec<io::Result<Judged>>,
+        now: Now,
+    ) -> Committed {
+        self.refused_since_ms = None;
+        let mut committed = std::mem::take(&mut self.refused);
+        match commit {
+            Ok(batches) => {
+                for batch in batches {
+                    self.intake.settle(batch);
+                    batch.runs().iter().for_each(|run| committed.archived(run));
                 }
-                committed.archived = archived;
             }
-            Err(error) => {
-                let full = is_full(&error);
+            Err((error, batches)) => {
+                let full = is_full(error);
                 tracing::error!(%error, full, "nothing archived; units are refused with retry");
-                let name = if full { "full" } else { "archive-error" };
-                for unit in waiting {
-                    *committed.tally.rejected.entry(name).or_default() += 1;
-                    let fates = committed.fates.entry(unit.session).or_default();
-                    fates.refuse(&unit.key, RefusalReason::Full, FULL_RETRY_MS);
+                let refusal = if full { FULL } else { ARCHIVE_ERROR };
+                for batch in batches {
+                    self.intake.abandon(batch, now);
+                    for run in batch.runs() {
+                        committed.refused(run.owner, run.prefix, run.range(), refusal);
+                    }
                 }
             }
         }
-        assert!(committed.tally.balances(), "every unit taken has one fate");
+        for ((claim, bytes), judged) in claims.iter().zip(judged) {
+            let (owner, prefix, range) = (claim.owner, claim.key.prefix, one(claim.key.sequence));
+            let verdict = match judged {
+                Ok(Judged::Duplicate) => Verdict::Duplicate,
+                Ok(Judged::Conflict) => Verdict::Conflict,
+                Ok(Judged::Missing) => {
+                    self.intake.retake(claim, bytes, now).unwrap_or(Verdict::Full)
+                }
+                Err(error) => {
+                    tracing::error!(%error, "archive can't be read to judge a unit");
+                    committed.refused(owner, prefix, range, ARCHIVE_ERROR);
+                    continue;
+                }
+            };
+            if verdict == Verdict::Conflict {
+                tracing::error!(key = ?claim.key, "other bytes are archived under this key");
+            }
+            match refusal(verdict) {
+                Some(refusal) => committed.refused(owner, prefix, range, refusal),
+                None if verdict == Verdict::Duplicate => {
+                    committed.tally.received += 1;
+                    committed.tally.duplicate += 1;
+                    committed.receipt(owner, prefix, range);
+                }
+                None => {}
+            }
+        }
+        assert!(committed.tally.balances(), "every unit settled has one fate");
         committed
     }
 
     /// What of an origin is durable, for a welcome.
     pub fn durable(&self, origin: Origin) -> Vec<KeyRanges> {
-        let counters = self.archive.ledger().counters();
+        let counters = self.ledger().counters();
         counters
             .filter(|(prefix, counter)| prefix.origin == origin && !counter.held.is_empty())
             .map(|(prefix, counter)| KeyRanges::new(*prefix, counter.held.ranges().to_vec()))
             .collect()
     }
+}
 
-    /// Ends the archive's segment at a clean stop.
-    pub fn close(&mut self, now: Now) {
-        self.archive.seal(now.tai);
-    }
+fn one(sequence: u64) -> SeqRange {
+    SeqRange { first: sequence, last: sequence }
 }
 
 /// What a store says this ledger receipted and this ledger does not hold: damage took it. It is
@@ -300,9 +363,10 @@ pub fn lost_by_us(
 mod tests {
     use super::*;
     use crate::archive::{
-        Settings,
+        Archive, Archived, Settings,
         forgetful::{Failure, ForgetfulDisk},
         tests::unit,
+        volume::Volume,
     };
     use codecs::time::Tai;
 
@@ -310,47 +374,78 @@ mod tests {
     const A: SessionId = SessionId(1);
     const B: SessionId = SessionId(2);
 
-    fn ingest(disk: &ForgetfulDisk) -> Ingest<ForgetfulDisk> {
-        let settings = Settings { segment_bytes: 64 << 10 };
-        Ingest::new(Archive::open(disk.clone(), settings, 1).unwrap().0)
+    struct Station {
+        ingest: Ingest,
+        volume: Volume<ForgetfulDisk>,
+    }
+
+    impl Station {
+        fn new(disk: &ForgetfulDisk) -> Self {
+            let settings = Settings { segment_bytes: 64 << 10 };
+            let Archive { intake, volume } = Archive::open(disk.clone(), settings, 1).unwrap().0;
+            Self { ingest: Ingest::new(intake), volume }
+        }
+
+        fn take(&mut self, session: SessionId, unit: &Incoming, now: Now) {
+            assert_eq!(self.ingest.take(session, unit, now), Progress::Drained);
+        }
+
+        fn commit(&mut self, now: Now) -> (Committed, Vec<Archived>) {
+            let Self { ingest, volume } = self;
+            while let Some(batch) = ingest.intake().next_batch() {
+                volume.write(batch, now, || ingest.ledger().settled());
+            }
+            let claims = ingest.intake().claims();
+            let commit = volume.commit(now, || ingest.ledger().settled());
+            let judged = claims.iter().map(|(claim, bytes)| volume.judge(claim, bytes)).collect();
+            let committed = ingest.settle(&commit, &claims, judged, now);
+            let mut archived = Vec::new();
+            commit.into_iter().flatten().for_each(|batch| batch.publish(&mut archived));
+            (committed, archived)
+        }
     }
 
     #[test]
     fn nothing_is_told_before_the_sync() {
         let disk = ForgetfulDisk::default();
-        let mut ingest = ingest(&disk);
-        assert!(ingest.is_idle());
-        ingest.take(A, &unit(1, 0), NOW);
-        ingest.take(A, &unit(1, 1), NOW);
+        let mut station = Station::new(&disk);
+        assert_eq!(station.ingest.oldest_ms(), None);
+        station.take(A, &unit(1, 0), NOW);
+        station.take(A, &unit(1, 1), NOW);
         // The same unit over two sessions: both learn that it is safe, once it is.
-        ingest.take(B, &unit(1, 1), NOW);
-        assert!(ingest.settled.fates.is_empty());
-        let committed = ingest.commit(NOW);
-        assert_eq!(committed.archived.len(), 2);
+        station.take(B, &unit(1, 1), NOW);
+        assert_eq!(station.ingest.oldest_ms(), Some(0));
+        assert!(station.ingest.refused.fates.is_empty());
+        let (committed, archived) = station.commit(NOW);
+        assert_eq!(archived.len(), 2);
         assert_eq!(committed.fates[&A].receipts[&unit(1, 0).key.prefix].count(), 2);
         assert_eq!(committed.fates[&B].receipts[&unit(1, 0).key.prefix].count(), 1);
         assert_eq!((committed.tally.archived, committed.tally.duplicate), (2, 1));
-        assert_eq!(ingest.durable(unit(1, 0).key.prefix.origin).len(), 1);
-        assert_eq!(ingest.durable(Origin([0; 16])), []);
+        assert_eq!(station.ingest.durable(unit(1, 0).key.prefix.origin).len(), 1);
+        assert_eq!(station.ingest.durable(Origin([0; 16])), []);
+        assert_eq!(station.ingest.oldest_ms(), None);
     }
 
     #[test]
     fn a_failed_commit_refuses_with_retry_and_counts() {
         let disk = ForgetfulDisk::default();
-        let mut ingest = ingest(&disk);
-        (0..3).for_each(|sequence| ingest.take(A, &unit(1, sequence), NOW));
+        let mut station = Station::new(&disk);
+        (0..3).for_each(|sequence| station.take(A, &unit(1, sequence), NOW));
+        // It came a second time, while its first copy was on its way: that is lost, this is not.
+        station.take(B, &unit(1, 2), NOW);
         disk.set_room(Some(0));
-        let committed = ingest.commit(NOW);
-        assert_eq!(committed.archived.len(), 0);
+        let (committed, archived) = station.commit(NOW);
+        assert_eq!(archived.len(), 0);
         let [refused] = committed.fates[&A].refusals[..] else { panic!("one merged refusal") };
         assert_eq!((refused.range.first, refused.range.last), (0, 2));
         assert_eq!(refused.reason, RefusalReason::Full);
         assert_ne!(refused.retry_after_ms, NEVER_MS);
-        assert_eq!(committed.tally.rejected["full"], 3);
+        assert_eq!(committed.fates[&B].refusals.len(), 1);
+        assert_eq!(committed.tally.rejected["full"], 4);
         disk.set_room(None);
         let later = Now { mono_ms: 5_000, ..NOW };
-        (0..3).for_each(|sequence| ingest.take(A, &unit(1, sequence), later));
-        let committed = ingest.commit(later);
+        (0..3).for_each(|sequence| station.take(A, &unit(1, sequence), later));
+        let (committed, _) = station.commit(later);
         assert_eq!(committed.tally.archived, 3);
         assert!(committed.fates[&A].refusals.is_empty());
     }
@@ -358,27 +453,46 @@ mod tests {
     #[test]
     fn a_conflict_is_never_receipted() {
         let disk = ForgetfulDisk::default();
-        let mut ingest = ingest(&disk);
-        ingest.take(A, &unit(1, 0), NOW);
-        ingest.commit(NOW);
+        let mut station = Station::new(&disk);
         let other = Incoming { bytes: b"other".as_slice().into(), ..unit(1, 0) };
-        ingest.take(A, &other, NOW);
-        let committed = ingest.commit(NOW);
-        assert!(committed.fates[&A].receipts.is_empty());
-        assert_eq!(committed.fates[&A].refusals[0].reason, RefusalReason::Conflict);
-        assert_eq!(committed.tally.conflict, 1);
+        // In the block that is being filled as well as on disk.
+        for archived in [1, 0] {
+            station.take(A, &unit(1, 0), NOW);
+            station.take(B, &other, NOW);
+            let (committed, units) = station.commit(NOW);
+            assert_eq!(units.len(), archived);
+            assert!(committed.fates[&B].receipts.is_empty());
+            assert_eq!(committed.fates[&B].refusals[0].reason, RefusalReason::Conflict);
+            assert_eq!(committed.tally.conflict, 1);
+        }
     }
 
     #[test]
     fn an_error_while_judging_is_a_refusal_with_retry() {
         let disk = ForgetfulDisk::default();
-        let mut ingest = ingest(&disk);
-        ingest.take(A, &unit(1, 0), NOW);
-        ingest.commit(NOW);
+        let mut station = Station::new(&disk);
+        station.take(A, &unit(1, 0), NOW);
+        station.commit(NOW);
+        station.take(A, &unit(1, 0), NOW);
         disk.fail_at(disk.calls() + 1, Failure::Io);
-        ingest.take(A, &unit(1, 0), NOW);
-        let committed = ingest.commit(NOW);
+        let (committed, _) = station.commit(NOW);
         assert_eq!(committed.tally.rejected["archive-error"], 1);
         assert!(committed.fates[&A].receipts.is_empty());
+    }
+
+    #[test]
+    fn a_unit_whose_record_is_damaged_is_taken_again() {
+        let disk = ForgetfulDisk::default();
+        let mut station = Station::new(&disk);
+        station.take(A, &unit(1, 0), NOW);
+        let (_, archived) = station.commit(NOW);
+        let at = archived[0].position.offset as usize;
+        disk.flip("0000000000.segment", at + 20, 1);
+        station.take(A, &unit(1, 0), NOW);
+        let (committed, archived) = station.commit(NOW);
+        assert_eq!((committed.tally.received, archived.len()), (0, 0), "not yet durable again");
+        let (committed, archived) = station.commit(NOW);
+        assert_eq!((committed.tally.archived, archived.len()), (1, 1));
+        assert_eq!(committed.fates[&A].receipts[&unit(1, 0).key.prefix].count(), 1);
     }
 }

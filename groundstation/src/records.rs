@@ -37,6 +37,12 @@ struct Record {
     units: u64,
     #[serde(default)]
     bytes: u64,
+    #[serde(default)]
+    outcome: String,
+    #[serde(default)]
+    detail: String,
+    #[serde(default)]
+    sequence: u64,
 }
 
 /// Reads records and knows which anomalies stand.
@@ -83,6 +89,13 @@ impl Records {
             "statistics only" => {
                 let message = format!("scores by statistics only: {}", record.reason);
                 sink.push(notice(spacecraft, "onboard models", message, time));
+            }
+            "uplink" if record.outcome != "done" => {
+                let Record { outcome, detail, sequence, reason, .. } = record;
+                let why = [reason, detail].into_iter().filter(|part| !part.is_empty());
+                let why: Vec<String> = why.collect();
+                let message = format!("uplink object {sequence}: {outcome} {}", why.join(", "));
+                sink.push(notice(spacecraft, "uplink", message.trim_end().into(), time));
             }
             "squeeze failed" => {
                 let message = format!("packets could not be squeezed: {}", record.reason);
@@ -233,6 +246,9 @@ mod tests {
         let told =
             plain(take(r#"{"event":"model suspended","model":"tiles","reason":"slow"}"#).unwrap());
         assert_eq!(told[0].2, "onboard model tiles suspended: slow");
+        let text = r#"{"event":"uplink","outcome":"failed","sequence":4,"detail":"no such key"}"#;
+        assert_eq!(plain(take(text).unwrap())[0].2, "uplink object 4: failed no such key");
+        assert!(take(r#"{"event":"uplink","outcome":"done"}"#).unwrap().is_empty());
         let backlog = take(r#"{"event":"backlog","units":5,"bytes":70}"#).unwrap();
         assert!(matches!(backlog[..], [Event::Backlog { units: 5, bytes: 70, .. }]));
         assert!(take(r#"{"event":"boot","anything":[1]}"#).unwrap().is_empty());

@@ -13,6 +13,7 @@ use codecs::{
 use serde::Deserialize;
 
 use crate::store::{Limits, SEGMENTS_MIN};
+use codecs_quic::{MTU_DEFAULT, MTU_MAX, MTU_MIN};
 
 /// Least length of a segment: below it checkpoints would outweigh units.
 const SEGMENT_BYTES_MIN: u64 = 1 << 20;
@@ -82,6 +83,9 @@ pub struct Ground {
     /// Settings by kind of link: leo, geo, lunar or deep.
     #[serde(default = "leo")]
     pub profile: String,
+    /// Largest UDP payload to search for, 1200 to 6550 bytes; the station must allow it too.
+    #[serde(default = "mtu_max")]
+    pub mtu_max: u16,
 }
 
 /// Where packets come from: one of the two, one packet a datagram.
@@ -189,6 +193,10 @@ fn leo() -> String {
     "leo".into()
 }
 
+fn mtu_max() -> u16 {
+    MTU_DEFAULT
+}
+
 fn capacity() -> u64 {
     256 << 20
 }
@@ -256,6 +264,12 @@ impl Config {
         self.pins()?;
         self.profile()?;
         self.replay_frame()?;
+        let mtu = MTU_MIN..=MTU_MAX;
+        ensure!(
+            mtu.contains(&self.ground.mtu_max),
+            "[ground] mtu_max = {}: {MTU_MIN} to {MTU_MAX} bytes",
+            self.ground.mtu_max
+        );
         let Source { unix, udp } = &self.source;
         ensure!(
             unix.is_some() != udp.is_some(),

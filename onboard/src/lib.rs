@@ -5,7 +5,8 @@
 //!           └──────────────── pipeline ────────────────┘
 //! ```
 //!
-//! The modules hold the decisions and take time as an argument; `shell` holds sockets, disk, clock
+//! The store and the link's client are crates of their own below `codecs`, since an edge holds and
+//! sends units just so. The modules hold the decisions and take time as an argument; `shell` holds sockets, disk, clock
 //! and the connection; `cli` is what a user types.
 
 /// Prints a line on standard output; an error where that is closed or full, never a panic.
@@ -23,7 +24,7 @@ pub mod triage;
 pub mod realtime;
 pub mod squeeze;
 pub mod pipeline;
-pub mod store;
+pub use codecs_store as store;
 pub mod shell;
 pub mod image;
 pub mod cli;

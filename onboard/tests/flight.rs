@@ -299,7 +299,7 @@ async fn a_store_in_use_is_refused_and_named() {
     let folder = tempfile::tempdir().unwrap();
     let ground = Ground::start();
     let flight = Flight::start(folder.path(), &ground, &ground.pin).await;
-    let second = shell::disk::Disk::open(&folder.path().join("store")).unwrap_err();
-    assert!(second.to_string().contains("another onboard process"), "{second:#}");
+    let second = onboard::store::Disk::open(&folder.path().join("store")).unwrap_err();
+    assert!(second.to_string().contains("another process"), "{second:#}");
     flight.stop().await;
 }

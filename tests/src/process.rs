@@ -36,9 +36,15 @@ pub struct Daemon {
 impl Daemon {
     /// Starts a binary of this build in the workspace root; its talk goes to our stderr.
     pub fn start(name: &str, arguments: &[&str]) -> Self {
+        Self::start_in(name, arguments, &[])
+    }
+
+    /// The same, with more in its environment.
+    pub fn start_in(name: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
         let path = binary(name);
         let mut child = Command::new(&path)
             .args(arguments)
+            .envs(environment.iter().copied())
             .current_dir(root())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -79,10 +85,24 @@ impl Daemon {
         }
     }
 
+    /// Its number.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Asks for a clean stop.
     pub fn terminate(&self) {
-        let pid = Pid::from_raw(self.child.id().cast_signed()).expect("a child has a number");
-        kill_process(pid, Signal::TERM).expect("it has not been waited for");
+        self.signal(Signal::TERM);
+    }
+
+    /// Asks to read the configuration anew.
+    pub fn hang_up(&self) {
+        self.signal(Signal::HUP);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(self.id().cast_signed()).expect("a child has a number");
+        kill_process(pid, signal).expect("it has not been waited for");
     }
 
     /// Waits for the end; its output must be closed by then.

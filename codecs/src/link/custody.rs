@@ -15,7 +15,8 @@ pub enum Durability {
 }
 
 impl Durability {
-    pub(crate) const fn from_byte(byte: u8) -> Option<Self> {
+    /// The class of a byte on the wire.
+    pub const fn from_byte(byte: u8) -> Option<Self> {
         match byte {
             1 => Some(Self::Local),
             2 => Some(Self::ObjectStore),

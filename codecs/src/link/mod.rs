@@ -1,7 +1,7 @@
 //! The link protocol, `groundtrack/1`: custody of numbered units between a store and a ledger.
 //!
 //! ```text
-//! profile ─► custody ─► wire ─► control ─► void ─► object ─► sender ⇄ receiver
+//! profile ─► custody ─► wire ─► control ─► void ─► object ─► sender ⇄ receiver ─► uplink
 //! ```
 //!
 //! `docs/link-protocol.md` gives every byte. The machines here take bytes and a time and hand out
@@ -13,8 +13,11 @@ pub mod wire;
 pub mod control;
 pub mod void;
 pub mod object;
+pub mod receipted;
+pub mod hello;
 pub mod sender;
 pub mod receiver;
+pub mod uplink;
 
 /// Application protocol in the TLS handshake.
 pub const ALPN: &[u8] = b"groundtrack/1";
@@ -24,6 +27,14 @@ pub const MAX_UNIT_BYTES: usize = 1 << 20;
 pub const MAX_OBJECT_BYTES: usize = 2 << 20;
 /// Largest control message with its length field, bytes.
 pub const MAX_CONTROL_BYTES: usize = 64 << 10;
+
+/// Codes of a connection's end that tell the peer when to come again.
+pub mod close {
+    /// A newer session of the same origin took over.
+    pub const SUPERSEDED: u32 = 3;
+    /// No place, for now.
+    pub const CROWDED: u32 = 5;
+}
 
 #[cfg(test)]
 mod pair_tests;

@@ -1,11 +1,11 @@
 //! Objects: a header and a run of units of one key prefix, one object a unidirectional stream.
 
 use alloc::{collections::VecDeque, vec::Vec};
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 
 use super::{MAX_OBJECT_BYTES, MAX_UNIT_BYTES};
 use crate::{
-    fec::crc::crc32c,
+    fec::crc::{Crc32c, crc32c},
     ids::{Channel, Codec, KeyPrefix, Origin, SpacecraftId, StoreEpoch},
     time::Tai,
 };
@@ -211,6 +211,19 @@ pub struct ReceivedUnit {
     pub intact: bool,
 }
 
+/// What stands before a unit in an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnitHead {
+    /// The unit's sequence.
+    pub sequence: u64,
+    /// Annotation as it came, in annotated objects.
+    pub annotation: Option<[u8; ANNOTATION_BYTES]>,
+    /// Bytes of the unit.
+    pub length: usize,
+    /// CRC-32C that its store wrote.
+    pub crc: u32,
+}
+
 /// Appends one unit to an object under construction.
 pub fn write_unit(out: &mut Vec<u8>, annotation: Option<Annotation>, unit: &[u8]) {
     out.extend_from_slice(&(unit.len() as u32).to_be_bytes());
@@ -221,9 +234,13 @@ pub fn write_unit(out: &mut Vec<u8>, annotation: Option<Annotation>, unit: &[u8]
     out.extend_from_slice(unit);
 }
 
+const fn bytes_before_unit(annotated: bool) -> usize {
+    UNIT_HEADER_BYTES + if annotated { ANNOTATION_BYTES } else { 0 }
+}
+
 /// Bytes that a unit takes in an object.
 pub const fn unit_footprint(unit_bytes: usize, annotated: bool) -> usize {
-    UNIT_HEADER_BYTES + unit_bytes + if annotated { ANNOTATION_BYTES } else { 0 }
+    bytes_before_unit(annotated) + unit_bytes
 }
 
 /// Reads an object from chunks of any size.
@@ -278,19 +295,21 @@ impl ObjectReader {
         Ok(self.header)
     }
 
-    /// The next whole unit.
-    pub fn poll_unit(&mut self) -> Result<Option<ReceivedUnit>, ObjectError> {
+    /// What stands before the next unit, once all of the unit is here. Until it is taken by
+    /// [`copy_unit`](Self::copy_unit) or [`skip_unit`](Self::skip_unit) the answer stays the same.
+    pub fn peek_unit(&mut self) -> Result<Option<UnitHead>, ObjectError> {
         let Some(header) = self.poll_header()? else { return Ok(None) };
         if self.units == header.count {
             let excess = self.buffered;
             return if excess == 0 { Ok(None) } else { self.fail(ObjectError::Excess(excess)) };
         }
-        let before = UNIT_HEADER_BYTES + if header.annotated { ANNOTATION_BYTES } else { 0 };
+        let before = bytes_before_unit(header.annotated);
         if self.buffered < before {
             return Ok(None);
         }
         let sequence = header.first + u64::from(self.units);
-        let [a, b, c, d, e, f, g, h] = self.peek::<UNIT_HEADER_BYTES>();
+        let fields = self.peek::<{ UNIT_HEADER_BYTES + ANNOTATION_BYTES }>();
+        let [a, b, c, d, e, f, g, h, annotation @ ..] = fields;
         let length = u32::from_be_bytes([a, b, c, d]);
         let room = (header.length as usize).saturating_sub(self.consumed + before);
         if length as usize > room.min(MAX_UNIT_BYTES) {
@@ -299,16 +318,58 @@ impl ObjectReader {
         if self.buffered < before + length as usize {
             return Ok(None);
         }
-        self.take(UNIT_HEADER_BYTES);
-        let annotation = header.annotated.then(|| {
-            let bytes = self.take(ANNOTATION_BYTES);
-            Annotation::decode(bytes.first_chunk().copied().unwrap_or_default())
-        });
-        let bytes = self.take(length as usize);
+        Ok(Some(UnitHead {
+            sequence,
+            annotation: header.annotated.then_some(annotation),
+            length: length as usize,
+            crc: u32::from_be_bytes([e, f, g, h]),
+        }))
+    }
+
+    /// Takes the unit that was peeked at: its only copy. Whether its CRC holds over the copy, which
+    /// is then known to be what its store wrote.
+    ///
+    /// # Panics
+    /// If `into` is not as long as the unit.
+    pub fn copy_unit(&mut self, head: &UnitHead, into: &mut [u8]) -> bool {
+        assert_eq!(into.len(), head.length, "a unit is copied whole");
+        self.take_head(head);
+        self.buffered -= into.len();
+        let mut crc = Crc32c::new();
+        let mut rest = into;
+        while let Some(front) = self.chunks.front_mut().filter(|_| !rest.is_empty()) {
+            let (part, after) = rest.split_at_mut(front.len().min(rest.len()));
+            let (bytes, _) = front.split_at(part.len());
+            part.copy_from_slice(bytes);
+            crc.update(part);
+            rest = after;
+            let taken = part.len();
+            self.advance_front(taken);
+        }
+        crc.finish() == head.crc
+    }
+
+    /// Passes over the unit that was peeked at.
+    pub fn skip_unit(&mut self, head: &UnitHead) {
+        self.take_head(head);
+        self.advance(head.length);
+    }
+
+    fn take_head(&mut self, head: &UnitHead) {
+        let before = bytes_before_unit(head.annotation.is_some());
+        self.advance(before);
         self.units += 1;
-        self.consumed += before + bytes.len();
-        let intact = crc32c(&bytes) == u32::from_be_bytes([e, f, g, h]);
-        Ok(Some(ReceivedUnit { sequence, annotation, bytes, intact }))
+        self.consumed += before + head.length;
+    }
+
+    /// The next whole unit.
+    pub fn poll_unit(&mut self) -> Result<Option<ReceivedUnit>, ObjectError> {
+        let Some(head) = self.peek_unit()? else { return Ok(None) };
+        self.take_head(&head);
+        let bytes = self.take(head.length);
+        let intact = crc32c(&bytes) == head.crc;
+        let annotation = head.annotation.map(Annotation::decode);
+        Ok(Some(ReceivedUnit { sequence: head.sequence, annotation, bytes, intact }))
     }
 
     /// Says whether the object is whole, now that its stream ended.
@@ -345,10 +406,35 @@ impl ObjectReader {
         result
     }
 
+    /// The next bytes; zeros where they are not here yet.
     fn peek<const N: usize>(&self) -> [u8; N] {
+        if let Some(bytes) = self.chunks.front().and_then(|front| front.first_chunk()) {
+            return *bytes;
+        }
         let mut out = [0; N];
         out.iter_mut().zip(self.chunks.iter().flatten()).for_each(|(slot, byte)| *slot = *byte);
         out
+    }
+
+    /// Drops bytes that are known to be buffered.
+    fn advance(&mut self, mut length: usize) {
+        debug_assert!(length <= self.buffered);
+        self.buffered -= length;
+        while let Some(front) = self.chunks.front().filter(|_| length > 0) {
+            let part = front.len().min(length);
+            length -= part;
+            self.advance_front(part);
+        }
+    }
+
+    /// Drops bytes of the first chunk, and the chunk once nothing is left of it.
+    fn advance_front(&mut self, length: usize) {
+        if let Some(front) = self.chunks.front_mut() {
+            front.advance(length);
+            if front.is_empty() {
+                self.chunks.pop_front();
+            }
+        }
     }
 
     /// Takes bytes that are known to be buffered: a slice of one chunk, or one copy over several.
@@ -379,127 +465,4 @@ impl ObjectReader {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn object(units: &[Vec<u8>], annotated: bool) -> (ObjectHeader, Vec<u8>) {
-        let annotation = annotated.then_some(Annotation {
-            received: Tai(5),
-            quality: Quality::Corrected,
-            antenna: 2,
-            corrected_symbols: 11,
-        });
-        let mut body = Vec::new();
-        units.iter().for_each(|unit| write_unit(&mut body, annotation, unit));
-        let header = ObjectHeader {
-            annotated,
-            codec: Codec::Squeezed,
-            priority: 9,
-            epoch: StoreEpoch(0x0102),
-            spacecraft: SpacecraftId(7),
-            channel: Channel::stream(1),
-            first: 40,
-            count: units.len() as u32,
-            length: body.len() as u32,
-            created: Tai(77),
-        };
-        let mut bytes = header.encode().to_vec();
-        bytes.extend_from_slice(&body);
-        (header, bytes)
-    }
-
-    fn read(bytes: &[u8], chunk: usize) -> (Vec<ReceivedUnit>, Result<(), ObjectError>) {
-        let mut reader = ObjectReader::new();
-        let mut units = Vec::new();
-        for part in bytes.chunks(chunk) {
-            reader.push(Bytes::copy_from_slice(part));
-            loop {
-                match reader.poll_unit() {
-                    Ok(Some(unit)) => units.push(unit),
-                    Ok(None) => break,
-                    Err(error) => return (units, Err(error)),
-                }
-            }
-        }
-        (units, reader.finish())
-    }
-
-    proptest! {
-        #[test]
-        fn objects_come_back_however_the_stream_is_cut(
-            units in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..200), 1..8),
-            annotated: bool,
-            chunk in 1usize..300,
-        ) {
-            let (_, bytes) = object(&units, annotated);
-            let (received, end) = read(&bytes, chunk);
-            prop_assert_eq!(end, Ok(()));
-            prop_assert_eq!(received.len(), units.len());
-            for (at, (unit, sent)) in received.iter().zip(&units).enumerate() {
-                prop_assert_eq!(&*unit.bytes, &**sent);
-                prop_assert_eq!(unit.sequence, 40 + at as u64);
-                prop_assert!(unit.intact);
-                prop_assert_eq!(unit.annotation.is_some(), annotated);
-            }
-        }
-
-        #[test]
-        fn whole_units_before_a_cut_are_kept(
-            units in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..50), 1..6),
-            cut in 0usize..400,
-        ) {
-            let (_, bytes) = object(&units, false);
-            let cut = cut % bytes.len();
-            let (received, end) = read(&bytes[..cut], 64);
-            prop_assert!(end.is_err());
-            let mut whole = 0;
-            let mut used = HEADER_BYTES;
-            for unit in &units {
-                used += unit_footprint(unit.len(), false);
-                if used <= cut { whole += 1; }
-            }
-            prop_assert_eq!(received.len(), whole);
-        }
-
-        #[test]
-        fn garbage_and_flips_never_panic(
-            units in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..50), 1..6),
-            position in 0usize..400,
-            bit in 0u8..8,
-        ) {
-            let (_, mut bytes) = object(&units, true);
-            let position = position % bytes.len();
-            bytes[position] ^= 1 << bit;
-            let (received, end) = read(&bytes, 100);
-            if position < HEADER_BYTES {
-                prop_assert!(end.is_err() && received.is_empty());
-            }
-        }
-    }
-
-    #[test]
-    fn a_unit_count_that_lies_costs_only_what_is_beyond_it() {
-        let (mut header, bytes) = object(&[Vec::from(*b"one"), Vec::from(*b"two")], false);
-        header.count = 1;
-        let mut lying = header.encode().to_vec();
-        lying.extend_from_slice(&bytes[HEADER_BYTES..]);
-        let (received, end) = read(&lying, 1000);
-        assert_eq!((received.len(), end), (1, Err(ObjectError::Excess(11))));
-        header.count = 3;
-        lying[..HEADER_BYTES].copy_from_slice(&header.encode());
-        let (received, end) = read(&lying, 1000);
-        assert_eq!(received.len(), 2);
-        assert_eq!(end, Err(ObjectError::Truncated { missing: 1, count: 3 }));
-    }
-
-    #[test]
-    fn a_unit_that_fits_its_chunk_is_not_copied() {
-        let (_, bytes) = object(&[Vec::from([7; 100])], false);
-        let chunk = Bytes::from(bytes);
-        let mut reader = ObjectReader::new();
-        reader.push(chunk.clone());
-        let unit = reader.poll_unit().unwrap().unwrap();
-        assert_eq!(unit.bytes.as_ptr(), chunk[HEADER_BYTES + UNIT_HEADER_BYTES..].as_ptr());
-    }
-}
+mod tests;

@@ -10,9 +10,10 @@ use proptest::prelude::*;
 
 use super::{
     custody::{Durability, KeyRanges, NEVER_MS, RefusalReason},
+    hello::STATES_MAX,
     receiver::{Receiver, ReceiverConfig, ReceiverEvent},
-    sender::{Sender, SenderConfig, SenderEvent, UnitInfo},
-    wire::Limits,
+    sender::{Sender, SenderConfig, SenderError, SenderEvent, UnitInfo},
+    wire::{Limits, Message},
 };
 use crate::{
     ids::{
@@ -33,10 +34,10 @@ fn prefix(stream: u32) -> KeyPrefix {
     }
 }
 
-fn receiver() -> Receiver {
+fn receiver(ledger: u64) -> Receiver {
     let limits = Limits { object_bytes_max: 2 << 20, unit_bytes_max: 1 << 20, objects_max: 4 };
     let config =
-        ReceiverConfig { ledger: 5, domain: String::from("test"), limits, commit_ns: COMMIT_NS };
+        ReceiverConfig { ledger, domain: String::from("test"), limits, commit_ns: COMMIT_NS };
     Receiver::new(config, ORIGIN)
 }
 
@@ -47,7 +48,13 @@ struct World {
     next: [u64; 2],
     synced: BTreeSet<UnitKey>,
     unsynced: BTreeSet<UnitKey>,
+    /// In the object store; what a least class of that name counts.
+    stored: BTreeSet<UnitKey>,
     reclaimable: BTreeSet<UnitKey>,
+    /// Objects' units handed out, by key.
+    sendings: BTreeMap<UnitKey, u32>,
+    least: Durability,
+    ledger: u64,
     sessions: u64,
     /// Every n-th unit is refused for a while.
     refuse_every: u64,
@@ -56,8 +63,11 @@ struct World {
 
 impl World {
     fn new(refuse_every: u64) -> Self {
-        let config =
-            SenderConfig { origin: ORIGIN, objects_max: 8, reclaimable_from: Durability::Local };
+        Self::with(refuse_every, Durability::Local)
+    }
+
+    fn with(refuse_every: u64, least: Durability) -> Self {
+        let config = SenderConfig { origin: ORIGIN, objects_max: 8, reclaimable_from: least };
         Self {
             sender: Sender::new(config),
             receiver: None,
@@ -65,7 +75,11 @@ impl World {
             next: [0; 2],
             synced: BTreeSet::new(),
             unsynced: BTreeSet::new(),
+            stored: BTreeSet::new(),
             reclaimable: BTreeSet::new(),
+            sendings: BTreeMap::new(),
+            least,
+            ledger: 5,
             sessions: 0,
             refuse_every,
             arrivals: 0,
@@ -75,7 +89,7 @@ impl World {
     fn offer(&mut self, stream: usize, priority: u8) {
         let key = UnitKey { prefix: prefix(stream as u32), sequence: self.next[stream] };
         self.next[stream] += 1;
-        let info = UnitInfo { codec: Codec::Squeezed, priority, length: 100 };
+        let info = UnitInfo { codec: Codec::Squeezed, priority, length: 100, annotated: false };
         assert!(self.sender.offer(key, info));
         assert!(!self.sender.offer(key, info), "a unit is offered once");
     }
@@ -83,7 +97,7 @@ impl World {
     fn connect(&mut self) {
         self.sessions += 1;
         self.sender.connected(self.sessions);
-        self.receiver = Some(receiver());
+        self.receiver = Some(receiver(self.ledger));
         self.talk();
     }
 
@@ -147,6 +161,7 @@ impl World {
         self.sender.object_done(plan.id);
         for sequence in plan.range.first..=plan.range.last {
             let key = UnitKey { prefix: plan.prefix, sequence };
+            *self.sendings.entry(key).or_default() += 1;
             self.arrivals += 1;
             let one = SeqRange { first: sequence, last: sequence };
             if self.refuse_every != 0 && self.arrivals.is_multiple_of(self.refuse_every) {
@@ -170,6 +185,24 @@ impl World {
         }
     }
 
+    /// The bucket has everything that is synced.
+    fn store(&mut self) {
+        for key in self.synced.difference(&self.stored) {
+            if let Some(receiver) = &mut self.receiver {
+                let one = SeqRange { first: key.sequence, last: key.sequence };
+                receiver.receipt_in(Durability::ObjectStore, key.prefix, one, self.now);
+            }
+        }
+        if self.receiver.is_some() {
+            self.stored = self.synced.clone();
+        }
+    }
+
+    /// What may be erased on board.
+    fn safe(&self) -> &BTreeSet<UnitKey> {
+        if self.least == Durability::Local { &self.synced } else { &self.stored }
+    }
+
     fn pass_time(&mut self, nanos: u64) {
         self.now += nanos;
         self.sender.handle_timeout(self.now);
@@ -187,6 +220,7 @@ impl World {
             while self.send(true) {}
             self.sync();
             self.pass_time(60_000_000);
+            self.store();
         }
     }
 }
@@ -196,22 +230,28 @@ proptest! {
     fn nothing_receipted_is_missing_and_all_arrives_in_the_end(
         steps in prop::collection::vec((0u8..8, any::<u8>()), 0..120),
         refuse_every in prop_oneof![Just(0u64), 3u64..20],
+        least in prop_oneof![Just(Durability::Local), Just(Durability::ObjectStore)],
     ) {
-        let mut world = World::new(refuse_every);
+        let mut world = World::with(refuse_every, least);
         for (step, value) in steps {
             match step {
                 0..=2 => (0..value % 9).for_each(|_| world.offer(usize::from(value % 2), value / 64)),
                 3 if world.receiver.is_none() => world.connect(),
                 3 | 4 if world.receiver.is_some() => { world.send(value % 4 != 0); }
+                5 if value % 4 == 0 => world.store(),
                 5 => world.sync(),
                 6 => world.pass_time(u64::from(value) * 1_000_000),
                 7 if value < 90 => world.cut(value < 60),
                 _ => {}
             }
             world.talk();
-            prop_assert!(world.reclaimable.is_subset(&world.synced), "receipted but not synced");
+            prop_assert!(world.reclaimable.is_subset(world.safe()), "freed, but not safe");
         }
         world.heal();
+        // What a bucket had before a reconnect is told again: a receipt may have been lost.
+        world.stored.clear();
+        world.store();
+        world.pass_time(COMMIT_NS);
         prop_assert_eq!(world.synced.len() as u64, world.next[0] + world.next[1]);
         prop_assert_eq!(&world.reclaimable, &world.synced);
         prop_assert_eq!(world.sender.backlog().units, 0);
@@ -276,4 +316,137 @@ fn a_receipt_for_what_was_never_numbered_is_ignored() {
     receiver.receipt(prefix(1), SeqRange { first: 0, last: 4 }, 0);
     world.pass_time(COMMIT_NS);
     assert_eq!(world.reclaimable.len(), 1);
+}
+
+/// A station that has the unit, in the class below the one that frees it.
+fn world_with_one_held() -> World {
+    let mut world = World::with(0, Durability::ObjectStore);
+    world.offer(0, 1);
+    world.connect();
+    assert!(world.send(true));
+    world.sync();
+    world.pass_time(COMMIT_NS);
+    assert_eq!((world.sender.backlog().units, world.reclaimable.len()), (1, 0));
+    world
+}
+
+#[test]
+fn what_a_ledger_holds_is_not_sent_to_it_again_but_to_another() {
+    let mut world = world_with_one_held();
+    world.cut(false);
+    world.connect();
+    assert!(!world.send(true), "the welcome says that it is there");
+    world.cut(false);
+    // A range that a welcome leaves out revokes nothing.
+    let synced = core::mem::take(&mut world.synced);
+    world.connect();
+    assert!(!world.send(true));
+    world.cut(false);
+    world.ledger = 6;
+    world.connect();
+    assert!(world.send(true), "a new ledger has nothing of it");
+    world.synced = synced;
+    world.store();
+    world.pass_time(COMMIT_NS);
+    assert_eq!((world.sender.backlog().units, world.reclaimable.len()), (0, 1));
+}
+
+#[test]
+fn a_store_that_restarts_remembers_what_a_ledger_holds() {
+    let mut world = World::with(0, Durability::ObjectStore);
+    let range = SeqRange { first: 0, last: 0 };
+    world.sender.recall_next(prefix(0), 2);
+    world.sender.recall_receipts(prefix(0), 5, Durability::Local, &[range].into_iter().collect());
+    world.offer(0, 1);
+    world.offer(0, 1);
+    world.connect();
+    assert!(world.send(true) && !world.send(true));
+    assert_eq!(world.sendings.keys().map(|key| key.sequence).collect::<Vec<_>>(), [1]);
+}
+
+#[test]
+fn an_ask_sends_again_on_the_same_connection_whatever_the_ledger_had_said() {
+    let mut world = world_with_one_held();
+    world.offer(0, 1);
+    assert!(world.send(true));
+    let whole = SeqRange { first: 0, last: 1 };
+    world.receiver.as_mut().unwrap().ask(prefix(0), Vec::from([whole]));
+    world.talk();
+    let plan = world.sender.poll_object(Tai(0)).unwrap();
+    assert_eq!(plan.range, whole);
+}
+
+#[test]
+fn a_refusal_for_a_time_outlasts_the_connection_but_not_the_ledger() {
+    let mut world = World::new(1);
+    world.offer(0, 1);
+    world.connect();
+    assert!(world.send(true));
+    world.talk();
+    world.cut(false);
+    world.connect();
+    assert!(!world.send(true), "its time has not come");
+    world.cut(false);
+    world.ledger = 6;
+    world.connect();
+    assert!(world.send(true), "another ledger has refused nothing");
+    world.talk();
+    world.pass_time(50_000_000);
+    assert!(world.send(true), "its time has come");
+}
+
+#[test]
+fn a_station_that_speaks_out_of_turn_ends_the_connection() {
+    let mut world = World::new(0);
+    world.connect();
+    let hello = Message::Hello { session: 1, more: false, channels: Vec::new() }.encode();
+    let out_of_turn = |world: &mut World, bytes: &[u8]| {
+        matches!(world.sender.control_bytes(bytes, 0), Err(SenderError::OutOfTurn(_)))
+    };
+    assert!(out_of_turn(&mut world, &hello));
+    let mut second = receiver(5);
+    second.welcome(Tai(1), Vec::new());
+    assert!(out_of_turn(&mut world, &second.poll_control().unwrap()));
+}
+
+#[test]
+fn a_hello_of_any_size_is_one_that_a_station_takes() {
+    for (counters, holes) in [(1, 200_000), (40, 5_000), (5_000, 3)] {
+        let mut world = World::new(0);
+        for stream in 0..counters {
+            for at in 0..holes {
+                let key = UnitKey { prefix: prefix(stream), sequence: 3 * at };
+                let info =
+                    UnitInfo { codec: Codec::Squeezed, priority: 1, length: 1, annotated: false };
+                world.sender.offer(key, info);
+            }
+        }
+        world.sender.connected(1);
+        let (mut receiver, mut bytes) = (receiver(5), 0);
+        while let Some(page) = world.sender.poll_control() {
+            bytes += page.len();
+            receiver.control_bytes(&page).unwrap();
+        }
+        let Some(ReceiverEvent::Hello { channels, .. }) = receiver.poll_event() else {
+            panic!("a whole hello")
+        };
+        let named: BTreeSet<_> = channels.iter().map(|of| of.held.channel).collect();
+        assert_eq!(named.len(), (counters as usize).min(STATES_MAX), "{counters} counters");
+        assert!(bytes < 2 << 20, "{bytes} bytes for {counters} counters");
+    }
+}
+
+#[test]
+fn an_object_is_annotated_whole_or_not_at_all() {
+    let mut world = World::new(0);
+    let annotated = [true, true, false, true];
+    for (sequence, annotated) in (0..).zip(annotated) {
+        let info = UnitInfo { codec: Codec::Squeezed, priority: 1, length: 100, annotated };
+        assert!(world.sender.offer(UnitKey { prefix: prefix(0), sequence }, info));
+    }
+    world.connect();
+    let planned: Vec<_> = core::iter::from_fn(|| world.sender.poll_object(Tai(0)))
+        .map(|plan| (plan.header.annotated, plan.range.count(), plan.header.length))
+        .collect();
+    assert_eq!(planned, [(true, 2, 2 * 124), (false, 1, 108), (true, 1, 124)]);
 }

@@ -12,14 +12,12 @@ use bytes::Bytes;
 
 use super::control::{ControlReader, pages};
 use super::custody::{Durability, KeyRanges, RefusalReason};
+use super::hello::{HELLO_RANGES_MAX, STATES_MAX};
 use super::wire::{ChannelState, Limits, Message, PlannedContact, WireError};
 use crate::{
     ids::{KeyPrefix, Origin, RangeSet, SeqRange},
     time::Tai,
 };
-
-/// Counters that one peer may name in its hello.
-pub const CHANNELS_MAX: usize = 4096;
 
 /// What the peer said.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,9 +56,12 @@ pub enum ReceiverError {
     /// Something before, or a second, hello.
     #[error("{0} out of turn")]
     OutOfTurn(&'static str),
-    /// More counters than [`CHANNELS_MAX`].
-    #[error("hello names more than {CHANNELS_MAX} counters")]
+    /// More counters than [`STATES_MAX`].
+    #[error("hello names more than {STATES_MAX} counters")]
     TooManyChannels,
+    /// More ranges than [`HELLO_RANGES_MAX`].
+    #[error("hello names more than {HELLO_RANGES_MAX} ranges")]
+    TooManyRanges,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,7 +81,9 @@ pub struct Receiver {
     phase: Phase,
     reader: ControlReader,
     channels: Vec<ChannelState>,
-    receipts: BTreeMap<KeyPrefix, RangeSet>,
+    /// Ranges in those.
+    ranges: usize,
+    receipts: BTreeMap<(Durability, KeyPrefix), RangeSet>,
     receipts_due: Option<u64>,
     rtt_ns: u64,
     control: VecDeque<Bytes>,
@@ -96,6 +99,7 @@ impl Receiver {
             phase: Phase::Greeting,
             reader: ControlReader::new(),
             channels: Vec::new(),
+            ranges: 0,
             receipts: BTreeMap::new(),
             receipts_due: None,
             rtt_ns: 0,
@@ -118,8 +122,13 @@ impl Receiver {
                     if self.phase != Phase::Greeting {
                         return Err(ReceiverError::OutOfTurn("hello"));
                     }
-                    if self.channels.len() + channels.len() > CHANNELS_MAX {
+                    if self.channels.len() + channels.len() > STATES_MAX {
                         return Err(ReceiverError::TooManyChannels);
+                    }
+                    let ranges = |of: &ChannelState| of.held.ranges.len() + of.receipted.len();
+                    self.ranges += channels.iter().map(ranges).sum::<usize>();
+                    if self.ranges > HELLO_RANGES_MAX {
+                        return Err(ReceiverError::TooManyRanges);
                     }
                     self.channels.extend(channels);
                     if !more {
@@ -176,8 +185,13 @@ impl Receiver {
 
     /// These units are synced: their receipt goes out with the next merge.
     pub fn receipt(&mut self, prefix: KeyPrefix, range: SeqRange, now: u64) {
+        self.receipt_in(Durability::Local, prefix, range, now);
+    }
+
+    /// These units are safe in a class: their receipt goes out with the next merge.
+    pub fn receipt_in(&mut self, class: Durability, prefix: KeyPrefix, range: SeqRange, now: u64) {
         debug_assert!(prefix.origin == self.origin);
-        self.receipts.entry(prefix).or_default().insert(range);
+        self.receipts.entry((class, prefix)).or_default().insert(range);
         let wait = self.config.commit_ns.max(self.rtt_ns / 8);
         self.receipts_due.get_or_insert(now.saturating_add(wait));
     }
@@ -225,12 +239,16 @@ impl Receiver {
             return;
         }
         self.receipts_due = None;
-        let entries = core::mem::take(&mut self.receipts)
-            .into_iter()
-            .map(|(prefix, ranges)| KeyRanges::new(prefix, ranges.ranges().to_vec()));
-        for entries in pages(entries) {
-            let (ledger, class) = (self.config.ledger, Durability::Local);
-            self.control.push_back(Message::Receipts { ledger, class, entries }.encode());
+        let mut by_class: BTreeMap<Durability, Vec<KeyRanges>> = BTreeMap::new();
+        for ((class, prefix), ranges) in core::mem::take(&mut self.receipts) {
+            let entry = KeyRanges::new(prefix, ranges.ranges().to_vec());
+            by_class.entry(class).or_default().push(entry);
+        }
+        let ledger = self.config.ledger;
+        for (class, entries) in by_class {
+            for entries in pages(entries) {
+                self.control.push_back(Message::Receipts { ledger, class, entries }.encode());
+            }
         }
     }
 

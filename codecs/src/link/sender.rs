@@ -1,13 +1,15 @@
 //! The store's side of custody: what goes next, what is safe, what must go again.
 //!
 //! ```text
-//! offer ─► ready ─► under way ─► sent ─► receipted (event: reclaimable)
-//!            ▲          │ failed   │ disconnected, refused (after its time)
+//! offer ─► ready ─► under way ─► sent ─► held by a ledger ─► receipted as the mission asks
+//!            ▲          │ failed   │ disconnected, refused (after its time), asked for
 //!            └──────────┴──────────┘
 //! ```
 //!
 //! One mutation, then drain: after every call poll control messages, objects and events until they
 //! say `None`, then sleep until [`Sender::timeout`]. Times are monotonic nanoseconds.
+
+mod heard;
 
 use alloc::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -20,9 +22,11 @@ use core::cmp::Reverse;
 use super::{
     MAX_OBJECT_BYTES,
     control::ControlReader,
-    custody::{Durability, KeyRanges, NEVER_MS, RefusalReason},
+    custody::{Durability, RefusalReason},
+    hello::{Counted, hello},
     object::{HEADER_BYTES, ObjectHeader, unit_footprint},
-    wire::{ChannelState, Limits, Message, PlannedContact, WireError},
+    receipted::Receipts,
+    wire::{Limits, Message, PlannedContact, WireError},
 };
 use crate::{
     ids::{Codec, KeyPrefix, Origin, RangeSet, SeqRange, UnitKey},
@@ -33,8 +37,6 @@ use crate::{
 pub const UNITS_MAX: usize = 1 << 20;
 /// Largest object that is begun; smaller objects lose less to a cut.
 const OBJECT_BYTES_TARGET: usize = 256 << 10;
-/// Ranges of one counter on one page of a hello.
-const HELLO_RANGES: usize = 512;
 
 /// What the store says of a unit when it offers it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +47,19 @@ pub struct UnitInfo {
     pub priority: u8,
     /// Its length, bytes.
     pub length: u32,
+    /// Whether an antenna's annotation goes with it.
+    pub annotated: bool,
+}
+
+impl UnitInfo {
+    /// What stands in the header of an object holds for each of its units.
+    fn fits(&self, lead: &Self) -> bool {
+        (self.codec, self.priority, self.annotated) == (lead.codec, lead.priority, lead.annotated)
+    }
+
+    fn footprint(&self) -> usize {
+        unit_footprint(self.length as usize, self.annotated)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +70,8 @@ enum State {
     UnderWay,
     /// Its object arrived; waiting for the receipt.
     Sent,
+    /// Receipted by this ledger, below the class that frees it: not sent again to that ledger.
+    Held(u64),
     /// Refused: not before this time; `u64::MAX` is never on this connection.
     Waiting(u64),
 }
@@ -71,7 +88,7 @@ struct Unit {
 struct Queue {
     next: u64,
     units: BTreeMap<u64, Unit>,
-    receipted: RangeSet,
+    receipts: Receipts,
 }
 
 /// An object to be written on a stream of its own.
@@ -101,6 +118,17 @@ pub enum SenderEvent {
     },
     /// These units are safe and may be erased when space is needed.
     Reclaimable {
+        /// Whose units.
+        prefix: KeyPrefix,
+        /// Which.
+        ranges: Vec<SeqRange>,
+        /// Which ledger says so.
+        ledger: u64,
+        /// How safe.
+        class: Durability,
+    },
+    /// These units are on the ground, below the class that frees them: to be noted, not erased.
+    Held {
         /// Whose units.
         prefix: KeyPrefix,
         /// Which.
@@ -162,6 +190,17 @@ pub struct Backlog {
     pub bytes: u64,
 }
 
+/// Why the peer's control stream ends the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SenderError {
+    /// Bytes that are no message.
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    /// A message of the store's side, or a second welcome.
+    #[error("{0} out of turn")]
+    OutOfTurn(&'static str),
+}
+
 /// State machine of a store's downlink.
 #[derive(Debug)]
 pub struct Sender {
@@ -177,7 +216,10 @@ pub struct Sender {
     events: VecDeque<SenderEvent>,
     turns: u64,
     objects: u64,
+    /// The ledger that greeted last.
     ledger: u64,
+    /// The ledger of the welcome whose pages come in.
+    greeted_by: Option<u64>,
     backlog: Backlog,
 }
 
@@ -198,6 +240,7 @@ impl Sender {
             turns: 0,
             objects: 0,
             ledger: 0,
+            greeted_by: None,
             backlog: Backlog::default(),
         }
     }
@@ -223,21 +266,39 @@ impl Sender {
             return false;
         }
         queue.next = queue.next.max(key.sequence.saturating_add(1));
-        queue.receipted.remove(SeqRange { first: key.sequence, last: key.sequence });
-        queue.units.insert(key.sequence, Unit { info, turn: self.turns, state: State::Ready });
-        self.ready.insert((Reverse(info.priority), self.turns, key.prefix, key.sequence));
+        let one = SeqRange { first: key.sequence, last: key.sequence };
+        let state = match queue.receipts.of(key.sequence) {
+            Some(of) if of.class < self.config.reclaimable_from => State::Held(of.ledger),
+            _ => State::Ready,
+        };
+        if state == State::Ready {
+            // The store says that it is not safe, and it is the store's to say.
+            queue.receipts.remove(one);
+            self.ready.insert((Reverse(info.priority), self.turns, key.prefix, key.sequence));
+        }
+        queue.units.insert(key.sequence, Unit { info, turn: self.turns, state });
         self.turns += 1;
         self.backlog.units += 1;
         self.backlog.bytes += u64::from(info.length);
         true
     }
 
-    /// Recalls at start what an earlier run had receipts for, and the counter it had reached.
-    pub fn recall(&mut self, prefix: KeyPrefix, next: u64, receipted: &RangeSet, ledger: u64) {
+    /// Recalls at start the counter that a store had reached.
+    pub fn recall_next(&mut self, prefix: KeyPrefix, next: u64) {
         let queue = self.queues.entry(prefix).or_default();
         queue.next = queue.next.max(next);
-        queue.receipted.extend(receipted);
-        self.ledger = ledger;
+    }
+
+    /// Recalls at start, before anything is offered, what a ledger had receipted in a class.
+    pub fn recall_receipts(
+        &mut self,
+        prefix: KeyPrefix,
+        ledger: u64,
+        class: Durability,
+        ranges: &RangeSet,
+    ) {
+        let queue = self.queues.entry(prefix).or_default();
+        ranges.ranges().iter().for_each(|range| queue.receipts.insert(ledger, class, *range));
     }
 
     /// Forgets a unit that the store voids; the id of the object to reset, if it is under way.
@@ -254,62 +315,39 @@ impl Sender {
         self.disconnected();
         self.phase = Phase::Greeting;
         self.limits = Limits { object_bytes_max: 0, unit_bytes_max: 0, objects_max: 0 };
-        let mut channels: Vec<ChannelState> = Vec::new();
-        for (prefix, queue) in &self.queues {
-            let held: RangeSet =
-                queue.units.keys().map(|at| SeqRange { first: *at, last: *at }).collect();
-            let (mut held, mut receipted) = (held.ranges(), queue.receipted.ranges());
-            loop {
-                let (now, later) = held.split_at(held.len().min(HELLO_RANGES));
-                let (receipted_now, receipted_later) =
-                    receipted.split_at(receipted.len().min(HELLO_RANGES));
-                channels.push(ChannelState {
-                    next: queue.next,
-                    held: KeyRanges::new(*prefix, now.to_vec()),
-                    receipted: receipted_now.to_vec(),
-                    ledger: self.ledger,
-                    class: Durability::Local,
-                });
-                (held, receipted) = (later, receipted_later);
-                if held.is_empty() && receipted.is_empty() {
-                    break;
-                }
-            }
-        }
-        // One full page of ranges is below a quarter of a message.
-        let mut pages: Vec<Vec<ChannelState>> = Vec::new();
-        let mut room = 0;
-        for channel in channels {
-            let weight = 3 + channel.held.ranges.len() + channel.receipted.len();
-            match pages.last_mut() {
-                Some(page) if weight <= room => page.push(channel),
-                _ => {
-                    pages.push(Vec::from([channel]));
-                    room = 3 * HELLO_RANGES;
-                }
-            }
-            room = room.saturating_sub(weight);
-        }
-        if pages.is_empty() {
-            pages.push(Vec::new());
-        }
-        let last = pages.len() - 1;
-        for (at, channels) in pages.into_iter().enumerate() {
-            self.control.push_back(Message::Hello { session, more: at < last, channels }.encode());
-        }
+        let counted = self.queues.iter().map(|(prefix, queue)| Counted {
+            prefix: *prefix,
+            next: queue.next,
+            held: queue.units.keys().map(|at| SeqRange { first: *at, last: *at }).collect(),
+            receipts: &queue.receipts,
+        });
+        self.control.extend(hello(session, counted));
     }
 
-    /// The connection is gone: what was not receipted goes again on the next one.
+    /// The connection is gone: what was not receipted goes again on the next one, what was refused
+    /// for a time after that time.
     pub fn disconnected(&mut self) {
         self.phase = Phase::Down;
         self.reader = ControlReader::new();
         self.control.clear();
         self.under_way.clear();
-        self.waiting.clear();
+        self.greeted_by = None;
+        self.release(|state| {
+            matches!(state, State::Sent | State::UnderWay | State::Waiting(u64::MAX))
+        });
+    }
+
+    /// Puts units back in line whose state says so.
+    fn release(&mut self, goes_again: impl Fn(State) -> bool) {
         for (prefix, queue) in &mut self.queues {
             for (sequence, unit) in &mut queue.units {
-                unit.state = State::Ready;
-                self.ready.insert((Reverse(unit.info.priority), unit.turn, *prefix, *sequence));
+                if goes_again(unit.state) {
+                    if let State::Waiting(until) = unit.state {
+                        self.waiting.remove(&(until, *prefix, *sequence));
+                    }
+                    unit.state = State::Ready;
+                    self.ready.insert((Reverse(unit.info.priority), unit.turn, *prefix, *sequence));
+                }
             }
         }
     }
@@ -317,89 +355,6 @@ impl Sender {
     /// Says goodbye; the shell closes the connection once this is written.
     pub fn goodbye(&mut self, text: &str) {
         self.control.push_back(Message::Goodbye { text: text.into() }.encode());
-    }
-
-    /// Takes bytes of the control stream. After an error the connection must be closed.
-    pub fn control_bytes(&mut self, bytes: &[u8], now: u64) -> Result<(), WireError> {
-        self.reader.push(bytes);
-        while let Some(message) = self.reader.next_message()? {
-            self.control_message(message, now);
-        }
-        Ok(())
-    }
-
-    fn control_message(&mut self, message: Message, now: u64) {
-        match message {
-            Message::Welcome { ledger, time, limits, domain, more, durable } => {
-                self.ledger = ledger;
-                self.limits = limits;
-                self.receipts(ledger, Durability::Local, durable);
-                if !more {
-                    self.phase = Phase::Open;
-                    self.events.push_back(SenderEvent::Welcomed { ledger, time, domain });
-                }
-            }
-            Message::Receipts { ledger, class, entries } => self.receipts(ledger, class, entries),
-            Message::Refusals { reason, retry_after_ms, entries } => {
-                let until = match retry_after_ms {
-                    NEVER_MS => u64::MAX,
-                    millis => now.saturating_add(u64::from(millis) * 1_000_000),
-                };
-                for entry in entries {
-                    let prefix = entry.prefix(self.config.origin);
-                    for range in &entry.ranges {
-                        self.postpone(prefix, *range, until);
-                    }
-                    self.events.push_back(SenderEvent::Refused {
-                        prefix,
-                        ranges: entry.ranges,
-                        reason,
-                        final_here: until == u64::MAX,
-                    });
-                }
-            }
-            Message::Asks { entries } => {
-                for entry in entries {
-                    let prefix = entry.prefix(self.config.origin);
-                    if let Some(queue) = self.queues.get_mut(&prefix) {
-                        entry.ranges.iter().for_each(|range| queue.receipted.remove(*range));
-                    }
-                    self.events.push_back(SenderEvent::Asked { prefix, ranges: entry.ranges });
-                }
-            }
-            Message::ContactPlan { contacts } => {
-                self.events.push_back(SenderEvent::Planned(contacts));
-            }
-            Message::Goodbye { text } => self.events.push_back(SenderEvent::Farewell(text)),
-            // A station does not say hello; saying it changes nothing here.
-            Message::Hello { .. } => {}
-        }
-    }
-
-    fn receipts(&mut self, ledger: u64, class: Durability, entries: Vec<KeyRanges>) {
-        if class < self.config.reclaimable_from {
-            return;
-        }
-        for entry in entries {
-            let prefix = entry.prefix(self.config.origin);
-            // A receipt for what was never numbered here is not ours to believe.
-            let Some(queue) = self.queues.get_mut(&prefix) else { continue };
-            let Some(highest) = queue.next.checked_sub(1) else { continue };
-            let mut ranges = Vec::new();
-            for range in entry.ranges {
-                if let Some(range) = SeqRange::new(range.first, range.last.min(highest)) {
-                    queue.receipted.insert(range);
-                    ranges.push(range);
-                }
-            }
-            for range in &ranges {
-                self.drop_range(prefix, *range);
-            }
-            if !ranges.is_empty() {
-                let event = SenderEvent::Reclaimable { prefix, ranges, ledger, class };
-                self.events.push_back(event);
-            }
-        }
     }
 
     fn drop_range(&mut self, prefix: KeyPrefix, range: SeqRange) {
@@ -421,14 +376,25 @@ impl Sender {
     }
 
     fn postpone(&mut self, prefix: KeyPrefix, range: SeqRange, until: u64) {
+        self.leave_line(prefix, range, |state| match state {
+            // Its ledger has it, whatever became of another copy.
+            State::Held(_) => state,
+            _ => State::Waiting(until),
+        });
+    }
+
+    /// Takes units out of the line, into another state.
+    fn leave_line(&mut self, prefix: KeyPrefix, range: SeqRange, to: impl Fn(State) -> State) {
         let Some(queue) = self.queues.get_mut(&prefix) else { return };
         for (sequence, unit) in queue.units.range_mut(range.first..=range.last) {
             if let State::Waiting(before) = unit.state {
                 self.waiting.remove(&(before, prefix, *sequence));
             }
             self.ready.remove(&(Reverse(unit.info.priority), unit.turn, prefix, *sequence));
-            unit.state = State::Waiting(until);
-            if until != u64::MAX {
+            unit.state = to(unit.state);
+            if let State::Waiting(until) = unit.state
+                && until != u64::MAX
+            {
                 self.waiting.insert((until, prefix, *sequence));
             }
         }
@@ -494,10 +460,9 @@ impl Sender {
             }
             let (mut last, mut length) = (first, 0usize);
             for (expected, (sequence, unit)) in (first..).zip(queue.units.range_mut(first..)) {
-                let same = *sequence == expected
-                    && unit.state == State::Ready
-                    && (unit.info.codec, unit.info.priority) == (lead.codec, lead.priority);
-                let longer = length + unit_footprint(unit.info.length as usize, false);
+                let same =
+                    *sequence == expected && unit.state == State::Ready && unit.info.fits(&lead);
+                let longer = length + unit.info.footprint();
                 if !same || (longer > room && *sequence != first) {
                     break;
                 }
@@ -510,7 +475,7 @@ impl Sender {
             let range = SeqRange { first, last };
             self.under_way.insert(id, (prefix, range));
             let header = ObjectHeader {
-                annotated: false,
+                annotated: lead.annotated,
                 codec: lead.codec,
                 priority: lead.priority,
                 epoch: prefix.epoch,

@@ -1,10 +1,10 @@
 //! The page and its API, over loopback until told otherwise.
 //!
 //! ```text
-//! guard (who may ask) ─► page (embedded front end) | live (snapshot, changes) | contacts | metrics
+//! guard (who may ask) ─► page (embedded front end) | live (snapshot, changes) | contacts | metrics | uplink
 //! ```
 //!
-//! Everything is read-only. There is no CORS: other origins can't read what is here, and the guard
+//! Everything is read-only but uplink, which takes an operator's token. There is no CORS: other origins can't read what is here, and the guard
 //! refuses names that a rebinding resolver could have pointed at loopback.
 
 mod guard;
@@ -12,8 +12,10 @@ mod page;
 mod stream;
 mod contacts;
 mod metrics;
+mod uplink;
 
 pub use contacts::Station;
+pub use uplink::{Asked, Door};
 
 use crate::publish::Feed;
 use axum::extract::{Query, State};
@@ -48,6 +50,8 @@ pub struct Context {
     pub ready: watch::Receiver<bool>,
     /// Host names to answer to, beside addresses and `localhost`.
     pub host_names: Vec<String>,
+    /// Where operators command, in a station that has an uplink.
+    pub uplink: Option<Door>,
 }
 
 impl fmt::Debug for Context {
@@ -89,6 +93,8 @@ fn router(shared: Shared) -> Router {
         .route("/live", get(stream::live))
         .route("/contacts", get(contacts::contacts))
         .route("/thumbnail", get(thumbnail))
+        .route("/uplink", get(uplink::list).post(uplink::send))
+        .layer(axum::extract::DefaultBodyLimit::max(uplink::REQUEST_BYTES_MAX))
         .fallback(|| async { problem(StatusCode::NOT_FOUND, "no such thing in this API") });
     Router::new()
         .nest("/api/v1", api)

@@ -22,6 +22,10 @@ impl Station {
     }
 
     async fn with_contacts(contacts: Option<PathBuf>) -> Self {
+        Self::with(contacts, None).await
+    }
+
+    async fn with(contacts: Option<PathBuf>, uplink: Option<Door>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let feed = Feed::default();
@@ -40,6 +44,7 @@ impl Station {
             contacts,
             ready: is_ready,
             host_names: Vec::new(),
+            uplink,
         };
         let server = tokio::spawn(serve(listener, context, stopped));
         Self { address, feed, ready, stop, server }
@@ -240,4 +245,61 @@ async fn only_so_many_live_streams_are_open() {
         open.push(stream);
     }
     assert_eq!(status(&station.get("/api/v1/live").await), 503);
+}
+
+#[tokio::test]
+async fn only_an_operators_token_commands_and_only_what_its_row_allows() {
+    use crate::{
+        admit::Action,
+        operators::OperatorConfig,
+        shell::{clock::StationClock, uplink::Uplink},
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let operator = OperatorConfig {
+        name: "duty".into(),
+        token: "unused".into(),
+        spacecraft: vec![7],
+        actions: vec![Action::Command],
+    };
+    let open = || Uplink::open(dir.path(), "demo", 9, StationClock::new(0.0)).unwrap();
+    let door = Door {
+        uplink: open(),
+        operators: Arc::new([operator.row("secret")].into_iter().collect()),
+        mission: Arc::new([SpacecraftId(7), SpacecraftId(8)].into()),
+    };
+    let station = Station::with(None, Some(door)).await;
+    let post = async |headers: &str, body: &str| {
+        let (host, length) = (station.address, body.len());
+        station
+            .ask(&format!(
+                "POST /api/v1/uplink HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\
+                 Content-Length: {length}\r\n{headers}\r\n{body}"
+            ))
+            .await
+    };
+    let json_type = "Content-Type: application/json\r\n";
+    let token = format!("{json_type}Authorization: Bearer secret\r\n");
+    let ask = |craft: u16, more: &str| {
+        format!(r#"{{"spacecraft":{craft},"kind":"command","body_base64":"cGluZw=="{more}}}"#)
+    };
+    for (headers, body, wanted) in [
+        (json_type, ask(7, ""), 401),
+        (&format!("{json_type}Authorization: Bearer guess\r\n"), ask(7, ""), 401),
+        (&token, ask(8, ""), 403),
+        // What a page of another origin may send without asking: no JSON content type.
+        ("Content-Type: text/plain\r\nAuthorization: Bearer secret\r\n", ask(7, ""), 415),
+        (&token, ask(7, r#","expires_s":-1"#), 400),
+        (&token, ask(7, r#","other":1"#), 422),
+        (&token, "{".into(), 400),
+        (&token, ask(7, r#","expires_s":60,"priority":9"#), 202),
+    ] {
+        let answer = post(headers, &body).await;
+        assert_eq!(status(&answer), wanted, "{answer}");
+    }
+    let list = json(&station.get("/api/v1/uplink").await);
+    let objects = list["objects"].as_array().unwrap();
+    assert_eq!(objects.len(), 1, "what was denied is not queued");
+    assert_eq!((&objects[0]["state"], &objects[0]["priority"]), (&"queued".into(), &9.into()));
+    // Another process finds it in the log.
+    assert_eq!(open().list().len(), 1);
 }

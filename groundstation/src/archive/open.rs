@@ -2,16 +2,17 @@
 
 use super::{
     Archive, Settings,
-    catalogue::Catalogue,
+    blocks::{self, Blocks},
     index::Index,
+    intake::Intake,
     note_void,
     record::BLOCK_BYTES,
     scan::{Hole, ScanEnd, Step, scan},
     segment::{HeaderError, SegmentHeader, file_name, number_of},
     storage::{Storage, StoredFile},
+    volume::Volume,
 };
 use crate::ledger::Ledger;
-use bytes::BytesMut;
 use codecs::{ids::Channel, link::void::Void};
 use std::{collections::BTreeMap, io};
 
@@ -83,21 +84,10 @@ impl<S: Storage> Archive<S> {
         let mut report = OpenReport::default();
         let candidates = candidates(&mut storage, &mut numbers, &mut report)?;
         report.segments = numbers.len();
-        let mut archive = Self {
-            storage,
-            settings,
-            ledger_id: fresh_ledger_id,
-            ledger: Ledger::new(),
-            catalogue: Catalogue::new(numbers.iter().copied()),
-            open: None,
-            next_number: numbers.last().map_or(0, |last| last + 1),
-            previous: None,
-            batch: BytesMut::new(),
-            slots: Vec::new(),
-            digests: BTreeMap::new(),
-            conflicts: names.iter().filter(|name| name.ends_with(".conflict")).count(),
-            full_until_ms: None,
-        };
+        let mut volume = Volume::new(storage, settings, fresh_ledger_id, &numbers);
+        volume.conflicts = names.iter().filter(|name| name.ends_with(".conflict")).count();
+        let intake = Intake::new(Ledger::new(), Blocks::new(blocks::COUNT));
+        let mut archive = Self { intake, volume };
         archive.recover(candidates, &mut report)?;
         Ok((archive, report))
     }
@@ -113,15 +103,15 @@ impl<S: Storage> Archive<S> {
             .filter_map(|candidate| candidate.header.as_ref()?.0.previous)
             .collect();
         if let Some((header, _)) = candidates.first().and_then(|first| first.header.as_ref()) {
-            self.ledger_id = header.ledger_id;
-            self.ledger = header.checkpoint.clone();
+            self.volume.ledger_id = header.ledger_id;
+            self.intake.ledger = header.checkpoint.clone();
         }
         for candidate in &mut candidates {
             let number = candidate.number;
             let from = candidate.header.as_ref().map_or(BLOCK_BYTES as u64, |header| header.1);
             let end = ends.get(&number).copied();
             let mut index = Index::default();
-            let ledger = &mut self.ledger;
+            let ledger = &mut self.intake.ledger;
             let found = scan(
                 &candidate.file,
                 number,
@@ -151,10 +141,11 @@ impl<S: Storage> Archive<S> {
                 settle_tail(&mut candidate.file, &found).map_err(at(file_name(number)))?;
             }
             report.torn.extend(found.torn.into_iter().map(|hole| (number, hole)));
-            self.previous = Some((number, end.unwrap_or(found.end)));
-            self.catalogue.add(&mut self.storage, number, &index);
+            let volume = &mut self.volume;
+            volume.previous = Some((number, end.unwrap_or(found.end)));
+            volume.catalogue.add(&mut volume.storage, number, &index);
         }
-        self.storage.sync_names().map_err(at("folder".into()))
+        self.volume.storage.sync_names().map_err(at("folder".into()))
     }
 }
 

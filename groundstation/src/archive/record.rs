@@ -16,7 +16,7 @@
 //! 67   1 flags: bit 0 annotated
 //! 68   4 zero
 //! 72  16 annotation
-//! 88  16 digest: SHA-256 of the unit, first half
+//! 88  16 digest: XXH3-128 of the unit
 //! 104  8 zero
 //! 112  - the unit, then zeros to a multiple of 16
 //! ```
@@ -31,7 +31,7 @@ use codecs::{
     ids::{Channel, Codec, KeyPrefix, Origin, SpacecraftId, StoreEpoch, UnitKey},
     time::Tai,
 };
-use sha2::{Digest as _, Sha256};
+use twox_hash::XxHash3_128;
 
 /// What commits end on: the largest block of devices in use.
 pub const BLOCK_BYTES: usize = 4096;
@@ -39,6 +39,8 @@ pub const BLOCK_BYTES: usize = 4096;
 pub const ALIGN: usize = 16;
 /// Bytes before a unit.
 pub const UNIT_HEADER_BYTES: usize = 112;
+/// Where a header has its annotation.
+pub const ANNOTATION_AT: usize = 72;
 /// Bytes of a skip before its zeros.
 pub const SKIP_HEADER_BYTES: usize = 32;
 /// Bytes of the record that ends a sealed segment.
@@ -51,17 +53,16 @@ const SKIP: [u8; 4] = *b"GTRS";
 const END: [u8; 4] = *b"GTRE";
 const ANNOTATED: u8 = 1;
 
-/// First half of SHA-256: tells the same bytes from other bytes under one key.
+/// XXH3-128: tells the same bytes from other bytes under one key, beside the CRC-32C. It stands
+/// against accident, not against an owner of the key who wants two units to look alike: whoever
+/// may deliver under a key may deliver either of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Digest(pub [u8; 16]);
 
 impl Digest {
     /// The digest of a unit.
     pub fn of(bytes: &[u8]) -> Self {
-        let whole = Sha256::digest(bytes);
-        let mut half = [0; 16];
-        half.copy_from_slice(&whole[..16]);
-        Self(half)
+        Self(XxHash3_128::oneshot(bytes).to_be_bytes())
     }
 }
 
@@ -96,10 +97,10 @@ pub struct UnitHeader {
 impl UnitHeader {
     /// Bytes of the whole record with its padding.
     pub fn record_bytes(&self) -> usize {
-        (UNIT_HEADER_BYTES + self.length as usize).next_multiple_of(ALIGN)
+        record_bytes(self.length as usize)
     }
 
-    /// Writes the header; [`stamp`] completes it once the place is known.
+    /// The header; [`stamp`] completes it once the place is known.
     pub fn encode(&self) -> [u8; UNIT_HEADER_BYTES] {
         let mut out = [0; UNIT_HEADER_BYTES];
         let prefix = &self.key.prefix;
@@ -115,7 +116,7 @@ impl UnitHeader {
         out[66] = self.codec as u8;
         if let Some(annotation) = &self.annotation {
             out[67] = ANNOTATED;
-            put(&mut out, 72, annotation);
+            put(&mut out, ANNOTATION_AT, annotation);
         }
         put(&mut out, 88, &self.digest.0);
         out
@@ -138,7 +139,7 @@ impl UnitHeader {
             },
             codec: Codec::from_byte(bytes[66])?,
             received: Tai(i64::from_be_bytes(get(bytes, 56))),
-            annotation: (bytes[67] & ANNOTATED != 0).then(|| get(bytes, 72)),
+            annotation: (bytes[67] & ANNOTATED != 0).then(|| get(bytes, ANNOTATION_AT)),
             digest: Digest(get(bytes, 88)),
             length,
             crc: u32::from_be_bytes(get(bytes, 12)),
@@ -206,14 +207,25 @@ impl Record {
     }
 }
 
-/// The skip that takes a commit from `end` (relative to a block) to the end of a block.
-pub fn skip(end: usize, commit: u64) -> Vec<u8> {
-    let to = (end + SKIP_HEADER_BYTES).next_multiple_of(BLOCK_BYTES);
-    let mut out = vec![0; to - end];
-    put(&mut out, 0, &SKIP);
-    put(&mut out, 8, &((to - end) as u32).to_be_bytes());
-    put(&mut out, 16, &commit.to_be_bytes());
-    out
+/// Bytes of the record of a unit of so many bytes, with its padding.
+pub const fn record_bytes(unit_bytes: usize) -> usize {
+    (UNIT_HEADER_BYTES + unit_bytes).next_multiple_of(ALIGN)
+}
+
+/// Bytes of the skip that takes a commit from `end` (relative to a block) to the end of a block.
+pub const fn skip_bytes(end: usize) -> usize {
+    (end + SKIP_HEADER_BYTES).next_multiple_of(BLOCK_BYTES) - end
+}
+
+/// Writes the skip at `place` over all of `out`, as long as [`skip_bytes`] says. `commit` is where
+/// its commit began: everything before was synced when this was written.
+pub fn skip(out: &mut [u8], place: Position, commit: u64) {
+    out.fill(0);
+    let bytes = (out.len() as u32).to_be_bytes();
+    put(out, 0, &SKIP);
+    put(out, 8, &bytes);
+    put(out, 16, &commit.to_be_bytes());
+    stamp(&mut out[..SKIP_HEADER_BYTES], place);
 }
 
 /// The record that ends a sealed segment.
@@ -305,10 +317,10 @@ mod tests {
     #[test]
     fn skips_end_on_a_block() {
         for end in (0..3 * BLOCK_BYTES).step_by(ALIGN) {
-            let mut bytes = skip(end, 4096);
+            let mut bytes = vec![1; skip_bytes(end)];
             assert_eq!((end + bytes.len()) % BLOCK_BYTES, 0);
             let place = Position { segment: 1, offset: (BLOCK_BYTES + end) as u64 };
-            stamp(&mut bytes[..SKIP_HEADER_BYTES], place);
+            skip(&mut bytes, place, 4096);
             let wanted = Record::Skip { bytes: bytes.len() as u32, commit: 4096 };
             assert_eq!(Record::read(&bytes, place), Some(wanted));
         }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  0   8 "GTARCHIV"             40   8 ns TAI when it was begun
-//!  8   4 version, 1             48   8 number of the segment before, all ones for none
+//!  8   4 version, 2             48   8 number of the segment before, all ones for none
 //! 12   4 bytes of this header   56   8 where that one ends: what stands behind was never acknowledged
 //! 16   4 CRC-32C of this header 64   - checkpoint of the ledger, then zeros to a block
 //! 20   4 zero
@@ -19,7 +19,7 @@ use codecs::{fec::crc::crc32c, time::Tai};
 use std::io;
 
 const MAGIC: [u8; 8] = *b"GTARCHIV";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const FIXED_BYTES: usize = 64;
 const NONE: u64 = u64::MAX;
 /// Largest header: the ledger's bounds at their worst, with room.

@@ -4,8 +4,8 @@ use super::{
     forgetful::{Crash, Failure, ForgetfulDisk},
     *,
 };
-use crate::ledger::tests::key;
-use std::collections::BTreeSet;
+use crate::ledger::{Standing, tests::key};
+use std::collections::{BTreeMap, BTreeSet};
 
 const SETTINGS: Settings = Settings { segment_bytes: 40 << 10 };
 

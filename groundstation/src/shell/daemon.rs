@@ -1,8 +1,23 @@
 //! `groundstation run`: puts the parts together, and takes them apart in order.
 
 use super::{
-    clock::StationClock, disk::Folder, doors, follow::Hub, mission, pipeline, reset, server,
-    session::Station, sessions::Sessions, signals, tls, writer::Writer,
+    clock::StationClock,
+    control::Control,
+    disk::Folder,
+    doors,
+    follow::Hub,
+    mission, pipeline,
+    reload::{self, Reloader},
+    reset,
+    rules::Rules,
+    server,
+    session::Station,
+    sessions::Sessions,
+    signals::{Asked, Signals},
+    systemd::{self, Manager},
+    tls,
+    uplink::Uplink,
+    writer::Writer,
 };
 use crate::{
     api,
@@ -14,11 +29,14 @@ use crate::{
     receipt::Ingest,
 };
 use anyhow::Context as _;
-use codecs::link::{MAX_OBJECT_BYTES, MAX_UNIT_BYTES, receiver::ReceiverConfig, wire::Limits};
+use codecs::{
+    ids::Origin,
+    link::{MAX_OBJECT_BYTES, MAX_UNIT_BYTES, receiver::ReceiverConfig, wire::Limits},
+};
 use serde_json::json;
 use std::{
     net::{SocketAddr, TcpListener, UdpSocket},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
     thread::JoinHandle,
@@ -33,7 +51,8 @@ pub const RUNNING: &str = "running.json";
 ///
 /// Prints one JSON line when it listens and one when it has stopped.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "SIGTERM or SIGINT stop it cleanly; the archive survives any other end.")]
+#[command(after_help = "SIGTERM or SIGINT stop it cleanly; the archive survives any other end. \
+    SIGHUP and `groundstation reload` read file, certificates and keys anew.")]
 pub struct RunArgs {
     /// Station file
     #[arg(long, value_name = "FILE", default_value = "station.toml")]
@@ -45,12 +64,12 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let config = Config::load(&args.config)?;
     super::clock::warn_of_leap_seconds();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(daemon(config))
+    runtime.block_on(daemon(config, &args.config))
 }
 
 /// What opening the archive gave.
 struct Opened {
-    ingest: Ingest<Folder>,
+    archive: Archive<Folder>,
     end: Position,
     folder: Folder,
     /// Held as long as the daemon writes.
@@ -73,25 +92,39 @@ fn open_archive(config: &Config) -> anyhow::Result<Opened> {
     let units = archive.ledger().units;
     tracing::info!(segments = report.segments, scanned = report.scanned, units, "archive open");
     let end = archive.end();
-    Ok(Opened { ingest: Ingest::new(archive), end, folder, _lock: lock })
+    Ok(Opened { archive, end, folder, _lock: lock })
 }
 
-async fn daemon(config: Config) -> anyhow::Result<ExitCode> {
+async fn daemon(config: Config, file: &Path) -> anyhow::Result<ExitCode> {
+    let signals = Signals::hear()?;
+    let manager = Manager::from_env();
     let definition = Arc::new(mission::load(&config.path(&config.mission))?);
     let crypto = tls::server_config(&config)?;
     let profile = config.profile();
     let quic = bind("listen.quic", config.listen.quic, UdpSocket::bind)?;
     let http = bind("listen.http", config.listen.http, TcpListener::bind)?;
-    let endpoint = server::endpoint(quic, crypto, reset::endpoint_config(&config)?, &profile)
-        .with_context(|| format!("QUIC on {} (config key listen.quic)", config.listen.quic))?;
+    let options = config.transport();
+    let endpoint =
+        server::endpoint(quic, crypto, reset::endpoint_config(&config)?, &profile, &options)
+            .with_context(|| format!("QUIC on {} (config key listen.quic)", config.listen.quic))?;
     let opened = open_archive(&config)?;
+    let control = Control::open(&config.path(&config.archive.dir))
+        .context("control socket (config key archive.dir)")?;
 
     let clock = StationClock::new(config.clock.simulated_offset_s);
     let feed = Feed::default();
     let (stop, stopped) = watch::channel(false);
     let (ready, is_ready) = watch::channel(false);
-    let ledger = opened.ingest.archive().ledger_id();
+    let ledger = opened.archive.ledger_id();
 
+    let archive = config.path(&config.archive.dir);
+    let uplink = Uplink::open(&archive, &definition.domain, ledger, clock)?;
+    let spacecraft = Arc::new(mission::spacecraft(&definition));
+    let door = api::Door {
+        uplink: Arc::clone(&uplink),
+        operators: Arc::new(super::uplink::operators::table(&config)?),
+        mission: Arc::clone(&spacecraft),
+    };
     let hub = Hub::new(opened.folder.clone(), opened.end);
     let shared = doors::Shared {
         hub: hub.clone(),
@@ -102,20 +135,23 @@ async fn daemon(config: Config) -> anyhow::Result<ExitCode> {
         stop: doors::Stop::default(),
     };
     let doors = doors::open(config.doors(), shared, &feed, &stopped).await?;
-    let (pipeline, process_thread) = start_process(&config, &definition, hub, &feed, clock, ready)?;
+    let (pipeline, process_thread) =
+        start_process(&config, &definition, hub, &feed, clock, (ready, Arc::clone(&uplink)))?;
     let commit = Duration::from_millis(config.archive.commit_ms);
+    let Archive { intake, volume } = opened.archive;
     let (writer, archive_thread) =
-        Writer::start(opened.ingest, clock, commit, feed.clone(), pipeline)?;
+        Writer::start(Ingest::new(intake), volume, clock, commit, feed.clone(), pipeline)?;
     let watched = writer.clone();
+    let (rules, standing) = watch::channel(Arc::new(Rules::of(&config)));
+    let reloader =
+        Reloader::new(file.into(), &config, endpoint.clone(), rules, Arc::clone(&spacecraft));
     let station = Arc::new(Station {
-        table: config.table(),
-        mission: Arc::new(mission::spacecraft(&definition)),
+        rules: standing,
+        mission: spacecraft,
         writer,
         sessions: Sessions::default(),
         feed: feed.clone(),
         clock,
-        profile,
-        object_stall: config.object_stall(),
         receiver: ReceiverConfig {
             ledger,
             domain: definition.domain.clone(),
@@ -126,6 +162,7 @@ async fn daemon(config: Config) -> anyhow::Result<ExitCode> {
             },
             commit_ns: commit.as_nanos() as u64,
         },
+        uplink,
         contacts: super::plan::reader(config.contacts.file.as_ref().map(|file| config.path(file))),
     });
 
@@ -139,10 +176,10 @@ async fn daemon(config: Config) -> anyhow::Result<ExitCode> {
         contacts: config.contacts.file.as_ref().map(|file| config.path(file)),
         ready: is_ready,
         host_names: config.listen.host_names.clone(),
+        uplink: Some(door),
     };
     let page = tokio::spawn(api::serve(http, context, stopped.clone()));
-    let serving =
-        tokio::spawn(server::run(endpoint, station, config.listen.connections_max, stopped));
+    let serving = tokio::spawn(server::run(endpoint, station, stopped));
     let event = json!({
         "event": "ready",
         "quic": quic_at.to_string(),
@@ -156,12 +193,10 @@ async fn daemon(config: Config) -> anyhow::Result<ExitCode> {
     }
     say(&event.to_string());
 
-    let failed = tokio::select! {
-        asked = signals::stop() => { asked?; false }
-        () = watched.gone() => true,
-    };
+    let failed = supervise(signals, &control, &manager, reloader, &watched).await;
     drop(watched);
     tracing::info!(failed, "stopping");
+    manager.stopping();
     // Everyone who waits is told at once; an error means that no one does.
     let _ = stop.send(true);
     doors.stop();
@@ -177,6 +212,52 @@ async fn daemon(config: Config) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Answers signals and requests until one of them, or a defect, ends the daemon; whether it was
+/// a defect.
+async fn supervise(
+    mut signals: Signals,
+    control: &Control,
+    manager: &Manager,
+    mut reloader: Reloader,
+    writer: &Writer,
+) -> bool {
+    manager.ready("taking units");
+    // Anything that the archive's thread must answer in its turn.
+    let ask = async || writer.durable(Origin([0; 16])).await.is_ok();
+    let alive = manager.live(systemd::watchdog(), ask);
+    tokio::pin!(alive);
+    loop {
+        let request = tokio::select! {
+            asked = signals.next() => match asked {
+                Asked::Stop => return false,
+                Asked::Reload => None,
+            },
+            request = control.next() => Some(request),
+            () = writer.gone() => return true,
+            never = &mut alive => match never {},
+        };
+        if let Some(request) = request.as_ref().filter(|request| request.line != reload::REQUEST) {
+            tracing::debug!(line = request.line, "an unknown request on the control socket");
+            continue;
+        }
+        manager.reloading();
+        let outcome = reloader.reload().await;
+        match &outcome {
+            Ok(done) => {
+                tracing::info!(changed = ?done.changed, restart = ?done.restart, "reloaded");
+                manager.ready("taking units; reloaded");
+            }
+            Err(error) => {
+                tracing::error!("reload refused, the old file stays in force: {error:#}");
+                manager.ready("taking units; the last reload was refused, see the log");
+            }
+        }
+        if let Some(request) = request {
+            request.answer(&reload::answer(&outcome)).await;
+        }
+    }
+}
+
 /// Starts what interprets units.
 fn start_process(
     config: &Config,
@@ -184,13 +265,14 @@ fn start_process(
     hub: Hub,
     feed: &Feed,
     clock: StationClock,
-    ready: watch::Sender<bool>,
+    (ready, uplink): (watch::Sender<bool>, Arc<Uplink>),
 ) -> anyhow::Result<(pipeline::PipelineSender, JoinHandle<()>)> {
     let mut process = Process::new(Arc::clone(definition));
     feed.publish_all(process.mission_events());
     let feed = feed.clone();
     let mut dispatch = super::work::dispatcher(config, feed.clone(), clock)?;
     let handle = move |unit: &crate::archive::Archived| {
+        uplink.observe(unit);
         let outcome = process.take(unit, clock.tai());
         feed.publish_all(outcome.events);
         outcome.work.into_iter().for_each(&mut dispatch);

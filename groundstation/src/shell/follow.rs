@@ -72,10 +72,13 @@ impl Hub {
         Self { folder, state: Arc::new(Mutex::new(state)) }
     }
 
-    /// Tells every reader of a commit; never waits.
+    /// Tells every reader of a commit; never waits. Without its units they read it back.
     pub fn send(&self, units: Vec<Archived>, end: Position) {
         let mut state = self.lock();
         state.synced = end;
+        if units.is_empty() {
+            return;
+        }
         let commit = Arc::new(Commit { units, end });
         state.readers.retain(|reader| reader.send(&commit));
     }

@@ -1,6 +1,6 @@
 //! Reads what was chosen out of an archive, beside a running daemon: for `replay` and `export`.
 
-use super::{disk::Folder, doors::Stop, mission, signals};
+use super::{disk::Folder, doors::Stop, mission};
 use crate::{
     archive::{
         read::replay,
@@ -27,6 +27,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Frames this long before the first chosen one are read too: packets begin in them.
 const BEFORE_NS: i64 = 30_000_000_000;
@@ -170,11 +171,21 @@ pub fn stop_on_signal() -> anyhow::Result<Stop> {
     let asked = stop.clone();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     thread::Builder::new().name("signals".into()).spawn(move || {
-        if runtime.block_on(signals::stop()).is_ok() {
+        if runtime.block_on(interrupted()).is_ok() {
             asked.now();
         }
     })?;
     Ok(stop)
+}
+
+async fn interrupted() -> io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
 }
 
 /// Tells a person how far it is.

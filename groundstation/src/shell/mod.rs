@@ -1,13 +1,16 @@
 //! Where the cores meet the operating system: disk, sockets, clock, threads.
 
+pub mod log;
 pub mod clock;
 pub mod mission;
 pub mod disk;
+pub mod rules;
 pub mod tls;
 pub mod reset;
 pub mod sessions;
 pub mod server;
 pub mod session;
+pub mod pace;
 pub mod object;
 pub mod writer;
 pub mod follow;
@@ -18,8 +21,12 @@ pub mod export;
 pub mod plan;
 pub mod jobs;
 pub mod work;
+pub mod uplink;
 pub mod signals;
+pub mod systemd;
+pub mod control;
 pub mod daemon;
+pub mod reload;
 pub mod status;
 
 use codecs::time::Tai;

@@ -1,4 +1,4 @@
-//! One object stream: bytes into units, units to the writer. Each stream has its own task, so
+//! One object stream: chunks as they come, and from them units into the archive's block. Each stream has its own task, so
 //! that none waits for another.
 
 use super::{
@@ -7,24 +7,26 @@ use super::{
 };
 use crate::{
     admit::{self, Principal},
-    archive::Incoming,
     publish::Feed,
     receipt::{Fates, SessionId, Tally},
 };
+use bytes::Bytes;
 use codecs::{
-    ids::{KeyPrefix, SeqRange, SpacecraftId, UnitKey},
+    ids::{KeyPrefix, SeqRange, SpacecraftId},
     link::{
         custody::{NEVER_MS, RefusalReason},
-        object::{ObjectError, ObjectHeader, ObjectReader, ReceivedUnit},
+        object::{ObjectError, ObjectReader},
     },
-    time::Tai,
 };
 use quinn::{ReadError, RecvStream};
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
-use tokio::{sync::mpsc, time::timeout};
+use std::{collections::BTreeSet, mem::take, pin::pin, sync::Arc, time::Duration};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep_until},
+};
 
-/// Bytes taken from a stream at once.
-const CHUNK_BYTES: usize = 64 << 10;
+/// Chunks taken from a stream at once; each is what one packet brought.
+const CHUNKS: usize = 32;
 
 /// What every object of a session needs.
 pub struct ObjectContext {
@@ -42,8 +44,8 @@ pub struct ObjectContext {
     pub feed: Feed,
     /// A stream that is silent for this long is stopped.
     pub stall: Duration,
-    /// The station's time.
-    pub clock: super::clock::StationClock,
+    /// How fast the session's objects are read.
+    pub pace: Arc<super::pace::Pace>,
 }
 
 /// Why an object ended before its time.
@@ -82,17 +84,31 @@ impl ObjectContext {
 
     async fn read(&self, stream: &mut RecvStream, reader: &mut ObjectReader) -> End {
         let mut admitted = None;
+        // One timer an object: it is moved only when it rings, not with every chunk.
+        let mut heard = Instant::now();
+        let mut silence = pin!(sleep_until(heard + self.stall));
+        let mut chunks = [const { Bytes::new() }; CHUNKS];
         loop {
-            let chunk = match timeout(self.stall, stream.read_chunk(CHUNK_BYTES, true)).await {
-                Err(_) => return End::Stalled,
-                Ok(Ok(Some(chunk))) => chunk.bytes,
-                Ok(Ok(None)) => {
-                    return reader.finish().map_or_else(rejected, |()| End::Over);
+            let read = tokio::select! {
+                biased;
+                read = stream.read_chunks(&mut chunks) => read,
+                () = &mut silence => {
+                    if heard.elapsed() >= self.stall {
+                        return End::Stalled;
+                    }
+                    silence.as_mut().reset(heard + self.stall);
+                    continue;
                 }
-                Ok(Err(ReadError::Reset(_))) => return End::Over,
-                Ok(Err(_)) => return End::Closed,
             };
-            reader.push(chunk);
+            let count = match read {
+                Ok(Some(count)) => count,
+                Ok(None) => return reader.finish().map_or_else(rejected, |()| End::Over),
+                Err(ReadError::Reset(_)) => return End::Over,
+                Err(_) => return End::Closed,
+            };
+            self.pace.take(chunks[..count].iter().map(Bytes::len).sum()).await;
+            heard = Instant::now();
+            chunks[..count].iter_mut().for_each(|chunk| reader.push(take(chunk)));
             if admitted.is_none() {
                 match reader.poll_header() {
                     Ok(None) => continue,
@@ -102,43 +118,17 @@ impl ObjectContext {
                             let refusal = denial.refusal();
                             return End::Rejected { reason: denial.name(), refusal };
                         }
-                        admitted = Some(header);
+                        admitted = Some((header.prefix(self.principal.origin), header.codec));
                     }
                 }
             }
-            let Some(header) = &admitted else { continue };
-            loop {
-                match reader.poll_unit() {
-                    Ok(Some(unit)) => {
-                        if self.unit(header, unit).await.is_err() {
-                            return End::Closed;
-                        }
-                    }
-                    Ok(None) => break,
-                    Err(error) => return rejected(error),
-                }
+            let Some((prefix, codec)) = admitted else { continue };
+            match self.writer.take(self.session, prefix, codec, reader).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => return rejected(error),
+                Err(Closed) => return End::Closed,
             }
         }
-    }
-
-    async fn unit(&self, header: &ObjectHeader, unit: ReceivedUnit) -> Result<(), Closed> {
-        let prefix = header.prefix(self.principal.origin);
-        if !unit.intact {
-            // Rotten since its store numbered it: never under this key.
-            self.count("damaged", 1);
-            let range = SeqRange { first: unit.sequence, last: unit.sequence };
-            self.refuse(prefix, range, RefusalReason::Malformed, NEVER_MS);
-            return Ok(());
-        }
-        let now: Tai = self.clock.tai();
-        let incoming = Incoming {
-            key: UnitKey { prefix, sequence: unit.sequence },
-            codec: header.codec,
-            received: unit.annotation.map_or(now, |annotation| annotation.received),
-            annotation: unit.annotation.map(|annotation| annotation.encode()),
-            bytes: unit.bytes,
-        };
-        self.writer.deliver(self.session, incoming).await
     }
 
     fn refuse(&self, prefix: KeyPrefix, range: SeqRange, reason: RefusalReason, retry_ms: u32) {

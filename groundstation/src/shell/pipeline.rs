@@ -25,11 +25,9 @@ pub struct PipelineSender {
 }
 
 impl PipelineSender {
-    /// Hands over a commit; never waits.
+    /// Hands over a commit; never waits. Without its units the thread reads them back.
     pub fn send(&self, units: Vec<Archived>, end: Position) {
-        if !units.is_empty() {
-            self.hub.send(units, end);
-        }
+        self.hub.send(units, end);
     }
 }
 

@@ -1,85 +1,102 @@
-//! The QUIC endpoint: sockets, transport numbers, a task a connection.
+//! The QUIC endpoint: a task a connection.
 
 use super::{
+    rules::Rules,
     session::{self, Station},
     signals,
 };
-use crate::publish::Event;
-use crate::receipt::SessionId;
-use codecs::link::profile::Profile;
-use quinn::{
-    Endpoint, EndpointConfig, IdleTimeout, ServerConfig, TokioRuntime, TransportConfig, VarInt,
+use crate::{
+    peers::{FIRST_CREDIT_BYTES, HANDSHAKES_MAX, Handshakes, Judgement},
+    publish::Event,
+    receipt::SessionId,
 };
-use std::{io, net::UdpSocket, sync::Arc, time::Duration};
+use codecs::link::profile::Profile;
+use codecs_quic::{Role, TransportOptions, transport};
+use quinn::{
+    Connection, ConnectionError, Endpoint, EndpointConfig, Incoming, ServerConfig, VarInt,
+    crypto::rustls::QuicServerConfig,
+};
+use std::{
+    io,
+    net::{IpAddr, UdpSocket},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 use tokio::{sync::watch, task::JoinSet, time::timeout};
 
-/// Asked of the system for each socket buffer; bursts of a fast link fit.
-const SOCKET_BUFFER_BYTES: usize = 4 << 20;
-/// Handshakes at once, beside the sessions.
-const HANDSHAKES_MAX: usize = 64;
+/// Bytes kept of a handshake that no one has judged yet: its first packets.
+const UNJUDGED_BYTES: u64 = 16 << 10;
 /// How long a stop waits for sessions to say goodbye.
 const STOP_WITHIN: Duration = Duration::from_secs(4);
 
-/// Opens the endpoint on a bound socket.
+/// Opens the endpoint on a bound socket; the numbers are those of both sides, in `codecs-quic`.
 pub fn endpoint(
     socket: UdpSocket,
-    crypto: quinn::crypto::rustls::QuicServerConfig,
+    crypto: QuicServerConfig,
     config: EndpointConfig,
     profile: &Profile,
+    options: &TransportOptions,
 ) -> io::Result<Endpoint> {
-    use rustix::net::sockopt;
-    for (what, granted) in [
-        (
-            "receive",
-            sockopt::set_socket_recv_buffer_size(&socket, SOCKET_BUFFER_BYTES)
-                .and_then(|()| sockopt::socket_recv_buffer_size(&socket)),
-        ),
-        (
-            "send",
-            sockopt::set_socket_send_buffer_size(&socket, SOCKET_BUFFER_BYTES)
-                .and_then(|()| sockopt::socket_send_buffer_size(&socket)),
-        ),
-    ] {
-        match granted {
-            // The system doubles what it grants, for its own books.
-            Ok(bytes) if bytes / 2 < SOCKET_BUFFER_BYTES => {
-                tracing::debug!(what, bytes = bytes / 2, "socket buffer below what was asked");
-            }
-            Ok(_) => {}
-            Err(error) => tracing::debug!(what, %error, "socket buffer not set"),
-        }
-    }
-    let mut server = ServerConfig::with_crypto(Arc::new(crypto));
-    server.transport_config(Arc::new(transport(profile)?));
-    Endpoint::new(config, Some(server), socket, Arc::new(TokioRuntime))
+    let server = self::config(crypto, profile, options)?;
+    let (endpoint, socket) = codecs_quic::open(socket, config, Some(server), options)?;
+    tracing::info!("UDP socket: {socket}");
+    Ok(endpoint)
 }
 
-fn transport(profile: &Profile) -> io::Result<TransportConfig> {
-    let idle = IdleTimeout::try_from(Duration::from_millis(profile.idle_timeout_ms));
-    let mut transport = TransportConfig::default();
-    transport
-        .stream_receive_window(VarInt::from_u32(profile.stream_window_bytes))
-        .receive_window(VarInt::from_u32(profile.connection_window_bytes))
-        .send_window(profile.send_window_bytes)
-        .max_concurrent_uni_streams(VarInt::from_u32(profile.streams_max))
-        // The control stream, and nothing else from the peer.
-        .max_concurrent_bidi_streams(VarInt::from_u32(1))
-        .initial_rtt(Duration::from_millis(profile.initial_rtt_ms))
-        .max_idle_timeout(Some(idle.map_err(io::Error::other)?))
-        // No one reads datagrams yet: none are buffered.
-        .datagram_receive_buffer_size(None);
-    Ok(transport)
+/// What new connections get.
+pub fn config(
+    crypto: QuicServerConfig,
+    profile: &Profile,
+    options: &TransportOptions,
+) -> io::Result<ServerConfig> {
+    let mut server = ServerConfig::with_crypto(Arc::new(crypto));
+    let mut transport = transport(profile, Role::Server, options)?;
+    // Until the peer has a session; then it gets its share.
+    transport.receive_window(VarInt::from_u32(FIRST_CREDIT_BYTES));
+    server.transport_config(Arc::new(transport));
+    // They are judged as they come, so few wait; by default 100 MB may.
+    server
+        .max_incoming(HANDSHAKES_MAX)
+        .incoming_buffer_size(UNJUDGED_BYTES)
+        .incoming_buffer_size_total(UNJUDGED_BYTES * HANDSHAKES_MAX as u64);
+    Ok(server)
+}
+
+/// The rate of handshakes, shared by the loop and their tasks.
+#[derive(Clone)]
+struct Gate(Arc<Mutex<Handshakes>>);
+
+impl Gate {
+    fn handshakes(&self) -> MutexGuard<'_, Handshakes> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn judge(&self, rules: &Rules, incoming: &Incoming, now_ns: u64) -> Judgement {
+        let (limits, burst) = (&rules.limits, rules.connections_max as u64);
+        let (from, proved) = (incoming.remote_address().ip(), incoming.remote_address_validated());
+        let mut handshakes = self.handshakes();
+        handshakes.limit(limits.handshakes_per_s, limits.address_handshakes_per_s, burst, now_ns);
+        handshakes.judge(from, proved, now_ns)
+    }
+}
+
+/// A handshake under way; its end is told however it comes.
+struct UnderWay {
+    gate: Gate,
+    from: IpAddr,
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.gate.handshakes().ended(self.from);
+    }
 }
 
 /// Accepts until `stop` turns true, then lets the sessions say goodbye.
-pub async fn run(
-    endpoint: Endpoint,
-    station: Arc<Station>,
-    connections_max: usize,
-    mut stop: watch::Receiver<bool>,
-) {
+pub async fn run(endpoint: Endpoint, station: Arc<Station>, mut stop: watch::Receiver<bool>) {
     let mut sessions = JoinSet::new();
     let mut next = 0;
+    let gate = Gate(Arc::new(Mutex::new(Handshakes::new(1, 1, 1, 0))));
     loop {
         let incoming = tokio::select! {
             incoming = endpoint.accept() => incoming,
@@ -87,31 +104,28 @@ pub async fn run(
             () = signals::told(&mut stop) => break,
         };
         let Some(incoming) = incoming else { break };
-        if endpoint.open_connections() >= connections_max + HANDSHAKES_MAX
-            || sessions.len() >= connections_max
-        {
-            tracing::warn!(peer = %incoming.remote_address(), "too many connections; refused");
-            station.feed.publish(Event::PeerRejected { reason: "too-many" });
-            incoming.refuse();
-            continue;
-        }
-        // Under load an address must prove that it is no one else's before it costs anything
-        // (RFC 9000 §8.1.2).
-        if sessions.len() >= connections_max / 2 && !incoming.remote_address_validated() {
-            // It fails only where a token was validated already.
-            let _ = incoming.retry();
-            continue;
+        let rules = Arc::clone(&station.rules.borrow());
+        match gate.judge(&rules, &incoming, station.clock.mono_ns()) {
+            Judgement::Begin => {}
+            Judgement::Prove => {
+                // It fails only where a token was validated already.
+                let _ = incoming.retry();
+                continue;
+            }
+            Judgement::Ignore => {
+                station.feed.publish(Event::PeerRejected { reason: "too-often" });
+                incoming.ignore();
+                continue;
+            }
         }
         next += 1;
+        let under_way = UnderWay { gate: gate.clone(), from: incoming.remote_address().ip() };
         let (station, id, stop) = (Arc::clone(&station), SessionId(next), stop.clone());
         sessions.spawn(async move {
-            let peer = incoming.remote_address();
-            match incoming.await {
-                Ok(connection) => session::serve(station, id, connection, stop).await,
-                Err(error) => {
-                    tracing::warn!(%peer, %error, "handshake failed");
-                    station.feed.publish(Event::PeerRejected { reason: "handshake" });
-                }
+            let connected = handshake(&station, incoming, rules.greeting()).await;
+            drop(under_way);
+            if let Some(connection) = connected {
+                session::serve(station, id, connection, stop).await;
             }
         });
     }
@@ -122,4 +136,35 @@ pub async fn run(
     }
     endpoint.close(super::sessions::close::DONE, b"the station stops");
     let _ = timeout(Duration::from_secs(1), endpoint.wait_idle()).await;
+}
+
+/// A handshake to its end; one that fails is counted by its reason.
+async fn handshake(station: &Station, incoming: Incoming, within: Duration) -> Option<Connection> {
+    let peer = incoming.remote_address();
+    let (reason, error) = match timeout(within, incoming).await {
+        Ok(Ok(connection)) => return Some(connection),
+        Ok(Err(error)) => (failure(&error), error.to_string()),
+        Err(_) => ("slow-handshake", format!("not done within {} s", within.as_secs())),
+    };
+    tracing::warn!(%peer, reason, error, "handshake failed");
+    station.feed.publish(Event::PeerRejected { reason });
+    None
+}
+
+/// The short word for a handshake that failed; where TLS told the peer an alert, by that
+/// (RFC 8446 §6.2, RFC 9001 §4.8).
+fn failure(error: &ConnectionError) -> &'static str {
+    const ALERTS: u64 = 0x100;
+    let ConnectionError::TransportError(error) = error else { return "handshake" };
+    match u64::from(error.code).checked_sub(ALERTS) {
+        Some(42) => "bad-certificate",
+        Some(43) => "unsupported-certificate",
+        Some(45) => "certificate-dates",
+        Some(48) => "unknown-authority",
+        Some(51) => "bad-signature",
+        Some(70) => "tls-version",
+        Some(116) => "no-certificate",
+        Some(120) => "other-protocol",
+        _ => "handshake",
+    }
 }

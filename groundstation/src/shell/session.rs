@@ -3,12 +3,15 @@
 use super::{
     clock::StationClock,
     object::ObjectContext,
+    pace::Pace,
+    rules::Rules,
     sessions::{Sessions, close},
     signals, tls,
     writer::Writer,
 };
 use crate::{
-    admit::{Principal, Table},
+    admit::{KeyHash, Principal},
+    peers::Bucket,
     publish::{Event, Feed},
     receipt::{Fates, SessionId, lost_by_us},
 };
@@ -16,7 +19,6 @@ use bytes::{Buf as _, Bytes};
 use codecs::{
     ids::SpacecraftId,
     link::{
-        profile::Profile,
         receiver::{Receiver, ReceiverConfig, ReceiverEvent},
         wire::{ChannelState, PlannedContact},
     },
@@ -24,6 +26,7 @@ use codecs::{
 use quinn::{Connection, ConnectionError, RecvStream, SendStream, VarInt};
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    net::SocketAddr,
     sync::Arc,
     time::Duration,
 };
@@ -44,8 +47,8 @@ const SAMPLE_SECONDS_MIN: f64 = 0.2;
 
 /// What every session shares.
 pub struct Station {
-    /// Who may do what.
-    pub table: Table,
+    /// Who may do what, and how much.
+    pub rules: watch::Receiver<Arc<Rules>>,
     /// Spacecraft that exist.
     pub mission: Arc<BTreeSet<SpacecraftId>>,
     /// The way to the archive.
@@ -56,12 +59,10 @@ pub struct Station {
     pub feed: Feed,
     /// The station's time.
     pub clock: StationClock,
-    /// Transport numbers.
-    pub profile: Profile,
-    /// How long an object stream may be silent.
-    pub object_stall: Duration,
-    /// What a welcome says.
+    /// What a welcome says, but for what the rules say.
     pub receiver: ReceiverConfig,
+    /// What goes up.
+    pub uplink: Arc<super::uplink::Uplink>,
     /// Contacts to tell each peer.
     pub contacts: Box<dyn Fn() -> Vec<PlannedContact> + Send + Sync>,
 }
@@ -92,10 +93,13 @@ pub async fn serve(
     stop: watch::Receiver<bool>,
 ) {
     let peer = connection.remote_address();
-    let principal = match tls::peer_key(&connection).map(|key| station.table.principal(key)) {
-        Some(Ok(principal)) => principal.clone(),
+    let mut rules = station.rules.clone();
+    let standing = Arc::clone(&rules.borrow_and_update());
+    let known = tls::peer_key(&connection).map(|key| (key, standing.table.principal(key)));
+    let (key, principal) = match known {
+        Some((key, Ok(principal))) => (key, principal.clone()),
         denied => {
-            let denial = denied.and_then(Result::err);
+            let denial = denied.and_then(|(_, denied)| denied.err());
             tracing::warn!(%peer, "a key that the table does not know");
             let reason = denial.map_or("unknown-key", |denial| denial.name());
             station.feed.publish(Event::PeerRejected { reason });
@@ -103,7 +107,16 @@ pub async fn serve(
             return;
         }
     };
-    let hello_within = Duration::from_millis(station.profile.idle_timeout_ms);
+    let _present = match station.sessions.arrive(key, &standing) {
+        Ok(present) => present,
+        Err(reason) => {
+            tracing::warn!(%peer, principal = %principal.name, reason, "refused a connection");
+            station.feed.publish(Event::PeerRejected { reason });
+            connection.close(close::CROWDED, b"too many connections; come again later");
+            return;
+        }
+    };
+    let hello_within = standing.greeting();
     let first = async {
         tokio::select! {
             control = connection.accept_bi() => control.map(Some),
@@ -132,12 +145,21 @@ pub async fn serve(
         return;
     }
     let origin = principal.origin;
+    let mut receiver = station.receiver.clone();
+    receiver.limits.objects_max = standing.profile.objects_max as u16;
     let mut session = Session {
-        receiver: Receiver::new(station.receiver.clone(), origin),
+        receiver: Receiver::new(receiver, origin),
         id,
+        key,
+        rules,
+        pace: Arc::new(Pace::new(station.clock)),
+        streams: streams(&standing, station.clock),
+        hello_by: Instant::now() + hello_within,
         pending: VecDeque::new(),
         pending_bytes: 0,
         opened: false,
+        farewell: false,
+        peer,
         received_bytes: 0,
         sampled: Instant::now(),
         fates,
@@ -152,14 +174,23 @@ pub async fn serve(
     // The archive may be closed already; then there is nothing to leave.
     let _ = station.writer.leave(id).await;
     tracing::info!(%peer, principal = %session.principal.name, reason = %ended.reason, "link closed");
-    session.tell_closed(&ended.reason);
+    if session.opened {
+        session.tell_closed(session.principal.spacecraft.iter().copied(), &ended.reason);
+    }
 }
 
 struct Session {
     station: Arc<Station>,
     id: SessionId,
     connection: Connection,
+    key: KeyHash,
+    /// What the key may do, as the rules now say.
     principal: Principal,
+    rules: watch::Receiver<Arc<Rules>>,
+    pace: Arc<Pace>,
+    hello_by: Instant,
+    /// Object streams that may be accepted.
+    streams: Bucket,
     receiver: Receiver,
     fates: mpsc::UnboundedSender<Fates>,
     told: mpsc::UnboundedReceiver<Fates>,
@@ -167,6 +198,9 @@ struct Session {
     pending: VecDeque<Bytes>,
     pending_bytes: usize,
     opened: bool,
+    farewell: bool,
+    /// Where the peer was when it was last looked at.
+    peer: SocketAddr,
     received_bytes: u64,
     sampled: Instant,
 }
@@ -178,10 +212,11 @@ impl Session {
         mut stop: watch::Receiver<bool>,
     ) -> Ended {
         let mut objects = JoinSet::new();
-        let context = Arc::new(self.object_context());
+        let mut context = Arc::new(self.object_context());
+        // A stream that is not accepted yet gives its peer no credit for another.
+        let mut next_object = Instant::now();
         let mut sample = interval(Duration::from_secs(1));
         sample.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        let hello_by = Instant::now() + Duration::from_millis(self.station.profile.idle_timeout_ms);
         loop {
             while let Some(bytes) = self.receiver.poll_control() {
                 self.pending_bytes += bytes.len();
@@ -205,11 +240,14 @@ impl Session {
                     Ok(None) => return Ended::new(close::DONE, "the peer ended its control stream"),
                     Err(error) => return Ended::new(close::DONE, error.to_string()),
                 },
-                stream = self.connection.accept_uni() => match stream {
+                stream = accept(&self.connection, next_object) => match stream {
                     Ok(_) if !self.receiver.is_open() => {
                         return Ended::new(close::PROTOCOL, BEFORE_HELLO);
                     }
                     Ok(stream) => {
+                        let now = self.station.clock.mono_ns();
+                        let wait = self.streams.owe(1, now);
+                        next_object = Instant::now() + Duration::from_nanos(wait);
                         let context = Arc::clone(&context);
                         objects.spawn(async move { context.run(stream).await });
                     }
@@ -227,12 +265,19 @@ impl Session {
                 }
                 _ = sample.tick() => {
                     self.sample();
-                    if !self.opened && Instant::now() > hello_by {
+                    if !self.opened && Instant::now() > self.hello_by {
                         return Ended::new(close::TOO_SLOW, "no hello");
                     }
                 }
                 // Finished tasks are collected as they end.
                 Some(_) = objects.join_next() => {}
+                Ok(()) = self.rules.changed() => {
+                    if let Err(ended) = self.judge_anew() {
+                        return ended;
+                    }
+                    self.streams = streams(&self.rules.borrow(), self.station.clock);
+                    context = Arc::new(self.object_context());
+                }
                 () = signals::told(&mut stop) => return self.farewell(&mut send).await,
             }
         }
@@ -246,9 +291,56 @@ impl Session {
             writer: self.station.writer.clone(),
             fates: self.fates.clone(),
             feed: self.station.feed.clone(),
-            stall: self.station.object_stall,
-            clock: self.station.clock,
+            stall: self.rules.borrow().object_stall,
+            pace: Arc::clone(&self.pace),
         }
+    }
+
+    /// After a reload: objects to come are judged by what the table now says of the key.
+    fn judge_anew(&mut self) -> Result<(), Ended> {
+        let rules = Arc::clone(&self.rules.borrow_and_update());
+        let name = &self.principal.name;
+        let principal = rules.table.principal(self.key).map_err(|denial| {
+            tracing::warn!(principal = %name, "no longer in the table; closed");
+            self.station.feed.publish(Event::PeerRejected { reason: "revoked" });
+            Ended::new(close::UNKNOWN_KEY, denial.to_string())
+        })?;
+        if principal.origin != self.principal.origin {
+            // Receipts of this session name the old origin.
+            return Err(Ended::new(close::DONE, "this key has another origin now; connect again"));
+        }
+        let before = std::mem::replace(&mut self.principal, principal.clone());
+        if self.opened {
+            self.take_share();
+        }
+        if self.opened && before.spacecraft != self.principal.spacecraft {
+            let gone = before.spacecraft.difference(&self.principal.spacecraft);
+            self.tell_closed(gone.copied(), "no longer allowed");
+            let new = self.principal.spacecraft.difference(&before.spacecraft);
+            self.tell_opened(new.copied());
+        }
+        Ok(())
+    }
+
+    /// Becomes the session of its origin, and gets its share.
+    async fn enter(&mut self) -> Result<(), Ended> {
+        let (station, origin) = (&self.station, self.principal.origin);
+        let now = station.clock.mono_ns();
+        if !station.sessions.enter(origin, self.id, &self.connection, now).await {
+            let principal = &self.principal.name;
+            tracing::warn!(principal, "two with one identity take over from each other");
+            station.feed.publish(Event::PeerRejected { reason: "crowded" });
+            let reason = "another session of this origin is alive; come again in 10 s";
+            return Err(Ended::new(close::CROWDED, reason));
+        }
+        self.take_share();
+        Ok(())
+    }
+
+    fn take_share(&self) {
+        let share = self.rules.borrow().shares.of_key(self.key);
+        self.connection.set_receive_window(VarInt::from_u32(share.credit_bytes));
+        self.pace.limit(share.rate_bps, self.station.clock.mono_ns());
     }
 
     async fn events(&mut self) -> Result<(), Ended> {
@@ -256,7 +348,7 @@ impl Session {
             match event {
                 ReceiverEvent::Hello { session, channels } => {
                     let origin = self.principal.origin;
-                    self.station.sessions.enter(origin, self.id, &self.connection);
+                    self.enter().await?;
                     let durable = self.station.writer.durable(origin).await;
                     let durable =
                         durable.map_err(|_| Ended::new(close::DONE, "the station stops"))?;
@@ -275,10 +367,14 @@ impl Session {
                     if !contacts.is_empty() {
                         self.receiver.plan(contacts);
                     }
-                    self.tell_opened(session, &channels);
+                    self.station.uplink.attend(self.id, &self.principal, &self.connection);
+                    self.greeted(session, &channels);
                 }
                 ReceiverEvent::Farewell(text) => {
                     tracing::info!(principal = %self.principal.name, text, "the peer says goodbye");
+                    if std::mem::replace(&mut self.farewell, true) {
+                        return Err(Ended::new(close::PROTOCOL, "goodbye twice"));
+                    }
                 }
             }
         }
@@ -318,26 +414,30 @@ impl Session {
         Ended::new(close::DONE, "the station stops")
     }
 
-    fn tell_opened(&mut self, session: u64, channels: &[ChannelState]) {
+    fn greeted(&mut self, session: u64, channels: &[ChannelState]) {
         self.opened = true;
+        let peer = self.connection.remote_address();
+        let name = &self.principal.name;
+        tracing::info!(principal = %name, %peer, session, counters = channels.len(), "link opened");
+        let mut backlog: BTreeMap<SpacecraftId, u64> =
+            self.principal.spacecraft.iter().map(|spacecraft| (*spacecraft, 0)).collect();
+        for channel in channels {
+            let units: u64 = channel.held.ranges.iter().map(|range| range.count()).sum();
+            if let Some(sum) = backlog.get_mut(&channel.held.spacecraft) {
+                *sum = sum.saturating_add(units);
+            }
+        }
+        self.tell_opened(backlog.keys().copied());
+        let told = |(spacecraft, units)| Event::Backlog { spacecraft, units, bytes: 0 };
+        self.station.feed.publish_all(backlog.into_iter().map(told).collect());
+    }
+
+    fn tell_opened(&self, spacecraft: impl Iterator<Item = SpacecraftId>) {
         let at = self.station.clock.tai();
         let peer = self.connection.remote_address().to_string();
         let rtt_ms = self.connection.rtt().as_secs_f64() * 1e3;
-        let name = &self.principal.name;
-        tracing::info!(principal = %name, peer, session, counters = channels.len(), "link opened");
-        let mut backlog: BTreeMap<SpacecraftId, u64> = BTreeMap::new();
-        for channel in channels {
-            let units: u64 = channel.held.ranges.iter().map(|range| range.count()).sum();
-            let sum = backlog.entry(channel.held.spacecraft).or_default();
-            *sum = sum.saturating_add(units);
-        }
-        let mut events = Vec::new();
-        for spacecraft in self.principal.spacecraft.iter().copied() {
-            events.push(Event::LinkOpened { spacecraft, peer: peer.clone(), rtt_ms, at });
-            let units = backlog.get(&spacecraft).copied().unwrap_or(0);
-            events.push(Event::Backlog { spacecraft, units, bytes: 0 });
-        }
-        self.station.feed.publish_all(events);
+        let opened = |spacecraft| Event::LinkOpened { spacecraft, peer: peer.clone(), rtt_ms, at };
+        self.station.feed.publish_all(spacecraft.map(opened).collect());
     }
 
     fn sample(&mut self) {
@@ -345,6 +445,14 @@ impl Session {
         self.receiver.set_rtt(rtt.as_nanos() as u64);
         if !self.opened {
             return;
+        }
+        let peer = self.connection.remote_address();
+        if peer != self.peer {
+            let principal = &self.principal.name;
+            tracing::info!(principal, from = %self.peer, to = %peer, "the peer's address changed");
+            self.peer = peer;
+            self.tell_closed(self.principal.spacecraft.iter().copied(), "moved to another address");
+            self.tell_opened(self.principal.spacecraft.iter().copied());
         }
         let bytes = self.connection.stats().udp_rx.bytes;
         let seconds = self.sampled.elapsed().as_secs_f64();
@@ -360,15 +468,21 @@ impl Session {
         self.station.feed.publish_all(spacecraft.map(sample).collect());
     }
 
-    fn tell_closed(&self, reason: &str) {
-        if !self.opened {
-            return;
-        }
+    fn tell_closed(&self, spacecraft: impl Iterator<Item = SpacecraftId>, reason: &str) {
         let at = self.station.clock.tai();
         let closed = |spacecraft| Event::LinkClosed { spacecraft, reason: reason.into(), at };
-        let spacecraft = self.principal.spacecraft.iter().copied();
         self.station.feed.publish_all(spacecraft.map(closed).collect());
     }
+}
+
+fn streams(rules: &Rules, clock: StationClock) -> Bucket {
+    // A second's worth at once.
+    Bucket::new(rules.limits.objects_per_s, rules.limits.objects_per_s, clock.mono_ns())
+}
+
+async fn accept(connection: &Connection, from: Instant) -> Result<RecvStream, ConnectionError> {
+    sleep_until(from).await;
+    connection.accept_uni().await
 }
 
 /// Writes some of what waits; nothing is lost when the future is dropped before it is done.

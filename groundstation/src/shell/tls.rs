@@ -7,7 +7,7 @@ use rustls::{
     RootCertStore, ServerConfig,
     crypto::ring,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
-    server::{ParsedCertificate, WebPkiClientVerifier},
+    server::{NoServerSessionStorage, ParsedCertificate, WebPkiClientVerifier},
     version::TLS13,
 };
 use std::{path::Path, sync::Arc};
@@ -38,6 +38,9 @@ pub fn server_config(config: &Config) -> anyhow::Result<QuicServerConfig> {
             format!("{} and {} do not belong together", path.display(), key_path.display())
         })?;
     tls.alpn_protocols = vec![codecs::link::ALPN.to_vec()];
+    // A resumed session would not show its certificate again, whatever became of it since.
+    tls.send_tls13_tickets = 0;
+    tls.session_storage = Arc::new(NoServerSessionStorage {});
     QuicServerConfig::try_from(tls).context("TLS for QUIC")
 }
 

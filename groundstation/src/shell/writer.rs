@@ -1,83 +1,203 @@
-//! The thread that owns the archive: the only writer of the disk.
+//! The way into the archive, and the thread that owns its volume: the only writer of the disk.
+//!
+//! Objects are read and copied into blocks on the network's side, under a lock that no one holds
+//! while a disk is waited for; this thread writes blocks as they fill and syncs them together.
 
-use super::{clock::StationClock, disk::Folder};
+use super::{clock::StationClock, pipeline::PipelineSender};
 use crate::{
-    archive::Incoming,
+    archive::{Incoming, batch::Batch, intake::Progress, storage::Storage, volume::Volume},
+    ledger::Ledger,
     publish::Feed,
-    receipt::{Fates, Ingest, SessionId},
-    shell::pipeline::PipelineSender,
+    receipt::{Commit, Fates, Ingest, SessionId},
 };
-use codecs::{ids::Origin, link::custody::KeyRanges};
+use codecs::{
+    ids::{Codec, KeyPrefix, Origin},
+    link::{
+        custody::KeyRanges,
+        object::{ObjectError, ObjectReader},
+    },
+};
 use std::{
     collections::BTreeMap,
     io,
-    sync::Arc,
+    pin::pin,
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread::{self, JoinHandle},
     time::Duration,
 };
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
-    time::{Instant, timeout_at},
-};
-
-/// Units on their way to the batch; a session that finds no place waits.
-const QUEUE_UNITS: usize = 1_024;
-/// Bytes of those, over all sessions.
-const QUEUE_BYTES: usize = 64 << 20;
-/// Bytes are counted in steps of this, since a semaphore counts to 2^29.
-const STEP_BYTES: usize = 1 << 10;
-
-/// A unit that was admitted.
-struct Delivery {
-    session: SessionId,
-    unit: Incoming,
-    _room: OwnedSemaphorePermit,
-}
-
-enum Job {
-    Unit(Box<Delivery>),
-    Join(SessionId, mpsc::UnboundedSender<Fates>),
-    Leave(SessionId),
-    Durable(Origin, oneshot::Sender<Vec<KeyRanges>>),
-}
-
-/// The way to the writer; clones share one queue.
-#[derive(Clone, Debug)]
-pub struct Writer {
-    jobs: mpsc::Sender<Job>,
-    room: Arc<Semaphore>,
-}
+use tokio::sync::{Notify, mpsc, watch};
 
 /// The writer is gone: the daemon stops.
 #[derive(Debug, thiserror::Error)]
 #[error("the archive is closed")]
 pub struct Closed;
 
+/// What sessions and the thread share.
+struct Shared {
+    state: Mutex<State>,
+    /// For the thread: something is ripe, or came first.
+    work: Condvar,
+    /// For those who found no room: a block came back, or a commit is over.
+    room: Notify,
+    /// Whoever waits for room waits in line here, so that none is overtaken for ever.
+    line: tokio::sync::Mutex<()>,
+    in_line: AtomicUsize,
+    sessions: Mutex<BTreeMap<SessionId, mpsc::UnboundedSender<Fates>>>,
+    clock: StationClock,
+}
+
+struct State {
+    ingest: Ingest,
+    /// The thread waits for work.
+    asleep: bool,
+    /// The last handle is gone, or the thread is.
+    closed: bool,
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn sessions(&self) -> MutexGuard<'_, BTreeMap<SessionId, mpsc::UnboundedSender<Fates>>> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn close(&self) {
+        self.state().closed = true;
+        self.work.notify_one();
+        self.room.notify_waiters();
+    }
+
+    /// Does something with the intake, and wakes the thread if it has to know.
+    fn with<T>(&self, act: impl FnOnce(&mut Ingest) -> T) -> Result<T, Closed> {
+        let mut state = self.state();
+        if state.closed {
+            return Err(Closed);
+        }
+        let idle = state.ingest.oldest_ms().is_none();
+        let done = act(&mut state.ingest);
+        let ripe = state.ingest.intake().is_ripe();
+        if state.asleep && (ripe || (idle && state.ingest.oldest_ms().is_some())) {
+            state.asleep = false;
+            self.work.notify_one();
+        }
+        Ok(done)
+    }
+}
+
+/// The way to the archive; clones share it.
+#[derive(Clone)]
+pub struct Writer {
+    handle: Arc<Handle>,
+    gone: watch::Receiver<()>,
+}
+
+/// Closes the archive when it is dropped.
+struct Handle(Arc<Shared>);
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
 impl Writer {
     /// Starts the thread; it ends, and seals the archive, when the last handle is dropped.
-    pub fn start(
-        ingest: Ingest<Folder>,
+    pub fn start<S>(
+        ingest: Ingest,
+        volume: Volume<S>,
         clock: StationClock,
         commit: Duration,
         feed: Feed,
         pipeline: PipelineSender,
-    ) -> io::Result<(Self, JoinHandle<()>)> {
-        let (jobs, queue) = mpsc::channel(QUEUE_UNITS);
-        let mut state = State { ingest, clock, commit, feed, pipeline, sessions: BTreeMap::new() };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-        let thread = thread::Builder::new()
-            .name("archive".into())
-            .spawn(move || runtime.block_on(state.run(queue)))?;
-        let room = Arc::new(Semaphore::new(QUEUE_BYTES / STEP_BYTES));
-        Ok((Self { jobs, room }, thread))
+    ) -> io::Result<(Self, JoinHandle<()>)>
+    where
+        S: Storage<File: Send> + Send + 'static,
+    {
+        let state = State { ingest, asleep: false, closed: false };
+        let shared = Arc::new(Shared {
+            state: Mutex::new(state),
+            work: Condvar::new(),
+            room: Notify::new(),
+            line: tokio::sync::Mutex::new(()),
+            in_line: AtomicUsize::new(0),
+            sessions: Mutex::new(BTreeMap::new()),
+            clock,
+        });
+        let weak = Arc::downgrade(&shared);
+        shared.state().ingest.intake().blocks().tell(move || {
+            if let Some(shared) = weak.upgrade() {
+                shared.room.notify_waiters();
+            }
+        });
+        let (alive, gone) = watch::channel(());
+        let commit_ms = commit.as_millis() as u64;
+        let thread = Thread {
+            shared: Arc::clone(&shared),
+            volume,
+            commit_ms,
+            feed,
+            pipeline,
+            _alive: alive,
+        };
+        let thread = thread::Builder::new().name("archive".into()).spawn(move || thread.run())?;
+        Ok((Self { handle: Arc::new(Handle(shared)), gone }, thread))
     }
 
-    /// Hands over a unit, waiting for room: back-pressure reaches the peer through its stream.
+    /// Takes the whole units that the reader of an admitted object holds, waiting for room:
+    /// back-pressure reaches the peer through its stream.
+    pub async fn take(
+        &self,
+        session: SessionId,
+        prefix: KeyPrefix,
+        codec: Codec,
+        reader: &mut ObjectReader,
+    ) -> Result<Result<(), ObjectError>, Closed> {
+        self.with_room(|ingest, clock| {
+            match ingest.take_object(session, prefix, codec, reader, clock.now()) {
+                Ok(Progress::NoRoom) => None,
+                Ok(Progress::Drained) => Some(Ok(())),
+                Err(error) => Some(Err(error)),
+            }
+        })
+        .await
+    }
+
+    /// Hands over one unit, waiting for room as well.
     pub async fn deliver(&self, session: SessionId, unit: Incoming) -> Result<(), Closed> {
-        let steps = unit.bytes.len() / STEP_BYTES + 1;
-        let room = Arc::clone(&self.room).acquire_many_owned(steps as u32).await;
-        let delivery = Delivery { session, unit, _room: room.map_err(|_| Closed)? };
-        self.send(Job::Unit(Box::new(delivery))).await
+        self.with_room(|ingest, clock| {
+            (ingest.take(session, &unit, clock.now()) == Progress::Drained).then_some(())
+        })
+        .await
+    }
+
+    /// Repeats `act` whenever there may be room, until it gives something.
+    async fn with_room<T>(
+        &self,
+        mut act: impl FnMut(&mut Ingest, &StationClock) -> Option<T>,
+    ) -> Result<T, Closed> {
+        let shared = &self.handle.0;
+        let clock = &shared.clock;
+        if shared.in_line.load(Ordering::Relaxed) == 0
+            && let Some(done) = shared.with(|ingest| act(ingest, clock))?
+        {
+            return Ok(done);
+        }
+        let _place = Place::new(&shared.in_line);
+        let _turn = shared.line.lock().await;
+        loop {
+            // Listening begins before the look, so that no notice is missed between the two.
+            let mut room = pin!(shared.room.notified());
+            room.as_mut().enable();
+            if let Some(done) = shared.with(|ingest| act(ingest, clock))? {
+                return Ok(done);
+            }
+            room.await;
+        }
     }
 
     /// Tells where the fates of a session's units go.
@@ -89,92 +209,170 @@ impl Writer {
         session: SessionId,
         fates: mpsc::UnboundedSender<Fates>,
     ) -> Result<(), Closed> {
-        self.send(Job::Join(session, fates)).await
+        self.handle.0.sessions().insert(session, fates);
+        Ok(())
     }
 
     /// Forgets a session. Its units stay.
     pub async fn leave(&self, session: SessionId) -> Result<(), Closed> {
-        self.send(Job::Leave(session)).await
+        self.handle.0.sessions().remove(&session);
+        Ok(())
     }
 
-    /// What of an origin is durable, in order with everything handed over before.
+    /// What of an origin is durable.
     pub async fn durable(&self, origin: Origin) -> Result<Vec<KeyRanges>, Closed> {
-        let (answer, durable) = oneshot::channel();
-        self.send(Job::Durable(origin, answer)).await?;
-        durable.await.map_err(|_| Closed)
+        self.handle.0.with(|ingest| ingest.durable(origin))
     }
 
     /// Returns when the thread is gone, which only a defect does while handles remain.
     pub async fn gone(&self) {
-        self.jobs.closed().await;
-    }
-
-    async fn send(&self, job: Job) -> Result<(), Closed> {
-        self.jobs.send(job).await.map_err(|_| Closed)
+        let mut gone = self.gone.clone();
+        // Nothing is ever sent: an error is all that comes.
+        while gone.changed().await.is_ok() {}
     }
 }
 
-struct State {
-    ingest: Ingest<Folder>,
-    clock: StationClock,
-    commit: Duration,
+/// A place in the line of those who wait.
+struct Place<'a>(&'a AtomicUsize);
+
+impl<'a> Place<'a> {
+    fn new(in_line: &'a AtomicUsize) -> Self {
+        in_line.fetch_add(1, Ordering::Relaxed);
+        Self(in_line)
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+struct Thread<S: Storage> {
+    shared: Arc<Shared>,
+    volume: Volume<S>,
+    commit_ms: u64,
     feed: Feed,
     pipeline: PipelineSender,
-    sessions: BTreeMap<SessionId, mpsc::UnboundedSender<Fates>>,
+    /// Dropped with the thread, however it ends.
+    _alive: watch::Sender<()>,
 }
 
-impl State {
-    async fn run(&mut self, mut queue: mpsc::Receiver<Job>) {
-        // When the oldest unit of the batch must be committed.
-        let mut due: Option<Instant> = None;
+impl<S: Storage> Drop for Thread<S> {
+    fn drop(&mut self) {
+        self.shared.close();
+    }
+}
+
+enum Step {
+    Write(Batch),
+    Commit,
+    End,
+}
+
+impl<S: Storage> Thread<S> {
+    fn run(mut self) {
         loop {
-            let next = match due {
-                Some(due) => timeout_at(due, queue.recv()).await,
-                None => Ok(queue.recv().await),
+            match self.next() {
+                Step::Write(batch) => self.write(batch),
+                Step::Commit => self.commit(),
+                Step::End => break,
+            }
+        }
+        self.commit();
+        self.volume.seal(self.shared.clock.tai());
+    }
+
+    /// Waits for what is to be done next.
+    fn next(&self) -> Step {
+        let mut state = self.shared.state();
+        loop {
+            let now = self.shared.clock.now().mono_ms;
+            let oldest = [state.ingest.oldest_ms(), self.volume.oldest_ms()];
+            let due = oldest.into_iter().flatten().min().map(|oldest| oldest + self.commit_ms);
+            let pressed = due.is_some() && state.ingest.intake().is_pressed();
+            if pressed || due.is_some_and(|due| due <= now) {
+                return Step::Commit;
+            }
+            if let Some(batch) = state.ingest.intake().next_full() {
+                return Step::Write(batch);
+            }
+            if state.closed {
+                return Step::End;
+            }
+            state.asleep = true;
+            let work = &self.shared.work;
+            state = match due {
+                Some(due) => {
+                    let wait = Duration::from_millis(due - now);
+                    let woken = work.wait_timeout(state, wait);
+                    woken.unwrap_or_else(PoisonError::into_inner).0
+                }
+                None => work.wait(state).unwrap_or_else(PoisonError::into_inner),
             };
-            match next {
-                Ok(Some(job)) => self.job(job),
-                Ok(None) => break,
-                Err(_) => {}
-            }
-            let late = due.is_some_and(|due| due <= Instant::now());
-            if late || self.ingest.is_ripe() {
-                self.settle();
-                due = None;
-            } else if due.is_none() && !self.ingest.is_idle() {
-                due = Some(Instant::now() + self.commit);
-            }
-        }
-        self.settle();
-        self.ingest.close(self.clock.now());
-    }
-
-    fn job(&mut self, job: Job) {
-        match job {
-            Job::Unit(delivery) => {
-                self.ingest.take(delivery.session, &delivery.unit, self.clock.now());
-            }
-            Job::Join(session, fates) => {
-                self.sessions.insert(session, fates);
-            }
-            Job::Leave(session) => {
-                self.sessions.remove(&session);
-            }
-            Job::Durable(origin, answer) => {
-                // Who asked may be gone.
-                let _ = answer.send(self.ingest.durable(origin));
-            }
+            state.asleep = false;
         }
     }
 
-    fn settle(&mut self) {
-        let committed = self.ingest.commit(self.clock.now());
-        for (session, fates) in committed.fates {
-            if let Some(told) = self.sessions.get(&session) {
-                let _ = told.send(fates);
+    fn write(&mut self, batch: Batch) {
+        if self.volume.is_full_for(&batch) && !self.volume.is_synced() {
+            self.sync(false);
+        }
+        let shared = &self.shared;
+        self.volume.write(batch, shared.clock.now(), || settled(shared));
+    }
+
+    fn commit(&mut self) {
+        // What fills meanwhile is the next commit's.
+        let mut waiting = self.shared.state().ingest.intake().waiting();
+        while waiting > 0 {
+            let Some(batch) = self.shared.state().ingest.intake().next_batch() else { break };
+            self.write(batch);
+            waiting -= 1;
+        }
+        self.sync(true);
+    }
+
+    /// Syncs what was written and tells everyone; with `claims`, what is held as well is judged.
+    fn sync(&mut self, claims: bool) {
+        let Self { shared, volume, .. } = self;
+        let now = shared.clock.now();
+        let claims = if claims { shared.state().ingest.intake().claims() } else { <_>::default() };
+        let commit = volume.commit(now, || settled(shared));
+        let judged = claims.iter().map(|(claim, bytes)| volume.judge(claim, bytes)).collect();
+        let committed = shared.state().ingest.settle(&commit, &claims, judged, now);
+        {
+            let sessions = shared.sessions();
+            for (session, fates) in committed.fates {
+                if let Some(told) = sessions.get(&session) {
+                    let _ = told.send(fates);
+                }
             }
         }
+        self.publish(commit);
         self.feed.publish_all(committed.tally.events());
-        self.pipeline.send(committed.archived, self.ingest.archive().end());
+        self.shared.room.notify_waiters();
     }
+
+    /// Hands the units to those who interpret them, as long as they give blocks back; else they
+    /// read them from the disk.
+    fn publish(&mut self, commit: Commit) {
+        let Ok(batches) = commit else { return };
+        if batches.is_empty() {
+            return;
+        }
+        let mut archived = Vec::with_capacity(batches.iter().map(|batch| batch.len()).sum());
+        for batch in batches {
+            if !batch.may_publish() {
+                archived.clear();
+                break;
+            }
+            batch.publish(&mut archived);
+        }
+        self.pipeline.send(archived, self.volume.end());
+    }
+}
+
+fn settled(shared: &Shared) -> Ledger {
+    shared.state().ingest.ledger().settled()
 }

@@ -64,6 +64,7 @@ async fn start(port: u16) -> Fixture {
         contacts: Some(contacts),
         ready: is_ready,
         host_names: Vec::new(),
+        uplink: None,
     };
     tokio::spawn(serve(listener, context, stopped));
     Fixture { url, _folder: folder, _stop: stop, _ready: ready }

@@ -9,7 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::RunArgs;
 use crate::{
     config::Config,
-    shell::{self, models, tls},
+    shell::{self, models},
 };
 
 /// Flies until SIGINT or SIGTERM.
@@ -56,7 +56,7 @@ fn say(json: bool, document: &impl Serialize) {
 pub fn check(path: &Path) -> anyhow::Result<()> {
     let config = Config::load(path)?;
     let identity = &config.identity;
-    tls::client_config(&identity.certificate, &identity.key, config.pins()?)?;
+    codecs_quic::client_config(&identity.certificate, &identity.key, config.pins()?)?;
     let scorers = models::load(&config.models)?;
     for notice in &scorers.notices {
         say!("note: {notice}");

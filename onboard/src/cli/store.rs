@@ -9,10 +9,7 @@ use codecs::{
     link::custody::Durability,
 };
 
-use crate::{
-    shell::disk::Disk,
-    store::{Limits, Medium, Store, StoreReport, peek_identity},
-};
+use crate::store::{Disk, Limits, Medium, Store, StoreReport, peek_identity};
 
 /// Which store, told how.
 #[derive(Debug, Args)]

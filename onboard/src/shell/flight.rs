@@ -7,26 +7,28 @@ use codecs::{
     link::profile::Profile,
     time::Tai,
 };
+use codecs_quic::{
+    Change, Client, FromLink, LinkCounts, LinkTime, Monotonic, Peer, TransportOptions,
+};
 use serde::Serialize;
 use serde_json::json;
 use tokio::sync::{Mutex, mpsc, watch};
 
 use super::{
-    clock::Monotonic,
-    disk::Disk,
-    downlink::{Downlink, FromLink, LinkCounts, SharedStore},
+    held::{Held, change},
     models,
-    quic::Peer,
     sensors::Sensors,
-    tls,
 };
 use crate::{
     config::Config,
     pipeline::{Outcome, Pipeline},
     realtime,
-    store::{Committed, Store, StoreError},
+    store::{Disk, Store, StoreError},
     triage,
 };
+
+/// The store as the tasks share it.
+type SharedStore = Arc<Mutex<Held>>;
 
 /// Bytes pending in the store that are not left to wait for company.
 const COMMIT_BYTES: u64 = 256 << 10;
@@ -125,14 +127,15 @@ pub async fn run(
         pipeline.record(record, Tai(0), triage::RECORDS);
     }
 
-    let store: SharedStore = Arc::new(Mutex::new(store));
+    let store: SharedStore = Arc::new(Mutex::new(Held(store)));
     let (to_pipeline, mut from_link) = mpsc::unbounded_channel();
     let (to_link, commits) = mpsc::unbounded_channel();
     let (stopping, stopped) = watch::channel(false);
     let (time, time_seen) = watch::channel(Tai(0));
     let downlink = {
         let opened = store.lock().await;
-        Downlink::new(peer, store.clone(), &opened, clock, time_seen, to_pipeline)
+        let time = LinkTime { clock, zero: time_seen };
+        Client::new(peer, store.clone(), &opened, time, to_pipeline)
     };
     let link = tokio::spawn(downlink.run(commits, stopped));
     let mut keeper = Keeper::new(store.clone(), to_link, config.store.commit_ms * 1_000_000);
@@ -167,7 +170,8 @@ pub async fn run(
                 match told {
                     FromLink::Time(time) => pipeline.trust(time, now),
                     FromLink::Dirty => keeper.dirty(now),
-                    FromLink::Backlog { units, bytes } => {
+                    FromLink::Backlog(left) => {
+                        let (units, bytes) = (left.units, left.bytes);
                         let record = json!({ "event": "backlog", "units": units, "bytes": bytes });
                         pipeline.record(record, pipeline.time(now), triage::BACKLOG);
                     }
@@ -184,7 +188,7 @@ pub async fn run(
     // Receipts that came with the last words.
     let unstored = !keeper.finish(&mut pipeline, clock.now_ns()).await;
     let store = store.lock().await;
-    Ok(Done { unstored, ..done(&pipeline, &store, link) })
+    Ok(Done { unstored, ..done(&pipeline, &store.0, link) })
 }
 
 fn peer(config: &Config) -> anyhow::Result<Peer> {
@@ -194,7 +198,8 @@ fn peer(config: &Config) -> anyhow::Result<Peer> {
         address: config.ground.address.clone(),
         server_name: config.ground.server_name.clone(),
         profile,
-        tls: tls::client_config(&identity.certificate, &identity.key, config.pins()?)?,
+        options: TransportOptions { mtu_max: config.ground.mtu_max, ..Default::default() },
+        tls: codecs_quic::client_config(&identity.certificate, &identity.key, config.pins()?)?,
     })
 }
 
@@ -233,7 +238,7 @@ async fn until(clock: Monotonic, due_ns: Option<u64>) {
 /// Brings outcomes into the store and commits them together, off the thread of the sockets.
 struct Keeper {
     store: SharedStore,
-    to_link: mpsc::UnboundedSender<Committed>,
+    to_link: mpsc::UnboundedSender<Change>,
     commit_ns: u64,
     due_ns: Option<u64>,
     /// Since when the store can't write, and what it said.
@@ -244,7 +249,7 @@ struct Keeper {
 }
 
 impl Keeper {
-    fn new(store: SharedStore, to_link: mpsc::UnboundedSender<Committed>, commit_ns: u64) -> Self {
+    fn new(store: SharedStore, to_link: mpsc::UnboundedSender<Change>, commit_ns: u64) -> Self {
         // Voids of what the last boot found lost wait for the first commit.
         Self { store, to_link, commit_ns, due_ns: Some(0), trouble: None, stuck: false, evicted: 0 }
     }
@@ -288,7 +293,7 @@ impl Keeper {
         let mut store = self.store.lock().await;
         while let Some(outcome) = pipeline.poll() {
             match &outcome {
-                Outcome::Keep(unit) => match store.append(unit.clone()) {
+                Outcome::Keep(unit) => match store.0.append(unit.clone()) {
                     Ok(_) => {}
                     Err(StoreError::Pending(_)) => {
                         pipeline.unpoll(outcome);
@@ -298,11 +303,11 @@ impl Keeper {
                 },
                 Outcome::LeaveOut { channel, bytes, captured } => {
                     let spacecraft = pipeline.spacecraft();
-                    store.drop_next(spacecraft, *channel, *bytes, *captured);
+                    store.0.drop_next(spacecraft, *channel, *bytes, *captured);
                 }
             }
         }
-        let due = match store.pending_bytes() {
+        let due = match store.0.pending_bytes() {
             bytes if bytes >= COMMIT_BYTES => now_ns,
             _ => now_ns.saturating_add(self.commit_ns),
         };
@@ -312,7 +317,7 @@ impl Keeper {
 
     async fn commit(&mut self, time: Tai, now_ns: u64) {
         let mut store = self.store.clone().lock_owned().await;
-        let committed = tokio::task::spawn_blocking(move || store.commit(time)).await;
+        let committed = tokio::task::spawn_blocking(move || store.0.commit(time)).await;
         match committed {
             Ok(Ok(committed)) => {
                 if let Some(trouble) = &committed.trouble {
@@ -330,7 +335,7 @@ impl Keeper {
                 }
                 self.due_ns = None;
                 if !committed.stored.is_empty() || !committed.evicted.is_empty() {
-                    let _ = self.to_link.send(committed);
+                    let _ = self.to_link.send(change(committed));
                 }
             }
             Ok(Err(error)) => {

@@ -1,13 +1,8 @@
-//! What touches the operating system: disk, sockets, clock, connection.
+//! What touches the operating system: sockets, models, the store's folder, the connection.
 
-pub mod clock;
-pub mod disk;
 pub mod sensors;
 pub mod models;
-pub mod tls;
-pub mod quic;
-mod objects;
-pub mod downlink;
+mod held;
 mod flight;
 
 pub use flight::{Done, Ready, run};

@@ -3,11 +3,14 @@
 use serde_json::Value;
 
 /// Arrows between our crates; no others.
-const ARROWS: [(&str, &[&str]); 7] = [
+const ARROWS: [(&str, &[&str]); 9] = [
     ("codecs", &[]),
     ("onboard-model", &["codecs"]),
-    ("onboard", &["codecs", "onboard-model"]),
-    ("groundstation", &["codecs", "onboard-model"]),
+    // A spacecraft and an edge hold and send units alike: one store and one client serve both.
+    ("codecs-store", &["codecs"]),
+    ("codecs-quic", &["codecs"]),
+    ("onboard", &["codecs", "codecs-quic", "codecs-store", "onboard-model"]),
+    ("groundstation", &["codecs", "codecs-quic", "codecs-store", "onboard-model"]),
     ("sims", &["codecs", "groundstation", "onboard"]),
     ("tests", &["codecs", "groundstation", "onboard", "onboard-model", "sims"]),
     ("fuzz", &["codecs"]),

@@ -14,7 +14,8 @@ use codecs::{
 };
 use quinn::{ClientConfig, Connection, Endpoint, RecvStream, SendStream};
 use rustls::{
-    RootCertStore,
+    ConfigBuilder, RootCertStore,
+    client::WantsClientCert,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
 };
 use std::{
@@ -40,6 +41,11 @@ pub struct Station {
 impl Station {
     /// Makes a station with two spacecraft, 7 and 8, and starts it.
     pub fn start() -> Self {
+        Self::start_in(&[])
+    }
+
+    /// The same, with more in its environment.
+    pub fn start_in(environment: &[(&str, &str)]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().join("station");
         let mission = dir.path().join("mission.toml");
@@ -57,12 +63,13 @@ impl Station {
         let text = std::fs::read_to_string(&config).unwrap();
         let text = text.replace("[identity]", "object_stall_s = 1\n\n[identity]");
         std::fs::write(&config, text).unwrap();
-        Self::run(dir)
+        Self::run(dir, environment)
     }
 
-    fn run(dir: tempfile::TempDir) -> Self {
-        let config = dir.path().join("station/station.toml");
-        let mut daemon = Daemon::start("groundstation", &["run", "--config", &text(&config)]);
+    fn run(dir: tempfile::TempDir, environment: &[(&str, &str)]) -> Self {
+        let config = text(&dir.path().join("station/station.toml"));
+        let arguments = ["run", "--config", &config];
+        let mut daemon = Daemon::start_in("groundstation", &arguments, environment);
         let ready = daemon.expect("ready");
         let quic = ready["quic"].as_str().unwrap().parse().unwrap();
         Self { dir, daemon, quic, http: ready["http"].as_str().unwrap().into() }
@@ -73,11 +80,29 @@ impl Station {
         let Self { dir, daemon, .. } = self;
         // Dropping kills.
         drop(daemon);
-        Self::run(dir)
+        Self::run(dir, &[])
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join("station").join(name)
+    }
+
+    /// Changes the station file.
+    pub fn configure(&self, change: impl FnOnce(String) -> String) {
+        let path = self.path("station.toml");
+        let text = std::fs::read_to_string(&path).unwrap();
+        let changed = change(text.clone());
+        assert_ne!(text, changed, "nothing changed");
+        std::fs::write(&path, changed).unwrap();
+    }
+
+    /// Runs a command of the station's on its file: whether it went well, and what it said.
+    pub fn command(&self, arguments: &[&str]) -> (bool, String) {
+        let mut command = Command::new(binary("groundstation"));
+        command.args(arguments).arg("--config").arg(self.path("station.toml"));
+        let out = command.output().unwrap();
+        let text = if out.status.success() { out.stdout } else { out.stderr };
+        (out.status.success(), String::from_utf8_lossy(&text).into_owned())
     }
 
     /// What the page counts.
@@ -149,45 +174,75 @@ pub struct Client {
     pub send: SendStream,
     recv: RecvStream,
     reader: ControlReader,
-    _endpoint: Endpoint,
+    pub endpoint: Endpoint,
 }
 
 /// An endpoint that trusts the station's authority.
 pub fn endpoint(station: &Station, identity: Option<Identity>, alpn: &[u8]) -> Endpoint {
+    endpoint_on("127.0.0.1:0", station, identity, alpn)
+}
+
+/// The same, on an address.
+pub fn endpoint_on(
+    address: &str,
+    station: &Station,
+    identity: Option<Identity>,
+    alpn: &[u8],
+) -> Endpoint {
+    let mut tls = match identity {
+        Some(identity) => {
+            trusting(station).with_client_auth_cert(identity.chain, identity.key).unwrap()
+        }
+        None => trusting(station).with_no_client_auth(),
+    };
+    tls.alpn_protocols = vec![alpn.to_vec()];
+    let mut endpoint = Endpoint::client(address.parse().unwrap()).unwrap();
+    endpoint.set_default_client_config(quic(tls));
+    endpoint
+}
+
+/// TLS 1.3 that trusts the station's authority.
+pub fn trusting(station: &Station) -> ConfigBuilder<rustls::ClientConfig, WantsClientCert> {
     let mut roots = RootCertStore::empty();
     let authority = station.path("authority/authority.crt");
     roots.add(CertificateDer::from_pem_file(authority).unwrap()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let tls = rustls::ClientConfig::builder_with_provider(provider)
+    rustls::ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
         .unwrap()
-        .with_root_certificates(roots);
-    let mut tls = match identity {
-        Some(identity) => tls.with_client_auth_cert(identity.chain, identity.key).unwrap(),
-        None => tls.with_no_client_auth(),
-    };
-    tls.alpn_protocols = vec![alpn.to_vec()];
-    let tls = quinn::crypto::rustls::QuicClientConfig::try_from(tls).unwrap();
-    let mut endpoint = Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
-    endpoint.set_default_client_config(ClientConfig::new(Arc::new(tls)));
+        .with_root_certificates(roots)
+}
+
+/// An endpoint with another TLS for its connections.
+pub fn with_tls(mut endpoint: Endpoint, mut tls: rustls::ClientConfig) -> Endpoint {
+    tls.alpn_protocols = vec![link::ALPN.to_vec()];
+    endpoint.set_default_client_config(quic(tls));
     endpoint
+}
+
+fn quic(tls: rustls::ClientConfig) -> ClientConfig {
+    let tls = quinn::crypto::rustls::QuicClientConfig::try_from(tls).unwrap();
+    ClientConfig::new(Arc::new(tls))
 }
 
 impl Client {
     /// Connects; a refusal of the certificate shows once something is read.
     pub async fn connect(station: &Station, identity: Option<Identity>) -> Result<Self, String> {
-        let endpoint = endpoint(station, identity, link::ALPN);
+        Self::connect_from(endpoint(station, identity, link::ALPN), station).await
+    }
+
+    /// The same, over an endpoint that there is.
+    pub async fn connect_from(endpoint: Endpoint, station: &Station) -> Result<Self, String> {
         let connecting = endpoint.connect(station.quic, "station").unwrap();
         let connection = connecting.await.map_err(|error| error.to_string())?;
         let (send, recv) = connection.open_bi().await.map_err(|error| error.to_string())?;
         let reader = ControlReader::new();
-        Ok(Self { connection, send, recv, reader, _endpoint: endpoint })
+        Ok(Self { connection, send, recv, reader, endpoint })
     }
 
     /// Says hello and returns what of this origin is durable.
     pub async fn hello(&mut self, session: u64) -> Vec<KeyRanges> {
-        let hello = Message::Hello { session, more: false, channels: Vec::new() };
-        self.send.write_all(&hello.encode()).await.unwrap();
+        self.say_hello(session).await;
         let mut all = Vec::new();
         loop {
             match self.message().await {
@@ -200,6 +255,12 @@ impl Client {
                 other => panic!("wanted a welcome: {other:?}"),
             }
         }
+    }
+
+    /// Says hello and waits for nothing.
+    pub async fn say_hello(&mut self, session: u64) {
+        let hello = Message::Hello { session, more: false, channels: Vec::new() };
+        self.send.write_all(&hello.encode()).await.unwrap();
     }
 
     /// The next control message, or why the connection ended.

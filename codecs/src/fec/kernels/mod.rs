@@ -1,7 +1,7 @@
 //! Vector kernels, chosen at run time; the only folder of this crate that holds `unsafe`.
 //!
 //! ```text
-//! viterbi, ldpc, crc             (choice: which compilation of one runs)
+//! viterbi, ldpc, crc, crc32c     (choice: which compilation of one runs)
 //! reed_solomon (chooses) ─► checker ─► tables ─► x86 (AVX-512 or AVX2, with GFNI)
 //!                             │           └────► solver (errors of a dirty codeword)
 //!                             └► nibbles (AVX2, SSSE3, NEON)
@@ -40,6 +40,7 @@ mod choice;
 pub mod viterbi;
 pub mod ldpc;
 pub mod crc;
+pub mod crc32c;
 #[cfg(target_arch = "x86_64")]
 mod tables;
 #[cfg(target_arch = "x86_64")]

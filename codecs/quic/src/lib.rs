@@ -1,0 +1,23 @@
+//! The link over QUIC: the one place where its numbers, sockets and keys stand for both sides, and
+//! the client that sends what a store holds.
+//!
+//! ```text
+//! tls, transport ─► endpoint ─► client ⇄ custodian
+//!                                 └ objects
+//! ```
+//!
+//! What goes when is decided by [`codecs::link`]; what is held, by the [`Custodian`]. Everything
+//! here is sockets, streams and waiting, so the crate is a shell as a whole.
+
+mod shell;
+
+pub use shell::{
+    client::{Client, FromLink, LinkCounts, LinkTime},
+    clock::Monotonic,
+    custodian::{Change, Custodian, Offer, Recalled, Taken, Untakable},
+    endpoint::{Peer, SocketReport, connect, open},
+    tls::client_config,
+    transport::{
+        MTU_DEFAULT, MTU_MAX, MTU_MIN, Role, TransportOptions, endpoint_config, transport,
+    },
+};

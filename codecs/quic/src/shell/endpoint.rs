@@ -1,0 +1,197 @@
+//! Sockets as a fast link needs them, and what the system granted.
+
+use std::{
+    fmt, io,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::Context;
+use codecs::link::profile::Profile;
+use quinn::{Connection, Endpoint, EndpointConfig, RecvStream, Runtime, SendStream, ServerConfig};
+use rustix::net::sockopt;
+use tokio::sync::mpsc;
+
+use super::transport::{Role, TransportOptions, endpoint_config, transport};
+
+/// Socket buffers to ask for: bursts of a fast link fit.
+const SOCKET_BUFFER_BYTES: usize = 4 << 20;
+/// Least silence that counts as the station being gone.
+const SILENCE_MIN_MS: u64 = 3_000;
+/// Round trips of silence that count as the station being gone.
+const SILENCE_ROUND_TRIPS: u64 = 6;
+
+/// Where and as whom to connect.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// Address and port.
+    pub address: String,
+    /// Name sent in the handshake.
+    pub server_name: String,
+    /// Settings by kind of link.
+    pub profile: Profile,
+    /// What the site chose.
+    pub options: TransportOptions,
+    /// Identity and pins.
+    pub tls: rustls::ClientConfig,
+}
+
+/// What the system granted a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SocketReport {
+    /// Bytes asked for, each way.
+    pub requested_bytes: usize,
+    /// Bytes granted to the receive buffer.
+    pub receive_bytes: usize,
+    /// Bytes granted to the send buffer.
+    pub send_bytes: usize,
+    /// Datagrams that one system call sends (GSO); 1 is off, and costs four times the CPU.
+    pub segments_sent_max: usize,
+    /// Datagrams that one system call reads (GRO); 1 is off.
+    pub segments_read_max: usize,
+}
+
+impl fmt::Display for SocketReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = |segments: usize| if segments > 1 { "on" } else { "off" };
+        write!(
+            f,
+            "asked for buffers of {} bytes, granted {} to receive and {} to send; GSO {}, GRO {}",
+            self.requested_bytes,
+            self.receive_bytes,
+            self.send_bytes,
+            state(self.segments_sent_max),
+            state(self.segments_read_max),
+        )
+    }
+}
+
+/// Opens an endpoint on a bound socket, with large buffers as far as the system grants them. It
+/// must be called within a runtime.
+///
+/// # Errors
+/// The socket is refused, or the MTU is out of bounds.
+pub fn open(
+    socket: UdpSocket,
+    config: EndpointConfig,
+    server: Option<ServerConfig>,
+    options: &TransportOptions,
+) -> io::Result<(Endpoint, SocketReport)> {
+    // What is not granted is reported, not refused.
+    let _ = sockopt::set_socket_recv_buffer_size(&socket, SOCKET_BUFFER_BYTES);
+    let _ = sockopt::set_socket_send_buffer_size(&socket, SOCKET_BUFFER_BYTES);
+    // The system doubles what it grants, for its own books.
+    let granted = |bytes: Result<usize, _>| bytes.map_or(0, |bytes| bytes / 2);
+    let receive_bytes = granted(sockopt::socket_recv_buffer_size(&socket));
+    let send_bytes = granted(sockopt::socket_send_buffer_size(&socket));
+    let runtime = Arc::new(quinn::TokioRuntime);
+    let socket = runtime.wrap_udp_socket(socket)?;
+    let report = SocketReport {
+        requested_bytes: SOCKET_BUFFER_BYTES,
+        receive_bytes,
+        send_bytes,
+        segments_sent_max: socket.max_transmit_segments(),
+        segments_read_max: socket.max_receive_segments(),
+    };
+    let config = endpoint_config(config, options)?;
+    let endpoint = Endpoint::new_with_abstract_socket(config, server, socket, runtime)?;
+    Ok((endpoint, report))
+}
+
+/// Connects once, with an endpoint of its own.
+///
+/// # Errors
+/// The address can't be resolved, nothing answers there, or it is not the pinned station.
+pub async fn connect(peer: Peer) -> anyhow::Result<(Endpoint, Connection, SocketReport)> {
+    let address = tokio::net::lookup_host(&peer.address)
+        .await
+        .ok()
+        .and_then(|mut found| found.next())
+        .with_context(|| format!("the station's address {:?} can't be resolved", peer.address))?;
+    let (endpoint, report) = client_endpoint(&peer, address)?;
+    let connecting = endpoint.connect(address, &peer.server_name)?;
+    // A silent station is asked anew rather than waited for: the waits of a handshake double, and
+    // the rise must not fall into a long one.
+    let patience = Duration::from_millis(2_000.max(6 * peer.profile.initial_rtt_ms));
+    let connection = tokio::time::timeout(patience, connecting)
+        .await
+        .context("no answer")?
+        .context("the handshake failed")?;
+    Ok((endpoint, connection, report))
+}
+
+fn client_endpoint(peer: &Peer, to: SocketAddr) -> anyhow::Result<(Endpoint, SocketReport)> {
+    let from: SocketAddr = match to {
+        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+    };
+    let socket = UdpSocket::bind(from).context("no UDP socket")?;
+    let (mut endpoint, report) = open(socket, EndpointConfig::default(), None, &peer.options)?;
+    let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(peer.tls.clone())?;
+    let mut config = quinn::ClientConfig::new(Arc::new(crypto));
+    config.transport_config(Arc::new(transport(&peer.profile, Role::Client, &peer.options)?));
+    endpoint.set_default_client_config(config);
+    Ok((endpoint, report))
+}
+
+/// Writes the control stream in a task of its own, so that nothing waits for its credit.
+pub(super) fn spawn_writer(
+    mut control: SendStream,
+) -> (mpsc::UnboundedSender<bytes::Bytes>, tokio::task::JoinHandle<()>) {
+    let (to_control, mut from) = mpsc::unbounded_channel::<bytes::Bytes>();
+    let task = tokio::spawn(async move {
+        while let Some(bytes) = from.recv().await {
+            if control.write_chunk(bytes).await.is_err() {
+                return;
+            }
+        }
+        let _ = control.finish();
+        let _ = control.stopped().await;
+    });
+    (to_control, task)
+}
+
+pub(super) async fn read_some(
+    incoming: &mut RecvStream,
+    buffer: &mut [u8],
+) -> anyhow::Result<usize> {
+    incoming.read(buffer).await?.context("the station ended the control stream")
+}
+
+/// Finds a station that is gone long before the idle timeout does: it was sent something and said
+/// nothing for several round trips. A station that was restarted knows nothing of the connection,
+/// and a new handshake costs less than what a pass would lose.
+pub(super) struct Silence {
+    initial_rtt: Duration,
+    heard: u64,
+    sent_then: u64,
+    /// When something was sent for the first time after something was heard.
+    spoke_ns: Option<u64>,
+}
+
+impl Silence {
+    pub(super) fn new(profile: &Profile) -> Self {
+        let initial_rtt = Duration::from_millis(profile.initial_rtt_ms);
+        Self { initial_rtt, heard: 0, sent_then: 0, spoke_ns: None }
+    }
+
+    pub(super) fn is_over(
+        &mut self,
+        stats: &quinn::ConnectionStats,
+        rtt: Duration,
+        now_ns: u64,
+    ) -> bool {
+        let (heard, sent) = (stats.udp_rx.datagrams, stats.udp_tx.datagrams);
+        if heard != self.heard {
+            (self.heard, self.sent_then, self.spoke_ns) = (heard, sent, None);
+            return false;
+        }
+        if self.spoke_ns.is_none() && sent > self.sent_then {
+            self.spoke_ns = Some(now_ns);
+        }
+        let round_trip = rtt.max(self.initial_rtt).as_nanos() as u64;
+        let patience = (SILENCE_ROUND_TRIPS * round_trip).max(SILENCE_MIN_MS * 1_000_000);
+        self.spoke_ns.is_some_and(|spoke| now_ns.saturating_sub(spoke) > patience)
+    }
+}

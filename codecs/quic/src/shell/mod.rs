@@ -1,0 +1,9 @@
+//! What touches the operating system.
+
+pub mod clock;
+pub mod tls;
+pub mod transport;
+pub mod endpoint;
+pub mod custodian;
+mod objects;
+pub mod client;

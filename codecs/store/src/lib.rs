@@ -1,0 +1,456 @@
+//! The store: numbered units on a medium that may lose power at any write.
+//!
+//! ```text
+//! append, void ─► pending ─► commit: room ─► write ─► sync ─► names ─► index ─► offered to a link
+//!                                      └ clean ◄──────────────────────┘
+//! ```
+//!
+//! A log of segments. What a commit returned is durable; nothing is offered to a link before.
+//! A void is durable before what it names is erased. After a failed write or sync the segment is
+//! left alone and everything pending goes to a new one. Opening reads the segments in order, the
+//! last record of a key wins, and syncs the tail before anything of it is stated.
+
+mod counter;
+mod format;
+mod medium;
+mod open;
+mod report;
+mod room;
+mod scan;
+mod write;
+pub mod shell;
+#[cfg(test)]
+mod forgetful;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use codecs::{
+    ids::{Channel, Codec, KeyPrefix, Origin, RangeSet, SeqRange, SpacecraftId, UnitKey},
+    link::{MAX_UNIT_BYTES, void::VoidReason},
+    time::Tai,
+};
+
+pub use counter::{Counter, Entry, Receipts, State};
+pub use format::Identity;
+pub use medium::{Fault, Medium};
+pub use open::peek_identity;
+pub use report::{CounterReport, StoreReport};
+pub use shell::disk::Disk;
+
+use format::{NoteRecord, ReceiptRecord, Record, UnitRecord, unit_record_bytes};
+use room::Drafts;
+
+/// Bounds of a store.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Most bytes on the medium.
+    pub capacity_bytes: u64,
+    /// Length at which a segment is closed.
+    pub segment_bytes: u64,
+    /// Durability class, as on the wire, from which a receipt makes a unit reclaimable.
+    pub least_class: u8,
+}
+
+/// Fewest segments that a capacity must hold: two stay free to clean into, and the rest must leave
+/// cleaning something to gain.
+pub const SEGMENTS_MIN: u64 = 8;
+
+/// Longest value that [`Store::note`] keeps, bytes.
+pub const NOTE_BYTES_MAX: usize = 4096;
+/// Slots of values: each segment repeats all of them.
+pub const NOTES_MAX: usize = 96;
+
+/// A unit to be numbered and kept.
+#[derive(Clone, Debug)]
+pub struct NewUnit {
+    /// Spacecraft that it is about.
+    pub spacecraft: SpacecraftId,
+    /// Channel.
+    pub channel: Channel,
+    /// Format of the inside.
+    pub codec: Codec,
+    /// Value: higher goes down first and is given up last.
+    pub priority: u8,
+    /// When it was taken.
+    pub captured: Tai,
+    /// The unit.
+    pub bytes: Bytes,
+}
+
+/// A held unit as a link needs to know it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// Its key.
+    pub key: UnitKey,
+    /// Format of the inside.
+    pub codec: Codec,
+    /// Value.
+    pub priority: u8,
+    /// Length, bytes.
+    pub length: u32,
+    /// When it was taken.
+    pub captured: Tai,
+}
+
+/// What a commit changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Committed {
+    /// Durable now, so that a link may have them; a void that grew comes again with its new length.
+    pub stored: Vec<Stored>,
+    /// Given up for want of room; voids that name them are among `stored`.
+    pub evicted: Vec<UnitKey>,
+    /// What stood in the way of cleaning, which will be tried again.
+    pub trouble: Option<Fault>,
+}
+
+/// Why the store can't go on as asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// The segments belong to another spacecraft.
+    #[error(
+        "the store belongs to origin {found}, the identity says {wanted}: give each identity a store of its own"
+    )]
+    Foreign {
+        /// Origin in the segments.
+        found: Origin,
+        /// Origin asked for.
+        wanted: Origin,
+    },
+    /// Segments are there and none has a readable header.
+    #[error(
+        "none of the {0} segments has a readable header: move the folder away to keep what can be saved, then start anew"
+    )]
+    Unreadable(usize),
+    /// More is pending than one commit writes.
+    #[error("{0} bytes are pending: commit before adding more")]
+    Pending(u64),
+    /// Larger than any unit may be.
+    #[error("a unit of {0} bytes is larger than the link carries ({max})", max = MAX_UNIT_BYTES)]
+    TooLarge(usize),
+    /// No room, and nothing may be given up for it: what is pending stays pending.
+    #[error("no room: {0}; nothing accepted is lost, try again when a receipt or space has come")]
+    Full(Fault),
+    /// The medium failed: what is pending stays pending.
+    #[error("the store's medium failed: {0}")]
+    Medium(Fault),
+}
+
+impl From<Fault> for StoreError {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Full => Self::Full(fault),
+            Fault::Failed(_) => Self::Medium(fault),
+        }
+    }
+}
+
+/// Why a unit can't be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    /// It was given up or erased.
+    #[error("the unit is no longer held")]
+    Gone,
+    /// Its record no longer matches its check; a void that says so is pending.
+    #[error("the unit is damaged on the medium")]
+    Damaged,
+    /// The medium failed.
+    #[error("the store's medium failed: {0}")]
+    Medium(Fault),
+}
+
+/// Name of a counter within a store.
+pub type CounterName = (SpacecraftId, Channel);
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Segment {
+    length: u64,
+    live: u64,
+}
+
+/// The store over a medium.
+#[derive(Debug)]
+pub struct Store<M> {
+    medium: M,
+    identity: Identity,
+    limits: Limits,
+    counters: BTreeMap<CounterName, Counter>,
+    segments: BTreeMap<u64, Segment>,
+    active: Option<u64>,
+    /// Latest segment whose checkpoint is durable: what lies before it may be erased.
+    newest_durable: Option<u64>,
+    next_segment: u64,
+    /// Whether the medium keeps space for voids and cleaning out of others' reach.
+    reserved: bool,
+    pending: Vec<UnitRecord>,
+    pending_control: Vec<Record>,
+    pending_bytes: u64,
+    drafts: Drafts,
+    /// Small values by slot, as pending as the rest until a commit.
+    notes: BTreeMap<u32, Bytes>,
+    stray_bytes: u64,
+    units_sent: u64,
+}
+
+impl<M: Medium> Store<M> {
+    /// Who numbers here.
+    pub fn identity(&self) -> Identity {
+        self.identity
+    }
+
+    /// Numbers a unit and holds it until [`commit`](Self::commit).
+    pub fn append(&mut self, unit: NewUnit) -> Result<UnitKey, StoreError> {
+        if unit.bytes.len() > MAX_UNIT_BYTES {
+            return Err(StoreError::TooLarge(unit.bytes.len()));
+        }
+        let footprint = unit_record_bytes(unit.bytes.len()) as u64;
+        if self.pending_bytes > 0 && self.pending_bytes + footprint > self.pending_max() {
+            return Err(StoreError::Pending(self.pending_bytes));
+        }
+        let counter = self.counters.entry((unit.spacecraft, unit.channel)).or_default();
+        let sequence = counter.next;
+        counter.next += 1;
+        let NewUnit { spacecraft, channel, codec, priority, captured, bytes } = unit;
+        self.pending_bytes += footprint;
+        self.pending.push(UnitRecord {
+            spacecraft,
+            channel,
+            sequence,
+            codec,
+            priority,
+            captured,
+            bytes,
+        });
+        Ok(UnitKey { prefix: self.prefix((spacecraft, channel)), sequence })
+    }
+
+    /// Gives the channel's next number to something that triage drops, and drafts its void.
+    pub fn drop_next(
+        &mut self,
+        spacecraft: SpacecraftId,
+        channel: Channel,
+        bytes: u64,
+        captured: Tai,
+    ) -> UnitKey {
+        let name = (spacecraft, channel);
+        let counter = self.counters.entry(name).or_default();
+        let sequence = counter.next;
+        counter.next += 1;
+        let range = SeqRange { first: sequence, last: sequence };
+        self.draft(name, range, VoidReason::Triage, bytes, Some(captured));
+        UnitKey { prefix: self.prefix(name), sequence }
+    }
+
+    /// Takes a receipt; what it makes reclaimable is erased once space is needed. The receipt
+    /// itself is written with the next commit: losing it costs one repetition.
+    pub fn receipt(&mut self, ledger: u64, class: u8, prefix: KeyPrefix, ranges: &RangeSet) -> u64 {
+        let name = (prefix.spacecraft, prefix.channel);
+        if prefix != self.prefix(name) {
+            return 0;
+        }
+        let least = self.limits.least_class;
+        let Some(counter) = self.counters.get_mut(&name) else { return 0 };
+        let fresh = counter.receipt(ledger, class, ranges);
+        if fresh.is_empty() {
+            return 0;
+        }
+        let mut freed = 0;
+        if class >= least {
+            for range in fresh.ranges() {
+                for (_, entry) in counter.units.range_mut(range.first..=range.last) {
+                    if entry.live() {
+                        entry.state = State::Reclaimable;
+                        freed += 1;
+                        if let Some(segment) = self.segments.get_mut(&entry.segment) {
+                            segment.live -= entry.footprint();
+                        }
+                    }
+                }
+            }
+        }
+        let (spacecraft, channel) = name;
+        let receipt = ReceiptRecord { spacecraft, channel, ledger, class, ranges: fresh };
+        self.pending_control.push(Record::Receipt(receipt));
+        freed
+    }
+
+    /// Keeps a small value in the place of the one of its slot; durable with the next commit, whole
+    /// or not at all, and together with every unit that is pending with it. Whether it is taken: a
+    /// value is at most [`NOTE_BYTES_MAX`] long, and [`NOTES_MAX`] slots are kept.
+    pub fn note(&mut self, slot: u32, bytes: Bytes) -> bool {
+        let room = self.notes.contains_key(&slot) || self.notes.len() < NOTES_MAX;
+        let taken = room && bytes.len() <= NOTE_BYTES_MAX;
+        if taken {
+            self.notes.insert(slot, bytes.clone());
+            self.pending_control.push(Record::Note(NoteRecord { slot, bytes }));
+        }
+        taken
+    }
+
+    /// Every small value with its slot.
+    pub fn notes(&self) -> impl Iterator<Item = (u32, &Bytes)> {
+        self.notes.iter().map(|(slot, bytes)| (*slot, bytes))
+    }
+
+    /// Takes an ask: what is still held becomes new again and is returned to be offered.
+    pub fn ask(&mut self, prefix: KeyPrefix, ranges: &RangeSet) -> Vec<Stored> {
+        let name = (prefix.spacecraft, prefix.channel);
+        if prefix != self.prefix(name) {
+            return Vec::new();
+        }
+        let Some(counter) = self.counters.get_mut(&name) else { return Vec::new() };
+        counter.unreceipt(ranges);
+        let mut again = Vec::new();
+        for range in ranges.ranges() {
+            for (sequence, entry) in counter.units.range_mut(range.first..=range.last) {
+                if let Some(segment) = self.segments.get_mut(&entry.segment)
+                    && !entry.live()
+                {
+                    segment.live += entry.footprint();
+                }
+                entry.state = State::New;
+                again.push(stored(UnitKey { prefix, sequence: *sequence }, entry));
+            }
+        }
+        let (spacecraft, channel) = name;
+        let ranges = ranges.clone();
+        let asked = ReceiptRecord { spacecraft, channel, ledger: 0, class: 0, ranges };
+        self.pending_control.push(Record::Asked(asked));
+        again
+    }
+
+    /// Reads a unit to send it, and notes that it was handed out.
+    pub fn take(&mut self, key: UnitKey) -> Result<Bytes, ReadError> {
+        let name = (key.prefix.spacecraft, key.prefix.channel);
+        let entry = self
+            .counters
+            .get(&name)
+            .filter(|_| key.prefix == self.prefix(name))
+            .and_then(|counter| counter.units.get(&key.sequence))
+            .copied()
+            .ok_or(ReadError::Gone)?;
+        let record = self.read_record(name, key.sequence, &entry).map_err(ReadError::Medium)?;
+        let Some(record) = record else {
+            self.damaged(name, key.sequence, &entry);
+            return Err(ReadError::Damaged);
+        };
+        if let Some(counter) = self.counters.get_mut(&name)
+            && let Some(entry) = counter.units.get_mut(&key.sequence)
+            && entry.state == State::New
+        {
+            entry.state = State::Sent;
+            self.units_sent += 1;
+        }
+        Ok(record.bytes)
+    }
+
+    /// Every unit that a link should still bring down, in order of key.
+    pub fn unreceipted(&self) -> impl Iterator<Item = Stored> + '_ {
+        self.counters.iter().flat_map(|(name, counter)| {
+            let prefix = self.prefix(*name);
+            let live = counter.units.iter().filter(|(_, entry)| entry.live());
+            live.map(move |(sequence, entry)| {
+                stored(UnitKey { prefix, sequence: *sequence }, entry)
+            })
+        })
+    }
+
+    /// Every counter with its prefix.
+    pub fn counters(&self) -> impl Iterator<Item = (KeyPrefix, &Counter)> {
+        self.counters.iter().map(|(name, counter)| (self.prefix(*name), counter))
+    }
+
+    /// Units and bytes not receipted yet, pending ones included.
+    pub fn backlog(&self) -> (u64, u64) {
+        let held = self.counters.values().flat_map(|counter| counter.units.values());
+        let held = held.filter(|entry| entry.live()).map(|entry| u64::from(entry.length));
+        let pending = self.pending.iter().map(|unit| unit.bytes.len() as u64);
+        held.chain(pending).fold((0, 0), |(units, bytes), length| (units + 1, bytes + length))
+    }
+
+    /// Next sequence of a channel.
+    pub fn next_of(&self, spacecraft: SpacecraftId, channel: Channel) -> u64 {
+        self.counters.get(&(spacecraft, channel)).map_or(0, |counter| counter.next)
+    }
+
+    /// Different units handed out since the store was opened.
+    pub fn units_sent(&self) -> u64 {
+        self.units_sent
+    }
+
+    /// Bytes that wait for the next commit.
+    pub fn pending_bytes(&self) -> u64 {
+        self.pending_bytes
+    }
+
+    /// Whether a commit would write anything.
+    pub fn is_dirty(&self) -> bool {
+        !self.pending.is_empty() || !self.pending_control.is_empty() || !self.drafts.is_empty()
+    }
+
+    fn pending_max(&self) -> u64 {
+        self.limits.segment_bytes / 2
+    }
+
+    fn prefix(&self, (spacecraft, channel): CounterName) -> KeyPrefix {
+        let Identity { origin, epoch } = self.identity;
+        KeyPrefix { origin, epoch, spacecraft, channel }
+    }
+
+    fn read_record(
+        &mut self,
+        name: CounterName,
+        sequence: u64,
+        entry: &Entry,
+    ) -> Result<Option<UnitRecord>, Fault> {
+        let length = unit_record_bytes(entry.length as usize);
+        let bytes = self.medium.read(entry.segment, u64::from(entry.offset), length)?;
+        let found = format::decode_record(&bytes, self.identity.epoch, entry.segment);
+        Ok(match found {
+            Some((Record::Unit(unit), _))
+                if (unit.spacecraft, unit.channel) == name && unit.sequence == sequence =>
+            {
+                Some(unit)
+            }
+            _ => None,
+        })
+    }
+
+    /// A unit that the medium no longer gives back whole: erased with a void that says why.
+    fn damaged(&mut self, name: CounterName, sequence: u64, entry: &Entry) {
+        let range = SeqRange { first: sequence, last: sequence };
+        let bytes = u64::from(entry.length);
+        self.draft(name, range, VoidReason::Damaged, bytes, Some(entry.captured));
+        self.forget(name, sequence);
+    }
+
+    /// Takes a unit out of the index.
+    fn forget(&mut self, name: CounterName, sequence: u64) {
+        let entry = self.counters.get_mut(&name).and_then(|of| of.units.remove(&sequence));
+        if let Some(entry) = entry
+            && entry.live()
+            && let Some(segment) = self.segments.get_mut(&entry.segment)
+        {
+            segment.live -= entry.footprint();
+        }
+    }
+}
+
+fn entry_of(unit: &UnitRecord, segment: u64, offset: u32) -> Entry {
+    Entry {
+        segment,
+        offset,
+        length: unit.bytes.len() as u32,
+        codec: unit.codec,
+        priority: unit.priority,
+        state: State::New,
+        captured: unit.captured,
+    }
+}
+
+fn stored(key: UnitKey, entry: &Entry) -> Stored {
+    let Entry { codec, priority, length, captured, .. } = *entry;
+    Stored { key, codec, priority, length, captured }
+}

@@ -1,0 +1,147 @@
+//! Opening: what the segments say, made durable before anything of it is stated.
+
+use std::collections::BTreeMap;
+
+use codecs::{
+    ids::{Channel, Origin, StoreEpoch},
+    link::void::{Void, VoidReason},
+};
+
+use super::{
+    Fault, Identity, Limits, Medium, Segment, State, Store, StoreError, entry_of,
+    format::{self, Record, UnitRecord},
+    room::Drafts,
+    scan,
+};
+
+/// Reads whose store a medium holds; nothing where no header says.
+pub fn peek_identity<M: Medium>(medium: &mut M) -> Result<Option<Identity>, Fault> {
+    for (segment, length) in medium.segments()? {
+        let header = medium.read(segment, 0, length.min(format::HEADER_BYTES as u64) as usize)?;
+        if let Some(identity) = scan::identity(&header, segment) {
+            return Ok(Some(identity));
+        }
+    }
+    Ok(None)
+}
+
+impl<M: Medium> Store<M> {
+    /// Opens what the medium holds, or starts a store with `epoch` where it holds nothing.
+    pub fn open(
+        mut medium: M,
+        limits: Limits,
+        origin: Origin,
+        epoch: StoreEpoch,
+    ) -> Result<Self, StoreError> {
+        let listed = medium.segments()?;
+        let identity = peek_identity(&mut medium)?;
+        let identity = match identity {
+            Some(found) if found.origin == origin => found,
+            Some(found) => return Err(StoreError::Foreign { found: found.origin, wanted: origin }),
+            // A cut during the very first commit leaves one segment without a header; nothing of
+            // it was ever offered.
+            None if listed.iter().any(|(segment, _)| *segment != 0) => {
+                return Err(StoreError::Unreadable(listed.len()));
+            }
+            None => Identity { origin, epoch },
+        };
+        let mut store = Self {
+            medium,
+            identity,
+            limits,
+            counters: BTreeMap::new(),
+            segments: BTreeMap::new(),
+            active: None,
+            newest_durable: None,
+            reserved: false,
+            next_segment: listed.last().map_or(0, |(last, _)| last + 1),
+            pending: Vec::new(),
+            pending_control: Vec::new(),
+            pending_bytes: 0,
+            drafts: Drafts::default(),
+            notes: BTreeMap::new(),
+            stray_bytes: 0,
+            units_sent: 0,
+        };
+        for (segment, length) in listed {
+            store.load(segment, length)?;
+        }
+        store.settle();
+        // What a dead process wrote may be visible and yet not durable (custody: the scanned tail
+        // is synced before any of it is stated).
+        for segment in store.segments.keys() {
+            store.medium.sync(*segment)?;
+        }
+        store.medium.sync_names()?;
+        Ok(store)
+    }
+
+    fn load(&mut self, segment: u64, length: u64) -> Result<(), StoreError> {
+        let bytes = self.medium.read(segment, 0, length as usize)?;
+        let scanned = scan::scan(&bytes, self.identity.epoch, segment);
+        self.stray_bytes += scanned.stray_bytes;
+        self.segments.insert(segment, Segment { length, live: 0 });
+        for found in scanned.records {
+            match found.record {
+                Record::Unit(unit) => self.load_unit(segment, found.offset, unit),
+                Record::Receipt(of) => {
+                    let counter = self.counters.entry((of.spacecraft, of.channel)).or_default();
+                    counter.durable_next = u64::MAX;
+                    counter.receipt(of.ledger, of.class, &of.ranges);
+                }
+                Record::Asked(of) => {
+                    let counter = self.counters.entry((of.spacecraft, of.channel)).or_default();
+                    counter.unreceipt(&of.ranges);
+                }
+                Record::Note(note) => {
+                    self.notes.insert(note.slot, note.bytes);
+                }
+                Record::Checkpoint(state) => {
+                    let name = (state.spacecraft, state.channel);
+                    self.counters.entry(name).or_default().restore(state);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn load_unit(&mut self, segment: u64, offset: u32, unit: UnitRecord) {
+        if unit.channel == Channel::VOIDS
+            && let Ok(void) = Void::decode(&unit.bytes)
+        {
+            for entry in void.entries.iter().filter(|entry| entry.epoch == self.identity.epoch) {
+                let name = (entry.spacecraft, entry.channel);
+                self.counters.entry(name).or_default().void(entry.range);
+            }
+        }
+        let counter = self.counters.entry((unit.spacecraft, unit.channel)).or_default();
+        counter.next = counter.next.max(unit.sequence.saturating_add(1));
+        counter.units.insert(unit.sequence, entry_of(&unit, segment, offset));
+    }
+
+    /// Brings the states in line with receipts and voids once everything is read, and voids what
+    /// is neither held nor settled: it was lost with a cut or to damage, and says so by key.
+    fn settle(&mut self) {
+        let least = self.limits.least_class;
+        let mut lost = Vec::new();
+        for (name, counter) in &mut self.counters {
+            counter.durable_next = counter.next;
+            let (voided, receipts) = (&counter.voided, &counter.receipts);
+            counter.units.retain(|sequence, _| !voided.contains(*sequence));
+            for (sequence, entry) in &mut counter.units {
+                let receipted =
+                    receipts.iter().any(|of| of.class >= least && of.ranges.contains(*sequence));
+                entry.state = if receipted { State::Reclaimable } else { State::New };
+                if let Some(segment) = self.segments.get_mut(&entry.segment)
+                    && entry.live()
+                {
+                    segment.live += entry.footprint();
+                }
+            }
+            lost.extend(counter.unaccounted().into_iter().map(|range| (*name, range)));
+        }
+        for (name, range) in lost {
+            self.draft(name, range, VoidReason::Damaged, 0, None);
+        }
+    }
+}

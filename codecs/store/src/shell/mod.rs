@@ -1,0 +1,3 @@
+//! What touches the operating system: the folder.
+
+pub mod disk;

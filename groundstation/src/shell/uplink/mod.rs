@@ -1,0 +1,192 @@
+//! Uplink over live sessions: the queue with its log on disk, and the streams that carry it.
+
+pub mod command;
+pub mod operators;
+mod log;
+
+pub use log::UPLINK_LOG;
+
+use super::clock::StationClock;
+use crate::{
+    admit::{Action, Principal},
+    archive::Archived,
+    receipt::SessionId,
+    uplink::{Entry, Row},
+};
+use anyhow::Context as _;
+use codecs::{
+    ids::Codec,
+    link::uplink::{
+        UplinkKey,
+        object::UplinkObject,
+        queue::{Request, SubmitError, UplinkQueue},
+        record::OutcomeRecord,
+    },
+    time::Tai,
+};
+use log::UplinkLog;
+use quinn::{Connection, SendStream};
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+use tokio::{sync::watch, task::JoinSet};
+
+/// Objects of one session on streams at once.
+const STREAMS_MAX: usize = 4;
+/// A session looks for what has expired or is due at least this often.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
+
+/// Why an object was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum SendError {
+    /// The queue does not take it.
+    #[error(transparent)]
+    Queue(#[from] SubmitError),
+    /// It could not be made durable; it will not be sent.
+    #[error("the uplink log could not be written, and nothing was sent: {0}")]
+    Log(#[from] std::io::Error),
+}
+
+/// The station's uplink; shared by the API, the sessions and the thread that reads records.
+pub struct Uplink {
+    queue: Mutex<UplinkQueue>,
+    /// Held over a number's way to the disk, so that entries stand in order.
+    log: Mutex<UplinkLog>,
+    clock: StationClock,
+    /// Counts what sessions should look at.
+    changed: watch::Sender<u64>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Uplink {
+    /// Opens the log in the archive's folder and recalls what has no outcome yet.
+    pub fn open(
+        folder: &Path,
+        domain: &str,
+        ledger: u64,
+        clock: StationClock,
+    ) -> anyhow::Result<Arc<Self>> {
+        let path = folder.join(UPLINK_LOG);
+        let (log, queue) = UplinkLog::open(&path, domain, ledger)
+            .with_context(|| format!("uplink log {}", path.display()))?;
+        let (queue, log) = (Mutex::new(queue), Mutex::new(log));
+        let changed = watch::Sender::new(0);
+        Ok(Arc::new(Self { queue, log, clock, changed }))
+    }
+
+    /// The time that expiries are measured by.
+    pub fn now(&self) -> Tai {
+        self.clock.tai()
+    }
+
+    /// Numbers an object and makes it durable; blocks for the sync.
+    pub fn submit(&self, request: Request) -> Result<Row, SendError> {
+        let mut log = lock(&self.log);
+        let object = lock(&self.queue).submit(request, self.clock.tai())?;
+        let key = object.key.clone();
+        let synced = log.append(&Entry::Object(object));
+        let mut queue = lock(&self.queue);
+        if let Err(error) = synced {
+            queue.abandon(&key);
+            return Err(error.into());
+        }
+        queue.numbered(&key);
+        let row = queue.objects().find(|queued| queued.object.key == key).map(Row::of);
+        drop(queue);
+        self.changed.send_modify(|count| *count += 1);
+        row.ok_or_else(|| std::io::Error::other("the object is gone").into())
+    }
+
+    /// Every object, in order of its key.
+    pub fn list(&self) -> Vec<Row> {
+        let mut queue = lock(&self.queue);
+        queue.expire(self.clock.tai());
+        queue.objects().map(Row::of).collect()
+    }
+
+    /// Looks at an archived unit: the record of an outcome ends its object.
+    pub fn observe(&self, unit: &Archived) {
+        if unit.codec != Codec::Record {
+            return;
+        }
+        let Some(record) = OutcomeRecord::from_json(&unit.bytes) else { return };
+        // Its store may speak for its own spacecraft only.
+        if record.key.counter.spacecraft != unit.key.prefix.spacecraft {
+            return;
+        }
+        let mut log = lock(&self.log);
+        let mut queue = lock(&self.queue);
+        if !queue.answered(&record) {
+            return;
+        }
+        let ended = queue.objects().find(|queued| queued.object.key == record.key);
+        let bytes = ended.map_or(0, |queued| queued.bytes as u32);
+        drop(queue);
+        tracing::info!(key = %record.key, outcome = record.outcome.name(), "uplink answered");
+        // The archive holds the record as well: a failure costs nothing but reading it again.
+        if let Err(error) = log.append(&Entry::Outcome { bytes, record }) {
+            tracing::warn!(%error, "the uplink log could not be written");
+        }
+    }
+
+    /// Sends over a session for as long as its connection lives.
+    pub fn attend(self: &Arc<Self>, id: SessionId, principal: &Principal, connection: &Connection) {
+        if principal.actions.contains(&Action::Deliver) {
+            let (uplink, connection) = (Arc::clone(self), connection.clone());
+            let principal = principal.clone();
+            tokio::spawn(async move {
+                uplink.send_all(id, &principal, &connection).await;
+                lock(&uplink.queue).disconnected(id.0);
+            });
+        }
+    }
+
+    async fn send_all(&self, id: SessionId, principal: &Principal, connection: &Connection) {
+        let mut changed = self.changed.subscribe();
+        let mut streams = JoinSet::new();
+        loop {
+            while streams.len() < STREAMS_MAX {
+                let reaches = |spacecraft| principal.spacecraft.contains(&spacecraft);
+                let (now, tai) = (self.clock.mono_ns(), self.clock.tai());
+                let next = lock(&self.queue).poll_object(id.0, reaches, now, tai);
+                let Some(object) = next else { break };
+                tracing::info!(key = %object.key, principal = %principal.name, "uplink sent");
+                streams.spawn(send(connection.clone(), object));
+            }
+            let due = lock(&self.queue).timeout(id.0).0;
+            let due = due.map(|at| tokio::time::Instant::from(self.clock.instant(at)));
+            let wake = tokio::time::Instant::now() + LOOK_EVERY;
+            tokio::select! {
+                _ = connection.closed() => return,
+                Some(Ok(key)) = streams.join_next() => {
+                    // A stream that was stopped is like one that is not answered: it goes again
+                    // when it is time, or on the next session.
+                    lock(&self.queue).object_done(&key, id.0, self.clock.mono_ns());
+                }
+                told = changed.changed() => if told.is_err() { return },
+                () = tokio::time::sleep_until(due.map_or(wake, |due| due.min(wake))) => {}
+            }
+        }
+    }
+}
+
+async fn send(connection: Connection, object: UplinkObject) -> UplinkKey {
+    let bytes = bytes::Bytes::from(object.encode());
+    let sent = async {
+        let mut stream: SendStream = connection.open_uni().await?;
+        let _ = stream.set_priority(object.priority.into());
+        stream.write_chunk(bytes).await?;
+        let _ = stream.finish();
+        let _ = stream.stopped().await;
+        Ok::<_, anyhow::Error>(())
+    };
+    if let Err(error) = sent.await {
+        tracing::info!(key = %object.key, "uplink stream: {error:#}");
+    }
+    object.key
+}

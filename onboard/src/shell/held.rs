@@ -1,0 +1,66 @@
+//! The spacecraft's store as the link's client sees it.
+
+use codecs::{
+    ids::{KeyPrefix, Origin, RangeSet, UnitKey},
+    link::{custody::Durability, receipted::Receipted, sender::UnitInfo},
+};
+use codecs_quic::{Change, Custodian, Offer, Recalled, Taken, Untakable};
+
+use crate::store::{Committed, Disk, ReadError, Store, Stored};
+
+/// A store whose units go as they are: nothing on board has an antenna's annotation.
+pub struct Held(pub Store<Disk>);
+
+fn offer(stored: Stored) -> Offer {
+    let Stored { key, codec, priority, length, .. } = stored;
+    Offer { key, info: UnitInfo { codec, priority, length, annotated: false } }
+}
+
+/// What the client must know of a commit.
+pub fn change(committed: Committed) -> Change {
+    let offered = committed.stored.into_iter().map(offer).collect();
+    Change { offered, gone: committed.evicted }
+}
+
+impl Custodian for Held {
+    fn origin(&self) -> Origin {
+        self.0.identity().origin
+    }
+
+    fn recall(&self) -> Vec<Recalled> {
+        let counters = self.0.counters().map(|(prefix, counter)| {
+            let receipts = counter.receipts.iter().filter_map(|of| {
+                let class = Durability::from_byte(of.class)?;
+                Some(Receipted { ledger: of.ledger, class, ranges: of.ranges.clone() })
+            });
+            Recalled { prefix, next: counter.durable_next, receipted: receipts.collect() }
+        });
+        counters.collect()
+    }
+
+    fn unreceipted(&self) -> impl Iterator<Item = Offer> + '_ {
+        self.0.unreceipted().map(offer)
+    }
+
+    fn take(&mut self, key: UnitKey) -> Result<Taken, Untakable> {
+        match self.0.take(key) {
+            Ok(bytes) => Ok(Taken { annotation: None, bytes }),
+            Err(ReadError::Gone) => Err(Untakable::Gone),
+            Err(error) => Err(Untakable::Unreadable(error.to_string())),
+        }
+    }
+
+    fn receipt(
+        &mut self,
+        ledger: u64,
+        class: Durability,
+        prefix: KeyPrefix,
+        ranges: &RangeSet,
+    ) -> u64 {
+        self.0.receipt(ledger, class as u8, prefix, ranges)
+    }
+
+    fn ask(&mut self, prefix: KeyPrefix, ranges: &RangeSet) -> Vec<Offer> {
+        self.0.ask(prefix, ranges).into_iter().map(offer).collect()
+    }
+}

@@ -1,0 +1,131 @@
+//! A reload in the middle of a pass: what the new file allows goes on, what it does not ends, and
+//! a file with a mistake changes nothing.
+
+use super::{
+    certificates::issue,
+    client::{Client, Station, object},
+    range, still_serves,
+};
+use rcgen::{ExtendedKeyUsagePurpose, KeyPair, PKCS_ED25519};
+use rustls::pki_types::CertificateDer;
+use serde_json::Value;
+
+/// Puts another certificate and key in the station's place; the certificate.
+fn roll(station: &Station) -> CertificateDer<'static> {
+    let key = KeyPair::generate_for(&PKCS_ED25519).unwrap();
+    let identity = issue(station, &key, |params| {
+        params.subject_alt_names = vec![rcgen::SanType::DnsName("station".try_into().unwrap())];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    });
+    let der = identity.chain[0].clone();
+    let pem = |kind: &str, der: &[u8]| {
+        use base64::Engine as _;
+        let text = base64::engine::general_purpose::STANDARD.encode(der);
+        format!("-----BEGIN {kind}-----\n{text}\n-----END {kind}-----\n")
+    };
+    std::fs::write(station.path("identity/station.crt"), pem("CERTIFICATE", &der)).unwrap();
+    std::fs::write(station.path("identity/station.key"), key.serialize_pem()).unwrap();
+    der
+}
+
+/// Whom a client met.
+fn met(client: &Client) -> CertificateDer<'static> {
+    let identity = client.connection.peer_identity().unwrap();
+    identity.downcast::<Vec<CertificateDer<'static>>>().unwrap()[0].clone()
+}
+
+/// Takes the row of spacecraft 8 out of the table.
+fn revoke(station: &Station) {
+    station.configure(|text| {
+        let (rest, _) = text.split_once("[[principal]]\nname = \"b\"").unwrap();
+        rest.to_string()
+    });
+}
+
+#[tokio::test]
+async fn a_certificate_rolls_and_a_key_is_revoked_in_mid_object() {
+    let station = Station::start();
+    // The object below is silent for as long as a reload takes.
+    station.configure(|text| text.replace("object_stall_s = 1", "object_stall_s = 60"));
+    let reload = || -> Value {
+        let (done, said) = station.command(&["reload", "--json"]);
+        assert!(done, "{said}");
+        serde_json::from_str(&said).unwrap()
+    };
+    assert_eq!(reload()["changed"], serde_json::json!(["listen.object_stall_s"]));
+    let mut client = station.honest().await;
+    let mut revoked = Client::connect(&station, Some(station.identity("b"))).await.unwrap();
+    revoked.hello(1).await;
+    let whole = object(1, 0, 8, |_| {});
+    let mut stream = client.connection.open_uni().await.unwrap();
+    stream.write_all(&whole[..whole.len() / 2]).await.unwrap();
+    client.receipted(1, range(0, 0)).await;
+
+    let certificate = roll(&station);
+    revoke(&station);
+    let said = reload();
+    assert_eq!(said, serde_json::json!({ "changed": ["principal"], "restart": [] }));
+
+    // Who is in the table no more is closed, and stays out.
+    assert!(revoked.closed().await.contains("not enrolled"), "{}", revoked.closed().await);
+    station.counted("/peers_rejected/revoked", 1).await;
+    let again = Client::connect(&station, Some(station.identity("b"))).await.unwrap();
+    assert!(again.closed().await.contains("not enrolled"), "{}", again.closed().await);
+
+    // Everyone else goes on where they were, in the same connection and the same object.
+    stream.write_all(&whole[whole.len() / 2..]).await.unwrap();
+    stream.finish().unwrap();
+    client.receipted(1, range(7, 7)).await;
+    assert_ne!(met(&client), certificate);
+    let fresh = Client::connect(&station, Some(station.identity("a"))).await.unwrap();
+    assert_eq!(met(&fresh), certificate);
+    still_serves(&station, 0).await;
+}
+
+#[tokio::test]
+async fn a_mistake_leaves_the_old_rules_in_force_and_is_named() {
+    let station = Station::start();
+    let mut client = station.honest().await;
+    let good = std::fs::read_to_string(station.path("station.toml")).unwrap();
+    let key = std::fs::read_to_string(station.path("identity/station.key")).unwrap();
+    let refused = |what: &str| {
+        let (done, said) = station.command(&["reload"]);
+        assert!(!done && said.contains(what), "{said}");
+    };
+    station.configure(|text| text.replace("[archive]", "[arhcive]"));
+    refused("did you mean `archive`?");
+    std::fs::write(station.path("station.toml"), &good).unwrap();
+
+    station.configure(|text| text.replace("spacecraft = [8]", "spacecraft = [99]"));
+    refused("may act for spacecraft 99, which this mission does not have");
+    std::fs::write(station.path("station.toml"), &good).unwrap();
+
+    // A key that does not go with the certificate, then none.
+    let other = KeyPair::generate_for(&PKCS_ED25519).unwrap().serialize_pem();
+    std::fs::write(station.path("identity/station.key"), other).unwrap();
+    refused("do not belong together");
+    std::fs::write(station.path("identity/station.key"), "nothing").unwrap();
+    refused("no private key in PEM");
+    // Asked for by signal, the mistake is in the log and the daemon goes on as well.
+    station.daemon.hang_up();
+    refused("no private key in PEM");
+
+    client.object(object(1, 0, 4, |_| {})).await;
+    client.receipted(1, range(0, 3)).await;
+    still_serves(&station, 0).await;
+    std::fs::write(station.path("identity/station.key"), key).unwrap();
+    let (done, said) = station.command(&["reload"]);
+    assert!(done, "{said}");
+}
+
+#[tokio::test]
+async fn what_needs_a_restart_is_said() {
+    let station = Station::start();
+    station.configure(|text| text.replace("[archive]", "[archive]\ncommit_ms = 20"));
+    station.configure(|text| text.replace("[listen]", "[listen]\nconnections_max = 3"));
+    let (done, said) = station.command(&["reload"]);
+    assert!(done, "{said}");
+    assert!(said.contains("in force: certificates, keys, listen.connections_max"), "{said}");
+    assert!(said.contains("wait for a restart: archive.commit_ms"), "{said}");
+    still_serves(&station, 0).await;
+}
