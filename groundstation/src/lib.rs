@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! admit ─► ledger ─► archive ─► receipt ─► process ─► publish ─► api
-//!             │          ├─► door                └ unsqueeze ─► deframe ─► decode ─► limits
+//!             │          ├─► door         └ unsqueeze ─► merge ─► deframe ─► decode ─► limits
 //!             └────► audit
 //! ```
 //!
@@ -22,6 +22,7 @@ pub mod receipt;
 pub mod audit;
 pub mod unsqueeze;
 pub mod header;
+pub mod merge;
 pub mod deframe;
 pub mod decode;
 pub mod limits;

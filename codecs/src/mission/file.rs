@@ -2,8 +2,8 @@
 
 use super::definition::{
     Calibrator, ChannelName, ChannelPlace, Container, Definition, Encoding, Entry, FrameFormat,
-    FrameKind, Limits, Parameter, ParameterId, ParameterType, ProductName, Rule, Spacecraft,
-    TimeField, Trigger,
+    FrameKind, Limits, MERGE_WINDOW_NS_DEFAULT, Parameter, ParameterId, ParameterType, ProductName,
+    Rule, Spacecraft, TimeField, Trigger,
 };
 use super::text::TextError;
 use crate::ids::{Apid, SpacecraftId};
@@ -29,6 +29,7 @@ const MAX_FRAME_BYTES: usize = 1 << 16;
 struct File {
     mission: String,
     domain: Option<String>,
+    merge_window_s: Option<Spanned<f64>>,
     #[serde(default)]
     spacecraft: Vec<SpacecraftTable>,
     #[serde(default)]
@@ -140,6 +141,13 @@ pub(super) fn read(text: &str) -> Result<Definition, DefinitionError> {
     let mut reader = Reader { text, definition: Definition::default(), names: BTreeSet::new() };
     reader.definition.domain = file.domain.unwrap_or_else(|| file.mission.clone());
     reader.definition.mission = file.mission;
+    reader.definition.merge_window_ns = match &file.merge_window_s {
+        None => MERGE_WINDOW_NS_DEFAULT,
+        Some(window) => match *window.get_ref() {
+            seconds @ 0.001..=3_600.0 => (seconds * 1e9) as i64,
+            _ => return Err(reader.fault(window, "a window is 0.001 to 3600 seconds".into())),
+        },
+    };
     for table in file.spacecraft {
         reader.spacecraft(table)?;
     }
