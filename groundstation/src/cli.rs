@@ -7,6 +7,7 @@ use crate::{
         daemon::{self, RunArgs},
         doors::replay::{self, ReplayArgs},
         export::{self, ExportArgs},
+        gaps::{self, GapsArgs},
         log,
         reload::{self, ReloadArgs},
         status::{self, StatusArgs},
@@ -39,6 +40,7 @@ enum Command {
     Audit(commands::AuditArgs),
     Replay(ReplayArgs),
     Export(ExportArgs),
+    Gaps(GapsArgs),
     #[command(subcommand)]
     Uplink(uplink::Uplink),
     Inspect(inspect::Args),
@@ -67,6 +69,7 @@ pub fn run() -> ExitCode {
         Command::Audit(args) => commands::audit(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Export(args) => export::run(&args),
+        Command::Gaps(args) => gaps::run(&args),
         Command::Uplink(command) => uplink::run(&command),
         Command::Inspect(args) => inspect::run(&args),
         Command::Decode(args) => decode::run(&args),

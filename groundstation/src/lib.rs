@@ -20,6 +20,7 @@ pub mod ledger;
 pub mod archive;
 pub mod receipt;
 pub mod audit;
+pub mod gaps;
 pub mod unsqueeze;
 pub mod header;
 pub mod merge;
