@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! cadu (marked, coded, randomised ► frames), cltu (command units ► frames)
+//! ax25 (where an amateur's frame keeps its load)
 //! tm, aos, uslp, tc (one frame in place) ─► extract (frames ► packets, units) ─► counts
 //! packets ─► pack (packets ► zones) ─► tm, aos builders; clcw (what frames tell of commands)
 //! ```
@@ -19,6 +20,7 @@ pub mod tm;
 pub mod aos;
 pub mod uslp;
 pub mod tc;
+pub mod ax25;
 pub mod cltu;
 pub mod clcw;
 pub mod extract;

@@ -149,6 +149,8 @@ pub enum Codec {
     AosFrame = 3,
     /// One USLP transfer frame (CCSDS 732.1-B-3).
     UslpFrame = 4,
+    /// One AX.25 frame (version 2.2), from the first address to the end of its information.
+    Ax25Frame = 5,
     /// A self-contained block of squeezed packets.
     Squeezed = 16,
     /// A payload product or its summary.
@@ -167,6 +169,7 @@ impl Codec {
             2 => Self::TmFrame,
             3 => Self::AosFrame,
             4 => Self::UslpFrame,
+            5 => Self::Ax25Frame,
             16 => Self::Squeezed,
             32 => Self::Product,
             48 => Self::Void,

@@ -1,11 +1,15 @@
 //! The command line: one variant a subcommand, each run by its own module.
 
 use crate::{
-    commands, pool,
+    bench, commands,
+    enroll::{self, Enroll},
+    pool,
     recording::{decode, inspect},
     shell::{
+        check::{self, CheckArgs},
         daemon::{self, RunArgs},
         doors::replay::{self, ReplayArgs},
+        edge::{self, EdgeArgs},
         export::{self, ExportArgs},
         gaps::{self, GapsArgs},
         log,
@@ -33,21 +37,27 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Init(commands::InitArgs),
+    #[command(subcommand)]
+    Enroll(Enroll),
     Run(RunArgs),
-    Check(commands::CheckArgs),
+    Check(CheckArgs),
     Reload(ReloadArgs),
+    Edge(EdgeArgs),
     Status(StatusArgs),
     Audit(commands::AuditArgs),
+    #[command(subcommand)]
+    Uplink(uplink::Uplink),
     Replay(ReplayArgs),
     Export(ExportArgs),
     Gaps(GapsArgs),
-    #[command(subcommand)]
-    Uplink(uplink::Uplink),
     Inspect(inspect::Args),
     Decode(decode::Args),
     /// Inference pools
     #[command(subcommand)]
     Pools(Pools),
+    /// What this machine can take
+    #[command(subcommand)]
+    Bench(bench::shell::Bench),
 }
 
 #[derive(Debug, Subcommand)]
@@ -62,18 +72,21 @@ pub fn run() -> ExitCode {
     log::to_stderr(matches!(cli.command, Command::Run(_)));
     let done = match cli.command {
         Command::Init(args) => commands::init(&args),
+        Command::Enroll(args) => enroll::run(&args),
         Command::Run(args) => daemon::run(&args),
-        Command::Check(args) => commands::check(&args),
+        Command::Check(args) => check::run(&args),
         Command::Reload(args) => reload::run(&args),
+        Command::Edge(args) => edge::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Audit(args) => commands::audit(&args),
+        Command::Uplink(command) => uplink::run(&command),
         Command::Replay(args) => replay::run(&args),
         Command::Export(args) => export::run(&args),
         Command::Gaps(args) => gaps::run(&args),
-        Command::Uplink(command) => uplink::run(&command),
         Command::Inspect(args) => inspect::run(&args),
         Command::Decode(args) => decode::run(&args),
         Command::Pools(Pools::Serve(args)) => pool::serve::run(&args),
+        Command::Bench(bench) => bench::shell::run(&bench),
     };
     done.unwrap_or_else(|error| {
         // Nobody may be listening, and that is no reason to panic.

@@ -1,10 +1,10 @@
-//! Commands that come and go: `init`, `check`, `audit`.
+//! Commands that come and go: `init`, `audit`.
 
 use crate::{
     audit::{self, Audit, Damage},
     config::{Config, HTTP_DEFAULT, QUIC_DEFAULT},
     init::{self, Craft, Place, Plan},
-    shell::{clock, disk::Folder, wall_clock},
+    shell::{disk::Folder, wall_clock},
 };
 use anyhow::{Context as _, bail};
 use codecs::ids::Origin;
@@ -33,14 +33,6 @@ pub struct InitArgs {
     /// Where page, API and metrics listen
     #[arg(long, value_name = "ADDRESS", default_value = HTTP_DEFAULT)]
     pub http: SocketAddr,
-}
-
-/// Check a station file, its mission, certificates and folders
-#[derive(Debug, clap::Args)]
-pub struct CheckArgs {
-    /// Station file
-    #[arg(long, value_name = "FILE", default_value = "station.toml")]
-    pub config: PathBuf,
 }
 
 /// Prove the archive: every record, every key, against the ledger
@@ -80,21 +72,6 @@ pub fn init(args: &InitArgs) -> anyhow::Result<ExitCode> {
     let dir = args.dir.display();
     say(&format!("Made {dir}/station.toml. Each spacecraft takes its folder of {dir}/enrolled/."));
     say(&format!("Next: groundstation run --config {dir}/station.toml"));
-    Ok(ExitCode::SUCCESS)
-}
-
-/// Checks what `run` would find.
-pub fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
-    let config = Config::load(&args.config)?;
-    let mission = crate::shell::mission::load(&config.path(&config.mission))?;
-    let spacecraft = crate::shell::mission::spacecraft(&mission);
-    config.check_mission(&spacecraft)?;
-    crate::shell::tls::server_config(&config)?;
-    clock::warn_of_leap_seconds();
-    if config.principals.is_empty() {
-        tracing::warn!("no [[principal]]: no one may deliver");
-    }
-    say(&format!("{}: good", args.config.display()));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -164,7 +164,7 @@ pub fn init(plan: &Plan, today: Tai, origins: &[Origin]) -> Result<(), InitError
         write(&plan.dir, &format!("{folder}/identity.key"), &identity.key, 0o600)?;
         let table = onboard_table(station.hash, *origin);
         write(&plan.dir, &format!("{folder}/onboard-identity.toml"), &table, 0o644)?;
-        principals.push_str(&principal(craft, identity.hash, *origin));
+        principals.push_str(&principal(&slug, &[craft.id], identity.hash, *origin));
     }
     write(&plan.dir, "mission.toml", &plan.mission, 0o644)?;
     // Last: a station without this file is no station, and can be made again.
@@ -173,10 +173,10 @@ pub fn init(plan: &Plan, today: Tai, origins: &[Origin]) -> Result<(), InitError
 }
 
 /// A key and the certificate for it.
-struct Issued {
-    certificate: String,
-    key: String,
-    hash: KeyHash,
+pub(crate) struct Issued {
+    pub(crate) certificate: String,
+    pub(crate) key: String,
+    pub(crate) hash: KeyHash,
 }
 
 fn name(text: &str) -> DistinguishedName {
@@ -198,7 +198,8 @@ fn dated(mut params: CertificateParams, today: Tai, years: i32) -> CertificatePa
     params
 }
 
-fn authority(station: &str, today: Tai) -> CertificateParams {
+/// What the authority's certificate says.
+pub(crate) fn authority(station: &str, today: Tai) -> CertificateParams {
     let mut params = dated(CertificateParams::default(), today, AUTHORITY_YEARS);
     params.distinguished_name = name(&format!("{station} authority"));
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
@@ -206,7 +207,8 @@ fn authority(station: &str, today: Tai) -> CertificateParams {
     params
 }
 
-fn issue(
+/// Makes a key and signs a certificate for it.
+pub(crate) fn issue(
     issuer: &Issuer<'_, KeyPair>,
     subject: &str,
     usage: ExtendedKeyUsagePurpose,
@@ -253,12 +255,11 @@ dir = "archive"
     )
 }
 
-fn principal(craft: &Craft, key: KeyHash, origin: Origin) -> String {
+/// A row of the authorisation table for who may deliver.
+pub(crate) fn principal(name: &str, spacecraft: &[u16], key: KeyHash, origin: Origin) -> String {
     format!(
-        "[[principal]]\nname = \"{}\"\nkey = \"{key}\"\norigin = \"{origin}\"\n\
-         spacecraft = [{}]\nactions = [\"deliver\"]\n\n",
-        craft.slug(),
-        craft.id,
+        "[[principal]]\nname = \"{name}\"\nkey = \"{key}\"\norigin = \"{origin}\"\n\
+         spacecraft = {spacecraft:?}\nactions = [\"deliver\"]\n\n",
     )
 }
 
@@ -273,7 +274,8 @@ fn operator(plan: &Plan) -> String {
     )
 }
 
-fn onboard_table(station: KeyHash, origin: Origin) -> String {
+/// What the flight process must know of its identity.
+pub(crate) fn onboard_table(station: KeyHash, origin: Origin) -> String {
     format!(
         "# Belongs into onboard.toml; paths are relative to that file.\n[identity]\n\
          certificate = \"identity.crt\"\nkey = \"identity.key\"\n\
@@ -282,7 +284,7 @@ fn onboard_table(station: KeyHash, origin: Origin) -> String {
 }
 
 /// Writes a file that does not exist; folders are the owner's alone.
-fn write(dir: &Path, name: &str, text: &str, mode: u32) -> Result<(), InitError> {
+pub(crate) fn write(dir: &Path, name: &str, text: &str, mode: u32) -> Result<(), InitError> {
     let path = dir.join(name);
     let failed = |error| InitError::Io { path: path.clone(), error };
     if let Some(parent) = path.parent() {

@@ -136,7 +136,9 @@ impl Process {
         }
         match unit.codec {
             Codec::TmFrame | Codec::AosFrame => self.frame(unit, arrival, &mut outcome),
-            Codec::SpacePacket | Codec::Squeezed => self.packets(unit, arrival, &mut outcome),
+            Codec::SpacePacket | Codec::Squeezed | Codec::Ax25Frame => {
+                self.packets(unit, arrival, &mut outcome)
+            }
             Codec::Product => self.product(unit, arrival, &mut outcome),
             Codec::Record => self.record(unit, &mut outcome),
             Codec::Void => self.void(unit, &mut outcome),

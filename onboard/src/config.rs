@@ -347,6 +347,7 @@ impl Config {
         Limits {
             capacity_bytes: self.store.capacity_bytes,
             segment_bytes: self.store.segment_bytes,
+            evict_bytes: 0,
             least_class: Durability::Local as u8,
         }
     }

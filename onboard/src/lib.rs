@@ -23,6 +23,7 @@ pub mod score;
 pub mod triage;
 pub mod realtime;
 pub mod squeeze;
+pub mod uplink;
 pub mod pipeline;
 pub use codecs_store as store;
 pub mod shell;

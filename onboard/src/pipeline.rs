@@ -25,6 +25,7 @@ use crate::{
     squeeze::{Block, Squeezer},
     store::NewUnit,
     triage,
+    uplink::Policy,
 };
 
 /// Stream of recorded telemetry.
@@ -179,6 +180,13 @@ impl Pipeline {
     /// Takes the ground's time where no packet has said any.
     pub fn trust(&mut self, time: Tai, now_ns: u64) {
         self.clock.trust(time, now_ns);
+    }
+
+    /// Puts a policy in force that the ground set.
+    pub fn set_policy(&mut self, policy: &Policy) {
+        if let Some(fraction) = policy.triage.cloudy_above {
+            self.cloudy_above = fraction;
+        }
     }
 
     /// What came in.

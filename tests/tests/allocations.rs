@@ -1,12 +1,20 @@
-//! What the framing path allocates: nothing per frame or packet, one buffer per 250 blocks or so.
+//! What the paths of frames allocate: nothing per frame or packet. Framing takes one buffer for 250
+//! frames or so, the archive a handful for a block of a megabyte.
 
 use bytes::Bytes;
 use codecs::frame::aos::{AosBuilder, AosConfig};
 use codecs::frame::cadu::{CaduDecoder, CaduEncoder, Coding};
 use codecs::frame::extract::{Event, Extractor, FrameConfig};
-use codecs::ids::Apid;
+use codecs::ids::{Apid, Channel, Codec, KeyPrefix, Origin, SpacecraftId, StoreEpoch};
+use codecs::link::object::{ObjectHeader, ObjectReader, write_unit};
 use codecs::packet::space::{PacketHeader, SequenceCount, build};
 use codecs::sync::marker::Marker;
+use codecs::time::Tai;
+use groundstation::archive::intake::Progress;
+use groundstation::archive::volume::Volume;
+use groundstation::archive::{Archive, Now, Owner, Settings};
+use groundstation::receipt::Ingest;
+use groundstation::shell::disk::Folder;
 use tests::sys::count::{Counting, allocations};
 
 #[global_allocator]
@@ -110,5 +118,95 @@ fn units_cost_a_buffer_for_many_blocks() {
         // A buffer is its memory and the count of those who hold it.
         let buffers = (FRAMES - 1024).div_ceil(BLOCKS_A_BUFFER) as u64 + 1;
         assert!(taken <= 2 * buffers, "{taken} allocations for {buffers} buffers ({damaged})");
+    }
+}
+
+/// Bytes that one QUIC packet brings at the usual MTU.
+const CHUNK_BYTES: usize = 1419;
+const NOW: Now = Now { mono_ms: 0, tai: Tai(0) };
+const UNITS_AN_OBJECT: usize = 1_000;
+
+/// Objects of units of one length, in chunks as QUIC brings them.
+fn objects(prefix: &KeyPrefix, units: usize, unit_bytes: usize) -> Vec<Vec<Bytes>> {
+    let mut body = Vec::new();
+    (0..UNITS_AN_OBJECT).for_each(|at| write_unit(&mut body, None, &vec![at as u8; unit_bytes]));
+    let object = |at: usize| {
+        let header = ObjectHeader {
+            annotated: false,
+            codec: Codec::AosFrame,
+            priority: 0,
+            epoch: prefix.epoch,
+            spacecraft: prefix.spacecraft,
+            channel: prefix.channel,
+            first: (at * UNITS_AN_OBJECT) as u64,
+            count: UNITS_AN_OBJECT as u32,
+            length: body.len() as u32,
+            created: Tai(0),
+        };
+        let whole = [&header.encode(), &body[..]].concat();
+        whole.chunks(CHUNK_BYTES).map(Bytes::copy_from_slice).collect()
+    };
+    (0..units / UNITS_AN_OBJECT).map(object).collect()
+}
+
+/// Syncs what was taken, as the archive's thread does; how many units were settled and published.
+fn commit(ingest: &mut Ingest, volume: &mut Volume<Folder>) -> (u64, usize) {
+    while let Some(batch) = ingest.intake().next_batch() {
+        volume.write(batch, NOW, || ingest.ledger().settled());
+    }
+    let claims = ingest.intake().claims();
+    let commit = volume.commit(NOW, || ingest.ledger().settled());
+    let judged = claims.iter().map(|(claim, bytes)| volume.judge(claim, bytes)).collect();
+    let settled = ingest.settle(&commit, &claims, judged, NOW);
+    let mut published = Vec::new();
+    commit.into_iter().flatten().for_each(|batch| batch.publish(&mut published));
+    (settled.tally.archived, published.len())
+}
+
+#[test]
+fn archiving_costs_a_handful_of_allocations_for_a_block() {
+    let prefix = KeyPrefix {
+        origin: Origin([1; 16]),
+        epoch: StoreEpoch(1),
+        spacecraft: SpacecraftId(7),
+        channel: Channel::virtual_channel(1, 71, 0, 0),
+    };
+    // As many bytes in long frames and in ten times as many short ones.
+    for (units, unit_bytes) in [(20_000, 1_115), (200_000, 20)] {
+        let dir = tempfile::tempdir().expect("a folder");
+        let settings = Settings { segment_bytes: 64 << 20 };
+        let (archive, _) = Archive::open(Folder::at(dir.path()), settings, 1).expect("an archive");
+        let Archive { intake, mut volume } = archive;
+        let mut ingest = Ingest::new(intake);
+        let objects = objects(&prefix, units, unit_bytes);
+        let mut blocks = 0;
+        let (taken, archived) = allocations(|| {
+            let (mut archived, mut published) = (0, 0);
+            for chunks in objects {
+                let mut reader = ObjectReader::new();
+                for chunk in chunks {
+                    reader.push(chunk);
+                    let (owner, codec) = (Owner(1), Codec::AosFrame);
+                    let taken = ingest.take_object(owner, prefix, codec, &mut reader, NOW);
+                    assert_eq!(taken, Ok(Progress::Drained));
+                }
+                if ingest.intake().waiting() > 3 {
+                    blocks += ingest.intake().waiting();
+                    let (settled, out) = commit(&mut ingest, &mut volume);
+                    archived += settled;
+                    published += out;
+                }
+            }
+            blocks += ingest.intake().waiting();
+            let (settled, out) = commit(&mut ingest, &mut volume);
+            (archived + settled, published + out)
+        });
+        assert_eq!(archived, (units as u64, units));
+        assert!(blocks > 15, "{blocks} blocks");
+        // Growth of its lists, doubled as they fill, and its share of a commit; the rest is what an
+        // object's reader and a segment's files cost once.
+        let bound = 60 * blocks + 8 * units / UNITS_AN_OBJECT + 100;
+        assert!(taken <= bound as u64, "{taken} allocations, {blocks} blocks, {units} units");
+        assert!(20 * taken < 10 * units as u64, "{taken} allocations for {units} units");
     }
 }

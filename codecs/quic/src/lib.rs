@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! tls, transport ─► endpoint ─► client ⇄ custodian
-//!                                 └ objects
+//!                                 └ objects, uplink
 //! ```
 //!
 //! What goes when is decided by [`codecs::link`]; what is held, by the [`Custodian`]. Everything
@@ -16,7 +16,7 @@ pub use shell::{
     clock::Monotonic,
     custodian::{Change, Custodian, Offer, Recalled, Taken, Untakable},
     endpoint::{Peer, SocketReport, connect, open},
-    tls::client_config,
+    tls::{client_config, not_after},
     transport::{
         MTU_DEFAULT, MTU_MAX, MTU_MIN, Role, TransportOptions, endpoint_config, transport,
     },

@@ -52,6 +52,9 @@ pub struct Limits {
     pub segment_bytes: u64,
     /// Durability class, as on the wire, from which a receipt makes a unit reclaimable.
     pub least_class: u8,
+    /// Bytes that are given up at once when room is short, or more where the newcomers need more:
+    /// choosing looks at every unit held. 0 gives up no more than must go.
+    pub evict_bytes: u64,
 }
 
 /// Fewest segments that a capacity must hold: two stay free to clean into, and the rest must leave

@@ -170,7 +170,7 @@ impl<M: Medium> Store<M> {
             let class = self.candidates().map(|(_, class, _)| class).min();
             match (class, newcomer) {
                 (Some(class), newcomer) if newcomer.is_none_or(|of| of.1 >= class.0) => {
-                    self.condemn(class, excess);
+                    self.condemn(class, excess.max(self.limits.evict_bytes));
                 }
                 (_, Some((at, _))) => refused.push(self.refuse(at)),
                 // Only voids are left, and they stay.

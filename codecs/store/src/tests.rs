@@ -17,7 +17,8 @@ const LEDGER: u64 = 4711;
 /// Units and drops of one flight.
 const STEPS: u64 = 240;
 
-const LIMITS: Limits = Limits { capacity_bytes: 8 * 4096, segment_bytes: 4096, least_class: 1 };
+const LIMITS: Limits =
+    Limits { capacity_bytes: 8 * 4096, segment_bytes: 4096, least_class: 1, evict_bytes: 0 };
 
 fn open(medium: &Forgetful) -> Result<Store<Forgetful>, StoreError> {
     Store::open(medium.clone(), LIMITS, ORIGIN, EPOCH)

@@ -108,7 +108,7 @@ impl Selector {
         let packets = selection.goods == Goods::Packets && selection.virtual_channels.is_empty();
         let kind = match unit.codec {
             Codec::TmFrame | Codec::AosFrame | Codec::UslpFrame => true,
-            Codec::SpacePacket | Codec::Squeezed => packets,
+            Codec::SpacePacket | Codec::Squeezed | Codec::Ax25Frame => packets,
             Codec::Product | Codec::Void | Codec::Record => false,
         };
         let heard = unit.annotation.map(|annotation| annotation.antenna);

@@ -11,17 +11,17 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 /// Channels shown a spacecraft.
-const CHANNELS_MAX: usize = 64;
+pub(super) const CHANNELS_MAX: usize = 64;
 /// Parameters shown a spacecraft.
-const PARAMETERS_MAX: usize = 1024;
+pub(super) const PARAMETERS_MAX: usize = 1024;
 /// Link samples kept: ten minutes at one a second.
-const LINK_SAMPLES_MAX: usize = 600;
+pub(super) const LINK_SAMPLES_MAX: usize = 600;
 /// Contacts remembered, so that waiting for one can be taken out of a latency.
 const CONTACTS_MAX: usize = 64;
 /// Key prefixes whose sequences are followed a spacecraft.
-const PREFIXES_MAX: usize = 128;
+pub(super) const PREFIXES_MAX: usize = 128;
 /// Ranges followed a prefix; a unit that would need one more is not followed.
-const RANGES_MAX: usize = 4096;
+pub(super) const RANGES_MAX: usize = 4096;
 
 /// Sequences of one counter that are here or left out on purpose.
 #[derive(Clone, Debug, Default)]

@@ -15,13 +15,13 @@ use codecs::time::Tai;
 use std::collections::BTreeMap;
 
 /// Spacecraft shown; what is told of further ones is counted in `not_shown`.
-const SPACECRAFT_MAX: usize = 64;
+pub(super) const SPACECRAFT_MAX: usize = 64;
 /// Alarms kept.
 const ALARMS_MAX: usize = 256;
 /// Products kept, with their thumbnails.
-const PRODUCTS_MAX: usize = 96;
+pub(super) const PRODUCTS_MAX: usize = 96;
 /// Largest thumbnail kept; a larger one is shown as none.
-const THUMBNAIL_BYTES_MAX: usize = 128 * 1024;
+pub(super) const THUMBNAIL_BYTES_MAX: usize = 128 * 1024;
 /// Jobs kept.
 const JOBS_MAX: usize = 128;
 /// Reasons told apart in a counter; further ones count as `other`.

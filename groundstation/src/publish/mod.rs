@@ -15,6 +15,7 @@ pub mod view;
 mod craft;
 mod live;
 mod feed;
+pub mod memory;
 
 pub use event::{
     AlarmState, Decision, Event, JobState, Level, Limits, Mission, Outcome, PacketIdentity,

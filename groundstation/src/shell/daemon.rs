@@ -29,10 +29,7 @@ use crate::{
     receipt::Ingest,
 };
 use anyhow::Context as _;
-use codecs::{
-    ids::Origin,
-    link::{MAX_OBJECT_BYTES, MAX_UNIT_BYTES, receiver::ReceiverConfig, wire::Limits},
-};
+use codecs::link::{MAX_OBJECT_BYTES, MAX_UNIT_BYTES, receiver::ReceiverConfig, wire::Limits};
 use serde_json::json;
 use std::{
     net::{SocketAddr, TcpListener, UdpSocket},
@@ -222,8 +219,7 @@ async fn supervise(
     writer: &Writer,
 ) -> bool {
     manager.ready("taking units");
-    // Anything that the archive's thread must answer in its turn.
-    let ask = async || writer.durable(Origin([0; 16])).await.is_ok();
+    let ask = async || writer.round().await.is_ok();
     let alive = manager.live(systemd::watchdog(), ask);
     tokio::pin!(alive);
     loop {

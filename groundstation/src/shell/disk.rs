@@ -163,7 +163,7 @@ impl DiskFile {
                     "this file system refuses writes past the page cache: the archive costs more \
                      processor time here"
                 ),
-                _ => tracing::info!(mode = mode.name(), "archive writes"),
+                _ => tracing::debug!(mode = mode.name(), "archive writes"),
             }
         }
     }

@@ -60,21 +60,19 @@ impl Hub {
         Self { folder, state: Arc::new(Mutex::new(state)) }
     }
 
-    /// Tells every reader of a commit; never waits. Without its units they read it back.
+    /// Tells every reader of a commit; never waits.
     pub fn send(&self, units: Vec<Archived>, end: Position) {
         let mut state = self.lock();
-        state.synced = end;
-        state.ends.insert(end.segment, end.offset);
-        if state.ends.len() > SEGMENTS_MAX {
-            state.ends.pop_first();
-        }
-        if units.is_empty() {
-            return;
-        }
+        state.reach(end);
         let commit = Arc::new(Commit { units, end });
         // A full queue is no loss: the reader reads from the archive what it did not get.
         let full = |reader: &SyncSender<_>| reader.try_send(Arc::clone(&commit));
         state.readers.retain(|reader| !matches!(full(reader), Err(TrySendError::Disconnected(_))));
+    }
+
+    /// Tells of a commit whose units can't be kept in memory for the readers: they read it back.
+    pub fn withhold(&self, end: Position) {
+        self.lock().reach(end);
     }
 
     /// Nothing more comes: readers end when they have everything.
@@ -115,6 +113,16 @@ impl Hub {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn reach(&mut self, end: Position) {
+        self.synced = end;
+        self.ends.insert(end.segment, end.offset);
+        if self.ends.len() > SEGMENTS_MAX {
+            self.ends.pop_first();
+        }
     }
 }
 

@@ -26,8 +26,10 @@ pub mod uplink;
 pub mod signals;
 pub mod systemd;
 pub mod control;
+pub mod check;
 pub mod daemon;
 pub mod reload;
+pub mod edge;
 pub mod status;
 
 use codecs::time::Tai;

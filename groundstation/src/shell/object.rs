@@ -1,5 +1,5 @@
-//! One object stream: chunks as they come, and from them units into the archive's block. Each stream has its own task, so
-//! that none waits for another.
+//! One object stream: chunks as they come, and from them units into the archive's block. Each
+//! stream has its own task, so that none waits for another.
 
 use super::{
     sessions::stop,

@@ -27,9 +27,14 @@ pub struct PipelineSender {
 }
 
 impl PipelineSender {
-    /// Hands over a commit; never waits. Without its units the thread reads them back.
+    /// Hands over a commit; never waits.
     pub fn send(&self, units: Vec<Archived>, end: Position) {
         self.hub.send(units, end);
+    }
+
+    /// Tells of a commit whose units have to be read back.
+    pub fn withhold(&self, end: Position) {
+        self.hub.withhold(end);
     }
 }
 

@@ -6,6 +6,7 @@ use super::{
     signals,
 };
 use crate::{
+    budget::SEND_BYTES,
     peers::{FIRST_CREDIT_BYTES, HANDSHAKES_MAX, Handshakes, Judgement},
     publish::Event,
     receipt::SessionId,
@@ -53,6 +54,7 @@ pub fn config(
     let mut transport = transport(profile, Role::Server, options)?;
     // Until the peer has a session; then it gets its share.
     transport.receive_window(VarInt::from_u32(FIRST_CREDIT_BYTES));
+    transport.send_window(profile.send_window_bytes.min(SEND_BYTES));
     server.transport_config(Arc::new(transport));
     // They are judged as they come, so few wait; by default 100 MB may.
     server

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     admit::{KeyHash, Principal},
+    budget::CONTROL_BYTES_MAX,
     peers::Bucket,
     publish::{Event, Feed},
     receipt::{Fates, SessionId, lost_by_us},
@@ -36,8 +37,6 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval, sleep_until, timeout},
 };
 
-/// Bytes of control messages that may wait for a peer that does not read.
-const CONTROL_BYTES_MAX: usize = 4 << 20;
 /// Objects are judged only once the peer was welcomed.
 const BEFORE_HELLO: &str = "an object before the hello";
 /// How long a farewell may take to be written and acknowledged.

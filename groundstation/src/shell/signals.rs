@@ -42,6 +42,17 @@ impl Signals {
     }
 }
 
+/// Returns when SIGTERM or SIGINT comes: for commands, which have nothing to reload.
+pub async fn stop() -> io::Result<()> {
+    let (mut terminate, mut interrupt) =
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
 /// Returns when the daemon was told to stop.
 pub async fn told(stop: &mut watch::Receiver<bool>) {
     // An error means that the daemon is gone, which is a stop too.

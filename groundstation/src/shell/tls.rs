@@ -2,6 +2,8 @@
 
 use crate::{admit::KeyHash, config::Config};
 use anyhow::Context as _;
+use codecs::time::Tai;
+use codecs_quic::not_after;
 use quinn::crypto::rustls::QuicServerConfig;
 use rustls::{
     RootCertStore, ServerConfig,
@@ -10,7 +12,10 @@ use rustls::{
     server::{NoServerSessionStorage, ParsedCertificate, WebPkiClientVerifier},
     version::TLS13,
 };
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 /// Reads identities and makes the server's side of the handshake. Dates are checked against the
 /// real clock; there is no early data, since what it carries could be replayed.
@@ -42,6 +47,21 @@ pub fn server_config(config: &Config) -> anyhow::Result<QuicServerConfig> {
     tls.send_tls13_tickets = 0;
     tls.session_storage = Arc::new(NoServerSessionStorage {});
     QuicServerConfig::try_from(tls).context("TLS for QUIC")
+}
+
+/// When each certificate of the station ends: its own first, then the authority.
+pub fn ends(config: &Config) -> anyhow::Result<Vec<(PathBuf, Tai)>> {
+    let mut ends = Vec::new();
+    for path in [&config.identity.certificate, &config.identity.authority] {
+        let path = config.path(path);
+        for certificate in certificates(&path)? {
+            let end = not_after(&certificate).with_context(|| {
+                format!("certificate {}: no end that can be read", path.display())
+            })?;
+            ends.push((path.clone(), end));
+        }
+    }
+    Ok(ends)
 }
 
 fn certificates(path: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {

@@ -46,6 +46,8 @@ struct Shared {
     line: tokio::sync::Mutex<()>,
     in_line: AtomicUsize,
     sessions: Mutex<BTreeMap<SessionId, mpsc::UnboundedSender<Fates>>>,
+    /// The thread came round to its next step.
+    round: Notify,
     clock: StationClock,
 }
 
@@ -53,6 +55,8 @@ struct State {
     ingest: Ingest,
     /// The thread waits for work.
     asleep: bool,
+    /// Someone waits for the thread to come round.
+    asked: bool,
     /// The last handle is gone, or the thread is.
     closed: bool,
 }
@@ -70,6 +74,7 @@ impl Shared {
         self.state().closed = true;
         self.work.notify_one();
         self.room.notify_waiters();
+        self.round.notify_waiters();
     }
 
     /// Does something with the intake, and wakes the thread if it has to know.
@@ -92,8 +97,23 @@ impl Shared {
 /// The way to the archive; clones share it.
 #[derive(Clone)]
 pub struct Writer {
-    handle: Arc<Handle>,
+    way: Way,
     gone: watch::Receiver<()>,
+    /// Where no thread has it.
+    _alive: Option<Arc<watch::Sender<()>>>,
+}
+
+#[derive(Clone)]
+enum Way {
+    Archive(Arc<Handle>),
+    Sink(Arc<Mutex<dyn Sink>>),
+}
+
+/// Takes whole units where there is no archive, and acknowledges none of them: a station without
+/// custody, which shows what custody costs.
+pub trait Sink: Send {
+    /// Takes what the reader holds of whole units.
+    fn take(&mut self, codec: Codec, reader: &mut ObjectReader) -> Result<(), ObjectError>;
 }
 
 /// Closes the archive when it is dropped.
@@ -118,7 +138,7 @@ impl Writer {
     where
         S: Storage<File: Send> + Send + 'static,
     {
-        let state = State { ingest, asleep: false, closed: false };
+        let state = State { ingest, asleep: false, asked: false, closed: false };
         let shared = Arc::new(Shared {
             state: Mutex::new(state),
             work: Condvar::new(),
@@ -126,6 +146,7 @@ impl Writer {
             line: tokio::sync::Mutex::new(()),
             in_line: AtomicUsize::new(0),
             sessions: Mutex::new(BTreeMap::new()),
+            round: Notify::new(),
             clock,
         });
         let weak = Arc::downgrade(&shared);
@@ -145,7 +166,22 @@ impl Writer {
             _alive: alive,
         };
         let thread = thread::Builder::new().name("archive".into()).spawn(move || thread.run())?;
-        Ok((Self { handle: Arc::new(Handle(shared)), gone }, thread))
+        let way = Way::Archive(Arc::new(Handle(shared)));
+        Ok((Self { way, gone, _alive: None }, thread))
+    }
+
+    /// A way to no archive.
+    pub fn without_archive(sink: impl Sink + 'static) -> Self {
+        let (alive, gone) = watch::channel(());
+        let way = Way::Sink(Arc::new(Mutex::new(sink)));
+        Self { way, gone, _alive: Some(Arc::new(alive)) }
+    }
+
+    fn shared(&self) -> Result<&Shared, Closed> {
+        match &self.way {
+            Way::Archive(handle) => Ok(&handle.0),
+            Way::Sink(_) => Err(Closed),
+        }
     }
 
     /// Takes the whole units that the reader of an admitted object holds, waiting for room:
@@ -157,6 +193,10 @@ impl Writer {
         codec: Codec,
         reader: &mut ObjectReader,
     ) -> Result<Result<(), ObjectError>, Closed> {
+        if let Way::Sink(sink) = &self.way {
+            let mut sink = sink.lock().unwrap_or_else(PoisonError::into_inner);
+            return Ok(sink.take(codec, reader));
+        }
         self.with_room(|ingest, clock| {
             match ingest.take_object(session, prefix, codec, reader, clock.now()) {
                 Ok(Progress::NoRoom) => None,
@@ -180,7 +220,7 @@ impl Writer {
         &self,
         mut act: impl FnMut(&mut Ingest, &StationClock) -> Option<T>,
     ) -> Result<T, Closed> {
-        let shared = &self.handle.0;
+        let shared = self.shared()?;
         let clock = &shared.clock;
         if shared.in_line.load(Ordering::Relaxed) == 0
             && let Some(done) = shared.with(|ingest| act(ingest, clock))?
@@ -209,19 +249,46 @@ impl Writer {
         session: SessionId,
         fates: mpsc::UnboundedSender<Fates>,
     ) -> Result<(), Closed> {
-        self.handle.0.sessions().insert(session, fates);
+        if let Ok(shared) = self.shared() {
+            shared.sessions().insert(session, fates);
+        }
         Ok(())
     }
 
     /// Forgets a session. Its units stay.
     pub async fn leave(&self, session: SessionId) -> Result<(), Closed> {
-        self.handle.0.sessions().remove(&session);
+        if let Ok(shared) = self.shared() {
+            shared.sessions().remove(&session);
+        }
         Ok(())
     }
 
     /// What of an origin is durable.
     pub async fn durable(&self, origin: Origin) -> Result<Vec<KeyRanges>, Closed> {
-        self.handle.0.with(|ingest| ingest.durable(origin))
+        match self.shared() {
+            Ok(shared) => shared.with(|ingest| ingest.durable(origin)),
+            Err(Closed) => Ok(Vec::new()),
+        }
+    }
+
+    /// Returns when the thread has come round to its next step: it does not hang, and no disk
+    /// holds it.
+    pub async fn round(&self) -> Result<(), Closed> {
+        let Ok(shared) = self.shared() else { return Ok(()) };
+        let mut round = pin!(shared.round.notified());
+        round.as_mut().enable();
+        {
+            let mut state = shared.state();
+            if state.closed {
+                return Err(Closed);
+            }
+            state.asked = true;
+            if std::mem::take(&mut state.asleep) {
+                shared.work.notify_one();
+            }
+        }
+        round.await;
+        Ok(())
     }
 
     /// Returns when the thread is gone, which only a defect does while handles remain.
@@ -287,6 +354,9 @@ impl<S: Storage> Thread<S> {
     fn next(&self) -> Step {
         let mut state = self.shared.state();
         loop {
+            if std::mem::take(&mut state.asked) {
+                self.shared.round.notify_waiters();
+            }
             let now = self.shared.clock.now().mono_ms;
             let oldest = [state.ingest.oldest_ms(), self.volume.oldest_ms()];
             let due = oldest.into_iter().flatten().min().map(|oldest| oldest + self.commit_ms);
@@ -361,15 +431,16 @@ impl<S: Storage> Thread<S> {
         if batches.is_empty() {
             return;
         }
-        let mut archived = Vec::with_capacity(batches.iter().map(|batch| batch.len()).sum());
+        let mut archived = Vec::with_capacity(batches.iter().map(Batch::len).sum());
+        let mut share = true;
         for batch in batches {
-            if !batch.may_publish() {
-                archived.clear();
-                break;
-            }
+            share &= batch.may_publish();
             batch.publish(&mut archived);
         }
-        self.pipeline.send(archived, self.volume.end());
+        match share {
+            true => self.pipeline.send(archived, self.volume.end()),
+            false => self.pipeline.withhold(self.volume.end()),
+        }
     }
 }
 

@@ -32,7 +32,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
                 _ = terminate.recv() => {}
             }
         };
-        shell::run(config, stop, |ready| say(json, ready)).await
+        shell::run(config, stop, |said| say(json, said)).await
     })?;
     say(json, &done);
     anyhow::ensure!(

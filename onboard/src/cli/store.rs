@@ -35,6 +35,7 @@ pub fn report(dir: &std::path::Path) -> anyhow::Result<StoreReport> {
         capacity_bytes: u64::MAX,
         segment_bytes: 4 << 20,
         least_class: Durability::Local as u8,
+        evict_bytes: 0,
     };
     Ok(Store::open(disk, limits, origin, StoreEpoch(0))?.report())
 }

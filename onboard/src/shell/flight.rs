@@ -18,6 +18,7 @@ use super::{
     held::{Held, change},
     models,
     sensors::Sensors,
+    uplink::Uplink,
 };
 use crate::{
     config::Config,
@@ -53,6 +54,21 @@ pub struct Ready {
     pub units_numbered: u64,
     /// Why statistics stand in for a model, one sentence each.
     pub notices: Vec<String>,
+}
+
+/// What is told while it flies.
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
+pub enum Said {
+    /// Packets are taken.
+    Ready(Ready),
+    /// A command that takes its time was begun.
+    Holding {
+        /// Always `holding`.
+        event: &'static str,
+        /// Which.
+        key: String,
+    },
 }
 
 /// Said at a clean stop.
@@ -96,11 +112,11 @@ pub struct Done {
     pub connections: u64,
 }
 
-/// Flies until `stop` resolves; `ready` is told once packets are taken.
+/// Flies until `stop` resolves; `say` is told what a person who watches may want to know.
 pub async fn run(
     config: Config,
     stop: impl Future<Output = ()>,
-    ready: impl FnOnce(&Ready),
+    say: impl Fn(&Said),
 ) -> anyhow::Result<Done> {
     let clock = Monotonic::start();
     let peer = peer(&config)?;
@@ -127,6 +143,7 @@ pub async fn run(
         pipeline.record(record, Tai(0), triage::RECORDS);
     }
 
+    let mut uplink = Uplink::recall(SpacecraftId(config.spacecraft.id), &store, &mut pipeline);
     let store: SharedStore = Arc::new(Mutex::new(Held(store)));
     let (to_pipeline, mut from_link) = mpsc::unbounded_channel();
     let (to_link, commits) = mpsc::unbounded_channel();
@@ -139,16 +156,25 @@ pub async fn run(
     };
     let link = tokio::spawn(downlink.run(commits, stopped));
     let mut keeper = Keeper::new(store.clone(), to_link, config.store.commit_ms * 1_000_000);
-    ready(&said);
     tracing::info!(source = said.source, ground = said.ground, "flying");
+    say(&Said::Ready(said));
 
     tokio::pin!(stop);
     loop {
         let now = clock.now_ns();
         pipeline.handle_timeout(now);
+        if !uplink.is_idle(now) && uplink.keep(&mut store.lock().await.0, &mut pipeline, now) {
+            keeper.hurry(now);
+        }
+        uplink.take_said().iter().for_each(&say);
+        let commits = keeper.commits;
         keeper.keep(&mut pipeline, now).await?;
+        if keeper.commits > commits && uplink.committed(now) {
+            continue;
+        }
         time.send_replace(pipeline.time(now).plus(-(now as i64)));
-        let due = pipeline.timeout().into_iter().chain(keeper.timeout()).min();
+        let due =
+            [pipeline.timeout(), keeper.timeout(), uplink.timeout()].into_iter().flatten().min();
         tokio::select! {
             () = &mut stop => break,
             datagram = sensors.receive(), if !keeper.is_stuck() => {
@@ -168,7 +194,11 @@ pub async fn run(
             Some(told) = from_link.recv() => {
                 let now = clock.now_ns();
                 match told {
-                    FromLink::Time(time) => pipeline.trust(time, now),
+                    FromLink::Time(time) => {
+                        pipeline.trust(time, now);
+                        uplink.trust(time, now);
+                    }
+                    FromLink::Uplink(object) => uplink.receive(*object, now),
                     FromLink::Dirty => keeper.dirty(now),
                     FromLink::Backlog(left) => {
                         let (units, bytes) = (left.units, left.bytes);
@@ -246,12 +276,23 @@ struct Keeper {
     stuck: bool,
     /// Units given up since the start.
     evicted: u64,
+    /// Commits that succeeded.
+    commits: u64,
 }
 
 impl Keeper {
     fn new(store: SharedStore, to_link: mpsc::UnboundedSender<Change>, commit_ns: u64) -> Self {
         // Voids of what the last boot found lost wait for the first commit.
-        Self { store, to_link, commit_ns, due_ns: Some(0), trouble: None, stuck: false, evicted: 0 }
+        Self {
+            store,
+            to_link,
+            commit_ns,
+            due_ns: Some(0),
+            trouble: None,
+            stuck: false,
+            evicted: 0,
+            commits: 0,
+        }
     }
 
     fn timeout(&self) -> Option<u64> {
@@ -261,6 +302,14 @@ impl Keeper {
     /// Whether the source must wait.
     fn is_stuck(&self) -> bool {
         self.stuck
+    }
+
+    /// Someone waits for the next commit.
+    fn hurry(&mut self, now_ns: u64) {
+        // A store in trouble is tried again at its own time.
+        if self.trouble.is_none() {
+            self.due_ns = Some(self.due_ns.map_or(now_ns, |due| due.min(now_ns)));
+        }
     }
 
     fn dirty(&mut self, now_ns: u64) {
@@ -320,6 +369,7 @@ impl Keeper {
         let committed = tokio::task::spawn_blocking(move || store.0.commit(time)).await;
         match committed {
             Ok(Ok(committed)) => {
+                self.commits += 1;
                 if let Some(trouble) = &committed.trouble {
                     tracing::warn!("the store could not be cleaned: {trouble}");
                 }

@@ -3,6 +3,7 @@
 pub mod sensors;
 pub mod models;
 mod held;
+mod uplink;
 mod flight;
 
-pub use flight::{Done, Ready, run};
+pub use flight::{Done, Ready, Said, run};

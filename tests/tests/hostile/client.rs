@@ -46,24 +46,44 @@ impl Station {
 
     /// The same, with more in its environment.
     pub fn start_in(environment: &[(&str, &str)]) -> Self {
+        let craft = [(7, "A".to_string()), (8, "B".to_string())];
+        Self::run(Self::make(&craft), environment)
+    }
+
+    /// A station with so many spacecraft, numbered from 1, and a place for each.
+    pub fn fleet(count: u16) -> Self {
+        let craft: Vec<_> = (1..=count).map(|id| (id, format!("S{id}"))).collect();
+        let dir = Self::make(&craft);
+        let config = dir.path().join("station/station.toml");
+        let text = std::fs::read_to_string(&config).unwrap();
+        let places = format!("[listen]\nconnections_max = {}", count + 4);
+        // So many at once may be slow, and are not stopped for it.
+        let text = text.replace("[listen]", &places).replace("object_stall_s = 1", "");
+        std::fs::write(&config, text).unwrap();
+        Self::run(dir, &[])
+    }
+
+    fn make(craft: &[(u16, String)]) -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().join("station");
         let mission = dir.path().join("mission.toml");
-        let text = "mission = \"test\"\ndomain = \"test\"\n\
-            [[spacecraft]]\nid = 7\nname = \"A\"\n[[spacecraft]]\nid = 8\nname = \"B\"\n";
-        std::fs::write(&mission, text).unwrap();
-        let made = Command::new(binary("groundstation"))
-            .args(["init", root.to_str().unwrap(), "--mission", mission.to_str().unwrap()])
-            .args(["--station", "Test,48,11,500", "--spacecraft", "7:A", "--spacecraft", "8:B"])
-            .args(["--quic", "127.0.0.1:0", "--http", "127.0.0.1:0"])
-            .output()
-            .unwrap();
+        let mut definition = "mission = \"test\"\ndomain = \"test\"\n".to_string();
+        let mut init = Command::new(binary("groundstation"));
+        init.args(["init", root.to_str().unwrap(), "--mission", mission.to_str().unwrap()])
+            .args(["--station", "Test,48,11,500"])
+            .args(["--quic", "127.0.0.1:0", "--http", "127.0.0.1:0"]);
+        for (id, name) in craft {
+            definition.push_str(&format!("[[spacecraft]]\nid = {id}\nname = \"{name}\"\n"));
+            init.args(["--spacecraft", &format!("{id}:{name}")]);
+        }
+        std::fs::write(&mission, definition).unwrap();
+        let made = init.output().unwrap();
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         let config = root.join("station.toml");
         let text = std::fs::read_to_string(&config).unwrap();
         let text = text.replace("[identity]", "object_stall_s = 1\n\n[identity]");
         std::fs::write(&config, text).unwrap();
-        Self::run(dir, environment)
+        dir
     }
 
     fn run(dir: tempfile::TempDir, environment: &[(&str, &str)]) -> Self {
@@ -103,6 +123,24 @@ impl Station {
         let out = command.output().unwrap();
         let text = if out.status.success() { out.stdout } else { out.stderr };
         (out.status.success(), String::from_utf8_lossy(&text).into_owned())
+    }
+
+    /// The daemon's resident memory, now and at its highest, in bytes.
+    pub fn memory(&self) -> (u64, u64) {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.daemon.id())).unwrap();
+        let kibibytes = |name: &str| -> u64 {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+            line.trim().trim_end_matches(" kB").parse().unwrap()
+        };
+        (kibibytes("VmRSS:") << 10, kibibytes("VmHWM:") << 10)
+    }
+
+    /// What `check` says that memory may reach, in bytes.
+    pub fn budget(&self) -> u64 {
+        let (done, said) = self.command(&["check", "--json"]);
+        assert!(done, "{said}");
+        let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+        said["memory"]["bytes"].as_u64().unwrap()
     }
 
     /// What the page counts.
@@ -366,8 +404,19 @@ pub fn unit(sequence: u64) -> Vec<u8> {
     (0..200 + sequence % 700).map(|at| (at * 7 + sequence) as u8).collect()
 }
 
-/// An object of whole units, with a header to lie in.
+/// An object of whole units of spacecraft 7, with a header to lie in.
 pub fn object(stream: u32, first: u64, count: u64, lie: impl FnOnce(&mut ObjectHeader)) -> Bytes {
+    object_of(7, stream, first, count, lie)
+}
+
+/// The same of any spacecraft.
+pub fn object_of(
+    spacecraft: u16,
+    stream: u32,
+    first: u64,
+    count: u64,
+    lie: impl FnOnce(&mut ObjectHeader),
+) -> Bytes {
     let mut body = Vec::new();
     (first..first + count).for_each(|sequence| write_unit(&mut body, None, &unit(sequence)));
     let mut header = ObjectHeader {
@@ -375,7 +424,7 @@ pub fn object(stream: u32, first: u64, count: u64, lie: impl FnOnce(&mut ObjectH
         codec: Codec::Record,
         priority: 1,
         epoch: StoreEpoch(1),
-        spacecraft: SpacecraftId(7),
+        spacecraft: SpacecraftId(spacecraft),
         channel: Channel::stream(stream),
         first,
         count: count as u32,

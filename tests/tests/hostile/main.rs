@@ -6,6 +6,7 @@ mod certificates;
 mod client;
 mod kills;
 mod limits;
+mod memory;
 mod reload;
 mod service;
 

@@ -37,8 +37,9 @@ fn met(client: &Client) -> CertificateDer<'static> {
 /// Takes the row of spacecraft 8 out of the table.
 fn revoke(station: &Station) {
     station.configure(|text| {
-        let (rest, _) = text.split_once("[[principal]]\nname = \"b\"").unwrap();
-        rest.to_string()
+        let (before, row) = text.split_once("[[principal]]\nname = \"b\"").unwrap();
+        let after = row.find("\n[").map_or("", |next| &row[next..]);
+        format!("{before}{after}")
     });
 }
 

@@ -12,6 +12,7 @@ use codecs::{
         custody::Durability,
         receipted::Receipted,
         sender::{Backlog, Sender, SenderConfig, SenderEvent, UNITS_MAX},
+        uplink::object::UplinkObject,
     },
     time::Tai,
 };
@@ -27,6 +28,7 @@ use super::{
     custodian::{Change, Custodian, Offer, Untakable},
     endpoint::{self, Peer, Silence, SocketReport},
     objects::{ObjectEnd, ObjectFailure, send_object},
+    uplink,
 };
 
 /// First wait between attempts to connect.
@@ -54,6 +56,8 @@ pub enum FromLink {
     Backlog(Backlog),
     /// The store has receipts or voids to write.
     Dirty,
+    /// The ground wants something done.
+    Uplink(Box<UplinkObject>),
 }
 
 /// What the link did.
@@ -219,7 +223,7 @@ impl<C: Custodian> Client<C> {
         let mut session = [0; 8];
         rustix::rand::getrandom(&mut session, rustix::rand::GetRandomFlags::empty())?;
         self.sender.connected(u64::from_be_bytes(session));
-        let mut objects = JoinSet::new();
+        let (mut objects, mut uplinks) = (JoinSet::new(), JoinSet::new());
         let mut cancels: BTreeMap<u64, oneshot::Sender<()>> = BTreeMap::new();
         let mut backlog = tokio::time::interval(BACKLOG_EVERY);
         backlog.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -255,6 +259,17 @@ impl<C: Custodian> Client<C> {
                     let ended: ObjectEnd = ended?;
                     cancels.remove(&ended.id);
                     self.object_ended(ended);
+                }
+                // Not before the welcome: an expiry needs its time.
+                stream = connection.accept_uni(),
+                    if self.sender.is_open() && uplinks.len() < uplink::STREAMS_MAX =>
+                {
+                    uplinks.spawn(uplink::receive(stream?));
+                }
+                Some(received) = uplinks.join_next() => {
+                    if let Some(object) = received? {
+                        let _ = self.told.send(FromLink::Uplink(Box::new(object)));
+                    }
                 }
                 () = sleep_until(due) => self.sender.handle_timeout(self.time.clock.now_ns()),
                 _ = backlog.tick(), if self.sender.is_open() => {

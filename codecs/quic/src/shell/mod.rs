@@ -6,4 +6,5 @@ pub mod transport;
 pub mod endpoint;
 pub mod custodian;
 mod objects;
+mod uplink;
 pub mod client;

@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc};
 
 use anyhow::Context;
-use codecs::link::ALPN;
+use codecs::{link::ALPN, time::Tai};
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, SignatureScheme,
     client::{
@@ -68,7 +68,44 @@ impl ServerCertVerifier for Pinned {
 
 /// The SubjectPublicKeyInfo of a certificate, whole (RFC 5280 §4.1).
 fn public_key_info(certificate: &[u8]) -> Option<&[u8]> {
-    const SEQUENCE: u8 = 0x30;
+    // validity, subject
+    let mut fields = from_validity(certificate)?;
+    for tag in [SEQUENCE, SEQUENCE] {
+        fields = element(fields, tag)?.1;
+    }
+    element(fields, SEQUENCE).map(|(key, _)| key.whole)
+}
+
+/// When a certificate ends (RFC 5280 §4.1.2.5).
+pub fn not_after(certificate: &[u8]) -> Option<Tai> {
+    const UTC_TIME: u8 = 0x17;
+    const GENERALIZED_TIME: u8 = 0x18;
+    let (validity, _) = element(from_validity(certificate)?, SEQUENCE)?;
+    let time = |bytes| element(bytes, UTC_TIME).or_else(|| element(bytes, GENERALIZED_TIME));
+    let (_, rest) = time(validity.content)?;
+    let text = str::from_utf8(time(rest)?.0.content).ok()?;
+    let (year, rest) = match text.len() {
+        // Two digits of the year: from 1950 to 2049.
+        13 => {
+            let (year, rest) = text.split_at_checked(2)?;
+            (if year < "50" { format!("20{year}") } else { format!("19{year}") }, rest)
+        }
+        15 => {
+            let (year, rest) = text.split_at_checked(4)?;
+            (year.to_string(), rest)
+        }
+        _ => return None,
+    };
+    let part = |at: usize| rest.get(at..at + 2);
+    let (month, day) = (part(0)?, part(2)?);
+    let (hour, minute, second) = (part(4)?, part(6)?, part(8)?);
+    Tai::from_rfc3339(&format!("{year}-{month}-{day}T{hour}:{minute}:{second}{}", rest.get(10..)?))
+}
+
+const SEQUENCE: u8 = 0x30;
+
+/// The fields of a certificate from its validity on.
+fn from_validity(certificate: &[u8]) -> Option<&[u8]> {
     const VERSION: u8 = 0xa0;
     let (certificate, _) = element(certificate, SEQUENCE)?;
     let (mut fields, _) =
@@ -76,11 +113,11 @@ fn public_key_info(certificate: &[u8]) -> Option<&[u8]> {
     if fields.first() == Some(&VERSION) {
         fields = element(fields, VERSION)?.1;
     }
-    // serialNumber, signature, issuer, validity, subject
-    for tag in [0x02, SEQUENCE, SEQUENCE, SEQUENCE, SEQUENCE] {
+    // serialNumber, signature, issuer
+    for tag in [0x02, SEQUENCE, SEQUENCE] {
         fields = element(fields, tag)?.1;
     }
-    element(fields, SEQUENCE).map(|(key, _)| key.whole)
+    Some(fields)
 }
 
 struct Element<'a> {
@@ -141,6 +178,7 @@ pub fn client_config(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     #[test]
     fn the_key_is_found_in_certificates_and_nowhere_else() {
@@ -155,6 +193,41 @@ mod tests {
             assert!(found.is_none(), "cut at {cut}");
         }
         assert_eq!(public_key_info(b"\x30\x84\xff\xff\xff\xff"), None);
+    }
+
+    #[test]
+    fn the_end_of_a_certificate_is_read_in_both_forms() {
+        let signer = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+        for (year, end) in [(2031, "2031-02-28T00:00:00Z"), (2061, "2061-02-28T00:00:00Z")] {
+            let mut parameters = rcgen::CertificateParams::new(vec!["station".into()]).unwrap();
+            parameters.not_after = rcgen::date_time_ymd(year, 2, 28);
+            let certificate = parameters.self_signed(&signer).unwrap();
+            assert_eq!(not_after(certificate.der()), Tai::from_rfc3339(end));
+            let der = certificate.der();
+            assert!((0..der.len()).all(|cut| not_after(&der[..cut]).is_none()));
+        }
+    }
+
+    #[test]
+    fn no_clock_of_a_spacecraft_decides_whom_it_trusts() {
+        let provider = Arc::new(ring::default_provider());
+        let signer = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+        let mut parameters = rcgen::CertificateParams::new(vec!["station".into()]).unwrap();
+        parameters.not_after = rcgen::date_time_ymd(2031, 1, 1);
+        let certificate = parameters.self_signed(&signer).unwrap();
+        use rcgen::PublicKeyData;
+        let pin: [u8; 32] = Sha256::digest(signer.subject_public_key_info()).into();
+        let name = ServerName::try_from("station").unwrap();
+        let year = Duration::from_secs(365 * 86_400);
+        for years in [0, 56, 129] {
+            let now = UnixTime::since_unix_epoch(years * year);
+            let verify = |pins| {
+                let verifier = Pinned { pins, provider: provider.clone() };
+                verifier.verify_server_cert(certificate.der(), &[], &name, &[], now)
+            };
+            assert!(verify(vec![pin]).is_ok(), "{years} years after 1970");
+            assert!(verify(vec![[0; 32]]).is_err(), "{years} years after 1970, another key");
+        }
     }
 
     #[test]

@@ -1,0 +1,12 @@
+//! `groundstation bench ingest`: what this machine can take, as ratios to its own bare parts.
+//!
+//! ```text
+//! shell: frames ─► send ═ QUIC ═► receive ─┬► bare     counted and dropped
+//!                                          ├► decoded  frames verified, packets out
+//!                                          └► durable  archived, receipted, and that
+//!        disk: the same folder, written as the archive writes it
+//! report: medians, ratios, table
+//! ```
+
+pub mod report;
+pub mod shell;

@@ -1,0 +1,79 @@
+//! Processes that this one starts of itself: a document a line from them, a line to them.
+
+use anyhow::{Context as _, bail};
+use serde::{Serialize, de::DeserializeOwned};
+use std::{
+    io::{BufRead as _, BufReader, Write as _},
+    process::{Child as Process, ChildStdout, Command, Stdio},
+};
+
+/// A child; killed when dropped.
+pub struct Child {
+    process: Process,
+    out: BufReader<ChildStdout>,
+}
+
+impl Child {
+    /// Starts this program with other arguments.
+    pub fn start(arguments: &[String]) -> anyhow::Result<Self> {
+        let program = std::env::current_exe().context("the path of this program")?;
+        let mut process = Command::new(program)
+            .args(arguments)
+            .env("RUST_LOG", std::env::var("RUST_LOG").unwrap_or_else(|_| "error".into()))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("start {arguments:?}"))?;
+        let out = process.stdout.take().context("its output")?;
+        Ok(Self { process, out: BufReader::new(out) })
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// The next document that it prints.
+    pub fn document<T: DeserializeOwned>(&mut self) -> anyhow::Result<T> {
+        let mut line = String::new();
+        self.out.read_line(&mut line)?;
+        if line.is_empty() {
+            bail!("a process of the measurement ended early ({})", self.process.wait()?);
+        }
+        serde_json::from_str(&line).with_context(|| format!("wanted a document: {line}"))
+    }
+
+    /// Tells it to go on.
+    pub fn go_on(&mut self) -> anyhow::Result<()> {
+        let input = self.process.stdin.as_mut().context("its input")?;
+        writeln!(input).and_then(|()| input.flush()).context("a process of the measurement")
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Prints a document for the parent.
+pub fn tell(document: &impl Serialize) -> anyhow::Result<()> {
+    crate::commands::say(&serde_json::to_string(document)?);
+    Ok(())
+}
+
+/// Waits for the parent's line; its end is a word as well.
+pub async fn told() -> anyhow::Result<()> {
+    let read =
+        tokio::task::spawn_blocking(|| std::io::stdin().lock().read_line(&mut String::new()));
+    read.await?.context("the parent's word")?;
+    Ok(())
+}
+
+/// Processor time of this process, user and system, in seconds.
+pub fn cpu_s() -> f64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9
+}

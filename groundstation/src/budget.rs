@@ -1,0 +1,165 @@
+//! What the daemon's memory may reach at the most, part by part: the sum of the bounds that stand
+//! in the code and in the station file. Pools are processes of their own.
+
+use crate::{
+    archive,
+    config::Config,
+    decode, deframe, dispatch, ledger,
+    peers::{FIRST_CREDIT_BYTES, HANDSHAKES_MAX, SharesError},
+    publish::memory,
+};
+use codecs::mission::Definition;
+use serde::Serialize;
+use std::collections::BTreeSet;
+
+/// Code, runtime, stacks and what the allocator keeps: measured on an idle station, doubled.
+const BASE_BYTES: u64 = 32 << 20;
+/// What a connection costs beside its credit: keys, path, timers, maps of the transport.
+const CONNECTION_BYTES: u64 = 128 << 10;
+/// Streams and tasks of a session.
+const STREAM_BYTES: u64 = 4 << 10;
+/// Each stream may hold so much more than it buffers before the transport copies it together.
+const STREAM_SLACK_BYTES: u64 = 32 << 10;
+/// Two receive batches of the socket, each of 32 segments of 64 KiB.
+const SOCKET_BYTES: u64 = 2 * 32 * (64 << 10);
+/// Of a range in a set: an entry in a tree that is two thirds full.
+const RANGE_BYTES: u64 = 48;
+/// Of one identity in a set: key and place.
+const IDENTITY_BYTES: u64 = 96;
+/// A job with its tensors' description, not its data.
+const JOB_BYTES: u64 = 16 << 10;
+
+/// Control messages that wait for a peer that does not read.
+pub const CONTROL_BYTES_MAX: usize = 4 << 20;
+/// Bytes sent to a peer and not acknowledged: receipts, and commands at a link's rate.
+pub const SEND_BYTES: u64 = 1 << 20;
+
+/// One part.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Part {
+    /// What takes it.
+    pub part: &'static str,
+    /// How many there may be.
+    pub count: u64,
+    /// Bytes of each.
+    pub each_bytes: u64,
+    /// Both multiplied.
+    pub bytes: u64,
+    /// Where the bound comes from.
+    pub bound: &'static str,
+}
+
+/// Every part, and their sum.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Budget {
+    /// In the order in which a unit meets them.
+    pub parts: Vec<Part>,
+    /// The most that memory may reach, in bytes.
+    pub bytes: u64,
+}
+
+impl Budget {
+    /// The budget of a station.
+    pub fn of(config: &Config, mission: &Definition) -> Result<Self, SharesError> {
+        let profile = config.profile();
+        let shares = config.shares()?;
+        let connections = config.listen.connections_max as u64;
+        let origins: BTreeSet<&str> = config.principals.iter().map(|p| p.origin.as_str()).collect();
+        // One origin has one session; two of them for the moment of a takeover.
+        let sessions = connections.min(origins.len() as u64);
+        let first = u64::from(FIRST_CREDIT_BYTES);
+        let session_credit = shares.sum_bytes - connections * first;
+        let streams = sessions * u64::from(profile.streams_max);
+        let (crafts, parameters) = (mission.spacecraft.len(), mission.parameters.len());
+        let identities = decode::IDENTITIES_MAX as u64;
+        let ranges = (ledger::PREFIXES_MAX * ledger::RANGES_MAX) as u64;
+        let row = |part, count, each_bytes, bound| Part {
+            part,
+            count,
+            each_bytes,
+            bytes: count * each_bytes,
+            bound,
+        };
+        let parts = vec![
+            row("program, runtime, stacks", 1, BASE_BYTES, "measured, doubled"),
+            row("socket", 1, SOCKET_BYTES, "two batches of 32 reads of 64 KiB"),
+            row("handshakes", HANDSHAKES_MAX as u64, CONNECTION_BYTES, "handshakes under way"),
+            row("connections", connections, CONNECTION_BYTES, "listen.connections_max"),
+            row("their first credit", connections, first, "before a session is open"),
+            row("credit of sessions", 1, session_credit, "limits.receive_bytes, credit_bytes"),
+            row("fragments of it", 1, session_credit * 3 / 2, "half as much again, and copies"),
+            row("streams", streams, STREAM_BYTES + STREAM_SLACK_BYTES, "sessions x the profile's"),
+            row(
+                "towards peers",
+                sessions,
+                CONTROL_BYTES_MAX as u64 + SEND_BYTES,
+                "control messages, send window",
+            ),
+            row("blocks of the archive", 1, archive::memory_bytes() as u64, "a fixed pool"),
+            row("ledger", ranges, RANGE_BYTES, "1,024 counters of 1,024 ranges"),
+            row("its copy in a checkpoint", ranges, 16, "when a segment begins"),
+            row("frames of the merged view", 1, deframe::RECENT_BYTES_MAX as u64, "latest frames"),
+            row("packets known", 2 * identities, IDENTITY_BYTES, "decoding and the page"),
+            row("page, histories", 1, memory::histories_bytes(crafts, parameters), "the mission"),
+            row("page, holes followed", 1, memory::sequences_bytes(crafts), "the mission"),
+            row("page, pictures", 1, memory::pictures_bytes(), "latest products"),
+            row("jobs", dispatch::JOBS_MAX as u64, JOB_BYTES, "queued heavy work"),
+        ];
+        let bytes = parts.iter().map(|part| part.bytes).sum();
+        Ok(Self { parts, bytes })
+    }
+
+    /// As a table for people.
+    pub fn table(&self) -> String {
+        let mebibytes = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+        let mut out = String::from("memory may reach, in MiB:\n");
+        for part in &self.parts {
+            let Part { part, count, each_bytes, bytes, bound } = part;
+            let each =
+                if *count > 1 { format!("{count} x {each_bytes} bytes; ") } else { String::new() };
+            out.push_str(&format!("{:>9.1}  {part:<26} {each}{bound}\n", mebibytes(*bytes)));
+        }
+        out.push_str(&format!("{:>9.1}  in all", mebibytes(self.bytes)));
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(principals: usize, connections_max: usize) -> Config {
+        let mut text = format!(
+            "mission = \"m\"\n[station]\nname = \"t\"\nlatitude_deg = 0.0\nlongitude_deg = 0.0\n\
+             [listen]\nconnections_max = {connections_max}\n\
+             [identity]\nauthority = \"a\"\ncertificate = \"c\"\nkey = \"k\"\n"
+        );
+        for at in 0..principals {
+            text.push_str(&format!(
+                "[[principal]]\nname = \"p{at}\"\nkey = \"sha256:{at:064x}\"\n\
+                 origin = \"{at:032x}\"\nspacecraft = [7]\nactions = []\n"
+            ));
+        }
+        codecs::config::parse("station.toml", &text).unwrap()
+    }
+
+    fn mission() -> Definition {
+        Definition::from_toml("mission = \"m\"\ndomain = \"m\"\n").unwrap()
+    }
+
+    #[test]
+    fn the_sum_is_the_sum_and_follows_what_the_file_allows() {
+        let few = Budget::of(&config(4, 16), &mission()).unwrap();
+        assert_eq!(few.bytes, few.parts.iter().map(|part| part.bytes).sum::<u64>());
+        let many = Budget::of(&config(100, 128), &mission()).unwrap();
+        assert!(many.bytes > few.bytes);
+        let table = few.table();
+        assert!(table.contains("blocks of the archive") && table.ends_with("in all"), "{table}");
+        // A smaller budget for peers is a smaller sum, by that and the fragments.
+        let mut thrifty = config(100, 128);
+        thrifty.limits.receive_bytes = 64 << 20;
+        let saved = many.bytes - Budget::of(&thrifty, &mission()).unwrap().bytes;
+        // Even shares round down.
+        assert!(saved.abs_diff((192 << 20) * 5 / 2) < 1_000, "{saved}");
+    }
+}

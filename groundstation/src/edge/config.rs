@@ -1,0 +1,556 @@
+//! The edge's file: one TOML that says what to hear, where to keep it, and whom to send it to.
+
+use super::{
+    intake::{Envelope, Intake},
+    label::Assumed,
+};
+use crate::admit::KeyHash;
+use codecs::{
+    config::{ConfigError, parse},
+    frame::{
+        Format, Kind,
+        cadu::{Coding, Symbols},
+    },
+    ids::{Origin, SpacecraftId},
+    link::{custody::Durability, profile::Profile},
+    mission::Definition,
+    sync::marker::Marker,
+};
+use codecs_quic::{MTU_DEFAULT, MTU_MAX, MTU_MIN};
+use serde::Deserialize;
+use std::{
+    fmt,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
+
+/// Least length of a segment: several of the largest units.
+const SEGMENT_BYTES_MIN: u64 = 4 << 20;
+
+/// The edge's file.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EdgeConfig {
+    /// The mission definition: which frames are whose.
+    pub mission: PathBuf,
+    /// The mission's number of the antenna, where an input says no other.
+    #[serde(default)]
+    pub antenna: u16,
+    /// Where units go.
+    pub station: Station,
+    /// Certificate, key, pins and the spool's name.
+    pub identity: Identity,
+    /// Where units are kept until the station has them.
+    #[serde(default)]
+    pub spool: SpoolConfig,
+    /// What is told of its state.
+    #[serde(default)]
+    pub status: StatusConfig,
+    /// Simulated time, for demonstrations.
+    #[serde(default)]
+    pub clock: crate::config::Clock,
+    /// What is heard.
+    #[serde(default, rename = "input")]
+    pub inputs: Vec<InputConfig>,
+    /// The folder of the file: what its paths are relative to.
+    #[serde(skip)]
+    pub base: PathBuf,
+}
+
+/// Where units go.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Station {
+    /// Host and port, UDP.
+    pub address: String,
+    /// Name sent in the handshake; the pin decides.
+    #[serde(default = "server_name")]
+    pub server_name: String,
+    /// Transport profile: leo, geo, lunar, deep.
+    #[serde(default = "profile")]
+    pub profile: String,
+    /// Largest UDP payload to search for, 1200 to 6550 bytes; the station must allow it too.
+    #[serde(default = "mtu_max")]
+    pub mtu_max: u16,
+}
+
+fn server_name() -> String {
+    "station".into()
+}
+
+fn profile() -> String {
+    "leo".into()
+}
+
+const fn mtu_max() -> u16 {
+    MTU_DEFAULT
+}
+
+/// Who the edge is; paths are relative to the file.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Identity {
+    /// Its certificate, PEM.
+    pub certificate: PathBuf,
+    /// Its key, PEM.
+    pub key: PathBuf,
+    /// `sha256:` and the digest of each SubjectPublicKeyInfo that may be the station's.
+    pub station_pins: Vec<String>,
+    /// Name of its spool, 32 hexadecimal digits.
+    pub origin: String,
+}
+
+/// Where units are kept.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SpoolConfig {
+    /// A folder of its own.
+    pub dir: PathBuf,
+    /// Most bytes on the disk.
+    pub spool_bytes: u64,
+    /// Length at which a segment is closed.
+    pub segment_bytes: u64,
+    /// How long a unit may wait for others before it is synced.
+    pub commit_ms: u64,
+}
+
+impl Default for SpoolConfig {
+    fn default() -> Self {
+        Self { dir: "spool".into(), spool_bytes: 2 << 30, segment_bytes: 16 << 20, commit_ms: 20 }
+    }
+}
+
+/// What is told of its state.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StatusConfig {
+    /// Seconds between status lines; 0 for none.
+    pub interval_s: u64,
+    /// JSON file to keep with it, replaced whole.
+    pub file: Option<PathBuf>,
+    /// TCP address for /status (JSON) and /metrics.
+    pub http: Option<SocketAddr>,
+}
+
+impl Default for StatusConfig {
+    fn default() -> Self {
+        Self { interval_s: 10, file: None, http: None }
+    }
+}
+
+/// What an input carries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Carries {
+    /// Marked, coded units as a stream.
+    Cadus,
+    /// Frames without marker or code.
+    #[default]
+    Frames,
+    /// Space packets.
+    Packets,
+    /// AX.25 frames.
+    Ax25,
+}
+
+/// One input as it is written.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct InputConfig {
+    /// Name in status and logs; `from` where there is none.
+    pub name: Option<String>,
+    /// udp:ADDRESS, tcp:HOST:PORT, tcp-listen:ADDRESS, kiss:HOST:PORT, kiss-listen:ADDRESS,
+    /// file:PATH or - for standard input.
+    pub from: String,
+    /// What it carries.
+    pub carries: Carries,
+    /// Kind and length of frames: aos:LENGTH, tm:LENGTH, uslp:LENGTH or uslp.
+    pub frame: Option<String>,
+    /// What was done to the frames, as `groundstation inspect --coding` takes it.
+    pub coding: Option<String>,
+    /// Marker before each unit, in hexadecimal; the code's own where absent.
+    pub asm: Option<String>,
+    /// How symbols lie in bytes: packed, bits or soft.
+    pub symbols: Option<String>,
+    /// Whose receptions are that don't say so believably; the mission's only spacecraft where
+    /// absent.
+    pub spacecraft: Option<u16>,
+    /// Stream number of packets and AX.25 frames.
+    pub stream: u32,
+    /// The mission's number of the antenna.
+    pub antenna: Option<u16>,
+    /// Higher goes first and is given up last.
+    pub priority: Option<u8>,
+}
+
+/// Priority of an input that says none.
+const PRIORITY: u8 = 128;
+
+/// Where an input's bytes come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Datagrams to this address.
+    Udp(SocketAddr),
+    /// A connection that is made, and made again.
+    Tcp(String),
+    /// Connections that come.
+    TcpListen(SocketAddr),
+    /// A file, from its start.
+    File(PathBuf),
+    /// Standard input.
+    Stdin,
+}
+
+impl Place {
+    /// Whether it ends by itself.
+    pub const fn ends(&self) -> bool {
+        matches!(self, Self::File(_) | Self::Stdin)
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Udp(address) => write!(f, "udp:{address}"),
+            Self::Tcp(address) => write!(f, "tcp:{address}"),
+            Self::TcpListen(address) => write!(f, "tcp-listen:{address}"),
+            Self::File(path) => write!(f, "file:{}", path.display()),
+            Self::Stdin => f.write_str("-"),
+        }
+    }
+}
+
+/// What is in the bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Carrying {
+    /// Marked, coded units.
+    Cadus {
+        /// The frames in them.
+        format: Format,
+        /// What was done to the frames.
+        coding: Coding,
+        /// What stands before each unit.
+        marker: Marker,
+        /// How symbols lie in bytes.
+        symbols: Symbols,
+    },
+    /// Bare frames.
+    Frames(Format),
+    /// Space packets.
+    Packets,
+    /// AX.25 frames.
+    Ax25,
+}
+
+/// One input, understood.
+#[derive(Clone, Debug)]
+pub struct Input {
+    /// Name in status and logs.
+    pub name: String,
+    /// Where its bytes come from.
+    pub place: Place,
+    /// How units are delimited.
+    pub envelope: Envelope,
+    /// What is in them.
+    pub carrying: Carrying,
+    /// What is assumed where they don't say.
+    pub assumed: Assumed,
+    /// The mission's number of the antenna.
+    pub antenna: u16,
+    /// Higher goes first.
+    pub priority: u8,
+}
+
+impl EdgeConfig {
+    /// Reads a file's text; `base` is its folder.
+    pub fn parse(file: &str, text: &str, base: &Path) -> Result<Self, ConfigError> {
+        let config: Self = parse(file, text)?;
+        Ok(Self { base: base.into(), ..config })
+    }
+
+    /// A path of the file, which may be relative to it.
+    pub fn path(&self, path: &Path) -> PathBuf {
+        self.base.join(path)
+    }
+
+    /// What is wrong with its values, in one sentence that begins with the key.
+    pub fn check(&self) -> Result<(), String> {
+        self.profile()?;
+        self.origin()?;
+        self.pins()?;
+        let mtu = self.station.mtu_max;
+        if !(MTU_MIN..=MTU_MAX).contains(&mtu) {
+            return Err(format!("station.mtu_max = {mtu}: {MTU_MIN} to {MTU_MAX} bytes"));
+        }
+        let SpoolConfig { spool_bytes, segment_bytes, commit_ms, .. } = self.spool;
+        if segment_bytes < SEGMENT_BYTES_MIN {
+            return Err(format!("spool.segment_bytes = {segment_bytes}: at least 4194304"));
+        }
+        let least = codecs_store::SEGMENTS_MIN;
+        if spool_bytes / segment_bytes < least {
+            return Err(format!(
+                "spool.spool_bytes = {spool_bytes}: at least {least} segments of {segment_bytes}"
+            ));
+        }
+        if commit_ms > 1_000 {
+            return Err(format!("spool.commit_ms = {commit_ms}: at most 1000"));
+        }
+        if self.status.http.is_some_and(|address| !address.ip().is_loopback()) {
+            return Err("status.http: a loopback address; it tells and takes no password".into());
+        }
+        Ok(())
+    }
+
+    /// The transport profile.
+    pub fn profile(&self) -> Result<Profile, String> {
+        let name = &self.station.profile;
+        Profile::named(name).ok_or_else(|| {
+            let known: Vec<_> = Profile::ALL.iter().map(|profile| profile.name).collect();
+            format!("station.profile = {name:?}: one of {}", known.join(", "))
+        })
+    }
+
+    /// Name of the spool.
+    pub fn origin(&self) -> Result<Origin, String> {
+        let text = &self.identity.origin;
+        Origin::from_hex(text)
+            .ok_or_else(|| format!("identity.origin = {text:?}: 32 hexadecimal digits"))
+    }
+
+    /// Digests of the keys that may be the station's.
+    pub fn pins(&self) -> Result<Vec<[u8; 32]>, String> {
+        if self.identity.station_pins.is_empty() {
+            return Err("identity.station_pins: at least one, or no station is trusted".into());
+        }
+        let read = |text: &String| {
+            KeyHash::from_text(text).map(|hash| hash.0).ok_or_else(|| {
+                format!("identity.station_pins {text:?}: \"sha256:\" and 64 hexadecimal digits")
+            })
+        };
+        self.identity.station_pins.iter().map(read).collect()
+    }
+
+    /// Bounds of the spool. What is given up goes a segment at a time: finding the oldest looks at
+    /// every unit, and that is no work for each commit.
+    pub fn limits(&self) -> codecs_store::Limits {
+        let SpoolConfig { spool_bytes, segment_bytes, .. } = self.spool;
+        codecs_store::Limits {
+            capacity_bytes: spool_bytes,
+            segment_bytes,
+            least_class: Durability::Local as u8,
+            evict_bytes: segment_bytes,
+        }
+    }
+
+    /// The inputs, understood; an error names the input and the key.
+    pub fn inputs(&self, mission: &Definition) -> Result<Vec<Input>, String> {
+        if self.inputs.is_empty() {
+            return Err("no [[input]]: nothing would be heard; add one, or --from on the command \
+                        line"
+                .into());
+        }
+        let understood = |input: &InputConfig| {
+            let name = input.name.clone().unwrap_or_else(|| input.from.clone());
+            self.input(input, mission, &name).map_err(|error| format!("input {name}: {error}"))
+        };
+        let inputs: Vec<Input> = self.inputs.iter().map(understood).collect::<Result<_, _>>()?;
+        for (at, input) in inputs.iter().enumerate() {
+            if inputs[..at].iter().any(|other| other.name == input.name) {
+                return Err(format!(
+                    "input {}: named twice; give it a name of its own",
+                    input.name
+                ));
+            }
+        }
+        Ok(inputs)
+    }
+
+    fn input(
+        &self,
+        input: &InputConfig,
+        mission: &Definition,
+        name: &str,
+    ) -> Result<Input, String> {
+        let (place, kiss) = place(&input.from, &self.base)?;
+        let carrying = carrying(input)?;
+        let envelope = match (&place, kiss, &carrying) {
+            (_, true, Carrying::Cadus { .. }) => {
+                return Err("carries: KISS carries frames, packets or ax25, not cadus".into());
+            }
+            (_, true, _) => Envelope::Kiss,
+            (Place::Udp(_), false, Carrying::Cadus { .. }) => Envelope::Stream,
+            (Place::Udp(_), false, _) => Envelope::Datagrams,
+            (_, false, Carrying::Ax25) => {
+                return Err("carries: ax25 frames have no length of their own: take them from \
+                            kiss:, kiss-listen: or udp:"
+                    .into());
+            }
+            (_, false, _) => Envelope::Stream,
+        };
+        Intake::new(&carrying, envelope).map_err(|error| format!("frame, coding: {error}"))?;
+        let known = |id: u16| mission.spacecraft.iter().any(|craft| craft.id.0 == id);
+        let spacecraft = match (input.spacecraft, &mission.spacecraft[..]) {
+            (Some(id), _) if known(id) => SpacecraftId(id),
+            (Some(id), _) => return Err(format!("spacecraft = {id}: the mission has no such one")),
+            (None, [only]) => only.id,
+            (None, _) => {
+                return Err(
+                    "spacecraft: say whose receptions are that don't say so themselves; the \
+                            mission has more than one"
+                        .into(),
+                );
+            }
+        };
+        Ok(Input {
+            name: name.into(),
+            place,
+            envelope,
+            carrying,
+            assumed: Assumed { spacecraft, stream: input.stream },
+            antenna: input.antenna.unwrap_or(self.antenna),
+            priority: input.priority.unwrap_or(PRIORITY),
+        })
+    }
+}
+
+/// Where bytes come from, and whether KISS frames are in them.
+fn place(from: &str, base: &Path) -> Result<(Place, bool), String> {
+    const SHAPE: &str = "udp:ADDRESS:PORT, tcp:HOST:PORT, tcp-listen:ADDRESS:PORT, kiss:HOST:PORT, \
+                         kiss-listen:ADDRESS:PORT, file:PATH or -";
+    if from == "-" {
+        return Ok((Place::Stdin, false));
+    }
+    let (kind, rest) = from.split_once(':').ok_or_else(|| format!("from = {from:?}: {SHAPE}"))?;
+    let address =
+        || rest.parse().map_err(|_| format!("from = {from:?}: {rest:?} is no address with a port"));
+    let remote = || match rest.rsplit_once(':').map(|(host, port)| (host, port.parse::<u16>())) {
+        Some((host, Ok(_))) if !host.is_empty() => Ok(rest.to_owned()),
+        _ => Err(format!("from = {from:?}: {rest:?} is no host with a port")),
+    };
+    Ok(match kind {
+        "udp" => (Place::Udp(address()?), false),
+        "tcp" => (Place::Tcp(remote()?), false),
+        "tcp-listen" => (Place::TcpListen(address()?), false),
+        "kiss" => (Place::Tcp(remote()?), true),
+        "kiss-listen" => (Place::TcpListen(address()?), true),
+        "file" if !rest.is_empty() => (Place::File(base.join(rest)), false),
+        _ => return Err(format!("from = {from:?}: {SHAPE}")),
+    })
+}
+
+fn carrying(input: &InputConfig) -> Result<Carrying, String> {
+    fn read<T: FromStr<Err: fmt::Display>>(key: &str, text: &str) -> Result<T, String> {
+        text.parse().map_err(|error| format!("{key} = {text:?}: {error}"))
+    }
+    let format = || {
+        let text = input.frame.as_deref().ok_or("frame: missing; aos:LENGTH, tm:LENGTH or uslp")?;
+        match read::<Format>("frame", text)? {
+            Format { kind: Kind::Tc, .. } => {
+                Err("frame: commands go up; an edge hears aos, tm and uslp".to_owned())
+            }
+            format => Ok(format),
+        }
+    };
+    let coded = [("coding", &input.coding), ("asm", &input.asm), ("symbols", &input.symbols)];
+    let stray = coded.iter().find(|(_, value)| value.is_some());
+    if let (Some((key, _)), true) = (stray, input.carries != Carries::Cadus) {
+        return Err(format!("{key}: says something of cadus alone; write carries = \"cadus\""));
+    }
+    Ok(match input.carries {
+        Carries::Cadus => {
+            let format = format()?;
+            if format.length.is_none() {
+                return Err(format!(
+                    "frame: units are of one length: {}:LENGTH",
+                    format.kind.name()
+                ));
+            }
+            let coding = match &input.coding {
+                Some(text) => read::<Coding>("coding", text)?,
+                None => Coding::NONE,
+            };
+            let marker = match &input.asm {
+                Some(text) => read("asm", text)?,
+                None => coding.marker(),
+            };
+            let symbols = match &input.symbols {
+                Some(text) => read("symbols", text)?,
+                None => Symbols::default(),
+            };
+            Carrying::Cadus { format, coding, marker, symbols }
+        }
+        Carries::Frames => Carrying::Frames(format()?),
+        Carries::Packets => Carrying::Packets,
+        Carries::Ax25 => Carrying::Ax25,
+    })
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) const GOOD: &str = r#"
+mission = "mission.toml"
+antenna = 3
+[station]
+address = "127.0.0.1:7117"
+[identity]
+certificate = "identity.crt"
+key = "identity.key"
+station_pins = ["sha256:000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"]
+origin = "00112233445566778899aabbccddeeff"
+"#;
+    const MISSION: &str = "mission = \"sky\"\ndomain = \"sky\"\n[[spacecraft]]\nid = 7\n\
+                           name = \"SKY-7\"\nframes = []\n";
+
+    fn inputs(text: &str) -> Result<Vec<Input>, String> {
+        let text = format!("{GOOD}{text}");
+        let config = EdgeConfig::parse("edge.toml", &text, Path::new("/edge"))
+            .map_err(|error| error.to_string())?;
+        config.check()?;
+        config.inputs(&Definition::from_toml(MISSION).unwrap())
+    }
+
+    #[test]
+    fn inputs_are_understood() {
+        let inputs = inputs(
+            "[[input]]\nfrom = \"udp:127.0.0.1:5000\"\ncarries = \"cadus\"\nframe = \"aos:892\"\n\
+             coding = \"rs:223:i4:dual,randomized:255\"\n\
+             [[input]]\nname = \"tnc\"\nfrom = \"kiss:localhost:8001\"\ncarries = \"ax25\"\n\
+             stream = 9\nantenna = 4\n\
+             [[input]]\nfrom = \"file:pass.bin\"\nframe = \"tm:1115\"\n",
+        )
+        .unwrap();
+        let told: Vec<_> = inputs.iter().map(|of| (of.envelope, of.antenna)).collect();
+        assert_eq!(told, [(Envelope::Stream, 3), (Envelope::Kiss, 4), (Envelope::Stream, 3)]);
+        assert_eq!(inputs[1].assumed, Assumed { spacecraft: SpacecraftId(7), stream: 9 });
+        assert_eq!(inputs[2].place, Place::File("/edge/pass.bin".into()));
+        assert_eq!(inputs[2].name, "file:pass.bin");
+    }
+
+    #[test]
+    fn mistakes_name_the_input_the_key_and_the_remedy() {
+        let wrong = |text: &str| inputs(&format!("[[input]]\n{text}")).unwrap_err();
+        assert_eq!(inputs("").unwrap_err().split(':').next(), Some("no [[input]]"));
+        assert!(wrong("from = \"serial\"").contains("tcp-listen"), "the shapes are listed");
+        assert!(wrong("from = \"udp:5000\"").contains("no address with a port"));
+        assert!(wrong("from = \"-\"").starts_with("input -: frame: missing"));
+        assert!(wrong("from = \"-\"\nframe = \"tc\"").contains("commands go up"));
+        assert!(wrong("from = \"-\"\nframe = \"aos:892\"\nasm = \"1ACF\"").contains("cadus alone"));
+        assert!(wrong("from = \"-\"\ncarries = \"ax25\"").contains("kiss:"));
+        let fit = "from = \"-\"\ncarries = \"cadus\"\nframe = \"aos:893\"\n\
+                   coding = \"rs:223:i4:dual\"";
+        assert!(wrong(fit).contains("don't fit the code"), "{}", wrong(fit));
+        let kiss = "from = \"kiss:a:1\"\ncarries = \"cadus\"\nframe = \"aos:892\"";
+        assert!(wrong(kiss).contains("not cadus"));
+        let twice = "from = \"-\"\nframe = \"aos:892\"\n[[input]]\nfrom = \"-\"\nframe = \"tm:99\"";
+        assert!(wrong(twice).contains("named twice"));
+        assert!(wrong("from = \"-\"\nframe = \"aos:892\"\nspacecraft = 9").contains("no such one"));
+        assert!(wrong("form = \"-\"").contains("did you mean `from`"));
+        let small = inputs("[spool]\nspool_bytes = 1000\n").unwrap_err();
+        assert!(small.contains("at least 8 segments"), "{small}");
+        let open = inputs("[status]\nhttp = \"0.0.0.0:80\"\n").unwrap_err();
+        assert!(open.contains("loopback"), "{open}");
+    }
+}

@@ -1,0 +1,17 @@
+//! The edge: at the antenna, between a modem and the station.
+//!
+//! ```text
+//! config ─► intake (bytes ─► receptions) ─► label (whose, which channel) ─► spool ─► link client
+//!             └ kiss                                                          └ tally
+//! ```
+//!
+//! An edge numbers what it hears under an origin of its own, syncs it to a spool, and only then
+//! sends it. Custody is as on board: the spool is the spacecraft's store, the client the
+//! spacecraft's client. Sockets, files and clock are in `shell::edge`.
+
+pub mod config;
+pub mod kiss;
+pub mod intake;
+pub mod label;
+pub mod spool;
+pub mod tally;

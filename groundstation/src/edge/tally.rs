@@ -1,0 +1,235 @@
+//! What an edge counts, and how it tells it.
+
+use super::intake::IntakeCounts;
+use codecs::link::object::Quality;
+use serde::Serialize;
+use std::{collections::BTreeMap, fmt::Write as _};
+
+/// What became of one input, all its connections together.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct InputTally {
+    /// Name.
+    pub name: String,
+    /// Bytes read.
+    pub bytes: u64,
+    /// Connections made or taken; a file or socket counts as one.
+    pub connections: u64,
+    /// Connections at present.
+    pub open: u64,
+    /// Units without a correction.
+    pub good: u64,
+    /// Units with corrected symbols.
+    pub corrected: u64,
+    /// Symbols corrected.
+    pub corrected_symbols: u64,
+    /// Units known to be wrong; kept, and told apart.
+    pub erred: u64,
+    /// Units of which nothing tells.
+    pub undetermined: u64,
+    /// Of all of these, those on the channel `unidentified`.
+    pub unidentified: u64,
+    /// Datagrams and KISS frames left out, for they hold no unit of the kind configured.
+    pub malformed: u64,
+    /// Streams given up because nothing told where the next unit began.
+    pub streams_lost: u64,
+    /// Bytes behind the last whole unit of streams that ended.
+    pub trailing_bytes: u64,
+    /// Bits in which no marker was found.
+    pub skipped_bits: u64,
+    /// Times that the marker was lost.
+    pub sync_lost: u64,
+    /// Datagrams that the system dropped because the socket's buffer was full.
+    pub dropped_datagrams: u64,
+    /// A file or standard input that has ended.
+    pub ended: bool,
+}
+
+impl InputTally {
+    /// Counts a unit.
+    pub fn heard(&mut self, quality: Quality, corrected_symbols: u16, unidentified: bool) {
+        let counter = match quality {
+            Quality::Good => &mut self.good,
+            Quality::Corrected => &mut self.corrected,
+            Quality::Erred => &mut self.erred,
+            Quality::Undetermined => &mut self.undetermined,
+        };
+        *counter += 1;
+        self.corrected_symbols += u64::from(corrected_symbols);
+        self.unidentified += u64::from(unidentified);
+    }
+
+    /// Adds what a stream counted since it was last asked.
+    pub fn add(&mut self, now: &IntakeCounts, before: &IntakeCounts) {
+        self.malformed += now.malformed - before.malformed;
+        self.trailing_bytes += now.trailing_bytes - before.trailing_bytes;
+        self.skipped_bits += now.skipped_bits.saturating_sub(before.skipped_bits);
+        self.sync_lost += now.sync_lost - before.sync_lost;
+    }
+
+    /// Units of every quality.
+    pub const fn units(&self) -> u64 {
+        self.good + self.corrected + self.erred + self.undetermined
+    }
+}
+
+/// State of the link.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct LinkTally {
+    /// A station has welcomed the edge and is there.
+    pub up: bool,
+    /// Connections made.
+    pub connections: u64,
+    /// Units handed to streams, repeats included.
+    pub units_written: u64,
+    /// Bytes of UDP payload sent on connections that ended.
+    pub udp_bytes: u64,
+}
+
+impl From<codecs_quic::LinkCounts> for LinkTally {
+    fn from(counts: codecs_quic::LinkCounts) -> Self {
+        let codecs_quic::LinkCounts { up, connections, units_written, udp_bytes, .. } = counts;
+        Self { up, connections, units_written, udp_bytes }
+    }
+}
+
+/// State of the spool.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct SpoolTally {
+    /// Sequences given out, over all runs.
+    pub units_numbered: u64,
+    /// Of them, those that are synced: what outlives a kill.
+    pub units_durable: u64,
+    /// Units without a receipt.
+    pub backlog_units: u64,
+    /// Their bytes, annotations included.
+    pub backlog_bytes: u64,
+    /// Units receipted since the start.
+    pub units_receipted: u64,
+    /// Units given up for want of room since the start; voids name them.
+    pub units_voided: u64,
+    /// Units that the station refused for good.
+    pub units_stuck: u64,
+    /// Bytes on the disk.
+    pub bytes: u64,
+    /// Most bytes on the disk.
+    pub bytes_max: u64,
+    /// Whether it can't write at present, so that inputs wait.
+    pub stuck: bool,
+}
+
+/// Everything told at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Tally {
+    /// `status`, or `done` at a clean stop.
+    pub event: &'static str,
+    /// Each input.
+    pub inputs: Vec<InputTally>,
+    /// The spool.
+    pub spool: SpoolTally,
+    /// The link.
+    pub link: LinkTally,
+    /// Units refused, by reason, repeats included.
+    pub refused: BTreeMap<&'static str, u64>,
+}
+
+impl Tally {
+    /// One line for people.
+    pub fn line(&self) -> String {
+        let sum = |of: fn(&InputTally) -> u64| self.inputs.iter().map(of).sum::<u64>();
+        let Self { spool, link, .. } = self;
+        let mut line = format!(
+            "heard {}: good {}, corrected {}, erred {}, undetermined {}; backlog {} units, {} \
+             bytes; spool {} of {} bytes; link {}",
+            sum(InputTally::units),
+            sum(|of| of.good),
+            sum(|of| of.corrected),
+            sum(|of| of.erred),
+            sum(|of| of.undetermined),
+            spool.backlog_units,
+            spool.backlog_bytes,
+            spool.bytes,
+            spool.bytes_max,
+            if link.up { "up" } else { "down" },
+        );
+        let also = [
+            ("malformed", sum(|of| of.malformed)),
+            ("datagrams dropped", sum(|of| of.dropped_datagrams)),
+            ("voided", spool.units_voided),
+            ("refused for good", spool.units_stuck),
+        ];
+        for (what, count) in also.into_iter().filter(|(_, count)| *count > 0) {
+            let _ = write!(line, "; {what} {count}");
+        }
+        line
+    }
+
+    /// The same for Prometheus (text format 0.0.4).
+    pub fn metrics(&self) -> String {
+        let mut out = String::new();
+        for input in &self.inputs {
+            let name = input.name.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', " ");
+            for (quality, count) in [
+                ("good", input.good),
+                ("corrected", input.corrected),
+                ("erred", input.erred),
+                ("undetermined", input.undetermined),
+            ] {
+                let labels = format!("{{input=\"{name}\",quality=\"{quality}\"}}");
+                let _ = writeln!(out, "groundtrack_edge_units_total{labels} {count}");
+            }
+            for (metric, count) in [
+                ("bytes_total", input.bytes),
+                ("malformed_total", input.malformed),
+                ("dropped_datagrams_total", input.dropped_datagrams),
+                ("streams_lost_total", input.streams_lost),
+                ("unidentified_total", input.unidentified),
+            ] {
+                let _ = writeln!(out, "groundtrack_edge_{metric}{{input=\"{name}\"}} {count}");
+            }
+        }
+        let (spool, link) = (&self.spool, &self.link);
+        for (metric, value) in [
+            ("backlog_units", spool.backlog_units),
+            ("backlog_bytes", spool.backlog_bytes),
+            ("spool_bytes", spool.bytes),
+            ("spool_bytes_max", spool.bytes_max),
+            ("spool_stuck", u64::from(spool.stuck)),
+            ("receipted_total", spool.units_receipted),
+            ("voided_total", spool.units_voided),
+            ("refused_for_good", spool.units_stuck),
+            ("link_up", u64::from(link.up)),
+            ("connections_total", link.connections),
+        ] {
+            let _ = writeln!(out, "groundtrack_edge_{metric} {value}");
+        }
+        for (reason, count) in &self.refused {
+            let _ = writeln!(out, "groundtrack_edge_refused_total{{reason=\"{reason}\"}} {count}");
+        }
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_goes_wrong_stands_in_the_line_and_in_the_metrics() {
+        let mut input = InputTally { name: "a \"modem\"".into(), ..InputTally::default() };
+        input.heard(Quality::Corrected, 7, false);
+        input.heard(Quality::Erred, 0, true);
+        let counts = IntakeCounts { malformed: 3, ..IntakeCounts::default() };
+        input.add(&counts, &IntakeCounts { malformed: 1, ..IntakeCounts::default() });
+        let spool = SpoolTally { units_voided: 9, ..SpoolTally::default() };
+        let refused = [("forbidden", 2)].into();
+        let tally = Tally { inputs: vec![input], spool, refused, ..Tally::default() };
+        let line = tally.line();
+        assert!(line.starts_with("heard 2: good 0, corrected 1, erred 1"), "{line}");
+        assert!(line.ends_with("link down; malformed 2; voided 9"), "{line}");
+        let metrics = tally.metrics();
+        let wanted = r#"groundtrack_edge_units_total{input="a \"modem\"",quality="corrected"} 1"#
+            .replace(r"\\", r"\");
+        assert!(metrics.contains(&wanted), "{metrics}");
+        assert!(metrics.contains("groundtrack_edge_refused_total{reason=\"forbidden\"} 2"));
+    }
+}

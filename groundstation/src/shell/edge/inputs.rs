@@ -1,0 +1,459 @@
+//! Inputs: sockets on a thread of their own, so that undoing codes holds up neither link nor spool;
+//! a thread a file.
+
+use super::drops::Drops;
+use crate::{
+    edge::{
+        config::{Input, Place},
+        intake::{Intake, IntakeCounts, Reception, StreamLost},
+        tally::InputTally,
+    },
+    shell::clock::StationClock,
+};
+use anyhow::Context as _;
+use codecs::time::Tai;
+use std::{
+    fs::File,
+    io::{self, Read},
+    net::{SocketAddr, TcpListener, UdpSocket},
+    os::fd::AsFd as _,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+use tokio::{
+    io::AsyncReadExt as _,
+    net::TcpStream,
+    sync::{mpsc, watch},
+    task::JoinSet,
+};
+
+/// Bytes read at a time; with [`QUEUE_MAX`] it bounds what waits for the spool.
+const CHUNK_BYTES: usize = 64 << 10;
+/// Messages that wait for the spool. At the bound streams wait, and datagrams fill the socket's
+/// buffer, where the system counts what it drops.
+const QUEUE_MAX: usize = 64;
+/// Datagrams taken in one go.
+const DATAGRAMS_MAX: usize = 64;
+/// Asked of the system for the buffer of a UDP socket: what a slow commit may take.
+const SOCKET_BUFFER_BYTES: usize = 8 << 20;
+/// Connections at once on a listening input; another is closed.
+const CONNECTIONS_MAX: usize = 16;
+/// First wait before a connection is made again.
+const BACKOFF_MIN: Duration = Duration::from_millis(200);
+/// Longest such wait.
+const BACKOFF_MAX: Duration = Duration::from_secs(5);
+/// A modem that vanished is noticed after about half a minute of silence.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(15);
+
+/// How far the edge has come with stopping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// It takes everything.
+    Run,
+    /// Sockets are closed; files are read to their end.
+    Drain,
+    /// Nothing more is read.
+    Stop,
+}
+
+/// What inputs tell.
+#[derive(Debug)]
+pub enum FromInput {
+    /// Units that were heard.
+    Heard {
+        /// On which input.
+        input: usize,
+        /// Earth receive time.
+        received: Tai,
+        /// The units.
+        units: Vec<Reception>,
+    },
+    /// The input gives no more.
+    Ended(usize),
+}
+
+/// What all inputs share.
+#[derive(Debug)]
+pub struct Hub {
+    /// The inputs.
+    pub inputs: Vec<Input>,
+    tallies: Vec<Mutex<InputTally>>,
+    clock: StationClock,
+}
+
+impl Hub {
+    /// Nothing is heard yet.
+    pub fn new(inputs: Vec<Input>, clock: StationClock) -> Self {
+        let tally = |input: &Input| {
+            Mutex::new(InputTally { name: input.name.clone(), ..InputTally::default() })
+        };
+        Self { tallies: inputs.iter().map(tally).collect(), inputs, clock }
+    }
+
+    /// What is counted of an input.
+    pub fn tally(&self, input: usize) -> MutexGuard<'_, InputTally> {
+        // Numbers are whole after every statement.
+        self.tallies[input].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is counted of every input.
+    pub fn tallies(&self) -> Vec<InputTally> {
+        (0..self.inputs.len()).map(|input| self.tally(input).clone()).collect()
+    }
+}
+
+/// An input with its socket or file.
+enum Bound {
+    Udp(UdpSocket),
+    Listener(TcpListener),
+    Connect(String),
+    File(File),
+}
+
+fn bind(place: &Place) -> anyhow::Result<(Bound, String)> {
+    let at = || place.to_string();
+    Ok(match place {
+        Place::Udp(address) => {
+            let socket = UdpSocket::bind(address).with_context(at)?;
+            let asked = SOCKET_BUFFER_BYTES;
+            let _ = rustix::net::sockopt::set_socket_recv_buffer_size(&socket, asked);
+            let granted = rustix::net::sockopt::socket_recv_buffer_size(&socket).unwrap_or(0) / 2;
+            tracing::info!("{place}: asked for a buffer of {asked} bytes, granted {granted}");
+            socket.set_nonblocking(true).with_context(at)?;
+            let told = Place::Udp(socket.local_addr().with_context(at)?).to_string();
+            (Bound::Udp(socket), told)
+        }
+        Place::TcpListen(address) => {
+            let listener = TcpListener::bind(address).with_context(at)?;
+            listener.set_nonblocking(true).with_context(at)?;
+            let told = Place::TcpListen(listener.local_addr().with_context(at)?).to_string();
+            (Bound::Listener(listener), told)
+        }
+        Place::Tcp(address) => (Bound::Connect(address.clone()), at()),
+        Place::File(path) => {
+            let file = File::open(path).with_context(at)?;
+            anyhow::ensure!(!file.metadata().with_context(at)?.is_dir(), "{place}: it is a folder");
+            (Bound::File(file), at())
+        }
+        Place::Stdin => {
+            let stdin = io::stdin().as_fd().try_clone_to_owned().context("standard input")?;
+            (Bound::File(stdin.into()), at())
+        }
+    })
+}
+
+/// Opens every input and starts to listen; says where, in the order of the inputs.
+pub fn start(
+    hub: &Arc<Hub>,
+    phase: &watch::Receiver<Phase>,
+) -> anyhow::Result<(mpsc::Receiver<FromInput>, Vec<String>)> {
+    let (to, from) = mpsc::channel(QUEUE_MAX);
+    let (mut sockets, mut files, mut told) = (Vec::new(), Vec::new(), Vec::new());
+    for (input, of) in hub.inputs.iter().enumerate() {
+        let (bound, at) = bind(&of.place).with_context(|| format!("input {}", of.name))?;
+        told.push(at);
+        let feed = Feed { input, hub: Arc::clone(hub), to: to.clone(), phase: phase.clone() };
+        match bound {
+            Bound::File(file) => files.push((feed, file)),
+            bound => sockets.push((feed, bound)),
+        }
+    }
+    for (feed, file) in files {
+        std::thread::Builder::new()
+            .name("edge-file".into())
+            .spawn(move || feed.file(file))
+            .context("no thread for a file")?;
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    std::thread::Builder::new()
+        .name("edge-inputs".into())
+        .spawn(move || {
+            runtime.block_on(async {
+                let mut inputs = JoinSet::new();
+                sockets.into_iter().for_each(|(feed, bound)| {
+                    inputs.spawn(feed.socket(bound));
+                });
+                while inputs.join_next().await.is_some() {}
+            });
+        })
+        .context("no thread for sockets")?;
+    Ok((from, told))
+}
+
+/// One input on its way to the spool.
+#[derive(Clone)]
+struct Feed {
+    input: usize,
+    hub: Arc<Hub>,
+    to: mpsc::Sender<FromInput>,
+    phase: watch::Receiver<Phase>,
+}
+
+/// One connection or file.
+struct Stream {
+    intake: Intake,
+    counted: IntakeCounts,
+}
+
+impl Feed {
+    fn of(&self) -> &Input {
+        &self.hub.inputs[self.input]
+    }
+
+    fn begin(&self) -> Option<Stream> {
+        let Input { name, carrying, envelope, .. } = self.of();
+        match Intake::new(carrying, *envelope) {
+            Ok(intake) => {
+                let mut tally = self.hub.tally(self.input);
+                (tally.connections, tally.open) = (tally.connections + 1, tally.open + 1);
+                Some(Stream { intake, counted: IntakeCounts::default() })
+            }
+            Err(error) => {
+                tracing::error!(input = name, "{error}");
+                None
+            }
+        }
+    }
+
+    /// Cuts a chunk into units, with the time of its arrival.
+    fn cut(
+        &self,
+        stream: &mut Stream,
+        chunk: &[u8],
+        units: &mut Vec<Reception>,
+    ) -> Result<(), StreamLost> {
+        let done = stream.intake.push(chunk, &mut |unit| units.push(unit));
+        let mut tally = self.hub.tally(self.input);
+        tally.bytes += chunk.len() as u64;
+        self.count(&mut tally, stream);
+        done
+    }
+
+    fn count(&self, tally: &mut InputTally, stream: &mut Stream) {
+        let now = stream.intake.counts();
+        tally.add(&now, &stream.counted);
+        stream.counted = now;
+    }
+
+    fn message(&self, units: Vec<Reception>) -> Option<FromInput> {
+        let received = self.hub.clock.tai();
+        (!units.is_empty()).then_some(FromInput::Heard { input: self.input, received, units })
+    }
+
+    /// Ends a connection: what waited for more comes out.
+    fn end(&self, mut stream: Stream, lost: Result<(), StreamLost>) -> Option<FromInput> {
+        let mut units = Vec::new();
+        stream.intake.finish(&mut |unit| units.push(unit));
+        let mut tally = self.hub.tally(self.input);
+        self.count(&mut tally, &mut stream);
+        tally.open -= 1;
+        if let Err(lost) = lost {
+            tally.streams_lost += 1;
+            tracing::warn!(input = self.of().name, "{lost}");
+        }
+        drop(tally);
+        self.message(units)
+    }
+
+    async fn send(&self, message: Option<FromInput>) {
+        // Without a receiver the edge is gone.
+        if let Some(message) = message {
+            let _ = self.to.send(message).await;
+        }
+    }
+
+    async fn stopping(&mut self) {
+        let _ = self.phase.wait_for(|phase| *phase >= Phase::Drain).await;
+    }
+
+    fn file(self, mut file: File) {
+        let mut stream = self.begin();
+        let mut chunk = vec![0; CHUNK_BYTES];
+        let mut lost = Ok(());
+        while let Some(stream) = &mut stream
+            && *self.phase.borrow() < Phase::Stop
+        {
+            let read = match file.read(&mut chunk) {
+                Ok(0) => break,
+                Ok(read) => read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => {
+                    tracing::error!(input = self.of().name, "{error}");
+                    break;
+                }
+            };
+            let mut units = Vec::new();
+            lost = self.cut(stream, &chunk[..read], &mut units);
+            if let Some(message) = self.message(units)
+                && self.to.blocking_send(message).is_err()
+            {
+                return;
+            }
+            if lost.is_err() {
+                break;
+            }
+        }
+        let last = stream.and_then(|stream| self.end(stream, lost));
+        for message in last.into_iter().chain([FromInput::Ended(self.input)]) {
+            let _ = self.to.blocking_send(message);
+        }
+    }
+
+    async fn socket(mut self, bound: Bound) {
+        let done = match bound {
+            Bound::Udp(socket) => self.datagrams(socket).await,
+            Bound::Listener(listener) => self.listen(listener).await,
+            Bound::Connect(address) => {
+                self.connect(&address).await;
+                Ok(())
+            }
+            Bound::File(_) => Ok(()),
+        };
+        if let Err(error) = done {
+            tracing::error!(input = self.of().name, "{error}");
+        }
+        self.send(Some(FromInput::Ended(self.input))).await;
+    }
+
+    async fn datagrams(&mut self, socket: UdpSocket) -> io::Result<()> {
+        let drops = Drops::of(&socket);
+        let socket = tokio::net::UdpSocket::from_std(socket)?;
+        let Some(mut stream) = self.begin() else { return Ok(()) };
+        let mut datagram = vec![0; 1 << 16];
+        loop {
+            tokio::select! {
+                ready = socket.readable() => ready?,
+                () = self.stopping() => break,
+            }
+            let mut units = Vec::new();
+            for _ in 0..DATAGRAMS_MAX {
+                match socket.try_recv(&mut datagram) {
+                    // A stream of coded units is found again by its markers, and datagrams have
+                    // no stream: nothing is ever lost for good.
+                    Ok(length) => {
+                        let _ = self.cut(&mut stream, &datagram[..length], &mut units);
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                    Err(error) => tracing::warn!(input = self.of().name, "{error}"),
+                }
+            }
+            self.count_drops(drops.as_ref().and_then(Drops::count));
+            self.send(self.message(units)).await;
+        }
+        self.count_drops(drops.as_ref().and_then(Drops::latest));
+        let last = self.end(stream, Ok(()));
+        self.send(last).await;
+        Ok(())
+    }
+
+    fn count_drops(&self, dropped: Option<u64>) {
+        if let Some(dropped) = dropped {
+            self.hub.tally(self.input).dropped_datagrams = dropped;
+        }
+    }
+
+    async fn listen(&mut self, listener: TcpListener) -> io::Result<()> {
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        let mut connections = JoinSet::new();
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                Some(_) = connections.join_next() => continue,
+                () = self.stopping() => break,
+            };
+            let name = &self.of().name;
+            match accepted {
+                Ok((_, peer)) if connections.len() >= CONNECTIONS_MAX => {
+                    tracing::warn!(input = name, %peer, "closed: {CONNECTIONS_MAX} are open");
+                }
+                Ok((connection, peer)) => {
+                    tracing::info!(input = name, %peer, "connected");
+                    let mut feed = self.clone();
+                    connections.spawn(async move { feed.read(connection, peer).await });
+                }
+                Err(error) => {
+                    tracing::warn!(input = name, "{error}");
+                    // Out of descriptors, as a rule: trying at once would only burn time.
+                    tokio::time::sleep(BACKOFF_MIN).await;
+                }
+            }
+        }
+        while connections.join_next().await.is_some() {}
+        Ok(())
+    }
+
+    async fn connect(&mut self, address: &str) {
+        let (mut backoff, mut complaint) = (BACKOFF_MIN, None);
+        while *self.phase.borrow() < Phase::Drain {
+            let connected = tokio::select! {
+                connected = TcpStream::connect(address) => connected,
+                () = self.stopping() => break,
+            };
+            match connected.and_then(|connection| Ok((connection.peer_addr()?, connection))) {
+                Ok((peer, connection)) => {
+                    tracing::info!(input = self.of().name, %peer, "connected");
+                    complaint = None;
+                    if self.read(connection, peer).await > 0 {
+                        backoff = BACKOFF_MIN;
+                    }
+                }
+                // The same trouble is told once, however long it lasts.
+                Err(error) => {
+                    let text = error.to_string();
+                    if complaint.as_ref() != Some(&text) {
+                        tracing::warn!(input = self.of().name, "not connected: {text}");
+                        complaint = Some(text);
+                    }
+                }
+            }
+            tokio::select! {
+                () = tokio::time::sleep(backoff) => backoff = (2 * backoff).min(BACKOFF_MAX),
+                () = self.stopping() => {}
+            }
+        }
+    }
+
+    /// Reads a connection to its end; how many bytes there were.
+    async fn read(&mut self, mut connection: TcpStream, peer: SocketAddr) -> u64 {
+        let Some(mut stream) = self.begin() else { return 0 };
+        keep_alive(&connection);
+        let (mut chunk, mut total, mut lost) = (vec![0; CHUNK_BYTES], 0, Ok(()));
+        loop {
+            let read = tokio::select! {
+                read = connection.read(&mut chunk) => read,
+                () = self.stopping() => break,
+            };
+            match read {
+                Ok(0) => {
+                    tracing::info!(input = self.of().name, %peer, "closed by the other side");
+                    break;
+                }
+                Ok(read) => {
+                    total += read as u64;
+                    let mut units = Vec::new();
+                    lost = self.cut(&mut stream, &chunk[..read], &mut units);
+                    self.send(self.message(units)).await;
+                    if lost.is_err() {
+                        break;
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(input = self.of().name, %peer, "{error}");
+                    break;
+                }
+            }
+        }
+        let last = self.end(stream, lost);
+        self.send(last).await;
+        total
+    }
+}
+
+fn keep_alive(connection: &TcpStream) {
+    use rustix::net::sockopt;
+    // Where the system refuses, a dead peer is noticed later.
+    let _ = sockopt::set_socket_keepalive(connection, true)
+        .and_then(|()| sockopt::set_tcp_keepidle(connection, KEEPALIVE_IDLE))
+        .and_then(|()| sockopt::set_tcp_keepintvl(connection, KEEPALIVE_IDLE / 3))
+        .and_then(|()| sockopt::set_tcp_keepcnt(connection, 3));
+}

@@ -1,0 +1,340 @@
+//! `groundstation edge`: puts the parts together, and takes them apart in order.
+
+mod drops;
+mod inputs;
+mod keeper;
+mod options;
+mod told;
+
+pub use options::EdgeArgs;
+
+use super::{clock::StationClock, mission};
+use crate::{
+    commands::say,
+    edge::{
+        config::{EdgeConfig, Input},
+        label::Labeller,
+        spool::Spool,
+        tally::{LinkTally, SpoolTally, Tally},
+    },
+};
+use anyhow::Context as _;
+use codecs::{ids::StoreEpoch, mission::Definition, time::Tai};
+use codecs_quic::{Client, FromLink, LinkCounts, LinkTime, Monotonic, Peer, TransportOptions};
+use codecs_store::{Disk, Store};
+use inputs::{FromInput, Hub, Phase};
+use keeper::{Keeper, SharedSpool};
+use serde_json::json;
+use std::{process::ExitCode, sync::Arc, time::Duration};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::{Mutex, mpsc, watch},
+    time::MissedTickBehavior,
+};
+use told::Told;
+
+/// Runs until a signal, or until everything is receipted.
+pub fn run(args: &EdgeArgs) -> anyhow::Result<ExitCode> {
+    let config = args.load()?;
+    let definition = Arc::new(mission::load(&config.path(&config.mission))?);
+    let inputs = config.inputs(&definition).map_err(|wrong| args.wrong(&wrong))?;
+    let peer = peer(&config).map_err(|error| error.context(args.file()))?;
+    if args.check {
+        return check(args, &config, &inputs);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(2)
+        .build()
+        .context("no runtime")?;
+    // Dropping it would wait for whatever blocks, such as a resolver.
+    let done = runtime.block_on(edge(args, &config, definition, inputs, peer));
+    runtime.shutdown_background();
+    done
+}
+
+fn peer(config: &EdgeConfig) -> anyhow::Result<Peer> {
+    let wrong = anyhow::Error::msg;
+    let (station, identity) = (&config.station, &config.identity);
+    Ok(Peer {
+        address: station.address.clone(),
+        server_name: station.server_name.clone(),
+        profile: config.profile().map_err(wrong)?,
+        options: TransportOptions { mtu_max: station.mtu_max, ..TransportOptions::default() },
+        tls: codecs_quic::client_config(
+            &config.path(&identity.certificate),
+            &config.path(&identity.key),
+            config.pins().map_err(wrong)?,
+        )?,
+    })
+}
+
+fn check(args: &EdgeArgs, config: &EdgeConfig, inputs: &[Input]) -> anyhow::Result<ExitCode> {
+    let dir = config.path(&config.spool.dir);
+    // Opening it claims it: a second edge on one spool is told now, not in a pass.
+    Disk::open(&dir).context("spool.dir")?;
+    for input in inputs {
+        say(&format!("input {}: {}, antenna {}", input.name, input.place, input.antenna));
+    }
+    let units = config.spool.spool_bytes >> 10;
+    say(&format!(
+        "spool {}: at most {} bytes on disk; its index takes about 70 bytes of memory a unit, so \
+         {} MB where units are 1 KiB",
+        dir.display(),
+        config.spool.spool_bytes,
+        (units * 70) >> 20,
+    ));
+    say(&format!("{}: good", args.file()));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn open_spool(config: &EdgeConfig) -> anyhow::Result<Spool<Disk>> {
+    let dir = config.path(&config.spool.dir);
+    let disk = Disk::open(&dir).context("spool.dir")?;
+    let fresh = super::random().context("the system gives no random bytes")?;
+    let epoch = StoreEpoch(u64::from_be_bytes(fresh));
+    let origin = config.origin().map_err(anyhow::Error::msg)?;
+    let store = Store::open(disk, config.limits(), origin, epoch)
+        .with_context(|| format!("spool {}", dir.display()))?;
+    Ok(Spool::new(store))
+}
+
+async fn edge(
+    args: &EdgeArgs,
+    config: &EdgeConfig,
+    definition: Arc<Definition>,
+    inputs: Vec<Input>,
+    peer: Peer,
+) -> anyhow::Result<ExitCode> {
+    // Before anyone is told that it runs: a stop may come at once.
+    let signals = Signals::new()?;
+    let clock = StationClock::new(config.clock.simulated_offset_s);
+    let spool = open_spool(config)?;
+    let hub = Arc::new(Hub::new(inputs, clock));
+    let (phase, phases) = watch::channel(Phase::Run);
+    let (from_inputs, places) = inputs::start(&hub, &phases)?;
+    let (to_link, commits) = mpsc::unbounded_channel();
+    let (told, from_link) = mpsc::unbounded_channel();
+    let (zero, zero_seen) = watch::channel(Tai(0));
+    let (stop, stopped) = watch::channel(false);
+    let mono = Monotonic::start();
+    let time = LinkTime { clock: mono, zero: zero_seen };
+    let spool: SharedSpool = Arc::new(Mutex::new(spool));
+    let client = {
+        let opened = spool.lock().await;
+        Client::new(peer, spool.clone(), &opened, time, told)
+    };
+    let counts = client.counts();
+    let link = tokio::spawn(client.run(commits, stopped));
+    let commit_ns = config.spool.commit_ms * 1_000_000;
+    let labeller = Labeller::new(definition);
+    let keeper = Keeper::new(spool.clone(), to_link, labeller, hub.clone(), commit_ns);
+    let (told, http) = Told::start(&config.status, |path| config.path(path)).await?;
+    let numbered = spool.lock().await.store().report().units_numbered;
+    let ready = json!({
+        "event": "ready",
+        "inputs": places,
+        "station": config.station.address,
+        "http": http.map(|address| address.to_string()),
+        "units_numbered": numbered,
+    });
+    match args.json {
+        true => say(&ready.to_string()),
+        false => tracing::info!(inputs = places.join(", "), station = config.station.address, "up"),
+    }
+    let mut run = Run {
+        until_done: args.until_done,
+        clock,
+        mono,
+        zero,
+        spool_bytes_max: config.spool.spool_bytes,
+        ended: vec![false; hub.inputs.len()],
+        hub,
+        spool,
+        keeper,
+        phase,
+        counts,
+        told,
+        signals,
+    };
+    run.until_end(from_inputs, from_link, Duration::from_secs(config.status.interval_s)).await?;
+    let (kept, settled) = run.close(stop, link).await?;
+    let tally = run.tally("done").await;
+    run.told.tell(&tally);
+    match args.json {
+        true => say(&serde_json::to_string(&tally)?),
+        false => tracing::info!("{}", tally.line()),
+    }
+    anyhow::ensure!(kept, "units heard before the stop could not be written and are lost");
+    Ok(if settled || !args.until_done { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The edge between its start and its end.
+struct Run {
+    until_done: bool,
+    clock: StationClock,
+    mono: Monotonic,
+    zero: watch::Sender<Tai>,
+    spool_bytes_max: u64,
+    /// By input.
+    ended: Vec<bool>,
+    hub: Arc<Hub>,
+    spool: SharedSpool,
+    keeper: Keeper,
+    phase: watch::Sender<Phase>,
+    counts: watch::Receiver<LinkCounts>,
+    told: Told,
+    signals: Signals,
+}
+
+/// Signals that ask for a stop, each as often as it comes.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> anyhow::Result<Self> {
+        let terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
+        Ok(Self { terminate, interrupt: signal(SignalKind::interrupt()).context("SIGINT")? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+impl Run {
+    async fn until_end(
+        &mut self,
+        mut from_inputs: mpsc::Receiver<FromInput>,
+        mut from_link: mpsc::UnboundedReceiver<FromLink>,
+        interval: Duration,
+    ) -> anyhow::Result<()> {
+        let quiet = interval.is_zero();
+        let mut status = tokio::time::interval(interval.max(Duration::from_secs(1)));
+        status.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let (now, now_ns) = (self.clock.tai(), self.mono.now_ns());
+            self.zero.send_replace(now.plus(-(now_ns as i64)));
+            self.keeper.keep(now, now_ns).await;
+            if self.is_over(&from_inputs).await {
+                break;
+            }
+            let due = self.keeper.timeout();
+            tokio::select! {
+                () = self.signals.next() => self.asked_to_stop(),
+                Some(message) = from_inputs.recv(), if self.takes() => match message {
+                    FromInput::Heard { input, received, units } => {
+                        self.keeper.take(input, received, units);
+                    }
+                    FromInput::Ended(input) => {
+                        self.ended[input] = true;
+                        self.hub.tally(input).ended = true;
+                        tracing::info!(input = self.hub.inputs[input].name, "ended");
+                    }
+                },
+                told = from_link.recv() => match told.context("the link ended")? {
+                    FromLink::Dirty => self.keeper.dirty(self.mono.now_ns()),
+                    FromLink::Uplink(_) => {
+                        tracing::warn!("an uplink object came to an edge, which executes none");
+                    }
+                    FromLink::Time(_) | FromLink::Backlog(_) => {}
+                },
+                () = until(self.mono, due) => {}
+                _ = status.tick(), if !quiet => {
+                    let tally = self.tally("status").await;
+                    tracing::info!("{}", tally.line());
+                    self.told.tell(&tally);
+                }
+            }
+        }
+        // Of a store that could not write until now: the last attempts are for these too.
+        from_inputs.close();
+        while let Ok(message) = from_inputs.try_recv() {
+            if let FromInput::Heard { input, received, units } = message {
+                self.keeper.take(input, received, units);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the keeper is ready for more. While it is not, streams wait and datagrams pile up
+    /// in the socket, where the system counts what it drops.
+    fn takes(&self) -> bool {
+        self.keeper.is_idle() && !self.keeper.is_stuck()
+    }
+
+    /// The first request lets files end where everything shall be receipted; the next does not.
+    fn asked_to_stop(&self) {
+        let before = *self.phase.borrow();
+        let next = match before {
+            Phase::Run if self.until_done => Phase::Drain,
+            _ => Phase::Stop,
+        };
+        tracing::info!(phase = ?next, "stopping");
+        self.phase.send_replace(next);
+    }
+
+    async fn is_over(&self, from_inputs: &mpsc::Receiver<FromInput>) -> bool {
+        if *self.phase.borrow() == Phase::Stop {
+            // A thread that reads standard input can't be woken.
+            let gone = self.ended.iter().zip(&self.hub.inputs);
+            let gone = gone
+                .filter(|(_, input)| input.place != crate::edge::config::Place::Stdin)
+                .all(|(ended, _)| *ended);
+            return self.keeper.is_stuck() || (gone && from_inputs.is_empty() && self.takes());
+        }
+        self.until_done
+            && self.ended.iter().all(|ended| *ended)
+            && self.keeper.is_idle()
+            && self.spool.lock().await.is_settled()
+    }
+
+    /// Writes what is left and says goodbye; whether all of it is kept, and all receipted.
+    async fn close(
+        &mut self,
+        stop: watch::Sender<bool>,
+        link: tokio::task::JoinHandle<LinkCounts>,
+    ) -> anyhow::Result<(bool, bool)> {
+        let kept = self.keeper.finish(self.clock.tai(), self.mono.now_ns()).await;
+        stop.send_replace(true);
+        link.await.context("the link")?;
+        // Receipts that came with the last words.
+        let kept = self.keeper.finish(self.clock.tai(), self.mono.now_ns()).await && kept;
+        let spool = self.spool.lock().await;
+        Ok((kept, spool.is_settled() && spool.stuck() == 0))
+    }
+
+    async fn tally(&self, event: &'static str) -> Tally {
+        let counts = *self.counts.borrow();
+        let mut spool = self.spool.lock().await;
+        let (stuck, refused) = (spool.stuck(), spool.refusals().clone());
+        let store = spool.store();
+        let (backlog_units, backlog_bytes) = store.backlog();
+        let spool = SpoolTally {
+            units_numbered: store.counters().map(|(_, counter)| counter.next).sum(),
+            units_durable: store.counters().map(|(_, counter)| counter.durable_next).sum(),
+            backlog_units,
+            backlog_bytes,
+            units_receipted: counts.receipted,
+            units_voided: self.keeper.voided(),
+            units_stuck: stuck,
+            bytes: store.used_bytes(),
+            bytes_max: self.spool_bytes_max,
+            stuck: self.keeper.is_stuck(),
+        };
+        let link = LinkTally::from(counts);
+        Tally { event, inputs: self.hub.tallies(), spool, link, refused }
+    }
+}
+
+async fn until(clock: Monotonic, due_ns: Option<u64>) {
+    match due_ns {
+        Some(due) => tokio::time::sleep_until(clock.instant(due)).await,
+        None => std::future::pending().await,
+    }
+}

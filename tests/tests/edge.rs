@@ -1,0 +1,338 @@
+//! The edge with the real programs: modem, `groundstation edge`, QUIC, `groundstation run`, and
+//! what is in the archive afterwards.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use codecs::frame::{
+    aos::{AosBuilder, AosConfig},
+    cadu::{CaduEncoder, Coding},
+};
+use codecs::ids::Apid;
+use codecs::packet::space::{PacketHeader, SequenceCount, build};
+use serde_json::Value;
+use tests::process::{DEADLINE, Daemon, binary};
+
+const FRAME_BYTES: usize = 892;
+const CODING: &str = "rs:223:i4:dual,randomized:255";
+
+const MISSION: &str = r#"
+mission = "sky"
+domain = "sky"
+[[spacecraft]]
+id = 7
+name = "SKY-7"
+[[spacecraft.frames]]
+kind = "aos"
+scid = 71
+length = 892
+"#;
+
+/// A station's folder with one edge enrolled.
+struct Site {
+    folder: tempfile::TempDir,
+}
+
+impl Site {
+    fn new() -> Self {
+        let site = Self { folder: tempfile::tempdir().unwrap() };
+        std::fs::write(site.path("mission.toml"), MISSION).unwrap();
+        let mission = site.text("mission.toml");
+        let station = site.text("station");
+        done(&[
+            "init",
+            &station,
+            "--mission",
+            &mission,
+            "--station",
+            "Test,0,0,0",
+            "--spacecraft",
+            "7:SKY-7",
+            "--quic",
+            "127.0.0.1:0",
+            "--http",
+            "127.0.0.1:0",
+        ]);
+        site.enroll("antenna-1", 1);
+        site
+    }
+
+    fn enroll(&self, name: &str, antenna: u32) {
+        let (config, antenna) = (self.text("station/station.toml"), antenna.to_string());
+        done(&["enroll", "edge", name, "--config", &config, "--antenna", &antenna]);
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn text(&self, name: &str) -> String {
+        self.path(name).to_str().unwrap().to_owned()
+    }
+
+    fn station(&self) -> Station {
+        let mut daemon = Daemon::start(
+            "groundstation",
+            &["run", "--config", &self.text("station/station.toml")],
+        );
+        let ready = daemon.expect("ready");
+        let at = |key: &str| ready[key].as_str().unwrap().to_owned();
+        Station { quic: at("quic"), http: at("http"), daemon }
+    }
+
+    /// An edge with the arguments given beside its file.
+    fn edge(&self, name: &str, station: &str, arguments: &[&str]) -> (Daemon, Value) {
+        let config = self.text(&format!("station/enrolled/{name}/edge.toml"));
+        let fixed = ["edge", "--json", "--config", &config, "--station", station];
+        let mut daemon = Daemon::start("groundstation", &[&fixed[..], arguments].concat());
+        let ready = daemon.expect("ready");
+        (daemon, ready)
+    }
+
+    /// Units, and of them those that stand twice, once the station has stopped.
+    fn audit(&self) -> (u64, u64) {
+        let config = self.text("station/station.toml");
+        let output = Command::new(binary("groundstation"))
+            .args(["audit", "--json", "--config", &config])
+            .output()
+            .unwrap();
+        let audit: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert!(output.status.success(), "{audit}");
+        (audit["units"].as_u64().unwrap(), audit["duplicates"].as_u64().unwrap())
+    }
+}
+
+struct Station {
+    quic: String,
+    http: String,
+    daemon: Daemon,
+}
+
+impl Station {
+    fn stop(mut self) {
+        self.daemon.terminate();
+        self.daemon.expect("done");
+        assert!(self.daemon.end().success());
+    }
+
+    /// Waits until the station counts as many units.
+    fn await_units(&self, wanted: u64) {
+        await_that(&format!("{wanted} units archived"), || archived(&self.http) >= wanted);
+    }
+}
+
+fn archived(http: &str) -> u64 {
+    let mut stream = TcpStream::connect(http).unwrap();
+    write!(stream, "GET /metrics HTTP/1.0\r\nHost: {http}\r\n\r\n").unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    let value = |line: &str| line.rsplit(' ').next().and_then(|of| of.parse::<f64>().ok());
+    let lines = text.lines().filter(|line| line.starts_with("groundtrack_units_archived_total"));
+    lines.filter_map(value).sum::<f64>() as u64
+}
+
+fn await_that(what: &str, mut holds: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < DEADLINE, "{what}: not within {DEADLINE:?}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn done(arguments: &[&str]) {
+    let output = Command::new(binary("groundstation"))
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Frames of one packet each, all different.
+fn frames(count: u16) -> Vec<Vec<u8>> {
+    let mut builder = AosBuilder::new(AosConfig::new(FRAME_BYTES), 71, 0, 0).unwrap();
+    let mut frames = Vec::new();
+    for number in 0..count {
+        let header = PacketHeader::telemetry(Apid(100), SequenceCount(number));
+        let packet = build(&header, &vec![number as u8; FRAME_BYTES - 8 - 6]).unwrap();
+        builder.push(&packet, &mut |frame| frames.push(frame.to_vec())).unwrap();
+    }
+    assert_eq!(frames.len(), usize::from(count));
+    frames
+}
+
+/// The same as coded units, those of the numbers given spoiled beyond correction.
+fn cadus(frames: &[Vec<u8>], spoiled: &[usize]) -> Vec<u8> {
+    let coding: Coding = CODING.parse().unwrap();
+    let mut encoder = CaduEncoder::new(&coding, FRAME_BYTES, coding.marker()).unwrap();
+    let mut stream = Vec::new();
+    for (number, frame) in frames.iter().enumerate() {
+        let begin = stream.len();
+        encoder.push(frame, &mut stream).unwrap();
+        if spoiled.contains(&number) {
+            // Not one constant: that is a codeword, and would be no error at all.
+            let symbols = stream[begin + 4..].iter_mut().step_by(2).enumerate();
+            symbols.for_each(|(at, byte)| *byte ^= at as u8 | 1);
+        }
+    }
+    encoder.finish(&mut stream);
+    stream
+}
+
+fn cadu_input(from: &str) -> Vec<String> {
+    ["--from", from, "--carries", "cadus", "--frame", "aos:892", "--coding", CODING]
+        .map(String::from)
+        .to_vec()
+}
+
+fn refs(arguments: &[String]) -> Vec<&str> {
+    arguments.iter().map(String::as_str).collect()
+}
+
+#[test]
+fn a_file_of_coded_units_is_archived_whole_and_the_edge_then_ends() {
+    let site = Site::new();
+    let station = site.station();
+    let pass = site.path("pass.cadu");
+    std::fs::write(&pass, cadus(&frames(300), &[7, 8])).unwrap();
+    let input = cadu_input(&format!("file:{}", pass.display()));
+    let arguments = [&refs(&input)[..], &["--until-done"]].concat();
+    let (mut edge, _) = site.edge("antenna-1", &station.quic, &arguments);
+    let done = edge.expect("done");
+    assert!(edge.end().success(), "{done}");
+    let heard = &done["inputs"][0];
+    assert_eq!((&heard["good"], &heard["erred"]), (&298.into(), &2.into()), "{done}");
+    assert_eq!(heard["unidentified"], 2, "their first codewords failed as well");
+    assert_eq!(done["spool"]["backlog_units"], 0, "{done}");
+    station.await_units(300);
+    station.stop();
+    assert_eq!(site.audit(), (300, 0));
+}
+
+/// The station is down, the edge is killed with SIGKILL, and comes back before the station does.
+#[test]
+fn what_an_edge_took_outlives_its_own_death_and_the_station_s() {
+    let site = Site::new();
+    // A port on which no station is yet.
+    let free = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let modem = TcpListener::bind("127.0.0.1:0").unwrap();
+    let input = cadu_input(&format!("tcp:{}", modem.local_addr().unwrap()));
+    let status = site.path("status.json");
+    let file = site.path("station/enrolled/antenna-1/edge.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let told = format!("\n[status]\ninterval_s = 1\nfile = {:?}\n", status.display().to_string());
+    std::fs::write(&file, text + &told).unwrap();
+
+    let stream = cadus(&frames(400), &[]);
+    let (first, second) = stream.split_at(stream.len() / 2 / 1024 * 1024);
+    let (edge, _) = site.edge("antenna-1", &free, &refs(&input));
+    let (mut connection, _) = modem.accept().unwrap();
+    connection.write_all(first).unwrap();
+    let kept = await_spool(&status, |kept| kept >= 190);
+    // Killed: what it said it kept must be there, the rest of the stream comes again.
+    drop(edge);
+
+    let (edge, ready) = site.edge("antenna-1", &free, &refs(&input));
+    let numbered = ready["units_numbered"].as_u64().unwrap();
+    assert!(numbered >= kept, "{kept} were kept, {numbered} are numbered");
+    let (mut connection, _) = modem.accept().unwrap();
+    connection.write_all(second).unwrap();
+    drop(connection);
+    let kept = await_spool(&status, |kept| kept >= numbered + 190);
+    drop(edge);
+
+    let station = site.station();
+    let arguments = [&refs(&input)[..], &["--until-done"]].concat();
+    let (mut edge, ready) = site.edge("antenna-1", &station.quic, &arguments);
+    let numbered = ready["units_numbered"].as_u64().unwrap();
+    assert!(numbered >= kept);
+    edge.terminate();
+    let done = edge.expect("done");
+    assert!(edge.end().success(), "{done}");
+    station.stop();
+    assert_eq!(site.audit(), (numbered, 0));
+}
+
+/// Waits until the status file tells enough units kept; how many it tells.
+fn await_spool(status: &Path, mut enough: impl FnMut(u64) -> bool) -> u64 {
+    let mut kept = 0;
+    await_that("units in the spool", || {
+        let told = std::fs::read(status).unwrap_or_default();
+        let told: Value = serde_json::from_slice(&told).unwrap_or_default();
+        kept = told["spool"]["units_durable"].as_u64().unwrap_or(0);
+        enough(kept)
+    });
+    kept
+}
+
+/// A data frame of port 0; the sequence flags of a packet look like a delimiter.
+fn kiss(unit: &[u8]) -> Vec<u8> {
+    let escaped = unit.iter().flat_map(|byte| match byte {
+        0xC0 => vec![0xDB, 0xDC],
+        0xDB => vec![0xDB, 0xDD],
+        byte => vec![*byte],
+    });
+    [0xC0, 0x00].into_iter().chain(escaped).chain([0xC0]).collect()
+}
+
+#[test]
+fn datagrams_connections_and_kiss_reach_one_archive() {
+    let site = Site::new();
+    let station = site.station();
+    let file = site.path("station/enrolled/antenna-1/edge.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let inputs = r#"
+[[input]]
+name = "datagrams"
+from = "udp:127.0.0.1:0"
+frame = "aos:892"
+[[input]]
+name = "connections"
+from = "tcp-listen:127.0.0.1:0"
+frame = "aos:892"
+antenna = 2
+[[input]]
+name = "tnc"
+from = "kiss-listen:127.0.0.1:0"
+carries = "packets"
+stream = 9
+"#;
+    std::fs::write(&file, text + inputs).unwrap();
+    let (mut edge, ready) = site.edge("antenna-1", &station.quic, &["--until-done"]);
+    let at = |input: usize| -> SocketAddr {
+        let place = ready["inputs"][input].as_str().unwrap();
+        place.split_once(':').unwrap().1.parse().unwrap()
+    };
+    let frames = frames(30);
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    frames[..10].iter().for_each(|frame| {
+        socket.send_to(frame, at(0)).unwrap();
+    });
+    socket.send_to(&frames[0][1..], at(0)).unwrap();
+    let mut connection = TcpStream::connect(at(1)).unwrap();
+    frames[10..].iter().for_each(|frame| connection.write_all(frame).unwrap());
+    drop(connection);
+    let packet = build(&PacketHeader::telemetry(Apid(5), SequenceCount(1)), b"hello").unwrap();
+    let mut tnc = TcpStream::connect(at(2)).unwrap();
+    tnc.write_all(&kiss(&packet)).unwrap();
+    station.await_units(31);
+    edge.terminate();
+    let done = edge.expect("done");
+    assert!(edge.end().success(), "{done}");
+    let told: Vec<_> = done["inputs"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|input| {
+            (input["undetermined"].as_u64().unwrap(), input["malformed"].as_u64().unwrap())
+        })
+        .collect();
+    assert_eq!(told, [(10, 1), (20, 0), (1, 0)], "{done}");
+    station.stop();
+    assert_eq!(site.audit(), (31, 0));
+}
