@@ -31,6 +31,7 @@ use codecs::sync::marker::Marker;
 use codecs::sync::randomizer::{Randomizer, Sequence};
 use codecs::time::Tai;
 use groundstation::archive::index::Index;
+use groundstation::archive::seal::NO_FOOTER;
 use groundstation::archive::segment::SegmentHeader;
 use groundstation::ledger::Ledger;
 use groundstation::uplink;
@@ -445,6 +446,8 @@ fn ground() {
         ledger_id: 5,
         begun: Tai(1),
         previous: None,
+        footer: NO_FOOTER,
+        floor: 0,
         checkpoint: ledger,
     };
     let header = header.encode();

@@ -300,7 +300,8 @@ impl Station {
         while let Some(event) = self.receiver.poll_event() {
             if let ReceiverEvent::Hello { channels, .. } = event {
                 let durable = self.ingest.durable(ORIGIN);
-                let lost = lost_by_us(ORIGIN, self.volume.ledger_id(), &channels, &durable);
+                let id = self.volume.ledger_id();
+                let lost = lost_by_us(ORIGIN, |ledger| ledger == id, &channels, &durable);
                 self.receiver.welcome(self.now.tai, durable);
                 lost.into_iter().for_each(|(prefix, ranges)| self.receiver.ask(prefix, ranges));
             }

@@ -11,6 +11,7 @@ use crate::{
         doors::replay::{self, ReplayArgs},
         edge::{self, EdgeArgs},
         export::{self, ExportArgs},
+        gaps::{self, GapsArgs},
         log,
         reload::{self, ReloadArgs},
         restore::{self, RestoreArgs},
@@ -50,6 +51,7 @@ enum Command {
     Uplink(uplink::Uplink),
     Replay(ReplayArgs),
     Export(ExportArgs),
+    Gaps(GapsArgs),
     Inspect(inspect::Args),
     Decode(decode::Args),
     /// Inference pools
@@ -83,6 +85,7 @@ pub fn run() -> ExitCode {
         Command::Uplink(command) => uplink::run(&command),
         Command::Replay(args) => replay::run(&args),
         Command::Export(args) => export::run(&args),
+        Command::Gaps(args) => gaps::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Decode(args) => decode::run(&args),
         Command::Pools(Pools::Serve(args)) => pool::serve::run(&args),

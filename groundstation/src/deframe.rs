@@ -1,21 +1,22 @@
 //! Frames to packets, whatever the order in which their units arrive.
 //!
-//! Units of one counter travel on many streams and may overtake each other. A frame that comes in
-//! order is extracted as it comes; a late one is extracted again together with its neighbours, so
-//! that packets over its edges come out whole. Packets that came out before come out again: who
+//! Units of one counter travel on many streams and may overtake each other, and two antennas may
+//! each have lost what the other heard. A frame that comes in order is extracted as it comes; a
+//! late or better one is extracted again together with its neighbours, so that packets over its
+//! edges come out whole. Packets that came out before come out again: who
 //! publishes keeps a window of identities.
 
 use crate::header::{Flag, Formats};
+use crate::merge::{Place, Standing, View};
 use bytes::Bytes;
 use codecs::frame::extract::{Event, Extractor, FrameConfig};
-use codecs::ids::{Codec, KeyPrefix, UnitKey};
+use codecs::ids::{Codec, SpacecraftId};
 use codecs::mission::Definition;
 use std::collections::BTreeMap;
 
-/// Bytes of frames kept over all counters, to put late ones between their neighbours; each counter
-/// has an even share. A peer of the widest profile has 64 objects of 256 KiB under way, and any of
-/// them may come last. At the bound the oldest goes; a frame that comes later than that is
-/// extracted alone.
+/// Bytes of frames kept, over all counters, to put late ones between their neighbours. A peer of
+/// the widest profile has 64 objects of 256 KiB under way, and any of them may come last. At the
+/// bound the oldest goes; a frame that comes later than that is extracted alone.
 pub const RECENT_BYTES_MAX: usize = 16 << 20;
 
 /// Neighbours on either side that a late frame is extracted with; a packet of 64 KiB spans more,
@@ -44,7 +45,8 @@ pub struct Deframed {
 /// Extractors of all counters.
 pub struct Deframer {
     formats: Formats,
-    counters: BTreeMap<KeyPrefix, Counter>,
+    counters: BTreeMap<View, Counter>,
+    recent_bytes: usize,
     pushes: u64,
 }
 
@@ -60,27 +62,53 @@ struct Counter {
 impl Deframer {
     /// Knows frames by what the mission says of them.
     pub fn new(definition: &Definition) -> Self {
-        Self { formats: Formats::new(definition), counters: BTreeMap::new(), pushes: 0 }
+        Self {
+            formats: Formats::new(definition),
+            counters: BTreeMap::new(),
+            recent_bytes: 0,
+            pushes: 0,
+        }
     }
 
-    /// Takes one frame.
-    pub fn take(&mut self, key: &UnitKey, codec: Codec, frame: &Bytes) -> Deframed {
-        let config = match self.formats.judge(key.prefix.spacecraft, codec, frame) {
+    /// Takes one frame at its place. A copy gives nothing; a better reception is extracted again in
+    /// the place of the worse.
+    pub fn take(
+        &mut self,
+        spacecraft: SpacecraftId,
+        place: &Place,
+        codec: Codec,
+        frame: &Bytes,
+    ) -> Deframed {
+        let config = match self.formats.judge(spacecraft, codec, frame) {
             Ok(config) => config,
             Err(flag) => return Deframed { flag: Some(flag), ..Deframed::default() },
         };
+        if matches!(place.standing, Standing::Copy | Standing::Stray) {
+            return Deframed::default();
+        }
         self.pushes += 1;
-        if self.counters.len() >= COUNTERS_MAX && !self.counters.contains_key(&key.prefix) {
+        if self.counters.len() >= COUNTERS_MAX && !self.counters.contains_key(&place.view) {
             let silent = self.counters.iter().min_by_key(|(_, counter)| counter.pushed);
-            if let Some(silent) = silent.map(|(prefix, _)| *prefix) {
-                self.counters.remove(&silent);
+            if let Some(counter) =
+                silent.map(|(view, _)| *view).and_then(|view| self.counters.remove(&view))
+            {
+                self.recent_bytes -= counter.recent_bytes;
             }
         }
-        let known = self.counters.len() + usize::from(!self.counters.contains_key(&key.prefix));
         let counter =
-            self.counters.entry(key.prefix).or_insert_with(|| Counter::new(config.clone()));
+            self.counters.entry(place.view).or_insert_with(|| Counter::new(config.clone()));
         counter.pushed = self.pushes;
-        counter.take(key.sequence, frame, RECENT_BYTES_MAX / known)
+        let before = counter.recent_bytes;
+        let deframed = counter.take(place, frame);
+        self.recent_bytes = self.recent_bytes + counter.recent_bytes - before;
+        while self.recent_bytes > RECENT_BYTES_MAX {
+            let largest = self.counters.values_mut().max_by_key(|counter| counter.recent_bytes);
+            match largest.map_or(0, Counter::forget_oldest) {
+                0 => break,
+                bytes => self.recent_bytes -= bytes,
+            }
+        }
+        deframed
     }
 }
 
@@ -90,45 +118,45 @@ impl Counter {
         Self { config, extractor, last: None, recent: BTreeMap::new(), recent_bytes: 0, pushed: 0 }
     }
 
-    fn take(&mut self, sequence: u64, frame: &Bytes, share: usize) -> Deframed {
-        self.keep(sequence, frame, share);
+    fn take(&mut self, place: &Place, frame: &Bytes) -> Deframed {
+        let number = place.number;
+        // A slice that is kept would keep the whole block of the archive that it lies in.
+        let before = self.recent.insert(number, Bytes::copy_from_slice(frame));
+        self.recent_bytes += frame.len();
+        self.recent_bytes -= before.map_or(0, |frame| frame.len());
         let mut deframed = Deframed::default();
         match self.last {
-            Some(last) if sequence <= last => self.again(sequence, &mut deframed),
+            Some(last) if number <= last => self.again(number, &mut deframed),
             last => {
                 // Units that have yet to come are no gap in reception.
-                let awaited = last.map_or(0, |last| sequence - last - 1);
+                let missing = last.map_or(0, |last| number - last - 1);
+                let awaited = place.awaited.map_or(missing, |awaited| awaited.min(missing));
                 push(&mut self.extractor, frame, &mut deframed, true);
                 deframed.gap = deframed.gap.saturating_sub(awaited);
-                self.last = Some(sequence);
+                self.last = Some(number);
             }
         }
         deframed
     }
 
-    fn keep(&mut self, sequence: u64, frame: &Bytes, share: usize) {
-        // A slice that is kept would keep the whole block of the archive that it lies in.
-        let before = self.recent.insert(sequence, Bytes::copy_from_slice(frame));
-        self.recent_bytes += frame.len();
-        self.recent_bytes -= before.map_or(0, |frame| frame.len());
-        while self.recent_bytes > share {
-            let Some((_, oldest)) = self.recent.pop_first() else { break };
-            self.recent_bytes -= oldest.len();
-        }
+    fn forget_oldest(&mut self) -> usize {
+        let oldest = self.recent.pop_first().map_or(0, |(_, frame)| frame.len());
+        self.recent_bytes -= oldest;
+        oldest
     }
 
     /// Extracts a late frame between the neighbours that are at hand.
-    fn again(&mut self, sequence: u64, deframed: &mut Deframed) {
+    fn again(&mut self, number: u64, deframed: &mut Deframed) {
         let held = |number: &u64| self.recent.contains_key(number);
-        let floor = sequence.saturating_sub(NEIGHBOURS_MAX);
-        let first = (floor..sequence).rev().take_while(held).last().unwrap_or(sequence);
-        let ceiling = sequence.saturating_add(NEIGHBOURS_MAX);
-        let last = (sequence + 1..=ceiling).take_while(held).last().unwrap_or(sequence);
+        let floor = number.saturating_sub(NEIGHBOURS_MAX);
+        let first = (floor..number).rev().take_while(held).last().unwrap_or(number);
+        let ceiling = number.saturating_add(NEIGHBOURS_MAX);
+        let last = (number + 1..=ceiling).take_while(held).last().unwrap_or(number);
         let mut extractor = Extractor::new(self.config.clone());
-        for (number, frame) in self.recent.range(first..=last) {
-            push(&mut extractor, frame, deframed, *number == sequence);
+        for (at, frame) in self.recent.range(first..=last) {
+            push(&mut extractor, frame, deframed, *at == number);
         }
-        if first == sequence {
+        if first == number {
             deframed.gap = 0;
         }
         // What was in progress before the hole is done with; it goes on from the newest frame.

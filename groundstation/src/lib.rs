@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! admit ─► ledger ─► archive ─► receipt ─► process ─► publish ─► api
-//!             │          ├─► door                └ unsqueeze ─► deframe ─► decode ─► limits
+//!             │          ├─► door         └ unsqueeze ─► merge ─► deframe ─► decode ─► limits
 //!             └────► audit
 //! ```
 //!
@@ -26,8 +26,10 @@ pub mod import;
 pub mod catalogue;
 pub mod witness;
 pub mod audit;
+pub mod gaps;
 pub mod unsqueeze;
 pub mod header;
+pub mod merge;
 pub mod deframe;
 pub mod decode;
 pub mod limits;

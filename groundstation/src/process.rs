@@ -7,6 +7,8 @@
 use crate::archive::Archived;
 use crate::decode::{self, Arrival, Decoder, Fate};
 use crate::deframe::Deframer;
+use crate::header::Formats;
+use crate::merge::{Merge, Standing};
 use crate::publish::{AlarmState, Event, Limits, Mission, ParameterInfo, Quality};
 use crate::records::Records;
 use crate::{product, unsqueeze};
@@ -61,6 +63,8 @@ pub struct Process {
     definition: Arc<Definition>,
     plans: Arc<Plans>,
     names: Arc<[(Arc<str>, Arc<str>)]>,
+    formats: Formats,
+    merge: Merge,
     deframer: Deframer,
     decoders: BTreeMap<SpacecraftId, Decoder>,
     records: Records,
@@ -73,6 +77,8 @@ impl Process {
         Self {
             plans: Arc::new(definition.plans()),
             names: decode::names(&definition),
+            formats: Formats::new(&definition),
+            merge: Merge::new(definition.merge_window_ns),
             deframer: Deframer::new(&definition),
             decoders: BTreeMap::new(),
             records: Records::default(),
@@ -146,15 +152,29 @@ impl Process {
         outcome
     }
 
+    fn flag(&mut self, why: &'static str) {
+        *self.counts.frames_flagged.entry(why).or_default() += 1;
+    }
+
     fn unread(&mut self, why: &'static str) {
         *self.counts.units_unread.entry(why).or_default() += 1;
     }
 
     fn frame(&mut self, unit: &Archived, arrival: Arrival, outcome: &mut Outcome) {
-        let deframed = self.deframer.take(&unit.key, unit.codec, &unit.bytes);
+        let spacecraft = unit.key.prefix.spacecraft;
+        let head = match self.formats.read(spacecraft, unit.codec, &unit.bytes) {
+            Ok(head) => head,
+            Err(flag) => return self.flag(flag.name()),
+        };
+        let place = self.merge.place(unit, &head);
+        match place.standing {
+            Standing::First | Standing::Better { .. } => {}
+            Standing::Copy => return self.flag("copy"),
+            Standing::Stray => return self.flag("stray"),
+        }
+        let deframed = self.deframer.take(spacecraft, &place, unit.codec, &unit.bytes);
         if let Some(flag) = deframed.flag {
-            *self.counts.frames_flagged.entry(flag.name()).or_default() += 1;
-            return;
+            return self.flag(flag.name());
         }
         let heard = unit.annotation.map(|annotation| annotation.quality);
         let quality = match heard {
@@ -163,7 +183,6 @@ impl Process {
             Some(Heard::Corrected) => Quality::Corrected,
             Some(Heard::Good | Heard::Undetermined) | None => Quality::Good,
         };
-        let spacecraft = unit.key.prefix.spacecraft;
         if let Some(vc) = deframed.vc {
             let (gap, at) = (deframed.gap, unit.received);
             outcome.events.push(Event::Frame { spacecraft, vc, quality, gap, at });

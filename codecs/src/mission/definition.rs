@@ -14,6 +14,11 @@ use super::{DefinitionError, plan::Plans};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ParameterId(pub u32);
 
+/// How far apart two antennas' receptions of one frame are at most, unless the mission says
+/// otherwise: light takes a twentieth of a second around the Earth, and clocks at antennas are set
+/// by network.
+pub const MERGE_WINDOW_NS_DEFAULT: i64 = 2_000_000_000;
+
 /// Everything that a mission says about its telemetry.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Definition {
@@ -25,6 +30,8 @@ pub struct Definition {
     pub reclaimable: Durability,
     /// Spacecraft of the mission.
     pub spacecraft: Vec<Spacecraft>,
+    /// Receptions of one frame by two antennas are less than this apart, in nanoseconds.
+    pub merge_window_ns: i64,
     /// Names of channels, for people.
     pub channels: Vec<ChannelName>,
     /// Types that parameters share.

@@ -2,8 +2,8 @@
 
 use super::definition::{
     Calibrator, ChannelName, ChannelPlace, Container, Definition, Encoding, Entry, FrameFormat,
-    FrameKind, Limits, Parameter, ParameterId, ParameterType, ProductName, Rule, Spacecraft,
-    TimeField, Trigger,
+    FrameKind, Limits, MERGE_WINDOW_NS_DEFAULT, Parameter, ParameterId, ParameterType, ProductName,
+    Rule, Spacecraft, TimeField, Trigger,
 };
 use super::text::TextError;
 use crate::{
@@ -33,6 +33,7 @@ struct File {
     mission: String,
     domain: Option<String>,
     reclaimable: Option<Spanned<String>>,
+    merge_window_s: Option<Spanned<f64>>,
     #[serde(default)]
     spacecraft: Vec<SpacecraftTable>,
     #[serde(default)]
@@ -147,6 +148,13 @@ pub(super) fn read(text: &str) -> Result<Definition, DefinitionError> {
     if let Some(class) = &file.reclaimable {
         reader.definition.reclaimable = reader.durability(class)?;
     }
+    reader.definition.merge_window_ns = match &file.merge_window_s {
+        None => MERGE_WINDOW_NS_DEFAULT,
+        Some(window) => match *window.get_ref() {
+            seconds @ 0.001..=3_600.0 => (seconds * 1e9) as i64,
+            _ => return Err(reader.fault(window, "a window is 0.001 to 3600 seconds".into())),
+        },
+    };
     for table in file.spacecraft {
         reader.spacecraft(table)?;
     }

@@ -1,6 +1,6 @@
 use super::*;
 use codecs::frame::aos::{AosBuilder, AosConfig};
-use codecs::ids::{Apid, Channel, Origin, SpacecraftId, StoreEpoch};
+use codecs::ids::{Apid, Channel, KeyPrefix, Origin, StoreEpoch};
 use codecs::packet::space::{PacketHeader, SequenceCount, build};
 
 const MISSION: &str = "mission = 'm'\n[[spacecraft]]\nid = 7\nname = 'SKY-7'\n\
@@ -8,14 +8,16 @@ const MISSION: &str = "mission = 'm'\n[[spacecraft]]\nid = 7\nname = 'SKY-7'\n\
     [[spacecraft]]\nid = 8\nname = 'SKY-8'\n\
     [[spacecraft.frames]]\nkind = 'aos'\nscid = 72\nlength = 128\n";
 
-fn key(sequence: u64) -> UnitKey {
+const CRAFT: SpacecraftId = SpacecraftId(7);
+
+fn place(number: u64) -> Place {
     let prefix = KeyPrefix {
         origin: Origin([1; 16]),
         epoch: StoreEpoch(1),
-        spacecraft: SpacecraftId(7),
+        spacecraft: CRAFT,
         channel: Channel::virtual_channel(1, 71, 0, 0),
     };
-    UnitKey { prefix, sequence }
+    Place { view: View::Store(prefix), number, standing: Standing::First, awaited: None }
 }
 
 fn deframer() -> Deframer {
@@ -43,7 +45,7 @@ fn feed(order: impl IntoIterator<Item = usize>, frames: &[Bytes]) -> (Vec<Bytes>
     let mut deframer = deframer();
     let (mut got, mut gaps) = (vec![], 0);
     for number in order {
-        let out = deframer.take(&key(number as u64), Codec::AosFrame, &frames[number]);
+        let out = deframer.take(CRAFT, &place(number as u64), Codec::AosFrame, &frames[number]);
         assert_eq!(out.flag, None);
         assert_eq!((out.vc, out.erred), (Some(0), false));
         gaps += out.gap;
@@ -109,7 +111,8 @@ fn a_lost_unit_is_no_reception_gap_and_a_lost_frame_is() {
 fn frames_that_do_not_belong_are_flagged() {
     let (frames, _) = recording(2);
     let mut deframer = deframer();
-    let mut flag = |bytes: Vec<u8>, codec| deframer.take(&key(0), codec, &bytes.into()).flag;
+    let mut flag =
+        |bytes: Vec<u8>, codec| deframer.take(CRAFT, &place(0), codec, &bytes.into()).flag;
     let mut other = frames[0].to_vec();
     other[1] ^= 0xC0;
     assert_eq!(flag(other, Codec::AosFrame), Some(Flag::Foreign), "scid 68 is nobody's");
@@ -131,7 +134,7 @@ fn an_erred_frame_marks_its_packets() {
     let (frames, _) = recording(3);
     let mut broken = frames[0].to_vec();
     broken[60] ^= 1;
-    let out = deframer().take(&key(0), Codec::AosFrame, &broken.into());
+    let out = deframer().take(CRAFT, &place(0), Codec::AosFrame, &broken.into());
     assert!(out.erred && out.packets.iter().all(|(_, erred)| *erred));
 }
 
@@ -175,7 +178,7 @@ fn recorded_frames_give_their_packets_in_any_order() {
             let mut deframer = Deframer::new(&definition);
             let mut got = vec![];
             for at in order {
-                let out = deframer.take(&key(at as u64), codec, &frames[at]);
+                let out = deframer.take(CRAFT, &place(at as u64), codec, &frames[at]);
                 got.extend(out.packets.into_iter().map(|(packet, _)| packet));
             }
             got

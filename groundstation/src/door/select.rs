@@ -8,14 +8,14 @@ use crate::{
     archive::{Archived, record::Position},
     deframe::Deframer,
     header::{Formats, Head},
+    merge::{Merge, Place, Rank, Standing, View},
     publish::{PacketIdentities, PacketIdentity},
     unsqueeze,
 };
 use bytes::Bytes;
 use codecs::{
     fec::crc::crc32c,
-    ids::{Apid, Channel, Codec, KeyPrefix, SpacecraftId, UnitKey},
-    link::object::Quality,
+    ids::{Apid, Channel, Codec, SpacecraftId},
     mission::Definition,
     packet::{is_idle, space::PacketView},
     time::Tai,
@@ -67,7 +67,8 @@ pub enum About {
 /// A frame that waits for the ones before it.
 #[derive(Debug)]
 struct Waiting {
-    key: UnitKey,
+    spacecraft: SpacecraftId,
+    place: Place,
     codec: Codec,
     head: Head,
     erred: bool,
@@ -81,7 +82,8 @@ pub struct Selector {
     selection: Selection,
     formats: Formats,
     deframer: Deframer,
-    order: Order<KeyPrefix, Waiting>,
+    merge: Merge,
+    order: Order<View, Waiting>,
     seen: PacketIdentities,
     left_out: BTreeMap<&'static str, u64>,
 }
@@ -93,6 +95,7 @@ impl Selector {
             selection,
             formats: Formats::new(definition),
             deframer: Deframer::new(definition),
+            merge: Merge::new(definition.merge_window_ns),
             order: Order::new(patience_ns),
             seen: PacketIdentities::with_bound(IDENTITIES_MAX),
             left_out: BTreeMap::new(),
@@ -170,43 +173,72 @@ impl Selector {
             Ok(head) => head,
             Err(flag) => return self.leave_out(flag.name()),
         };
-        let heard = unit.annotation.map(|annotation| annotation.quality);
-        let (prefix, number) = (unit.key.prefix, unit.key.sequence);
-        let bytes = match self.order.is_next(prefix, number) {
+        let place = match self.selection.antenna {
+            None => self.merge.place(unit, &head),
+            // One antenna's receptions are in the order of its own numbers.
+            Some(_) => Place {
+                view: View::Store(unit.key.prefix),
+                number: unit.key.sequence,
+                standing: Standing::First,
+                awaited: None,
+            },
+        };
+        if matches!(place.standing, Standing::Copy | Standing::Stray) {
+            return;
+        }
+        let bytes = match self.order.is_next(place.view, place.number) {
             true => unit.bytes.clone(),
             // A slice that waits would keep the whole batch it came in.
             false => Bytes::copy_from_slice(&unit.bytes),
         };
         let frame = Waiting {
-            key: unit.key,
+            spacecraft,
+            place,
             codec: unit.codec,
             head,
-            erred: head.erred || heard == Some(Quality::Erred),
+            erred: Rank::of(unit.annotation, &head) == Rank::Erred,
             bytes,
             position: unit.position,
             received: unit.received,
         };
+        if matches!(place.standing, Standing::Better { .. }) {
+            // Still in time, or late: then it goes out if the worse one did not.
+            match self.order.waiting(place.view, place.number) {
+                Some(waiting) => {
+                    let position = waiting.position.min(frame.position);
+                    *waiting = Waiting { place: waiting.place, position, ..frame };
+                }
+                None => self.release(frame, sink),
+            }
+            return;
+        }
+        let (view, number) = (place.view, place.number);
         let mut ready = Vec::new();
         let size = frame.bytes.len();
-        self.order.push(prefix, number, (frame, size), now_ns, &mut |_, frame| ready.push(frame));
+        self.order.push(view, number, (frame, size), now_ns, &mut |_, frame| ready.push(frame));
         ready.into_iter().for_each(|frame| self.release(frame, sink));
     }
 
     /// A frame whose turn it is.
     fn release(&mut self, frame: Waiting, sink: &mut impl FnMut(Parcel)) {
-        let Waiting { key, codec, head, erred, bytes, position, received } = frame;
+        let Waiting { spacecraft, place, codec, head, erred, bytes, position, received } = frame;
         if !wanted(&self.selection.virtual_channels, &head.vc) {
             return;
         }
-        let spacecraft = key.prefix.spacecraft;
         if self.selection.goods == Goods::Frames {
+            // The worse reception went out already, unless it was erred and unwanted.
+            if let Standing::Better { than } = place.standing
+                && (self.selection.erred || than != Rank::Erred)
+            {
+                return;
+            }
             if erred && !self.selection.erred {
                 return self.leave_out("erred");
             }
             let about = About::Frame { vc: head.vc, count: head.count, erred };
             return sink(Parcel { bytes, position, received, spacecraft, about });
         }
-        let deframed = self.deframer.take(&key, codec, &bytes);
+        let deframed = self.deframer.take(spacecraft, &place, codec, &bytes);
         for (packet, wrong) in deframed.packets {
             match (wrong || erred) && !self.selection.erred {
                 true => self.leave_out("erred"),

@@ -1,23 +1,24 @@
 //! Follows the archive, not a queue: units in order to any number of readers, each at its pace.
 //!
 //! A reader's queue is a short cut for what is still in memory. When it is full, or after a start,
-//! the reader gets what it missed from disk, or passes over it if it asked for that. So the writer
-//! never waits for a reader, and no reader for another.
+//! the reader gets what it missed from disk. So the writer never waits for a reader, and no reader
+//! for another.
 
 use super::disk::Folder;
 use crate::archive::{Archived, read::replay, record::Position};
 use std::{
+    collections::BTreeMap,
     io,
     ops::ControlFlow,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
     },
     time::Duration,
 };
 
-/// Commits that wait in memory for one reader, each at most a batch of bytes. Readers share them.
-const QUEUE_COMMITS: usize = 32;
+/// Segments whose ends are known, to tell how far behind a reader is.
+const SEGMENTS_MAX: usize = 16;
 /// Before the first record of any archive.
 pub const START: Position = Position { segment: 0, offset: 0 };
 
@@ -25,17 +26,6 @@ pub const START: Position = Position { segment: 0, offset: 0 };
 struct Commit {
     units: Vec<Archived>,
     end: Position,
-}
-
-/// Hears of units that were passed over.
-pub type Told = Box<dyn Fn(&[Archived]) + Send>;
-
-/// What happens to what a reader's queue has no room for.
-pub enum Missed {
-    /// It is read back from disk.
-    ReadBack,
-    /// It is passed over, and this is told of it.
-    Dropped(Told),
 }
 
 /// Where a reader begins.
@@ -56,43 +46,33 @@ pub struct Hub {
 
 struct State {
     synced: Position,
-    readers: Vec<Reader>,
+    /// Where the newest segments end.
+    ends: BTreeMap<u64, u64>,
+    readers: Vec<SyncSender<Arc<Commit>>>,
     closed: bool,
-}
-
-struct Reader {
-    queue: SyncSender<Arc<Commit>>,
-    missed: Missed,
 }
 
 impl Hub {
     /// An archive that ends at `end`.
     pub fn new(folder: Folder, end: Position) -> Self {
-        let state = State { synced: end, readers: Vec::new(), closed: false };
+        let ends = BTreeMap::from([(end.segment, end.offset)]);
+        let state = State { synced: end, ends, readers: Vec::new(), closed: false };
         Self { folder, state: Arc::new(Mutex::new(state)) }
     }
 
-    /// Tells every reader of a commit; never waits. Without its units they read it back.
+    /// Tells every reader of a commit; never waits.
     pub fn send(&self, units: Vec<Archived>, end: Position) {
         let mut state = self.lock();
-        state.synced = end;
-        if units.is_empty() {
-            return;
-        }
+        state.reach(end);
         let commit = Arc::new(Commit { units, end });
-        state.readers.retain(|reader| reader.send(&commit));
+        // A full queue is no loss: the reader reads from the archive what it did not get.
+        let full = |reader: &SyncSender<_>| reader.try_send(Arc::clone(&commit));
+        state.readers.retain(|reader| !matches!(full(reader), Err(TrySendError::Disconnected(_))));
     }
 
-    /// Tells of a commit whose units can't be kept in memory for the readers: they read it back,
-    /// or count it as dropped.
-    pub fn withhold(&self, units: &[Archived], end: Position) {
-        let mut state = self.lock();
-        state.synced = end;
-        for reader in &state.readers {
-            if let Missed::Dropped(told) = &reader.missed {
-                told(units);
-            }
-        }
+    /// Tells of a commit whose units can't be kept in memory for the readers: they read it back.
+    pub fn withhold(&self, end: Position) {
+        self.lock().reach(end);
     }
 
     /// Nothing more comes: readers end when they have everything.
@@ -102,21 +82,28 @@ impl Hub {
         state.readers.clear();
     }
 
-    /// Starts a reader.
-    pub fn follow(&self, from: From, missed: Missed) -> Follower {
-        let (queue, commits) = sync_channel(QUEUE_COMMITS);
-        let reads_back = matches!(missed, Missed::ReadBack);
+    /// Starts a reader for which so many commits wait in memory, each at most a batch of bytes. While
+    /// they do, the writer's blocks are not free: who may be slow has few.
+    pub fn follow(&self, from: From, queue_commits: usize) -> Follower {
+        let (queue, commits) = sync_channel(queue_commits);
         let mut state = self.lock();
         let handled = match from {
             From::At(position) => position,
             From::Now => state.synced,
         };
         if !state.closed {
-            state.readers.push(Reader { queue, missed });
+            state.readers.push(queue);
         }
         drop(state);
-        let hub = self.clone();
-        Follower { hub, commits, handled, reads_back, behind: reads_back }
+        Follower { hub: self.clone(), commits, handled, behind: true }
+    }
+
+    /// Bytes of archive from a record to the end; the most where that is long ago.
+    pub fn behind(&self, position: Position) -> u64 {
+        let state = self.lock();
+        let Some(own) = state.ends.get(&position.segment) else { return u64::MAX };
+        let later = state.ends.range(position.segment.saturating_add(1)..);
+        own.saturating_sub(position.offset) + later.map(|(_, end)| end).sum::<u64>()
     }
 
     /// Where the archive ends.
@@ -129,19 +116,12 @@ impl Hub {
     }
 }
 
-impl Reader {
-    /// False where the reader is gone.
-    fn send(&self, commit: &Arc<Commit>) -> bool {
-        use std::sync::mpsc::TrySendError;
-        match self.queue.try_send(Arc::clone(commit)) {
-            Ok(()) => true,
-            Err(TrySendError::Full(commit)) => {
-                if let Missed::Dropped(told) = &self.missed {
-                    told(&commit.units);
-                }
-                true
-            }
-            Err(TrySendError::Disconnected(_)) => false,
+impl State {
+    fn reach(&mut self, end: Position) {
+        self.synced = end;
+        self.ends.insert(end.segment, end.offset);
+        if self.ends.len() > SEGMENTS_MAX {
+            self.ends.pop_first();
         }
     }
 }
@@ -165,7 +145,6 @@ pub struct Follower {
     commits: Receiver<Arc<Commit>>,
     /// Everything before this was handled.
     handled: Position,
-    reads_back: bool,
     /// Something may stand in the archive that no commit in the queue leads to.
     behind: bool,
 }
@@ -181,8 +160,7 @@ impl Follower {
         self.handled = self.hub.end();
     }
 
-    /// Hands over what is there; where nothing is, waits this long for more. A reader that does not
-    /// read back hears of nothing that was archived before it began.
+    /// Hands over what is there; where nothing is, waits this long for more.
     pub fn step(
         &mut self,
         wait: Duration,
@@ -192,20 +170,20 @@ impl Follower {
             self.behind = false;
             let synced = self.hub.end();
             if synced > self.handled {
-                return self.pass_to(synced, false, handle);
+                return self.read_back(synced, false, handle);
             }
         }
         match self.commits.recv_timeout(wait) {
             Ok(commit) => self.commit(&commit, handle),
             // A commit that found the queue full may have nothing behind it.
             Err(RecvTimeoutError::Timeout) => {
-                self.behind = self.reads_back;
+                self.behind = true;
                 Step::Quiet
             }
             Err(RecvTimeoutError::Disconnected) => {
                 let synced = self.hub.end();
-                match self.reads_back && synced > self.handled {
-                    true => self.pass_to(synced, false, handle),
+                match synced > self.handled {
+                    true => self.read_back(synced, false, handle),
                     false => Step::Ended,
                 }
             }
@@ -222,7 +200,7 @@ impl Follower {
             return Step::Went;
         }
         let first = commit.units.first().map_or(commit.end, |unit| unit.position);
-        if first > self.handled && self.pass_to(first, false, handle) == Step::Stopped {
+        if first > self.handled && self.read_back(first, false, handle) == Step::Stopped {
             return Step::Stopped;
         }
         for unit in &commit.units {
@@ -233,21 +211,6 @@ impl Follower {
         }
         self.handled = commit.end;
         Step::Went
-    }
-
-    fn pass_to(
-        &mut self,
-        to: Position,
-        replayed: bool,
-        handle: &mut impl FnMut(&Archived) -> ControlFlow<()>,
-    ) -> Step {
-        match self.reads_back {
-            true => self.read_back(to, replayed, handle),
-            false => {
-                self.handled = to;
-                Step::Went
-            }
-        }
     }
 
     /// Reads from disk up to `to`, marked as replayed or not.

@@ -1,11 +1,6 @@
 //! Reads what was chosen out of an archive, beside a running daemon: for `replay` and `export`.
 
-use super::{
-    disk::Folder,
-    doors::Stop,
-    mission,
-    signals::{Asked, Signals},
-};
+use super::{disk::Folder, doors::Stop, mission, signals};
 use crate::{
     archive::{
         read::replay,
@@ -175,9 +170,9 @@ pub fn stop_on_signal() -> anyhow::Result<Stop> {
     let asked = stop.clone();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     thread::Builder::new().name("signals".into()).spawn(move || {
-        let Ok(mut signals) = runtime.block_on(async { Signals::hear() }) else { return };
-        while runtime.block_on(signals.next()) == Asked::Reload {}
-        asked.now();
+        if runtime.block_on(signals::stop()).is_ok() {
+            asked.now();
+        }
     })?;
     Ok(stop)
 }

@@ -25,6 +25,7 @@ pub mod pipeline;
 pub mod doors;
 pub mod history;
 pub mod export;
+pub mod gaps;
 pub mod plan;
 pub mod jobs;
 pub mod work;

@@ -533,7 +533,7 @@ impl<S: Storage> Thread<S> {
         }
         match share {
             true => self.pipeline.send(archived, self.volume.end()),
-            false => self.pipeline.withhold(&archived, self.volume.end()),
+            false => self.pipeline.withhold(self.volume.end()),
         }
     }
 }

@@ -7,7 +7,7 @@ use codecs::{
     link::{
         self,
         control::ControlReader,
-        object::{HEADER_BYTES, ObjectHeader, write_unit},
+        object::{Annotation, HEADER_BYTES, ObjectHeader, Quality, write_unit},
         wire::Message,
     },
     packet::space::{PacketHeader, SequenceCount, build},
@@ -180,20 +180,60 @@ impl Craft {
     /// Delivers frames of a virtual channel, counted from `first`, in objects of `run` frames of
     /// which the last goes first, and waits for the receipts.
     pub async fn deliver(&mut self, vc: u8, first: u64, frames: &[Bytes], run: usize) {
+        let frames: Vec<_> = frames.iter().map(|frame| (frame.clone(), None)).collect();
+        self.deliver_units(vc, 1, first, &frames, run).await;
+    }
+
+    /// Delivers what an antenna heard of the frames: those of which `heard` says so. Each site is
+    /// a store of its own; here it is known by its epoch, which is the antenna's number.
+    pub async fn deliver_heard(
+        &mut self,
+        vc: u8,
+        antenna: u16,
+        frames: &[Bytes],
+        heard: impl Fn(usize) -> bool,
+    ) {
+        let reception = |(at, frame): (usize, &Bytes)| {
+            let annotation = Annotation {
+                // A frame a hundredth of a second, and a clock that is a little off.
+                received: Tai(1_900_000_000_000_000_000
+                    + at as i64 * 10_000_000
+                    + i64::from(antenna) * 3_000_000),
+                quality: Quality::Good,
+                antenna,
+                corrected_symbols: 0,
+            };
+            (frame.clone(), Some(annotation))
+        };
+        let kept = frames.iter().enumerate().filter(|(at, _)| heard(*at));
+        let units: Vec<_> = kept.map(reception).collect();
+        self.deliver_units(vc, antenna.into(), 0, &units, 40).await;
+    }
+
+    async fn deliver_units(
+        &mut self,
+        vc: u8,
+        epoch: u64,
+        first: u64,
+        frames: &[(Bytes, Option<Annotation>)],
+        run: usize,
+    ) {
         let channel = Channel::virtual_channel(1, SCID, vc, 0);
         let mut waiting = codecs::ids::RangeSet::new();
         waiting.insert(SeqRange { first, last: first + frames.len() as u64 - 1 });
         let objects: Vec<_> = frames.chunks(run).enumerate().collect();
         for (at, frames) in objects.into_iter().rev() {
             let mut stream = self.connection.open_uni().await.unwrap();
-            let bytes = object(channel, first + (at * run) as u64, frames);
+            let bytes = object(channel, epoch, first + (at * run) as u64, frames);
             stream.write_all(&bytes).await.unwrap();
             stream.finish().unwrap();
         }
         while !waiting.is_empty() {
             match self.message().await {
                 Message::Receipts { entries, .. } => {
-                    let entries = entries.iter().filter(|entry| entry.channel == channel);
+                    let entries = entries.iter().filter(|entry| {
+                        (entry.channel, entry.epoch) == (channel, StoreEpoch(epoch))
+                    });
                     entries.flat_map(|entry| &entry.ranges).for_each(|r| waiting.remove(*r));
                 }
                 Message::Refusals { reason, .. } => panic!("refused: {reason:?}"),
@@ -203,14 +243,19 @@ impl Craft {
     }
 }
 
-fn object(channel: Channel, first: u64, frames: &[Bytes]) -> Vec<u8> {
+fn object(
+    channel: Channel,
+    epoch: u64,
+    first: u64,
+    frames: &[(Bytes, Option<Annotation>)],
+) -> Vec<u8> {
     let mut body = Vec::new();
-    frames.iter().for_each(|frame| write_unit(&mut body, None, frame));
+    frames.iter().for_each(|(frame, heard)| write_unit(&mut body, *heard, frame));
     let header = ObjectHeader {
-        annotated: false,
+        annotated: frames.iter().all(|(_, heard)| heard.is_some()),
         codec: Codec::AosFrame,
         priority: 1,
-        epoch: StoreEpoch(1),
+        epoch: StoreEpoch(epoch),
         spacecraft: SpacecraftId(7),
         channel,
         first,

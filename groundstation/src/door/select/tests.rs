@@ -1,6 +1,6 @@
 use super::*;
 use codecs::frame::aos::{AosBuilder, AosConfig};
-use codecs::ids::{Origin, StoreEpoch};
+use codecs::ids::{KeyPrefix, Origin, StoreEpoch, UnitKey};
 use codecs::packet::space::{PacketHeader, SequenceCount, build};
 use codecs::squeeze::columns::squeeze;
 

@@ -9,11 +9,11 @@ use crate::{
     archive::{Archived, record::Position},
     door::{
         select::{Parcel, Selector},
-        spec::{Begin, Door, WhenSlow},
+        spec::{Begin, Door, Selection, WhenSlow},
     },
     shell::{
         clock::StationClock,
-        follow::{Follower, From, Missed, START, Step},
+        follow::{Follower, From, Hub, START, Step},
     },
 };
 use std::{
@@ -24,6 +24,12 @@ use std::{
 /// How long a step waits for units; also how soon a stop, a waiting frame or a broken connection is
 /// noticed while nothing comes.
 pub const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// Commits that wait in memory for a door.
+const QUEUE_COMMITS: usize = 4;
+/// A consumer that wants what is new may be this far behind; then it gets nothing until it would be
+/// no further behind than the next bound.
+const BEHIND_BYTES_MAX: u64 = 16 << 20;
+const CAUGHT_UP_BYTES: u64 = 1 << 20;
 /// How often a way out notes how far it came.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
 
@@ -47,6 +53,9 @@ pub struct Source {
 
 struct Tap {
     board: Board,
+    selection: Selection,
+    /// Where what a slow consumer does not take is dropped: how far behind it is.
+    lag: Option<Lag>,
     clock: StationClock,
     selector: Selector,
     /// Nothing goes out that an earlier unit completed.
@@ -60,27 +69,20 @@ struct Tap {
 impl Source {
     /// Begins where the door says, or where the cursor stands.
     pub fn new(shared: &Shared, door: &Door, board: &Board, cursor: Option<Cursor>) -> Self {
-        let missed = match door.when_slow {
-            WhenSlow::Wait => Missed::ReadBack,
-            WhenSlow::Drop => {
-                let (selection, board) = (door.selection.clone(), board.clone());
-                Missed::Dropped(Box::new(move |units| {
-                    let chosen = units.iter().filter(|unit| Selector::concerns(&selection, unit));
-                    let count = chosen.count() as u64;
-                    board.count(|view| *view.dropped.entry("slow").or_default() += count);
-                }))
-            }
-        };
         let cursor = cursor.filter(|_| door.begin == Begin::Last);
         let from = match (door.begin, cursor) {
             (Begin::Last, Some(cursor)) => From::At(cursor.warm),
             (Begin::Start, _) => From::At(START),
             (Begin::Live | Begin::Last, _) => From::Now,
         };
-        let follower = shared.hub.follow(from, missed);
+        let follower = shared.hub.follow(from, QUEUE_COMMITS);
         let begin = cursor.map_or(follower.handled(), |cursor| cursor.at);
+        let lag = (door.when_slow == WhenSlow::Drop)
+            .then(|| Lag { hub: shared.hub.clone(), dropping: false });
         let tap = Tap {
             board: board.clone(),
+            selection: door.selection.clone(),
+            lag,
             clock: shared.clock,
             selector: Selector::new(door.selection.clone(), &shared.definition, door.patience_ns),
             begin,
@@ -121,10 +123,31 @@ impl Source {
     }
 }
 
+/// How far behind a consumer is that wants what is new.
+struct Lag {
+    hub: Hub,
+    dropping: bool,
+}
+
+impl Lag {
+    /// Whether a unit is too old to be handed out.
+    fn drops(&mut self, unit: &Archived) -> bool {
+        let bound = if self.dropping { CAUGHT_UP_BYTES } else { BEHIND_BYTES_MAX };
+        self.dropping = self.hub.behind(unit.position) > bound;
+        self.dropping
+    }
+}
+
 impl Tap {
     fn take(&mut self, unit: &Archived, out: &mut impl Out) -> ControlFlow<()> {
         self.at = unit.position.max(self.begin);
         self.passed.note(unit.position, unit.bytes.len());
+        if self.lag.as_mut().is_some_and(|lag| lag.drops(unit)) {
+            if Selector::concerns(&self.selection, unit) {
+                self.board.count(|view| *view.dropped.entry("slow").or_default() += 1);
+            }
+            return ControlFlow::Continue(());
+        }
         let mut ready = Vec::new();
         self.selector.take(unit, self.clock.mono_ns(), &mut |parcel| ready.push(parcel));
         self.put(ready, out)?;

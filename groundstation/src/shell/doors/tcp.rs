@@ -24,8 +24,6 @@ use std::{
 const PIECE_BYTES: usize = 16 << 10;
 /// How long a connection may take to come about.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
-/// A peer that answers nothing for this long is gone, whether it owes a confirmation or not.
-const SILENT_MS: u32 = 60_000;
 /// How soon a full connection is looked at again, where nothing wakes us.
 const PAUSE: Duration = Duration::from_millis(5);
 
@@ -72,7 +70,7 @@ fn prepare(stream: &TcpStream) -> io::Result<()> {
     sockopt::set_tcp_keepidle(stream, Duration::from_secs(30))?;
     sockopt::set_tcp_keepintvl(stream, Duration::from_secs(10))?;
     sockopt::set_tcp_keepcnt(stream, 3)?;
-    sockopt::set_tcp_user_timeout(stream, SILENT_MS)?;
+    // No bound on unconfirmed data: it would cut off a consumer that stands still and is alive.
     Ok(())
 }
 

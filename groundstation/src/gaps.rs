@@ -1,0 +1,345 @@
+//! What is not there, and why: three lists that must not be mixed.
+//!
+//! ```text
+//! sequence of each counter ─► custody gaps: units that a store numbered and that did not come
+//! voids ─► what was left out on purpose: named, and no custody gap
+//! frame count, merged view ─► reception gaps: frames that no antenna heard during a contact
+//! ```
+
+use crate::{
+    archive::Archived,
+    header::{Formats, Head},
+    merge::{Merge, Standing, View},
+};
+use codecs::{
+    ids::{Channel, KeyPrefix, RangeSet, SeqRange, SpacecraftId},
+    link::void::{Void, VoidReason},
+    mission::Definition,
+    time::Tai,
+};
+use std::collections::BTreeMap;
+
+/// Silence that ends a contact.
+pub const CONTACT_GAP_NS: i64 = crate::door::rotation::CONTACT_GAP_NS;
+/// Frames whose copies are known as such, over a whole archive: about 100 MB of memory.
+const FRAMES_MAX: usize = 1 << 20;
+
+/// A contact: from its first to its last reception.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Contact {
+    /// First reception.
+    pub from: Tai,
+    /// Last reception.
+    pub to: Tai,
+}
+
+/// Who knows the contacts of a spacecraft.
+pub trait Contacts {
+    /// Contacts in order of time.
+    fn of(&self, spacecraft: SpacecraftId) -> Vec<Contact>;
+}
+
+/// Contacts as reception times show them: silence longer than a minute lies between two.
+#[derive(Clone, Debug, Default)]
+pub struct Heard(BTreeMap<SpacecraftId, BTreeMap<Tai, Tai>>);
+
+impl Heard {
+    /// Notes a reception, in any order.
+    pub fn note(&mut self, spacecraft: SpacecraftId, at: Tai) {
+        let spans = self.0.entry(spacecraft).or_default();
+        let (mut from, mut to) = (at, at);
+        if let Some((start, end)) = spans.range(..=at).next_back().map(|(s, e)| (*s, *e))
+            && at.since(end) <= CONTACT_GAP_NS
+        {
+            if at <= end {
+                return;
+            }
+            from = start;
+            spans.remove(&start);
+        }
+        if let Some((start, end)) = spans.range(at..).next().map(|(s, e)| (*s, *e))
+            && start.since(at) <= CONTACT_GAP_NS
+        {
+            to = end;
+            spans.remove(&start);
+        }
+        spans.insert(from, to);
+    }
+}
+
+impl Contacts for Heard {
+    fn of(&self, spacecraft: SpacecraftId) -> Vec<Contact> {
+        let spans = self.0.get(&spacecraft).into_iter().flatten();
+        spans.map(|(from, to)| Contact { from: *from, to: *to }).collect()
+    }
+}
+
+/// Units or frames that follow each other without a hole, by their first number.
+#[derive(Clone, Debug, Default)]
+struct Runs(BTreeMap<u64, Run>);
+
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    last: u64,
+    /// Frame counts of its first and last frame.
+    counts: [u64; 2],
+    /// When those two were received.
+    times: [Tai; 2],
+}
+
+impl Runs {
+    /// Adds one; `follows` says whether two counts are neighbours as well.
+    fn add(&mut self, number: u64, count: u64, at: Tai, follows: impl Fn(u64, u64) -> bool) {
+        let mut first = number;
+        let mut run = Run { last: number, counts: [count; 2], times: [at; 2] };
+        let before = self.0.range(..=number).next_back().map(|(first, run)| (*first, *run));
+        if let Some((start, before)) = before {
+            if before.last >= number {
+                return;
+            }
+            if before.last + 1 == number && follows(before.counts[1], count) {
+                first = start;
+                (run.counts[0], run.times[0]) = (before.counts[0], before.times[0]);
+            }
+        }
+        if let Some(next) = number.checked_add(1)
+            && let Some(after) = self.0.get(&next).copied()
+            && follows(count, after.counts[0])
+        {
+            self.0.remove(&next);
+            run.last = after.last;
+            (run.counts[1], run.times[1]) = (after.counts[1], after.times[1]);
+        }
+        self.0.insert(first, run);
+    }
+
+    /// Neighbouring runs.
+    fn pairs(&self) -> impl Iterator<Item = (&Run, u64, &Run)> {
+        let runs = self.0.iter();
+        runs.clone().zip(runs.skip(1)).map(|((_, run), (start, next))| (run, *start, next))
+    }
+}
+
+/// Sequences of a counter that did not come, before those that came later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CustodyGap {
+    /// Which.
+    pub range: SeqRange,
+    /// When the unit behind it was received.
+    pub noticed: Tai,
+}
+
+/// Sequences that their store left out on purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Which.
+    pub range: SeqRange,
+    /// Why.
+    pub reason: VoidReason,
+    /// Bytes that they held.
+    pub bytes: u64,
+}
+
+/// Frames that were sent during a contact and that no antenna heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReceptionGap {
+    /// Virtual channel.
+    pub vc: u8,
+    /// How many frames.
+    pub lost: u64,
+    /// When the frame before was received.
+    pub from: Tai,
+    /// When the frame behind was received.
+    pub to: Tai,
+}
+
+/// One counter of a store.
+#[derive(Clone, Debug)]
+pub struct CounterGaps {
+    /// Which.
+    pub prefix: KeyPrefix,
+    /// Units held.
+    pub held: u64,
+    /// Custody gaps.
+    pub custody: Vec<CustodyGap>,
+    /// What was left out on purpose.
+    pub left_out: Vec<LeftOut>,
+}
+
+/// One channel in the merged view, or of one store where no antenna heard it.
+#[derive(Clone, Debug)]
+pub struct ChannelGaps {
+    /// Which.
+    pub view: View,
+    /// Frames heard, each once.
+    pub frames: u64,
+    /// Further receptions of those.
+    pub copies: u64,
+    /// Reception gaps.
+    pub reception: Vec<ReceptionGap>,
+}
+
+/// Everything that is not there.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// Counters in order.
+    pub counters: Vec<CounterGaps>,
+    /// Channels in order.
+    pub channels: Vec<ChannelGaps>,
+}
+
+#[derive(Default)]
+struct Counter {
+    units: Runs,
+    held: u64,
+    left_out: Vec<LeftOut>,
+}
+
+#[derive(Default)]
+struct Lane {
+    frames: Runs,
+    modulus: u64,
+    count: u64,
+    copies: u64,
+}
+
+/// Reads an archive unit by unit.
+pub struct Gaps {
+    formats: Formats,
+    merge: Merge,
+    counters: BTreeMap<KeyPrefix, Counter>,
+    lanes: BTreeMap<(View, u8), Lane>,
+    heard: Heard,
+}
+
+impl Gaps {
+    /// Has seen nothing.
+    pub fn new(definition: &Definition) -> Self {
+        Self {
+            formats: Formats::new(definition),
+            merge: Merge::new(definition.merge_window_ns).with_frames(FRAMES_MAX),
+            counters: BTreeMap::new(),
+            lanes: BTreeMap::new(),
+            heard: Heard::default(),
+        }
+    }
+
+    /// Takes a unit.
+    pub fn take(&mut self, unit: &Archived) {
+        let prefix = unit.key.prefix;
+        self.heard.note(prefix.spacecraft, unit.received);
+        let counter = self.counters.entry(prefix).or_default();
+        counter.units.add(unit.key.sequence, 0, unit.received, |_, _| true);
+        counter.held += 1;
+        if prefix.channel == Channel::VOIDS
+            && let Ok(void) = Void::decode(&unit.bytes)
+        {
+            self.void(prefix, &void);
+        }
+        if prefix.channel != Channel::UNIDENTIFIED
+            && let Ok(head) = self.formats.read(prefix.spacecraft, unit.codec, &unit.bytes)
+            && !head.idle
+        {
+            self.frame(unit, &head);
+        }
+    }
+
+    fn void(&mut self, own: KeyPrefix, void: &Void) {
+        for entry in &void.entries {
+            let prefix = KeyPrefix {
+                epoch: entry.epoch,
+                spacecraft: entry.spacecraft,
+                channel: entry.channel,
+                ..own
+            };
+            let left_out = LeftOut { range: entry.range, reason: void.reason, bytes: entry.bytes };
+            self.counters.entry(prefix).or_default().left_out.push(left_out);
+        }
+    }
+
+    fn frame(&mut self, unit: &Archived, head: &Head) {
+        let place = self.merge.place(unit, head);
+        let lane = self.lanes.entry((place.view, head.vc)).or_default();
+        lane.modulus = head.modulus.max(1);
+        if place.standing != Standing::First {
+            lane.copies += 1;
+            return;
+        }
+        lane.count += 1;
+        let modulus = lane.modulus;
+        let follows = |before: u64, after: u64| (before + 1) % modulus == after % modulus;
+        lane.frames.add(place.number, head.count, unit.received, follows);
+    }
+
+    /// Contacts as the receptions show them.
+    pub const fn heard(&self) -> &Heard {
+        &self.heard
+    }
+
+    /// What is missing; a hole between two contacts is no reception gap.
+    pub fn report(&self, contacts: &impl Contacts) -> Report {
+        let counters = self.counters.iter().map(|(prefix, counter)| CounterGaps {
+            prefix: *prefix,
+            held: counter.held,
+            custody: counter.custody(),
+            left_out: counter.left_out.clone(),
+        });
+        let channels = self.lanes.iter().map(|((view, vc), lane)| {
+            let spacecraft = match view {
+                View::Store(prefix) => prefix.spacecraft,
+                View::Heard(spacecraft, _) => *spacecraft,
+            };
+            ChannelGaps {
+                view: *view,
+                frames: lane.count,
+                copies: lane.copies,
+                reception: lane.reception(*vc, *view, &contacts.of(spacecraft)),
+            }
+        });
+        Report { counters: counters.collect(), channels: channels.collect() }
+    }
+}
+
+impl Counter {
+    fn custody(&self) -> Vec<CustodyGap> {
+        let left_out: RangeSet = self.left_out.iter().map(|left_out| left_out.range).collect();
+        let first = self.units.0.first_key_value().map(|(start, run)| (None, *start, run));
+        let pairs = self.units.pairs().map(|(run, start, next)| (Some(run.last), start, next));
+        let mut gaps = Vec::new();
+        for (last, start, next) in first.into_iter().chain(pairs) {
+            let from = last.map_or(0, |last| last + 1);
+            let Some(hole) = start.checked_sub(1).and_then(|to| SeqRange::new(from, to)) else {
+                continue;
+            };
+            let missing = left_out.missing_from(hole).into_iter();
+            gaps.extend(missing.map(|range| CustodyGap { range, noticed: next.times[0] }));
+        }
+        gaps
+    }
+}
+
+impl Lane {
+    fn reception(&self, vc: u8, view: View, contacts: &[Contact]) -> Vec<ReceptionGap> {
+        let contact = |at: Tai| contacts.partition_point(|contact| contact.to < at);
+        let gap = |(run, start, next): (&Run, u64, &Run)| {
+            let [from, to] = [run.times[1], next.times[0]];
+            let lost = match view {
+                View::Heard(..) => start - run.last - 1,
+                // Units that have yet to come are the custody's, not the antenna's.
+                View::Store(_) => {
+                    let counted = (next.counts[0] % self.modulus + 2 * self.modulus
+                        - run.counts[1] % self.modulus
+                        - 1)
+                        % self.modulus;
+                    counted.saturating_sub(start - run.last - 1)
+                }
+            };
+            let within = contact(from) == contact(to);
+            (lost > 0 && within).then_some(ReceptionGap { vc, lost, from, to })
+        };
+        self.frames.pairs().filter_map(gap).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,111 @@
+use super::*;
+use crate::archive::record::Position;
+use codecs::frame::aos::{AosBuilder, AosConfig};
+use codecs::ids::{Codec, Origin, StoreEpoch, UnitKey};
+use codecs::link::object::{Annotation, Quality};
+use codecs::link::void::VoidRange;
+use codecs::packet::idle::idle_packet;
+
+const MISSION: &str = "mission = 'm'\n[[spacecraft]]\nid = 7\nname = 'A'\n\
+    [[spacecraft.frames]]\nkind = 'aos'\nscid = 71\nlength = 128\n";
+const SECOND: i64 = 1_000_000_000;
+
+fn prefix(site: u8) -> KeyPrefix {
+    KeyPrefix {
+        origin: Origin([site; 16]),
+        epoch: StoreEpoch(1),
+        spacecraft: SpacecraftId(7),
+        channel: Channel::virtual_channel(1, 71, 0, 0),
+    }
+}
+
+fn frame(count: u32) -> Vec<u8> {
+    let mut builder = AosBuilder::new(AosConfig::new(128), 71, 0, count).unwrap();
+    let mut made = vec![];
+    builder.push(&idle_packet(300).unwrap(), &mut |frame| made.push(frame)).unwrap();
+    made[0].to_vec()
+}
+
+fn unit(prefix: KeyPrefix, sequence: u64, second: i64, count: u32) -> Archived {
+    Archived {
+        key: UnitKey { prefix, sequence },
+        codec: Codec::AosFrame,
+        received: Tai(second * SECOND),
+        annotation: None,
+        bytes: frame(count).into(),
+        position: Position { segment: 0, offset: 0 },
+        replayed: false,
+    }
+}
+
+fn heard(site: u8, sequence: u64, second: i64, count: u32) -> Archived {
+    let received = Tai(second * SECOND);
+    let (quality, antenna) = (Quality::Good, site.into());
+    let annotation = Annotation { received, quality, antenna, corrected_symbols: 0 };
+    Archived { annotation: Some(annotation), ..unit(prefix(site), sequence, second, count) }
+}
+
+fn report(units: impl IntoIterator<Item = Archived>) -> Report {
+    let mut gaps = Gaps::new(&Definition::from_toml(MISSION).unwrap());
+    units.into_iter().for_each(|unit| gaps.take(&unit));
+    gaps.report(gaps.heard())
+}
+
+#[test]
+fn the_three_kinds_stand_apart() {
+    // Of a store: 3 and 4 have yet to come, 7 to 9 were left out, and two frames were never heard.
+    let count = |sequence: u32| if sequence > 11 { sequence + 2 } else { sequence };
+    let came = (1..20u32).rev().filter(|at| ![3, 4, 7, 8, 9].contains(at));
+    let units = came.map(|at| unit(prefix(1), at.into(), at.into(), count(at)));
+    let entry = VoidRange {
+        epoch: StoreEpoch(1),
+        spacecraft: SpacecraftId(7),
+        channel: prefix(1).channel,
+        range: SeqRange { first: 7, last: 9 },
+        bytes: 384,
+        from: Tai(0),
+        to: Tai(1),
+    };
+    let void = Void { reason: VoidReason::Triage, decided: Tai(2), entries: vec![entry] };
+    let voids = KeyPrefix { channel: Channel::VOIDS, ..prefix(1) };
+    let mut record = unit(voids, 0, 3, 0);
+    (record.codec, record.bytes) = (Codec::Void, void.encode().into());
+    let report = report(units.chain([record]));
+    let counter = report.counters.iter().find(|counter| counter.prefix == prefix(1)).unwrap();
+    let ranges: Vec<_> =
+        counter.custody.iter().map(|gap| (gap.range.first, gap.range.last)).collect();
+    assert_eq!(ranges, [(0, 0), (3, 4)]);
+    assert_eq!(counter.custody[1].noticed, Tai(5 * SECOND));
+    let left_out = LeftOut { range: entry.range, reason: VoidReason::Triage, bytes: 384 };
+    assert_eq!(counter.left_out, [left_out]);
+    let [channel] = &report.channels[..] else { panic!("{report:?}") };
+    let gap = ReceptionGap { vc: 0, lost: 2, from: Tai(11 * SECOND), to: Tai(12 * SECOND) };
+    assert_eq!((&channel.reception[..], channel.frames), (&[gap][..], 14));
+}
+
+#[test]
+fn what_one_antenna_lost_and_another_heard_is_no_gap() {
+    let a = (0..10u32).filter(|at| ![2, 3, 6].contains(at));
+    let a = a.enumerate().map(|(sequence, at)| heard(1, sequence as u64, at.into(), at));
+    let b = (0..10u32).filter(|at| ![6, 7, 8].contains(at));
+    let b = b.enumerate().map(|(sequence, at)| heard(2, sequence as u64, at.into(), at));
+    let report = report(a.chain(b));
+    assert!(report.counters.iter().all(|counter| counter.custody.is_empty()));
+    let [channel] = &report.channels[..] else { panic!("{report:?}") };
+    assert_eq!((channel.frames, channel.copies), (9, 5));
+    let gap = ReceptionGap { vc: 0, lost: 1, from: Tai(5 * SECOND), to: Tai(7 * SECOND) };
+    assert_eq!(channel.reception, [gap]);
+}
+
+#[test]
+fn what_is_sent_between_contacts_is_no_reception_gap() {
+    let first = (0..10u32).map(|at| heard(1, at.into(), at.into(), at));
+    let second = (0..10u32).map(|at| heard(1, (10 + at).into(), (5_000 + at).into(), 4_000 + at));
+    let units: Vec<Archived> = second.chain(first).collect();
+    let report = report(units.clone());
+    assert_eq!(report.channels[0].reception, []);
+    let mut gaps = Gaps::new(&Definition::from_toml(MISSION).unwrap());
+    units.iter().for_each(|unit| gaps.take(unit));
+    let contact = |from: i64, to: i64| Contact { from: Tai(from * SECOND), to: Tai(to * SECOND) };
+    assert_eq!(gaps.heard().of(SpacecraftId(7)), [contact(0, 9), contact(5_000, 5_009)]);
+}

@@ -1,0 +1,197 @@
+//! `groundstation gaps`: what is not in the archive, and why.
+
+use super::{disk::Folder, mission};
+use crate::{
+    archive::{read::replay, record::Position},
+    commands::say,
+    config::Config,
+    gaps::{ChannelGaps, Contact, Contacts, CounterGaps, Gaps, Report},
+    merge::View,
+};
+use anyhow::{Context as _, bail};
+use codecs::{ids::SpacecraftId, link::void::VoidReason, mission::Definition, time::Tai};
+use serde_json::{Value, json};
+use std::{path::PathBuf, process::ExitCode};
+
+/// List what is not in the archive: not delivered, not heard, left out on purpose
+///
+/// Reads beside a running daemon. Custody gaps go by each store's sequence, reception gaps by the
+/// frame count of what any antenna heard during a contact.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Exit codes: 0 listed, whatever is missing; 1 the archive can't be read.")]
+pub struct GapsArgs {
+    /// Station file
+    #[arg(long, value_name = "FILE", default_value = "station.toml")]
+    pub config: PathBuf,
+    /// Print one JSON document
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Lists.
+pub fn run(args: &GapsArgs) -> anyhow::Result<ExitCode> {
+    let config = Config::load(&args.config)?;
+    let dir = config.path(&config.archive.dir);
+    if !dir.is_dir() {
+        bail!("archive {}: not there yet; `groundstation run` makes it", dir.display());
+    }
+    let definition = mission::load(&config.path(&config.mission))?;
+    let mut gaps = Gaps::new(&definition);
+    let start = Position { segment: 0, offset: 0 };
+    let end = Position { segment: u64::MAX, offset: u64::MAX };
+    replay(&mut Folder::at(&dir), start, end, |unit| {
+        gaps.take(&unit);
+        Ok(())
+    })
+    .with_context(|| format!("archive {}", dir.display()))?;
+    let report = gaps.report(gaps.heard());
+    let contacts: Vec<(SpacecraftId, Vec<Contact>)> =
+        definition.spacecraft.iter().map(|craft| (craft.id, gaps.heard().of(craft.id))).collect();
+    match args.json {
+        true => say(&document(&report, &contacts, &definition).to_string()),
+        false => say(&text(&report, &contacts, &definition)),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The number of the contact in which something was received.
+fn contact_of(contacts: &[(SpacecraftId, Vec<Contact>)], craft: SpacecraftId, at: Tai) -> usize {
+    let own = contacts.iter().find(|(id, _)| *id == craft).map(|(_, contacts)| contacts);
+    own.map_or(0, |contacts| contacts.partition_point(|contact| contact.to < at))
+}
+
+fn name(definition: &Definition, craft: SpacecraftId, channel: codecs::ids::Channel) -> String {
+    let craft = definition.spacecraft.iter().find(|known| known.id == craft);
+    let named = craft.and_then(|craft| {
+        let channels = definition.channels_of(craft);
+        channels.into_iter().find(|(known, _)| *known == channel).map(|(_, name)| name)
+    });
+    named.map_or_else(|| channel.to_string(), |name| format!("{name} ({channel})"))
+}
+
+fn place(view: &View) -> (SpacecraftId, codecs::ids::Channel) {
+    match view {
+        View::Store(prefix) => (prefix.spacecraft, prefix.channel),
+        View::Heard(spacecraft, channel) => (*spacecraft, *channel),
+    }
+}
+
+fn reason(reason: VoidReason) -> &'static str {
+    match reason {
+        VoidReason::Triage => "triage",
+        VoidReason::Evicted => "evicted",
+        VoidReason::Damaged => "damaged",
+    }
+}
+
+fn document(
+    report: &Report,
+    contacts: &[(SpacecraftId, Vec<Contact>)],
+    definition: &Definition,
+) -> Value {
+    let contact = |(at, contact): (usize, &Contact)| json!({ "contact": at, "from": contact.from.to_rfc3339(), "to": contact.to.to_rfc3339() });
+    let crafts = contacts.iter().map(|(id, contacts)| {
+        let contacts: Vec<Value> = contacts.iter().enumerate().map(contact).collect();
+        json!({ "spacecraft": id.0, "contacts": contacts })
+    });
+    let counter = |counter: &CounterGaps| {
+        let prefix = &counter.prefix;
+        let custody = counter.custody.iter().map(|gap| {
+            json!({
+                "first": gap.range.first, "last": gap.range.last,
+                "contact": contact_of(contacts, prefix.spacecraft, gap.noticed),
+                "noticed": gap.noticed.to_rfc3339(),
+            })
+        });
+        let left_out = counter.left_out.iter().map(|left_out| {
+            json!({
+                "first": left_out.range.first, "last": left_out.range.last,
+                "reason": reason(left_out.reason), "bytes": left_out.bytes,
+            })
+        });
+        json!({
+            "origin": prefix.origin.to_string(), "epoch": prefix.epoch.0,
+            "spacecraft": prefix.spacecraft.0, "channel": prefix.channel.0,
+            "name": name(definition, prefix.spacecraft, prefix.channel),
+            "held": counter.held,
+            "custody": custody.collect::<Vec<_>>(),
+            "left_out": left_out.collect::<Vec<_>>(),
+        })
+    };
+    let channel = |channel: &ChannelGaps| {
+        let (craft, id) = place(&channel.view);
+        let reception = channel.reception.iter().map(|gap| {
+            json!({
+                "vc": gap.vc, "lost": gap.lost,
+                "contact": contact_of(contacts, craft, gap.from),
+                "from": gap.from.to_rfc3339(), "to": gap.to.to_rfc3339(),
+            })
+        });
+        json!({
+            "spacecraft": craft.0, "channel": id.0, "name": name(definition, craft, id),
+            "merged": matches!(channel.view, View::Heard(..)),
+            "frames": channel.frames, "copies": channel.copies,
+            "reception": reception.collect::<Vec<_>>(),
+        })
+    };
+    json!({
+        "spacecraft": crafts.collect::<Vec<_>>(),
+        "counters": report.counters.iter().map(counter).collect::<Vec<_>>(),
+        "channels": report.channels.iter().map(channel).collect::<Vec<_>>(),
+    })
+}
+
+fn text(
+    report: &Report,
+    contacts: &[(SpacecraftId, Vec<Contact>)],
+    definition: &Definition,
+) -> String {
+    let mut out = vec![String::from("custody gaps: numbered by a store, not delivered")];
+    let missing = report.counters.iter().filter(|counter| !counter.custody.is_empty());
+    for counter in missing {
+        let craft = counter.prefix.spacecraft;
+        let name = name(definition, craft, counter.prefix.channel);
+        for gap in &counter.custody {
+            let (first, last) = (gap.range.first, gap.range.last);
+            let contact = contact_of(contacts, craft, gap.noticed);
+            let count = gap.range.count();
+            out.push(format!(
+                "  {} {name} of {}: {first} to {last} ({count}), contact {contact}",
+                craft.0, counter.prefix.origin,
+            ));
+        }
+    }
+    out.push("reception gaps: sent during a contact, heard by no antenna".into());
+    for channel in &report.channels {
+        let (craft, id) = place(&channel.view);
+        for gap in &channel.reception {
+            let contact = contact_of(contacts, craft, gap.from);
+            out.push(format!(
+                "  {} {}: {} frames of VC {} between {} and {}, contact {contact}",
+                craft.0,
+                name(definition, craft, id),
+                gap.lost,
+                gap.vc,
+                gap.from.to_rfc3339(),
+                gap.to.to_rfc3339(),
+            ));
+        }
+    }
+    out.push("left out on purpose".into());
+    for counter in &report.counters {
+        let craft = counter.prefix.spacecraft;
+        for left_out in &counter.left_out {
+            out.push(format!(
+                "  {} {}: {} to {} ({}), {}, {} bytes",
+                craft.0,
+                name(definition, craft, counter.prefix.channel),
+                left_out.range.first,
+                left_out.range.last,
+                left_out.range.count(),
+                reason(left_out.reason),
+                left_out.bytes,
+            ));
+        }
+    }
+    out.join("\n")
+}
