@@ -12,7 +12,7 @@ const ARROWS: [(&str, &[&str]); 9] = [
     ("onboard", &["codecs", "codecs-quic", "codecs-store", "onboard-model"]),
     ("groundstation", &["codecs", "codecs-quic", "codecs-store", "onboard-model"]),
     ("sims", &["codecs", "groundstation", "onboard"]),
-    ("tests", &["codecs", "groundstation", "onboard", "onboard-model", "sims"]),
+    ("tests", &["codecs", "codecs-quic", "groundstation", "onboard", "onboard-model", "sims"]),
     ("fuzz", &["codecs", "groundstation"]),
 ];
 
