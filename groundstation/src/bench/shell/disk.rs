@@ -3,10 +3,7 @@
 use super::super::report::Sample;
 use super::child::cpu_s;
 use crate::{
-    archive::{
-        blocks,
-        storage::{Storage as _, StoredFile as _},
-    },
+    archive::storage::{Storage as _, StoredFile as _},
     shell::disk::{Folder, WriteMode},
     sys::aligned::Aligned,
 };
@@ -28,7 +25,6 @@ pub fn measure(
 ) -> anyhow::Result<(Sample, WriteMode)> {
     let mut folder = Folder::at(dir);
     let mut block = Aligned::zeroed(WRITE_BYTES);
-    const { assert!(blocks::BYTES >= WRITE_BYTES) }
     for (at, byte) in block.iter_mut().enumerate() {
         *byte = (at as u32).wrapping_mul(2_654_435_761).to_le_bytes()[3];
     }
