@@ -46,7 +46,7 @@ fn heard(input: &mut Input) -> Message {
                 objects_max: u16::from(input.byte()),
             },
             domain: "d".into(),
-            more: input.byte() % 8 == 0,
+            more: input.byte().is_multiple_of(8),
             durable: entries(input),
         },
         2 | 3 => Message::Receipts { ledger, class, entries: entries(input) },

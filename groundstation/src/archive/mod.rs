@@ -6,9 +6,9 @@
 //!              └► claim ─────────────────────────► same bytes? the record's digest decides
 //! ```
 //!
-//! Two machines, so that no disk is waited for while units come in: the [`Intake`](intake::Intake)
+//! Two machines, so that no disk is waited for while units come in: the [`Intake`]
 //! judges units and copies each into a block, the only copy that the station keeps; the
-//! [`Volume`](volume::Volume) writes blocks as they fill and syncs them some milliseconds after
+//! [`Volume`] writes blocks as they fill and syncs them some milliseconds after
 //! the first unit. What is published afterwards are slices of the blocks. Neither owns a thread or
 //! a clock; [`storage`] is all that is known of a disk.
 

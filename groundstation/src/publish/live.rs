@@ -294,7 +294,7 @@ impl Live {
             jobs: self.jobs.since(since).cloned().collect(),
             doors: self.doors.values().cloned().collect(),
             counts: self.counts.clone(),
-            conserved: seen.is_none().then(|| self.conserved.clone()).unwrap_or_default(),
+            conserved: if seen.is_none() { self.conserved.clone() } else { Default::default() },
             capture_to_insight_ms: InsightView {
                 count: self.insight.total(),
                 all: self.insight.quantiles(),

@@ -55,7 +55,7 @@ fn find() -> u8 {
     #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     let found = false;
     #[cfg(target_arch = "x86_64")]
-    let wide = found && super::has!("avx512f", "vpclmulqdq");
+    let wide = super::has!("sse4.2", "pclmulqdq", "avx512f", "vpclmulqdq");
     #[cfg(not(target_arch = "x86_64"))]
     let wide = false;
     let found = 1 + u8::from(found) + u8::from(wide);

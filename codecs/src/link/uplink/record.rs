@@ -1,4 +1,4 @@
-//! The record of an outcome: the inside of a unit on [`Channel::RECORDS`].
+//! The record of an outcome: the inside of a unit on [`Channel::RECORDS`](crate::ids::Channel::RECORDS).
 
 use alloc::{format, string::String};
 
