@@ -140,9 +140,10 @@ impl Station {
         self.0.join("station.toml")
     }
 
-    /// The archive of one measurement goes before the next.
+    /// The archive of one measurement goes before the next, with the word that it was there.
     fn clear(&self, config: &Config) {
         let _ = std::fs::remove_dir_all(config.path(&config.archive.dir));
+        let _ = std::fs::remove_file(crate::shell::witness::path(config));
     }
 }
 
