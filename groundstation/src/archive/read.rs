@@ -35,11 +35,9 @@ pub fn replay<S: Storage>(
         let start = if number == from.segment { from.offset.max(first) } else { first };
         let mut end = if number == to.segment { to.offset } else { u64::MAX };
         // What stands behind the end that the next header names was never acknowledged.
-        if let Some(next) = numbers.get(index + 1)
-            && let Ok((header, _)) = SegmentHeader::read(&storage.open(&file_name(*next))?, *next)?
-            && let Some((_, stated)) = header.previous.filter(|(before, _)| *before == number)
-        {
-            end = end.min(stated);
+        if let Some(next) = numbers.get(index + 1) {
+            let stated = stated_end(storage, *next, number)?;
+            end = end.min(stated.unwrap_or(u64::MAX));
         }
         scan(&file, number, start, end, false, |step| match step {
             Step::Unit { offset, header, bytes } => sink(Archived {
@@ -55,4 +53,16 @@ pub fn replay<S: Storage>(
         })?;
     }
     Ok(())
+}
+
+/// Where segment `number` ends, as the header of the `next` one says. Retention may let that one go
+/// while this runs.
+fn stated_end<S: Storage>(storage: &mut S, next: u64, number: u64) -> io::Result<Option<u64>> {
+    let file = match storage.open(&file_name(next)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        file => file?,
+    };
+    let header = SegmentHeader::read(&file, next)?.ok().map(|(header, _)| header);
+    let previous = header.and_then(|header| header.previous);
+    Ok(previous.filter(|(before, _)| *before == number).map(|(_, stated)| stated))
 }
