@@ -252,7 +252,8 @@ fn the_static_binary_does_not_load_a_runtime() {
     let identity = std::fs::read_to_string(format!("{enrolled}/onboard-identity.toml"));
     let identity = identity
         .expect("enrolment wrote it")
-        .replace("identity.", "station/enrolled/sky-7/identity.");
+        .replace("\"identity.", "\"station/enrolled/sky-7/identity.")
+        .replace("\"golden.", "\"station/enrolled/sky-7/golden.");
     let packages = root().join("onboard/model/packages");
     let models = format!(
         "[models]\ndanger_accept_development_key = true\ntelemetry = \"{0}/telemetry-anomaly\"\n\
