@@ -98,14 +98,14 @@ fn edge(args: &EdgeArgs, today: Tai, origin: Origin) -> anyhow::Result<PathBuf> 
     let mission = std::fs::read_to_string(&station.mission)
         .with_context(|| format!("mission {}", station.mission.display()))?;
     let files = [("edge.toml", text), ("mission.toml", mission)];
-    station.enroll(&args.name, &spacecraft, today, origin, &files)
+    station.enroll(&args.name, (&spacecraft, &["deliver", "carry"]), today, origin, &files)
 }
 
 fn spacecraft(args: &CraftArgs, today: Tai, origin: Origin) -> anyhow::Result<PathBuf> {
     let station = Enrolling::open(&args.config)?;
     let table = init::onboard_table(station.pin, origin);
     let files = [("onboard-identity.toml", table)];
-    station.enroll(&args.craft.slug(), &[args.craft.id], today, origin, &files)
+    station.enroll(&args.craft.slug(), (&[args.craft.id], &["deliver"]), today, origin, &files)
 }
 
 fn edge_file(antenna: u16, station: &str, pin: KeyHash, origin: Origin) -> String {
@@ -182,7 +182,7 @@ impl Enrolling {
     fn enroll(
         &self,
         name: &str,
-        spacecraft: &[u16],
+        (spacecraft, actions): (&[u16], &[&str]),
         today: Tai,
         origin: Origin,
         files: &[(&str, String)],
@@ -203,7 +203,8 @@ impl Enrolling {
         write("identity.crt", &identity.certificate, 0o644)?;
         files.iter().try_for_each(|(file, text)| write(file, text, 0o644))?;
         // Last: a row without its files would let in no one, and stand in the way of another try.
-        let row = format!("\n{}", init::principal(name, spacecraft, identity.hash, origin));
+        let row = init::principal(name, spacecraft, identity.hash, origin, actions);
+        let row = format!("\n{row}");
         let appended = OpenOptions::new().append(true).open(&self.file).and_then(|mut file| {
             file.write_all(row.as_bytes())?;
             file.sync_all()

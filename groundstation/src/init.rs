@@ -167,7 +167,13 @@ pub fn init(plan: &Plan, today: Tai, origins: &[Origin]) -> Result<(), InitError
             let identity = issue(&issuer, name, client.clone(), today, years)?;
             write(&plan.dir, &format!("{folder}/{file}.crt"), &identity.certificate, 0o644)?;
             write(&plan.dir, &format!("{folder}/{file}.key"), &identity.key, 0o600)?;
-            principals.push_str(&principal(name, &[craft.id], identity.hash, *origin));
+            principals.push_str(&principal(
+                name,
+                &[craft.id],
+                identity.hash,
+                *origin,
+                &["deliver"],
+            ));
         }
         let table = onboard_table(station.hash, *origin);
         write(&plan.dir, &format!("{folder}/onboard-identity.toml"), &table, 0o644)?;
@@ -263,10 +269,16 @@ dir = "archive"
 }
 
 /// A row of the authorisation table for who may deliver.
-pub(crate) fn principal(name: &str, spacecraft: &[u16], key: KeyHash, origin: Origin) -> String {
+pub(crate) fn principal(
+    name: &str,
+    spacecraft: &[u16],
+    key: KeyHash,
+    origin: Origin,
+    actions: &[&str],
+) -> String {
     format!(
         "[[principal]]\nname = \"{name}\"\nkey = \"{key}\"\norigin = \"{origin}\"\n\
-         spacecraft = {spacecraft:?}\nactions = [\"deliver\"]\n\n",
+         spacecraft = {spacecraft:?}\nactions = {actions:?}\n\n",
     )
 }
 

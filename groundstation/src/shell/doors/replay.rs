@@ -26,7 +26,8 @@ use anyhow::{Context as _, bail};
 use codecs::frame::cadu::Coding;
 use serde_json::json;
 use std::{
-    net::TcpListener,
+    io,
+    net::{TcpListener, TcpStream},
     ops::ControlFlow,
     process::ExitCode,
     thread,
@@ -90,8 +91,9 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
             let listener = TcpListener::bind(address)
                 .with_context(|| format!("can't listen on {address}; choose another port"))?;
             tracing::info!(at = %listener.local_addr()?, "waiting for a client");
-            let (stream, peer) = listener.accept().context("no client")?;
-            tracing::info!(%peer, "client");
+            let Some(stream) = client(&listener, &stop).context("no client")? else {
+                bail!("stopped before a client came to {address}");
+            };
             Box::new(Link::from(&door, &board, stop.clone()).prepared(stream)?)
         }
         Destination::File(path) => Box::new(Files::new(&door, path, parts)),
@@ -190,4 +192,21 @@ impl Way for Link {
     fn finish(&mut self, stop: &Stop) -> bool {
         self.drain(|| stop.is_over())
     }
+}
+
+/// The first client, unless a signal comes before.
+fn client(listener: &TcpListener, stop: &Stop) -> io::Result<Option<TcpStream>> {
+    listener.set_nonblocking(true)?;
+    while !stop.is_over() {
+        match listener.accept() {
+            Ok((stream, peer)) => {
+                tracing::info!(%peer, "client");
+                stream.set_nonblocking(false)?;
+                return Ok(Some(stream));
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => thread::sleep(NAP),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(None)
 }

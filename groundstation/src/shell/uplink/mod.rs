@@ -136,7 +136,10 @@ impl Uplink {
 
     /// Sends over a session for as long as its connection lives.
     pub fn attend(self: &Arc<Self>, id: SessionId, principal: &Principal, connection: &Connection) {
-        if principal.actions.contains(&Action::Deliver) {
+        // Who carries for a spacecraft is not the spacecraft, and would execute nothing.
+        let is_spacecraft = principal.actions.contains(&Action::Deliver)
+            && !principal.actions.contains(&Action::Carry);
+        if is_spacecraft {
             let (uplink, connection) = (Arc::clone(self), connection.clone());
             let principal = principal.clone();
             tokio::spawn(async move {
