@@ -1,5 +1,6 @@
 //! Commands that come and go: `init`, `audit`.
 
+pub(crate) use crate::shell::output::say;
 use crate::{
     audit::{self, Audit, Damage},
     config::{Config, HTTP_DEFAULT, QUIC_DEFAULT},
@@ -9,7 +10,7 @@ use crate::{
 };
 use anyhow::{Context as _, bail};
 use codecs::ids::Origin;
-use std::{io::Write as _, net::SocketAddr, path::PathBuf, process::ExitCode};
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
 /// Make a station: configuration, local authority, identities
 #[derive(Debug, clap::Args)]
@@ -153,9 +154,4 @@ fn table(audit: &Audit) -> String {
         }
     }
     out
-}
-
-/// Prints a line; a reader of a pipe who had enough is no failure.
-pub(crate) fn say(text: &str) {
-    let _ = writeln!(std::io::stdout().lock(), "{text}");
 }

@@ -1,6 +1,7 @@
 //! Where the cores meet the operating system: disk, sockets, clock, threads.
 
 pub mod log;
+pub mod output;
 pub mod clock;
 pub mod mission;
 pub mod disk;

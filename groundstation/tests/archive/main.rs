@@ -1,0 +1,4 @@
+//! Commands that read an archive, as a user runs them: on one that is whole, damaged or gone.
+
+mod station;
+mod output;
