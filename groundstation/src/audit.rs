@@ -248,13 +248,7 @@ impl<S: Storage> Walk<'_, S> {
         let name = |hole: &Hole| {
             // A record whose own header is damaged is still known to the index.
             let by_index = names.as_ref().and_then(|names| names.get(&hole.from).copied());
-            Damage {
-                segment: file_name(number),
-                offset: hole.from,
-                bytes: hole.to - hole.from,
-                unit: hole.key.or(by_index).map(Unit::from),
-                what: "a record does not hold".into(),
-            }
+            Damage::hole(number, hole, by_index)
         };
         let before = audit.damaged_count;
         damage.iter().for_each(|hole| audit.damage(name(hole)));

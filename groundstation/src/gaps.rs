@@ -1,18 +1,20 @@
-//! What is not there, and why: three lists that must not be mixed.
+//! What is not there, and why: lists that must not be mixed.
 //!
 //! ```text
 //! sequence of each counter ─► custody gaps: units that a store numbered and that did not come
+//! floor of the archive ─► what retention let go: it came, and was deleted on purpose
+//! checkpoint of the ledger ─► what is damaged: it came, and can't be read any more
 //! voids ─► what was left out on purpose: named, and no custody gap
 //! frame count, merged view ─► reception gaps: frames that no antenna heard during a contact
 //! ```
 
 use crate::{
-    archive::Archived,
+    archive::{Archived, read::Claims},
     header::{Formats, Head},
     merge::{Merge, Standing, View},
 };
 use codecs::{
-    ids::{Channel, KeyPrefix, RangeSet, SeqRange, SpacecraftId},
+    ids::{Channel, KeyPrefix, RangeSet, SeqRange, SpacecraftId, UnitKey},
     link::void::{Void, VoidReason},
     mission::Definition,
     time::Tai,
@@ -164,6 +166,10 @@ pub struct CounterGaps {
     pub custody: Vec<CustodyGap>,
     /// What was left out on purpose.
     pub left_out: Vec<LeftOut>,
+    /// What retention let go.
+    pub let_go: Vec<SeqRange>,
+    /// What came and can't be read any more.
+    pub damaged: Vec<SeqRange>,
 }
 
 /// One channel in the merged view, or of one store where no antenna heard it.
@@ -193,6 +199,8 @@ struct Counter {
     units: Runs,
     held: u64,
     left_out: Vec<LeftOut>,
+    let_go: RangeSet,
+    claimed: RangeSet,
 }
 
 #[derive(Default)]
@@ -222,6 +230,22 @@ impl Gaps {
             lanes: BTreeMap::new(),
             heard: Heard::default(),
         }
+    }
+
+    /// Takes what the archive says of units that no record holds.
+    pub fn claims(&mut self, claims: Claims) {
+        for (prefix, let_go) in claims.let_go {
+            self.counters.entry(prefix).or_default().let_go = let_go;
+        }
+        for (prefix, held) in claims.held {
+            self.counters.entry(prefix).or_default().claimed.extend(&held);
+        }
+    }
+
+    /// Takes the key of a record that does not hold: its unit came.
+    pub fn damaged(&mut self, key: &UnitKey) {
+        let counter = self.counters.entry(key.prefix).or_default();
+        counter.claimed.insert(SeqRange { first: key.sequence, last: key.sequence });
     }
 
     /// Takes a unit.
@@ -283,6 +307,8 @@ impl Gaps {
             held: counter.held,
             custody: counter.custody(),
             left_out: counter.left_out.clone(),
+            let_go: counter.let_go.ranges().to_vec(),
+            damaged: counter.damaged(),
         });
         let channels = self.lanes.iter().map(|((view, vc), lane)| {
             let spacecraft = match view {
@@ -302,19 +328,36 @@ impl Gaps {
 
 impl Counter {
     fn custody(&self) -> Vec<CustodyGap> {
-        let left_out: RangeSet = self.left_out.iter().map(|left_out| left_out.range).collect();
-        let first = self.units.0.first_key_value().map(|(start, run)| (None, *start, run));
-        let pairs = self.units.pairs().map(|(run, start, next)| (Some(run.last), start, next));
+        let mut known: RangeSet = self.left_out.iter().map(|left_out| left_out.range).collect();
+        known.extend(&self.let_go);
+        known.extend(&self.claimed);
         let mut gaps = Vec::new();
-        for (last, start, next) in first.into_iter().chain(pairs) {
+        for (last, start, next) in self.holes() {
             let from = last.map_or(0, |last| last + 1);
             let Some(hole) = start.checked_sub(1).and_then(|to| SeqRange::new(from, to)) else {
                 continue;
             };
-            let missing = left_out.missing_from(hole).into_iter();
+            let missing = known.missing_from(hole).into_iter();
             gaps.extend(missing.map(|range| CustodyGap { range, noticed: next.times[0] }));
         }
         gaps
+    }
+
+    /// The last number before a hole, the first behind it, and the run that begins there.
+    fn holes(&self) -> impl Iterator<Item = (Option<u64>, u64, &Run)> {
+        let first = self.units.0.first_key_value().map(|(start, run)| (None, *start, run));
+        let pairs = self.units.pairs().map(|(run, start, next)| (Some(run.last), start, next));
+        first.into_iter().chain(pairs)
+    }
+
+    /// What the ledger holds, retention did not let go, and no record proves.
+    fn damaged(&self) -> Vec<SeqRange> {
+        let mut missing = self.claimed.clone();
+        self.let_go.ranges().iter().for_each(|range| missing.remove(*range));
+        for (first, run) in &self.units.0 {
+            missing.remove(SeqRange { first: *first, last: run.last });
+        }
+        missing.ranges().to_vec()
     }
 }
 

@@ -1,10 +1,14 @@
 //! What an audit found, as people and programs read it.
 
-use codecs::ids::{KeyPrefix, RangeSet, UnitKey};
+use crate::archive::{read::Damaged, record::BLOCK_BYTES, scan::Hole, segment::file_name};
+use codecs::ids::{Channel, KeyPrefix, RangeSet, UnitKey};
 use serde::Serialize;
+use std::fmt;
 
 /// Damage listed one by one; the rest is counted.
 const LISTED_MAX: usize = 1_000;
+/// Ranges of a counter shown to a person.
+const RANGES_SHOWN: usize = 50;
 
 /// What an audit found.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -118,6 +122,80 @@ impl From<UnitKey> for Unit {
             spacecraft: key.prefix.spacecraft.0,
             channel: key.prefix.channel.0,
             sequence: key.sequence,
+        }
+    }
+}
+
+impl Damage {
+    /// A stretch where no record can be trusted; `unit` stood there where its header is gone.
+    pub fn hole(segment: u64, hole: &Hole, unit: Option<UnitKey>) -> Self {
+        Self {
+            segment: file_name(segment),
+            offset: hole.from,
+            bytes: hole.to - hole.from,
+            unit: hole.key.or(unit).map(Unit::from),
+            what: "a record does not hold".into(),
+        }
+    }
+
+    /// A segment that retention did not let go and that is not there.
+    pub fn missing(segment: u64) -> Self {
+        let what = "the segment is missing".into();
+        Self { segment: file_name(segment), offset: 0, bytes: 0, unit: None, what }
+    }
+}
+
+impl From<&Damaged> for Damage {
+    fn from(damaged: &Damaged) -> Self {
+        match damaged {
+            Damaged::Record { segment, hole } => Self::hole(*segment, hole, None),
+            Damaged::Header { segment } => Self {
+                segment: file_name(*segment),
+                offset: 0,
+                bytes: BLOCK_BYTES as u64,
+                unit: None,
+                what: "the header does not hold".into(),
+            },
+        }
+    }
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {}: {}", self.segment, self.offset, self.what)?;
+        match &self.unit {
+            Some(unit) => write!(f, ", {unit}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Unit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { origin, epoch, spacecraft, channel, sequence } = self;
+        let channel = Channel(*channel);
+        write!(
+            f,
+            "unit {sequence} of {channel}, spacecraft {spacecraft}, origin {origin} epoch {epoch}"
+        )
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { origin, epoch, spacecraft, channel, ranges } = self;
+        let channel = Channel(*channel);
+        write!(f, "{channel}, spacecraft {spacecraft}, origin {origin} epoch {epoch}:")?;
+        for (at, [first, last]) in ranges.iter().take(RANGES_SHOWN).enumerate() {
+            let comma = if at == 0 { "" } else { "," };
+            match first == last {
+                true => write!(f, "{comma} {first}")?,
+                false => write!(f, "{comma} {first} to {last}")?,
+            }
+        }
+        match ranges.len().saturating_sub(RANGES_SHOWN) {
+            0 => Ok(()),
+            more => write!(f, " and {more} ranges more (--json lists all)"),
         }
     }
 }

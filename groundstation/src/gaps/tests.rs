@@ -109,3 +109,26 @@ fn what_is_sent_between_contacts_is_no_reception_gap() {
     let contact = |from: i64, to: i64| Contact { from: Tai(from * SECOND), to: Tai(to * SECOND) };
     assert_eq!(gaps.heard().of(SpacecraftId(7)), [contact(0, 9), contact(5_000, 5_009)]);
 }
+
+#[test]
+fn what_was_let_go_or_is_damaged_was_delivered() {
+    // Of 20, retention let go the first 5, 8 and 9 can't be read, and 12 never came.
+    let set = |ranges: &[(u64, u64)]| -> RangeSet {
+        ranges.iter().map(|(first, last)| SeqRange { first: *first, last: *last }).collect()
+    };
+    let mut gaps = Gaps::new(&Definition::from_toml(MISSION).unwrap());
+    gaps.claims(Claims {
+        let_go: [(prefix(1), set(&[(0, 4)]))].into(),
+        held: [(prefix(1), set(&[(0, 8)]))].into(),
+    });
+    for at in (5..20).filter(|at| ![8, 9, 12].contains(at)) {
+        gaps.take(&unit(prefix(1), at, at as i64, at as u32));
+    }
+    gaps.damaged(&UnitKey { prefix: prefix(1), sequence: 9 });
+    let report = gaps.report(gaps.heard());
+    let [counter] = &report.counters[..] else { panic!("{report:?}") };
+    let custody: Vec<_> = counter.custody.iter().map(|gap| gap.range).collect();
+    assert_eq!(custody, set(&[(12, 12)]).ranges());
+    assert_eq!(counter.let_go, set(&[(0, 4)]).ranges());
+    assert_eq!(counter.damaged, set(&[(8, 9)]).ranges());
+}

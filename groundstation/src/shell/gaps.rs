@@ -1,15 +1,27 @@
 //! `groundstation gaps`: what is not in the archive, and why.
 
-use super::{disk::Folder, mission};
+use super::{
+    mission,
+    reading::{self, PassedOver},
+};
 use crate::{
-    archive::{read::replay, record::Position},
+    archive::{
+        read::{Damaged, Found, claims, read},
+        record::Position,
+        scan::Hole,
+    },
     commands::say,
     config::Config,
     gaps::{ChannelGaps, Contact, Contacts, CounterGaps, Gaps, Report},
     merge::View,
 };
-use anyhow::{Context as _, bail};
-use codecs::{ids::SpacecraftId, link::void::VoidReason, mission::Definition, time::Tai};
+use anyhow::Context as _;
+use codecs::{
+    ids::{SeqRange, SpacecraftId},
+    link::void::VoidReason,
+    mission::Definition,
+    time::Tai,
+};
 use serde_json::{Value, json};
 use std::{path::PathBuf, process::ExitCode};
 
@@ -18,7 +30,8 @@ use std::{path::PathBuf, process::ExitCode};
 /// Reads beside a running daemon. Custody gaps go by each store's sequence, reception gaps by the
 /// frame count of what any antenna heard during a contact.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Exit codes: 0 listed, whatever is missing; 1 the archive can't be read.")]
+#[command(after_help = "Exit codes: 0 listed, whatever is missing; 1 the archive can't be read, \
+    or not all of it.")]
 pub struct GapsArgs {
     /// Station file
     #[arg(long, value_name = "FILE", default_value = "station.toml")]
@@ -32,26 +45,42 @@ pub struct GapsArgs {
 pub fn run(args: &GapsArgs) -> anyhow::Result<ExitCode> {
     let config = Config::load(&args.config)?;
     let dir = config.path(&config.archive.dir);
-    if !dir.is_dir() {
-        bail!("archive {}: not there yet; `groundstation run` makes it", dir.display());
-    }
+    let what = || format!("archive {}", dir.display());
+    let mut folder = reading::open(&config)?;
     let definition = mission::load(&config.path(&config.mission))?;
     let mut gaps = Gaps::new(&definition);
     let start = Position { segment: 0, offset: 0 };
     let end = Position { segment: u64::MAX, offset: u64::MAX };
-    replay(&mut Folder::at(&dir), start, end, |unit| {
-        gaps.take(&unit);
+    gaps.claims(claims(&mut folder).with_context(what)?);
+    let mut passed_over = PassedOver::missing(&mut folder, 0).with_context(what)?;
+    read(&mut folder, start, end, |found| {
+        match found {
+            Found::Unit(unit) => gaps.take(&unit),
+            Found::Damage(damaged) => {
+                if let Damaged::Record { hole: Hole { key: Some(key), .. }, .. } = &damaged {
+                    gaps.damaged(key);
+                }
+                passed_over.note(&damaged);
+            }
+        }
         Ok(())
     })
-    .with_context(|| format!("archive {}", dir.display()))?;
+    .with_context(what)?;
     let report = gaps.report(gaps.heard());
     let contacts: Vec<(SpacecraftId, Vec<Contact>)> =
         definition.spacecraft.iter().map(|craft| (craft.id, gaps.heard().of(craft.id))).collect();
     match args.json {
-        true => say(&document(&report, &contacts, &definition).to_string()),
-        false => say(&text(&report, &contacts, &definition)),
+        true => {
+            let mut document = document(&report, &contacts, &definition);
+            document["damaged"] = serde_json::to_value(&passed_over)?;
+            say(&document.to_string());
+        }
+        false => {
+            say(&text(&report, &contacts, &definition));
+            passed_over.lines().iter().for_each(|line| say(line));
+        }
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(if passed_over.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// The number of the contact in which something was received.
@@ -94,6 +123,10 @@ fn document(
         let contacts: Vec<Value> = contacts.iter().enumerate().map(contact).collect();
         json!({ "spacecraft": id.0, "contacts": contacts })
     });
+    let ranges = |ranges: &[SeqRange]| -> Vec<Value> {
+        let range = |range: &SeqRange| json!({ "first": range.first, "last": range.last });
+        ranges.iter().map(range).collect()
+    };
     let counter = |counter: &CounterGaps| {
         let prefix = &counter.prefix;
         let custody = counter.custody.iter().map(|gap| {
@@ -116,6 +149,7 @@ fn document(
             "held": counter.held,
             "custody": custody.collect::<Vec<_>>(),
             "left_out": left_out.collect::<Vec<_>>(),
+            "let_go": ranges(&counter.let_go), "damaged": ranges(&counter.damaged),
         })
     };
     let channel = |channel: &ChannelGaps| {
@@ -139,6 +173,16 @@ fn document(
         "counters": report.counters.iter().map(counter).collect::<Vec<_>>(),
         "channels": report.channels.iter().map(channel).collect::<Vec<_>>(),
     })
+}
+
+type Ranges = fn(&CounterGaps) -> &[SeqRange];
+
+fn let_go(counter: &CounterGaps) -> &[SeqRange] {
+    &counter.let_go
+}
+
+fn damaged(counter: &CounterGaps) -> &[SeqRange] {
+    &counter.damaged
 }
 
 fn text(
@@ -191,6 +235,29 @@ fn text(
                 reason(left_out.reason),
                 left_out.bytes,
             ));
+        }
+    }
+    for (title, ranges) in [
+        (
+            "let go: archived, and deleted by retention or held by an object store only",
+            let_go as Ranges,
+        ),
+        ("damaged: archived, and can't be read any more", damaged),
+    ] {
+        out.push(title.into());
+        for counter in &report.counters {
+            let craft = counter.prefix.spacecraft;
+            let name = name(definition, craft, counter.prefix.channel);
+            out.extend(ranges(counter).iter().map(|range| {
+                format!(
+                    "  {} {name} of {}: {} to {} ({})",
+                    craft.0,
+                    counter.prefix.origin,
+                    range.first,
+                    range.last,
+                    range.count(),
+                )
+            }));
         }
     }
     out.join("\n")

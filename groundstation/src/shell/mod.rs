@@ -24,6 +24,7 @@ pub mod restore;
 pub mod follow;
 pub mod pipeline;
 pub mod doors;
+pub mod reading;
 pub mod history;
 pub mod export;
 pub mod gaps;

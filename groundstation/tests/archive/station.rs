@@ -8,7 +8,7 @@ use codecs::{
     time::Tai,
 };
 use groundstation::{
-    archive::{Archive, Incoming, Now, Settings, Verdict, segment::file_name},
+    archive::{Archive, Incoming, Now, Settings, Verdict, retain::Retain, segment::file_name},
     shell::disk::Folder,
 };
 use serde_json::Value;
@@ -21,6 +21,7 @@ use std::{
 const MISSION: &str = "mission = 'test'\ndomain = 'test'\n[[spacecraft]]\nid = 7\nname = 'A'\n\
     [[spacecraft.frames]]\nkind = 'aos'\nscid = 71\nlength = 223\nfecf = true\n";
 const LEDGER: u64 = 9;
+const SETTINGS: Settings = Settings { segment_bytes: 64 << 10 };
 
 /// A station in a temporary folder.
 pub struct Station {
@@ -48,8 +49,7 @@ impl Station {
     pub fn with(units: &[Incoming]) -> Self {
         let station = Self::new();
         let (folder, _lock) = Folder::claim(&station.path("archive")).unwrap();
-        let settings = Settings { segment_bytes: 64 << 10 };
-        let (mut archive, _) = Archive::open(folder, settings, LEDGER).unwrap();
+        let (mut archive, _) = Archive::open(folder, SETTINGS, LEDGER).unwrap();
         let now = Now { mono_ms: 0, tai: Tai(0) };
         for units in units.chunks(20) {
             for unit in units {
@@ -59,6 +59,14 @@ impl Station {
         }
         archive.seal(Tai(0));
         station
+    }
+
+    /// Lets go of all but so many bytes of segments.
+    pub fn retain(&self, bytes: u64) {
+        let (folder, _lock) = Folder::claim(&self.path("archive")).unwrap();
+        let (mut archive, _) = Archive::open(folder, SETTINGS, LEDGER).unwrap();
+        let policy = Retain { bytes: Some(bytes), ..Retain::default() };
+        assert!(!archive.retain(&policy, |_| true, Tai(0)).unwrap().is_empty());
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
