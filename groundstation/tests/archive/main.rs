@@ -3,3 +3,4 @@
 mod station;
 mod output;
 mod damage;
+mod replay;

@@ -83,11 +83,11 @@ fn a_frame_that_waits_is_known_to_be_open_and_goes_on_in_time() {
     for at in [0, 2, 3] {
         selector.take(&units[at], 5, &mut |parcel| got.push(parcel.position.offset));
     }
-    assert_eq!(selector.held_from(), Some(units[2].position));
+    assert_eq!(selector.held().next(), Some(units[2].position));
     selector.poll(PATIENCE_NS + 4, &mut |parcel| got.push(parcel.position.offset));
     assert_eq!(got, [0]);
     selector.poll(PATIENCE_NS + 5, &mut |parcel| got.push(parcel.position.offset));
-    assert_eq!((got, selector.held_from()), (vec![0, 2, 3], None));
+    assert_eq!((got, selector.held().next()), (vec![0, 2, 3], None));
 }
 
 #[test]

@@ -96,7 +96,11 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
             };
             Box::new(Link::from(&door, &board, stop.clone()).prepared(stream)?)
         }
-        Destination::File(path) => Box::new(Files::new(&door, path, parts)),
+        Destination::File(path) => {
+            let mut files = Files::new(&door, path, parts);
+            files.open().with_context(|| format!("can't write to {}", path.display()))?;
+            Box::new(files)
+        }
     };
     let (begun, mut tempo) = (Instant::now(), args.speed);
     let read = args.choice.read(&config, &stop, |parcel| {
@@ -106,7 +110,7 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
             out.settle()?;
             wait_until(due, &stop)?;
         }
-        out.put(parcel)
+        out.put(&parcel)
     })?;
     let taken = out.finish(&stop);
     board.tell();
