@@ -11,7 +11,7 @@
 use crate::{
     archive::{Archived, read::Claims},
     header::{Formats, Head},
-    merge::{Merge, Standing, View},
+    merge::{Merge, Standing, View, is_set_back},
 };
 use codecs::{
     ids::{Channel, KeyPrefix, RangeSet, SeqRange, SpacecraftId, UnitKey},
@@ -25,6 +25,9 @@ use std::collections::BTreeMap;
 pub const CONTACT_GAP_NS: i64 = crate::door::rotation::CONTACT_GAP_NS;
 /// Frames whose copies are known as such, over a whole archive: about 100 MB of memory.
 const FRAMES_MAX: usize = 1 << 20;
+
+/// Frames of a run that tell its pace.
+const PACE_FRAMES: u64 = 32;
 
 /// A contact: from its first to its last reception.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -155,6 +158,20 @@ pub struct ReceptionGap {
     pub to: Tai,
 }
 
+/// A frame count that was set back during a contact: frames were heard again, or the counter was
+/// reset. How many were lost there nothing tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SetBack {
+    /// Virtual channel.
+    pub vc: u8,
+    /// Counts of the frame before and of the first of the new run.
+    pub counts: [u64; 2],
+    /// When the frame before was received.
+    pub from: Tai,
+    /// When the first of the new run was received.
+    pub to: Tai,
+}
+
 /// One counter of a store.
 #[derive(Clone, Debug)]
 pub struct CounterGaps {
@@ -183,6 +200,8 @@ pub struct ChannelGaps {
     pub copies: u64,
     /// Reception gaps.
     pub reception: Vec<ReceptionGap>,
+    /// Where its count was set back.
+    pub set_back: Vec<SetBack>,
 }
 
 /// Everything that is not there.
@@ -315,12 +334,9 @@ impl Gaps {
                 View::Store(prefix) => prefix.spacecraft,
                 View::Heard(spacecraft, _) => *spacecraft,
             };
-            ChannelGaps {
-                view: *view,
-                frames: lane.count,
-                copies: lane.copies,
-                reception: lane.reception(*vc, *view, &contacts.of(spacecraft)),
-            }
+            let (reception, set_back) = lane.reception(*vc, *view, &contacts.of(spacecraft));
+            let (frames, copies) = (lane.count, lane.copies);
+            ChannelGaps { view: *view, frames, copies, reception, set_back }
         });
         Report { counters: counters.collect(), channels: channels.collect() }
     }
@@ -361,10 +377,26 @@ impl Counter {
     }
 }
 
+impl Run {
+    /// Frames that are sent in a time, at the pace of this run; none where it tells none.
+    fn sent_in(&self, first: u64, ns: i64) -> Option<u64> {
+        let (frames, took_ns) = (self.last - first, self.times[1].since(self.times[0]));
+        let tells = frames >= PACE_FRAMES && took_ns > 0;
+        tells.then(|| (ns.max(0) as f64 * frames as f64 / took_ns as f64) as u64)
+    }
+}
+
 impl Lane {
-    fn reception(&self, vc: u8, view: View, contacts: &[Contact]) -> Vec<ReceptionGap> {
+    fn reception(
+        &self,
+        vc: u8,
+        view: View,
+        contacts: &[Contact],
+    ) -> (Vec<ReceptionGap>, Vec<SetBack>) {
         let contact = |at: Tai| contacts.partition_point(|contact| contact.to < at);
-        let gap = |(run, start, next): (&Run, u64, &Run)| {
+        let (mut gaps, mut set_back) = (Vec::new(), Vec::new());
+        let runs = self.frames.0.iter();
+        for ((before, run), (start, next)) in runs.clone().zip(runs.skip(1)) {
             let [from, to] = [run.times[1], next.times[0]];
             let lost = match view {
                 View::Heard(..) => start - run.last - 1,
@@ -377,10 +409,19 @@ impl Lane {
                     counted.saturating_sub(start - run.last - 1)
                 }
             };
-            let within = contact(from) == contact(to);
-            (lost > 0 && within).then_some(ReceptionGap { vc, lost, from, to })
-        };
-        self.frames.pairs().filter_map(gap).collect()
+            if lost == 0 || contact(from) != contact(to) {
+                continue;
+            }
+            let silence_ns = to.since(from);
+            let passed = run.sent_in(*before, silence_ns).or(next.sent_in(*start, silence_ns));
+            match is_set_back(lost, self.modulus, passed) {
+                true => {
+                    set_back.push(SetBack { vc, counts: [run.counts[1], next.counts[0]], from, to })
+                }
+                false => gaps.push(ReceptionGap { vc, lost, from, to }),
+            }
+        }
+        (gaps, set_back)
     }
 }
 

@@ -161,11 +161,19 @@ fn document(
                 "from": gap.from.to_rfc3339(), "to": gap.to.to_rfc3339(),
             })
         });
+        let set_back = channel.set_back.iter().map(|back| {
+            json!({
+                "vc": back.vc, "counts": back.counts,
+                "contact": contact_of(contacts, craft, back.from),
+                "from": back.from.to_rfc3339(), "to": back.to.to_rfc3339(),
+            })
+        });
         json!({
             "spacecraft": craft.0, "channel": id.0, "name": name(definition, craft, id),
             "merged": matches!(channel.view, View::Heard(..)),
             "frames": channel.frames, "copies": channel.copies,
             "reception": reception.collect::<Vec<_>>(),
+            "set_back": set_back.collect::<Vec<_>>(),
         })
     };
     json!({
@@ -220,6 +228,22 @@ fn text(
                 gap.to.to_rfc3339(),
             ));
         }
+    }
+    out.push("frame count set back: heard again, or reset".into());
+    for channel in &report.channels {
+        let (craft, id) = place(&channel.view);
+        out.extend(channel.set_back.iter().map(|back| {
+            format!(
+                "  {} {}: VC {} from {} to {}, between {} and {}",
+                craft.0,
+                name(definition, craft, id),
+                back.vc,
+                back.counts[0],
+                back.counts[1],
+                back.from.to_rfc3339(),
+                back.to.to_rfc3339(),
+            )
+        }));
     }
     out.push("left out on purpose".into());
     for counter in &report.counters {

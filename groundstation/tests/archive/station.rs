@@ -119,7 +119,7 @@ pub fn recording(vc: u8, packets: u16) -> Vec<Incoming> {
     let mut frames: Vec<Bytes> = Vec::new();
     for count in 0..packets {
         let header = PacketHeader::telemetry(Apid(100), SequenceCount(count));
-        let packet = build(&header, &vec![count as u8; 60]).unwrap();
+        let packet = build(&header, &[count as u8; 60]).unwrap();
         builder.push(&packet, &mut |frame| frames.push(frame)).unwrap();
     }
     builder.flush(&mut |frame| frames.push(frame));
