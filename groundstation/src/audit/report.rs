@@ -1,9 +1,14 @@
 //! What an audit found, as people and programs read it.
 
-use crate::archive::{read::Damaged, record::BLOCK_BYTES, scan::Hole, segment::file_name};
+use crate::archive::{
+    read::Damaged,
+    record::BLOCK_BYTES,
+    scan::Hole,
+    segment::{file_name, number_of},
+};
 use codecs::ids::{Channel, KeyPrefix, RangeSet, UnitKey};
 use serde::Serialize;
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
 /// Damage listed one by one; the rest is counted.
 const LISTED_MAX: usize = 1_000;
@@ -209,6 +214,48 @@ impl Audit {
             && self.lost.is_empty()
             && self.ledger_gone.is_none()
             && self.missing_from_ledger.is_empty()
+    }
+
+    /// What to do about what was found; `stored` are the segments that an object store is known to
+    /// hold, where the station has one.
+    pub fn advice(&self, stored: Option<&BTreeSet<u64>>) -> Vec<String> {
+        let mut advice = Vec::new();
+        let damaged: BTreeSet<&str> =
+            self.damaged.iter().map(|damage| damage.segment.as_str()).collect();
+        let is_stored = |name: &&str| {
+            number_of(name).is_some_and(|number| stored.is_some_and(|all| all.contains(&number)))
+        };
+        let (there, nowhere): (Vec<&str>, Vec<&str>) = damaged.into_iter().partition(is_stored);
+        if !there.is_empty() {
+            advice.push(format!(
+                "the object store holds {}: with the station stopped, move what is here of it out \
+                 of the archive's folder, run `groundstation restore`, and audit again",
+                there.join(", ")
+            ));
+        }
+        if !nowhere.is_empty() {
+            advice.push(format!(
+                "no object store is known to hold {}: leave what is here of it, since every record \
+                 that holds is read; a copy of the file in its place mends it",
+                nowhere.join(", ")
+            ));
+        }
+        if !self.lost.is_empty() {
+            let text = "what is lost is asked for whenever its store connects, and archived again \
+                        if it is still held there";
+            advice.push(text.into());
+        }
+        if let Some(gone) = &self.ledger_gone {
+            advice.push(format!(
+                "mount the archive of ledger {gone}, or `groundstation restore --ledger {gone}`"
+            ));
+        }
+        if !self.indexes_damaged.is_empty() {
+            let text = "`groundstation audit --repair` makes the indexes again from the log, with \
+                        the station stopped";
+            advice.push(text.into());
+        }
+        advice
     }
 
     pub(super) fn damage(&mut self, damage: Damage) {

@@ -62,6 +62,11 @@ pub fn contacts(dir: &Path) -> io::Result<Vec<Contact>> {
     Ok(Catalogue::from_bytes(&read(&dir.join(FILE))?).contacts)
 }
 
+/// Segments that were verified in the object store; also beside a running daemon.
+pub fn stored(dir: &Path) -> io::Result<BTreeSet<u64>> {
+    Ok(Catalogue::from_bytes(&read(&dir.join(FILE))?).stored.into_keys().collect())
+}
+
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     match std::fs::read(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),

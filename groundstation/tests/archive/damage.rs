@@ -1,17 +1,7 @@
 //! What can't be read any more is told, and costs nothing else.
 
-use crate::station::{Station, recording, said, talk};
+use crate::station::{Station, flip, recording, said, talk};
 use serde_json::json;
-use std::{fs::OpenOptions, os::unix::fs::FileExt as _, path::Path};
-
-/// Flips a bit.
-fn flip(path: &Path, offset: u64) {
-    let file = OpenOptions::new().read(true).write(true).open(path).unwrap();
-    let mut byte = [0];
-    file.read_exact_at(&mut byte, offset).unwrap();
-    byte[0] ^= 4;
-    file.write_all_at(&byte, offset).unwrap();
-}
 
 #[test]
 fn a_damaged_record_is_told_and_everything_else_is_written() {

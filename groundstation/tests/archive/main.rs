@@ -4,3 +4,4 @@ mod station;
 mod output;
 mod damage;
 mod replay;
+mod mend;

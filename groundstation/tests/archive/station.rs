@@ -9,12 +9,14 @@ use codecs::{
 };
 use groundstation::{
     archive::{Archive, Incoming, Now, Settings, Verdict, retain::Retain, segment::file_name},
+    catalogue::Entry,
     shell::disk::Folder,
 };
 use serde_json::Value;
 use std::{
-    fs::File,
-    path::PathBuf,
+    fs::{File, OpenOptions},
+    os::unix::fs::FileExt as _,
+    path::{Path, PathBuf},
     process::{Command, Output, Stdio},
 };
 
@@ -61,6 +63,23 @@ impl Station {
         station
     }
 
+    /// Copies segments to where the station's object store has them, as after an upload.
+    pub fn store(&self, numbers: &[u64]) {
+        let config = self.path("station.toml");
+        let text = std::fs::read_to_string(&config).unwrap();
+        std::fs::write(&config, format!("{text}\n[archive.object_store]\ndir = 'store'\n"))
+            .unwrap();
+        let store = self.path(&format!("store/test/{LEDGER:016x}"));
+        std::fs::create_dir_all(&store).unwrap();
+        let mut lines = String::new();
+        for number in numbers {
+            let segment = self.segment(*number);
+            let bytes = std::fs::copy(&segment, store.join(segment.file_name().unwrap())).unwrap();
+            lines.push_str(&Entry::Stored { segment: *number, bytes }.line());
+        }
+        std::fs::write(self.path("archive/catalogue.jsonl"), lines).unwrap();
+    }
+
     /// Lets go of all but so many bytes of segments.
     pub fn retain(&self, bytes: u64) {
         let (folder, _lock) = Folder::claim(&self.path("archive")).unwrap();
@@ -100,6 +119,15 @@ impl Station {
         assert_eq!(output.status.code(), Some(code), "{arguments:?}: {}", talk(&output));
         serde_json::from_slice(&output.stdout).unwrap()
     }
+}
+
+/// Flips a bit.
+pub fn flip(path: &Path, offset: u64) {
+    let file = OpenOptions::new().read(true).write(true).open(path).unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, offset).unwrap();
+    byte[0] ^= 4;
+    file.write_all_at(&byte, offset).unwrap();
 }
 
 /// What a command says on stderr.
