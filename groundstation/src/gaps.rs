@@ -8,6 +8,10 @@
 //! frame count, merged view ─► reception gaps: frames that no antenna heard during a contact
 //! ```
 
+mod contact;
+
+pub use contact::{CONTACT_GAP_NS, Contact, ContactId, Contacts, Heard, NoContactId};
+
 use crate::{
     archive::{Archived, read::Claims},
     header::{Formats, Head},
@@ -21,63 +25,11 @@ use codecs::{
 };
 use std::collections::BTreeMap;
 
-/// Silence that ends a contact.
-pub const CONTACT_GAP_NS: i64 = crate::door::rotation::CONTACT_GAP_NS;
 /// Frames whose copies are known as such, over a whole archive: about 100 MB of memory.
 const FRAMES_MAX: usize = 1 << 20;
 
 /// Frames of a run that tell its pace.
 const PACE_FRAMES: u64 = 32;
-
-/// A contact: from its first to its last reception.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Contact {
-    /// First reception.
-    pub from: Tai,
-    /// Last reception.
-    pub to: Tai,
-}
-
-/// Who knows the contacts of a spacecraft.
-pub trait Contacts {
-    /// Contacts in order of time.
-    fn of(&self, spacecraft: SpacecraftId) -> Vec<Contact>;
-}
-
-/// Contacts as reception times show them: silence longer than a minute lies between two.
-#[derive(Clone, Debug, Default)]
-pub struct Heard(BTreeMap<SpacecraftId, BTreeMap<Tai, Tai>>);
-
-impl Heard {
-    /// Notes a reception, in any order.
-    pub fn note(&mut self, spacecraft: SpacecraftId, at: Tai) {
-        let spans = self.0.entry(spacecraft).or_default();
-        let (mut from, mut to) = (at, at);
-        if let Some((start, end)) = spans.range(..=at).next_back().map(|(s, e)| (*s, *e))
-            && at.since(end) <= CONTACT_GAP_NS
-        {
-            if at <= end {
-                return;
-            }
-            from = start;
-            spans.remove(&start);
-        }
-        if let Some((start, end)) = spans.range(at..).next().map(|(s, e)| (*s, *e))
-            && start.since(at) <= CONTACT_GAP_NS
-        {
-            to = end;
-            spans.remove(&start);
-        }
-        spans.insert(from, to);
-    }
-}
-
-impl Contacts for Heard {
-    fn of(&self, spacecraft: SpacecraftId) -> Vec<Contact> {
-        let spans = self.0.get(&spacecraft).into_iter().flatten();
-        spans.map(|(from, to)| Contact { from: *from, to: *to }).collect()
-    }
-}
 
 /// Units or frames that follow each other without a hole, by their first number.
 #[derive(Clone, Debug, Default)]
@@ -213,6 +165,25 @@ pub struct Report {
     pub channels: Vec<ChannelGaps>,
 }
 
+impl Report {
+    /// Keeps what is of one contact. What was left out, let go or is damaged has no time by which
+    /// it would be.
+    pub fn keep(&mut self, spacecraft: SpacecraftId, contact: &Contact) {
+        self.counters.retain(|counter| counter.prefix.spacecraft == spacecraft);
+        for counter in &mut self.counters {
+            counter.custody.retain(|gap| contact.holds(gap.noticed));
+            counter.left_out.clear();
+            counter.let_go.clear();
+            counter.damaged.clear();
+        }
+        self.channels.retain(|channel| channel.view.spacecraft() == spacecraft);
+        for channel in &mut self.channels {
+            channel.reception.retain(|gap| contact.holds(gap.from));
+            channel.set_back.retain(|back| contact.holds(back.from));
+        }
+    }
+}
+
 #[derive(Default)]
 struct Counter {
     units: Runs,
@@ -330,11 +301,8 @@ impl Gaps {
             damaged: counter.damaged(),
         });
         let channels = self.lanes.iter().map(|((view, vc), lane)| {
-            let spacecraft = match view {
-                View::Store(prefix) => prefix.spacecraft,
-                View::Heard(spacecraft, _) => *spacecraft,
-            };
-            let (reception, set_back) = lane.reception(*vc, *view, &contacts.of(spacecraft));
+            let contacts = contacts.of(view.spacecraft());
+            let (reception, set_back) = lane.reception(*vc, *view, &contacts);
             let (frames, copies) = (lane.count, lane.copies);
             ChannelGaps { view: *view, frames, copies, reception, set_back }
         });

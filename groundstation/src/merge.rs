@@ -69,6 +69,16 @@ pub enum View {
     Heard(SpacecraftId, Channel),
 }
 
+impl View {
+    /// Whose frames they are.
+    pub const fn spacecraft(&self) -> SpacecraftId {
+        match self {
+            Self::Store(prefix) => prefix.spacecraft,
+            Self::Heard(spacecraft, _) => *spacecraft,
+        }
+    }
+}
+
 /// How good a reception is; the least is the best.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rank {

@@ -2,7 +2,7 @@
 
 use super::{
     mission,
-    reading::{self, PassedOver},
+    reading::{self, PassedOver, pick},
 };
 use crate::{
     archive::{
@@ -12,7 +12,7 @@ use crate::{
     },
     commands::say,
     config::Config,
-    gaps::{ChannelGaps, Contact, Contacts, CounterGaps, Gaps, Report},
+    gaps::{ChannelGaps, Contact, ContactId, Contacts, CounterGaps, Gaps, Report},
     merge::View,
 };
 use anyhow::Context as _;
@@ -36,6 +36,9 @@ pub struct GapsArgs {
     /// Station file
     #[arg(long, value_name = "FILE", default_value = "station.toml")]
     pub config: PathBuf,
+    /// Only what is of this contact, as listed; without what has no time
+    #[arg(long, value_name = "SPACECRAFT:TIME")]
+    pub contact: Option<ContactId>,
     /// Print one JSON document
     #[arg(long)]
     pub json: bool,
@@ -66,9 +69,14 @@ pub fn run(args: &GapsArgs) -> anyhow::Result<ExitCode> {
         Ok(())
     })
     .with_context(what)?;
-    let report = gaps.report(gaps.heard());
-    let contacts: Vec<(SpacecraftId, Vec<Contact>)> =
+    let mut report = gaps.report(gaps.heard());
+    let mut contacts: Vec<(SpacecraftId, Vec<Contact>)> =
         definition.spacecraft.iter().map(|craft| (craft.id, gaps.heard().of(craft.id))).collect();
+    if let Some(id) = &args.contact {
+        let contact = pick(&gaps.heard().of(id.spacecraft), id)?;
+        report.keep(id.spacecraft, &contact);
+        contacts.retain(|(craft, _)| *craft == id.spacecraft);
+    }
     match args.json {
         true => {
             let mut document = document(&report, &contacts, &definition);
@@ -89,6 +97,12 @@ fn contact_of(contacts: &[(SpacecraftId, Vec<Contact>)], craft: SpacecraftId, at
     own.map_or(0, |contacts| contacts.partition_point(|contact| contact.to < at))
 }
 
+fn contact_name(contacts: &[(SpacecraftId, Vec<Contact>)], craft: SpacecraftId, at: Tai) -> String {
+    let own = contacts.iter().find(|(id, _)| *id == craft);
+    let contact = own.and_then(|(_, own)| own.iter().find(|contact| contact.holds(at)));
+    contact.map_or_else(|| "?".into(), |contact| contact.id(craft).to_string())
+}
+
 fn name(definition: &Definition, craft: SpacecraftId, channel: codecs::ids::Channel) -> String {
     let craft = definition.spacecraft.iter().find(|known| known.id == craft);
     let named = craft.and_then(|craft| {
@@ -99,10 +113,11 @@ fn name(definition: &Definition, craft: SpacecraftId, channel: codecs::ids::Chan
 }
 
 fn place(view: &View) -> (SpacecraftId, codecs::ids::Channel) {
-    match view {
-        View::Store(prefix) => (prefix.spacecraft, prefix.channel),
-        View::Heard(spacecraft, channel) => (*spacecraft, *channel),
-    }
+    let channel = match view {
+        View::Store(prefix) => prefix.channel,
+        View::Heard(_, channel) => *channel,
+    };
+    (view.spacecraft(), channel)
 }
 
 fn reason(reason: VoidReason) -> &'static str {
@@ -118,10 +133,13 @@ fn document(
     contacts: &[(SpacecraftId, Vec<Contact>)],
     definition: &Definition,
 ) -> Value {
-    let contact = |(at, contact): (usize, &Contact)| json!({ "contact": at, "from": contact.from.to_rfc3339(), "to": contact.to.to_rfc3339() });
-    let crafts = contacts.iter().map(|(id, contacts)| {
+    let crafts = contacts.iter().map(|(craft, contacts)| {
+        let contact = |(at, contact): (usize, &Contact)| {
+            let (from, to) = (contact.from.to_rfc3339(), contact.to.to_rfc3339());
+            json!({ "contact": at, "id": contact.id(*craft).to_string(), "from": from, "to": to })
+        };
         let contacts: Vec<Value> = contacts.iter().enumerate().map(contact).collect();
-        json!({ "spacecraft": id.0, "contacts": contacts })
+        json!({ "spacecraft": craft.0, "contacts": contacts })
     });
     let ranges = |ranges: &[SeqRange]| -> Vec<Value> {
         let range = |range: &SeqRange| json!({ "first": range.first, "last": range.last });
@@ -198,14 +216,22 @@ fn text(
     contacts: &[(SpacecraftId, Vec<Contact>)],
     definition: &Definition,
 ) -> String {
-    let mut out = vec![String::from("custody gaps: numbered by a store, not delivered")];
+    let mut out = vec![String::from("contacts: received without a minute of silence")];
+    for (craft, contacts) in contacts {
+        out.extend(
+            contacts
+                .iter()
+                .map(|contact| format!("  {} to {}", contact.id(*craft), contact.to.to_rfc3339())),
+        );
+    }
+    out.push("custody gaps: numbered by a store, not delivered".into());
     let missing = report.counters.iter().filter(|counter| !counter.custody.is_empty());
     for counter in missing {
         let craft = counter.prefix.spacecraft;
         let name = name(definition, craft, counter.prefix.channel);
         for gap in &counter.custody {
             let (first, last) = (gap.range.first, gap.range.last);
-            let contact = contact_of(contacts, craft, gap.noticed);
+            let contact = contact_name(contacts, craft, gap.noticed);
             let count = gap.range.count();
             out.push(format!(
                 "  {} {name} of {}: {first} to {last} ({count}), contact {contact}",
@@ -217,7 +243,7 @@ fn text(
     for channel in &report.channels {
         let (craft, id) = place(&channel.view);
         for gap in &channel.reception {
-            let contact = contact_of(contacts, craft, gap.from);
+            let contact = contact_name(contacts, craft, gap.from);
             out.push(format!(
                 "  {} {}: {} frames of VC {} between {} and {}, contact {contact}",
                 craft.0,

@@ -19,6 +19,7 @@ use crate::{
         select::{Parcel, Selector},
         spec::{Goods, PATIENCE_MS_DEFAULT, Selection},
     },
+    gaps::ContactId,
 };
 use anyhow::{Context as _, bail};
 use codecs::{
@@ -66,6 +67,13 @@ pub struct Choice {
     /// Received before this time
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub until: Option<Tai>,
+    /// Only what was received in this contact, as `groundstation gaps` names it
+    #[arg(
+        long,
+        value_name = "SPACECRAFT:TIME",
+        conflicts_with_all = ["from", "until", "spacecraft"]
+    )]
+    pub contact: Option<ContactId>,
     /// Erred frames, and packets with bytes of erred frames, too
     #[arg(long)]
     pub erred: bool,
@@ -110,12 +118,26 @@ impl Choice {
     pub fn selection(&self) -> Selection {
         Selection {
             goods: self.send,
-            spacecraft: self.spacecraft.iter().copied().map(SpacecraftId).collect(),
+            spacecraft: self.spacecraft(),
             virtual_channels: self.vc.clone(),
             apids: self.apid.iter().copied().map(Apid).collect(),
             antenna: self.antenna,
             erred: self.erred,
         }
+    }
+
+    fn spacecraft(&self) -> Vec<SpacecraftId> {
+        let named = self.spacecraft.iter().copied().map(SpacecraftId);
+        named.chain(self.contact.map(|contact| contact.spacecraft)).collect()
+    }
+
+    /// From when, and until when.
+    fn span(&self, folder: &mut Folder) -> anyhow::Result<(Option<Tai>, Tai)> {
+        let Some(id) = &self.contact else {
+            return Ok((self.from, self.until.unwrap_or(Tai(i64::MAX))));
+        };
+        let contact = reading::contact(folder, id)?;
+        Ok((Some(contact.from), Tai(contact.to.0.saturating_add(1))))
     }
 
     /// Hands out what is chosen in the order in which it was received.
@@ -132,10 +154,10 @@ impl Choice {
         let patience_ns = PATIENCE_MS_DEFAULT * 1_000_000;
         let mut selector = Selector::new(self.selection(), &definition, patience_ns);
         let mut progress = Progress::new(&mut folder).with_context(what)?;
-        let from = Position { segment: progress.first(self.from), offset: 0 };
+        let (after, until) = self.span(&mut folder).with_context(what)?;
+        let from = Position { segment: progress.first(after), offset: 0 };
         let mut passed_over = PassedOver::missing(&mut folder, from.segment).with_context(what)?;
         let mut chosen = Read::default();
-        let (after, until) = (self.from, self.until.unwrap_or(Tai(i64::MAX)));
         let mut hand_out = |ready: &mut Vec<Parcel>, chosen: &mut Read| {
             let within = ready.drain(..).filter(|parcel| {
                 after.is_none_or(|after| parcel.received >= after) && parcel.received < until
@@ -192,7 +214,8 @@ impl Choice {
         // Where nothing says what stood there it may have been anything.
         let Some(prefix) = hole.key.map(|key| key.prefix) else { return true };
         let vc = prefix.channel.as_virtual_channel().map(|(_, _, vc, _)| vc);
-        (self.spacecraft.is_empty() || self.spacecraft.contains(&prefix.spacecraft.0))
+        let spacecraft = self.spacecraft();
+        (spacecraft.is_empty() || spacecraft.contains(&prefix.spacecraft))
             && (self.vc.is_empty() || vc.is_none_or(|vc| self.vc.contains(&vc)))
     }
 }

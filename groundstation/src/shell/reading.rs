@@ -1,11 +1,15 @@
 //! An archive that a command reads, beside a running daemon or without one: that it is the one that
 //! was kept, and what of it can't be read any more.
 
-use super::{disk::Folder, witness};
+use super::{disk::Folder, follow::START, witness};
 use crate::{
-    archive::read::{Damaged, missing},
+    archive::{
+        read::{Damaged, missing, replay},
+        record::Position,
+    },
     audit::{self, Damage},
     config::Config,
+    gaps::{Contact, ContactId, Contacts as _, Heard},
     witness::Finding,
 };
 use anyhow::{Context as _, bail};
@@ -43,6 +47,37 @@ pub fn open(config: &Config) -> anyhow::Result<Folder> {
         (Finding::First | Finding::Same, _) => {}
     }
     Ok(folder)
+}
+
+/// Finds a contact in what was received. Reads the whole archive: a contact may begin long before
+/// the moment that names it.
+pub fn contact(folder: &mut Folder, id: &ContactId) -> anyhow::Result<Contact> {
+    let mut heard = Heard::default();
+    let (start, end) = (START, Position { segment: u64::MAX, offset: u64::MAX });
+    replay(folder, start, end, |unit| {
+        if unit.key.prefix.spacecraft == id.spacecraft {
+            heard.note(id.spacecraft, unit.received);
+        }
+        Ok(())
+    })?;
+    pick(&heard.of(id.spacecraft), id)
+}
+
+/// The contact of a name.
+pub fn pick(contacts: &[Contact], id: &ContactId) -> anyhow::Result<Contact> {
+    let found = contacts.iter().find(|contact| contact.is(id));
+    found.copied().with_context(|| {
+        let known: Vec<String> = contacts
+            .iter()
+            .rev()
+            .take(SHOWN_MAX)
+            .map(|contact| contact.id(id.spacecraft).to_string())
+            .collect();
+        match known.is_empty() {
+            true => format!("contact {id}: nothing was received of spacecraft {}", id.spacecraft.0),
+            false => format!("no contact {id}; the latest are {}", known.join(", ")),
+        }
+    })
 }
 
 /// What could not be read.

@@ -5,3 +5,4 @@ mod output;
 mod damage;
 mod replay;
 mod mend;
+mod contact;
