@@ -156,24 +156,26 @@ pub struct SpacecraftView {
     pub parameters: Vec<ParameterView>,
 }
 
-/// A session.
+/// The link of a spacecraft: all its open sessions, or the one that closed last.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct LinkView {
-    /// Whether it is open.
+    /// Whether any session is open.
     pub open: bool,
-    /// Address of the peer.
+    /// How many are: the spacecraft's own, and those of edges that hear it.
+    pub sessions: u32,
+    /// Address of the peer, the newest of several.
     pub peer: String,
-    /// When it opened.
+    /// When it opened, the first of them.
     pub opened_ms: i64,
     /// When it closed.
     pub closed_ms: Option<i64>,
     /// Why it closed.
     pub reason: Option<String>,
-    /// Smoothed round trip.
+    /// Smoothed round trip, the shortest.
     pub rtt_ms: f64,
-    /// Received rate, once measured.
+    /// Received rate, once measured, all together.
     pub rate_bps: Option<f64>,
-    /// Bytes received.
+    /// Bytes received by those that are open.
     pub bytes: u64,
     /// Frames heard live, without custody.
     pub quick_looks: u64,

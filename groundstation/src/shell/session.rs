@@ -499,7 +499,7 @@ impl Session {
                 peer: peer.clone(),
                 at: at.0,
             }));
-            Event::LinkOpened { spacecraft, peer: peer.clone(), rtt_ms, at }
+            Event::LinkOpened { spacecraft, session: self.id, peer: peer.clone(), rtt_ms, at }
         };
         self.station.feed.publish_all(spacecraft.map(opened).collect());
     }
@@ -533,7 +533,9 @@ impl Session {
         (self.received_bytes, self.sampled) = (bytes, Instant::now());
         let (rtt_ms, at) = (rtt.as_secs_f64() * 1e3, self.station.clock.tai());
         let spacecraft = self.principal.spacecraft.iter().copied();
-        let sample = |spacecraft| Event::LinkSample { spacecraft, rtt_ms, rate_bps, bytes, at };
+        let session = self.id;
+        let sample =
+            |spacecraft| Event::LinkSample { spacecraft, session, rtt_ms, rate_bps, bytes, at };
         self.station.feed.publish_all(spacecraft.map(sample).collect());
     }
 
@@ -548,7 +550,7 @@ impl Session {
                 bytes: self.connection.stats().udp_rx.bytes,
                 reason: reason.into(),
             }));
-            Event::LinkClosed { spacecraft, reason: reason.into(), at }
+            Event::LinkClosed { spacecraft, session: self.id, reason: reason.into(), at }
         };
         self.station.feed.publish_all(spacecraft.map(closed).collect());
     }
