@@ -12,6 +12,7 @@ mod memory;
 mod quicklook;
 mod reload;
 mod service;
+mod starts;
 
 use client::{Client, SOON, Station, object, prefix, unit};
 use codecs::{
