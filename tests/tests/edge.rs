@@ -213,7 +213,7 @@ fn a_file_of_coded_units_is_archived_whole_and_the_edge_then_ends() {
     let heard = &done["inputs"][0];
     assert_eq!((&heard["good"], &heard["erred"]), (&298.into(), &2.into()), "{done}");
     assert_eq!(heard["unidentified"], 2, "their first codewords failed as well");
-    assert_eq!(done["spool"]["backlog_units"], 0, "{done}");
+    assert_eq!(done["spool"]["now"]["backlog_units"], 0, "{done}");
     station.await_units(300);
     station.stop();
     assert_eq!(site.audit(), (300, 0));
@@ -329,7 +329,7 @@ fn await_spool(status: &Path, mut enough: impl FnMut(u64) -> bool) -> u64 {
     await_that("units in the spool", || {
         let told = std::fs::read(status).unwrap_or_default();
         let told: Value = serde_json::from_slice(&told).unwrap_or_default();
-        kept = told["spool"]["units_durable"].as_u64().unwrap_or(0);
+        kept = told["spool"]["ever"]["units_durable"].as_u64().unwrap_or(0);
         enough(kept)
     });
     kept

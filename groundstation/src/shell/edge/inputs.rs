@@ -110,6 +110,11 @@ enum Bound {
     File(File),
 }
 
+/// Opens an input and lets it go: what is told where it can't be opened is what a start says.
+pub fn try_open(input: &Input) -> anyhow::Result<()> {
+    bind(&input.place).with_context(|| format!("input {}", input.name)).map(drop)
+}
+
 fn bind(place: &Place) -> anyhow::Result<(Bound, String)> {
     let at = || place.to_string();
     Ok(match place {
@@ -247,6 +252,7 @@ impl Feed {
         let mut tally = self.hub.tally(self.input);
         self.count(&mut tally, &mut stream);
         tally.open -= 1;
+        tally.in_sync -= u64::from(stream.counted.in_sync);
         if let Err(lost) = lost {
             tally.streams_lost += 1;
             tracing::warn!(input = self.of().name, "{lost}");

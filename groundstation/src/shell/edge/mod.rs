@@ -15,11 +15,11 @@ use crate::{
         config::{EdgeConfig, Input},
         label::Labeller,
         spool::Spool,
-        tally::{LinkTally, SpoolTally, Tally},
+        tally::{LinkTally, SpoolEver, SpoolNow, SpoolRun, SpoolTally, Tally},
     },
 };
 use anyhow::Context as _;
-use codecs::{ids::StoreEpoch, mission::Definition, time::Tai};
+use codecs::{ids::StoreEpoch, link::custody::Durability, mission::Definition, time::Tai};
 use codecs_quic::{Client, FromLink, LinkCounts, LinkTime, Monotonic, Peer, TransportOptions};
 use codecs_store::{Disk, Store};
 use inputs::{FromInput, Hub, Phase};
@@ -42,8 +42,9 @@ pub fn run(args: &EdgeArgs) -> anyhow::Result<ExitCode> {
     let definition = Arc::new(mission::load(&config.path(&config.mission))?);
     let inputs = config.inputs(&definition).map_err(|wrong| args.wrong(&wrong))?;
     let peer = peer(&config).map_err(|error| error.context(args.file()))?;
+    let reclaim = config.reclaim(definition.reclaimable).map_err(|wrong| args.wrong(&wrong))?;
     if args.check {
-        return check(args, &config, &inputs);
+        return check(args, &config, &inputs, reclaim);
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -51,7 +52,7 @@ pub fn run(args: &EdgeArgs) -> anyhow::Result<ExitCode> {
         .build()
         .context("no runtime")?;
     // Dropping it would wait for whatever blocks, such as a resolver.
-    let done = runtime.block_on(edge(args, &config, definition, inputs, peer));
+    let done = runtime.block_on(edge(args, &config, definition, inputs, peer, reclaim));
     runtime.shutdown_background();
     done
 }
@@ -72,32 +73,60 @@ fn peer(config: &EdgeConfig) -> anyhow::Result<Peer> {
     })
 }
 
-fn check(args: &EdgeArgs, config: &EdgeConfig, inputs: &[Input]) -> anyhow::Result<ExitCode> {
+/// Opens what a start opens, and lets it go.
+fn check(
+    args: &EdgeArgs,
+    config: &EdgeConfig,
+    inputs: &[Input],
+    reclaim: Durability,
+) -> anyhow::Result<ExitCode> {
     let dir = config.path(&config.spool.dir);
     // Opening it claims it: a second edge on one spool is told now, not in a pass.
     Disk::open(&dir).context("spool.dir")?;
+    inputs.iter().try_for_each(inputs::try_open)?;
+    if let Some(address) = config.status.http {
+        told::listen(address)?;
+    }
+    let units = config.spool.spool_bytes >> 10;
+    let index_bytes = units * INDEX_BYTES;
+    if args.json {
+        let told = |input: &Input| json!({ "name": input.name, "from": input.place.to_string(), "antenna": input.antenna });
+        say(&json!({
+            "good": true,
+            "inputs": inputs.iter().map(told).collect::<Vec<_>>(),
+            "station": config.station.address,
+            "spool": {
+                "dir": dir.display().to_string(),
+                "bytes_max": config.spool.spool_bytes,
+                "index_bytes_of_units_of_1_kib": index_bytes,
+                "reclaim": reclaim.name(),
+            },
+        })
+        .to_string());
+        return Ok(ExitCode::SUCCESS);
+    }
     for input in inputs {
         say(&format!("input {}: {}, antenna {}", input.name, input.place, input.antenna));
     }
-    let units = config.spool.spool_bytes >> 10;
     say(&format!(
-        "spool {}: at most {} bytes on disk; its index takes about {INDEX_BYTES} bytes of memory a \
-         unit, so {} MB where units are 1 KiB",
+        "spool {}: at most {} bytes on disk; units go once receipted as {}; its index takes about \
+         {INDEX_BYTES} bytes of memory a unit, so {} MB where units are 1 KiB",
         dir.display(),
         config.spool.spool_bytes,
-        (units * INDEX_BYTES) >> 20,
+        reclaim.name(),
+        index_bytes >> 20,
     ));
     say(&format!("{}: good", args.file()));
     Ok(ExitCode::SUCCESS)
 }
 
-fn open_spool(config: &EdgeConfig) -> anyhow::Result<Spool<Disk>> {
+fn open_spool(config: &EdgeConfig, reclaim: Durability) -> anyhow::Result<Spool<Disk>> {
     let dir = config.path(&config.spool.dir);
     let disk = Disk::open(&dir).context("spool.dir")?;
     let fresh = super::random().context("the system gives no random bytes")?;
     let epoch = StoreEpoch(u64::from_be_bytes(fresh));
     let origin = config.origin().map_err(anyhow::Error::msg)?;
-    let store = Store::open(disk, config.limits(), origin, epoch)
+    let store = Store::open(disk, config.limits(reclaim), origin, epoch)
         .with_context(|| format!("spool {}", dir.display()))?;
     Ok(Spool::new(store))
 }
@@ -108,11 +137,12 @@ async fn edge(
     definition: Arc<Definition>,
     inputs: Vec<Input>,
     peer: Peer,
+    reclaim: Durability,
 ) -> anyhow::Result<ExitCode> {
     // Before anyone is told that it runs: a stop may come at once.
     let signals = Signals::new()?;
     let clock = StationClock::new(config.clock.simulated_offset_s);
-    let spool = open_spool(config)?;
+    let spool = open_spool(config, reclaim)?;
     let hub = Arc::new(Hub::new(inputs, clock));
     let (phase, phases) = watch::channel(Phase::Run);
     let (from_inputs, places) = inputs::start(&hub, &phases)?;
@@ -151,6 +181,8 @@ async fn edge(
         mono,
         zero,
         spool_bytes_max: config.spool.spool_bytes,
+        started: clock.tai().to_rfc3339(),
+        numbered_before: numbered,
         ended: vec![false; hub.inputs.len()],
         hub,
         spool,
@@ -179,6 +211,10 @@ struct Run {
     mono: Monotonic,
     zero: watch::Sender<Tai>,
     spool_bytes_max: u64,
+    /// When, for people.
+    started: String,
+    /// Units that were numbered by then.
+    numbered_before: u64,
     /// By input.
     ended: Vec<bool>,
     hub: Arc<Hub>,
@@ -318,20 +354,28 @@ impl Run {
         let (stuck, refused) = (spool.stuck(), spool.refusals().clone());
         let store = spool.store();
         let (backlog_units, backlog_bytes) = store.backlog();
-        let spool = SpoolTally {
-            units_numbered: store.counters().map(|(_, counter)| counter.next).sum(),
-            units_durable: store.counters().map(|(_, counter)| counter.durable_next).sum(),
+        let numbered: u64 = store.counters().map(|(_, counter)| counter.next).sum();
+        let now = SpoolNow {
             backlog_units,
             backlog_bytes,
-            units_receipted: counts.receipted,
-            units_voided: self.keeper.voided(),
             units_stuck: stuck,
             bytes: store.used_bytes(),
             bytes_max: self.spool_bytes_max,
             stuck: self.keeper.is_stuck(),
         };
+        let run = SpoolRun {
+            units_numbered: numbered.saturating_sub(self.numbered_before),
+            units_receipted: counts.receipted,
+            units_voided: self.keeper.voided(),
+        };
+        let ever = SpoolEver {
+            units_numbered: numbered,
+            units_durable: store.counters().map(|(_, counter)| counter.durable_next).sum(),
+        };
+        let spool = SpoolTally { now, run, ever };
         let link = LinkTally::from(counts);
-        Tally { event, inputs: self.hub.tallies(), spool, link, refused }
+        let (started, inputs) = (self.started.clone(), self.hub.tallies());
+        Tally { event, started, inputs, spool, link, refused }
     }
 }
 
