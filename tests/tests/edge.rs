@@ -352,6 +352,9 @@ fn datagrams_connections_and_kiss_reach_one_archive() {
     let file = site.path("station/enrolled/antenna-1/edge.toml");
     let text = std::fs::read_to_string(&file).unwrap();
     let inputs = r#"
+[status]
+interval_s = 1
+file = "status.json"
 [[input]]
 name = "datagrams"
 from = "udp:127.0.0.1:0"
@@ -386,6 +389,13 @@ stream = 9
     let mut tnc = TcpStream::connect(at(2)).unwrap();
     tnc.write_all(&kiss(&packet)).unwrap();
     station.await_units(31);
+    // While its connection lives: what was sent on it is told.
+    let status = site.path("station/enrolled/antenna-1/status.json");
+    await_that("bytes of the open connection", || {
+        let told: Value =
+            serde_json::from_slice(&std::fs::read(&status).unwrap_or_default()).unwrap_or_default();
+        told["link"]["up"] == true && told["link"]["udp_bytes"].as_u64() > Some(10_000)
+    });
     edge.terminate();
     let done = edge.expect("done");
     assert!(edge.end().success(), "{done}");
@@ -400,6 +410,42 @@ stream = 9
     assert_eq!(told, [(10, 1), (20, 0), (1, 0)], "{done}");
     station.stop();
     assert_eq!(site.audit(), (31, 0));
+}
+
+/// What a start would refuse is told by `--check`, and in JSON where that is asked for.
+#[test]
+fn a_check_opens_what_a_start_opens() {
+    let site = Site::new();
+    let config = site.text("station/enrolled/antenna-1/edge.toml");
+    let run = |arguments: &[&str]| {
+        let fixed = ["edge", "--config", &config, "--station", "127.0.0.1:7117"];
+        Command::new(binary("groundstation")).args(fixed).args(arguments).output().unwrap()
+    };
+    let last = |output: &std::process::Output| {
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        said.lines().rev().find(|line| line.starts_with("groundstation: ")).unwrap().to_owned()
+    };
+    let missing = format!("file:{}", site.text("missing.cadu"));
+    let taken = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let taken = format!("udp:{}", taken.local_addr().unwrap());
+    let wrong = [
+        (cadu_input(&missing), "No such file"),
+        (cadu_input(&taken), "in use"),
+        (cadu_input("udp:192.0.2.1:5000"), "assign requested address"),
+        (["--from", "-", "--frame", "aos:893"].map(String::from).to_vec(), "aos:892"),
+    ];
+    for (input, culprit) in wrong {
+        let check = last(&run(&[&refs(&input)[..], &["--check"]].concat()));
+        assert_eq!(check, last(&run(&refs(&input))));
+        assert!(check.contains(culprit), "{culprit}: {check}");
+    }
+    let input = cadu_input("udp:127.0.0.1:0");
+    let good = run(&[&refs(&input)[..], &["--check", "--json"]].concat());
+    let document: Value = serde_json::from_slice(&good.stdout).unwrap();
+    assert!(good.status.success() && document["good"] == true, "{document}");
+    assert_eq!(document["spool"]["reclaim"], "local", "what the mission says");
+    assert_eq!(document["inputs"][0]["antenna"], 1);
 }
 
 /// Kills of both ends over a radio link: what the edge took is all archived, the rest is counted.
