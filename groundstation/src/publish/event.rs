@@ -69,6 +69,13 @@ pub enum Event {
         /// How many.
         count: u64,
     },
+    /// Datagrams on the QUIC port that belong to no connection and begin none.
+    DatagramsDropped {
+        /// The short word for it.
+        reason: &'static str,
+        /// How many.
+        count: u64,
+    },
     /// What the spacecraft says is still on board and not receipted.
     Backlog {
         /// Which spacecraft.

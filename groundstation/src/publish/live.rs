@@ -91,6 +91,9 @@ impl Live {
             Event::QuickLookDropped { reason, count } => {
                 *self.counts.quick_looks_dropped.entry(reason).or_default() += count;
             }
+            Event::DatagramsDropped { reason, count } => {
+                *self.counts.datagrams_dropped.entry(reason).or_default() += count;
+            }
             Event::Backlog { spacecraft, units, bytes } => {
                 self.with(spacecraft, |craft| craft.backlog(units, bytes));
             }

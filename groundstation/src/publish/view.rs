@@ -66,6 +66,8 @@ pub struct Counts {
     pub quick_looks: u64,
     /// Live frames not looked at, by reason.
     pub quick_looks_dropped: BTreeMap<&'static str, u64>,
+    /// Datagrams on the QUIC port that belong to no connection and begin none, by reason.
+    pub datagrams_dropped: BTreeMap<&'static str, u64>,
     /// Units read back from the archive at start.
     pub replayed: u64,
     /// Units newly receipted.

@@ -105,15 +105,16 @@ async fn daemon(config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
     let profile = config.profile();
     let (quic, http) = (start::quic(&config)?, start::http(&config)?);
     let options = config.transport();
+    let strays = Arc::clone(&endpoint.1);
     let endpoint = server::endpoint(quic, crypto, endpoint, &profile, &options)
         .with_context(|| format!("QUIC on {} (config key listen.quic)", config.listen.quic))?;
+    let (feed, (stop, stopped)) = (Feed::default(), watch::channel(false));
+    tokio::spawn(server::tell_strays(strays, feed.clone(), stopped.clone()));
     let opened = open_archive(&config, bucket, args.new_ledger).await?;
     let control = Control::open(&config.path(&config.archive.dir))
         .context("control socket (config key archive.dir)")?;
 
     let clock = StationClock::new(config.clock.simulated_offset_s);
-    let feed = Feed::default();
-    let (stop, stopped) = watch::channel(false);
     let (ready, is_ready) = watch::channel(false);
     let ledger = opened.archive.ledger_id();
 

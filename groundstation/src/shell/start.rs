@@ -11,12 +11,14 @@ use super::{
 use crate::{audit, catalogue::FILE, config::Config, door::spec::Destination};
 use anyhow::{Context as _, bail, ensure};
 use codecs::{link::custody::Durability, mission::Definition};
+use codecs_quic::Strays;
 use quinn::{EndpointConfig, crypto::rustls::QuicServerConfig};
 use std::{
     fs::OpenOptions,
     io,
     net::{SocketAddr, TcpListener, UdpSocket},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 /// What the station file names, read and understood.
@@ -25,8 +27,8 @@ pub struct Ground {
     pub definition: Definition,
     /// The station's side of TLS.
     pub crypto: QuicServerConfig,
-    /// Tokens and ids of the endpoint.
-    pub endpoint: EndpointConfig,
+    /// Tokens and ids of the endpoint, and what it counts.
+    pub endpoint: (EndpointConfig, Arc<Strays>),
     /// Where sealed segments are stored as well.
     pub bucket: Option<Bucket>,
 }
