@@ -215,8 +215,39 @@ fn a_file_of_coded_units_is_archived_whole_and_the_edge_then_ends() {
     assert_eq!(heard["unidentified"], 2, "their first codewords failed as well");
     assert_eq!(done["spool"]["now"]["backlog_units"], 0, "{done}");
     station.await_units(300);
+    // A start does not hear it once more, unless that is asked for or the file is another.
+    let again = |more: &[&str]| {
+        let (mut edge, _) = site.edge("antenna-1", &station.quic, &[&arguments, more].concat());
+        let done = edge.expect("done");
+        assert!(edge.end().success(), "{done}");
+        assert_eq!(done["spool"]["ever"]["units_numbered"], done["spool"]["ever"]["units_durable"]);
+        (done["inputs"][0]["passed_over"] == true, done["spool"]["run"]["units_numbered"].clone())
+    };
+    assert_eq!(again(&[]), (true, 0.into()));
+    assert_eq!(again(&["--again"]), (false, 300.into()));
+    std::fs::write(&pass, cadus(&frames(310), &[])).unwrap();
+    assert_eq!(again(&[]), (false, 310.into()));
+    assert_eq!(again(&[]), (true, 0.into()));
+    station.await_units(910);
     station.stop();
-    assert_eq!(site.audit(), (300, 0));
+    assert_eq!(site.audit(), (910, 0));
+}
+
+/// What is noted as read outlives a kill at that very moment.
+#[test]
+fn a_file_counts_as_read_only_once_its_units_are_kept() {
+    let site = Site::new();
+    let pass = site.path("pass.cadu");
+    std::fs::write(&pass, cadus(&frames(3_000), &[])).unwrap();
+    let nobody = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let input = cadu_input(&format!("file:{}", pass.display()));
+    let noted = site.path("station/enrolled/antenna-1/spool.read");
+    let (edge, ready) = site.edge("antenna-1", &nobody, &refs(&input));
+    assert_eq!(ready["units_numbered"], 0);
+    await_that("the file is noted", || noted.exists());
+    drop(edge);
+    let (_edge, ready) = site.edge("antenna-1", &nobody, &refs(&input));
+    assert_eq!(ready["units_numbered"], 3_000);
 }
 
 /// The station is down, the edge is killed with SIGKILL, and comes back before the station does.

@@ -3,7 +3,7 @@
 use super::label::Label;
 use bytes::{BufMut as _, BytesMut};
 use codecs::{
-    ids::{Channel, KeyPrefix, Origin, RangeSet, UnitKey},
+    ids::{Channel, KeyPrefix, Origin, RangeSet, StoreEpoch, UnitKey},
     link::{
         custody::{Durability, RefusalReason},
         object::{ANNOTATION_BYTES, Annotation},
@@ -79,6 +79,11 @@ impl<M: Medium> Spool<M> {
             captured: heard.received,
             bytes: unit.freeze(),
         })
+    }
+
+    /// Which making of the spool this is.
+    pub fn epoch(&self) -> StoreEpoch {
+        self.store.identity().epoch
     }
 
     /// Units refused, by reason, repeats included.
@@ -183,7 +188,7 @@ impl<M: Medium + Send + 'static> Custodian for Spool<M> {
 mod tests {
     use super::*;
     use codecs::{
-        ids::{Codec, SeqRange, SpacecraftId, StoreEpoch},
+        ids::{Codec, SeqRange, SpacecraftId},
         link::{object::Quality, void::Void},
         time::Tai,
     };

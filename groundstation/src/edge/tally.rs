@@ -44,6 +44,8 @@ pub struct InputTally {
     pub dropped_datagrams: u64,
     /// A file or standard input that has ended.
     pub ended: bool,
+    /// A file that was read to its end before this start, and was not read again.
+    pub passed_over: bool,
 }
 
 impl InputTally {

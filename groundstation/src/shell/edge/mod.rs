@@ -1,6 +1,7 @@
 //! `groundstation edge`: puts the parts together, and takes them apart in order.
 
 mod drops;
+mod files;
 mod inputs;
 mod keeper;
 mod options;
@@ -13,6 +14,7 @@ use crate::{
     commands::say,
     edge::{
         config::{EdgeConfig, Input},
+        finished::FileIdentity,
         label::Labeller,
         spool::Spool,
         tally::{LinkTally, SpoolEver, SpoolNow, SpoolRun, SpoolTally, Tally},
@@ -22,6 +24,7 @@ use anyhow::Context as _;
 use codecs::{ids::StoreEpoch, link::custody::Durability, mission::Definition, time::Tai};
 use codecs_quic::{Client, FromLink, LinkCounts, LinkTime, Monotonic, Peer, TransportOptions};
 use codecs_store::{Disk, Store};
+use files::FinishedFiles;
 use inputs::{FromInput, Hub, Phase};
 use keeper::{Keeper, SharedSpool};
 use serde_json::json;
@@ -143,9 +146,11 @@ async fn edge(
     let signals = Signals::new()?;
     let clock = StationClock::new(config.clock.simulated_offset_s);
     let spool = open_spool(config, reclaim)?;
-    let hub = Arc::new(Hub::new(inputs, clock));
+    let epoch = spool.epoch();
+    let finished = FinishedFiles::open(&config.path(&config.spool.dir), epoch);
+    let hub = Arc::new(Hub::new(inputs, clock, args.again));
     let (phase, phases) = watch::channel(Phase::Run);
-    let (from_inputs, places) = inputs::start(&hub, &phases)?;
+    let (from_inputs, places) = inputs::start(&hub, &phases, &finished)?;
     let (to_link, commits) = mpsc::unbounded_channel();
     let (told, from_link) = mpsc::unbounded_channel();
     let (zero, zero_seen) = watch::channel(Tai(0));
@@ -184,6 +189,8 @@ async fn edge(
         started: clock.tai().to_rfc3339(),
         numbered_before: numbered,
         ended: vec![false; hub.inputs.len()],
+        finished,
+        read_whole: Vec::new(),
         hub,
         spool,
         keeper,
@@ -217,6 +224,10 @@ struct Run {
     numbered_before: u64,
     /// By input.
     ended: Vec<bool>,
+    finished: FinishedFiles,
+    /// Files that were read to their end and are not noted yet, with how many units were numbered
+    /// by then; none where some still wait for a number.
+    read_whole: Vec<(FileIdentity, Option<u64>)>,
     hub: Arc<Hub>,
     spool: SharedSpool,
     keeper: Keeper,
@@ -260,6 +271,7 @@ impl Run {
             let (now, now_ns) = (self.clock.tai(), self.mono.now_ns());
             self.zero.send_replace(now.plus(-(now_ns as i64)));
             self.keeper.keep(now, now_ns).await;
+            self.note_files().await;
             if self.is_over(&from_inputs).await {
                 break;
             }
@@ -270,7 +282,8 @@ impl Run {
                     FromInput::Heard { input, received, units } => {
                         self.keeper.take(input, received, units);
                     }
-                    FromInput::Ended(input) => {
+                    FromInput::Ended { input, whole } => {
+                        self.read_whole.extend(whole.map(|file| (file, None)));
                         self.ended[input] = true;
                         self.hub.tally(input).ended = true;
                         tracing::info!(input = self.hub.inputs[input].name, "ended");
@@ -299,6 +312,26 @@ impl Run {
             }
         }
         Ok(())
+    }
+
+    /// Notes files whose units are all synced: before, a kill would lose what was only read.
+    async fn note_files(&mut self) {
+        if self.read_whole.is_empty() || !self.keeper.is_idle() {
+            return;
+        }
+        let (mut numbered, mut durable) = (0, 0);
+        for (_, counter) in self.spool.lock().await.store().counters() {
+            numbered += counter.next;
+            durable += counter.durable_next;
+        }
+        let finished = &mut self.finished;
+        self.read_whole.retain_mut(|(file, by_then)| {
+            let kept = durable >= *by_then.get_or_insert(numbered);
+            if kept {
+                finished.note(*file);
+            }
+            !kept
+        });
     }
 
     /// Whether the keeper is ready for more. While it is not, streams wait and datagrams pile up
@@ -344,6 +377,7 @@ impl Run {
         link.await.context("the link")?;
         // Receipts that came with the last words.
         let kept = self.keeper.finish(self.clock.tai(), self.mono.now_ns()).await && kept;
+        self.note_files().await;
         let spool = self.spool.lock().await;
         Ok((kept, spool.is_settled() && spool.stuck() == 0))
     }
