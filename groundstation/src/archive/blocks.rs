@@ -87,9 +87,9 @@ pub struct Block {
 }
 
 impl Block {
-    /// Whether one more block may be published.
-    pub fn may_publish(&self) -> bool {
-        self.home.state().published < PUBLISHED_MAX
+    /// Whether so many more blocks may be published.
+    pub fn may_publish(&self, count: usize) -> bool {
+        self.home.state().published + count <= PUBLISHED_MAX
     }
 
     /// From now on it is read, for as long as its readers like.

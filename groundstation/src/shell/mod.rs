@@ -4,6 +4,7 @@ pub mod log;
 pub mod clock;
 pub mod mission;
 pub mod disk;
+mod window;
 pub mod witness;
 pub mod catalogue;
 pub mod bucket;

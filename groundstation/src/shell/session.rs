@@ -9,6 +9,7 @@ use super::{
     rules::Rules,
     sessions::{Sessions, close},
     signals, tls,
+    window::Window,
     writer::Writer,
 };
 use crate::{
@@ -164,6 +165,7 @@ pub async fn serve(
         rules,
         pace: Arc::new(Pace::new(station.clock)),
         streams: streams(&standing, station.clock),
+        window: Window::new(connection.clone()),
         looks: QuickLooks::new(station.clock),
         hello_by: Instant::now() + hello_within,
         pending: VecDeque::new(),
@@ -205,6 +207,7 @@ struct Session {
     hello_by: Instant,
     /// Object streams that may be accepted.
     streams: Bucket,
+    window: Window,
     looks: QuickLooks,
     receiver: Receiver,
     fates: mpsc::UnboundedSender<Fates>,
@@ -292,6 +295,7 @@ impl Session {
                         return Ended::new(close::TOO_SLOW, "no hello");
                     }
                 }
+                () = self.window.due() => self.window.follow(),
                 // Finished tasks are collected as they end.
                 Some(_) = objects.join_next() => {}
                 Ok(()) = self.rules.changed() => {
@@ -373,9 +377,9 @@ impl Session {
         self.looks.take(datagram, open, &self.principal, &station.mission, &station.feed);
     }
 
-    fn take_share(&self) {
+    fn take_share(&mut self) {
         let share = self.rules.borrow().shares.of_key(self.key);
-        self.connection.set_receive_window(VarInt::from_u32(share.credit_bytes));
+        self.window.share(share.credit_bytes);
         self.pace.limit(share.rate_bps, self.station.clock.mono_ns());
     }
 
