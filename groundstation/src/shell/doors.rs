@@ -22,6 +22,7 @@ use crate::{
 use anyhow::Context as _;
 use codecs::mission::Definition;
 use std::{
+    net::SocketAddr,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
@@ -33,7 +34,7 @@ use std::{
 use tokio::{net::TcpListener, sync::watch};
 
 /// Folder of the doors' cursors, beside the station file.
-const CURSORS: &str = "doors";
+pub const CURSORS: &str = "doors";
 /// How long a stop waits for consumers to take what is still to be handed out.
 const STOP_WITHIN: Duration = Duration::from_secs(2);
 /// How soon accepting is tried again where it failed.
@@ -110,9 +111,9 @@ pub async fn open(
         let name = format!("door {}", door.name);
         match door.to.clone() {
             Destination::TcpServer(address) => {
-                let listener = TcpListener::bind(address).await.with_context(|| {
-                    format!("{name}: can't listen on {address} (key to); choose another port")
-                })?;
+                let listener = listen(&door.name, address)?;
+                listener.set_nonblocking(true)?;
+                let listener = TcpListener::from_std(listener)?;
                 let at = listener.local_addr()?;
                 board.change(|view| view.to = format!("tcp-server:{at}"));
                 let threads = Arc::clone(&opened.threads);
@@ -143,6 +144,13 @@ pub async fn open(
         }
     }
     Ok(opened)
+}
+
+/// Listens for the clients of a door.
+pub fn listen(door: &str, address: SocketAddr) -> anyhow::Result<std::net::TcpListener> {
+    std::net::TcpListener::bind(address).with_context(|| {
+        format!("door {door}: can't listen on {address} (key to); choose another port")
+    })
 }
 
 /// A path of the station file, which may be relative to it.

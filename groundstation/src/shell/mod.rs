@@ -36,6 +36,7 @@ pub mod uplink;
 pub mod signals;
 pub mod systemd;
 pub mod control;
+pub mod start;
 pub mod check;
 pub mod daemon;
 pub mod reload;

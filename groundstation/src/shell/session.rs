@@ -47,6 +47,8 @@ use tokio::{
 const BEFORE_HELLO: &str = "an object before the hello";
 /// How long a farewell may take to be written and acknowledged.
 const FAREWELL: Duration = Duration::from_secs(2);
+/// Live frames taken in one go, so that a flood of them costs others few turns.
+const LOOKS_AT_ONCE: usize = 64;
 /// A rate is measured over at least this long, in seconds.
 const SAMPLE_SECONDS_MIN: f64 = 0.2;
 
@@ -183,6 +185,7 @@ pub async fn serve(
     };
     let ended = session.run(control, stop).await;
     connection.close(ended.code, ended.reason.as_bytes());
+    session.looks.settle(connection.stats().frame_rx.datagram, &station.feed);
     station.sessions.leave(origin, id);
     // The archive may be closed already; then there is nothing to leave.
     let _ = station.writer.leave(id).await;
@@ -279,7 +282,10 @@ impl Session {
                         Err(error) => return Ended::new(close::DONE, error.to_string()),
                     }
                 }
-                Ok(datagram) = self.connection.read_datagram() => self.quick_look(&datagram),
+                Ok(datagram) = self.connection.read_datagram() => {
+                    self.quick_look(&datagram);
+                    self.quick_looks(LOOKS_AT_ONCE);
+                }
                 () = sleep_until(wake) => {
                     self.receiver.handle_timeout(self.station.clock.mono_ns());
                 }
@@ -356,6 +362,14 @@ impl Session {
         }
         self.take_share();
         Ok(())
+    }
+
+    /// Looks at those that wait, and at so many at the most.
+    fn quick_looks(&mut self, most: usize) {
+        for _ in 0..most {
+            let Some(Ok(datagram)) = self.connection.read_datagram().now_or_never() else { return };
+            self.quick_look(&datagram);
+        }
     }
 
     fn quick_look(&mut self, datagram: &[u8]) {
@@ -503,7 +517,7 @@ impl Session {
                 peer: peer.clone(),
                 at: at.0,
             }));
-            Event::LinkOpened { spacecraft, peer: peer.clone(), rtt_ms, at }
+            Event::LinkOpened { spacecraft, session: self.id, peer: peer.clone(), rtt_ms, at }
         };
         self.station.feed.publish_all(spacecraft.map(opened).collect());
     }
@@ -522,9 +536,7 @@ impl Session {
             self.tell_closed(self.principal.spacecraft.iter().copied(), "moved to another address");
             self.tell_opened(self.principal.spacecraft.iter().copied());
         }
-        while let Some(Ok(datagram)) = self.connection.read_datagram().now_or_never() {
-            self.quick_look(&datagram);
-        }
+        self.quick_looks(usize::MAX);
         let stats = self.connection.stats();
         self.looks.settle(stats.frame_rx.datagram, &self.station.feed);
         let bytes = stats.udp_rx.bytes;
@@ -537,7 +549,9 @@ impl Session {
         (self.received_bytes, self.sampled) = (bytes, Instant::now());
         let (rtt_ms, at) = (rtt.as_secs_f64() * 1e3, self.station.clock.tai());
         let spacecraft = self.principal.spacecraft.iter().copied();
-        let sample = |spacecraft| Event::LinkSample { spacecraft, rtt_ms, rate_bps, bytes, at };
+        let session = self.id;
+        let sample =
+            |spacecraft| Event::LinkSample { spacecraft, session, rtt_ms, rate_bps, bytes, at };
         self.station.feed.publish_all(spacecraft.map(sample).collect());
     }
 
@@ -552,7 +566,7 @@ impl Session {
                 bytes: self.connection.stats().udp_rx.bytes,
                 reason: reason.into(),
             }));
-            Event::LinkClosed { spacecraft, reason: reason.into(), at }
+            Event::LinkClosed { spacecraft, session: self.id, reason: reason.into(), at }
         };
         self.station.feed.publish_all(spacecraft.map(closed).collect());
     }

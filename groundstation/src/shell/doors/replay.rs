@@ -13,7 +13,7 @@ use crate::{
     door::{
         framing::Framing,
         rotation::Rotation,
-        spec::{Begin, Destination, Door, FramingKind, WhenSlow},
+        spec::{Begin, Destination, Door, FramingKind, Goods, WhenSlow},
         tempo::{self, Tempo},
     },
     publish::Feed,
@@ -145,6 +145,9 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
 fn door(args: &ReplayArgs) -> anyhow::Result<Door> {
     if args.coding.is_some() && args.framing != FramingKind::Cadu {
         bail!("only `--framing cadu` has a --coding");
+    }
+    if args.framing == FramingKind::Cadu && args.choice.send == Goods::Packets {
+        bail!("--framing cadu: a CADU holds a frame; add `--send frames`");
     }
     if args.rate_mbit_s.is_some_and(|rate| !rate.is_finite() || rate < 0.001) {
         bail!("--rate-mbit-s must be 0.001 or more");
