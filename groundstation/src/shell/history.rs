@@ -106,12 +106,15 @@ impl Read {
 }
 
 impl Choice {
-    /// The station file, checked.
+    /// The station file, checked, and that there is an archive to read: before anyone is waited for
+    /// or anything is made.
     pub fn load(&self) -> anyhow::Result<Config> {
         if self.send == Goods::Frames && !self.apid.is_empty() {
             bail!("frames have no --apid; `--send packets` chooses by it");
         }
-        Ok(Config::load(&self.config)?)
+        let config = Config::load(&self.config)?;
+        reading::open(&config)?;
+        Ok(config)
     }
 
     /// What a door of this choice hands out.
