@@ -274,3 +274,6 @@ impl Tap {
         });
     }
 }
+
+#[cfg(test)]
+mod tests;
