@@ -1,6 +1,7 @@
 //! Where the cores meet the operating system: disk, sockets, clock, threads.
 
 pub mod log;
+pub mod output;
 pub mod clock;
 pub mod mission;
 pub mod disk;
@@ -24,6 +25,7 @@ pub mod restore;
 pub mod follow;
 pub mod pipeline;
 pub mod doors;
+pub mod reading;
 pub mod history;
 pub mod export;
 pub mod gaps;
