@@ -103,7 +103,7 @@ fn guarded(mut handle: impl FnMut(&Archived)) -> impl FnMut(&Archived) {
 mod tests {
     use super::*;
     use crate::{
-        archive::{Archive, Now, Settings, tests::unit},
+        archive::{Archive, Now, Settings, Verdict, tests::unit},
         shell::disk::Folder,
     };
     use codecs::time::Tai;
@@ -118,7 +118,7 @@ mod tests {
         let settings = Settings { segment_bytes: 64 << 10 };
         let (mut archive, _) = Archive::open(folder.clone(), settings, 1).unwrap();
         let mut commit = |sequence| {
-            archive.offer(&unit(1, sequence), NOW).unwrap();
+            assert_eq!(archive.offer(&unit(1, sequence), NOW).unwrap(), Verdict::Accepted);
             let blocks = archive.commit_blocks(NOW).unwrap();
             (blocks, archive.synced_to().unwrap())
         };
@@ -137,10 +137,14 @@ mod tests {
         let tell = move || tell.send(()).unwrap();
         let hub = Hub::new(folder, end);
         let (sender, thread) = start(hub, handle, tell).unwrap();
-        // Far more than the queue holds, while the handler stands still.
+        // Far more than there are blocks, while the handler stands still: the writer hands over a
+        // few and withholds the rest.
         for sequence in 50..250 {
             let (blocks, end) = commit(sequence);
-            sender.send(blocks, end);
+            match sequence < 58 {
+                true => sender.send(blocks, end),
+                false => sender.withhold(end),
+            }
         }
         go.send(()).unwrap();
         caught_up.recv().unwrap();
