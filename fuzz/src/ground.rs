@@ -258,7 +258,7 @@ impl Station {
         self.tally.add(&committed.tally);
         assert!(self.tally.balances());
         let mut archived: Vec<Archived> = Vec::new();
-        commit.into_iter().flatten().for_each(|batch| batch.publish(&mut archived));
+        commit.into_iter().flatten().for_each(|batch| archived.extend(batch.publish().units()));
         assert_eq!(archived.len() as u64, committed.tally.archived, "what is told is archived");
         for unit in &archived {
             let outcome = self.process.take(unit, self.now.tai);
