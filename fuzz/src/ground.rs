@@ -257,8 +257,9 @@ impl Station {
         assert!(committed.tally.balances(), "each unit has one fate");
         self.tally.add(&committed.tally);
         assert!(self.tally.balances());
-        let mut archived: Vec<Archived> = Vec::new();
-        commit.into_iter().flatten().for_each(|batch| batch.publish(&mut archived));
+        let published = commit.into_iter().flatten().map(|batch| batch.publish());
+        let archived: Vec<Archived> =
+            published.flat_map(|block| block.units().collect::<Vec<_>>()).collect();
         assert_eq!(archived.len() as u64, committed.tally.archived, "what is told is archived");
         for unit in &archived {
             let outcome = self.process.take(unit, self.now.tai);
