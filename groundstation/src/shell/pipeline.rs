@@ -137,10 +137,14 @@ mod tests {
         let tell = move || tell.send(()).unwrap();
         let hub = Hub::new(folder, end);
         let (sender, thread) = start(hub, handle, tell).unwrap();
-        // Far more than the queue holds, while the handler stands still.
+        // While the handler stands still: what may be in memory for it, and far more that may not,
+        // as the writer has it; the pool of blocks has none to spare for the rest.
         for sequence in 50..250 {
             let (blocks, end) = commit(sequence);
-            sender.send(blocks, end);
+            match sequence {
+                50..58 => sender.send(blocks, end),
+                _ => sender.withhold(end),
+            }
         }
         go.send(()).unwrap();
         caught_up.recv().unwrap();
