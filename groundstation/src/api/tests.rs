@@ -261,7 +261,7 @@ async fn only_an_operators_token_commands_and_only_what_its_row_allows() {
         spacecraft: vec![7],
         actions: vec![Action::Command],
     };
-    let open = || Uplink::open(dir.path(), "demo", 9, StationClock::new(0.0)).unwrap();
+    let open = || Uplink::open(dir.path(), "demo", StationClock::new(0.0)).unwrap();
     let door = Door {
         uplink: open(),
         operators: Arc::new([operator.row("secret")].into_iter().collect()),

@@ -122,7 +122,7 @@ async fn daemon(config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
     let ledger = opened.archive.ledger_id();
 
     let archive = config.path(&config.archive.dir);
-    let uplink = Uplink::open(&archive, &definition.domain, ledger, clock)?;
+    let uplink = Uplink::open(&archive, &definition.domain, clock)?;
     let spacecraft = Arc::new(mission::spacecraft(&definition));
     let door = api::Door {
         uplink: Arc::clone(&uplink),

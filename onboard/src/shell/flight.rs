@@ -144,7 +144,8 @@ pub async fn run(
     }
 
     let mut uplink = Uplink::recall(SpacecraftId(config.spacecraft.id), &store, &mut pipeline);
-    let store: SharedStore = Arc::new(Mutex::new(Held(store)));
+    let held = Held(store, SpacecraftId(config.spacecraft.id));
+    let store: SharedStore = Arc::new(Mutex::new(held));
     let (to_pipeline, mut from_link) = mpsc::unbounded_channel();
     let (to_link, commits) = mpsc::unbounded_channel();
     let (stopping, stopped) = watch::channel(false);
