@@ -183,6 +183,25 @@ fn what_an_operator_sends_is_done_once_and_answered() {
 }
 
 #[test]
+fn a_spacecraft_whose_key_the_station_refuses_comes_back_under_its_golden_one() {
+    let world = World::start();
+    let _craft = world.craft();
+    let before = world.send("command", "echo usual", &[]);
+    assert_eq!(world.outcome(&before)[2], "usual");
+    // The usual key's row goes, in mid-contact, and nobody on board touches a file.
+    let path = world.path("station.toml");
+    let said = std::fs::read_to_string(&path).unwrap();
+    let (head, row) = said.split_once("[[principal]]\nname = \"a\"").unwrap();
+    let after = &row[row.find("\n[").unwrap()..];
+    std::fs::write(&path, format!("{head}{after}")).unwrap();
+    let reloaded =
+        Command::new(binary("groundstation")).args(["reload", "--config", &text(&path)]).output();
+    assert!(reloaded.unwrap().status.success());
+    let after = world.send("command", "echo golden", &[]);
+    assert_eq!(world.outcome(&after), ["done", "", "golden"]);
+}
+
+#[test]
 fn a_spacecraft_killed_between_begun_and_done_says_unknown_and_never_tries_again() {
     let world = World::start();
     let mut craft = world.craft();

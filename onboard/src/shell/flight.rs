@@ -226,13 +226,20 @@ fn peer(config: &Config) -> anyhow::Result<Peer> {
     let identity = &config.identity;
     let profile: Profile = config.profile()?;
     let usual = (&*identity.certificate, &*identity.key);
-    let (tls, _) = codecs_quic::client_config_or_golden(usual, identity.golden(), config.pins()?)?;
+    let (tls, lost) =
+        codecs_quic::client_config_or_golden(usual, identity.golden(), config.pins()?)?;
+    // A spoilt golden identity must not keep a good usual one on the ground.
+    let golden = identity.golden().filter(|_| !lost).and_then(|(certificate, key)| {
+        let config = codecs_quic::client_config(certificate, key, config.pins().ok()?);
+        config.inspect_err(|error| tracing::error!("the golden identity: {error:#}")).ok()
+    });
     Ok(Peer {
         address: config.ground.address.clone(),
         server_name: config.ground.server_name.clone(),
         profile,
         options: TransportOptions { mtu_max: config.ground.mtu_max, ..Default::default() },
         tls,
+        golden,
     })
 }
 

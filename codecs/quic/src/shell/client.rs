@@ -103,6 +103,8 @@ pub struct Client<C> {
     counts: LinkCounts,
     shown: watch::Sender<LinkCounts>,
     socket: Option<SocketReport>,
+    /// The golden identity stands in the usual one's place.
+    golden: bool,
     /// Units that the sender keeps track of at a time.
     units_max: u64,
     /// The store holds units that the sender does not know.
@@ -141,6 +143,7 @@ impl<C: Custodian> Client<C> {
             counts: LinkCounts::default(),
             shown: watch::Sender::default(),
             socket: None,
+            golden: false,
             units_max: opened.tracked_max().min(UNITS_MAX) as u64,
             overflow: false,
             complaint: None,
@@ -164,6 +167,7 @@ impl<C: Custodian> Client<C> {
         let mut crowded = BACKOFF_MIN;
         while !*stop.borrow() {
             let attempt = endpoint::connect(self.peer.clone());
+            let mut refused = false;
             let connected = tokio::select! {
                 connected = attempt => connected,
                 _ = stop.wait_for(|stop| *stop) => break,
@@ -182,9 +186,11 @@ impl<C: Custodian> Client<C> {
                         Ok(()) => tracing::info!("connection closed"),
                         Err(error) => {
                             tracing::warn!("connection lost: {error:#}");
-                            let rival = connection.close_reason().is_some_and(is_crowded);
+                            let reason = connection.close_reason();
+                            refused = reason.as_ref().is_some_and(is_refusal);
+                            let wait = refused || reason.is_some_and(is_crowded);
                             crowded =
-                                if rival { (crowded * 2).min(CROWDED_MAX) } else { BACKOFF_MIN };
+                                if wait { (crowded * 2).min(CROWDED_MAX) } else { BACKOFF_MIN };
                             backoff = crowded;
                         }
                     }
@@ -192,6 +198,7 @@ impl<C: Custodian> Client<C> {
                     let _ = tokio::time::timeout(FAREWELL_MAX, endpoint.wait_idle()).await;
                 }
                 Err(error) => {
+                    refused = error.downcast_ref().is_some_and(is_refusal);
                     let text = format!("{error:#}");
                     // The same trouble is told once, however long it lasts.
                     if self.complaint.as_ref() != Some(&text) {
@@ -199,6 +206,12 @@ impl<C: Custodian> Client<C> {
                         self.complaint = Some(text);
                     }
                 }
+            }
+            if refused && let Some(other) = &mut self.peer.golden {
+                std::mem::swap(&mut self.peer.tls, other);
+                self.golden = !self.golden;
+                let identity = if self.golden { "golden" } else { "usual" };
+                tracing::error!("the station refuses this identity; the {identity} one is next");
             }
             let again = tokio::time::sleep(backoff);
             tokio::pin!(again);
@@ -409,6 +422,26 @@ impl<C: Custodian> Client<C> {
                 self.sender.object_failed(ended.id);
             }
         }
+    }
+}
+
+/// Alerts of TLS that are about our certificate (RFC 8446 §6.2): from bad to unknown, an unknown
+/// authority, access denied, a signature that does not hold.
+const REFUSALS: [u64; 8] = [42, 43, 44, 45, 46, 48, 49, 51];
+/// QUIC's code of a TLS alert is above this (RFC 9001 §4.8).
+const CRYPTO: u64 = 0x100;
+
+/// Whether the station does not take this identity.
+fn is_refusal(reason: &ConnectionError) -> bool {
+    match reason {
+        ConnectionError::ApplicationClosed(close) => {
+            close.error_code.into_inner() == u64::from(link::close::UNKNOWN_KEY)
+        }
+        ConnectionError::ConnectionClosed(close) => {
+            let code = u64::from(close.error_code);
+            REFUSALS.iter().any(|alert| CRYPTO + alert == code)
+        }
+        _ => false,
     }
 }
 
