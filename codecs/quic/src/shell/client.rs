@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::Context;
+use bytes::Bytes;
 use codecs::{
     ids::{Codec, RangeSet},
     link::{
@@ -30,6 +31,7 @@ use super::{
     clock::Monotonic,
     custodian::{Change, Custodian, Offer, Untakable},
     endpoint::{self, Peer, Silence, SocketReport},
+    looks::Looks,
     objects::{ObjectEnd, ObjectFailure, send_object},
     uplink,
 };
@@ -82,6 +84,8 @@ pub struct LinkCounts {
     pub receipted: u64,
     /// Units refused, repeats included.
     pub refused: u64,
+    /// Live frames sent beside them.
+    pub quick_looks: u64,
 }
 
 /// The times that the client goes by.
@@ -103,6 +107,8 @@ pub struct Client<C> {
     counts: LinkCounts,
     shown: watch::Sender<LinkCounts>,
     socket: Option<SocketReport>,
+    /// Live frames, newest only.
+    looks: Looks,
     /// The golden identity stands in the usual one's place.
     golden: bool,
     /// Units that the sender keeps track of at a time.
@@ -134,6 +140,7 @@ impl<C: Custodian> Client<C> {
                 sender.recall_receipts(of.prefix, *ledger, *class, ranges);
             }
         }
+        let looks = Looks::new(watch::channel(Bytes::new()).1, time.clock);
         let mut client = Self {
             peer,
             store,
@@ -143,6 +150,7 @@ impl<C: Custodian> Client<C> {
             counts: LinkCounts::default(),
             shown: watch::Sender::default(),
             socket: None,
+            looks,
             golden: false,
             units_max: opened.tracked_max().min(UNITS_MAX) as u64,
             overflow: false,
@@ -150,6 +158,12 @@ impl<C: Custodian> Client<C> {
         };
         client.take_up(opened);
         client
+    }
+
+    /// Sends the newest of these datagrams while a station listens, as a small share of the link.
+    pub fn with_quick_looks(mut self, newest: watch::Receiver<Bytes>) -> Self {
+        self.looks = Looks::new(newest, self.time.clock);
+        self
     }
 
     /// What the link does, as it goes on.
@@ -255,6 +269,10 @@ impl<C: Custodian> Client<C> {
                 to_control.send(bytes).ok().context("the control stream ended")?;
             }
             self.events().await;
+            if self.sender.is_open() {
+                self.looks.send(connection);
+                self.counts.quick_looks = self.looks.sent;
+            }
             self.show();
             let created = self.time.zero.borrow().plus(self.time.clock.now_ns() as i64);
             while let Some(plan) = self.sender.poll_object(created) {
@@ -291,6 +309,8 @@ impl<C: Custodian> Client<C> {
                         let _ = self.told.send(FromLink::Uplink(Box::new(object)));
                     }
                 }
+                // What must wait goes with one of the next pulses.
+                () = self.looks.changed() => {}
                 () = sleep_until(due) => self.sender.handle_timeout(self.time.clock.now_ns()),
                 _ = backlog.tick(), if self.sender.is_open() => {
                     let _ = self.told.send(FromLink::Backlog(self.sender.backlog()));

@@ -5,6 +5,7 @@ pub mod tls;
 pub mod transport;
 pub mod endpoint;
 pub mod custodian;
+mod looks;
 mod objects;
 mod uplink;
 pub mod client;
