@@ -7,6 +7,7 @@ mod log;
 pub use log::UPLINK_LOG;
 
 use super::clock::StationClock;
+use crate::budget::UPLINK_STREAMS_MAX as STREAMS_MAX;
 use crate::{
     admit::{Action, Principal},
     archive::Archived,
@@ -36,8 +37,6 @@ use std::{
 };
 use tokio::{sync::watch, task::JoinSet};
 
-/// Objects of one session on streams at once.
-const STREAMS_MAX: usize = 4;
 /// A session looks for what has expired or is due at least this often.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 
