@@ -11,6 +11,7 @@ use crate::{
     archive::{
         index::Index,
         load_index, losses, note_void,
+        read::missing,
         record::{BLOCK_BYTES, Position},
         retain::Floor,
         scan::{Hole, Step, scan},
@@ -80,7 +81,7 @@ pub fn audit<S: Storage>(storage: &mut S) -> io::Result<Audit> {
     if let Some(header) = walk.floor.header().cloned() {
         walk.lost(&header);
     }
-    walk.missing(&headers, &ends);
+    walk.missing(&ends)?;
     let next = numbers.last().map_or(walk.floor.number, |last| last + 1);
     let between = losses::read(walk.storage, &names, next)?;
     walk.indexes(&names, &numbers);
@@ -137,19 +138,13 @@ impl<S: Storage> Walk<'_, S> {
         self.audit.damage(Damage { segment, offset, bytes, unit: None, what });
     }
 
-    /// Segments that a later header knows and the folder does not.
-    fn missing<T>(&mut self, headers: &BTreeMap<u64, T>, ends: &BTreeMap<u64, u64>) {
-        let floor = self.floor.number;
-        for (number, end) in ends {
-            if *number >= floor && !headers.contains_key(number) {
-                self.damage(*number, 0, *end, "the segment is missing".into());
-            }
+    /// Segments that a later header or an index knows and the folder does not have.
+    fn missing(&mut self, ends: &BTreeMap<u64, u64>) -> io::Result<()> {
+        for number in missing(self.storage)? {
+            let bytes = ends.get(&number).copied().unwrap_or_default();
+            self.audit.damage(Damage { bytes, ..Damage::missing(number) });
         }
-        let known = ends.contains_key(&floor) || headers.contains_key(&floor);
-        let began = self.floor.header().is_some_and(|header| header.previous.is_some());
-        if began && !known {
-            self.damage(floor, 0, 0, "the oldest segment that was kept is missing".into());
-        }
+        Ok(())
     }
 
     /// An index is written when its segment is sealed, and claims what was synced there: it tells
@@ -248,13 +243,7 @@ impl<S: Storage> Walk<'_, S> {
         let name = |hole: &Hole| {
             // A record whose own header is damaged is still known to the index.
             let by_index = names.as_ref().and_then(|names| names.get(&hole.from).copied());
-            Damage {
-                segment: file_name(number),
-                offset: hole.from,
-                bytes: hole.to - hole.from,
-                unit: hole.key.or(by_index).map(Unit::from),
-                what: "a record does not hold".into(),
-            }
+            Damage::hole(number, hole, by_index)
         };
         let before = audit.damaged_count;
         damage.iter().for_each(|hole| audit.damage(name(hole)));

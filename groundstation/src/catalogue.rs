@@ -1,4 +1,4 @@
-//! What happened beside the units: contacts as they were seen, segments as they were stored and let
+//! What happened beside the units: links as they were seen, segments as they were stored and let
 //! go. A log of JSON lines, `catalogue.jsonl` in the archive's folder.
 //!
 //! ```text
@@ -8,7 +8,7 @@
 //! A few lines an hour, written by one thread and read by people and scripts as they are: an engine
 //! would cost a dependency and give nothing. A line that does not hold is passed over and counted.
 //! Nothing that custody rests on is kept here alone: a segment whose line is gone is verified
-//! again. Contacts are observations, and lost with their lines.
+//! again. Links are observations, and lost with their lines.
 
 use codecs::fec::crc::crc32c;
 use serde::{Deserialize, Serialize};
@@ -16,8 +16,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// File name in the archive's folder.
 pub const FILE: &str = "catalogue.jsonl";
-/// Contacts in memory; of more, the newest.
-pub const CONTACTS_MAX: usize = 100_000;
+/// Links in memory; of more, the newest.
+pub const LINKS_MAX: usize = 100_000;
 
 /// One line. Times are nanoseconds TAI.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,7 +36,7 @@ pub enum Entry {
     },
 }
 
-/// The beginning of a contact.
+/// The beginning of a link.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Opened {
     /// Number of the session, drawn by its peer.
@@ -51,7 +51,7 @@ pub struct Opened {
     pub at: i64,
 }
 
-/// The end of a contact.
+/// The end of a link.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Closed {
     /// Number of the session.
@@ -68,9 +68,9 @@ pub struct Closed {
     pub reason: String,
 }
 
-/// A contact as it was seen.
+/// A link as it was seen.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Contact {
+pub struct Link {
     /// How it began.
     #[serde(flatten)]
     pub opened: Opened,
@@ -81,8 +81,8 @@ pub struct Contact {
 /// Everything that the log says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Catalogue {
-    /// Contacts in the order in which they began.
-    pub contacts: Vec<Contact>,
+    /// Links in the order in which they began.
+    pub links: Vec<Link>,
     /// Segments verified in the object store, with their length there.
     pub stored: BTreeMap<u64, u64>,
     /// Lines that do not hold.
@@ -114,13 +114,13 @@ impl Catalogue {
             match entry {
                 Some(Entry::Opened(opened)) => {
                     let key = (opened.session, opened.spacecraft);
-                    open.insert(key, catalogue.contacts.len());
-                    catalogue.contacts.push(Contact { opened, closed: None });
+                    open.insert(key, catalogue.links.len());
+                    catalogue.links.push(Link { opened, closed: None });
                 }
                 Some(Entry::Closed(closed)) => {
                     let at = open.remove(&(closed.session, closed.spacecraft));
-                    if let Some(contact) = at.and_then(|at| catalogue.contacts.get_mut(at)) {
-                        contact.closed = Some(closed);
+                    if let Some(link) = at.and_then(|at| catalogue.links.get_mut(at)) {
+                        link.closed = Some(closed);
                     }
                 }
                 Some(Entry::Stored { segment, bytes }) => {
@@ -129,8 +129,8 @@ impl Catalogue {
                 None => catalogue.damaged += 1,
             }
         }
-        let surplus = catalogue.contacts.len().saturating_sub(CONTACTS_MAX);
-        catalogue.contacts.drain(..surplus);
+        let surplus = catalogue.links.len().saturating_sub(LINKS_MAX);
+        catalogue.links.drain(..surplus);
         catalogue
     }
 
@@ -138,9 +138,9 @@ impl Catalogue {
     /// stored lines of others say nothing any more.
     pub fn compact(&self, segments: &BTreeSet<u64>) -> String {
         let mut text = String::new();
-        for contact in &self.contacts {
-            text.push_str(&Entry::Opened(contact.opened.clone()).line());
-            if let Some(closed) = &contact.closed {
+        for link in &self.links {
+            text.push_str(&Entry::Opened(link.opened.clone()).line());
+            if let Some(closed) = &link.closed {
                 text.push_str(&Entry::Closed(closed.clone()).line());
             }
         }
@@ -150,11 +150,11 @@ impl Catalogue {
         text
     }
 
-    /// Contacts with a spacecraft that touch a stretch of time, nanoseconds TAI.
-    pub fn contacts(&self, spacecraft: u16, from: i64, to: i64) -> impl Iterator<Item = &Contact> {
-        self.contacts.iter().filter(move |contact| {
-            let ended = contact.closed.as_ref().map_or(i64::MAX, |closed| closed.at);
-            contact.opened.spacecraft == spacecraft && contact.opened.at <= to && from <= ended
+    /// Links with a spacecraft that touch a stretch of time, nanoseconds TAI.
+    pub fn links(&self, spacecraft: u16, from: i64, to: i64) -> impl Iterator<Item = &Link> {
+        self.links.iter().filter(move |link| {
+            let ended = link.closed.as_ref().map_or(i64::MAX, |closed| closed.at);
+            link.opened.spacecraft == spacecraft && link.opened.at <= to && from <= ended
         })
     }
 }
@@ -184,17 +184,16 @@ mod tests {
     }
 
     #[test]
-    fn contacts_are_found_by_time_also_those_that_a_kill_left_open() {
+    fn links_are_found_by_time_also_those_that_a_kill_left_open() {
         let catalogue = Catalogue::from_bytes(log().as_bytes());
-        let begun = |from, to| {
-            catalogue.contacts(7, from, to).map(|contact| contact.opened.at).collect::<Vec<_>>()
-        };
+        let begun =
+            |from, to| catalogue.links(7, from, to).map(|link| link.opened.at).collect::<Vec<_>>();
         assert_eq!(begun(0, 1_000), [100, 300]);
         assert_eq!(begun(150, 160), [100]);
         assert_eq!(begun(201, 299), [0; 0]);
         assert_eq!(begun(9_000, 9_001), [300]);
-        assert_eq!(catalogue.contacts(8, 0, 1_000).count(), 0);
-        assert_eq!(catalogue.contacts[0].closed, Some(closed(1, 200)));
+        assert_eq!(catalogue.links(8, 0, 1_000).count(), 0);
+        assert_eq!(catalogue.links[0].closed, Some(closed(1, 200)));
         assert_eq!(catalogue.stored, [(0, 8_256), (1, 64)].into());
     }
 
@@ -206,7 +205,7 @@ mod tests {
             bytes[at] ^= 0x04;
             let catalogue = Catalogue::from_bytes(&bytes);
             assert!((1..=2).contains(&catalogue.damaged), "byte {at}");
-            assert!(catalogue.contacts.len() + catalogue.stored.len() >= 2);
+            assert!(catalogue.links.len() + catalogue.stored.len() >= 2);
             // Cut short by a crash.
             Catalogue::from_bytes(&log.as_bytes()[..at]);
         }
@@ -216,7 +215,7 @@ mod tests {
     fn compacting_keeps_what_still_means_something() {
         let catalogue = Catalogue::from_bytes(log().as_bytes());
         let compact = Catalogue::from_bytes(catalogue.compact(&[1].into()).as_bytes());
-        assert_eq!(compact.contacts, catalogue.contacts);
+        assert_eq!(compact.links, catalogue.links);
         assert_eq!(compact.stored, [(1, 64)].into());
     }
 }

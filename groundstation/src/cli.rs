@@ -12,7 +12,7 @@ use crate::{
         edge::{self, EdgeArgs},
         export::{self, ExportArgs},
         gaps::{self, GapsArgs},
-        log,
+        log, output,
         reload::{self, ReloadArgs},
         restore::{self, RestoreArgs},
         status::{self, StatusArgs},
@@ -20,7 +20,10 @@ use crate::{
     },
 };
 use clap::{Parser, Subcommand};
-use std::process::ExitCode;
+use std::{
+    io::{ErrorKind, Write as _},
+    process::ExitCode,
+};
 
 #[derive(Debug, Parser)]
 #[command(name = "groundstation", version, about)]
@@ -70,7 +73,16 @@ enum Pools {
 /// Runs the command that the process was called with; exit codes are 0 done, 1 failed, 2 wrong
 /// usage.
 pub fn run() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(told) => {
+            // Help goes to stdout, usage errors to stderr.
+            let printed = told.print();
+            let failed = printed.is_err_and(|error| error.kind() != ErrorKind::BrokenPipe);
+            let code = u8::try_from(told.exit_code()).unwrap_or(2);
+            return ExitCode::from(code.max(failed.into()));
+        }
+    };
     log::to_stderr(matches!(cli.command, Command::Run(_)));
     let done = match cli.command {
         Command::Init(args) => commands::init(&args),
@@ -91,10 +103,20 @@ pub fn run() -> ExitCode {
         Command::Pools(Pools::Serve(args)) => pool::serve::run(&args),
         Command::Bench(bench) => bench::shell::run(&bench),
     };
-    done.unwrap_or_else(|error| {
-        // Nobody may be listening, and that is no reason to panic.
-        use std::io::Write as _;
-        let _ = writeln!(std::io::stderr(), "groundstation: {error:#}");
+    let code = done.unwrap_or_else(|error| {
+        complain(&format!("{error:#}"));
         ExitCode::FAILURE
-    })
+    });
+    match output::failure() {
+        Some(error) => {
+            complain(error);
+            ExitCode::FAILURE
+        }
+        None => code,
+    }
+}
+
+fn complain(error: &str) {
+    // Nobody may be listening, and that is no reason to panic.
+    let _ = writeln!(std::io::stderr(), "groundstation: {error}");
 }

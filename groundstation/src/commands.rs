@@ -1,15 +1,16 @@
 //! Commands that come and go: `init`, `audit`.
 
+pub(crate) use crate::shell::output::say;
 use crate::{
-    audit::{self, Audit, Damage},
+    audit::{self, Audit},
     config::{Config, HTTP_DEFAULT, QUIC_DEFAULT},
     init::{self, Craft, Place, Plan},
-    shell::{disk::Folder, wall_clock, witness},
+    shell::{catalogue, disk::Folder, wall_clock, witness},
     witness::Finding,
 };
 use anyhow::{Context as _, bail};
 use codecs::ids::Origin;
-use std::{io::Write as _, net::SocketAddr, path::PathBuf, process::ExitCode};
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
 /// Make a station: configuration, local authority, identities
 #[derive(Debug, clap::Args)]
@@ -104,9 +105,21 @@ pub fn audit(args: &AuditArgs) -> anyhow::Result<ExitCode> {
         Finding::Emptied(last) | Finding::Other(last) => Some(format!("{last:016x}")),
         Finding::First | Finding::Same => None,
     };
+    let stored = match config.archive.object_store {
+        Some(_) => Some(catalogue::stored(&dir).with_context(archive)?),
+        None => None,
+    };
+    let advice = audit.advice(stored.as_ref());
     match args.json {
-        true => say(&serde_json::to_string(&audit)?),
-        false => say(&table(&audit)),
+        true => {
+            let mut document = serde_json::to_value(&audit)?;
+            document["advice"] = advice.into();
+            say(&document.to_string());
+        }
+        false => {
+            say(&table(&audit));
+            advice.iter().for_each(|line| say(&format!("to do: {line}")));
+        }
     }
     Ok(if audit.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -125,13 +138,12 @@ fn table(audit: &Audit) -> String {
         audit.conflicts,
         audit.voids,
     );
-    let line = |damage: &Damage| {
-        let unit = damage.unit.as_ref().map_or(String::new(), |unit| {
-            format!(", unit {} of channel {:#x}", unit.sequence, unit.channel)
-        });
-        format!("\n{} at {}: {}{unit}", damage.segment, damage.offset, damage.what)
-    };
-    audit.damaged.iter().chain(&audit.torn).for_each(|damage| out.push_str(&line(damage)));
+    for damage in &audit.damaged {
+        out.push_str(&format!("\n{damage}"));
+    }
+    for torn in &audit.torn {
+        out.push_str(&format!("\ntorn, never acknowledged: {torn}"));
+    }
     if let Some(gone) = &audit.ledger_gone {
         out.push_str(&format!("\nthe archive of ledger {gone}, which was kept here, is gone"));
     }
@@ -139,7 +151,7 @@ fn table(audit: &Audit) -> String {
         out.push_str(&format!("\nsegments below {} were let go on purpose", audit.floor));
     }
     for number in &audit.indexes_damaged {
-        out.push_str(&format!("\nindex of segment {number} missing or damaged: see --repair"));
+        out.push_str(&format!("\nindex of segment {number} missing or damaged"));
     }
     let lists = [
         ("lost", &audit.lost),
@@ -149,13 +161,8 @@ fn table(audit: &Audit) -> String {
     ];
     for (what, keys) in lists {
         for key in keys {
-            out.push_str(&format!("\n{what}: channel {:#x} {:?}", key.channel, key.ranges));
+            out.push_str(&format!("\n{what}: {key}"));
         }
     }
     out
-}
-
-/// Prints a line; a reader of a pipe who had enough is no failure.
-pub(crate) fn say(text: &str) {
-    let _ = writeln!(std::io::stdout().lock(), "{text}");
 }

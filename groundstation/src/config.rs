@@ -464,6 +464,11 @@ impl Config {
         spec::check_all(&self.doors)
     }
 
+    /// The doors; [`Config::load`] checked them.
+    pub fn doors(&self) -> Vec<spec::Door> {
+        self.doors.iter().filter_map(|door| door.check().ok()).collect()
+    }
+
     /// File of the contact plan.
     pub fn contact_plan(&self) -> Option<PathBuf> {
         self.contacts.file.as_ref().map(|file| self.path(file))

@@ -6,8 +6,8 @@
 //! edges come out whole. Packets that came out before come out again: who
 //! publishes keeps a window of identities.
 
-use crate::header::{Flag, Formats};
-use crate::merge::{Place, Standing, View};
+use crate::header::{Flag, Formats, modulus};
+use crate::merge::{Place, Standing, View, is_set_back};
 use bytes::Bytes;
 use codecs::frame::extract::{Event, Extractor, FrameConfig};
 use codecs::ids::{Codec, SpacecraftId};
@@ -32,7 +32,8 @@ pub const COUNTERS_MAX: usize = 64;
 pub struct Deframed {
     /// Its virtual channel, where it has one.
     pub vc: Option<u8>,
-    /// Frames lost before it by the frame counter, beyond those whose units have yet to come.
+    /// Frames lost before it by the frame counter, beyond those whose units have yet to come; none
+    /// where the counter was set back, since nothing tells then.
     pub gap: u64,
     /// Its own check failed.
     pub erred: bool,
@@ -133,6 +134,9 @@ impl Counter {
                 let awaited = place.awaited.map_or(missing, |awaited| awaited.min(missing));
                 push(&mut self.extractor, frame, &mut deframed, true);
                 deframed.gap = deframed.gap.saturating_sub(awaited);
+                if is_set_back(deframed.gap, modulus(&self.config), None) {
+                    deframed.gap = 0;
+                }
                 self.last = Some(number);
             }
         }

@@ -4,10 +4,11 @@ use crate::{
     admit::KeyHash,
     commands::say,
     config::Config,
+    edge::config as edge_config,
     init::{self, Craft},
     shell::{mission, random, wall_clock},
 };
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, anyhow, bail, ensure};
 use codecs::{ids::Origin, time::Tai};
 use rcgen::{ExtendedKeyUsagePurpose, Issuer, KeyPair};
 use rustls::{
@@ -84,15 +85,24 @@ fn edge(args: &EdgeArgs, today: Tai, origin: Origin) -> anyhow::Result<PathBuf> 
         args.name
     );
     let station = Enrolling::open(&args.config)?;
-    let known: Vec<u16> =
-        mission::spacecraft(&mission::load(&station.mission)?).iter().map(|id| id.0).collect();
+    let definition = mission::load(&station.mission)?;
+    let known: Vec<u16> = definition.spacecraft.iter().map(|craft| craft.id.0).collect();
     if let Some(stranger) = args.spacecraft.iter().find(|id| !known.contains(id)) {
-        bail!("spacecraft {stranger}: not in {}", station.mission.display());
+        bail!("spacecraft {stranger}: not in {}, which has {known:?}", station.mission.display());
     }
     let spacecraft = if args.spacecraft.is_empty() { known } else { args.spacecraft.clone() };
+    let listens = station.config.listen.quic;
     let address = match &args.station {
-        Some(address) => address.clone(),
-        None => station.config.listen.quic.to_string(),
+        Some(address) => {
+            edge_config::host_port(address).map_err(|wrong| anyhow!("--station: {wrong}"))?;
+            address.clone()
+        }
+        // What listens everywhere is nowhere in particular.
+        None if listens.ip().is_unspecified() => bail!(
+            "the station listens on every address of its machine ({listens}): say at which of \
+             them the edge finds it, with --station HOST:PORT"
+        ),
+        None => listens.to_string(),
     };
     let text = edge_file(args.antenna, &address, station.pin, origin);
     let mission = std::fs::read_to_string(&station.mission)
@@ -103,6 +113,9 @@ fn edge(args: &EdgeArgs, today: Tai, origin: Origin) -> anyhow::Result<PathBuf> 
 
 fn spacecraft(args: &CraftArgs, today: Tai, origin: Origin) -> anyhow::Result<PathBuf> {
     let station = Enrolling::open(&args.config)?;
+    args.craft
+        .check(&mission::load(&station.mission)?)
+        .with_context(|| station.mission.display().to_string())?;
     let table = init::onboard_table(station.pin, origin);
     let files = [("onboard-identity.toml", table)];
     station.enroll(&args.craft.slug(), (&[args.craft.id], &["deliver"]), today, origin, &files)
@@ -226,15 +239,15 @@ mod tests {
     fn station(dir: &Path) -> PathBuf {
         let root = dir.join("station");
         let today = Tai::from_rfc3339("2026-11-23T12:00:00Z").unwrap();
-        let mut plan = init::tests::plan(&root);
-        plan.mission += "[[spacecraft]]\nid = 7\nname = \"SKY-7\"\nframes = []\n";
+        let plan = init::tests::plan(&root);
         init::init(&plan, today, &[Origin([1; 16]), Origin([2; 16])]).unwrap();
         root.join("station.toml")
     }
 
     fn args(config: PathBuf) -> EdgeArgs {
         let name = "weilheim".into();
-        EdgeArgs { name, config, antenna: 3, spacecraft: Vec::new(), station: None }
+        let station = Some("control.example.org:7117".into());
+        EdgeArgs { name, config, antenna: 3, spacecraft: Vec::new(), station }
     }
 
     #[test]
@@ -245,7 +258,7 @@ mod tests {
         let folder = edge(&args(file.clone()), today, Origin([3; 16])).unwrap();
         let config = Config::load(&file).unwrap();
         let row = config.principals.last().unwrap();
-        assert_eq!((row.name.as_str(), &row.spacecraft[..]), ("weilheim", &[7][..]));
+        assert_eq!((row.name.as_str(), &row.spacecraft[..]), ("weilheim", &[7, 8][..]));
         let text = std::fs::read_to_string(folder.join("edge.toml")).unwrap();
         let edge_config = EdgeConfig::parse("edge.toml", &text, &folder).unwrap();
         edge_config.check().unwrap();
@@ -276,9 +289,20 @@ mod tests {
             |args: EdgeArgs| format!("{:#}", edge(&args, today, Origin([3; 16])).unwrap_err());
         let stranger = EdgeArgs { spacecraft: vec![9], ..args(file.clone()) };
         assert!(wrong(stranger).contains("spacecraft 9: not in"));
+        for nonsense in ["nonsense", "host:", ":7117", "host:0", "host:70000", "a b:7117"] {
+            let station = EdgeArgs { station: Some(nonsense.into()), ..args(file.clone()) };
+            assert!(wrong(station).contains("--station"), "{nonsense}");
+        }
+        let unknown = CraftArgs { craft: "9:SKY-9".parse().unwrap(), config: file.clone() };
+        let unknown = format!("{:#}", spacecraft(&unknown, today, Origin([3; 16])).unwrap_err());
+        assert!(unknown.contains("it has 7:SKY-7, 8:SKY-8"), "{unknown}");
         let name = EdgeArgs { name: "../x".into(), ..args(file.clone()) };
         assert!(wrong(name).contains("letters"));
         let text = std::fs::read_to_string(&file).unwrap();
+        assert_eq!(Config::load(&file).unwrap().principals.len(), 4, "nothing was enrolled");
+        let everywhere = text.replace("quic = \"127.0.0.1:0\"", "quic = \"0.0.0.0:7117\"");
+        std::fs::write(&file, everywhere).unwrap();
+        assert!(wrong(EdgeArgs { station: None, ..args(file.clone()) }).contains("every address"));
         std::fs::write(&file, text.replace("Weilheim", "Lustbuehel")).unwrap();
         assert!(wrong(args(file)).contains("back to what it was"));
     }

@@ -1,78 +1,35 @@
-//! What is not there, and why: three lists that must not be mixed.
+//! What is not there, and why: lists that must not be mixed.
 //!
 //! ```text
 //! sequence of each counter ─► custody gaps: units that a store numbered and that did not come
+//! floor of the archive ─► what retention let go: it came, and was deleted on purpose
+//! checkpoint of the ledger ─► what is damaged: it came, and can't be read any more
 //! voids ─► what was left out on purpose: named, and no custody gap
 //! frame count, merged view ─► reception gaps: frames that no antenna heard during a contact
 //! ```
 
+mod contact;
+
+pub use contact::{CONTACT_GAP_NS, Contact, ContactId, Contacts, Heard, NoContactId};
+
 use crate::{
-    archive::Archived,
+    archive::{Archived, read::Claims},
     header::{Formats, Head},
-    merge::{Merge, Standing, View},
+    merge::{Merge, Standing, View, is_set_back},
 };
 use codecs::{
-    ids::{Channel, KeyPrefix, RangeSet, SeqRange, SpacecraftId},
+    ids::{Channel, KeyPrefix, RangeSet, SeqRange, SpacecraftId, UnitKey},
     link::void::{Void, VoidReason},
     mission::Definition,
     time::Tai,
 };
 use std::collections::BTreeMap;
 
-/// Silence that ends a contact.
-pub const CONTACT_GAP_NS: i64 = crate::door::rotation::CONTACT_GAP_NS;
 /// Frames whose copies are known as such, over a whole archive: about 100 MB of memory.
 const FRAMES_MAX: usize = 1 << 20;
 
-/// A contact: from its first to its last reception.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Contact {
-    /// First reception.
-    pub from: Tai,
-    /// Last reception.
-    pub to: Tai,
-}
-
-/// Who knows the contacts of a spacecraft.
-pub trait Contacts {
-    /// Contacts in order of time.
-    fn of(&self, spacecraft: SpacecraftId) -> Vec<Contact>;
-}
-
-/// Contacts as reception times show them: silence longer than a minute lies between two.
-#[derive(Clone, Debug, Default)]
-pub struct Heard(BTreeMap<SpacecraftId, BTreeMap<Tai, Tai>>);
-
-impl Heard {
-    /// Notes a reception, in any order.
-    pub fn note(&mut self, spacecraft: SpacecraftId, at: Tai) {
-        let spans = self.0.entry(spacecraft).or_default();
-        let (mut from, mut to) = (at, at);
-        if let Some((start, end)) = spans.range(..=at).next_back().map(|(s, e)| (*s, *e))
-            && at.since(end) <= CONTACT_GAP_NS
-        {
-            if at <= end {
-                return;
-            }
-            from = start;
-            spans.remove(&start);
-        }
-        if let Some((start, end)) = spans.range(at..).next().map(|(s, e)| (*s, *e))
-            && start.since(at) <= CONTACT_GAP_NS
-        {
-            to = end;
-            spans.remove(&start);
-        }
-        spans.insert(from, to);
-    }
-}
-
-impl Contacts for Heard {
-    fn of(&self, spacecraft: SpacecraftId) -> Vec<Contact> {
-        let spans = self.0.get(&spacecraft).into_iter().flatten();
-        spans.map(|(from, to)| Contact { from: *from, to: *to }).collect()
-    }
-}
+/// Frames of a run that tell its pace.
+const PACE_FRAMES: u64 = 32;
 
 /// Units or frames that follow each other without a hole, by their first number.
 #[derive(Clone, Debug, Default)]
@@ -153,6 +110,20 @@ pub struct ReceptionGap {
     pub to: Tai,
 }
 
+/// A frame count that was set back during a contact: frames were heard again, or the counter was
+/// reset. How many were lost there nothing tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SetBack {
+    /// Virtual channel.
+    pub vc: u8,
+    /// Counts of the frame before and of the first of the new run.
+    pub counts: [u64; 2],
+    /// When the frame before was received.
+    pub from: Tai,
+    /// When the first of the new run was received.
+    pub to: Tai,
+}
+
 /// One counter of a store.
 #[derive(Clone, Debug)]
 pub struct CounterGaps {
@@ -164,6 +135,10 @@ pub struct CounterGaps {
     pub custody: Vec<CustodyGap>,
     /// What was left out on purpose.
     pub left_out: Vec<LeftOut>,
+    /// What retention let go.
+    pub let_go: Vec<SeqRange>,
+    /// What came and can't be read any more.
+    pub damaged: Vec<SeqRange>,
 }
 
 /// One channel in the merged view, or of one store where no antenna heard it.
@@ -177,6 +152,8 @@ pub struct ChannelGaps {
     pub copies: u64,
     /// Reception gaps.
     pub reception: Vec<ReceptionGap>,
+    /// Where its count was set back.
+    pub set_back: Vec<SetBack>,
 }
 
 /// Everything that is not there.
@@ -188,11 +165,32 @@ pub struct Report {
     pub channels: Vec<ChannelGaps>,
 }
 
+impl Report {
+    /// Keeps what is of one contact. What was left out, let go or is damaged has no time by which
+    /// it would be.
+    pub fn keep(&mut self, spacecraft: SpacecraftId, contact: &Contact) {
+        self.counters.retain(|counter| counter.prefix.spacecraft == spacecraft);
+        for counter in &mut self.counters {
+            counter.custody.retain(|gap| contact.holds(gap.noticed));
+            counter.left_out.clear();
+            counter.let_go.clear();
+            counter.damaged.clear();
+        }
+        self.channels.retain(|channel| channel.view.spacecraft() == spacecraft);
+        for channel in &mut self.channels {
+            channel.reception.retain(|gap| contact.holds(gap.from));
+            channel.set_back.retain(|back| contact.holds(back.from));
+        }
+    }
+}
+
 #[derive(Default)]
 struct Counter {
     units: Runs,
     held: u64,
     left_out: Vec<LeftOut>,
+    let_go: RangeSet,
+    claimed: RangeSet,
 }
 
 #[derive(Default)]
@@ -222,6 +220,22 @@ impl Gaps {
             lanes: BTreeMap::new(),
             heard: Heard::default(),
         }
+    }
+
+    /// Takes what the archive says of units that no record holds.
+    pub fn claims(&mut self, claims: Claims) {
+        for (prefix, let_go) in claims.let_go {
+            self.counters.entry(prefix).or_default().let_go = let_go;
+        }
+        for (prefix, held) in claims.held {
+            self.counters.entry(prefix).or_default().claimed.extend(&held);
+        }
+    }
+
+    /// Takes the key of a record that does not hold: its unit came.
+    pub fn damaged(&mut self, key: &UnitKey) {
+        let counter = self.counters.entry(key.prefix).or_default();
+        counter.claimed.insert(SeqRange { first: key.sequence, last: key.sequence });
     }
 
     /// Takes a unit.
@@ -283,18 +297,14 @@ impl Gaps {
             held: counter.held,
             custody: counter.custody(),
             left_out: counter.left_out.clone(),
+            let_go: counter.let_go.ranges().to_vec(),
+            damaged: counter.damaged(),
         });
         let channels = self.lanes.iter().map(|((view, vc), lane)| {
-            let spacecraft = match view {
-                View::Store(prefix) => prefix.spacecraft,
-                View::Heard(spacecraft, _) => *spacecraft,
-            };
-            ChannelGaps {
-                view: *view,
-                frames: lane.count,
-                copies: lane.copies,
-                reception: lane.reception(*vc, *view, &contacts.of(spacecraft)),
-            }
+            let contacts = contacts.of(view.spacecraft());
+            let (reception, set_back) = lane.reception(*vc, *view, &contacts);
+            let (frames, copies) = (lane.count, lane.copies);
+            ChannelGaps { view: *view, frames, copies, reception, set_back }
         });
         Report { counters: counters.collect(), channels: channels.collect() }
     }
@@ -302,26 +312,59 @@ impl Gaps {
 
 impl Counter {
     fn custody(&self) -> Vec<CustodyGap> {
-        let left_out: RangeSet = self.left_out.iter().map(|left_out| left_out.range).collect();
-        let first = self.units.0.first_key_value().map(|(start, run)| (None, *start, run));
-        let pairs = self.units.pairs().map(|(run, start, next)| (Some(run.last), start, next));
+        let mut known: RangeSet = self.left_out.iter().map(|left_out| left_out.range).collect();
+        known.extend(&self.let_go);
+        known.extend(&self.claimed);
         let mut gaps = Vec::new();
-        for (last, start, next) in first.into_iter().chain(pairs) {
+        for (last, start, next) in self.holes() {
             let from = last.map_or(0, |last| last + 1);
             let Some(hole) = start.checked_sub(1).and_then(|to| SeqRange::new(from, to)) else {
                 continue;
             };
-            let missing = left_out.missing_from(hole).into_iter();
+            let missing = known.missing_from(hole).into_iter();
             gaps.extend(missing.map(|range| CustodyGap { range, noticed: next.times[0] }));
         }
         gaps
     }
+
+    /// The last number before a hole, the first behind it, and the run that begins there.
+    fn holes(&self) -> impl Iterator<Item = (Option<u64>, u64, &Run)> {
+        let first = self.units.0.first_key_value().map(|(start, run)| (None, *start, run));
+        let pairs = self.units.pairs().map(|(run, start, next)| (Some(run.last), start, next));
+        first.into_iter().chain(pairs)
+    }
+
+    /// What the ledger holds, retention did not let go, and no record proves.
+    fn damaged(&self) -> Vec<SeqRange> {
+        let mut missing = self.claimed.clone();
+        self.let_go.ranges().iter().for_each(|range| missing.remove(*range));
+        for (first, run) in &self.units.0 {
+            missing.remove(SeqRange { first: *first, last: run.last });
+        }
+        missing.ranges().to_vec()
+    }
+}
+
+impl Run {
+    /// Frames that are sent in a time, at the pace of this run; none where it tells none.
+    fn sent_in(&self, first: u64, ns: i64) -> Option<u64> {
+        let (frames, took_ns) = (self.last - first, self.times[1].since(self.times[0]));
+        let tells = frames >= PACE_FRAMES && took_ns > 0;
+        tells.then(|| (ns.max(0) as f64 * frames as f64 / took_ns as f64) as u64)
+    }
 }
 
 impl Lane {
-    fn reception(&self, vc: u8, view: View, contacts: &[Contact]) -> Vec<ReceptionGap> {
+    fn reception(
+        &self,
+        vc: u8,
+        view: View,
+        contacts: &[Contact],
+    ) -> (Vec<ReceptionGap>, Vec<SetBack>) {
         let contact = |at: Tai| contacts.partition_point(|contact| contact.to < at);
-        let gap = |(run, start, next): (&Run, u64, &Run)| {
+        let (mut gaps, mut set_back) = (Vec::new(), Vec::new());
+        let runs = self.frames.0.iter();
+        for ((before, run), (start, next)) in runs.clone().zip(runs.skip(1)) {
             let [from, to] = [run.times[1], next.times[0]];
             let lost = match view {
                 View::Heard(..) => start - run.last - 1,
@@ -334,10 +377,19 @@ impl Lane {
                     counted.saturating_sub(start - run.last - 1)
                 }
             };
-            let within = contact(from) == contact(to);
-            (lost > 0 && within).then_some(ReceptionGap { vc, lost, from, to })
-        };
-        self.frames.pairs().filter_map(gap).collect()
+            if lost == 0 || contact(from) != contact(to) {
+                continue;
+            }
+            let silence_ns = to.since(from);
+            let passed = run.sent_in(*before, silence_ns).or(next.sent_in(*start, silence_ns));
+            match is_set_back(lost, self.modulus, passed) {
+                true => {
+                    set_back.push(SetBack { vc, counts: [run.counts[1], next.counts[0]], from, to })
+                }
+                false => gaps.push(ReceptionGap { vc, lost, from, to }),
+            }
+        }
+        (gaps, set_back)
     }
 }
 

@@ -153,6 +153,15 @@ impl Formats {
     }
 }
 
+/// Frames before the count of a virtual channel starts again; 0 where frames have none.
+pub fn modulus(config: &FrameConfig) -> u64 {
+    match config {
+        FrameConfig::Tm(_) => tm::COUNT_MODULUS.into(),
+        FrameConfig::Aos(_) => aos::COUNT_MODULUS.into(),
+        _ => 0,
+    }
+}
+
 fn config_of(format: &FrameFormat) -> FrameConfig {
     match format.kind {
         FrameKind::Tm => FrameConfig::Tm(TmConfig::new(format.length).with_fecf(format.fecf)),

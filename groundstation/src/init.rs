@@ -2,7 +2,11 @@
 //! station file that ties them together. It never overwrites.
 
 use crate::admit::KeyHash;
-use codecs::{ids::Origin, time::Tai};
+use codecs::{
+    ids::Origin,
+    mission::{Definition, DefinitionError},
+    time::Tai,
+};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
     Issuer, KeyPair, KeyUsagePurpose, PKCS_ED25519, PublicKeyData as _, date_time_ymd,
@@ -84,6 +88,20 @@ pub struct Craft {
 }
 
 impl Craft {
+    /// Refuses one that the mission does not have: its units would all be refused.
+    pub fn check(&self, mission: &Definition) -> Result<(), InitError> {
+        if mission.spacecraft.iter().any(|craft| craft.id.0 == self.id) {
+            return Ok(());
+        }
+        let known = mission.spacecraft.iter().map(|craft| format!("{}:{}", craft.id.0, craft.name));
+        let known: Vec<String> = known.collect();
+        let known = match known.is_empty() {
+            true => "none: add a [[spacecraft]] to it first".to_string(),
+            false => known.join(", "),
+        };
+        Err(InitError::Stranger { id: self.id, name: self.name.clone(), known })
+    }
+
     /// Name of its folder.
     pub fn slug(&self) -> String {
         self.name.to_ascii_lowercase()
@@ -113,6 +131,19 @@ pub enum InitError {
     /// Two spacecraft with one number or name.
     #[error("spacecraft {0} is named twice")]
     Twice(String),
+    /// The mission can't be understood.
+    #[error("mission: {0}")]
+    Mission(#[from] DefinitionError),
+    /// A spacecraft that the mission does not have.
+    #[error("spacecraft {id} ({name}): the mission has no such one; it has {known}")]
+    Stranger {
+        /// The number asked for.
+        id: u16,
+        /// The name asked for.
+        name: String,
+        /// Those that it has.
+        known: String,
+    },
     /// The disk says no.
     #[error("{path}: {error}")]
     Io {
@@ -129,11 +160,13 @@ pub enum InitError {
 /// Makes the station. `origins` are random, one a spacecraft; `today` dates the certificates.
 pub fn init(plan: &Plan, today: Tai, origins: &[Origin]) -> Result<(), InitError> {
     assert_eq!(origins.len(), plan.spacecraft.len(), "one origin a spacecraft");
+    let mission = Definition::from_toml(&plan.mission)?;
     for (at, craft) in plan.spacecraft.iter().enumerate() {
         let same = |other: &Craft| other.id == craft.id || other.slug() == craft.slug();
         if plan.spacecraft[..at].iter().any(same) {
             return Err(InitError::Twice(craft.name.clone()));
         }
+        craft.check(&mission)?;
     }
     for name in ["station.toml", "authority", "identity", "enrolled", "mission.toml"] {
         let path = plan.dir.join(name);
@@ -321,10 +354,14 @@ pub(crate) mod tests {
     use crate::config::Config;
     use std::os::unix::fs::MetadataExt as _;
 
+    pub(crate) const MISSION: &str = "mission = \"sky\"\ndomain = \"sky\"\n\
+        [[spacecraft]]\nid = 7\nname = \"SKY-7\"\nframes = []\n\
+        [[spacecraft]]\nid = 8\nname = \"SKY-8\"\nframes = []\n";
+
     pub(crate) fn plan(dir: &Path) -> Plan {
         Plan {
             dir: dir.into(),
-            mission: "mission = \"sky\"\ndomain = \"sky\"\n".into(),
+            mission: MISSION.into(),
             station: "Weilheim,47.88,11.08,560".parse().unwrap(),
             spacecraft: vec!["7:SKY-7".parse().unwrap(), "8:SKY-8".parse().unwrap()],
             quic: "127.0.0.1:0".parse().unwrap(),
@@ -352,6 +389,18 @@ pub(crate) mod tests {
         assert_eq!(table["identity"]["origin"].as_str(), Some(&*origins[0].to_string()));
         let again = init(&plan(&root), today, &origins).unwrap_err();
         assert!(matches!(again, InitError::Exists(_)), "{again}");
+    }
+
+    #[test]
+    fn a_spacecraft_that_the_mission_lacks_is_refused_before_anything_is_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("station");
+        let mut plan = plan(&root);
+        plan.spacecraft[1] = "9:SKY-9".parse().unwrap();
+        let refused = init(&plan, Tai(0), &[Origin([1; 16]), Origin([2; 16])]).unwrap_err();
+        let text = "spacecraft 9 (SKY-9): the mission has no such one; it has 7:SKY-7, 8:SKY-8";
+        assert_eq!(refused.to_string(), text);
+        assert!(!root.exists());
     }
 
     #[test]

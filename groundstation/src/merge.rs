@@ -38,6 +38,28 @@ const MIDDLE: u64 = 1 << 60;
 /// bit would place it anywhere.
 const ERRED_AHEAD_MAX: u64 = 16;
 
+/// Counts that start again more often than this are not judged: hundreds of frames lost are more
+/// likely there than a count that was set back.
+const JUDGED_MODULUS_MIN: u64 = 1 << 16;
+/// A sender may be so much faster for a while than it was on average.
+const BURST: u64 = 16;
+
+/// Whether a count that seems to go on `ahead` frames further was set back instead: the recording is
+/// heard again, or the counter was reset. `passed` frames would have been sent meanwhile, as far as
+/// a pace is known.
+pub fn is_set_back(ahead: u64, modulus: u64, passed: Option<u64>) -> bool {
+    if modulus < JUDGED_MODULUS_MIN {
+        return false;
+    }
+    if ahead > modulus / 2 {
+        // Nearer as a step back than as one ahead, unless the time was enough for that.
+        return passed.is_none_or(|passed| passed < modulus / 2);
+    }
+    passed.is_some_and(|passed| {
+        ahead > JUDGED_MODULUS_MIN.saturating_add(passed.saturating_mul(BURST))
+    })
+}
+
 /// What is put in order as one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum View {
@@ -45,6 +67,16 @@ pub enum View {
     Store(KeyPrefix),
     /// What antennas heard of a channel.
     Heard(SpacecraftId, Channel),
+}
+
+impl View {
+    /// Whose frames they are.
+    pub const fn spacecraft(&self) -> SpacecraftId {
+        match self {
+            Self::Store(prefix) => prefix.spacecraft,
+            Self::Heard(spacecraft, _) => *spacecraft,
+        }
+    }
 }
 
 /// How good a reception is; the least is the best.

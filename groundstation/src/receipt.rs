@@ -432,6 +432,7 @@ mod tests {
     use super::*;
     use crate::archive::{
         Archive, Archived, Settings,
+        batch::Published,
         forgetful::{Failure, ForgetfulDisk},
         tests::unit,
         volume::Volume,
@@ -472,9 +473,8 @@ mod tests {
             let commit = volume.commit(now, || ingest.ledger().settled());
             let judged = claims.iter().map(|(claim, bytes)| volume.judge(claim, bytes)).collect();
             let committed = ingest.settle(&commit, &claims, judged, now);
-            let mut archived = Vec::new();
-            commit.into_iter().flatten().for_each(|batch| batch.publish(&mut archived));
-            (committed, archived)
+            let blocks: Vec<_> = commit.into_iter().flatten().map(Batch::publish).collect();
+            (committed, blocks.iter().flat_map(Published::units).collect())
         }
     }
 

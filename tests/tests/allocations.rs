@@ -158,9 +158,8 @@ fn commit(ingest: &mut Ingest, volume: &mut Volume<Folder>) -> (u64, usize) {
     let commit = volume.commit(NOW, || ingest.ledger().settled());
     let judged = claims.iter().map(|(claim, bytes)| volume.judge(claim, bytes)).collect();
     let settled = ingest.settle(&commit, &claims, judged, NOW);
-    let mut published = Vec::new();
-    commit.into_iter().flatten().for_each(|batch| batch.publish(&mut published));
-    (settled.tally.archived, published.len())
+    let published = commit.into_iter().flatten().map(|batch| batch.publish().units().count());
+    (settled.tally.archived, published.sum())
 }
 
 #[test]

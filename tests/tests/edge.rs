@@ -213,10 +213,41 @@ fn a_file_of_coded_units_is_archived_whole_and_the_edge_then_ends() {
     let heard = &done["inputs"][0];
     assert_eq!((&heard["good"], &heard["erred"]), (&298.into(), &2.into()), "{done}");
     assert_eq!(heard["unidentified"], 2, "their first codewords failed as well");
-    assert_eq!(done["spool"]["backlog_units"], 0, "{done}");
+    assert_eq!(done["spool"]["now"]["backlog_units"], 0, "{done}");
     station.await_units(300);
+    // A start does not hear it once more, unless that is asked for or the file is another.
+    let again = |more: &[&str]| {
+        let (mut edge, _) = site.edge("antenna-1", &station.quic, &[&arguments, more].concat());
+        let done = edge.expect("done");
+        assert!(edge.end().success(), "{done}");
+        assert_eq!(done["spool"]["ever"]["units_numbered"], done["spool"]["ever"]["units_durable"]);
+        (done["inputs"][0]["passed_over"] == true, done["spool"]["run"]["units_numbered"].clone())
+    };
+    assert_eq!(again(&[]), (true, 0.into()));
+    assert_eq!(again(&["--again"]), (false, 300.into()));
+    std::fs::write(&pass, cadus(&frames(310), &[])).unwrap();
+    assert_eq!(again(&[]), (false, 310.into()));
+    assert_eq!(again(&[]), (true, 0.into()));
+    station.await_units(910);
     station.stop();
-    assert_eq!(site.audit(), (300, 0));
+    assert_eq!(site.audit(), (910, 0));
+}
+
+/// What is noted as read outlives a kill at that very moment.
+#[test]
+fn a_file_counts_as_read_only_once_its_units_are_kept() {
+    let site = Site::new();
+    let pass = site.path("pass.cadu");
+    std::fs::write(&pass, cadus(&frames(3_000), &[])).unwrap();
+    let nobody = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let input = cadu_input(&format!("file:{}", pass.display()));
+    let noted = site.path("station/enrolled/antenna-1/spool.read");
+    let (edge, ready) = site.edge("antenna-1", &nobody, &refs(&input));
+    assert_eq!(ready["units_numbered"], 0);
+    await_that("the file is noted", || noted.exists());
+    drop(edge);
+    let (_edge, ready) = site.edge("antenna-1", &nobody, &refs(&input));
+    assert_eq!(ready["units_numbered"], 3_000);
 }
 
 /// The station is down, the edge is killed with SIGKILL, and comes back before the station does.
@@ -323,13 +354,51 @@ fn two_edges_of_which_one_is_late_are_both_archived() {
     assert_eq!(site.audit(), (80, 0));
 }
 
+/// Two antennas hear one spacecraft at the same time: both receptions are kept, and each packet is
+/// told once, as long as one of the two heard it.
+#[test]
+fn two_edges_that_hear_one_pass_at_once_are_one_spacecraft() {
+    let site = Site::new();
+    site.enroll("antenna-2", 2);
+    let station = site.station();
+    let listening = |name: &str| {
+        let input = cadu_input("tcp-listen:127.0.0.1:0");
+        let (edge, ready) = site.edge(name, &station.quic, &refs(&input));
+        let place = ready["inputs"][0].as_str().unwrap().split_once(':').unwrap().1;
+        (edge, TcpStream::connect(place).unwrap())
+    };
+    let mut antennas = ["antenna-1", "antenna-2"].map(listening);
+    let frames = frames(60);
+    // One misses every fifth frame, the other every seventh; both miss those at 4 and 39.
+    let missed = |antenna: usize, at: usize| at % [5, 7][antenna] == 4;
+    for (at, frame) in frames.iter().enumerate() {
+        for (antenna, (_, modem)) in antennas.iter_mut().enumerate() {
+            if !missed(antenna, at) {
+                modem.write_all(&cadus(std::slice::from_ref(frame), &[])).unwrap();
+            }
+        }
+    }
+    let heard = |antenna: usize| (0..60).filter(|at| !missed(antenna, *at)).count() as u64;
+    let kept = heard(0) + heard(1);
+    station.await_units(kept);
+    let packets = || metric(&station.http, "groundtrack_packets_total");
+    await_that("each packet that someone heard", || packets() == 58);
+    for (edge, modem) in antennas {
+        drop(modem);
+        edge.terminate();
+        assert!(edge.end().success());
+    }
+    station.stop();
+    assert_eq!(site.audit(), (kept, 0));
+}
+
 /// Waits until the status file tells enough units kept; how many it tells.
 fn await_spool(status: &Path, mut enough: impl FnMut(u64) -> bool) -> u64 {
     let mut kept = 0;
     await_that("units in the spool", || {
         let told = std::fs::read(status).unwrap_or_default();
         let told: Value = serde_json::from_slice(&told).unwrap_or_default();
-        kept = told["spool"]["units_durable"].as_u64().unwrap_or(0);
+        kept = told["spool"]["ever"]["units_durable"].as_u64().unwrap_or(0);
         enough(kept)
     });
     kept
@@ -352,6 +421,9 @@ fn datagrams_connections_and_kiss_reach_one_archive() {
     let file = site.path("station/enrolled/antenna-1/edge.toml");
     let text = std::fs::read_to_string(&file).unwrap();
     let inputs = r#"
+[status]
+interval_s = 1
+file = "status.json"
 [[input]]
 name = "datagrams"
 from = "udp:127.0.0.1:0"
@@ -386,6 +458,13 @@ stream = 9
     let mut tnc = TcpStream::connect(at(2)).unwrap();
     tnc.write_all(&kiss(&packet)).unwrap();
     station.await_units(31);
+    // While its connection lives: what was sent on it is told.
+    let status = site.path("station/enrolled/antenna-1/status.json");
+    await_that("bytes of the open connection", || {
+        let told: Value =
+            serde_json::from_slice(&std::fs::read(&status).unwrap_or_default()).unwrap_or_default();
+        told["link"]["up"] == true && told["link"]["udp_bytes"].as_u64() > Some(10_000)
+    });
     edge.terminate();
     let done = edge.expect("done");
     assert!(edge.end().success(), "{done}");
@@ -400,6 +479,42 @@ stream = 9
     assert_eq!(told, [(10, 1), (20, 0), (1, 0)], "{done}");
     station.stop();
     assert_eq!(site.audit(), (31, 0));
+}
+
+/// What a start would refuse is told by `--check`, and in JSON where that is asked for.
+#[test]
+fn a_check_opens_what_a_start_opens() {
+    let site = Site::new();
+    let config = site.text("station/enrolled/antenna-1/edge.toml");
+    let run = |arguments: &[&str]| {
+        let fixed = ["edge", "--config", &config, "--station", "127.0.0.1:7117"];
+        Command::new(binary("groundstation")).args(fixed).args(arguments).output().unwrap()
+    };
+    let last = |output: &std::process::Output| {
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        said.lines().rev().find(|line| line.starts_with("groundstation: ")).unwrap().to_owned()
+    };
+    let missing = format!("file:{}", site.text("missing.cadu"));
+    let taken = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let taken = format!("udp:{}", taken.local_addr().unwrap());
+    let wrong = [
+        (cadu_input(&missing), "No such file"),
+        (cadu_input(&taken), "in use"),
+        (cadu_input("udp:192.0.2.1:5000"), "assign requested address"),
+        (["--from", "-", "--frame", "aos:893"].map(String::from).to_vec(), "aos:892"),
+    ];
+    for (input, culprit) in wrong {
+        let check = last(&run(&[&refs(&input)[..], &["--check"]].concat()));
+        assert_eq!(check, last(&run(&refs(&input))));
+        assert!(check.contains(culprit), "{culprit}: {check}");
+    }
+    let input = cadu_input("udp:127.0.0.1:0");
+    let good = run(&[&refs(&input)[..], &["--check", "--json"]].concat());
+    let document: Value = serde_json::from_slice(&good.stdout).unwrap();
+    assert!(good.status.success() && document["good"] == true, "{document}");
+    assert_eq!(document["spool"]["reclaim"], "local", "what the mission says");
+    assert_eq!(document["inputs"][0]["antenna"], 1);
 }
 
 /// Kills of both ends over a radio link: what the edge took is all archived, the rest is counted.

@@ -182,6 +182,50 @@ fn what_an_operator_sends_is_done_once_and_answered() {
     assert!(!refused.status.success(), "an operator's row names its spacecraft");
 }
 
+/// An edge hears the spacecraft and carries for it, and would execute nothing: what is sent waits
+/// for the spacecraft itself.
+#[test]
+fn an_edge_that_carries_for_a_spacecraft_gets_none_of_its_uplink() {
+    let world = World::start();
+    let config = text(&world.path("station.toml"));
+    let done = |arguments: &[&str]| {
+        let all = [arguments, &["--config", &config]].concat();
+        let output = Command::new(binary("groundstation")).args(&all).output().unwrap();
+        assert!(output.status.success(), "{all:?}: {output:?}");
+    };
+    done(&["enroll", "edge", "antenna-1"]);
+    done(&["reload"]);
+    let file = text(&world.path("enrolled/antenna-1/edge.toml"));
+    let input = ["--from", "udp:127.0.0.1:0", "--carries", "packets"];
+    let arguments = [&["edge", "--json", "--config", &file][..], &input].concat();
+    let mut edge = Daemon::start("groundstation", &arguments);
+    edge.expect("ready");
+    let sessions = || {
+        let snapshot = tests::process::get(&world.http, "/api/v1/snapshot");
+        let crafts = snapshot["spacecraft"].as_array().unwrap().clone();
+        crafts.iter().find(|craft| craft["id"] == 7).unwrap()["link"]["sessions"].clone()
+    };
+    let until = |wanted: u64| {
+        let end = Instant::now() + DEADLINE;
+        while sessions() != wanted {
+            assert!(Instant::now() < end, "{wanted} sessions: {}", sessions());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    };
+    until(1);
+    let echo = world.send("command", "echo for the spacecraft", &[]);
+    let craft = world.craft();
+    assert_eq!(world.outcome(&echo), ["done", "", "for the spacecraft"]);
+    assert_eq!(world.row(&echo)["attempts"], 1, "the edge got none of it");
+    // And the link is up for as long as either hears the spacecraft.
+    until(2);
+    drop(craft);
+    until(1);
+    edge.terminate();
+    edge.expect("done");
+    until(0);
+}
+
 #[test]
 fn a_spacecraft_whose_key_the_station_refuses_comes_back_under_its_golden_one() {
     let world = World::start();

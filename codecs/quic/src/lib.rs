@@ -15,7 +15,8 @@ pub use shell::{
     client::{Client, FromLink, LinkCounts, LinkTime},
     clock::Monotonic,
     custodian::{Change, Custodian, Offer, Recalled, Taken, Untakable},
-    endpoint::{Peer, SocketReport, connect, open},
+    endpoint::{Peer, SocketReport, connect, open, open_watched},
+    strays::Strays,
     tls::{client_config, client_config_or_golden, not_after},
     transport::{
         MTU_DEFAULT, MTU_MAX, MTU_MIN, Role, TransportOptions, endpoint_config, transport,

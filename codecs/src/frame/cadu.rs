@@ -201,6 +201,13 @@ impl CaduDecoder {
         }
     }
 
+    /// Whether units are found at present: the inner code is locked and the markers stand where
+    /// they must.
+    pub fn is_in_sync(&self) -> bool {
+        let locked = |inner: &Inner| inner.counts.locked > inner.counts.lost;
+        self.synchronizer.is_locked() && self.inner.as_ref().is_none_or(locked)
+    }
+
     /// The sequence in use; `None` where there is none, or none fitted yet.
     pub fn sequence(&self) -> Option<Sequence> {
         self.blocks.sequence()

@@ -313,17 +313,18 @@ impl Synchronizer {
         let (at, inverted) = match stream.find(&self.config, from) {
             Ok(found) => found,
             Err(from) => {
-                if stream.ended {
-                    self.counts.skipped_bits += stream.end().saturating_sub(since);
-                }
-                self.state = State::Searching { from, since };
+                // Told as they go: a stream that is never aligned may never end either.
+                let passed = if stream.ended { stream.end() } else { from };
+                self.counts.skipped_bits += passed.saturating_sub(since);
+                self.state = State::Searching { from, since: since.max(passed) };
                 return ControlFlow::Break(());
             }
         };
         match self.ahead(stream, at + self.period(), inverted, self.config.flywheel + 1) {
             Ahead::Denied => self.state = State::Searching { from: at + 1, since },
             Ahead::Unknown if !stream.ended => {
-                self.state = State::Searching { from: at, since };
+                self.counts.skipped_bits += at.saturating_sub(since);
+                self.state = State::Searching { from: at, since: since.max(at) };
                 return ControlFlow::Break(());
             }
             Ahead::Confirmed | Ahead::Unknown => {

@@ -40,6 +40,8 @@ fn custody(text: &mut Text, counts: &Counts) {
     text.counter("quick_looks", "Frames heard live, without custody.", counts.quick_looks);
     let dropped = &counts.quick_looks_dropped;
     text.reasons("quick_looks_dropped", "Live frames not looked at.", dropped);
+    let strays = &counts.datagrams_dropped;
+    text.reasons("datagrams_dropped", "Datagrams to the QUIC port of no connection.", strays);
     text.family("units_in_flight", "gauge", "Received units whose end is not told yet.");
     text.sample("units_in_flight", "", counts.in_flight());
     text.counter("units_receipted", "Units newly receipted.", counts.receipted);

@@ -1,8 +1,12 @@
 //! The archive in one thread: each call waits for the disk, and a unit's fate is known at once.
 
 use super::{
-    Archive, Archived, Incoming, Now, Owner, Verdict, record::Position, retain::Retain,
-    storage::Storage, volume::Judged,
+    Archive, Archived, Incoming, Now, Owner, Verdict,
+    batch::{Batch, Published},
+    record::Position,
+    retain::Retain,
+    storage::Storage,
+    volume::Judged,
 };
 use codecs::{
     ids::{KeyPrefix, SeqRange},
@@ -45,22 +49,20 @@ impl<S: Storage> Archive<S> {
     /// Writes and syncs. Everything returned is durable; after an error nothing of it is, and all
     /// of it may be offered again.
     pub fn commit(&mut self, now: Now) -> io::Result<Vec<Archived>> {
+        let blocks = self.commit_blocks(now)?;
+        // Whoever keeps units for long gets them without the block.
+        let copy = |unit: Archived| Archived { bytes: unit.bytes.to_vec().into(), ..unit };
+        Ok(blocks.iter().flat_map(Published::units).map(copy).collect())
+    }
+
+    /// The same, with the units in their blocks.
+    pub fn commit_blocks(&mut self, now: Now) -> io::Result<Vec<Published>> {
         self.write(now);
         let ledger = || self.intake.ledger().settled();
         match self.volume.commit(now, ledger) {
             Ok(batches) => {
-                let mut archived = Vec::new();
-                for batch in batches {
-                    self.intake.settle(&batch);
-                    let (begin, share) = (archived.len(), batch.may_publish());
-                    batch.publish(&mut archived);
-                    // Whoever keeps units for long gets them without the block.
-                    if !share {
-                        let copy = |unit: &mut Archived| unit.bytes = unit.bytes.to_vec().into();
-                        archived[begin..].iter_mut().for_each(copy);
-                    }
-                }
-                Ok(archived)
+                batches.iter().for_each(|batch| self.intake.settle(batch));
+                Ok(batches.into_iter().map(Batch::publish).collect())
             }
             Err((error, batches)) => {
                 batches.iter().for_each(|batch| self.intake.abandon(batch, now));

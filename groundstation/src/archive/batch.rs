@@ -203,8 +203,8 @@ impl Batch {
     }
 
     /// Headers of the records, once [`finish`](Self::finish) wrote them.
-    pub(super) fn headers(&self) -> impl Iterator<Item = &[u8]> {
-        self.slots.iter().map(|slot| &self.block[slot.at as usize..][..UNIT_HEADER_BYTES])
+    pub(super) fn headers(&self) -> impl Iterator<Item = &[u8; UNIT_HEADER_BYTES]> {
+        self.slots.iter().filter_map(|slot| self.block[slot.at as usize..].first_chunk())
     }
 
     /// Offsets of the records of each run, with its first key.
@@ -228,32 +228,55 @@ impl Batch {
         self.slots.len()
     }
 
-    /// Whether so few blocks are out that this one may be kept for a while.
-    pub fn may_publish(&self) -> bool {
-        self.block.may_publish()
+    /// Whether so few blocks are out that so many more may be kept for a while.
+    pub fn may_publish(&self, count: usize) -> bool {
+        self.block.may_publish(count)
     }
 
-    /// Hands the units out as slices of the block, which comes back with the last of them.
-    pub fn publish(self, into: &mut Vec<Archived>) {
+    /// Gives the block to those who read its units; it comes back with the last slice of it.
+    pub fn publish(self) -> Published {
         let Self { mut block, slots, runs, place, .. } = self;
         block.published();
-        let block = Bytes::from_owner(block);
-        let mut slots = slots.iter();
-        for run in &runs {
-            for (slot, sequence) in slots.by_ref().take(run.count as usize).zip(run.first..) {
-                let annotation = slot.annotation(&block[slot.at as usize..]);
-                let annotation = annotation.map(Annotation::decode);
-                into.push(Archived {
-                    key: UnitKey { prefix: run.prefix, sequence },
-                    codec: run.codec,
-                    received: annotation.map_or(run.received, |annotation| annotation.received),
-                    annotation,
-                    bytes: block.slice(slot.unit()),
-                    position: Position { offset: place.offset + u64::from(slot.at), ..place },
-                    replayed: false,
-                });
+        Published { block: Bytes::from_owner(block), slots, runs, place }
+    }
+}
+
+/// A synced block, for those who interpret what is in it.
+///
+/// Units are made as they are read, by the one who reads them: a count of slices that two
+/// processors raise and lower in turn costs more than all that the reader does with a small unit.
+pub struct Published {
+    block: Bytes,
+    slots: Vec<Slot>,
+    runs: Vec<Run>,
+    place: Position,
+}
+
+impl Published {
+    /// Where its first record stands.
+    pub const fn begin(&self) -> Position {
+        self.place
+    }
+
+    /// Its units, as slices of the block.
+    pub fn units(&self) -> impl Iterator<Item = Archived> {
+        let keys = self.runs.iter().flat_map(|run| {
+            let sequences = run.first..run.first + u64::from(run.count);
+            sequences.map(move |sequence| (run, sequence))
+        });
+        keys.zip(&self.slots).map(|((run, sequence), slot)| {
+            let annotation = slot.annotation(&self.block[slot.at as usize..]);
+            let annotation = annotation.map(Annotation::decode);
+            Archived {
+                key: UnitKey { prefix: run.prefix, sequence },
+                codec: run.codec,
+                received: annotation.map_or(run.received, |annotation| annotation.received),
+                annotation,
+                bytes: self.block.slice(slot.unit()),
+                position: Position { offset: self.place.offset + u64::from(slot.at), ..self.place },
+                replayed: false,
             }
-        }
+        })
     }
 }
 

@@ -17,10 +17,10 @@ pub const BYTES: usize =
 /// Blocks that exist at most: what a fast link brings while one commit is written and another is
 /// synced, and as much again for those who interpret it. Used ones are used again first, so that a
 /// slow link touches few.
-pub const COUNT: usize = 24;
+pub const COUNT: usize = 16;
 /// Blocks that may be out with those who interpret what is in them. However long they keep them,
 /// ingest has the others; what they miss they read back.
-const PUBLISHED_MAX: usize = COUNT / 2;
+const PUBLISHED_MAX: usize = COUNT / 2 + 2;
 
 /// The pool; clones share it.
 #[derive(Clone)]
@@ -87,9 +87,9 @@ pub struct Block {
 }
 
 impl Block {
-    /// Whether one more block may be published.
-    pub fn may_publish(&self) -> bool {
-        self.home.state().published < PUBLISHED_MAX
+    /// Whether so many more blocks may be published.
+    pub fn may_publish(&self, count: usize) -> bool {
+        self.home.state().published + count <= PUBLISHED_MAX
     }
 
     /// From now on it is read, for as long as its readers like.

@@ -62,6 +62,12 @@ pub fn file_name(number: u64) -> String {
     format!("{number:010}.index")
 }
 
+/// Number in a file name, if it names an index.
+pub fn number_of(name: &str) -> Option<u64> {
+    let digits = name.strip_suffix(".index")?;
+    (digits.len() == 10).then(|| digits.parse().ok())?
+}
+
 impl Index {
     /// Adds a unit. Whether its key was new: a second record under one key stays unindexed.
     pub fn add(&mut self, key: &UnitKey, offset: u64) -> bool {

@@ -1,23 +1,73 @@
 //! Reads archived units back in the order in which they were archived.
 
 use super::{
-    Archived,
+    Archived, index,
     record::{BLOCK_BYTES, Position},
-    scan::{Step, scan},
+    retain::Floor,
+    scan::{Hole, Step, scan},
     segment::{SegmentHeader, file_name, number_of},
     storage::Storage,
+    stored_index,
 };
 use bytes::Bytes;
-use codecs::link::object::Annotation;
-use std::io;
+use codecs::{
+    ids::{KeyPrefix, RangeSet},
+    link::object::Annotation,
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+};
 
-/// Hands out the units from `from` up to `to` (exclusive), as replayed. Damaged records are passed
-/// over: `audit` names them.
+/// What a reading comes upon.
+#[derive(Clone, Debug)]
+pub enum Found {
+    /// A unit, as replayed.
+    Unit(Archived),
+    /// What can't be read any more.
+    Damage(Damaged),
+}
+
+/// What can't be read any more, and was there once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Damaged {
+    /// A stretch of a segment.
+    Record {
+        /// The segment's number.
+        segment: u64,
+        /// Where, and which unit stood there if that is known.
+        hole: Hole,
+    },
+    /// The header of a segment; its records are read all the same.
+    Header {
+        /// The segment's number.
+        segment: u64,
+    },
+}
+
+/// How often the list of segments is read where retention changes it meanwhile.
+const LOOKS_MAX: usize = 8;
+
+/// Hands out the units from `from` up to `to` (exclusive), as replayed. Damage is passed over: who
+/// must tell of it uses [`read`].
 pub fn replay<S: Storage>(
     storage: &mut S,
     from: Position,
     to: Position,
     mut sink: impl FnMut(Archived) -> io::Result<()>,
+) -> io::Result<()> {
+    read(storage, from, to, |found| match found {
+        Found::Unit(unit) => sink(unit),
+        Found::Damage(_) => Ok(()),
+    })
+}
+
+/// Hands out the units from `from` up to `to` (exclusive), and what is damaged between them.
+pub fn read<S: Storage>(
+    storage: &mut S,
+    from: Position,
+    to: Position,
+    mut sink: impl FnMut(Found) -> io::Result<()>,
 ) -> io::Result<()> {
     let mut numbers: Vec<u64> = storage.list()?.iter().filter_map(|name| number_of(name)).collect();
     numbers.sort_unstable();
@@ -28,19 +78,21 @@ pub fn replay<S: Storage>(
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             file => file?,
         };
-        let first = match SegmentHeader::read(&file, number)? {
-            Ok((_, first)) => first,
-            Err(_) => BLOCK_BYTES as u64,
-        };
+        let header = SegmentHeader::read(&file, number)?.ok();
+        let first = header.as_ref().map_or(BLOCK_BYTES as u64, |(_, first)| *first);
         let start = if number == from.segment { from.offset.max(first) } else { first };
         let mut end = if number == to.segment { to.offset } else { u64::MAX };
         // What stands behind the end that the next header names was never acknowledged.
-        if let Some(next) = numbers.get(index + 1) {
-            let stated = stated_end(storage, *next, number)?;
-            end = end.min(stated.unwrap_or(u64::MAX));
+        let next = numbers.get(index + 1);
+        let stated = next.map(|next| stated_end(storage, *next, number)).transpose()?.flatten();
+        end = end.min(stated.unwrap_or(u64::MAX));
+        // A segment that is being made has no header yet; one that others follow has lost it.
+        if header.is_none() && stated.is_some() {
+            sink(Found::Damage(Damaged::Header { segment: number }))?;
         }
-        scan(&file, number, start, end, false, |step| match step {
-            Step::Unit { offset, header, bytes } => sink(Archived {
+        let whole = stated == Some(end);
+        scan(&file, number, start, end, whole, |step| match step {
+            Step::Unit { offset, header, bytes } => sink(Found::Unit(Archived {
                 key: header.key,
                 codec: header.codec,
                 received: header.received,
@@ -48,11 +100,96 @@ pub fn replay<S: Storage>(
                 bytes: Bytes::copy_from_slice(bytes),
                 position: Position { segment: number, offset },
                 replayed: true,
-            }),
-            Step::Damage(_) => Ok(()),
+            })),
+            Step::Damage(hole) => sink(Found::Damage(Damaged::Record { segment: number, hole })),
         })?;
     }
     Ok(())
+}
+
+/// Segments that a later header or an index knows, that retention did not let go, and that are not
+/// there.
+pub fn missing<S: Storage>(storage: &mut S) -> io::Result<BTreeSet<u64>> {
+    while_retained(storage, missing_now)
+}
+
+/// Looks again where retention let a segment go while `look` looked.
+fn while_retained<S: Storage, T>(
+    storage: &mut S,
+    look: impl Fn(&mut S) -> io::Result<T>,
+) -> io::Result<T> {
+    for _ in 1..LOOKS_MAX {
+        match look(storage) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            found => return found,
+        }
+    }
+    look(storage)
+}
+
+fn missing_now<S: Storage>(storage: &mut S) -> io::Result<BTreeSet<u64>> {
+    let names = storage.list()?;
+    let mut numbers: Vec<u64> = names.iter().filter_map(|name| number_of(name)).collect();
+    numbers.sort_unstable();
+    let floor = Floor::known(storage, &names, &numbers)?;
+    let mut known: BTreeSet<u64> = names.iter().filter_map(|name| index::number_of(name)).collect();
+    for number in &numbers {
+        let file = storage.open(&file_name(*number))?;
+        if let Ok((header, _)) = SegmentHeader::read(&file, *number)? {
+            known.extend(header.previous.map(|(before, _)| before));
+        }
+    }
+    if floor.header().is_some_and(|header| header.previous.is_some()) {
+        known.insert(floor.number);
+    }
+    known.retain(|number| *number >= floor.number && !numbers.contains(number));
+    Ok(known)
+}
+
+/// What an archive says of units that no record of it holds.
+#[derive(Clone, Debug, Default)]
+pub struct Claims {
+    /// Let go by retention: held before the oldest segment that stays.
+    pub let_go: BTreeMap<KeyPrefix, RangeSet>,
+    /// Held when the newest segment was begun or, by its index, in a segment that is not there.
+    pub held: BTreeMap<KeyPrefix, RangeSet>,
+}
+
+/// Reads what the floor and the newest header say.
+pub fn claims<S: Storage>(storage: &mut S) -> io::Result<Claims> {
+    while_retained(storage, claims_now)
+}
+
+fn claims_now<S: Storage>(storage: &mut S) -> io::Result<Claims> {
+    let names = storage.list()?;
+    let mut numbers: Vec<u64> = names.iter().filter_map(|name| number_of(name)).collect();
+    numbers.sort_unstable();
+    let held = |header: &SegmentHeader| {
+        let counters = header.checkpoint.counters();
+        let without_lost = counters.map(|(prefix, counter)| {
+            let mut held = counter.held.clone();
+            counter.lost.ranges().iter().for_each(|range| held.remove(*range));
+            (*prefix, held)
+        });
+        without_lost.filter(|(_, held)| !held.is_empty()).collect()
+    };
+    let floor = Floor::known(storage, &names, &numbers)?;
+    let let_go = floor.header().map(held).unwrap_or_default();
+    let mut claims = Claims { let_go, held: BTreeMap::new() };
+    for number in numbers.into_iter().rev() {
+        let file = storage.open(&file_name(number))?;
+        if let Ok((header, _)) = SegmentHeader::read(&file, number)? {
+            claims.held = held(&header);
+            break;
+        }
+    }
+    for gone in missing_now(storage)? {
+        let index = stored_index(storage, gone).unwrap_or_default();
+        for (prefix, ranges) in index.ranges() {
+            claims.held.entry(prefix).or_default().extend(&ranges);
+        }
+    }
+    Ok(claims)
 }
 
 /// Where segment `number` ends, as the header of the `next` one says. Retention may let that one go

@@ -27,7 +27,7 @@
 //! page cache need no other layout.
 
 use codecs::{
-    fec::crc::{Crc32c, crc32c},
+    fec::crc::crc32c,
     ids::{Channel, Codec, KeyPrefix, Origin, SpacecraftId, StoreEpoch, UnitKey},
     time::Tai,
 };
@@ -41,12 +41,19 @@ pub const ALIGN: usize = 16;
 pub const UNIT_HEADER_BYTES: usize = 112;
 /// Where a header has its annotation.
 pub const ANNOTATION_AT: usize = 72;
+/// Where a header has its unit's digest.
+const DIGEST_AT: usize = 88;
+/// Bytes of a [`gist`].
+pub const GIST_BYTES: usize = 20;
 /// Bytes of a skip before its zeros.
 pub const SKIP_HEADER_BYTES: usize = 32;
 /// Bytes of the record that ends a sealed segment.
 pub const END_BYTES: usize = 64;
 /// Largest unit that a record may say it holds; what the link lets through.
 pub const UNIT_BYTES_MAX: usize = 1 << 20;
+
+/// Segment and offset.
+const PLACE_BYTES: usize = 16;
 
 const UNIT: [u8; 4] = *b"GTRU";
 const SKIP: [u8; 4] = *b"GTRS";
@@ -118,7 +125,7 @@ impl UnitHeader {
             out[67] = ANNOTATED;
             put(&mut out, ANNOTATION_AT, annotation);
         }
-        put(&mut out, 88, &self.digest.0);
+        put(&mut out, DIGEST_AT, &self.digest.0);
         out
     }
 
@@ -140,7 +147,7 @@ impl UnitHeader {
             codec: Codec::from_byte(bytes[66])?,
             received: Tai(i64::from_be_bytes(get(bytes, 56))),
             annotation: (bytes[67] & ANNOTATED != 0).then(|| get(bytes, ANNOTATION_AT)),
-            digest: Digest(get(bytes, 88)),
+            digest: Digest(get(bytes, DIGEST_AT)),
             length,
             crc: u32::from_be_bytes(get(bytes, 12)),
         })
@@ -253,12 +260,22 @@ fn stamp_holds(header: &[u8], place: Position) -> bool {
 }
 
 fn stamp_of(header: &[u8], place: Position) -> u32 {
-    let mut crc = Crc32c::new();
-    crc.update(&place.segment.to_be_bytes());
-    crc.update(&place.offset.to_be_bytes());
-    crc.update(&header[..4]);
-    crc.update(&header[8..]);
-    crc.finish()
+    // Joined first: the processor's instruction is at its best over one piece.
+    let mut covered = [0; PLACE_BYTES + UNIT_HEADER_BYTES];
+    put(&mut covered, 0, &place.segment.to_be_bytes());
+    put(&mut covered, 8, &place.offset.to_be_bytes());
+    put(&mut covered, PLACE_BYTES, &header[..4]);
+    put(&mut covered, PLACE_BYTES + 4, &header[8..]);
+    crc32c(&covered[..PLACE_BYTES + header.len() - 4])
+}
+
+/// What a stamped unit header comes down to: its CRC, which covers what it says and where it
+/// stands, and the digest of its unit.
+pub fn gist(header: &[u8; UNIT_HEADER_BYTES]) -> [u8; GIST_BYTES] {
+    let mut out = [0; GIST_BYTES];
+    put(&mut out, 0, &header[4..8]);
+    put(&mut out, 4, &header[DIGEST_AT..][..16]);
+    out
 }
 
 /// Whether a unit is what its header says: its CRC and its digest.

@@ -1,7 +1,7 @@
 //! The end of a segment: by size, by age or at a stop, with a footer that the next segment repeats.
 //!
-//! The footer is a SHA-256 over the segment's header, which states the footer before, and every
-//! unit's record header, which holds the unit's digest. So one hash over a tenth of the bytes
+//! The footer is a SHA-256 over the segment's header, which states the footer before, and of every
+//! unit the CRC of its record's header and its digest. So one hash over a fiftieth of the bytes
 //! fixes all of them, in their order and back to the first segment: a segment that was exchanged,
 //! cut or put together anew breaks the chain even where each of its records holds.
 
@@ -40,9 +40,8 @@ impl Chain {
     }
 
     /// Takes in the stamped header of the next unit's record.
-    pub fn record(&mut self, header: &[u8]) {
-        debug_assert_eq!(header.len(), record::UNIT_HEADER_BYTES);
-        self.0.update(header);
+    pub fn record(&mut self, header: &[u8; record::UNIT_HEADER_BYTES]) {
+        self.0.update(record::gist(header));
     }
 
     /// Takes in the next unit's record as a scan gives it.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  0   8 "GTARCHIV"             40   8 ns TAI when it was begun
-//!  8   4 version, 2             48   8 number of the segment before, all ones for none
+//!  8   4 version, 3             48   8 number of the segment before, all ones for none
 //! 12   4 bytes of this header   56   8 where that one ends: what stands behind was never acknowledged
 //! 16   4 CRC-32C of this header 64  32 footer hash of that one, zeros for none
 //! 20   4 zero                   96   8 floor: segments below were let go on purpose
@@ -20,7 +20,7 @@ use codecs::{fec::crc::crc32c, time::Tai};
 use std::io;
 
 const MAGIC: [u8; 8] = *b"GTARCHIV";
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 const FIXED_BYTES: usize = 104;
 const NONE: u64 = u64::MAX;
 /// Largest header: the ledger's bounds at their worst, with room.

@@ -294,7 +294,8 @@ fn published_units_are_slices_of_the_batch() {
     let (mut archive, _) = Archive::open(ForgetfulDisk::default(), SETTINGS, 9).unwrap();
     archive.offer(&unit(1, 0), now(0)).unwrap();
     archive.offer(&unit(1, 1), now(0)).unwrap();
-    let units = archive.commit(now(0)).unwrap();
+    let blocks = archive.commit_blocks(now(0)).unwrap();
+    let units: Vec<_> = blocks.iter().flat_map(batch::Published::units).collect();
     let (first, second) = (&units[0].bytes, &units[1].bytes);
     let step = second.as_ptr() as usize - first.as_ptr() as usize;
     assert_eq!(step as u64, units[1].position.offset - units[0].position.offset);

@@ -1,10 +1,19 @@
 //! What an audit found, as people and programs read it.
 
-use codecs::ids::{KeyPrefix, RangeSet, UnitKey};
+use crate::archive::{
+    read::Damaged,
+    record::BLOCK_BYTES,
+    scan::Hole,
+    segment::{file_name, number_of},
+};
+use codecs::ids::{Channel, KeyPrefix, RangeSet, UnitKey};
 use serde::Serialize;
+use std::{collections::BTreeSet, fmt};
 
 /// Damage listed one by one; the rest is counted.
 const LISTED_MAX: usize = 1_000;
+/// Ranges of a counter shown to a person.
+const RANGES_SHOWN: usize = 50;
 
 /// What an audit found.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -122,6 +131,80 @@ impl From<UnitKey> for Unit {
     }
 }
 
+impl Damage {
+    /// A stretch where no record can be trusted; `unit` stood there where its header is gone.
+    pub fn hole(segment: u64, hole: &Hole, unit: Option<UnitKey>) -> Self {
+        Self {
+            segment: file_name(segment),
+            offset: hole.from,
+            bytes: hole.to - hole.from,
+            unit: hole.key.or(unit).map(Unit::from),
+            what: "a record does not hold".into(),
+        }
+    }
+
+    /// A segment that retention did not let go and that is not there.
+    pub fn missing(segment: u64) -> Self {
+        let what = "the segment is missing".into();
+        Self { segment: file_name(segment), offset: 0, bytes: 0, unit: None, what }
+    }
+}
+
+impl From<&Damaged> for Damage {
+    fn from(damaged: &Damaged) -> Self {
+        match damaged {
+            Damaged::Record { segment, hole } => Self::hole(*segment, hole, None),
+            Damaged::Header { segment } => Self {
+                segment: file_name(*segment),
+                offset: 0,
+                bytes: BLOCK_BYTES as u64,
+                unit: None,
+                what: "the header does not hold".into(),
+            },
+        }
+    }
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {}: {}", self.segment, self.offset, self.what)?;
+        match &self.unit {
+            Some(unit) => write!(f, ", {unit}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Unit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { origin, epoch, spacecraft, channel, sequence } = self;
+        let channel = Channel(*channel);
+        write!(
+            f,
+            "unit {sequence} of {channel}, spacecraft {spacecraft}, origin {origin} epoch {epoch}"
+        )
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { origin, epoch, spacecraft, channel, ranges } = self;
+        let channel = Channel(*channel);
+        write!(f, "{channel}, spacecraft {spacecraft}, origin {origin} epoch {epoch}:")?;
+        for (at, [first, last]) in ranges.iter().take(RANGES_SHOWN).enumerate() {
+            let comma = if at == 0 { "" } else { "," };
+            match first == last {
+                true => write!(f, "{comma} {first}")?,
+                false => write!(f, "{comma} {first} to {last}")?,
+            }
+        }
+        match ranges.len().saturating_sub(RANGES_SHOWN) {
+            0 => Ok(()),
+            more => write!(f, " and {more} ranges more (--json lists all)"),
+        }
+    }
+}
+
 impl Audit {
     /// Whether everything that was acknowledged is there and whole.
     pub fn is_clean(&self) -> bool {
@@ -131,6 +214,48 @@ impl Audit {
             && self.lost.is_empty()
             && self.ledger_gone.is_none()
             && self.missing_from_ledger.is_empty()
+    }
+
+    /// What to do about what was found; `stored` are the segments that an object store is known to
+    /// hold, where the station has one.
+    pub fn advice(&self, stored: Option<&BTreeSet<u64>>) -> Vec<String> {
+        let mut advice = Vec::new();
+        let damaged: BTreeSet<&str> =
+            self.damaged.iter().map(|damage| damage.segment.as_str()).collect();
+        let is_stored = |name: &&str| {
+            number_of(name).is_some_and(|number| stored.is_some_and(|all| all.contains(&number)))
+        };
+        let (there, nowhere): (Vec<&str>, Vec<&str>) = damaged.into_iter().partition(is_stored);
+        if !there.is_empty() {
+            advice.push(format!(
+                "the object store holds {}: with the station stopped, move what is here of it out \
+                 of the archive's folder, run `groundstation restore`, and audit again",
+                there.join(", ")
+            ));
+        }
+        if !nowhere.is_empty() {
+            advice.push(format!(
+                "no object store is known to hold {}: leave what is here of it, since every record \
+                 that holds is read; a copy of the file in its place mends it",
+                nowhere.join(", ")
+            ));
+        }
+        if !self.lost.is_empty() {
+            let text = "what is lost is asked for whenever its store connects, and archived again \
+                        if it is still held there";
+            advice.push(text.into());
+        }
+        if let Some(gone) = &self.ledger_gone {
+            advice.push(format!(
+                "mount the archive of ledger {gone}, or `groundstation restore --ledger {gone}`"
+            ));
+        }
+        if !self.indexes_damaged.is_empty() {
+            let text = "`groundstation audit --repair` makes the indexes again from the log, with \
+                        the station stopped";
+            advice.push(text.into());
+        }
+        advice
     }
 
     pub(super) fn damage(&mut self, damage: Damage) {

@@ -63,13 +63,16 @@ impl<K: Ord + Copy, T> Order<K, T> {
             }
         }
         let lane = self.lanes.entry(key).or_insert_with(|| Lane {
-            // Nothing comes before the first number of all.
-            next: (number == 0).then_some(0),
+            next: None,
             held: BTreeMap::new(),
             bytes: 0,
             pushed: 0,
         });
         lane.pushed = self.pushes;
+        if number == 0 {
+            // Nothing comes before the first number of all.
+            lane.next.get_or_insert(0);
+        }
         match lane.next {
             Some(next) if number < next => sink(number, item),
             Some(next) if number == next => {
@@ -97,8 +100,16 @@ impl<K: Ord + Copy, T> Order<K, T> {
     /// Lets go of what has waited long enough.
     pub fn poll(&mut self, now_ns: u64, sink: &mut impl FnMut(u64, T)) {
         let patience = self.patience_ns;
+        self.let_go_of(|held| held.since_ns.saturating_add(patience) <= now_ns, sink);
+    }
+
+    /// Lets go of what is `due`, and of what waits for the same before it.
+    pub fn let_go(&mut self, due: impl Fn(&T) -> bool, sink: &mut impl FnMut(u64, T)) {
+        self.let_go_of(|held| due(&held.item), sink);
+    }
+
+    fn let_go_of(&mut self, due: impl Fn(&Held<T>) -> bool, sink: &mut impl FnMut(u64, T)) {
         for lane in self.lanes.values_mut() {
-            let due = |held: &Held<T>| held.since_ns.saturating_add(patience) <= now_ns;
             let last = lane.held.iter().rev().find(|(_, held)| due(held)).map(|(last, _)| *last);
             if let Some(last) = last {
                 self.bytes -= lane.let_go(|number, _| number <= last, sink);

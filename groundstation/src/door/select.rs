@@ -148,9 +148,17 @@ impl Selector {
         ready.into_iter().for_each(|frame| self.release(frame, sink));
     }
 
-    /// The first unit that waits.
-    pub fn held_from(&self) -> Option<Position> {
-        self.order.held().map(|frame| frame.position).min()
+    /// Lets go of frames of units that are `done`, whatever they wait for.
+    pub fn let_go(&mut self, done: impl Fn(Position) -> bool, sink: &mut impl FnMut(Parcel)) {
+        let mut ready = Vec::new();
+        let done = |frame: &Waiting| done(frame.position);
+        self.order.let_go(done, &mut |_, frame| ready.push(frame));
+        ready.into_iter().for_each(|frame| self.release(frame, sink));
+    }
+
+    /// Units of which something waits.
+    pub fn held(&self) -> impl Iterator<Item = Position> {
+        self.order.held().map(|frame| frame.position)
     }
 
     /// Frames and packets that were chosen and could not go out, by why.

@@ -13,14 +13,15 @@ use codecs::{
     },
     ids::{Origin, SpacecraftId},
     link::{custody::Durability, profile::Profile},
-    mission::Definition,
+    mission::{Definition, definition::FrameKind},
     sync::marker::Marker,
 };
 use codecs_quic::{MTU_DEFAULT, MTU_MAX, MTU_MIN};
 use serde::Deserialize;
 use std::{
+    collections::BTreeSet,
     fmt,
-    net::SocketAddr,
+    net::{Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
     str::FromStr,
 };
@@ -113,11 +114,20 @@ pub struct SpoolConfig {
     pub segment_bytes: u64,
     /// How long a unit may wait for others before it is synced.
     pub commit_ms: u64,
+    /// Class of a receipt from which a unit may be erased: `local` or `object-store`; what the
+    /// mission says where it is absent.
+    pub reclaim: Option<String>,
 }
 
 impl Default for SpoolConfig {
     fn default() -> Self {
-        Self { dir: "spool".into(), spool_bytes: 2 << 30, segment_bytes: 16 << 20, commit_ms: 20 }
+        Self {
+            dir: "spool".into(),
+            spool_bytes: 2 << 30,
+            segment_bytes: 16 << 20,
+            commit_ms: 20,
+            reclaim: None,
+        }
     }
 }
 
@@ -279,6 +289,9 @@ impl EdgeConfig {
         self.profile()?;
         self.origin()?;
         self.pins()?;
+        self.reclaim(Durability::Local)?;
+        let address = &self.station.address;
+        host_port(address).map_err(|wrong| format!("station.address = {address:?}: {wrong}"))?;
         let mtu = self.station.mtu_max;
         if !(MTU_MIN..=MTU_MAX).contains(&mtu) {
             return Err(format!("station.mtu_max = {mtu}: {MTU_MIN} to {MTU_MAX} bytes"));
@@ -331,14 +344,21 @@ impl EdgeConfig {
         self.identity.station_pins.iter().map(read).collect()
     }
 
+    /// Class of a receipt from which a unit may be erased; `mission` is what the mission says.
+    pub fn reclaim(&self, mission: Durability) -> Result<Durability, String> {
+        let Some(name) = &self.spool.reclaim else { return Ok(mission) };
+        Durability::named(name)
+            .ok_or_else(|| format!("spool.reclaim = {name:?}: \"local\" or \"object-store\""))
+    }
+
     /// Bounds of the spool. What is given up goes a segment at a time: finding the oldest looks at
     /// every unit, and that is no work for each commit.
-    pub fn limits(&self) -> codecs_store::Limits {
+    pub fn limits(&self, reclaim: Durability) -> codecs_store::Limits {
         let SpoolConfig { spool_bytes, segment_bytes, .. } = self.spool;
         codecs_store::Limits {
             capacity_bytes: spool_bytes,
             segment_bytes,
-            least_class: Durability::Local as u8,
+            least_class: reclaim as u8,
             evict_bytes: segment_bytes,
         }
     }
@@ -388,6 +408,9 @@ impl EdgeConfig {
             }
             (_, false, _) => Envelope::Stream,
         };
+        if let Carrying::Cadus { format, .. } | Carrying::Frames(format) = &carrying {
+            length_known(format, mission)?;
+        }
         Intake::new(&carrying, envelope).map_err(|error| format!("frame, coding: {error}"))?;
         let known = |id: u16| mission.spacecraft.iter().any(|craft| craft.id.0 == id);
         let spacecraft = match (input.spacecraft, &mission.spacecraft[..]) {
@@ -414,6 +437,48 @@ impl EdgeConfig {
     }
 }
 
+/// Whether an address names a host and a port; what is wrong with it otherwise.
+pub fn host_port(address: &str) -> Result<(), String> {
+    let parts = address.rsplit_once(':').map(|(host, port)| (host, port.parse::<u16>()));
+    let host_is_one = |host: &str| {
+        // IPv6 in brackets, else a name or address without colons.
+        let inside = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        inside.map_or(!host.contains([':', '[', ']']), |host| host.parse::<Ipv6Addr>().is_ok())
+            && !host.is_empty()
+            && !host.contains(|c: char| c.is_whitespace() || c == '/')
+    };
+    match parts {
+        Some((_, Ok(0))) => Err("port 0 is no port to send to".into()),
+        Some((host, Ok(_))) if host_is_one(host) => Ok(()),
+        _ => Err("HOST:PORT, such as control.example.org:7117".into()),
+    }
+}
+
+/// Refuses frames of a length that no spacecraft of the mission sends: each would be a stranger's.
+/// A mission that lists no frames leaves it open; of USLP it can't list any.
+fn length_known(format: &Format, mission: &Definition) -> Result<(), String> {
+    let listed = mission.spacecraft.iter().flat_map(|craft| &craft.frames);
+    let known: BTreeSet<String> =
+        listed.map(|frame| format!("{}:{}", kind_of(frame.kind).name(), frame.length)).collect();
+    let asked = format.length.map(|length| format!("{}:{length}", format.kind.name()));
+    match asked {
+        Some(asked) if format.kind != Kind::Uslp && !known.is_empty() => {
+            let list = || known.iter().cloned().collect::<Vec<_>>().join(", ");
+            let wrong = || format!("frame = {asked:?}: the mission has frames of {}", list());
+            known.contains(&asked).then_some(()).ok_or_else(wrong)
+        }
+        _ => Ok(()),
+    }
+}
+
+const fn kind_of(kind: FrameKind) -> Kind {
+    match kind {
+        FrameKind::Tm => Kind::Tm,
+        FrameKind::Aos => Kind::Aos,
+        FrameKind::Uslp => Kind::Uslp,
+    }
+}
+
 /// Where bytes come from, and whether KISS frames are in them.
 fn place(from: &str, base: &Path) -> Result<(Place, bool), String> {
     const SHAPE: &str = "udp:ADDRESS:PORT, tcp:HOST:PORT, tcp-listen:ADDRESS:PORT, kiss:HOST:PORT, \
@@ -424,9 +489,9 @@ fn place(from: &str, base: &Path) -> Result<(Place, bool), String> {
     let (kind, rest) = from.split_once(':').ok_or_else(|| format!("from = {from:?}: {SHAPE}"))?;
     let address =
         || rest.parse().map_err(|_| format!("from = {from:?}: {rest:?} is no address with a port"));
-    let remote = || match rest.rsplit_once(':').map(|(host, port)| (host, port.parse::<u16>())) {
-        Some((host, Ok(_))) if !host.is_empty() => Ok(rest.to_owned()),
-        _ => Err(format!("from = {from:?}: {rest:?} is no host with a port")),
+    let remote = || match host_port(rest) {
+        Ok(()) => Ok(rest.to_owned()),
+        Err(wrong) => Err(format!("from = {from:?}: {rest:?} is no host with a port: {wrong}")),
     };
     Ok(match kind {
         "udp" => (Place::Udp(address()?), false),
@@ -468,7 +533,11 @@ fn carrying(input: &InputConfig) -> Result<Carrying, String> {
             }
             let coding = match &input.coding {
                 Some(text) => read::<Coding>("coding", text)?,
-                None => Coding::NONE,
+                None => {
+                    let missing = "coding: missing; what was done to the frames, such as \
+                                   rs:223:i4:dual,randomized:255, or none";
+                    return Err(missing.into());
+                }
             };
             let marker = match &input.asm {
                 Some(text) => read("asm", text)?,
@@ -487,70 +556,4 @@ fn carrying(input: &InputConfig) -> Result<Carrying, String> {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
-    use super::*;
-
-    pub(crate) const GOOD: &str = r#"
-mission = "mission.toml"
-antenna = 3
-[station]
-address = "127.0.0.1:7117"
-[identity]
-certificate = "identity.crt"
-key = "identity.key"
-station_pins = ["sha256:000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"]
-origin = "00112233445566778899aabbccddeeff"
-"#;
-    const MISSION: &str = "mission = \"sky\"\ndomain = \"sky\"\n[[spacecraft]]\nid = 7\n\
-                           name = \"SKY-7\"\nframes = []\n";
-
-    fn inputs(text: &str) -> Result<Vec<Input>, String> {
-        let text = format!("{GOOD}{text}");
-        let config = EdgeConfig::parse("edge.toml", &text, Path::new("/edge"))
-            .map_err(|error| error.to_string())?;
-        config.check()?;
-        config.inputs(&Definition::from_toml(MISSION).unwrap())
-    }
-
-    #[test]
-    fn inputs_are_understood() {
-        let inputs = inputs(
-            "[[input]]\nfrom = \"udp:127.0.0.1:5000\"\ncarries = \"cadus\"\nframe = \"aos:892\"\n\
-             coding = \"rs:223:i4:dual,randomized:255\"\n\
-             [[input]]\nname = \"tnc\"\nfrom = \"kiss:localhost:8001\"\ncarries = \"ax25\"\n\
-             stream = 9\nantenna = 4\n\
-             [[input]]\nfrom = \"file:pass.bin\"\nframe = \"tm:1115\"\n",
-        )
-        .unwrap();
-        let told: Vec<_> = inputs.iter().map(|of| (of.envelope, of.antenna)).collect();
-        assert_eq!(told, [(Envelope::Stream, 3), (Envelope::Kiss, 4), (Envelope::Stream, 3)]);
-        assert_eq!(inputs[1].assumed, Assumed { spacecraft: SpacecraftId(7), stream: 9 });
-        assert_eq!(inputs[2].place, Place::File("/edge/pass.bin".into()));
-        assert_eq!(inputs[2].name, "file:pass.bin");
-    }
-
-    #[test]
-    fn mistakes_name_the_input_the_key_and_the_remedy() {
-        let wrong = |text: &str| inputs(&format!("[[input]]\n{text}")).unwrap_err();
-        assert_eq!(inputs("").unwrap_err().split(':').next(), Some("no [[input]]"));
-        assert!(wrong("from = \"serial\"").contains("tcp-listen"), "the shapes are listed");
-        assert!(wrong("from = \"udp:5000\"").contains("no address with a port"));
-        assert!(wrong("from = \"-\"").starts_with("input -: frame: missing"));
-        assert!(wrong("from = \"-\"\nframe = \"tc\"").contains("commands go up"));
-        assert!(wrong("from = \"-\"\nframe = \"aos:892\"\nasm = \"1ACF\"").contains("cadus alone"));
-        assert!(wrong("from = \"-\"\ncarries = \"ax25\"").contains("kiss:"));
-        let fit = "from = \"-\"\ncarries = \"cadus\"\nframe = \"aos:893\"\n\
-                   coding = \"rs:223:i4:dual\"";
-        assert!(wrong(fit).contains("don't fit the code"), "{}", wrong(fit));
-        let kiss = "from = \"kiss:a:1\"\ncarries = \"cadus\"\nframe = \"aos:892\"";
-        assert!(wrong(kiss).contains("not cadus"));
-        let twice = "from = \"-\"\nframe = \"aos:892\"\n[[input]]\nfrom = \"-\"\nframe = \"tm:99\"";
-        assert!(wrong(twice).contains("named twice"));
-        assert!(wrong("from = \"-\"\nframe = \"aos:892\"\nspacecraft = 9").contains("no such one"));
-        assert!(wrong("form = \"-\"").contains("did you mean `from`"));
-        let small = inputs("[spool]\nspool_bytes = 1000\n").unwrap_err();
-        assert!(small.contains("at least 8 segments"), "{small}");
-        let open = inputs("[status]\nhttp = \"0.0.0.0:80\"\n").unwrap_err();
-        assert!(open.contains("loopback"), "{open}");
-    }
-}
+pub(crate) mod tests;

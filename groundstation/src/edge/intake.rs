@@ -44,6 +44,8 @@ pub struct IntakeCounts {
     pub skipped_bits: u64,
     /// Times that the marker was lost.
     pub sync_lost: u64,
+    /// Whether coded units are found at present.
+    pub in_sync: bool,
 }
 
 /// Nothing tells where the next unit starts: the stream must begin anew.
@@ -171,15 +173,16 @@ impl Intake {
 
     /// What became of the stream so far.
     pub fn counts(&self) -> IntakeCounts {
-        let sync = match &self.inside {
-            Inside::Cadus { decoder, .. } => decoder.counts().sync,
-            _ => codecs::sync::marker::SyncCounts::default(),
+        let (sync, in_sync) = match &self.inside {
+            Inside::Cadus { decoder, .. } => (decoder.counts().sync, decoder.is_in_sync()),
+            _ => (codecs::sync::marker::SyncCounts::default(), false),
         };
         IntakeCounts {
             malformed: self.malformed + self.kiss.as_ref().map_or(0, |kiss| kiss.malformed),
             trailing_bytes: self.trailing_bytes,
             skipped_bits: sync.skipped_bits,
             sync_lost: sync.lost,
+            in_sync,
         }
     }
 }
@@ -350,6 +353,24 @@ mod tests {
         intake.push(&[], &mut sink).unwrap();
         assert_eq!(heard, [frame(1)]);
         assert_eq!(intake.counts().malformed, 2);
+    }
+
+    #[test]
+    fn coded_units_that_never_synchronise_are_counted_while_they_come() {
+        let (mut intake, stream, unit) = cadus(8);
+        let format = "aos:892".parse().unwrap();
+        // As where the coding was forgotten: the markers are too far apart.
+        let (marker, symbols) = (Coding::NONE.marker(), Symbols::Packed);
+        let wrong = Carrying::Cadus { format, coding: Coding::NONE, marker, symbols };
+        let mut wrong = Intake::new(&wrong, Envelope::Stream).unwrap();
+        let mut sink = |_| {};
+        for datagram in stream.chunks(unit) {
+            wrong.push(datagram, &mut sink).unwrap();
+            intake.push(datagram, &mut sink).unwrap();
+        }
+        let (wrong, right) = (wrong.counts(), intake.counts());
+        assert!(!wrong.in_sync && wrong.skipped_bits > 4 * 8 * unit as u64, "{wrong:?}");
+        assert_eq!((right.in_sync, right.skipped_bits), (true, 0));
     }
 
     #[test]

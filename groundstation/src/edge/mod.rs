@@ -14,4 +14,5 @@ pub mod kiss;
 pub mod intake;
 pub mod label;
 pub mod spool;
+pub mod finished;
 pub mod tally;

@@ -3,7 +3,7 @@
 use super::label::Label;
 use bytes::{BufMut as _, BytesMut};
 use codecs::{
-    ids::{Channel, KeyPrefix, Origin, RangeSet, UnitKey},
+    ids::{Channel, KeyPrefix, Origin, RangeSet, StoreEpoch, UnitKey},
     link::{
         custody::{Durability, RefusalReason},
         object::{ANNOTATION_BYTES, Annotation},
@@ -81,6 +81,11 @@ impl<M: Medium> Spool<M> {
         })
     }
 
+    /// Which making of the spool this is.
+    pub fn epoch(&self) -> StoreEpoch {
+        self.store.identity().epoch
+    }
+
     /// Units refused, by reason, repeats included.
     pub fn refusals(&self) -> &BTreeMap<&'static str, u64> {
         &self.refusals
@@ -105,6 +110,10 @@ impl<M: Medium> Spool<M> {
 impl<M: Medium + Send + 'static> Custodian for Spool<M> {
     fn origin(&self) -> Origin {
         self.store.identity().origin
+    }
+
+    fn reclaimable_from(&self) -> Durability {
+        self.store.reclaimable_from()
     }
 
     fn recall(&self) -> Vec<Recalled> {
@@ -179,7 +188,7 @@ impl<M: Medium + Send + 'static> Custodian for Spool<M> {
 mod tests {
     use super::*;
     use codecs::{
-        ids::{Codec, SeqRange, SpacecraftId, StoreEpoch},
+        ids::{Codec, SeqRange, SpacecraftId},
         link::{object::Quality, void::Void},
         time::Tai,
     };
@@ -268,6 +277,23 @@ mod tests {
             assert!(spool.is_settled());
         }
         assert!(spool.store().used_bytes() <= LIMITS.capacity_bytes);
+    }
+
+    #[test]
+    fn a_local_receipt_settles_nothing_where_the_object_store_must_have_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = Disk::open(folder.path()).unwrap();
+        let limits = Limits { least_class: Durability::ObjectStore as u8, ..LIMITS };
+        let store = Store::open(disk, limits, Origin([7; 16]), StoreEpoch(9)).unwrap();
+        let mut spool = Spool::new(store);
+        assert_eq!(spool.reclaimable_from(), Durability::ObjectStore, "the link goes by it");
+        let (key, _) = take(&mut spool, 1);
+        let only: RangeSet = SeqRange::new(key.sequence, key.sequence).into_iter().collect();
+        for (class, settled) in [(Durability::Local, false), (Durability::ObjectStore, true)] {
+            spool.receipt(11, class, key.prefix, &only);
+            spool.store().commit(Tai(2_000)).unwrap();
+            assert_eq!(spool.is_settled(), settled, "{class:?}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use codecs::link::object::Quality;
 use serde::Serialize;
 use std::{collections::BTreeMap, fmt::Write as _};
 
-/// What became of one input, all its connections together.
+/// What became of one input since the start, all its connections together.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct InputTally {
     /// Name.
@@ -14,8 +14,10 @@ pub struct InputTally {
     pub bytes: u64,
     /// Connections made or taken; a file or socket counts as one.
     pub connections: u64,
-    /// Connections at present.
+    /// Connections now.
     pub open: u64,
+    /// Of them, those with coded units in which markers are found now.
+    pub in_sync: u64,
     /// Units without a correction.
     pub good: u64,
     /// Units with corrected symbols.
@@ -42,6 +44,8 @@ pub struct InputTally {
     pub dropped_datagrams: u64,
     /// A file or standard input that has ended.
     pub ended: bool,
+    /// A file that was read to its end before this start, and was not read again.
+    pub passed_over: bool,
 }
 
 impl InputTally {
@@ -64,6 +68,7 @@ impl InputTally {
         self.trailing_bytes += now.trailing_bytes - before.trailing_bytes;
         self.skipped_bits += now.skipped_bits.saturating_sub(before.skipped_bits);
         self.sync_lost += now.sync_lost - before.sync_lost;
+        self.in_sync = self.in_sync + u64::from(now.in_sync) - u64::from(before.in_sync);
     }
 
     /// Units of every quality.
@@ -72,16 +77,16 @@ impl InputTally {
     }
 }
 
-/// State of the link.
+/// State of the link; all but `up` since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct LinkTally {
-    /// A station has welcomed the edge and is there.
+    /// A station has welcomed the edge and is there now.
     pub up: bool,
     /// Connections made.
     pub connections: u64,
     /// Units handed to streams, repeats included.
     pub units_written: u64,
-    /// Bytes of UDP payload sent on connections that ended.
+    /// Bytes of UDP payload sent, handshakes and repeats included.
     pub udp_bytes: u64,
 }
 
@@ -92,29 +97,52 @@ impl From<codecs_quic::LinkCounts> for LinkTally {
     }
 }
 
-/// State of the spool.
+/// State of the spool, by the time that its numbers are of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct SpoolTally {
-    /// Sequences given out, over all runs.
-    pub units_numbered: u64,
-    /// Of them, those that are synced: what outlives a kill.
-    pub units_durable: u64,
-    /// Units without a receipt.
+    /// At this moment.
+    pub now: SpoolNow,
+    /// Since this start.
+    pub run: SpoolRun,
+    /// Since the spool was made, over all starts.
+    pub ever: SpoolEver,
+}
+
+/// The spool at this moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct SpoolNow {
+    /// Units without a receipt of the class that lets them go.
     pub backlog_units: u64,
     /// Their bytes, annotations included.
     pub backlog_bytes: u64,
-    /// Units receipted since the start.
-    pub units_receipted: u64,
-    /// Units given up for want of room since the start; voids name them.
-    pub units_voided: u64,
-    /// Units that the station refused for good.
+    /// Of them, units that the station refused for good.
     pub units_stuck: u64,
     /// Bytes on the disk.
     pub bytes: u64,
     /// Most bytes on the disk.
     pub bytes_max: u64,
-    /// Whether it can't write at present, so that inputs wait.
+    /// Whether it can't write, so that inputs wait.
     pub stuck: bool,
+}
+
+/// The spool since this start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct SpoolRun {
+    /// Sequences given out.
+    pub units_numbered: u64,
+    /// Units receipted.
+    pub units_receipted: u64,
+    /// Units given up for want of room; voids name them.
+    pub units_voided: u64,
+}
+
+/// The spool since it was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct SpoolEver {
+    /// Sequences given out.
+    pub units_numbered: u64,
+    /// Of them, those that were synced: what outlives a kill.
+    pub units_durable: u64,
 }
 
 /// Everything told at one moment.
@@ -122,13 +150,15 @@ pub struct SpoolTally {
 pub struct Tally {
     /// `status`, or `done` at a clean stop.
     pub event: &'static str,
+    /// When the edge was started, RFC 3339: what is counted since the start is since then.
+    pub started: String,
     /// Each input.
     pub inputs: Vec<InputTally>,
     /// The spool.
     pub spool: SpoolTally,
     /// The link.
     pub link: LinkTally,
-    /// Units refused, by reason, repeats included.
+    /// Units refused since the start, by reason, repeats included.
     pub refused: BTreeMap<&'static str, u64>,
 }
 
@@ -145,17 +175,18 @@ impl Tally {
             sum(|of| of.corrected),
             sum(|of| of.erred),
             sum(|of| of.undetermined),
-            spool.backlog_units,
-            spool.backlog_bytes,
-            spool.bytes,
-            spool.bytes_max,
+            spool.now.backlog_units,
+            spool.now.backlog_bytes,
+            spool.now.bytes,
+            spool.now.bytes_max,
             if link.up { "up" } else { "down" },
         );
         let also = [
             ("malformed", sum(|of| of.malformed)),
+            ("bits without a marker", sum(|of| of.skipped_bits)),
             ("datagrams dropped", sum(|of| of.dropped_datagrams)),
-            ("voided", spool.units_voided),
-            ("refused for good", spool.units_stuck),
+            ("voided", spool.run.units_voided),
+            ("refused for good", spool.now.units_stuck),
         ];
         for (what, count) in also.into_iter().filter(|(_, count)| *count > 0) {
             let _ = write!(line, "; {what} {count}");
@@ -183,22 +214,32 @@ impl Tally {
                 ("dropped_datagrams_total", input.dropped_datagrams),
                 ("streams_lost_total", input.streams_lost),
                 ("unidentified_total", input.unidentified),
+                ("skipped_bits_total", input.skipped_bits),
+                ("sync_lost_total", input.sync_lost),
+                ("trailing_bytes_total", input.trailing_bytes),
+                ("open", input.open),
+                ("in_sync", input.in_sync),
             ] {
                 let _ = writeln!(out, "groundtrack_edge_{metric}{{input=\"{name}\"}} {count}");
             }
         }
         let (spool, link) = (&self.spool, &self.link);
         for (metric, value) in [
-            ("backlog_units", spool.backlog_units),
-            ("backlog_bytes", spool.backlog_bytes),
-            ("spool_bytes", spool.bytes),
-            ("spool_bytes_max", spool.bytes_max),
-            ("spool_stuck", u64::from(spool.stuck)),
-            ("receipted_total", spool.units_receipted),
-            ("voided_total", spool.units_voided),
-            ("refused_for_good", spool.units_stuck),
+            ("backlog_units", spool.now.backlog_units),
+            ("backlog_bytes", spool.now.backlog_bytes),
+            ("spool_bytes", spool.now.bytes),
+            ("spool_bytes_max", spool.now.bytes_max),
+            ("spool_stuck", u64::from(spool.now.stuck)),
+            ("refused_for_good", spool.now.units_stuck),
+            ("numbered_total", spool.run.units_numbered),
+            ("receipted_total", spool.run.units_receipted),
+            ("voided_total", spool.run.units_voided),
+            ("numbered_ever", spool.ever.units_numbered),
+            ("durable_ever", spool.ever.units_durable),
             ("link_up", u64::from(link.up)),
             ("connections_total", link.connections),
+            ("units_written_total", link.units_written),
+            ("udp_bytes_total", link.udp_bytes),
         ] {
             let _ = writeln!(out, "groundtrack_edge_{metric} {value}");
         }
@@ -218,9 +259,11 @@ mod tests {
         let mut input = InputTally { name: "a \"modem\"".into(), ..InputTally::default() };
         input.heard(Quality::Corrected, 7, false);
         input.heard(Quality::Erred, 0, true);
-        let counts = IntakeCounts { malformed: 3, ..IntakeCounts::default() };
+        let counts = IntakeCounts { malformed: 3, in_sync: true, ..IntakeCounts::default() };
         input.add(&counts, &IntakeCounts { malformed: 1, ..IntakeCounts::default() });
-        let spool = SpoolTally { units_voided: 9, ..SpoolTally::default() };
+        let run = SpoolRun { units_voided: 9, ..SpoolRun::default() };
+        let ever = SpoolEver { units_numbered: 70, units_durable: 60 };
+        let spool = SpoolTally { run, ever, ..SpoolTally::default() };
         let refused = [("forbidden", 2)].into();
         let tally = Tally { inputs: vec![input], spool, refused, ..Tally::default() };
         let line = tally.line();
@@ -230,6 +273,10 @@ mod tests {
         let wanted = r#"groundtrack_edge_units_total{input="a \"modem\"",quality="corrected"} 1"#
             .replace(r"\\", r"\");
         assert!(metrics.contains(&wanted), "{metrics}");
+        // What is of a run ends in `_total`, as counters do; what outlives it must not.
+        assert!(metrics.contains("groundtrack_edge_numbered_ever 70\n"), "{metrics}");
+        assert!(metrics.contains("groundtrack_edge_voided_total 9\n"), "{metrics}");
+        assert!(metrics.contains("in_sync{input=\"a \\\"modem\\\"\"} 1\n"), "{metrics}");
         assert!(metrics.contains("groundtrack_edge_refused_total{reason=\"forbidden\"} 2"));
     }
 }

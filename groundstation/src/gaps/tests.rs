@@ -109,3 +109,68 @@ fn what_is_sent_between_contacts_is_no_reception_gap() {
     let contact = |from: i64, to: i64| Contact { from: Tai(from * SECOND), to: Tai(to * SECOND) };
     assert_eq!(gaps.heard().of(SpacecraftId(7)), [contact(0, 9), contact(5_000, 5_009)]);
 }
+
+#[test]
+fn what_was_let_go_or_is_damaged_was_delivered() {
+    // Of 20, retention let go the first 5, 8 and 9 can't be read, and 12 never came.
+    let set = |ranges: &[(u64, u64)]| -> RangeSet {
+        ranges.iter().map(|(first, last)| SeqRange { first: *first, last: *last }).collect()
+    };
+    let mut gaps = Gaps::new(&Definition::from_toml(MISSION).unwrap());
+    gaps.claims(Claims {
+        let_go: [(prefix(1), set(&[(0, 4)]))].into(),
+        held: [(prefix(1), set(&[(0, 8)]))].into(),
+    });
+    for at in (5..20).filter(|at| ![8, 9, 12].contains(at)) {
+        gaps.take(&unit(prefix(1), at, at as i64, at as u32));
+    }
+    gaps.damaged(&UnitKey { prefix: prefix(1), sequence: 9 });
+    let report = gaps.report(gaps.heard());
+    let [counter] = &report.counters[..] else { panic!("{report:?}") };
+    let custody: Vec<_> = counter.custody.iter().map(|gap| gap.range).collect();
+    assert_eq!(custody, set(&[(12, 12)]).ranges());
+    assert_eq!(counter.let_go, set(&[(0, 4)]).ranges());
+    assert_eq!(counter.damaged, set(&[(8, 9)]).ranges());
+}
+
+#[test]
+fn a_recording_heard_twice_is_told_as_such_and_not_as_millions_lost() {
+    let back = |from: i64, to: i64| SetBack {
+        vc: 0,
+        counts: [69, 0],
+        from: Tai(from * SECOND),
+        to: Tai(to * SECOND),
+    };
+    // The same site numbers on; or its spool was made anew.
+    for (site, first) in [(1, 70), (2, 0)] {
+        let once = (0..70u32).map(|at| heard(1, at.into(), at.into(), at));
+        let again = (0..70u32)
+            .filter(|at| *at != 40)
+            .enumerate()
+            .map(|(nth, at)| heard(site, first + nth as u64, (100 + at).into(), at));
+        // Its objects overtake each other.
+        let units: Vec<Archived> = once.chain(again).collect();
+        let (before, behind) = units.split_at(100);
+        for units in [[before, behind].concat(), [behind, before].concat()] {
+            let report = report(units);
+            let [channel] = &report.channels[..] else { panic!("{report:?}") };
+            assert_eq!(channel.set_back, [back(69, 100)]);
+            let gap =
+                ReceptionGap { vc: 0, lost: 1, from: Tai(139 * SECOND), to: Tai(141 * SECOND) };
+            assert_eq!((&channel.reception[..], channel.frames), (&[gap][..], 139));
+        }
+    }
+}
+
+#[test]
+fn a_count_that_goes_on_is_a_loss() {
+    // A thousand a second for ten seconds, then a minute of nothing.
+    let paced = Some(60_000);
+    assert!(!is_set_back(59_999, 1 << 24, paced));
+    assert!(!is_set_back(400_000, 1 << 24, paced), "faster for a while");
+    assert!(is_set_back(7_000_000, 1 << 24, paced), "no time for that");
+    assert!(is_set_back((1 << 24) - 70, 1 << 24, paced));
+    assert!(!is_set_back(9_000_000, 1 << 24, Some(9_000_000)), "a long silence");
+    assert!(!is_set_back(8_000_000, 1 << 24, None), "nothing tells");
+    assert!(!is_set_back(200, 256, Some(0)), "TM counts to 255");
+}

@@ -4,6 +4,7 @@
 //! Times are monotonic nanoseconds.
 
 mod bucket;
+pub mod credit;
 mod handshakes;
 mod takeovers;
 mod shares;

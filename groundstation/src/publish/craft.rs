@@ -5,6 +5,7 @@ use super::history::{ChannelRow, Revision, Series, Stamped, unix_ms};
 use super::view::{
     BacklogView, ChannelView, CustodyView, LinkSampleView, LinkView, ParameterView, SpacecraftView,
 };
+use crate::receipt::SessionId;
 use codecs::ids::{Channel, KeyPrefix, RangeSet, SeqRange, SpacecraftId, UnitKey};
 use codecs::time::Tai;
 use std::collections::{BTreeMap, VecDeque};
@@ -16,6 +17,8 @@ pub(super) const CHANNELS_MAX: usize = 64;
 pub(super) const PARAMETERS_MAX: usize = 1024;
 /// Link samples kept: ten minutes at one a second.
 pub(super) const LINK_SAMPLES_MAX: usize = 600;
+/// Open sessions told apart a spacecraft; beyond them the oldest no longer is.
+const LINKS_MAX: usize = 16;
 /// Contacts remembered, so that waiting for one can be taken out of a latency.
 const CONTACTS_MAX: usize = 64;
 /// Key prefixes whose sequences are followed a spacecraft.
@@ -48,7 +51,10 @@ impl Sequences {
 pub struct Craft {
     id: SpacecraftId,
     name: String,
-    link: Option<LinkView>,
+    /// Open sessions: its own, and those of edges that hear it.
+    links: BTreeMap<SessionId, LinkView>,
+    /// The one that closed last, while none is open.
+    last: Option<LinkView>,
     samples: VecDeque<Stamped<LinkSampleView>>,
     /// Openings and closings in order; an open one ends at the end of time.
     contacts: VecDeque<(Tai, Option<Tai>)>,
@@ -66,7 +72,8 @@ impl Craft {
         Self {
             id,
             name: format!("spacecraft {}", id.0),
-            link: None,
+            links: BTreeMap::new(),
+            last: None,
             samples: VecDeque::new(),
             contacts: VecDeque::new(),
             backlog: None,
@@ -97,15 +104,21 @@ impl Craft {
         }
     }
 
-    /// The link opened.
-    pub fn opened(&mut self, peer: String, rtt_ms: f64, at: Tai) {
-        self.close_contact(at);
-        if self.contacts.len() == CONTACTS_MAX {
-            self.contacts.pop_front();
+    /// A session opened; with the first of them the contact begins.
+    pub fn opened(&mut self, session: SessionId, peer: String, rtt_ms: f64, at: Tai) {
+        if self.links.is_empty() {
+            if self.contacts.len() == CONTACTS_MAX {
+                self.contacts.pop_front();
+            }
+            self.contacts.push_back((at, None));
         }
-        self.contacts.push_back((at, None));
-        self.link = Some(LinkView {
+        if self.links.len() == LINKS_MAX {
+            self.links.pop_first();
+        }
+        self.last = None;
+        let link = LinkView {
             open: true,
+            sessions: 1,
             peer,
             opened_ms: unix_ms(at),
             closed_ms: None,
@@ -115,44 +128,73 @@ impl Craft {
             bytes: 0,
             quick_looks: 0,
             quick_look_ms: None,
-        });
+        };
+        self.links.insert(session, link);
     }
 
     /// A live frame was heard.
     pub fn quick_look(&mut self, at: Tai) {
-        if let Some(link) = &mut self.link {
+        if let Some(link) = self.links.values_mut().next_back() {
             link.quick_looks += 1;
             link.quick_look_ms = link.quick_look_ms.max(Some(unix_ms(at)));
         }
     }
 
-    /// The link was measured.
-    pub fn sampled(&mut self, sample: LinkSampleView, bytes: u64, revision: Revision) {
-        let sample = LinkSampleView {
-            rtt_ms: finite(sample.rtt_ms),
-            rate_bps: finite(sample.rate_bps),
-            ..sample
-        };
-        if let Some(link) = &mut self.link {
-            link.rtt_ms = sample.rtt_ms;
-            link.rate_bps = Some(sample.rate_bps);
-            link.bytes = bytes;
-        }
+    /// A session was measured.
+    pub fn sampled(
+        &mut self,
+        session: SessionId,
+        sample: LinkSampleView,
+        bytes: u64,
+        revision: Revision,
+    ) {
+        let Some(link) = self.links.get_mut(&session) else { return };
+        link.rtt_ms = finite(sample.rtt_ms);
+        link.rate_bps = Some(finite(sample.rate_bps));
+        link.bytes = bytes;
+        // Of all sessions together, so that the curve does not jump from one to the other.
+        let Some(LinkView { rtt_ms, rate_bps, .. }) = self.link() else { return };
+        let item = LinkSampleView { t: sample.t, rtt_ms, rate_bps: rate_bps.unwrap_or(0.0) };
         if self.samples.len() == LINK_SAMPLES_MAX {
             self.samples.pop_front();
         }
-        self.samples.push_back(Stamped { revision, item: sample });
+        self.samples.push_back(Stamped { revision, item });
     }
 
-    /// The link closed.
-    pub fn closed(&mut self, reason: String, at: Tai) {
-        self.close_contact(at);
-        if let Some(link) = &mut self.link {
+    /// A session closed; with the last of them the contact ends.
+    pub fn closed(&mut self, session: SessionId, reason: String, at: Tai) {
+        let Some(mut link) = self.links.remove(&session) else { return };
+        if self.links.is_empty() {
+            self.close_contact(at);
             link.open = false;
+            link.sessions = 0;
             link.closed_ms = Some(unix_ms(at));
             link.reason = Some(reason);
             link.rate_bps = None;
+            self.last = Some(link);
         }
+    }
+
+    /// All open sessions as one, told by the newest of them; else the one that closed last.
+    fn link(&self) -> Option<LinkView> {
+        let Some(newest) = self.links.values().next_back() else { return self.last.clone() };
+        let mut link = newest.clone();
+        let others = self.links.values().rev().skip(1);
+        for LinkView { rtt_ms, rate_bps, bytes, quick_looks, quick_look_ms, opened_ms, .. } in
+            others
+        {
+            link.sessions += 1;
+            link.opened_ms = link.opened_ms.min(*opened_ms);
+            link.rtt_ms = link.rtt_ms.min(*rtt_ms);
+            link.rate_bps = match (link.rate_bps, *rate_bps) {
+                (Some(one), Some(other)) => Some(one + other),
+                (one, other) => one.or(other),
+            };
+            link.bytes += bytes;
+            link.quick_looks += quick_looks;
+            link.quick_look_ms = link.quick_look_ms.max(*quick_look_ms);
+        }
+        Some(link)
     }
 
     fn close_contact(&mut self, at: Tai) {
@@ -285,7 +327,7 @@ impl Craft {
         SpacecraftView {
             id: self.id.0,
             name: self.name.clone(),
-            link: self.link.clone(),
+            link: self.link(),
             link_samples: samples.map(|sample| sample.item).collect(),
             backlog: self.backlog,
             custody: CustodyView { awaited, ..self.custody },

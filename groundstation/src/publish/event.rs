@@ -1,6 +1,7 @@
 //! What the pipeline tells the page: one enum, so that a new teller needs no new plumbing.
 
 use super::view::DoorView;
+use crate::receipt::SessionId;
 use bytes::Bytes;
 use codecs::ids::{Apid, Channel, Codec, KeyPrefix, SeqRange, SpacecraftId, UnitKey};
 use codecs::time::Tai;
@@ -19,6 +20,8 @@ pub enum Event {
     LinkOpened {
         /// Which spacecraft.
         spacecraft: SpacecraftId,
+        /// The daemon's number of the session: a spacecraft may be heard through several at once.
+        session: SessionId,
         /// Address of the peer, as the operator knows it.
         peer: String,
         /// Round trip as the transport estimates it, in milliseconds.
@@ -30,6 +33,8 @@ pub enum Event {
     LinkSample {
         /// Which spacecraft.
         spacecraft: SpacecraftId,
+        /// Which session.
+        session: SessionId,
         /// Smoothed round trip in milliseconds.
         rtt_ms: f64,
         /// Received rate since the last sample, in bits a second.
@@ -43,6 +48,8 @@ pub enum Event {
     LinkClosed {
         /// Which spacecraft.
         spacecraft: SpacecraftId,
+        /// Which session.
+        session: SessionId,
         /// Why, for people.
         reason: String,
         /// When it ended.
@@ -57,6 +64,13 @@ pub enum Event {
     },
     /// Live frames that were not looked at.
     QuickLookDropped {
+        /// The short word for it.
+        reason: &'static str,
+        /// How many.
+        count: u64,
+    },
+    /// Datagrams on the QUIC port that belong to no connection and begin none.
+    DatagramsDropped {
         /// The short word for it.
         reason: &'static str,
         /// How many.

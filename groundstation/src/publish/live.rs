@@ -74,15 +74,15 @@ impl Live {
             Event::Mission(mission) => {
                 self.with(mission.spacecraft, |craft| craft.describe(mission, revision));
             }
-            Event::LinkOpened { spacecraft, peer, rtt_ms, at } => {
-                self.with(spacecraft, |craft| craft.opened(peer, rtt_ms, at));
+            Event::LinkOpened { spacecraft, session, peer, rtt_ms, at } => {
+                self.with(spacecraft, |craft| craft.opened(session, peer, rtt_ms, at));
             }
-            Event::LinkSample { spacecraft, rtt_ms, rate_bps, bytes, at } => {
+            Event::LinkSample { spacecraft, session, rtt_ms, rate_bps, bytes, at } => {
                 let sample = LinkSampleView { t: unix_ms(at), rtt_ms, rate_bps };
-                self.with(spacecraft, |craft| craft.sampled(sample, bytes, revision));
+                self.with(spacecraft, |craft| craft.sampled(session, sample, bytes, revision));
             }
-            Event::LinkClosed { spacecraft, reason, at } => {
-                self.with(spacecraft, |craft| craft.closed(reason, at));
+            Event::LinkClosed { spacecraft, session, reason, at } => {
+                self.with(spacecraft, |craft| craft.closed(session, reason, at));
             }
             Event::QuickLook { spacecraft, at } => {
                 self.counts.quick_looks += 1;
@@ -90,6 +90,9 @@ impl Live {
             }
             Event::QuickLookDropped { reason, count } => {
                 *self.counts.quick_looks_dropped.entry(reason).or_default() += count;
+            }
+            Event::DatagramsDropped { reason, count } => {
+                *self.counts.datagrams_dropped.entry(reason).or_default() += count;
             }
             Event::Backlog { spacecraft, units, bytes } => {
                 self.with(spacecraft, |craft| craft.backlog(units, bytes));

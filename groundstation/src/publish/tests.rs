@@ -1,4 +1,5 @@
 use super::*;
+use crate::{archive::Owner, receipt::SessionId};
 use bytes::Bytes;
 use codecs::ids::{
     Apid, Channel, Codec, KeyPrefix, Origin, SeqRange, SpacecraftId, StoreEpoch, UnitKey,
@@ -26,12 +27,29 @@ fn unit(channel: Channel, sequence: u64, seconds: i64, replayed: bool) -> Event 
     }
 }
 
+const DIRECT: SessionId = Owner(1);
+const EDGE: SessionId = Owner(2);
+
+fn opened_by(session: SessionId, peer: &str, seconds: i64) -> Event {
+    let (peer, at) = (peer.into(), at(seconds));
+    Event::LinkOpened { spacecraft: CRAFT, session, peer, rtt_ms: 38.0, at }
+}
+
+fn closed_by(session: SessionId, seconds: i64) -> Event {
+    Event::LinkClosed { spacecraft: CRAFT, session, reason: "set".into(), at: at(seconds) }
+}
+
+fn sampled(session: SessionId, rate_bps: f64, bytes: u64, seconds: i64) -> Event {
+    let (rtt_ms, at) = (40.0, at(seconds));
+    Event::LinkSample { spacecraft: CRAFT, session, rtt_ms, rate_bps, bytes, at }
+}
+
 fn opened(seconds: i64) -> Event {
-    Event::LinkOpened { spacecraft: CRAFT, peer: "sky-7".into(), rtt_ms: 38.0, at: at(seconds) }
+    opened_by(DIRECT, "sky-7", seconds)
 }
 
 fn closed(seconds: i64) -> Event {
-    Event::LinkClosed { spacecraft: CRAFT, reason: "set".into(), at: at(seconds) }
+    closed_by(DIRECT, seconds)
 }
 
 fn insight(captured: Tai, published: Tai) -> Event {
@@ -98,8 +116,8 @@ fn contact_before_a_gap_counts_and_the_gap_does_not() {
 }
 
 #[test]
-fn a_session_that_replaces_another_ends_its_contact() {
-    let events = [opened(0), opened(50), insight(at(40), at(60))];
+fn a_session_that_replaces_another_goes_on_with_its_contact() {
+    let events = [opened(0), opened_by(EDGE, "sky-7", 50), closed(51), insight(at(40), at(60))];
     let view = live(events).snapshot().capture_to_insight_ms;
     assert!((view.contact_wait_excluded.p50.unwrap() / 20_000.0 - 1.0).abs() < 0.04);
 }
@@ -289,17 +307,40 @@ fn conservation_holds_at_a_quiet_moment_and_shows_what_is_under_way() {
 
 #[test]
 fn a_link_that_closed_says_why_and_claims_no_rate() {
-    let sample = Event::LinkSample {
-        spacecraft: CRAFT,
-        rtt_ms: 40.0,
-        rate_bps: f64::NAN,
-        bytes: 10,
-        at: at(1),
-    };
+    let sample = sampled(DIRECT, f64::NAN, 10, 1);
     let snapshot = live([opened(0), sample, closed(2)]).snapshot();
     let link = snapshot.spacecraft[0].link.as_ref().unwrap();
     assert!(!link.open);
     assert_eq!(link.rate_bps, None);
     assert_eq!(link.reason.as_deref(), Some("set"));
     assert_eq!(link.closed_ms.unwrap() - link.opened_ms, 2 * SECOND / 1_000_000);
+}
+
+#[test]
+fn a_link_stays_up_until_the_last_session_that_hears_the_spacecraft_is_gone() {
+    let mut live = live([opened(0), opened_by(EDGE, "antenna-1", 1)]);
+    for (session, rate, bytes) in [(DIRECT, 2e6, 100), (EDGE, 3e6, 50)] {
+        live.apply(sampled(session, rate, bytes, 2));
+    }
+    let link = |live: &Live| live.snapshot().spacecraft[0].link.clone().unwrap();
+    let both = link(&live);
+    assert_eq!((both.sessions, both.rate_bps, both.bytes), (2, Some(5e6), 150));
+    assert_eq!(both.opened_ms, history::unix_ms(at(0)), "the contact began with the first");
+    live.apply(closed_by(EDGE, 3));
+    let one = link(&live);
+    assert_eq!((one.open, one.sessions, one.peer.as_str()), (true, 1, "sky-7"));
+    assert_eq!((one.rate_bps, one.closed_ms), (Some(2e6), None));
+    // A session that no longer is says nothing any more.
+    live.apply(sampled(EDGE, 9e9, 1, 4));
+    assert_eq!(link(&live).rate_bps, Some(2e6));
+    live.apply(closed_by(DIRECT, 5));
+    let none = link(&live);
+    assert_eq!(
+        (none.open, none.sessions, none.closed_ms),
+        (false, 0, Some(history::unix_ms(at(5))))
+    );
+    // One contact from 0 to 5: what was captured at 4 and published at 9 waited for none of it.
+    live.apply(insight(at(4), at(9)));
+    let waited = live.snapshot().capture_to_insight_ms.contact_wait_excluded;
+    assert!((waited.p50.unwrap() / 1_000.0 - 1.0).abs() < 0.04);
 }

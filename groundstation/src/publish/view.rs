@@ -66,6 +66,8 @@ pub struct Counts {
     pub quick_looks: u64,
     /// Live frames not looked at, by reason.
     pub quick_looks_dropped: BTreeMap<&'static str, u64>,
+    /// Datagrams on the QUIC port that belong to no connection and begin none, by reason.
+    pub datagrams_dropped: BTreeMap<&'static str, u64>,
     /// Units read back from the archive at start.
     pub replayed: u64,
     /// Units newly receipted.
@@ -156,24 +158,26 @@ pub struct SpacecraftView {
     pub parameters: Vec<ParameterView>,
 }
 
-/// A session.
+/// The link of a spacecraft: all its open sessions, or the one that closed last.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct LinkView {
-    /// Whether it is open.
+    /// Whether any session is open.
     pub open: bool,
-    /// Address of the peer.
+    /// How many are: the spacecraft's own, and those of edges that hear it.
+    pub sessions: u32,
+    /// Address of the peer, the newest of several.
     pub peer: String,
-    /// When it opened.
+    /// When it opened, the first of them.
     pub opened_ms: i64,
     /// When it closed.
     pub closed_ms: Option<i64>,
     /// Why it closed.
     pub reason: Option<String>,
-    /// Smoothed round trip.
+    /// Smoothed round trip, the shortest.
     pub rtt_ms: f64,
-    /// Received rate, once measured.
+    /// Received rate, once measured, all together.
     pub rate_bps: Option<f64>,
-    /// Bytes received.
+    /// Bytes received by those that are open.
     pub bytes: u64,
     /// Frames heard live, without custody.
     pub quick_looks: u64,

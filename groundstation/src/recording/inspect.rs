@@ -13,7 +13,7 @@ use super::guess::{NotGuessed, Told};
 use super::input::Input;
 use super::source::{Setup, Source};
 use super::{read, tell, with_usage};
-use anyhow::Context as _;
+use crate::shell::output::say;
 use bytes::Bytes;
 use codecs::frame::counts::Counts;
 use codecs::frame::extract::Extractor;
@@ -21,7 +21,6 @@ use serde::Serialize;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fmt::Display;
-use std::io::{ErrorKind, Write as _};
 use std::process::ExitCode;
 
 /// Look into a recording of transfer frames
@@ -249,26 +248,19 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     with_usage(examine(&args.source, args.packet_crc.as_ref()).map_or_else(
         |error| {
             if let Some(told) = error.downcast_ref::<NotGuessed>().filter(|_| args.json) {
-                print(&serde_json::to_string_pretty(&told.document())?)?;
+                say(&serde_json::to_string_pretty(&told.document())?);
             }
             Err(error)
         },
         |report| {
-            print(&match args.json {
+            let text = match args.json {
                 true => serde_json::to_string_pretty(&report)?,
                 false => report.table(),
-            })?;
+            };
+            say(text.trim_end());
             Ok(report.verdict())
         },
     ))
-}
-
-fn print(text: &str) -> anyhow::Result<()> {
-    match writeln!(std::io::stdout().lock(), "{}", text.trim_end()) {
-        // The reader of a pipe had enough.
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        written => written.context("can't write to stdout"),
-    }
 }
 
 impl Report {

@@ -2,7 +2,7 @@
 
 use crate::{
     archive::{segment::number_of, storage::Storage as _},
-    catalogue::{Catalogue, Contact, Entry, FILE},
+    catalogue::{Catalogue, Entry, FILE, Link},
     shell::disk::Folder,
 };
 use std::{
@@ -57,9 +57,14 @@ impl CatalogueLog {
     }
 }
 
-/// Contacts of an archive's folder, in the order in which they began; also beside a running daemon.
-pub fn contacts(dir: &Path) -> io::Result<Vec<Contact>> {
-    Ok(Catalogue::from_bytes(&read(&dir.join(FILE))?).contacts)
+/// Links of an archive's folder, in the order in which they began; also beside a running daemon.
+pub fn links(dir: &Path) -> io::Result<Vec<Link>> {
+    Ok(Catalogue::from_bytes(&read(&dir.join(FILE))?).links)
+}
+
+/// Segments that were verified in the object store; also beside a running daemon.
+pub fn stored(dir: &Path) -> io::Result<BTreeSet<u64>> {
+    Ok(Catalogue::from_bytes(&read(&dir.join(FILE))?).stored.into_keys().collect())
 }
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {
@@ -111,6 +116,6 @@ mod tests {
         thread.join().unwrap();
         let (after, ..) = CatalogueLog::open(dir.path()).unwrap();
         assert_eq!((after.stored.len(), after.damaged), (5, 1));
-        assert_eq!(contacts(dir.path()).unwrap(), []);
+        assert_eq!(links(dir.path()).unwrap(), []);
     }
 }

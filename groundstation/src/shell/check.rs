@@ -1,12 +1,25 @@
 //! `groundstation check`: what `run` would find, and what its memory may reach.
 
-use super::{bucket::Bucket, clock, mission, tls, wall_clock};
-use crate::{budget::Budget, commands::say, config::Config};
+use super::{
+    clock, control,
+    daemon::RUNNING,
+    doors,
+    keeping::UNREADABLE,
+    start::{self, Ground},
+    tls, wall_clock,
+};
+use crate::{
+    budget::Budget,
+    commands::say,
+    config::Config,
+    door::spec::{Begin, Destination},
+};
 use anyhow::{Context as _, bail};
-use codecs::{link::custody::Durability, mission::Definition, time::Tai};
-use serde_json::json;
+use codecs::time::Tai;
+use serde_json::{Value, json};
 use std::{
-    net::{SocketAddr, TcpListener, UdpSocket},
+    io,
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -29,11 +42,34 @@ pub struct CheckArgs {
 
 /// Checks.
 pub fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
-    let config = Config::load(&args.config)?;
-    let definition = mission::load(&config.path(&config.mission))?;
-    config.check_mission(&mission::spacecraft(&definition))?;
-    object_store(&config, &definition)?;
-    tls::server_config(&config)?;
+    let checked = check(&args.config);
+    match (checked, args.json) {
+        (Ok(found), true) => {
+            say(&json!({ "good": true, "warnings": found.warnings, "memory": found.budget })
+                .to_string());
+        }
+        (Ok(found), false) => {
+            found.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+            say(&format!("{}\n{}: good", found.budget.table(), args.config.display()));
+        }
+        (Err(error), true) => {
+            say(&json!({ "good": false, "error": format!("{error:#}") }).to_string());
+            return Err(error);
+        }
+        (Err(error), false) => return Err(error),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A station that would start.
+struct Found {
+    warnings: Vec<String>,
+    budget: Budget,
+}
+
+fn check(file: &Path) -> anyhow::Result<Found> {
+    let config = Config::load(file)?;
+    let Ground { definition, bucket, .. } = Ground::read(&config)?;
     clock::warn_of_leap_seconds();
     let mut warnings = Vec::new();
     if config.principals.is_empty() {
@@ -43,35 +79,70 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     for (path, end) in tls::ends(&config)? {
         warnings.extend(ending(&path, end, now)?);
     }
-    let archive = config.path(&config.archive.dir);
-    writable(&archive)
-        .with_context(|| format!("archive {} (config key archive.dir)", archive.display()))?;
-    for (key, address, taken) in taken(&config) {
-        // A station that runs already is the usual reason.
-        warnings.push(format!("{key}: {address} is taken ({taken}); by this station itself?"));
+    start::try_folders(&config)?;
+    warnings.extend(folders_of_doors(&config));
+    warnings.extend(ports(&config)?);
+    let found = start::ledger(&config, false)?;
+    if let Some(bucket) = bucket.filter(|_| found.is_none()) {
+        // A new ledger begins with what it holds.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(bucket.ledgers()).context(UNREADABLE)?;
     }
     let budget = Budget::of(&config, &definition)?;
-    for warning in &warnings {
-        tracing::warn!("{warning}");
-    }
-    match args.json {
-        true => say(&json!({ "good": true, "warnings": warnings, "memory": budget }).to_string()),
-        false => say(&format!("{}\n{}: good", budget.table(), args.config.display())),
-    }
-    Ok(ExitCode::SUCCESS)
+    Ok(Found { warnings, budget })
 }
 
-/// The object store that the mission counts on is there; whether it answers, `run` finds out.
-fn object_store(config: &Config, definition: &Definition) -> anyhow::Result<()> {
-    let store = config.archive.object_store.as_ref();
-    if definition.reclaimable == Durability::ObjectStore && store.is_none() {
-        bail!(
-            "the mission says reclaimable = \"object-store\", and the station has no \
-             [archive.object_store]: no unit would ever become reclaimable"
-        );
+/// Folders without which a station starts, and doors don't do what they are for.
+fn folders_of_doors(config: &Config) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let mut tried = |what: String, folder: &Path| {
+        if let Err(error) = start::writable(folder) {
+            warnings.push(format!("{what}: {error:#}"));
+        }
+    };
+    for door in config.doors() {
+        if door.begin == Begin::Last {
+            let what = format!("door {}: it would begin anew at each start", door.name);
+            tried(what, &config.path(Path::new(doors::CURSORS)));
+        }
+        if let Destination::File(path) = &door.to {
+            let path = config.path(path);
+            tried(format!("door {}", door.name), path.parent().unwrap_or(&config.base));
+        }
     }
-    store.map(|store| Bucket::open(store, &config.base, &definition.domain)).transpose()?;
-    Ok(())
+    warnings
+}
+
+/// Listens where the station would. What the station itself has is told, since it is the usual
+/// reason where one runs; anything else is refused as `run` refuses it.
+fn ports(config: &Config) -> anyhow::Result<Vec<String>> {
+    let dir = config.path(&config.archive.dir);
+    let running = control::is_answered(&dir);
+    let own: Value = match running {
+        true => std::fs::read(dir.join(RUNNING))
+            .map(|note| serde_json::from_slice(&note).unwrap_or_default())
+            .unwrap_or_default(),
+        false => Value::Null,
+    };
+    let mut warnings = Vec::new();
+    let mut judge = |tried: anyhow::Result<()>, key: &str, at: SocketAddr, own: bool| {
+        let Err(error) = tried else { return Ok(()) };
+        let cause = error.downcast_ref::<io::Error>().map(io::Error::kind);
+        if own && cause == Some(io::ErrorKind::AddrInUse) {
+            warnings.push(format!("{key}: {at} is taken, by this station itself"));
+            return Ok(());
+        }
+        Err(error)
+    };
+    let (quic, http) = (config.listen.quic, config.listen.http);
+    let has = |name: &str, at: SocketAddr| own[name] == at.to_string();
+    judge(start::quic(config).map(drop), "listen.quic", quic, has("quic", quic))?;
+    judge(start::http(config).map(drop), "listen.http", http, has("http", http))?;
+    for (name, at) in start::listening_doors(config) {
+        // The note does not name doors.
+        judge(doors::listen(&name, at).map(drop), &format!("door {name}"), at, running)?;
+    }
+    Ok(warnings)
 }
 
 /// What there is to say of a certificate's end.
@@ -86,28 +157,6 @@ fn ending(path: &Path, end: Tai, now: Tai) -> anyhow::Result<Option<String>> {
         .then(|| format!("certificate {path}: ends in {days} days, {until}; roll it before")))
 }
 
-/// Tries a file in a folder, or in the nearest one above that exists.
-fn writable(dir: &Path) -> anyhow::Result<()> {
-    let existing = dir.ancestors().find(|folder| folder.is_dir()).unwrap_or(Path::new("."));
-    let existing = if existing.as_os_str().is_empty() { Path::new(".") } else { existing };
-    let name = existing.join(format!(".check-{}", std::process::id()));
-    std::fs::write(&name, b"groundstation check")
-        .with_context(|| format!("{} can't be written to", existing.display()))?;
-    std::fs::remove_file(&name)?;
-    Ok(())
-}
-
-/// Addresses that can't be listened on now.
-fn taken(config: &Config) -> Vec<(&'static str, SocketAddr, String)> {
-    let (quic, http) = (config.listen.quic, config.listen.http);
-    let tried = [
-        ("listen.quic", quic, UdpSocket::bind(quic).err()),
-        ("listen.http", http, TcpListener::bind(http).err()),
-    ];
-    let failed = tried.into_iter();
-    failed.filter_map(|(key, address, error)| Some((key, address, error?.to_string()))).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -119,15 +168,5 @@ mod tests {
         assert_eq!(after(31).unwrap(), None);
         assert!(after(29).unwrap().unwrap().contains("ends in 29 days"));
         assert!(after(-1).unwrap_err().to_string().contains("issue another"));
-    }
-
-    #[test]
-    fn a_folder_that_can_not_be_written_is_named() {
-        let dir = tempfile::tempdir().unwrap();
-        writable(&dir.path().join("not/there/yet")).unwrap();
-        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "nothing is left behind");
-        // Where even root may not write.
-        let error = writable(Path::new("/proc/self/archive")).unwrap_err();
-        assert!(error.to_string().contains("can't be written to"), "{error}");
     }
 }

@@ -129,6 +129,11 @@ pub fn ask(dir: &Path, request: &str) -> anyhow::Result<Value> {
     serde_json::from_str(&answer).context("the daemon's answer is no JSON")
 }
 
+/// Whether a daemon has the folder open; nothing is asked of it.
+pub fn is_answered(dir: &Path) -> bool {
+    short(dir).and_then(|(path, _folder)| BlockingStream::connect(path)).is_ok()
+}
+
 /// The socket's path, through an open folder where it would be too long for the system.
 fn short(dir: &Path) -> io::Result<(PathBuf, Option<File>)> {
     let path = dir.join(SOCKET);

@@ -1,6 +1,7 @@
 //! `groundstation run`: puts the parts together, and takes them apart in order.
 
 use super::{
+    bucket::Bucket,
     clock::StationClock,
     control::Control,
     disk::Folder,
@@ -9,14 +10,13 @@ use super::{
     keeping::Keeping,
     mission, pipeline,
     reload::{self, Reloader, Standing},
-    reset,
     rules::Rules,
     server,
     session::Station,
     sessions::Sessions,
     signals::{Asked, Signals},
+    start::{self, Ground},
     systemd::{self, Manager},
-    tls,
     uplink::Uplink,
     writer::Writer,
 };
@@ -33,14 +33,7 @@ use crate::{
 use anyhow::Context as _;
 use codecs::link::{MAX_OBJECT_BYTES, MAX_UNIT_BYTES, receiver::ReceiverConfig, wire::Limits};
 use serde_json::json;
-use std::{
-    net::{SocketAddr, TcpListener, UdpSocket},
-    path::PathBuf,
-    process::ExitCode,
-    sync::Arc,
-    thread::JoinHandle,
-    time::Duration,
-};
+use std::{path::PathBuf, process::ExitCode, sync::Arc, thread::JoinHandle, time::Duration};
 use tokio::sync::watch;
 
 /// What the running daemon prints when it listens, kept in the archive's folder.
@@ -79,13 +72,18 @@ struct Opened {
     _lock: std::fs::File,
 }
 
-async fn open_archive(config: &Config, domain: &str, new_ledger: bool) -> anyhow::Result<Opened> {
+async fn open_archive(
+    config: &Config,
+    bucket: Option<Bucket>,
+    new_ledger: bool,
+) -> anyhow::Result<Opened> {
+    start::try_folders(config)?;
     let dir = config.path(&config.archive.dir);
     let (folder, lock) = Folder::claim(&dir)
         .with_context(|| format!("archive {} (config key archive.dir)", dir.display()))?;
     let settings = Settings { segment_bytes: config.archive.segment_bytes };
     let fresh = u64::from_be_bytes(super::random().context("the system gives no random bytes")?);
-    let keeping = Keeping::open(config, domain, &folder, fresh, new_ledger).await?;
+    let keeping = Keeping::open(config, bucket, &folder, fresh, new_ledger).await?;
     let (archive, report) = Archive::open(folder.clone(), settings, fresh)?;
     for (segment, hole) in &report.damage {
         tracing::error!(segment, offset = hole.from, key = ?hole.key, "a record does not hold");
@@ -102,22 +100,21 @@ async fn open_archive(config: &Config, domain: &str, new_ledger: bool) -> anyhow
 async fn daemon(config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
     let signals = Signals::hear()?;
     let manager = Manager::from_env();
-    let definition = Arc::new(mission::load(&config.path(&config.mission))?);
-    let crypto = tls::server_config(&config)?;
+    let Ground { definition, crypto, endpoint, bucket } = Ground::read(&config)?;
+    let definition = Arc::new(definition);
     let profile = config.profile();
-    let quic = bind("listen.quic", config.listen.quic, UdpSocket::bind)?;
-    let http = bind("listen.http", config.listen.http, TcpListener::bind)?;
+    let (quic, http) = (start::quic(&config)?, start::http(&config)?);
     let options = config.transport();
-    let endpoint =
-        server::endpoint(quic, crypto, reset::endpoint_config(&config)?, &profile, &options)
-            .with_context(|| format!("QUIC on {} (config key listen.quic)", config.listen.quic))?;
-    let opened = open_archive(&config, &definition.domain, args.new_ledger).await?;
+    let strays = Arc::clone(&endpoint.1);
+    let endpoint = server::endpoint(quic, crypto, endpoint, &profile, &options)
+        .with_context(|| format!("QUIC on {} (config key listen.quic)", config.listen.quic))?;
+    let (feed, (stop, stopped)) = (Feed::default(), watch::channel(false));
+    tokio::spawn(server::tell_strays(strays, feed.clone(), stopped.clone()));
+    let opened = open_archive(&config, bucket, args.new_ledger).await?;
     let control = Control::open(&config.path(&config.archive.dir))
         .context("control socket (config key archive.dir)")?;
 
     let clock = StationClock::new(config.clock.simulated_offset_s);
-    let feed = Feed::default();
-    let (stop, stopped) = watch::channel(false);
     let (ready, is_ready) = watch::channel(false);
     let ledger = opened.archive.ledger_id();
 
@@ -300,21 +297,6 @@ fn start_process(
         ready.send_replace(true);
     };
     Ok(pipeline::start(hub, handle, caught_up)?)
-}
-
-/// Binds, or says which key of the config to change.
-fn bind<S>(
-    key: &str,
-    address: SocketAddr,
-    bind: impl FnOnce(SocketAddr) -> std::io::Result<S>,
-) -> anyhow::Result<S> {
-    bind(address).with_context(|| {
-        format!(
-            "can't listen on {address} (port {}, config key {key}); stop what uses it, choose \
-             another port, or 0 for a free one",
-            address.port()
-        )
-    })
 }
 
 async fn join(thread: JoinHandle<()>, name: &str) -> anyhow::Result<()> {

@@ -35,7 +35,7 @@ use std::{
 use tokio::{net::TcpListener, task::AbortHandle};
 
 /// Folder of the doors' cursors, beside the station file.
-const CURSORS: &str = "doors";
+pub const CURSORS: &str = "doors";
 /// How long a stop waits for consumers to take what is still to be handed out.
 const STOP_WITHIN: Duration = Duration::from_secs(2);
 /// How soon accepting is tried again where it failed.
@@ -139,7 +139,11 @@ impl Doors {
                     let left = self.left(address, configs, &ready);
                     Some(match left {
                         Some(listener) => listener,
-                        None => listen(&door.name, address).await?,
+                        None => {
+                            let listener = listen(&door.name, address)?;
+                            listener.set_nonblocking(true)?;
+                            Arc::new(TcpListener::from_std(listener)?)
+                        }
                     })
                 }
                 _ => None,
@@ -257,11 +261,11 @@ impl Open {
     }
 }
 
-async fn listen(name: &str, address: SocketAddr) -> anyhow::Result<Arc<TcpListener>> {
-    let bound = TcpListener::bind(address).await.with_context(|| {
-        format!("door {name}: can't listen on {address} (key to); choose another port")
-    });
-    bound.map(Arc::new)
+/// Listens for the clients of a door.
+pub fn listen(door: &str, address: SocketAddr) -> anyhow::Result<std::net::TcpListener> {
+    std::net::TcpListener::bind(address).with_context(|| {
+        format!("door {door}: can't listen on {address} (key to); choose another port")
+    })
 }
 
 /// A path of the station file, which may be relative to it.

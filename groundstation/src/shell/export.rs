@@ -29,12 +29,13 @@ const BUFFERED_BYTES_MAX: usize = 32 << 20;
 
 /// Write what the archive holds into files: frames by virtual channel or packets by application
 ///
-/// Reads beside a running daemon. Nothing is overwritten.
+/// Reads beside a running daemon. Nothing is overwritten. Where the archive is damaged, everything
+/// that can be read is written.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     groundstation export out --send packets --index\n  \
     groundstation export out --send frames --vc 0 --from 2026-11-26 --until 2026-11-27\n\n\
-    Exit codes: 0 done, 1 failed, 2 wrong usage.")]
+    Exit codes: 0 everything chosen is written, 1 it is not, 2 wrong usage.")]
 pub struct ExportArgs {
     /// Folder to write into; made where it is missing
     pub dir: PathBuf,
@@ -125,16 +126,17 @@ pub fn run(args: &ExportArgs) -> anyhow::Result<ExitCode> {
         return Err(error);
     }
     export.flush()?;
-    let mut left_out = read.left_out;
+    let mut left_out = read.left_out.clone();
     if export.unframed > 0 {
         left_out.insert("framing", export.unframed);
     }
     let outputs: Vec<&Output> = export.outputs.values().collect();
     match args.json {
         true => say(&json!({
-            "complete": !read.broken_off,
+            "complete": read.is_complete(),
             "files": outputs,
             "left_out": left_out,
+            "damaged": read.passed_over,
         })
         .to_string()),
         false => {
@@ -148,9 +150,10 @@ pub fn run(args: &ExportArgs) -> anyhow::Result<ExitCode> {
             if outputs.is_empty() {
                 say("nothing in the archive is of this choice");
             }
+            read.passed_over.lines().iter().for_each(|line| say(line));
         }
     }
-    Ok(if read.broken_off { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(if read.is_complete() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 impl Export<'_> {

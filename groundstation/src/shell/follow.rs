@@ -5,7 +5,7 @@
 //! for another.
 
 use super::disk::Folder;
-use crate::archive::{Archived, read::replay, record::Position};
+use crate::archive::{Archived, batch::Published, read::replay, record::Position};
 use std::{
     collections::BTreeMap,
     io,
@@ -22,9 +22,9 @@ const SEGMENTS_MAX: usize = 16;
 /// Before the first record of any archive.
 pub const START: Position = Position { segment: 0, offset: 0 };
 
-/// A commit's units and where the archive ends behind them.
+/// A commit's blocks and where the archive ends behind them.
 struct Commit {
-    units: Vec<Archived>,
+    blocks: Vec<Published>,
     end: Position,
 }
 
@@ -73,10 +73,10 @@ impl Hub {
     }
 
     /// Tells every reader of a commit; never waits.
-    pub fn send(&self, units: Vec<Archived>, end: Position) {
+    pub fn send(&self, blocks: Vec<Published>, end: Position) {
         let mut state = self.lock();
         state.reach(end);
-        let commit = Arc::new(Commit { units, end });
+        let commit = Arc::new(Commit { blocks, end });
         // A full queue is no loss: the reader reads from the archive what it did not get.
         let full = |reader: &SyncSender<_>| reader.try_send(Arc::clone(&commit));
         state.readers.retain(|reader| !matches!(full(reader), Err(TrySendError::Disconnected(_))));
@@ -217,18 +217,18 @@ impl Follower {
         if commit.end <= self.handled {
             return Step::Went;
         }
-        let first = commit.units.first().map_or(commit.end, |unit| unit.position);
+        let first = commit.blocks.first().map_or(commit.end, Published::begin);
         if first > self.handled && self.read_back(first, false, handle) == Step::Stopped {
             return Step::Stopped;
         }
-        for unit in &commit.units {
-            if handle(unit).is_break() {
-                self.handled = unit.position;
-                return Step::Stopped;
-            }
-        }
-        self.handled = commit.end;
-        Step::Went
+        let mut units = commit.blocks.iter().flat_map(Published::units);
+        let broken_off = units.try_for_each(|unit| match handle(&unit) {
+            ControlFlow::Continue(()) => ControlFlow::Continue(()),
+            ControlFlow::Break(()) => ControlFlow::Break(unit.position),
+        });
+        let stopped = broken_off.break_value();
+        self.handled = stopped.unwrap_or(commit.end);
+        stopped.map_or(Step::Went, |_| Step::Stopped)
     }
 
     /// Reads from disk up to `to`, marked as replayed or not.

@@ -1,9 +1,15 @@
 //! Reads what was chosen out of an archive, beside a running daemon: for `replay` and `export`.
 
-use super::{disk::Folder, doors::Stop, mission, signals};
+use super::{
+    disk::Folder,
+    doors::Stop,
+    mission,
+    reading::{self, PassedOver},
+    signals,
+};
 use crate::{
     archive::{
-        read::replay,
+        read::{Damaged, Found, read},
         record::Position,
         segment::{SegmentHeader, file_name, number_of},
         storage::{Storage as _, StoredFile as _},
@@ -13,6 +19,7 @@ use crate::{
         select::{Parcel, Selector},
         spec::{Goods, PATIENCE_MS_DEFAULT, Selection},
     },
+    gaps::ContactId,
 };
 use anyhow::{Context as _, bail};
 use codecs::{
@@ -60,6 +67,13 @@ pub struct Choice {
     /// Received before this time
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub until: Option<Tai>,
+    /// Only what was received in this contact, as `groundstation gaps` names it
+    #[arg(
+        long,
+        value_name = "SPACECRAFT:TIME",
+        conflicts_with_all = ["from", "until", "spacecraft"]
+    )]
+    pub contact: Option<ContactId>,
     /// Erred frames, and packets with bytes of erred frames, too
     #[arg(long)]
     pub erred: bool,
@@ -78,29 +92,55 @@ pub struct Read {
     pub parcels: u64,
     /// What was chosen and could not go out, by why.
     pub left_out: BTreeMap<&'static str, u64>,
+    /// What of the archive could not be read.
+    pub passed_over: PassedOver,
     /// It was broken off.
     pub broken_off: bool,
 }
 
+impl Read {
+    /// Whether everything that was chosen could be read.
+    pub const fn is_complete(&self) -> bool {
+        !self.broken_off && self.passed_over.is_none()
+    }
+}
+
 impl Choice {
-    /// The station file, checked.
+    /// The station file, checked, and that there is an archive to read: before anyone is waited for
+    /// or anything is made.
     pub fn load(&self) -> anyhow::Result<Config> {
         if self.send == Goods::Frames && !self.apid.is_empty() {
             bail!("frames have no --apid; `--send packets` chooses by it");
         }
-        Ok(Config::load(&self.config)?)
+        let config = Config::load(&self.config)?;
+        reading::open(&config)?;
+        Ok(config)
     }
 
     /// What a door of this choice hands out.
     pub fn selection(&self) -> Selection {
         Selection {
             goods: self.send,
-            spacecraft: self.spacecraft.iter().copied().map(SpacecraftId).collect(),
+            spacecraft: self.spacecraft(),
             virtual_channels: self.vc.clone(),
             apids: self.apid.iter().copied().map(Apid).collect(),
             antenna: self.antenna,
             erred: self.erred,
         }
+    }
+
+    fn spacecraft(&self) -> Vec<SpacecraftId> {
+        let named = self.spacecraft.iter().copied().map(SpacecraftId);
+        named.chain(self.contact.map(|contact| contact.spacecraft)).collect()
+    }
+
+    /// From when, and until when.
+    fn span(&self, folder: &mut Folder) -> anyhow::Result<(Option<Tai>, Tai)> {
+        let Some(id) = &self.contact else {
+            return Ok((self.from, self.until.unwrap_or(Tai(i64::MAX))));
+        };
+        let contact = reading::contact(folder, id)?;
+        Ok((Some(contact.from), Tai(contact.to.0.saturating_add(1))))
     }
 
     /// Hands out what is chosen in the order in which it was received.
@@ -112,30 +152,37 @@ impl Choice {
     ) -> anyhow::Result<Read> {
         let dir = config.path(&config.archive.dir);
         let what = || format!("archive {}", dir.display());
-        if !dir.is_dir() {
-            bail!("{}: not there yet; `groundstation run` makes it", what());
-        }
+        let mut folder = reading::open(config)?;
         let definition = mission::load(&config.path(&config.mission))?;
         let patience_ns = PATIENCE_MS_DEFAULT * 1_000_000;
         let mut selector = Selector::new(self.selection(), &definition, patience_ns);
-        let mut folder = Folder::at(&dir);
         let mut progress = Progress::new(&mut folder).with_context(what)?;
-        let from = Position { segment: progress.first(self.from), offset: 0 };
-        let mut read = Read::default();
-        let (after, until) = (self.from, self.until.unwrap_or(Tai(i64::MAX)));
-        let mut hand_out = |ready: &mut Vec<Parcel>, read: &mut Read| {
-            let chosen = ready.drain(..).filter(|parcel| {
+        let (after, until) = self.span(&mut folder).with_context(what)?;
+        let from = Position { segment: progress.first(after), offset: 0 };
+        let mut passed_over = PassedOver::missing(&mut folder, from.segment).with_context(what)?;
+        let mut chosen = Read::default();
+        let mut hand_out = |ready: &mut Vec<Parcel>, chosen: &mut Read| {
+            let within = ready.drain(..).filter(|parcel| {
                 after.is_none_or(|after| parcel.received >= after) && parcel.received < until
             });
-            for parcel in chosen {
-                read.parcels += 1;
+            for parcel in within {
+                chosen.parcels += 1;
                 out(parcel)?;
             }
             ControlFlow::Continue(())
         };
         let (mut ready, mut latest) = (Vec::new(), Tai(i64::MIN));
         let end = Position { segment: u64::MAX, offset: u64::MAX };
-        let result = replay(&mut folder, from, end, |unit| {
+        let result = read(&mut folder, from, end, |found| {
+            let unit = match found {
+                Found::Unit(unit) => unit,
+                Found::Damage(damaged) => {
+                    if self.concerns(&damaged) {
+                        passed_over.note(&damaged);
+                    }
+                    return Ok(());
+                }
+            };
             progress.at(unit.position);
             let early = after.is_some_and(|after| unit.received.since(after) < -BEFORE_NS);
             if early || unit.received >= until {
@@ -146,21 +193,33 @@ impl Choice {
             let now_ns = latest.0.max(0) as u64;
             selector.take(&unit, now_ns, &mut |parcel| ready.push(parcel));
             selector.poll(now_ns, &mut |parcel| ready.push(parcel));
-            match stop.is_over() || hand_out(&mut ready, &mut read).is_break() {
+            match stop.is_over() || hand_out(&mut ready, &mut chosen).is_break() {
                 true => Err(io::ErrorKind::Interrupted.into()),
                 false => Ok(()),
             }
         });
         match result {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => read.broken_off = true,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => chosen.broken_off = true,
             result => result.with_context(what)?,
         }
-        if !read.broken_off {
+        if !chosen.broken_off {
             selector.flush(&mut |parcel| ready.push(parcel));
-            read.broken_off = hand_out(&mut ready, &mut read).is_break();
+            chosen.broken_off = hand_out(&mut ready, &mut chosen).is_break();
         }
-        read.left_out = selector.take_left_out();
-        Ok(read)
+        chosen.left_out = selector.take_left_out();
+        chosen.passed_over = passed_over;
+        Ok(chosen)
+    }
+
+    /// Whether damage may have cost something of this choice.
+    fn concerns(&self, damaged: &Damaged) -> bool {
+        let Damaged::Record { hole, .. } = damaged else { return true };
+        // Where nothing says what stood there it may have been anything.
+        let Some(prefix) = hole.key.map(|key| key.prefix) else { return true };
+        let vc = prefix.channel.as_virtual_channel().map(|(_, _, vc, _)| vc);
+        let spacecraft = self.spacecraft();
+        (spacecraft.is_empty() || spacecraft.contains(&prefix.spacecraft))
+            && (self.vc.is_empty() || vc.is_none_or(|vc| self.vc.contains(&vc)))
     }
 }
 

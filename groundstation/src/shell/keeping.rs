@@ -6,13 +6,13 @@ use super::{
     catalogue::CatalogueLog,
     clock::StationClock,
     disk::Folder,
+    start,
     uploader::{self, Uploader},
     witness,
     writer::Writer,
 };
 use crate::{
     archive::retain::Floor,
-    audit,
     catalogue::Catalogue,
     config::Config,
     import::{Older, merge},
@@ -26,6 +26,10 @@ use std::{
     thread::JoinHandle,
 };
 use tokio::sync::watch;
+
+/// What is said where a new ledger can't begin with what the bucket holds.
+pub const UNREADABLE: &str = "archive.object_store can't be read, and a new ledger begins with \
+    what it holds; start again when it can be, or take the section out";
 
 /// Opened before the archive.
 pub struct Keeping {
@@ -43,23 +47,17 @@ impl Keeping {
     /// meant, or lets ledger `fresh` begin with what the bucket holds.
     pub async fn open(
         config: &Config,
-        domain: &str,
+        bucket: Option<Bucket>,
         folder: &Folder,
         fresh: u64,
         new_ledger: bool,
     ) -> anyhow::Result<Self> {
-        let store = config.archive.object_store.as_ref();
-        let bucket = store.map(|store| Bucket::open(store, &config.base, domain)).transpose()?;
         let dir = config.path(&config.archive.dir);
         let mut disk = folder.clone();
-        let found = audit::ledger_of(&mut disk).with_context(|| dir.display().to_string())?;
-        witness::refuse_emptied(config, found, new_ledger)?;
+        let found = start::ledger(config, new_ledger)?;
         let mut older = Vec::new();
         if let (None, Some(bucket)) = (found, &bucket) {
-            older = import(bucket, &mut disk, fresh).await.context(
-                "archive.object_store can't be read, and a new ledger begins with what it holds; \
-                 start again when it can be, or take the section out",
-            )?;
+            older = import(bucket, &mut disk, fresh).await.context(UNREADABLE)?;
         }
         let predecessors = witness::note(config, &older, found.unwrap_or(fresh));
         let (catalogue, log, thread) = CatalogueLog::open(&dir).context("catalogue")?;

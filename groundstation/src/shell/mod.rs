@@ -1,9 +1,11 @@
 //! Where the cores meet the operating system: disk, sockets, clock, threads.
 
 pub mod log;
+pub mod output;
 pub mod clock;
 pub mod mission;
 pub mod disk;
+mod window;
 pub mod witness;
 pub mod catalogue;
 pub mod bucket;
@@ -23,6 +25,7 @@ pub mod restore;
 pub mod follow;
 pub mod pipeline;
 pub mod doors;
+pub mod reading;
 pub mod history;
 pub mod export;
 pub mod gaps;
@@ -33,6 +36,7 @@ pub mod uplink;
 pub mod signals;
 pub mod systemd;
 pub mod control;
+pub mod start;
 pub mod check;
 pub mod daemon;
 pub mod reload;

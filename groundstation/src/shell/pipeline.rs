@@ -4,7 +4,7 @@
 //! and decoding loses no insight.
 
 use super::follow::{Follower, From, Hub, START, Step};
-use crate::archive::{Archived, record::Position};
+use crate::archive::{Archived, batch::Published, record::Position};
 use std::{
     io,
     ops::ControlFlow,
@@ -28,8 +28,8 @@ pub struct PipelineSender {
 
 impl PipelineSender {
     /// Hands over a commit; never waits.
-    pub fn send(&self, units: Vec<Archived>, end: Position) {
-        self.hub.send(units, end);
+    pub fn send(&self, blocks: Vec<Published>, end: Position) {
+        self.hub.send(blocks, end);
     }
 
     /// Tells of a commit whose units have to be read back.
@@ -119,8 +119,8 @@ mod tests {
         let (mut archive, _) = Archive::open(folder.clone(), settings, 1).unwrap();
         let mut commit = |sequence| {
             archive.offer(&unit(1, sequence), NOW).unwrap();
-            let units = archive.commit(NOW).unwrap();
-            (units, archive.synced_to().unwrap())
+            let blocks = archive.commit_blocks(NOW).unwrap();
+            (blocks, archive.synced_to().unwrap())
         };
         // What an earlier run left.
         let end = (0..50).map(&mut commit).last().unwrap().1;
@@ -139,8 +139,8 @@ mod tests {
         let (sender, thread) = start(hub, handle, tell).unwrap();
         // Far more than the queue holds, while the handler stands still.
         for sequence in 50..250 {
-            let (units, end) = commit(sequence);
-            sender.send(units, end);
+            let (blocks, end) = commit(sequence);
+            sender.send(blocks, end);
         }
         go.send(()).unwrap();
         caught_up.recv().unwrap();

@@ -24,13 +24,15 @@ pub struct QuickLooks {
     read: u64,
     /// Of those that came, how many were told as dropped by the transport.
     overflowed: u64,
+    /// Beyond what may be looked at, and not told yet: a flood must not cost an event each.
+    too_many: u64,
 }
 
 impl QuickLooks {
     /// None yet.
     pub fn new(clock: StationClock) -> Self {
         let may = Bucket::new(LOOKS_PER_S, LOOKS_PER_S, clock.mono_ns());
-        Self { may, clock, read: 0, overflowed: 0 }
+        Self { may, clock, read: 0, overflowed: 0, too_many: 0 }
     }
 
     /// Looks at a datagram of a peer whose session is open, or not.
@@ -43,6 +45,10 @@ impl QuickLooks {
         feed: &Feed,
     ) {
         self.read += 1;
+        if !self.may.take(self.clock.mono_ns()) {
+            self.too_many += 1;
+            return;
+        }
         let dropped = |reason| Event::QuickLookDropped { reason, count: 1 };
         let allowed = |spacecraft: &SpacecraftId| {
             let deliver = principal.actions.contains(&Action::Deliver);
@@ -50,15 +56,19 @@ impl QuickLooks {
         };
         feed.publish(match QuickLook::decode(datagram) {
             _ if !open => dropped("before-hello"),
-            _ if !self.may.take(self.clock.mono_ns()) => dropped("too-many"),
             Err(_) => dropped("malformed"),
             Ok(look) if !allowed(&look.spacecraft) => dropped("forbidden"),
             Ok(look) => Event::QuickLook { spacecraft: look.spacecraft, at: look.received },
         });
     }
 
-    /// Tells what the transport dropped: of those that came, what was not read. None may wait.
+    /// Tells what was too many, and what the transport dropped: of those that came, what was not
+    /// read. None may wait.
     pub fn settle(&mut self, came: u64, feed: &Feed) {
+        let count = std::mem::take(&mut self.too_many);
+        if count > 0 {
+            feed.publish(Event::QuickLookDropped { reason: "too-many", count });
+        }
         let overflowed = came.saturating_sub(self.read);
         let count = overflowed.saturating_sub(self.overflowed);
         if count > 0 {

@@ -3,11 +3,11 @@
 
 use crate::config::Config;
 use anyhow::Context as _;
+use codecs_quic::Strays;
 use quinn::{
     EndpointConfig,
     crypto::{CryptoError, HmacKey},
 };
-use quinn_proto::HashedConnectionIdGenerator;
 use rustls::pki_types::{PrivateKeyDer, pem::PemObject as _};
 use sha2::{Digest as _, Sha256};
 use std::sync::Arc;
@@ -56,15 +56,16 @@ impl HmacKey for Hmac {
     }
 }
 
-/// An endpoint whose reset tokens and connection ids follow from the station's key alone.
-pub fn endpoint_config(config: &Config) -> anyhow::Result<EndpointConfig> {
+/// An endpoint whose reset tokens and connection ids follow from the station's key alone, and what
+/// it counts of datagrams that have no such id.
+pub fn endpoint_config(config: &Config) -> anyhow::Result<(EndpointConfig, Arc<Strays>)> {
     let path = config.path(&config.identity.key);
     let key = PrivateKeyDer::from_pem_file(&path)
         .with_context(|| format!("key {}: no private key in PEM", path.display()))?;
     Ok(from_key(key.secret_der()))
 }
 
-fn from_key(key: &[u8]) -> EndpointConfig {
+fn from_key(key: &[u8]) -> (EndpointConfig, Arc<Strays>) {
     let derive = |purpose: &[u8]| -> [u8; DIGEST_BYTES] {
         Sha256::new_with_prefix(purpose).chain_update(key).finalize().into()
     };
@@ -72,8 +73,8 @@ fn from_key(key: &[u8]) -> EndpointConfig {
     // Only ids that this generator could have made are answered with a reset.
     let [a, b, c, d, e, f, g, h, ..] = derive(b"groundtrack connection ids");
     let ids = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
-    endpoint.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(ids)));
-    endpoint
+    let strays = Strays::of(ids, &mut endpoint);
+    (endpoint, strays)
 }
 
 #[cfg(test)]

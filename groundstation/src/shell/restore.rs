@@ -50,11 +50,18 @@ pub fn run(args: &RestoreArgs) -> anyhow::Result<ExitCode> {
     let (mut folder, _lock) =
         Folder::claim(&dir).with_context(|| format!("folder {}", dir.display()))?;
     let brought = runtime.block_on(restore(&bucket, ledger, &mut folder))?;
-    say(&format!("ledger {ledger:016x}: {brought} segments brought to {}", dir.display()));
     if !dir.join(UPLINK_LOG).exists() {
         say("the uplink log is not stored: uplink that had no outcome yet is forgotten here, and \
              new uplink is numbered under a new id");
     }
+    let dir = dir.display();
+    say(&match brought {
+        0 => format!(
+            "ledger {ledger:016x}: nothing to restore, every segment that the object store has of \
+             it is in {dir}"
+        ),
+        _ => format!("ledger {ledger:016x}: {brought} segments brought to {dir}"),
+    });
     Ok(ExitCode::SUCCESS)
 }
 
@@ -64,6 +71,7 @@ async fn choose(bucket: &Bucket, wanted: Option<u64>) -> anyhow::Result<u64> {
     match (wanted, &there[..]) {
         (Some(id), _) if there.contains(&id) => Ok(id),
         (None, [only]) => Ok(*only),
+        (_, []) => bail!("the object store has no segment of any ledger of this domain"),
         _ => bail!("choose with --ledger; the object store has {}", named.join(", ")),
     }
 }

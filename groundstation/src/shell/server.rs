@@ -9,11 +9,11 @@ use super::{
 use crate::{
     budget::SEND_BYTES,
     peers::{FIRST_CREDIT_BYTES, HANDSHAKES_MAX, Handshakes, Judgement},
-    publish::Event,
+    publish::{Event, Feed},
     receipt::SessionId,
 };
 use codecs::link::profile::Profile;
-use codecs_quic::{Role, TransportOptions, transport};
+use codecs_quic::{Role, Strays, TransportOptions, transport};
 use quinn::{
     Connection, ConnectionError, Endpoint, EndpointConfig, Incoming, ServerConfig, VarInt,
     crypto::rustls::QuicServerConfig,
@@ -24,10 +24,16 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
-use tokio::{sync::watch, task::JoinSet, time::timeout};
+use tokio::{
+    sync::watch,
+    task::JoinSet,
+    time::{MissedTickBehavior, timeout},
+};
 
 /// Bytes kept of a handshake that no one has judged yet: its first packets.
 const UNJUDGED_BYTES: u64 = 16 << 10;
+/// How often datagrams without a connection are told.
+const STRAYS_EVERY: Duration = Duration::from_millis(500);
 /// How long a stop waits for sessions to say goodbye.
 const STOP_WITHIN: Duration = Duration::from_secs(4);
 
@@ -35,12 +41,12 @@ const STOP_WITHIN: Duration = Duration::from_secs(4);
 pub fn endpoint(
     socket: UdpSocket,
     crypto: QuicServerConfig,
-    config: EndpointConfig,
+    (config, strays): (EndpointConfig, Arc<Strays>),
     profile: &Profile,
     options: &TransportOptions,
 ) -> io::Result<Endpoint> {
     let server = self::config(crypto, profile, options)?;
-    let (endpoint, socket) = codecs_quic::open(socket, config, Some(server), options)?;
+    let (endpoint, socket) = codecs_quic::open_watched(socket, config, server, options, strays)?;
     tracing::info!("UDP socket: {socket}");
     Ok(endpoint)
 }
@@ -94,6 +100,23 @@ struct UnderWay {
 impl Drop for UnderWay {
     fn drop(&mut self) {
         self.gate.handshakes().ended(self.from);
+    }
+}
+
+/// Tells of datagrams without a connection until `stop` turns true.
+pub async fn tell_strays(strays: Arc<Strays>, feed: Feed, mut stop: watch::Receiver<bool>) {
+    let mut tick = tokio::time::interval(STRAYS_EVERY);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = tick.tick() => {}
+            () = signals::told(&mut stop) => return,
+        }
+        let told = strays.take().map(|(reason, count)| Event::DatagramsDropped { reason, count });
+        let told: Vec<Event> = told.collect();
+        if !told.is_empty() {
+            feed.publish_all(told);
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use super::{
     sessions::{Sessions, close},
     signals, tls,
     uplink::craft_store,
+    window::Window,
     writer::Writer,
 };
 use crate::{
@@ -47,6 +48,8 @@ use tokio::{
 const BEFORE_HELLO: &str = "an object before the hello";
 /// How long a farewell may take to be written and acknowledged.
 const FAREWELL: Duration = Duration::from_secs(2);
+/// Live frames taken in one go, so that a flood of them costs others few turns.
+const LOOKS_AT_ONCE: usize = 64;
 /// A rate is measured over at least this long, in seconds.
 const SAMPLE_SECONDS_MIN: f64 = 0.2;
 
@@ -163,6 +166,7 @@ pub async fn serve(
         rules,
         pace: Arc::new(Pace::new(station.clock)),
         streams: streams(&standing, station.clock),
+        window: Window::new(connection.clone()),
         looks: QuickLooks::new(station.clock),
         hello_by: Instant::now() + hello_within,
         pending: VecDeque::new(),
@@ -182,6 +186,7 @@ pub async fn serve(
     };
     let ended = session.run(control, stop).await;
     connection.close(ended.code, ended.reason.as_bytes());
+    session.looks.settle(connection.stats().frame_rx.datagram, &station.feed);
     station.sessions.leave(origin, id);
     // The archive may be closed already; then there is nothing to leave.
     let _ = station.writer.leave(id).await;
@@ -203,6 +208,7 @@ struct Session {
     hello_by: Instant,
     /// Object streams that may be accepted.
     streams: Bucket,
+    window: Window,
     looks: QuickLooks,
     receiver: Receiver,
     fates: mpsc::UnboundedSender<Fates>,
@@ -277,7 +283,10 @@ impl Session {
                         Err(error) => return Ended::new(close::DONE, error.to_string()),
                     }
                 }
-                Ok(datagram) = self.connection.read_datagram() => self.quick_look(&datagram),
+                Ok(datagram) = self.connection.read_datagram() => {
+                    self.quick_look(&datagram);
+                    self.quick_looks(LOOKS_AT_ONCE);
+                }
                 () = sleep_until(wake) => {
                     self.receiver.handle_timeout(self.station.clock.mono_ns());
                 }
@@ -287,6 +296,7 @@ impl Session {
                         return Ended::new(close::TOO_SLOW, "no hello");
                     }
                 }
+                () = self.window.due() => self.window.follow(),
                 // Finished tasks are collected as they end.
                 Some(_) = objects.join_next() => {}
                 Ok(()) = self.rules.changed() => {
@@ -355,14 +365,22 @@ impl Session {
         Ok(())
     }
 
+    /// Looks at those that wait, and at so many at the most.
+    fn quick_looks(&mut self, most: usize) {
+        for _ in 0..most {
+            let Some(Ok(datagram)) = self.connection.read_datagram().now_or_never() else { return };
+            self.quick_look(&datagram);
+        }
+    }
+
     fn quick_look(&mut self, datagram: &[u8]) {
         let (open, station) = (self.receiver.is_open(), &self.station);
         self.looks.take(datagram, open, &self.principal, &station.mission, &station.feed);
     }
 
-    fn take_share(&self) {
+    fn take_share(&mut self) {
         let share = self.rules.borrow().shares.of_key(self.key);
-        self.connection.set_receive_window(VarInt::from_u32(share.credit_bytes));
+        self.window.share(share.credit_bytes);
         self.pace.limit(share.rate_bps, self.station.clock.mono_ns());
     }
 
@@ -501,7 +519,7 @@ impl Session {
                 peer: peer.clone(),
                 at: at.0,
             }));
-            Event::LinkOpened { spacecraft, peer: peer.clone(), rtt_ms, at }
+            Event::LinkOpened { spacecraft, session: self.id, peer: peer.clone(), rtt_ms, at }
         };
         self.station.feed.publish_all(spacecraft.map(opened).collect());
     }
@@ -520,9 +538,7 @@ impl Session {
             self.tell_closed(self.principal.spacecraft.iter().copied(), "moved to another address");
             self.tell_opened(self.principal.spacecraft.iter().copied());
         }
-        while let Some(Ok(datagram)) = self.connection.read_datagram().now_or_never() {
-            self.quick_look(&datagram);
-        }
+        self.quick_looks(usize::MAX);
         let stats = self.connection.stats();
         self.looks.settle(stats.frame_rx.datagram, &self.station.feed);
         let bytes = stats.udp_rx.bytes;
@@ -535,7 +551,9 @@ impl Session {
         (self.received_bytes, self.sampled) = (bytes, Instant::now());
         let (rtt_ms, at) = (rtt.as_secs_f64() * 1e3, self.station.clock.tai());
         let spacecraft = self.principal.spacecraft.iter().copied();
-        let sample = |spacecraft| Event::LinkSample { spacecraft, rtt_ms, rate_bps, bytes, at };
+        let session = self.id;
+        let sample =
+            |spacecraft| Event::LinkSample { spacecraft, session, rtt_ms, rate_bps, bytes, at };
         self.station.feed.publish_all(spacecraft.map(sample).collect());
     }
 
@@ -550,7 +568,7 @@ impl Session {
                 bytes: self.connection.stats().udp_rx.bytes,
                 reason: reason.into(),
             }));
-            Event::LinkClosed { spacecraft, reason: reason.into(), at }
+            Event::LinkClosed { spacecraft, session: self.id, reason: reason.into(), at }
         };
         self.station.feed.publish_all(spacecraft.map(closed).collect());
     }

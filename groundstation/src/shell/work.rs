@@ -1,6 +1,6 @@
 //! Heavy work on its way to a pool.
 
-use super::{clock::StationClock, jobs::JobLog};
+use super::{clock::StationClock, jobs::JobLog, start};
 use crate::{
     config::{Config, PoolConfig, PoolKind},
     dispatch::{Action, Dispatch},
@@ -51,15 +51,29 @@ pub fn dispatcher(
     })
 }
 
+/// Tries what [`dispatcher`] opens, and starts nothing.
+pub fn check(config: &Config) -> anyhow::Result<()> {
+    let remote = config.pools.iter().filter(|pool| pool.kind == PoolKind::OipRest);
+    for pool in remote {
+        client(pool)?;
+    }
+    let log = config.path(Path::new(JOB_LOG));
+    let folder = log.parent().unwrap_or(&config.base);
+    let tried = if log.exists() { start::appendable(&log) } else { start::writable(folder) };
+    tried.with_context(|| format!("job log {}", log.display()))
+}
+
+fn client(pool: &PoolConfig) -> anyhow::Result<OipRest> {
+    let url = pool.url.as_deref().unwrap_or_default();
+    let client = OipRest::new(&pool.name, url, pool.tasks.clone());
+    client.map_err(anyhow::Error::msg).with_context(|| format!("pool {}", pool.name))
+}
+
 /// Makes a pool as the station file describes it.
 fn open(config: &Config, pool: &PoolConfig) -> anyhow::Result<Arc<dyn Pool>> {
     let key = || format!("pool {}", pool.name);
     match pool.kind {
-        PoolKind::OipRest => {
-            let url = pool.url.as_deref().unwrap_or_default();
-            let client = OipRest::new(&pool.name, url, pool.tasks.clone());
-            Ok(Arc::new(client.map_err(anyhow::Error::msg).with_context(key)?))
-        }
+        PoolKind::OipRest => Ok(Arc::new(client(pool)?)),
         PoolKind::Embedded => {
             let packages: Vec<PathBuf> =
                 pool.packages.iter().map(|folder| config.path(folder)).collect();

@@ -521,19 +521,12 @@ impl<S: Storage> Thread<S> {
     /// Hands the units to those who interpret them, as long as they give blocks back; else they
     /// read them from the disk.
     fn publish(&mut self, commit: Commit) {
-        let Ok(batches) = commit else { return };
-        if batches.is_empty() {
-            return;
-        }
-        let mut archived = Vec::with_capacity(batches.iter().map(Batch::len).sum());
-        let mut share = true;
-        for batch in batches {
-            share &= batch.may_publish();
-            batch.publish(&mut archived);
-        }
-        match share {
-            true => self.pipeline.send(archived, self.volume.end()),
-            false => self.pipeline.withhold(self.volume.end()),
+        let Some(batches) = commit.ok().filter(|batches| !batches.is_empty()) else { return };
+        if batches.first().is_none_or(|first| first.may_publish(batches.len())) {
+            let blocks = batches.into_iter().map(Batch::publish).collect();
+            self.pipeline.send(blocks, self.volume.end());
+        } else {
+            self.pipeline.withhold(self.volume.end());
         }
     }
 }

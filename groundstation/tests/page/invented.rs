@@ -12,6 +12,7 @@ use groundstation::publish::{
 };
 
 const CRAFT: SpacecraftId = SpacecraftId(7);
+const SESSION: groundstation::receipt::SessionId = groundstation::archive::Owner(1);
 
 struct Wave {
     name: &'static str,
@@ -106,7 +107,8 @@ pub fn mission() -> Event {
 
 /// The link opens.
 pub fn opened(at: Tai) -> Event {
-    Event::LinkOpened { spacecraft: CRAFT, peer: "127.0.0.1:50312".into(), rtt_ms: 18.0, at }
+    let peer = "127.0.0.1:50312".into();
+    Event::LinkOpened { spacecraft: CRAFT, session: SESSION, peer, rtt_ms: 18.0, at }
 }
 
 /// Everything of one second of the pass; `second` counts from its rise.
@@ -129,6 +131,7 @@ fn link(events: &mut Vec<Event>, second: i64, after: f64, at: Tai) {
     let fade = if (70..78).contains(&second) { 0.15 } else { 1.0 };
     events.push(Event::LinkSample {
         spacecraft: CRAFT,
+        session: SESSION,
         rtt_ms: orbit::round_trip(after) * 1.04,
         rate_bps: orbit::rate(after) * wobble * fade,
         bytes: 4_100_000 * second as u64,

@@ -138,18 +138,17 @@ async fn contacts_are_noted_with_their_units() {
     client.connection.close(0u32.into(), b"set");
     let noted = async {
         loop {
-            let contacts =
-                groundstation::shell::catalogue::contacts(&station.path("archive")).unwrap();
-            if let Some(closed) = contacts.first().and_then(|contact| contact.closed.clone()) {
-                return (contacts, closed);
+            let links = groundstation::shell::catalogue::links(&station.path("archive")).unwrap();
+            if let Some(closed) = links.first().and_then(|link| link.closed.clone()) {
+                return (links, closed);
             }
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
     };
-    let (contacts, closed) = tokio::time::timeout(SOON, noted).await.unwrap();
-    assert_eq!((contacts.len(), contacts[0].opened.spacecraft), (1, 7));
-    assert_eq!(contacts[0].opened.session, 1);
-    assert!(closed.units == 4 && closed.bytes > 800 && closed.at >= contacts[0].opened.at);
+    let (links, closed) = tokio::time::timeout(SOON, noted).await.unwrap();
+    assert_eq!((links.len(), links[0].opened.spacecraft), (1, 7));
+    assert_eq!(links[0].opened.session, 1);
+    assert!(closed.units == 4 && closed.bytes > 800 && closed.at >= links[0].opened.at);
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@
 mod beside;
 mod certificates;
 mod client;
+mod floods;
 mod kills;
 mod lifecycle;
 mod limits;
@@ -12,6 +13,7 @@ mod memory;
 mod quicklook;
 mod reload;
 mod service;
+mod starts;
 
 use client::{Client, SOON, Station, object, prefix, unit};
 use codecs::{
@@ -227,8 +229,31 @@ async fn garbage_on_the_port_disturbs_no_one() {
             *first = if length % 2 == 0 { 0xC3 } else { 0x43 };
         }
         socket.send_to(&packet, station.quic).unwrap();
+        // Version 2, with ids of no length.
+        let other = [0xC3, 0, 0, 0, 2, 0, 0];
+        socket.send_to(&other, station.quic).unwrap();
+    }
+    // The system drops some of so many; of each kind enough came through.
+    for reason in ["unknown-connection", "version", "malformed"] {
+        station.counted(&format!("/datagrams_dropped/{reason}"), 100).await;
     }
     still_serves(&station, 0).await;
+}
+
+#[tokio::test]
+async fn an_honest_session_leaves_no_datagram_uncounted_or_unclaimed() {
+    let station = Station::start();
+    let mut client = station.honest().await;
+    client.object(object(1, 0, 400, |_| {})).await;
+    client.receipted(1, range(0, 399)).await;
+    client.connection.close(0u32.into(), b"done");
+    client.endpoint.wait_idle().await;
+    // One of another's is counted after all of those, and alone.
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.send_to(&[0x43; 100], station.quic).unwrap();
+    station.counted("/datagrams_dropped/unknown-connection", 1).await;
+    let dropped = &station.counts()["datagrams_dropped"];
+    assert_eq!(dropped, &serde_json::json!({ "unknown-connection": 1 }));
 }
 
 #[tokio::test]

@@ -20,7 +20,7 @@ use codecs::{
     },
     time::Tai,
 };
-use quinn::{Connection, ConnectionError, VarInt};
+use quinn::{Connection, ConnectionError, ConnectionStats, VarInt};
 use tokio::{
     sync::{Mutex, mpsc, oneshot, watch},
     task::JoinSet,
@@ -105,6 +105,8 @@ pub struct Client<C> {
     time: LinkTime,
     told: mpsc::UnboundedSender<FromLink>,
     counts: LinkCounts,
+    /// Of `udp_bytes`, what was sent on connections that ended.
+    udp_bytes_before: u64,
     shown: watch::Sender<LinkCounts>,
     socket: Option<SocketReport>,
     /// Live frames, newest only.
@@ -148,6 +150,7 @@ impl<C: Custodian> Client<C> {
             time,
             told,
             counts: LinkCounts::default(),
+            udp_bytes_before: 0,
             shown: watch::Sender::default(),
             socket: None,
             looks,
@@ -192,7 +195,8 @@ impl<C: Custodian> Client<C> {
                     backoff = BACKOFF_MIN;
                     self.complaint = None;
                     let ended = self.session(&connection, &mut commits, &mut stop).await;
-                    self.counts.udp_bytes += connection.stats().udp_tx.bytes;
+                    self.sent(&connection.stats());
+                    self.udp_bytes_before = self.counts.udp_bytes;
                     self.sender.disconnected();
                     self.counts.up = false;
                     self.show();
@@ -316,8 +320,9 @@ impl<C: Custodian> Client<C> {
                     let _ = self.told.send(FromLink::Backlog(self.sender.backlog()));
                 }
                 _ = pulse.tick() => {
-                    let now = self.time.clock.now_ns();
-                    if silence.is_over(&connection.stats(), connection.rtt(), now) {
+                    let (now, stats) = (self.time.clock.now_ns(), connection.stats());
+                    self.sent(&stats);
+                    if silence.is_over(&stats, connection.rtt(), now) {
                         anyhow::bail!("the station no longer answers");
                     }
                 }
@@ -415,6 +420,11 @@ impl<C: Custodian> Client<C> {
             tracing::info!("UDP socket: {socket}");
             self.socket = Some(socket);
         }
+    }
+
+    /// What this connection has sent so far.
+    fn sent(&mut self, stats: &ConnectionStats) {
+        self.counts.udp_bytes = self.udp_bytes_before + stats.udp_tx.bytes;
     }
 
     fn show(&self) {

@@ -9,10 +9,14 @@ use std::{
 
 use anyhow::Context;
 use codecs::link::profile::Profile;
-use quinn::{Connection, Endpoint, EndpointConfig, RecvStream, Runtime, SendStream, ServerConfig};
+use quinn::{
+    AsyncUdpSocket, Connection, Endpoint, EndpointConfig, RecvStream, Runtime, SendStream,
+    ServerConfig,
+};
 use rustix::net::sockopt;
 use tokio::sync::mpsc;
 
+use super::strays::{Strays, Watched};
 use super::transport::{Role, TransportOptions, endpoint_config, transport};
 
 /// Socket buffers to ask for: bursts of a fast link fit.
@@ -80,6 +84,31 @@ pub fn open(
     server: Option<ServerConfig>,
     options: &TransportOptions,
 ) -> io::Result<(Endpoint, SocketReport)> {
+    open_with(socket, config, server, options, |socket| socket)
+}
+
+/// The same for a port that anyone can send to: what belongs to no connection is counted.
+///
+/// # Errors
+/// The socket is refused, or the MTU is out of bounds.
+pub fn open_watched(
+    socket: UdpSocket,
+    config: EndpointConfig,
+    server: ServerConfig,
+    options: &TransportOptions,
+    strays: Arc<Strays>,
+) -> io::Result<(Endpoint, SocketReport)> {
+    let watch = |socket| -> Arc<dyn AsyncUdpSocket> { Arc::new(Watched { socket, strays }) };
+    open_with(socket, config, Some(server), options, watch)
+}
+
+fn open_with(
+    socket: UdpSocket,
+    config: EndpointConfig,
+    server: Option<ServerConfig>,
+    options: &TransportOptions,
+    watch: impl FnOnce(Arc<dyn AsyncUdpSocket>) -> Arc<dyn AsyncUdpSocket>,
+) -> io::Result<(Endpoint, SocketReport)> {
     // What is not granted is reported, not refused.
     let _ = sockopt::set_socket_recv_buffer_size(&socket, SOCKET_BUFFER_BYTES);
     let _ = sockopt::set_socket_send_buffer_size(&socket, SOCKET_BUFFER_BYTES);
@@ -88,7 +117,7 @@ pub fn open(
     let receive_bytes = granted(sockopt::socket_recv_buffer_size(&socket));
     let send_bytes = granted(sockopt::socket_send_buffer_size(&socket));
     let runtime = Arc::new(quinn::TokioRuntime);
-    let socket = runtime.wrap_udp_socket(socket)?;
+    let socket = watch(runtime.wrap_udp_socket(socket)?);
     let report = SocketReport {
         requested_bytes: SOCKET_BUFFER_BYTES,
         receive_bytes,

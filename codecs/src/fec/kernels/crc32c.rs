@@ -28,7 +28,7 @@ pub fn update(register: u32, bytes: &[u8]) -> Option<u32> {
 #[inline]
 pub fn copy(register: u32, from: &[u8], into: &mut [u8]) -> Option<u32> {
     #[cfg(target_arch = "x86_64")]
-    if from.len() >= wide::STRIDE_BYTES && from.len() == into.len() && found() == 3 {
+    if from.len() >= wide::REGISTER_BYTES && from.len() == into.len() && found() == 3 {
         // SAFETY: `find` said that the processor has the instructions; the lengths are right.
         let (register, from, into) = unsafe { wide::copy(register, from, into) };
         into.copy_from_slice(from);
@@ -134,8 +134,9 @@ mod wide {
     use super::native::power;
     use core::arch::x86_64::*;
 
+    pub(super) const REGISTER_BYTES: usize = 64;
     /// Bytes of four registers.
-    pub(super) const STRIDE_BYTES: usize = 256;
+    const STRIDE_BYTES: usize = 4 * REGISTER_BYTES;
 
     /// Factors that move a register of 16 bytes by so many bits: a product takes 33 of them.
     const fn factors(bits: usize) -> [u64; 2] {
@@ -145,47 +146,50 @@ mod wide {
     const OVER_REGISTER: [u64; 2] = factors(512);
     const OVER_LANES: [[u64; 2]; 3] = [factors(384), factors(256), factors(128)];
 
-    /// Copies whole strides and takes them into the register; what is left of both.
+    /// Copies whole registers and takes them in; what is left of both.
     ///
     /// # Safety
     /// The processor has AVX-512F, VPCLMULQDQ, SSE 4.2 and PCLMULQDQ; both have the same length,
-    /// at least [`STRIDE_BYTES`].
+    /// at least [`REGISTER_BYTES`].
     #[target_feature(enable = "avx512f,vpclmulqdq,sse4.2,pclmulqdq")]
     pub(super) unsafe fn copy<'a>(
         register: u32,
         from: &'a [u8],
         into: &'a mut [u8],
     ) -> (u32, &'a [u8], &'a mut [u8]) {
-        let whole = from.len() - from.len() % STRIDE_BYTES;
-        let (strides, from) = from.split_at(whole);
-        let (copies, into) = into.split_at_mut(whole);
-        let mut sums = [_mm512_setzero_si512(); 4];
-        let mut first = true;
-        let factors = broadcast(OVER_STRIDE);
-        let (strides, _) = strides.as_chunks::<STRIDE_BYTES>();
-        let (copies, _) = copies.as_chunks_mut::<STRIDE_BYTES>();
-        for (stride, copy) in strides.iter().zip(copies) {
-            let (registers, _) = stride.as_chunks::<64>();
-            let (places, _) = copy.as_chunks_mut::<64>();
-            for ((sum, register), place) in sums.iter_mut().zip(registers).zip(places) {
-                // SAFETY: both are 64 bytes.
-                let next = unsafe {
-                    let next = _mm512_loadu_si512(register.as_ptr().cast());
-                    _mm512_storeu_si512(place.as_mut_ptr().cast(), next);
-                    next
-                };
-                *sum = if first { next } else { fold(*sum, factors, next) };
+        let whole = from.len() - from.len() % REGISTER_BYTES;
+        let (registers, from) = from.split_at(whole);
+        let (places, into) = into.split_at_mut(whole);
+        let (strides, registers) = registers.as_chunks::<REGISTER_BYTES>().0.as_chunks::<4>();
+        let (copies, places) = places.as_chunks_mut::<REGISTER_BYTES>().0.as_chunks_mut::<4>();
+        let before = _mm512_zextsi128_si512(_mm_cvtsi32_si128(register as i32));
+        let over_register = broadcast(OVER_REGISTER);
+        let mut strides = strides.iter().zip(copies);
+        let mut sum = match strides.next() {
+            // Nothing moves what stands before the first register behind nothing.
+            None => None,
+            Some(([a, b, c, d], [to_a, to_b, to_c, to_d])) => {
+                let first = _mm512_xor_si512(taken(a, to_a), before);
+                let mut sums = [first, taken(b, to_b), taken(c, to_c), taken(d, to_d)];
+                let over_stride = broadcast(OVER_STRIDE);
+                for (stride, copies) in strides {
+                    for ((sum, register), place) in sums.iter_mut().zip(stride).zip(copies) {
+                        *sum = fold(*sum, over_stride, taken(register, place));
+                    }
+                }
+                let [a, b, c, d] = sums;
+                let sum = fold(fold(a, over_register, b), over_register, c);
+                Some(fold(sum, over_register, d))
             }
-            if first {
-                let before = _mm512_zextsi128_si512(_mm_cvtsi32_si128(register as i32));
-                sums[0] = _mm512_xor_si512(sums[0], before);
-                first = false;
-            }
+        };
+        for (register, place) in registers.iter().zip(places) {
+            let next = taken(register, place);
+            sum = Some(match sum {
+                Some(sum) => fold(sum, over_register, next),
+                None => _mm512_xor_si512(next, before),
+            });
         }
-        let factors = broadcast(OVER_REGISTER);
-        let sum = fold(sums[0], factors, sums[1]);
-        let sum = fold(sum, factors, sums[2]);
-        let sum = fold(sum, factors, sums[3]);
+        let sum = sum.unwrap_or(before);
         let lanes = [
             _mm512_extracti32x4_epi32::<0>(sum),
             _mm512_extracti32x4_epi32::<1>(sum),
@@ -208,6 +212,18 @@ mod wide {
     fn broadcast([low, high]: [u64; 2]) -> __m512i {
         let (low, high) = (low as i64, high as i64);
         _mm512_set_epi64(high, low, high, low, high, low, high, low)
+    }
+
+    /// A register as it is copied.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn taken(from: &[u8; REGISTER_BYTES], into: &mut [u8; REGISTER_BYTES]) -> __m512i {
+        // SAFETY: both are 64 bytes.
+        unsafe {
+            let register = _mm512_loadu_si512(from.as_ptr().cast());
+            _mm512_storeu_si512(into.as_mut_ptr().cast(), register);
+            register
+        }
     }
 
     /// The register moved behind, and what stands there.

@@ -171,6 +171,20 @@ fn noise_and_nothing_hold_no_block() {
 }
 
 #[test]
+fn bits_without_a_marker_are_told_before_the_stream_ends() {
+    let mut synchronizer = Synchronizer::new(config()).unwrap();
+    let noise = [0x55; 10_000];
+    for pushed in 1..=5 {
+        synchronizer.push(&noise, &mut |event| panic!("{event:?}"));
+        let passed = synchronizer.counts().skipped_bits;
+        // All but what may be the beginning of a marker.
+        assert!((pushed * 80_000 - 40..=pushed * 80_000).contains(&passed), "{passed}");
+    }
+    synchronizer.finish(&mut |event| panic!("{event:?}"));
+    assert_eq!(synchronizer.counts().skipped_bits, 5 * 80_000, "each bit once");
+}
+
+#[test]
 fn a_lone_block_is_found_at_the_end() {
     let heard = hear(&config(), &stream(3..4), usize::MAX);
     assert_eq!(heard.blocks, blocks([3]));

@@ -10,10 +10,11 @@ mod send;
 use super::report::{Figures, Run, Sample, Stage, figures, table};
 use crate::{
     archive,
+    budget::Budget,
     commands::say,
     config::Config,
     init::{self, Craft, Plan},
-    shell::{random, wall_clock},
+    shell::{mission, random, wall_clock},
 };
 use anyhow::{Context as _, ensure};
 use child::Child;
@@ -215,9 +216,11 @@ fn ingest(args: &IngestArgs) -> anyhow::Result<()> {
             station.clear(&config);
         }
     }
+    let definition = mission::load(&config.path(&config.mission))?;
+    let budget = Budget::of(&config, &definition)?.bytes;
     match args.json {
-        true => say(&document(args, &machine, &runs, &memory)?.to_string()),
-        false => people(&machine, &runs, &memory),
+        true => say(&document(args, &machine, &runs, &memory, budget)?.to_string()),
+        false => people(&machine, &runs, &memory, budget),
     }
     Ok(())
 }
@@ -295,6 +298,7 @@ fn document(
     machine: &Machine,
     runs: &[Run],
     memory: &[Memory],
+    budget: u64,
 ) -> anyhow::Result<Value> {
     let runs: Vec<Value> = runs
         .iter()
@@ -315,10 +319,11 @@ fn document(
         "runs": runs,
         "memory": memory,
         "archive_memory_bytes": archive::memory_bytes(),
+        "budget_bytes": budget,
     }))
 }
 
-fn people(machine: &Machine, runs: &[Run], memory: &[Memory]) {
+fn people(machine: &Machine, runs: &[Run], memory: &[Memory], budget: u64) {
     say(&table(runs));
     let text = |value: Option<String>| value.unwrap_or_else(|| "unknown".into());
     say(&format!(
@@ -330,8 +335,8 @@ fn people(machine: &Machine, runs: &[Run], memory: &[Memory]) {
         text(machine.gro_segments.map(|count| count.to_string())),
         text(machine.write_mode.clone()),
     ));
+    let megabytes = |bytes: u64| bytes as f64 / 1e6;
     for it in memory {
-        let megabytes = |bytes: u64| bytes as f64 / 1e6;
         say(&format!(
             "daemon with {} spacecraft: {:.1} MB resident, {:.1} MB at most, {:.1} MB idle",
             it.spacecraft,
@@ -339,5 +344,8 @@ fn people(machine: &Machine, runs: &[Run], memory: &[Memory]) {
             megabytes(it.peak_bytes),
             megabytes(it.idle_bytes),
         ));
+    }
+    if !memory.is_empty() {
+        say(&format!("`check` allows this station {:.1} MB", megabytes(budget)));
     }
 }

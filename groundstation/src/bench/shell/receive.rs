@@ -104,7 +104,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let socket = UdpSocket::bind("127.0.0.1:0").context("a free UDP port")?;
-        let (crypto, quic) = (tls::server_config(&config)?, reset::endpoint_config(&config)?);
+        let crypto = tls::server_config(&config)?;
+        let (quic, strays) = reset::endpoint_config(&config)?;
         let (profile, options) = (config.profile(), config.transport());
         let mut server = server::config(crypto, &profile, &options)?;
         if args.stage == Stage::Bare {
@@ -113,7 +114,10 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             numbers.receive_window(VarInt::from_u32(profile.connection_window_bytes));
             server.transport_config(Arc::new(numbers));
         }
-        let (endpoint, socket) = codecs_quic::open(socket, quic, Some(server), &options)?;
+        let (endpoint, socket) = match args.stage {
+            Stage::Bare => codecs_quic::open(socket, quic, Some(server), &options),
+            _ => codecs_quic::open_watched(socket, quic, server, &options, strays),
+        }?;
         let ready = Ready {
             address: endpoint.local_addr()?,
             socket_buffers: [socket.receive_bytes, socket.send_bytes],

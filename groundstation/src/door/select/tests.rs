@@ -1,6 +1,7 @@
 use super::*;
-use codecs::frame::aos::{AosBuilder, AosConfig};
+use codecs::frame::aos::{AosBuilder, AosConfig, AosIdle};
 use codecs::ids::{KeyPrefix, Origin, StoreEpoch, UnitKey};
+use codecs::link::object::{Annotation, Quality};
 use codecs::packet::space::{PacketHeader, SequenceCount, build};
 use codecs::squeeze::columns::squeeze;
 
@@ -83,11 +84,11 @@ fn a_frame_that_waits_is_known_to_be_open_and_goes_on_in_time() {
     for at in [0, 2, 3] {
         selector.take(&units[at], 5, &mut |parcel| got.push(parcel.position.offset));
     }
-    assert_eq!(selector.held_from(), Some(units[2].position));
+    assert_eq!(selector.held().next(), Some(units[2].position));
     selector.poll(PATIENCE_NS + 4, &mut |parcel| got.push(parcel.position.offset));
     assert_eq!(got, [0]);
     selector.poll(PATIENCE_NS + 5, &mut |parcel| got.push(parcel.position.offset));
-    assert_eq!((got, selector.held_from()), (vec![0, 2, 3], None));
+    assert_eq!((got, selector.held().next()), (vec![0, 2, 3], None));
 }
 
 #[test]
@@ -151,4 +152,29 @@ fn what_is_no_frame_of_the_mission_is_counted() {
     out(&mut selector, &[units.remove(0), units.remove(0), squeezed]);
     let counted: Vec<_> = selector.take_left_out().into_iter().collect();
     assert_eq!(counted, [("foreign", 1), ("squeezed", 1), ("wrong_length", 1)]);
+}
+
+#[test]
+fn frames_that_only_fill_go_out_as_often_as_they_were_heard() {
+    let config = AosConfig::new(128).with_fecf(true);
+    let idle = AosIdle::new(config, 71, 0).unwrap().frame();
+    let heard = |antenna: u16, vc: u8| {
+        let mut unit = match vc {
+            63 => unit(Channel::virtual_channel(1, 71, 63, 0), 0, Codec::AosFrame, idle.clone()),
+            _ => frames(vc, 1).0.remove(0),
+        };
+        unit.key.prefix.origin = Origin([antenna as u8; 16]);
+        unit.annotation = Some(Annotation {
+            received: Tai(antenna.into()),
+            quality: Quality::Good,
+            antenna,
+            corrected_symbols: 0,
+        });
+        unit
+    };
+    // Of any other channel two antennas give one frame. The count of idle ones tells nothing.
+    for (vc, times) in [(0, 1), (63, 2)] {
+        let mut selector = selector(|_| {}, Goods::Frames);
+        assert_eq!(out(&mut selector, &[heard(1, vc), heard(2, vc)]).len(), times, "VC {vc}");
+    }
 }

@@ -16,23 +16,39 @@ const WARM_BYTES: u64 = 32 << 20;
 const WARM_STEP_BYTES: u64 = 256 << 10;
 
 /// Where a door goes on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cursor {
-    /// The first unit of which something may be open.
+    /// Units before it were taken.
     pub at: Position,
+    /// Units before that of which something is still to go out, in order.
+    pub held: Vec<Position>,
     /// Where to begin reading, so that what is open can be put together.
     pub warm: Position,
-    /// Bytes of the open file that belong to what is done.
-    pub file_bytes: u64,
+    /// The open file as far as what went out stands in it.
+    pub file: Option<FileEnd>,
+}
+
+/// How far a file belongs to a cursor. It is known by its inode: the file under the name may be
+/// another one by now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileEnd {
+    /// Device of its file system.
+    pub device: u64,
+    /// Its number there.
+    pub inode: u64,
+    /// Bytes of it that belong to what went out.
+    pub bytes: u64,
 }
 
 #[derive(Serialize, Deserialize)]
 struct Stored {
     ledger: String,
     at: [u64; 2],
+    #[serde(default)]
+    held: Vec<[u64; 2]>,
     warm: [u64; 2],
     #[serde(default)]
-    file_bytes: u64,
+    file: Option<FileEnd>,
 }
 
 /// The file of a door's cursor.
@@ -56,8 +72,9 @@ impl CursorFile {
         match serde_json::from_slice::<Stored>(&text) {
             Ok(stored) if stored.ledger == self.ledger => Some(Cursor {
                 at: place(stored.at),
+                held: stored.held.into_iter().map(place).collect(),
                 warm: place(stored.warm).min(place(stored.at)),
-                file_bytes: stored.file_bytes,
+                file: stored.file,
             }),
             Ok(_) => {
                 let file = self.path.display();
@@ -73,13 +90,14 @@ impl CursorFile {
     }
 
     /// Writes it; a crash leaves the old one or the new one.
-    pub fn save(&self, cursor: Cursor) -> io::Result<()> {
+    pub fn save(&self, cursor: &Cursor) -> io::Result<()> {
         let place = |position: Position| [position.segment, position.offset];
         let stored = Stored {
             ledger: self.ledger.clone(),
             at: place(cursor.at),
+            held: cursor.held.iter().copied().map(place).collect(),
             warm: place(cursor.warm),
-            file_bytes: cursor.file_bytes,
+            file: cursor.file,
         };
         let new = self.path.with_extension("json.new");
         let mut file = File::create(&new)?;
@@ -90,13 +108,20 @@ impl CursorFile {
 }
 
 /// Places passed lately.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Passed {
+    /// Where it began.
+    start: Position,
     places: VecDeque<(u64, Position)>,
     total: u64,
 }
 
 impl Passed {
+    /// Has passed nothing, and begins at a record.
+    pub const fn new(start: Position) -> Self {
+        Self { start, places: VecDeque::new(), total: 0 }
+    }
+
     /// Notes a unit.
     pub fn note(&mut self, position: Position, bytes: usize) {
         if self.places.back().is_none_or(|(total, _)| self.total - total >= WARM_STEP_BYTES) {
@@ -110,7 +135,7 @@ impl Passed {
 
     /// Where to begin reading before `at`.
     pub fn before(&self, at: Position) -> Position {
-        self.places.front().map_or(at, |(_, place)| at.min(*place))
+        at.min(self.places.front().map_or(self.start, |(_, place)| *place))
     }
 }
 
@@ -124,8 +149,10 @@ mod tests {
         let file = CursorFile::new(&dir.path().join("doors"), "a", 5).unwrap();
         assert_eq!(file.load(), None);
         let at = |offset| Position { segment: 2, offset };
-        let cursor = Cursor { at: at(9), warm: at(4), file_bytes: 77 };
-        file.save(cursor).unwrap();
+        let end = FileEnd { device: 1, inode: u64::MAX, bytes: 77 };
+        let held = vec![at(5), at(7)];
+        let cursor = Cursor { at: at(9), held, warm: at(4), file: Some(end) };
+        file.save(&cursor).unwrap();
         assert_eq!(file.load(), Some(cursor));
         assert_eq!(CursorFile::new(&dir.path().join("doors"), "a", 6).unwrap().load(), None);
         std::fs::write(dir.path().join("doors/a.json"), b"{").unwrap();
@@ -134,9 +161,9 @@ mod tests {
 
     #[test]
     fn what_was_passed_is_remembered_as_far_as_needed() {
-        let mut passed = Passed::default();
         let at = |offset| Position { segment: 0, offset };
-        assert_eq!(passed.before(at(3)), at(3));
+        let mut passed = Passed::new(at(5));
+        assert_eq!((passed.before(at(3)), passed.before(at(9))), (at(3), at(5)));
         for offset in 0..200_000 {
             passed.note(at(offset), 1_000);
             assert!(passed.places.len() < 200);

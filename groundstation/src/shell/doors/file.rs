@@ -1,9 +1,13 @@
 //! Appended to a file, which is closed and renamed by size, age or contact.
+//!
+//! The door's cursor and its file agree at every moment: cutting the file that the cursor names to
+//! the length that it states, and going on from there, puts each frame into it once. A file is
+//! named by its inode, since what has its name by now may be the next one.
 
 use super::{
     LOOK_AGAIN, Shared, Stop,
     board::Board,
-    cursor::{Cursor, CursorFile},
+    cursor::{Cursor, CursorFile, FileEnd},
     source::{Out, Source},
 };
 use crate::{
@@ -11,15 +15,19 @@ use crate::{
         framing::Framing,
         rotation::{Current, Rotation, closed_name},
         select::Parcel,
-        spec::{Begin, Door},
+        spec::Door,
     },
     shell::{clock::StationClock, follow::Step},
+};
+use rustix::{
+    fs::{CWD, RenameFlags, renameat_with},
+    io::Errno,
 };
 use std::{
     fs::{File, OpenOptions},
     io,
     ops::ControlFlow,
-    os::unix::fs::{FileExt as _, OpenOptionsExt as _},
+    os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     thread,
 };
@@ -38,10 +46,16 @@ pub struct Files {
     framing: Framing,
     /// Not written yet; stands behind `written` bytes of the file.
     piece: Vec<u8>,
+    /// Frames or packets in it.
+    parcels: u64,
     written: u64,
     clock: StationClock,
     board: Board,
     cursor: Option<CursorFile>,
+    /// The cursor as it was noted last: nothing was written since, or to the file that it names.
+    noted: Option<Cursor>,
+    /// What can't be written is tried again, for ever.
+    again: bool,
     stop: Stop,
 }
 
@@ -49,14 +63,13 @@ pub struct Files {
 pub fn run(shared: &Shared, door: &Door, board: &Board, path: &Path) {
     let cursor = shared.cursor_file(door);
     let loaded = cursor.as_ref().and_then(CursorFile::load);
-    let mut source = Source::new(shared, door, board, loaded);
+    let mut source = Source::new(shared, door, board, loaded.clone());
     let mut out = Files::new(door, path, (board.clone(), shared.clock, shared.stop.clone()));
     out.cursor = cursor;
-    if door.begin == Begin::Last
-        && let Some(loaded) = loaded
-    {
-        // What stands behind is taken from the archive again.
-        out.cut_to(loaded.file_bytes);
+    out.again = true;
+    match loaded {
+        Some(loaded) => out.go_on(loaded),
+        None => source.checkpoint(&mut out),
     }
     let step = loop {
         match source.step(&mut out) {
@@ -64,11 +77,13 @@ pub fn run(shared: &Shared, door: &Door, board: &Board, path: &Path) {
             Step::Went | Step::Quiet => {}
         }
     };
-    if step == Step::Ended && out.cursor.is_none() {
-        source.flush(&mut out);
+    if step == Step::Ended {
+        if out.cursor.is_none() {
+            source.flush(&mut out);
+        }
+        let _ = out.write();
+        source.checkpoint(&mut out);
     }
-    let _ = out.write();
-    source.checkpoint(&mut out);
     if out.file.take().is_some() {
         board.closed(None);
     }
@@ -88,63 +103,165 @@ impl Files {
             rotation: door.rotation,
             framing: door.framing.clone(),
             piece: Vec::new(),
+            parcels: 0,
             written: 0,
             clock,
             board,
             cursor: None,
+            noted: None,
+            again: false,
             stop,
         }
     }
 
-    fn cut_to(&mut self, bytes: u64) {
-        let longer = |file: &File| file.metadata().is_ok_and(|known| known.len() > bytes);
-        let cut = OpenOptions::new().write(true).open(&self.path);
-        let cut = cut.and_then(|file| if longer(&file) { file.set_len(bytes) } else { Ok(()) });
-        match cut {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                self.board.failed(&format!("{}: {error}", self.path.display()));
+    /// Goes on where an earlier run noted that it was: what it wrote behind that is taken from the
+    /// archive again.
+    fn go_on(&mut self, cursor: Cursor) {
+        let end = cursor.file;
+        self.noted = Some(cursor);
+        let Some(end) = end else { return };
+        let cut = || -> io::Result<Option<(File, u64)>> {
+            let file = OpenOptions::new().write(true).open(&self.path)?;
+            let known = file.metadata()?;
+            if (known.dev(), known.ino()) != (end.device, end.inode) {
+                return Ok(None);
             }
-            _ => {}
+            if known.len() > end.bytes {
+                file.set_len(end.bytes)?;
+            }
+            Ok(Some((file, known.len().min(end.bytes))))
+        };
+        match cut() {
+            Ok(Some((file, bytes))) => {
+                if bytes < end.bytes {
+                    let (path, lost) = (self.path.display(), end.bytes - bytes);
+                    tracing::error!(%path, lost, "bytes that were written are not there any more");
+                }
+                self.up(file, bytes);
+            }
+            // Closed, or taken away: what is there now is appended to.
+            Ok(None) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => self.failed(&error),
         }
+    }
+
+    fn failed(&self, error: &io::Error) {
+        self.board.failed(&format!("{}: {error}", self.path.display()));
+    }
+
+    fn up(&mut self, file: File, bytes: u64) {
+        self.written = bytes;
+        self.current.bytes = bytes + self.piece.len() as u64;
+        self.file = Some(file);
+        self.board.opened();
+    }
+
+    /// Opens the file to append to it.
+    pub fn open(&mut self) -> io::Result<()> {
+        let options = OpenOptions::new().write(true).create(true).mode(0o640).clone();
+        let file = options.open(&self.path)?;
+        let known = file.metadata()?;
+        self.up(file, known.len());
+        if let (Some(_), Some(noted)) = (&self.cursor, self.noted.clone()) {
+            let (device, inode) = (known.dev(), known.ino());
+            self.note(Cursor {
+                file: Some(FileEnd { device, inode, bytes: known.len() }),
+                ..noted
+            });
+        }
+        Ok(())
     }
 
     /// Writes what waits, however long the disk refuses; breaks off at a stop.
     pub fn write(&mut self) -> ControlFlow<()> {
         while !self.piece.is_empty() {
-            match self.try_write() {
-                Ok(()) => self.piece.clear(),
-                Err(error) => {
-                    self.board.failed(&format!("{}: {error}", self.path.display()));
-                    if self.stop.is_over() {
-                        return ControlFlow::Break(());
-                    }
-                    thread::sleep(10 * LOOK_AGAIN);
-                }
+            let Err(error) = self.try_write() else { break };
+            self.failed(&error);
+            if !self.again || self.stop.is_over() {
+                return ControlFlow::Break(());
             }
+            thread::sleep(10 * LOOK_AGAIN);
         }
         ControlFlow::Continue(())
     }
 
     fn try_write(&mut self) -> io::Result<()> {
-        let file = match &mut self.file {
-            Some(file) => file,
-            none => {
-                let options = OpenOptions::new().write(true).create(true).mode(0o640).clone();
-                let file = options.open(&self.path)?;
-                self.written = file.metadata()?.len();
-                self.current.bytes = self.written + self.piece.len() as u64;
-                self.board.opened();
-                none.insert(file)
-            }
-        };
+        if self.file.is_none() {
+            self.open()?;
+        }
+        let Some(file) = &self.file else { return Ok(()) };
         // At its place, so that a part of an earlier attempt is written over.
         file.write_all_at(&self.piece, self.written)?;
-        self.written += self.piece.len() as u64;
+        let (parcels, bytes) = (std::mem::take(&mut self.parcels), self.piece.len() as u64);
+        self.written += bytes;
+        self.piece.clear();
+        self.board.count(|view| {
+            view.sent += parcels;
+            view.sent_bytes += bytes;
+            view.error = None;
+        });
         Ok(())
     }
 
+    fn rename(&self, first: codecs::time::Tai) -> io::Result<()> {
+        for number in 0..NAMES_MAX {
+            let name = closed_name(&self.path, first, number);
+            match rename_new(&self.path, &name) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                renamed => return renamed,
+            }
+        }
+        Err(io::Error::other("every name for a closed file is taken"))
+    }
+
+    fn note(&mut self, cursor: Cursor) {
+        let Some(cursor_file) = &self.cursor else { return };
+        if let Err(error) = cursor_file.save(&cursor) {
+            self.board.failed(&format!("how far it came could not be noted: {error}"));
+        }
+        self.noted = Some(cursor);
+    }
+}
+
+/// Renames a file where the name is free: in one step, so that a kill leaves it under one of them.
+fn rename_new(path: &Path, name: &Path) -> io::Result<()> {
+    match renameat_with(CWD, path, CWD, name, RenameFlags::NOREPLACE) {
+        // Some file systems can't; a link fails where the name is taken as well.
+        Err(Errno::INVAL | Errno::NOSYS) => {
+            std::fs::hard_link(path, name)?;
+            std::fs::remove_file(path)
+        }
+        renamed => Ok(renamed?),
+    }
+}
+
+impl Out for Files {
+    fn put(&mut self, parcel: &Parcel) -> ControlFlow<()> {
+        let before = self.piece.len();
+        if self.framing.write(&parcel.bytes, &mut self.piece).is_err() {
+            self.piece.truncate(before);
+            self.board.count(|view| *view.dropped.entry("framing").or_default() += 1);
+            return ControlFlow::Continue(());
+        }
+        self.parcels += 1;
+        self.current.wrote(self.piece.len() - before, parcel.received);
+        match self.piece.len() >= PIECE_BYTES {
+            true => self.write(),
+            false => ControlFlow::Continue(()),
+        }
+    }
+
+    fn turns(&mut self, next: Option<&Parcel>) -> bool {
+        let now = self.clock.mono_ns();
+        match next {
+            Some(next) => self.rotation.closes_before(&self.current, next.received, now),
+            None => self.rotation.closes_idle(&self.current, self.clock.tai(), now),
+        }
+    }
+
     /// Closes the file under a name of its own.
-    fn close(&mut self) -> ControlFlow<()> {
+    fn turn(&mut self) -> ControlFlow<()> {
         self.write()?;
         if let Some(file) = self.file.take() {
             let first = self.current.span.map_or(self.clock.tai(), |(first, _)| first);
@@ -159,49 +276,8 @@ impl Files {
         ControlFlow::Continue(())
     }
 
-    fn rename(&self, first: codecs::time::Tai) -> io::Result<()> {
-        for number in 0..NAMES_MAX {
-            let name = closed_name(&self.path, first, number);
-            // A link fails where the name is taken, and a rename would write over it.
-            match std::fs::hard_link(&self.path, &name) {
-                Ok(()) => return std::fs::remove_file(&self.path),
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Err(io::Error::other("every name for a closed file is taken"))
-    }
-}
-
-impl Out for Files {
-    fn put(&mut self, parcel: Parcel) -> ControlFlow<()> {
-        let now = self.clock.mono_ns();
-        if self.rotation.closes_before(&self.current, parcel.received, now) {
-            self.close()?;
-        }
-        let before = self.piece.len();
-        if self.framing.write(&parcel.bytes, &mut self.piece).is_err() {
-            self.piece.truncate(before);
-            self.board.count(|view| *view.dropped.entry("framing").or_default() += 1);
-            return ControlFlow::Continue(());
-        }
-        let bytes = self.piece.len() - before;
-        self.current.wrote(bytes, parcel.received);
-        self.board.count(|view| {
-            view.sent += 1;
-            view.sent_bytes += bytes as u64;
-        });
-        match self.piece.len() >= PIECE_BYTES {
-            true => self.write(),
-            false => ControlFlow::Continue(()),
-        }
-    }
-
     fn settle(&mut self) -> ControlFlow<()> {
         self.write()?;
-        if self.rotation.closes_idle(&self.current, self.clock.tai(), self.clock.mono_ns()) {
-            self.close()?;
-        }
         self.board.tell();
         ControlFlow::Continue(())
     }
@@ -210,12 +286,14 @@ impl Out for Files {
         if self.cursor.is_none() || self.write().is_break() {
             return;
         }
-        let Some(cursor_file) = &self.cursor else { return };
-        let synced = self.file.as_ref().map_or(Ok(()), File::sync_data);
-        let saved =
-            synced.and_then(|()| cursor_file.save(Cursor { file_bytes: self.written, ..cursor }));
-        if let Err(error) = saved {
-            self.board.failed(&format!("how far it came could not be noted: {error}"));
+        let end = |file: &File| -> io::Result<FileEnd> {
+            file.sync_data()?;
+            let known = file.metadata()?;
+            Ok(FileEnd { device: known.dev(), inode: known.ino(), bytes: self.written })
+        };
+        match self.file.as_ref().map(end).transpose() {
+            Ok(file) => self.note(Cursor { file, ..cursor }),
+            Err(error) => self.failed(&error),
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::{
     door::{
         framing::Framing,
         rotation::Rotation,
-        spec::{Begin, Destination, Door, FramingKind, WhenSlow},
+        spec::{Begin, Destination, Door, FramingKind, Goods, WhenSlow},
         tempo::{self, Tempo},
     },
     publish::Feed,
@@ -96,7 +96,11 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
             };
             Box::new(Link::from(&door, &board, stop.clone()).prepared(stream)?)
         }
-        Destination::File(path) => Box::new(Files::new(&door, path, parts)),
+        Destination::File(path) => {
+            let mut files = Files::new(&door, path, parts);
+            files.open().with_context(|| format!("can't write to {}", path.display()))?;
+            Box::new(files)
+        }
     };
     let (begun, mut tempo) = (Instant::now(), args.speed);
     let read = args.choice.read(&config, &stop, |parcel| {
@@ -106,20 +110,21 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
             out.settle()?;
             wait_until(due, &stop)?;
         }
-        out.put(parcel)
+        out.put(&parcel)
     })?;
     let taken = out.finish(&stop);
+    board.tell();
     let snapshot = feed.snapshot();
     let view = snapshot.doors.first().cloned().unwrap_or_default();
     let mut dropped = view.dropped.clone();
     dropped.extend(&read.left_out);
-    let complete = taken && !read.broken_off;
+    let complete = taken && read.is_complete();
     let seconds = begun.elapsed().as_secs_f64();
     let (sent, bytes) = (view.sent, view.sent_bytes);
     match args.json {
         true => say(&json!({
             "complete": complete, "sent": sent, "bytes": bytes, "left_out": dropped,
-            "seconds": seconds,
+            "damaged": read.passed_over, "seconds": seconds,
         })
         .to_string()),
         false => {
@@ -128,6 +133,7 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
             for (reason, count) in &dropped {
                 say(&format!("{count} left out: {reason}"));
             }
+            read.passed_over.lines().iter().for_each(|line| say(line));
         }
     }
     if let Some(error) = view.error.filter(|_| !complete) {
@@ -139,6 +145,9 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
 fn door(args: &ReplayArgs) -> anyhow::Result<Door> {
     if args.coding.is_some() && args.framing != FramingKind::Cadu {
         bail!("only `--framing cadu` has a --coding");
+    }
+    if args.framing == FramingKind::Cadu && args.choice.send == Goods::Packets {
+        bail!("--framing cadu: a CADU holds a frame; add `--send frames`");
     }
     if args.rate_mbit_s.is_some_and(|rate| !rate.is_finite() || rate < 0.001) {
         bail!("--rate-mbit-s must be 0.001 or more");

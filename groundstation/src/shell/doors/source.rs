@@ -17,6 +17,7 @@ use crate::{
     },
 };
 use std::{
+    collections::BTreeSet,
     ops::ControlFlow,
     time::{Duration, Instant},
 };
@@ -36,7 +37,18 @@ const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
 /// One connection, socket or file.
 pub trait Out {
     /// Takes a frame or packet; waits for its consumer. Breaks off where it can go no further.
-    fn put(&mut self, parcel: Parcel) -> ControlFlow<()>;
+    fn put(&mut self, parcel: &Parcel) -> ControlFlow<()>;
+
+    /// Whether what it writes to is to be closed before `next`, or though nothing comes.
+    fn turns(&mut self, next: Option<&Parcel>) -> bool {
+        let _ = next;
+        false
+    }
+
+    /// Closes it; what comes goes to another. Everything before stands in a checkpoint.
+    fn turn(&mut self) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
 
     /// A step is over: nothing more may come for a while.
     fn settle(&mut self) -> ControlFlow<()>;
@@ -58,10 +70,17 @@ struct Tap {
     lag: Option<Lag>,
     clock: StationClock,
     selector: Selector,
-    /// Nothing goes out that an earlier unit completed.
+    /// Nothing goes out that an earlier unit completed, but for those that `held` names.
     begin: Position,
-    /// The unit that is being taken; everything before it was.
+    held: BTreeSet<Position>,
+    /// Those of them that are not taken again yet.
+    untaken: BTreeSet<Position>,
+    /// What an earlier run left is let go: frames wait as they did then.
+    warmed: bool,
+    /// Everything before it was taken.
     at: Position,
+    /// What the selector let go and no one took.
+    owed: Vec<Position>,
     passed: Passed,
     checked: Instant,
 }
@@ -70,13 +89,14 @@ impl Source {
     /// Begins where the door says, or where the cursor stands.
     pub fn new(shared: &Shared, door: &Door, board: &Board, cursor: Option<Cursor>) -> Self {
         let cursor = cursor.filter(|_| door.begin == Begin::Last);
-        let from = match (door.begin, cursor) {
+        let from = match (door.begin, &cursor) {
             (Begin::Last, Some(cursor)) => From::At(cursor.warm),
             (Begin::Start, _) => From::At(START),
             (Begin::Live | Begin::Last, _) => From::Now,
         };
         let follower = shared.hub.follow(from, QUEUE_COMMITS);
-        let begin = cursor.map_or(follower.handled(), |cursor| cursor.at);
+        let begin = cursor.as_ref().map_or(follower.handled(), |cursor| cursor.at);
+        let held: BTreeSet<Position> = cursor.into_iter().flat_map(|cursor| cursor.held).collect();
         let lag = (door.when_slow == WhenSlow::Drop)
             .then(|| Lag { hub: shared.hub.clone(), dropping: false });
         let tap = Tap {
@@ -86,8 +106,12 @@ impl Source {
             clock: shared.clock,
             selector: Selector::new(door.selection.clone(), &shared.definition, door.patience_ns),
             begin,
+            untaken: held.clone(),
+            held,
+            warmed: false,
             at: begin,
-            passed: Passed::default(),
+            owed: Vec::new(),
+            passed: Passed::new(follower.handled()),
             checked: Instant::now(),
         };
         Self { follower, tap }
@@ -99,9 +123,7 @@ impl Source {
         let mut step = follower.step(LOOK_AGAIN, &mut |unit| tap.take(unit, out));
         if step != Step::Stopped {
             tap.at = follower.handled().max(tap.begin);
-            let mut ready = Vec::new();
-            tap.selector.poll(tap.clock.mono_ns(), &mut |parcel| ready.push(parcel));
-            if tap.put(ready, out).is_break() || out.settle().is_break() {
+            if tap.poll(out).is_break() || tap.settle(out).is_break() {
                 step = Step::Stopped;
             }
         }
@@ -140,8 +162,13 @@ impl Lag {
 
 impl Tap {
     fn take(&mut self, unit: &Archived, out: &mut impl Out) -> ControlFlow<()> {
-        self.at = unit.position.max(self.begin);
-        self.passed.note(unit.position, unit.bytes.len());
+        let position = unit.position;
+        if position >= self.begin {
+            self.warm(out)?;
+        }
+        // No record begins there: it says that this unit was taken.
+        self.at = Position { offset: position.offset + 1, ..position }.max(self.begin);
+        self.passed.note(position, unit.bytes.len());
         if self.lag.as_mut().is_some_and(|lag| lag.drops(unit)) {
             if Selector::concerns(&self.selection, unit) {
                 self.board.count(|view| *view.dropped.entry("slow").or_default() += 1);
@@ -150,6 +177,7 @@ impl Tap {
         }
         let mut ready = Vec::new();
         self.selector.take(unit, self.clock.mono_ns(), &mut |parcel| ready.push(parcel));
+        self.untaken.remove(&position);
         self.put(ready, out)?;
         if self.checked.elapsed() >= CHECKPOINT_EVERY {
             self.checkpoint(out, true);
@@ -157,20 +185,81 @@ impl Tap {
         ControlFlow::Continue(())
     }
 
-    fn put(&mut self, ready: Vec<Parcel>, out: &mut impl Out) -> ControlFlow<()> {
-        ready
-            .into_iter()
-            .filter(|parcel| parcel.position >= self.begin)
-            .try_for_each(|parcel| out.put(parcel))
+    /// Comes to what is new. Frames that an earlier run let go before those they waited for wait
+    /// here again: what completes them later would pass for done with them.
+    fn warm(&mut self, out: &mut impl Out) -> ControlFlow<()> {
+        if self.warmed {
+            return ControlFlow::Continue(());
+        }
+        self.warmed = true;
+        // What retention took meanwhile does not come again.
+        self.untaken.clear();
+        let (begin, held) = (self.begin, &self.held);
+        let done = |position: Position| position < begin && !held.contains(&position);
+        let mut ready = Vec::new();
+        self.selector.let_go(done, &mut |parcel| ready.push(parcel));
+        self.put(ready, out)
+    }
+
+    fn poll(&mut self, out: &mut impl Out) -> ControlFlow<()> {
+        let mut ready = Vec::new();
+        self.selector.poll(self.clock.mono_ns(), &mut |parcel| ready.push(parcel));
+        self.put(ready, out)
+    }
+
+    fn settle(&mut self, out: &mut impl Out) -> ControlFlow<()> {
+        out.settle()?;
+        match out.turns(None) {
+            true => self.turn(out),
+            false => ControlFlow::Continue(()),
+        }
+    }
+
+    /// Nothing may stand in a closed file that the next start takes for missing, nor the reverse.
+    fn turn(&mut self, out: &mut impl Out) -> ControlFlow<()> {
+        self.checkpoint(out, true);
+        out.turn()
+    }
+
+    fn is_wanted(&self, position: Position) -> bool {
+        position >= self.begin || self.held.contains(&position)
+    }
+
+    fn put(&mut self, mut ready: Vec<Parcel>, out: &mut impl Out) -> ControlFlow<()> {
+        ready.retain(|parcel| self.is_wanted(parcel.position));
+        let mut before = None;
+        for (at, parcel) in ready.iter().enumerate() {
+            // What one unit gave stays together: a cursor knows units only.
+            if before != Some(parcel.position) && out.turns(Some(parcel)) {
+                self.owe(&ready[at..]);
+                self.turn(out)?;
+                self.owed.clear();
+            }
+            before = Some(parcel.position);
+            if out.put(parcel).is_break() {
+                self.owe(&ready[at + 1..]);
+                return ControlFlow::Break(());
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn owe(&mut self, rest: &[Parcel]) {
+        self.owed.extend(rest.iter().map(|parcel| parcel.position));
     }
 
     fn checkpoint(&mut self, out: &mut impl Out, now: bool) {
-        if now || self.checked.elapsed() >= CHECKPOINT_EVERY {
-            self.checked = Instant::now();
-            let at = self.selector.held_from().map_or(self.at, |held| held.min(self.at));
-            let at = at.max(self.begin);
-            out.checkpoint(Cursor { at, warm: self.passed.before(at), file_bytes: 0 });
+        if !now && self.checked.elapsed() < CHECKPOINT_EVERY {
+            return;
         }
+        self.checked = Instant::now();
+        let waiting = self.selector.held().filter(|held| self.is_wanted(*held));
+        let open = waiting.chain(self.owed.iter().copied()).chain(self.untaken.iter().copied());
+        let held: BTreeSet<Position> = open.filter(|position| *position < self.at).collect();
+        let first = held.first().map_or(self.at, |first| self.at.min(*first));
+        let warm = self.passed.before(first);
+        let held = held.into_iter().collect();
+        out.checkpoint(Cursor { at: self.at, held, warm, file: None });
     }
 
     fn tell(&mut self) {

@@ -130,6 +130,7 @@ impl Link {
         self.cursor = shared.cursor_file(door);
         let cursor = self.cursor.as_ref().and_then(CursorFile::load);
         let mut source = Source::new(shared, door, &self.board, cursor);
+        source.checkpoint(&mut self);
         let step = loop {
             match source.step(&mut self) {
                 step @ (Step::Ended | Step::Stopped) => break step,
@@ -258,7 +259,7 @@ impl Link {
 }
 
 impl Out for Link {
-    fn put(&mut self, parcel: Parcel) -> ControlFlow<()> {
+    fn put(&mut self, parcel: &Parcel) -> ControlFlow<()> {
         let before = self.piece.len();
         if self.framing.write(&parcel.bytes, &mut self.piece).is_err() {
             self.piece.truncate(before);
@@ -296,9 +297,10 @@ impl Out for Link {
     fn checkpoint(&mut self, cursor: Cursor) {
         let Some(file) = &self.cursor else { return };
         let open = self.outbox.open_from().into_iter().chain(self.piece_from).min();
-        let at = open.map_or(cursor.at, |open| open.min(cursor.at));
-        let cursor = Cursor { at, warm: cursor.warm.min(at), file_bytes: 0 };
-        if let Err(error) = file.save(cursor) {
+        let first = open.into_iter().chain(cursor.held).min();
+        let at = first.map_or(cursor.at, |first| first.min(cursor.at));
+        let cursor = Cursor { at, held: Vec::new(), warm: cursor.warm.min(at), file: None };
+        if let Err(error) = file.save(&cursor) {
             self.board.failed(&format!("how far it came could not be noted: {error}"));
         }
     }

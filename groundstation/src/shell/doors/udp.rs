@@ -102,7 +102,7 @@ fn connect(host: &str) -> io::Result<UdpSocket> {
 }
 
 impl Out for Datagrams {
-    fn put(&mut self, parcel: Parcel) -> ControlFlow<()> {
+    fn put(&mut self, parcel: &Parcel) -> ControlFlow<()> {
         self.open_again();
         self.buffer.clear();
         if self.framing.write(&parcel.bytes, &mut self.buffer).is_err() {

@@ -1,10 +1,14 @@
 //! Inputs: sockets on a thread of their own, so that undoing codes holds up neither link nor spool;
 //! a thread a file.
 
-use super::drops::Drops;
+use super::{
+    drops::Drops,
+    files::{self, FinishedFiles},
+};
 use crate::{
     edge::{
         config::{Input, Place},
+        finished::FileIdentity,
         intake::{Intake, IntakeCounts, Reception, StreamLost},
         tally::InputTally,
     },
@@ -69,7 +73,12 @@ pub enum FromInput {
         units: Vec<Reception>,
     },
     /// The input gives no more.
-    Ended(usize),
+    Ended {
+        /// Which.
+        input: usize,
+        /// A file that was read to its end, as it then was.
+        whole: Option<FileIdentity>,
+    },
 }
 
 /// What all inputs share.
@@ -79,15 +88,17 @@ pub struct Hub {
     pub inputs: Vec<Input>,
     tallies: Vec<Mutex<InputTally>>,
     clock: StationClock,
+    /// Files are read once more that were read to their end before.
+    again: bool,
 }
 
 impl Hub {
     /// Nothing is heard yet.
-    pub fn new(inputs: Vec<Input>, clock: StationClock) -> Self {
+    pub fn new(inputs: Vec<Input>, clock: StationClock, again: bool) -> Self {
         let tally = |input: &Input| {
             Mutex::new(InputTally { name: input.name.clone(), ..InputTally::default() })
         };
-        Self { tallies: inputs.iter().map(tally).collect(), inputs, clock }
+        Self { tallies: inputs.iter().map(tally).collect(), inputs, clock, again }
     }
 
     /// What is counted of an input.
@@ -108,6 +119,11 @@ enum Bound {
     Listener(TcpListener),
     Connect(String),
     File(File),
+}
+
+/// Opens an input and lets it go: what is told where it can't be opened is what a start says.
+pub fn try_open(input: &Input) -> anyhow::Result<()> {
+    bind(&input.place).with_context(|| format!("input {}", input.name)).map(drop)
 }
 
 fn bind(place: &Place) -> anyhow::Result<(Bound, String)> {
@@ -146,6 +162,7 @@ fn bind(place: &Place) -> anyhow::Result<(Bound, String)> {
 pub fn start(
     hub: &Arc<Hub>,
     phase: &watch::Receiver<Phase>,
+    known: &FinishedFiles,
 ) -> anyhow::Result<(mpsc::Receiver<FromInput>, Vec<String>)> {
     let (to, from) = mpsc::channel(QUEUE_MAX);
     let (mut sockets, mut files, mut told) = (Vec::new(), Vec::new(), Vec::new());
@@ -154,14 +171,17 @@ pub fn start(
         told.push(at);
         let feed = Feed { input, hub: Arc::clone(hub), to: to.clone(), phase: phase.clone() };
         match bound {
-            Bound::File(file) => files.push((feed, file)),
+            Bound::File(file) => {
+                let again = hub.again || !known.holds(&file);
+                files.push((feed, file, again));
+            }
             bound => sockets.push((feed, bound)),
         }
     }
-    for (feed, file) in files {
+    for (feed, file, again) in files {
         std::thread::Builder::new()
             .name("edge-file".into())
-            .spawn(move || feed.file(file))
+            .spawn(move || if again { feed.file(file) } else { feed.pass_over() })
             .context("no thread for a file")?;
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -247,6 +267,7 @@ impl Feed {
         let mut tally = self.hub.tally(self.input);
         self.count(&mut tally, &mut stream);
         tally.open -= 1;
+        tally.in_sync -= u64::from(stream.counted.in_sync);
         if let Err(lost) = lost {
             tally.streams_lost += 1;
             tracing::warn!(input = self.of().name, "{lost}");
@@ -266,15 +287,26 @@ impl Feed {
         let _ = self.phase.wait_for(|phase| *phase >= Phase::Drain).await;
     }
 
+    /// A file whose units the spool has.
+    fn pass_over(self) {
+        let name = &self.of().name;
+        tracing::info!(input = name, "was read to its end before; --again reads it once more");
+        self.hub.tally(self.input).passed_over = true;
+        let _ = self.to.blocking_send(FromInput::Ended { input: self.input, whole: None });
+    }
+
     fn file(self, mut file: File) {
         let mut stream = self.begin();
         let mut chunk = vec![0; CHUNK_BYTES];
-        let mut lost = Ok(());
+        let (mut lost, mut total, mut at_end) = (Ok(()), 0, false);
         while let Some(stream) = &mut stream
             && *self.phase.borrow() < Phase::Stop
         {
             let read = match file.read(&mut chunk) {
-                Ok(0) => break,
+                Ok(0) => {
+                    at_end = true;
+                    break;
+                }
                 Ok(read) => read,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => {
@@ -282,6 +314,7 @@ impl Feed {
                     break;
                 }
             };
+            total += read as u64;
             let mut units = Vec::new();
             lost = self.cut(stream, &chunk[..read], &mut units);
             if let Some(message) = self.message(units)
@@ -293,8 +326,13 @@ impl Feed {
                 break;
             }
         }
+        // Behind a place where the stream is lost nothing would come of it another time either; a
+        // file that grew meanwhile is not read whole.
+        let whole = files::identity(&file)
+            .filter(|identity| lost.is_err() || (at_end && identity.bytes == total));
         let last = stream.and_then(|stream| self.end(stream, lost));
-        for message in last.into_iter().chain([FromInput::Ended(self.input)]) {
+        let ended = FromInput::Ended { input: self.input, whole };
+        for message in last.into_iter().chain([ended]) {
             let _ = self.to.blocking_send(message);
         }
     }
@@ -312,7 +350,7 @@ impl Feed {
         if let Err(error) = done {
             tracing::error!(input = self.of().name, "{error}");
         }
-        self.send(Some(FromInput::Ended(self.input))).await;
+        self.send(Some(FromInput::Ended { input: self.input, whole: None })).await;
     }
 
     async fn datagrams(&mut self, socket: UdpSocket) -> io::Result<()> {

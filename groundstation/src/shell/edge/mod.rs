@@ -1,6 +1,7 @@
 //! `groundstation edge`: puts the parts together, and takes them apart in order.
 
 mod drops;
+mod files;
 mod inputs;
 mod keeper;
 mod options;
@@ -13,15 +14,17 @@ use crate::{
     commands::say,
     edge::{
         config::{EdgeConfig, Input},
+        finished::FileIdentity,
         label::Labeller,
         spool::Spool,
-        tally::{LinkTally, SpoolTally, Tally},
+        tally::{LinkTally, SpoolEver, SpoolNow, SpoolRun, SpoolTally, Tally},
     },
 };
 use anyhow::Context as _;
-use codecs::{ids::StoreEpoch, mission::Definition, time::Tai};
+use codecs::{ids::StoreEpoch, link::custody::Durability, mission::Definition, time::Tai};
 use codecs_quic::{Client, FromLink, LinkCounts, LinkTime, Monotonic, Peer, TransportOptions};
 use codecs_store::{Disk, Store};
+use files::FinishedFiles;
 use inputs::{FromInput, Hub, Phase};
 use keeper::{Keeper, SharedSpool};
 use serde_json::json;
@@ -42,8 +45,9 @@ pub fn run(args: &EdgeArgs) -> anyhow::Result<ExitCode> {
     let definition = Arc::new(mission::load(&config.path(&config.mission))?);
     let inputs = config.inputs(&definition).map_err(|wrong| args.wrong(&wrong))?;
     let peer = peer(&config).map_err(|error| error.context(args.file()))?;
+    let reclaim = config.reclaim(definition.reclaimable).map_err(|wrong| args.wrong(&wrong))?;
     if args.check {
-        return check(args, &config, &inputs);
+        return check(args, &config, &inputs, reclaim);
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -51,7 +55,7 @@ pub fn run(args: &EdgeArgs) -> anyhow::Result<ExitCode> {
         .build()
         .context("no runtime")?;
     // Dropping it would wait for whatever blocks, such as a resolver.
-    let done = runtime.block_on(edge(args, &config, definition, inputs, peer));
+    let done = runtime.block_on(edge(args, &config, definition, inputs, peer, reclaim));
     runtime.shutdown_background();
     done
 }
@@ -73,32 +77,60 @@ fn peer(config: &EdgeConfig) -> anyhow::Result<Peer> {
     })
 }
 
-fn check(args: &EdgeArgs, config: &EdgeConfig, inputs: &[Input]) -> anyhow::Result<ExitCode> {
+/// Opens what a start opens, and lets it go.
+fn check(
+    args: &EdgeArgs,
+    config: &EdgeConfig,
+    inputs: &[Input],
+    reclaim: Durability,
+) -> anyhow::Result<ExitCode> {
     let dir = config.path(&config.spool.dir);
     // Opening it claims it: a second edge on one spool is told now, not in a pass.
     Disk::open(&dir).context("spool.dir")?;
+    inputs.iter().try_for_each(inputs::try_open)?;
+    if let Some(address) = config.status.http {
+        told::listen(address)?;
+    }
+    let units = config.spool.spool_bytes >> 10;
+    let index_bytes = units * INDEX_BYTES;
+    if args.json {
+        let told = |input: &Input| json!({ "name": input.name, "from": input.place.to_string(), "antenna": input.antenna });
+        say(&json!({
+            "good": true,
+            "inputs": inputs.iter().map(told).collect::<Vec<_>>(),
+            "station": config.station.address,
+            "spool": {
+                "dir": dir.display().to_string(),
+                "bytes_max": config.spool.spool_bytes,
+                "index_bytes_of_units_of_1_kib": index_bytes,
+                "reclaim": reclaim.name(),
+            },
+        })
+        .to_string());
+        return Ok(ExitCode::SUCCESS);
+    }
     for input in inputs {
         say(&format!("input {}: {}, antenna {}", input.name, input.place, input.antenna));
     }
-    let units = config.spool.spool_bytes >> 10;
     say(&format!(
-        "spool {}: at most {} bytes on disk; its index takes about {INDEX_BYTES} bytes of memory a \
-         unit, so {} MB where units are 1 KiB",
+        "spool {}: at most {} bytes on disk; units go once receipted as {}; its index takes about \
+         {INDEX_BYTES} bytes of memory a unit, so {} MB where units are 1 KiB",
         dir.display(),
         config.spool.spool_bytes,
-        (units * INDEX_BYTES) >> 20,
+        reclaim.name(),
+        index_bytes >> 20,
     ));
     say(&format!("{}: good", args.file()));
     Ok(ExitCode::SUCCESS)
 }
 
-fn open_spool(config: &EdgeConfig) -> anyhow::Result<Spool<Disk>> {
+fn open_spool(config: &EdgeConfig, reclaim: Durability) -> anyhow::Result<Spool<Disk>> {
     let dir = config.path(&config.spool.dir);
     let disk = Disk::open(&dir).context("spool.dir")?;
     let fresh = super::random().context("the system gives no random bytes")?;
     let epoch = StoreEpoch(u64::from_be_bytes(fresh));
     let origin = config.origin().map_err(anyhow::Error::msg)?;
-    let store = Store::open(disk, config.limits(), origin, epoch)
+    let store = Store::open(disk, config.limits(reclaim), origin, epoch)
         .with_context(|| format!("spool {}", dir.display()))?;
     Ok(Spool::new(store))
 }
@@ -109,14 +141,17 @@ async fn edge(
     definition: Arc<Definition>,
     inputs: Vec<Input>,
     peer: Peer,
+    reclaim: Durability,
 ) -> anyhow::Result<ExitCode> {
     // Before anyone is told that it runs: a stop may come at once.
     let signals = Signals::new()?;
     let clock = StationClock::new(config.clock.simulated_offset_s);
-    let spool = open_spool(config)?;
-    let hub = Arc::new(Hub::new(inputs, clock));
+    let spool = open_spool(config, reclaim)?;
+    let epoch = spool.epoch();
+    let finished = FinishedFiles::open(&config.path(&config.spool.dir), epoch);
+    let hub = Arc::new(Hub::new(inputs, clock, args.again));
     let (phase, phases) = watch::channel(Phase::Run);
-    let (from_inputs, places) = inputs::start(&hub, &phases)?;
+    let (from_inputs, places) = inputs::start(&hub, &phases, &finished)?;
     let (to_link, commits) = mpsc::unbounded_channel();
     let (told, from_link) = mpsc::unbounded_channel();
     let (zero, zero_seen) = watch::channel(Tai(0));
@@ -152,7 +187,11 @@ async fn edge(
         mono,
         zero,
         spool_bytes_max: config.spool.spool_bytes,
+        started: clock.tai().to_rfc3339(),
+        numbered_before: numbered,
         ended: vec![false; hub.inputs.len()],
+        finished,
+        read_whole: Vec::new(),
         hub,
         spool,
         keeper,
@@ -180,8 +219,16 @@ struct Run {
     mono: Monotonic,
     zero: watch::Sender<Tai>,
     spool_bytes_max: u64,
+    /// When, for people.
+    started: String,
+    /// Units that were numbered by then.
+    numbered_before: u64,
     /// By input.
     ended: Vec<bool>,
+    finished: FinishedFiles,
+    /// Files that were read to their end and are not noted yet, with how many units were numbered
+    /// by then; none where some still wait for a number.
+    read_whole: Vec<(FileIdentity, Option<u64>)>,
     hub: Arc<Hub>,
     spool: SharedSpool,
     keeper: Keeper,
@@ -225,6 +272,7 @@ impl Run {
             let (now, now_ns) = (self.clock.tai(), self.mono.now_ns());
             self.zero.send_replace(now.plus(-(now_ns as i64)));
             self.keeper.keep(now, now_ns).await;
+            self.note_files().await;
             if self.is_over(&from_inputs).await {
                 break;
             }
@@ -235,7 +283,8 @@ impl Run {
                     FromInput::Heard { input, received, units } => {
                         self.keeper.take(input, received, units);
                     }
-                    FromInput::Ended(input) => {
+                    FromInput::Ended { input, whole } => {
+                        self.read_whole.extend(whole.map(|file| (file, None)));
                         self.ended[input] = true;
                         self.hub.tally(input).ended = true;
                         tracing::info!(input = self.hub.inputs[input].name, "ended");
@@ -264,6 +313,26 @@ impl Run {
             }
         }
         Ok(())
+    }
+
+    /// Notes files whose units are all synced: before, a kill would lose what was only read.
+    async fn note_files(&mut self) {
+        if self.read_whole.is_empty() || !self.keeper.is_idle() {
+            return;
+        }
+        let (mut numbered, mut durable) = (0, 0);
+        for (_, counter) in self.spool.lock().await.store().counters() {
+            numbered += counter.next;
+            durable += counter.durable_next;
+        }
+        let finished = &mut self.finished;
+        self.read_whole.retain_mut(|(file, by_then)| {
+            let kept = durable >= *by_then.get_or_insert(numbered);
+            if kept {
+                finished.note(*file);
+            }
+            !kept
+        });
     }
 
     /// Whether the keeper is ready for more. While it is not, streams wait and datagrams pile up
@@ -309,6 +378,7 @@ impl Run {
         link.await.context("the link")?;
         // Receipts that came with the last words.
         let kept = self.keeper.finish(self.clock.tai(), self.mono.now_ns()).await && kept;
+        self.note_files().await;
         let spool = self.spool.lock().await;
         Ok((kept, spool.is_settled() && spool.stuck() == 0))
     }
@@ -319,20 +389,28 @@ impl Run {
         let (stuck, refused) = (spool.stuck(), spool.refusals().clone());
         let store = spool.store();
         let (backlog_units, backlog_bytes) = store.backlog();
-        let spool = SpoolTally {
-            units_numbered: store.counters().map(|(_, counter)| counter.next).sum(),
-            units_durable: store.counters().map(|(_, counter)| counter.durable_next).sum(),
+        let numbered: u64 = store.counters().map(|(_, counter)| counter.next).sum();
+        let now = SpoolNow {
             backlog_units,
             backlog_bytes,
-            units_receipted: counts.receipted,
-            units_voided: self.keeper.voided(),
             units_stuck: stuck,
             bytes: store.used_bytes(),
             bytes_max: self.spool_bytes_max,
             stuck: self.keeper.is_stuck(),
         };
+        let run = SpoolRun {
+            units_numbered: numbered.saturating_sub(self.numbered_before),
+            units_receipted: counts.receipted,
+            units_voided: self.keeper.voided(),
+        };
+        let ever = SpoolEver {
+            units_numbered: numbered,
+            units_durable: store.counters().map(|(_, counter)| counter.durable_next).sum(),
+        };
+        let spool = SpoolTally { now, run, ever };
         let link = LinkTally::from(counts);
-        Tally { event, inputs: self.hub.tallies(), spool, link, refused }
+        let (started, inputs) = (self.started.clone(), self.hub.tallies());
+        Tally { event, started, inputs, spool, link, refused }
     }
 }
 

@@ -32,6 +32,9 @@ pub struct EdgeArgs {
     /// the sockets and reads files to their end, a second stops at once
     #[arg(long)]
     pub until_done: bool,
+    /// Read files once more that were read to their end before; their units get new numbers
+    #[arg(long)]
+    pub again: bool,
     /// Where the station listens, instead of what the file says
     #[arg(long, value_name = "HOST:PORT")]
     pub station: Option<String>,

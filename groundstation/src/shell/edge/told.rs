@@ -4,7 +4,7 @@ use crate::edge::{config::StatusConfig, tally::Tally};
 use anyhow::Context as _;
 use axum::{Router, extract::State, http::header, response::IntoResponse, routing::get};
 use std::{
-    net::SocketAddr,
+    net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -26,9 +26,9 @@ impl Told {
         let told =
             Self { file: config.file.as_ref().map(|file| path(file)), latest: Latest::default() };
         let Some(address) = config.http else { return Ok((told, None)) };
-        let listener = tokio::net::TcpListener::bind(address)
-            .await
-            .with_context(|| format!("status.http = {address}"))?;
+        let listener = listen(address)?;
+        listener.set_nonblocking(true)?;
+        let listener = tokio::net::TcpListener::from_std(listener)?;
         let at = listener.local_addr()?;
         let router = Router::new()
             .route("/status", get(status))
@@ -56,6 +56,11 @@ impl Told {
             tracing::warn!(%error, file = %file.display(), "the status was not written");
         }
     }
+}
+
+/// Listens for the page.
+pub fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).with_context(|| format!("status.http = {address}"))
 }
 
 async fn status(State(latest): State<Latest>) -> impl IntoResponse {

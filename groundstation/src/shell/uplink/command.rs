@@ -2,7 +2,7 @@
 
 use super::operators;
 use crate::{api::Asked, commands::say, config::Config, shell::daemon::RUNNING};
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use base64::Engine as _;
 use codecs::link::uplink::{ContentKind, MAX_BODY_BYTES};
 use serde_json::Value;
@@ -113,7 +113,7 @@ impl Content {
                 file.take(MAX_BODY_BYTES as u64 + 1).read_to_end(&mut bytes)?;
                 bytes
             }
-            (_, Some(digits), _) => from_hex(digits).context("--hex: an even number of digits")?,
+            (_, Some(digits), _) => from_hex(digits)?,
             (_, _, text) => text.clone().unwrap_or_default().into_bytes(),
         };
         if bytes.len() > MAX_BODY_BYTES {
@@ -123,14 +123,20 @@ impl Content {
     }
 }
 
-fn from_hex(digits: &str) -> Option<Vec<u8>> {
-    let digits = digits.as_bytes();
-    let nibble = |digit: u8| char::from(digit).to_digit(16).map(|value| value as u8);
-    let pairs = digits.chunks(2).map(|pair| match pair {
-        [high, low] => Some(nibble(*high)? << 4 | nibble(*low)?),
-        _ => None,
-    });
-    pairs.collect()
+fn from_hex(digits: &str) -> anyhow::Result<Vec<u8>> {
+    let nibble = |(at, digit): (usize, char)| match digit.to_digit(16) {
+        Some(value) => Ok(value as u8),
+        None => Err(anyhow!(
+            "--hex: {digit:?} at place {} is no hexadecimal digit (0 to 9, a to f); \
+             for text there is --text",
+            at + 1
+        )),
+    };
+    let nibbles = digits.chars().enumerate().map(nibble).collect::<anyhow::Result<Vec<u8>>>()?;
+    if nibbles.len() % 2 == 1 {
+        bail!("--hex: {} digits; two make a byte, so one is missing", nibbles.len());
+    }
+    Ok(nibbles.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect())
 }
 
 /// Runs the command.
@@ -236,7 +242,9 @@ mod tests {
         for wrong in ["", "10", "m", "-3s", "0m", "inf s", "ü", "nans"] {
             assert!(seconds(wrong).is_err(), "{wrong}");
         }
-        assert_eq!(from_hex("0aF1"), Some(vec![0x0A, 0xF1]));
-        assert_eq!((from_hex("0a1"), from_hex("zz")), (None, None));
+        assert_eq!(from_hex("0aF1").unwrap(), [0x0A, 0xF1]);
+        let wrong = |digits| from_hex(digits).unwrap_err().to_string();
+        assert!(wrong("0a1").contains("3 digits"), "{}", wrong("0a1"));
+        assert!(wrong("0azz").contains("'z' at place 3"), "{}", wrong("0azz"));
     }
 }

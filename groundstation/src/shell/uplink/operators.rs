@@ -21,6 +21,19 @@ pub fn table(config: &Config) -> anyhow::Result<Table> {
     rows.collect()
 }
 
+/// Tries the same, and makes nothing.
+pub fn check(config: &Config) -> anyhow::Result<()> {
+    config.operators.iter().try_for_each(|operator| {
+        let path = config.path(&operator.token);
+        if path.exists() {
+            return token(config, operator).map(drop);
+        }
+        let folder = path.parent().unwrap_or(&config.base);
+        crate::shell::start::writable(folder)
+            .with_context(|| format!("operator {}: its token", operator.name))
+    })
+}
+
 fn make(config: &Config, operator: &OperatorConfig) -> anyhow::Result<()> {
     let path = config.path(&operator.token);
     if let Some(folder) = path.parent() {

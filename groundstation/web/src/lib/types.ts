@@ -36,6 +36,7 @@ export interface ChannelRow {
 
 export interface Link {
   open: boolean;
+  sessions: number;
   peer: string;
   opened_ms: number;
   closed_ms: number | null;
