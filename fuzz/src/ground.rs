@@ -65,8 +65,11 @@ pub fn files(data: &[u8]) {
 /// was understood.
 pub fn uplink_log(data: &[u8]) {
     let read = uplink::read(data);
-    let queue = uplink::recall("d", 1, read);
-    let again = uplink::recall("d", 1, uplink::read(&uplink::rewrite(&queue)));
+    let id = read.id(1);
+    let queue = uplink::recall("d", id, read);
+    let anew = uplink::read(&uplink::rewrite(&queue, id));
+    assert_eq!((anew.unread, anew.id(2)), (0, id));
+    let again = uplink::recall("d", id, anew);
     assert!(again.counters().eq(queue.counters()));
     assert_eq!(again.objects().count(), queue.objects().count());
 }

@@ -3,12 +3,12 @@
 use crate::input::{Input, pieces};
 use bytes::Bytes;
 use codecs::fec::crc::Crc32c;
-use codecs::ids::{Channel, SpacecraftId};
+use codecs::ids::{Channel, SpacecraftId, StoreEpoch};
 use codecs::link::uplink::executor::{
     Action, COUNTERS_MAX, Executor, Note, Received, UNDER_WAY_MAX,
 };
 use codecs::link::uplink::object::{HEADER_BYTES, UplinkObject, UplinkReader};
-use codecs::link::uplink::queue::{ENDED_MAX, Request, Standing, UplinkQueue};
+use codecs::link::uplink::queue::{CraftStore, ENDED_MAX, Request, Standing, UplinkQueue};
 use codecs::link::uplink::record::OutcomeRecord;
 use codecs::link::uplink::window::{MAX_NOTE_BYTES, Window};
 use codecs::link::uplink::{ContentKind, Outcome, UplinkCounter, UplinkKey, WINDOW};
@@ -163,6 +163,7 @@ pub fn queue(data: &[u8]) {
     let mut queue = UplinkQueue::new("d", 1);
     let (mut keys, mut time, mut mono) = (Vec::<UplinkKey>::new(), Tai(0), 0u64);
     let mut ended: BTreeMap<UplinkKey, Outcome> = BTreeMap::new();
+    let mut went: BTreeMap<UplinkKey, CraftStore> = BTreeMap::new();
     while !input.0.is_empty() {
         let (op, value) = (input.byte(), input.byte());
         let key = keys.get(usize::from(value) % keys.len().max(1)).cloned();
@@ -182,8 +183,16 @@ pub fn queue(data: &[u8]) {
             }
             (2, Some(key)) => queue.numbered(&key),
             (3, _) => {
-                let next = queue.poll_object(session, |of| of.0 == 1 || op & 0x80 == 0, mono, time);
+                let reaches = |of: SpacecraftId| of.0 == 1 || op & 0x80 == 0;
+                let store = (value & 4 == 0).then_some(StoreEpoch(u64::from(value >> 6)));
+                while let Some(key) = queue.poll_forgotten(store, reaches, time) {
+                    assert!(went.get(&key).is_some_and(|went| *went != store), "forgotten nowhere");
+                }
+                let next = queue.poll_object(session, store, reaches, mono, time);
                 if let Some(object) = next {
+                    let first = *went.entry(object.key.clone()).or_insert(store);
+                    assert_eq!(first, store, "sent to two stores");
+                    queue.went(&object.key, store);
                     assert!(object.expires.is_none_or(|expires| expires > time), "sent too late");
                     assert!(!ended.contains_key(&object.key), "sent after its answer");
                 }

@@ -4,11 +4,21 @@
 use crate::{
     archive,
     config::Config,
-    decode, deframe, dispatch, ledger,
+    decode, deframe, dispatch,
+    door::{order, outbox, select, spec::Destination},
+    ledger,
     peers::{FIRST_CREDIT_BYTES, HANDSHAKES_MAX, SharesError},
     publish::memory,
 };
-use codecs::mission::Definition;
+use codecs::{
+    link::uplink::{
+        ContentKind, MAX_DOMAIN_BYTES, WINDOW,
+        object::MAX_UPLINK_BYTES,
+        queue::{ENDED_MAX, WAITING_BYTES_MAX},
+        record::MAX_DETAIL_BYTES,
+    },
+    mission::Definition,
+};
 use serde::Serialize;
 use std::collections::BTreeSet;
 
@@ -29,6 +39,11 @@ const IDENTITY_BYTES: u64 = 96;
 /// A job with its tensors' description, not its data.
 const JOB_BYTES: u64 = 16 << 10;
 
+/// Of an object of the uplink, beside its content: fields, key, and its place in a tree.
+const UPLINK_BYTES: u64 = 512 + (MAX_DOMAIN_BYTES + MAX_DETAIL_BYTES) as u64;
+
+/// Uplink objects of one session on streams at once.
+pub const UPLINK_STREAMS_MAX: usize = 4;
 /// Control messages that wait for a peer that does not read.
 pub const CONTROL_BYTES_MAX: usize = 4 << 20;
 /// Live frames that wait, and as much again for the batches they came in.
@@ -60,6 +75,16 @@ pub struct Budget {
     pub bytes: u64,
 }
 
+/// Connections that the doors may have at once.
+fn door_connections(config: &Config) -> u64 {
+    let doors = config.doors.iter().filter_map(|door| door.check().ok());
+    let connections = doors.map(|door| match door.to {
+        Destination::TcpServer(_) => door.clients_max as u64,
+        _ => 1,
+    });
+    connections.sum()
+}
+
 impl Budget {
     /// The budget of a station.
     pub fn of(config: &Config, mission: &Definition) -> Result<Self, SharesError> {
@@ -82,7 +107,15 @@ impl Budget {
             bytes: count * each_bytes,
             bound,
         };
-        let parts = vec![
+        let out = door_connections(config);
+        let door = (deframe::RECENT_BYTES_MAX + order::HELD_BYTES_MAX + outbox::BYTES_MAX) as u64
+            + select::IDENTITIES_MAX as u64 * IDENTITY_BYTES;
+        let kinds = ContentKind::ALL.len() as u64;
+        let objects = ENDED_MAX as u64 + crafts as u64 * kinds * WINDOW;
+        let on_streams = (MAX_UPLINK_BYTES * UPLINK_STREAMS_MAX) as u64;
+        let lets_go = u64::from(config.archive.retain.is_set());
+        let stores = u64::from(config.archive.object_store.is_some());
+        let mut parts = vec![
             row("program, runtime, stacks", 1, BASE_BYTES, "measured, doubled"),
             row("socket", 1, SOCKET_BYTES, "two batches of 32 reads of 64 KiB"),
             row("handshakes", HANDSHAKES_MAX as u64, CONNECTION_BYTES, "handshakes under way"),
@@ -107,7 +140,15 @@ impl Budget {
             row("page, holes followed", 1, memory::sequences_bytes(crafts), "the mission"),
             row("page, pictures", 1, memory::pictures_bytes(), "latest products"),
             row("jobs", dispatch::JOBS_MAX as u64, JOB_BYTES, "queued heavy work"),
+            row("uplink, contents", 1, WAITING_BYTES_MAX as u64, "without an outcome"),
+            row("uplink, objects", objects, UPLINK_BYTES, "1,024 a kind and spacecraft, and ended"),
+            row("uplink, on streams", sessions, on_streams, "sessions x 4"),
+            row("doors", out, door, "connections x frames, order, packets known, unconfirmed"),
+            row("floor of retention", lets_go * ranges, RANGE_BYTES + 16, "a ledger, and its copy"),
+            row("stored elsewhere", stores * ranges, RANGE_BYTES, "what the store has of a ledger"),
+            row("a segment on its way", stores, config.archive.segment_bytes, "one at a time"),
         ];
+        parts.retain(|part| part.bytes > 0);
         let bytes = parts.iter().map(|part| part.bytes).sum();
         Ok(Self { parts, bytes })
     }
@@ -164,5 +205,34 @@ mod tests {
         let saved = many.bytes - Budget::of(&thrifty, &mission()).unwrap().bytes;
         // Even shares round down.
         assert!(saved.abs_diff((192 << 20) * 5 / 2) < 1_000, "{saved}");
+    }
+
+    #[test]
+    fn doors_uplink_retention_and_the_object_store_have_their_rows() {
+        let of = |config: &Config, name: &str| -> u64 {
+            let budget = Budget::of(config, &mission()).unwrap();
+            let parts = budget.parts.iter().filter(|part| part.part.starts_with(name));
+            parts.map(|part| part.bytes).sum()
+        };
+        let mut config = config(4, 16);
+        let rows = ["doors", "floor of retention", "stored elsewhere", "a segment on its way"];
+        assert_eq!(rows.map(|name| of(&config, name)), [0; 4], "what is not used takes nothing");
+        // Two sessions more have their streams more.
+        let streams = of(&self::config(6, 16), "uplink, on") - of(&config, "uplink, on");
+        assert!(streams >= 8 << 20, "{streams}");
+        let door = |name: &str, to: &str, more: &str| {
+            format!("name = '{name}'\nto = '{to}'\nsend = 'frames'\n{more}")
+        };
+        let mut add = |text: String| {
+            config.doors.push(codecs::config::parse("door", &text).unwrap());
+            of(&config, "doors")
+        };
+        let one = add(door("a", "udp:h:1", ""));
+        assert!(one >= 33 << 20, "frames, their order and what is unconfirmed: {one}");
+        assert_eq!(add(door("b", "tcp-server:127.0.0.1:0", "clients_max = 5")), 6 * one);
+        config.archive.retain.bytes = Some(1);
+        config.archive.object_store = Some(Default::default());
+        assert!(rows.iter().all(|name| of(&config, name) > 0));
+        assert_eq!(of(&config, "a segment on its way"), config.archive.segment_bytes);
     }
 }

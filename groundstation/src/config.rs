@@ -469,6 +469,11 @@ impl Config {
         self.doors.iter().filter_map(|door| door.check().ok()).collect()
     }
 
+    /// File of the contact plan.
+    pub fn contact_plan(&self) -> Option<PathBuf> {
+        self.contacts.file.as_ref().map(|file| self.path(file))
+    }
+
     /// What each principal may have; [`Config::load`] checked that there is enough.
     pub fn shares(&self) -> Result<Shares, SharesError> {
         let connections_max = self.listen.connections_max;

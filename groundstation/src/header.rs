@@ -3,6 +3,7 @@
 use codecs::frame::aos::{self, AosConfig, AosFrame};
 use codecs::frame::extract::FrameConfig;
 use codecs::frame::tm::{self, TmConfig, TmFrame};
+use codecs::frame::uslp::{self, Fecf, UslpConfig, UslpFrame};
 use codecs::ids::{Codec, SpacecraftId};
 use codecs::mission::Definition;
 use codecs::mission::definition::{FrameFormat, FrameKind};
@@ -16,6 +17,8 @@ pub enum Flag {
     Length,
     /// It is no frame of its kind.
     Malformed,
+    /// It has no count, so that nothing tells its place.
+    Uncounted,
 }
 
 impl Flag {
@@ -25,6 +28,7 @@ impl Flag {
             Self::Foreign => "foreign",
             Self::Length => "wrong_length",
             Self::Malformed => "malformed",
+            Self::Uncounted => "uncounted",
         }
     }
 }
@@ -81,15 +85,18 @@ impl Formats {
         codec: Codec,
         frame: &[u8],
     ) -> Result<&FrameConfig, Flag> {
-        let &[first, second, ..] = frame else { return Err(Flag::Malformed) };
-        let head = u16::from_be_bytes([first, second]);
-        // 132.0-B-3 §4.1.2.2 and 732.0-B-5 §4.1.2.2: two bits of version, then 10 or 8 of scid.
-        let (version, scid) = match codec {
-            Codec::TmFrame => (0, (head >> 4) & 0x3FF),
-            Codec::AosFrame => (1, (head >> 6) & 0xFF),
+        let &[first, second, third, ..] = frame else { return Err(Flag::Malformed) };
+        let head = u32::from_be_bytes([0, first, second, third]);
+        // 132.0-B-3 §4.1.2.2 and 732.0-B-5 §4.1.2.2: two bits of version, then 10 or 8 of scid;
+        // 732.1-B-3 §4.1.2.2: four and 16.
+        let (version, bits, scid) = match codec {
+            Codec::TmFrame => (tm::VERSION, 2, (head >> 12) & 0x3FF),
+            Codec::AosFrame => (aos::VERSION, 2, (head >> 14) & 0xFF),
+            Codec::UslpFrame => (uslp::VERSION, 4, (head >> 4) & 0xFFFF),
             _ => return Err(Flag::Malformed),
         };
-        if first >> 6 != version {
+        let scid = scid as u16;
+        if first >> (8 - bits) != version {
             return Err(Flag::Malformed);
         }
         let known = self.0.iter().find(|known| (known.version, known.scid) == (version, scid));
@@ -126,7 +133,22 @@ impl Formats {
                     idle: view.is_idle(),
                 })
             }
-            _ => Err(Flag::Malformed),
+            FrameConfig::Uslp(config) => {
+                let view = UslpFrame::parse(frame, config).map_err(|_| Flag::Malformed)?;
+                let header = view.header();
+                if header.count.bytes == 0 {
+                    return Err(Flag::Uncounted);
+                }
+                Ok(Head {
+                    vc: header.vcid,
+                    count: header.count.value,
+                    modulus: header.count.modulus(),
+                    erred: !view.fecf_holds(),
+                    checked: config.fecf != Fecf::None,
+                    idle: header.vcid == uslp::IDLE_VCID,
+                })
+            }
+            FrameConfig::Tc(_) => Err(Flag::Malformed),
         }
     }
 }
@@ -149,6 +171,11 @@ fn config_of(format: &FrameFormat) -> FrameConfig {
             config.ocf = format.ocf;
             FrameConfig::Aos(config)
         }
+        FrameKind::Uslp => FrameConfig::Uslp(UslpConfig {
+            insert_zone: format.insert_zone,
+            fecf: if format.fecf { Fecf::Crc16 } else { Fecf::None },
+            ..UslpConfig::new(Some(format.length))
+        }),
     }
 }
 

@@ -135,14 +135,15 @@ impl Process {
             return outcome;
         }
         match unit.codec {
-            Codec::TmFrame | Codec::AosFrame => self.frame(unit, arrival, &mut outcome),
+            Codec::TmFrame | Codec::AosFrame | Codec::UslpFrame => {
+                self.frame(unit, arrival, &mut outcome);
+            }
             Codec::SpacePacket | Codec::Squeezed | Codec::Ax25Frame => {
                 self.packets(unit, arrival, &mut outcome)
             }
             Codec::Product => self.product(unit, arrival, &mut outcome),
             Codec::Record => self.record(unit, &mut outcome),
             Codec::Void => self.void(unit, &mut outcome),
-            Codec::UslpFrame => self.unread("uslp"),
         }
         let spacecraft = unit.key.prefix.spacecraft;
         if let Some(newest) = self.decoders.get(&spacecraft).and_then(Decoder::newest) {

@@ -5,10 +5,13 @@ use toml::{Table, Value};
 
 /// Keys that a reload puts in force; each stands for everything below it. Addresses and folders
 /// are not among them: sockets, archive and mission live as long as the daemon.
-const LIVE: [&str; 6] = [
+const LIVE: [&str; 9] = [
     "principal",
+    "operator",
     "identity",
     "limits",
+    "contacts.file",
+    "door",
     "listen.profile",
     "listen.connections_max",
     "listen.object_stall_s",

@@ -4,19 +4,30 @@
 //! entry  0  4 length of what follows the check    type 1  an uplink object, as on the wire
 //!        4  4 CRC-32C of what follows             type 2  length of its content u32, then the
 //!        8  1 type                                        outcome's record as JSON
-//!        9  - by type                             type 3  next sequence u64, then an object of the
-//!                                                         counter without content
+//!        9  - by type                             type 3  next sequence u64, then the counter
+//!                                                 type 4  id of this log u64
+//!                                                 type 5  store named u8, its epoch u64, then
+//!                                                         the key: it goes there, nowhere else
+//!                                                 type 6  time i64, length of its content u32,
+//!                                                         then the key: its store is gone
+//!                                                 keys and counters are objects without content
 //! ```
 //!
-//! Only ever appended; a start writes it anew without what is forgotten. An object is announced and
-//! sent only after its entry is synced, so that a number never names two things.
+//! Only ever appended; a start writes it anew without what is forgotten. An object is announced
+//! only after its entry is synced, and sent only after it is synced where to.
+//!
+//! The log is the ledger that numbers uplink, and its id stands in every key. It is not in the
+//! object store, and must not be: a copy that lags gives numbers again that a spacecraft has
+//! executed. A log that is lost or damaged is followed by one with another id, so that no number
+//! ever names two things.
 
 use codecs::{
     fec::crc::crc32c,
+    ids::StoreEpoch,
     link::uplink::{
-        ContentKind, UplinkCounter, UplinkKey,
+        ContentKind, Outcome, UplinkCounter, UplinkKey,
         object::{MAX_UPLINK_BYTES, UplinkObject},
-        queue::{Queued, Standing, UplinkQueue},
+        queue::{CraftStore, Queued, Standing, UplinkQueue},
         record::OutcomeRecord,
     },
     time::Tai,
@@ -26,10 +37,9 @@ use serde::Serialize;
 const OBJECT: u8 = 1;
 const OUTCOME: u8 = 2;
 const NEXT: u8 = 3;
-/// Bytes of an entry before its payload.
-const ENTRY_BYTES: usize = 9;
-/// The shortest entry that takes a number: an object's, without domain and content.
-const NUMBER_BYTES: usize = ENTRY_BYTES + codecs::link::uplink::object::HEADER_BYTES;
+const ID: u8 = 4;
+const WENT: u8 = 5;
+const FORGOTTEN: u8 = 6;
 
 /// One entry of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +55,19 @@ pub enum Entry {
     },
     /// How far a counter had come.
     Next(UplinkCounter, u64),
+    /// The log's own id.
+    Id(u64),
+    /// An object goes to this store on board, and to no other.
+    Went(UplinkKey, CraftStore),
+    /// The store that an object went to is gone.
+    Forgotten {
+        /// Which object.
+        key: UplinkKey,
+        /// Bytes that its content had.
+        bytes: u32,
+        /// When that was seen.
+        at: Tai,
+    },
 }
 
 impl Entry {
@@ -64,7 +87,23 @@ impl Entry {
             Self::Next(counter, next) => {
                 out.push(NEXT);
                 out.extend_from_slice(&next.to_be_bytes());
-                out.extend_from_slice(&empty(counter.clone()).encode());
+                let key = UplinkKey { counter: counter.clone(), sequence: 0 };
+                out.extend_from_slice(&empty(key).encode());
+            }
+            Self::Id(id) => {
+                out.push(ID);
+                out.extend_from_slice(&id.to_be_bytes());
+            }
+            Self::Went(key, store) => {
+                out.extend_from_slice(&[WENT, u8::from(store.is_some())]);
+                out.extend_from_slice(&store.map_or(0, |store| store.0).to_be_bytes());
+                out.extend_from_slice(&empty(key.clone()).encode());
+            }
+            Self::Forgotten { key, bytes, at } => {
+                out.push(FORGOTTEN);
+                out.extend_from_slice(&at.0.to_be_bytes());
+                out.extend_from_slice(&bytes.to_be_bytes());
+                out.extend_from_slice(&empty(key.clone()).encode());
             }
         }
         let length = (out.len() - 8) as u32;
@@ -96,15 +135,30 @@ impl Entry {
                 let counter = UplinkObject::decode(counter).ok()?.key.counter;
                 Self::Next(counter, u64::from_be_bytes(*next))
             }
+            ID => Self::Id(u64::from_be_bytes(payload.try_into().ok()?)),
+            WENT => {
+                let (named, rest) = payload.split_first()?;
+                let (store, key) = rest.split_first_chunk::<8>()?;
+                let store = StoreEpoch(u64::from_be_bytes(*store));
+                let key = UplinkObject::decode(key).ok()?.key;
+                Self::Went(key, (*named == 1).then_some(store))
+            }
+            FORGOTTEN => {
+                let (at, rest) = payload.split_first_chunk::<8>()?;
+                let (bytes, key) = rest.split_first_chunk::<4>()?;
+                let (at, bytes) = (Tai(i64::from_be_bytes(*at)), u32::from_be_bytes(*bytes));
+                Self::Forgotten { key: UplinkObject::decode(key).ok()?.key, bytes, at }
+            }
             _ => return None,
         };
         Some((entry, 8 + length))
     }
 }
 
-fn empty(counter: UplinkCounter) -> UplinkObject {
+/// A key in the form that everything has here.
+fn empty(key: UplinkKey) -> UplinkObject {
     UplinkObject {
-        key: UplinkKey { counter, sequence: 0 },
+        key,
         kind: ContentKind::Command as u8,
         priority: 0,
         created: Tai(0),
@@ -120,6 +174,8 @@ pub struct Read {
     pub entries: Vec<Entry>,
     /// Bytes that are no entry: a cut at the end, or damage.
     pub unread: u64,
+    /// Entries stand behind some of those: they were synced once, and no crash cut them.
+    pub damaged: bool,
 }
 
 /// Reads a log; behind damage it goes on at the next whole entry.
@@ -130,6 +186,7 @@ pub fn read(log: &[u8]) -> Read {
         match Entry::decode(rest) {
             Some((entry, length)) => {
                 read.entries.push(entry);
+                read.damaged = read.unread > 0;
                 rest = rest.get(length..).unwrap_or_default();
             }
             None => {
@@ -141,37 +198,65 @@ pub fn read(log: &[u8]) -> Read {
     read
 }
 
-/// A queue that remembers what a log says.
-pub fn recall(domain: &str, ledger: u64, read: Read) -> UplinkQueue {
-    let mut queue = UplinkQueue::new(domain, ledger);
+impl Read {
+    /// The id that numbers are given under from now on: the log's own, or `fresh` where the log is
+    /// new, or lacks something that may have been a number.
+    pub fn id(&self, fresh: u64) -> u64 {
+        let own = self.entries.iter().find_map(|entry| match entry {
+            Entry::Id(id) => Some(*id),
+            _ => None,
+        });
+        own.filter(|_| self.unread == 0).unwrap_or(fresh)
+    }
+}
+
+/// A queue that remembers what a log says, and numbers under `id`.
+pub fn recall(domain: &str, id: u64, read: Read) -> UplinkQueue {
+    let mut queue = UplinkQueue::new(domain, id);
     for entry in read.entries {
         match entry {
             Entry::Object(object) => queue.recall(object),
             Entry::Next(counter, next) => queue.recall_next(counter, next),
             Entry::Outcome { bytes, record } => queue.recall_outcome(&record, bytes as usize),
+            Entry::Went(key, store) => queue.recall_went(&key, store),
+            Entry::Forgotten { key, bytes, at } => {
+                queue.recall_forgotten(&key, bytes as usize, at);
+            }
+            Entry::Id(_) => {}
         }
     }
-    if read.unread > 0 {
-        // Numbers that stood in what can't be read are passed over rather than given twice.
-        let passed = read.unread / NUMBER_BYTES as u64 + 1;
-        let counters: Vec<_> =
-            queue.counters().map(|(counter, next)| (counter.clone(), next + passed)).collect();
-        counters.into_iter().for_each(|(counter, next)| queue.recall_next(counter, next));
+    if read.damaged {
+        // The entry that is lost may have said that it went.
+        let new = queue.objects().filter(|of| of.went.is_none());
+        let new: Vec<_> = new.map(|of| (of.object.clone(), of.bytes)).collect();
+        new.iter().for_each(|(object, bytes)| {
+            queue.recall_forgotten(&object.key, *bytes, object.created);
+        });
     }
     queue
 }
 
 /// A log that says of a queue what [`recall`] needs, and no more.
-pub fn rewrite(queue: &UplinkQueue) -> Vec<u8> {
-    let mut out = Vec::new();
+pub fn rewrite(queue: &UplinkQueue, id: u64) -> Vec<u8> {
+    let mut out = Entry::Id(id).encode();
     for (counter, next) in queue.counters() {
         out.extend(Entry::Next(counter.clone(), next).encode());
     }
     for queued in queue.objects() {
+        let key = &queued.object.key;
         out.extend(Entry::Object(queued.object.clone()).encode());
+        if let Some(store) = queued.went {
+            out.extend(Entry::Went(key.clone(), store).encode());
+        }
+        if let (Standing::Ended(Outcome::Unknown, false), Some(at)) =
+            (queued.standing, queued.ended)
+        {
+            let (key, bytes) = (key.clone(), queued.bytes as u32);
+            out.extend(Entry::Forgotten { key, bytes, at }.encode());
+        }
         if let Standing::Ended(outcome, true) = queued.standing {
             let record = OutcomeRecord {
-                key: queued.object.key.clone(),
+                key: key.clone(),
                 outcome,
                 detail: queued.detail.clone(),
                 time: queued.ended.unwrap_or(Tai(0)),
@@ -293,44 +378,73 @@ mod tests {
     }
 
     fn rows(queue: &UplinkQueue) -> Vec<Row> {
-        queue.objects().map(Row::of).collect()
+        // Attempts are of one run.
+        queue.objects().map(|of| Row { attempts: 0, ..Row::of(of) }).collect()
     }
 
     #[test]
     fn a_log_brings_the_queue_back_and_so_does_a_log_written_anew() {
-        let (queue, entries) = log();
+        let (mut queue, mut entries) = log();
+        let store = Some(StoreEpoch(5));
+        let sent = queue.poll_object(1, store, |_| true, 0, Tai(9)).unwrap().key;
+        queue.went(&sent, store);
+        queue.disconnected(1);
+        assert_eq!(queue.poll_forgotten(None, |_| true, Tai(9)), Some(sent.clone()));
+        entries.push(Entry::Went(sent.clone(), store));
+        entries.push(Entry::Forgotten { key: sent, bytes: 4, at: Tai(9) });
         let read = read(&bytes(&entries));
-        assert_eq!(read, Read { entries, unread: 0 });
+        assert_eq!(read, Read { entries, ..Read::default() });
         let again = recall("demo", 9, read);
         assert_eq!(rows(&again), rows(&queue));
         assert_eq!(
             (again.objects().next().unwrap().bytes, rows(&again)[0].outcome),
             (4, Some("done"))
         );
-        let anew = recall("demo", 9, super::read(&rewrite(&again)));
-        assert_eq!(rows(&anew), rows(&queue));
+        let forgotten = &rows(&again)[1];
+        assert_eq!((forgotten.outcome, forgotten.by), (Some("unknown"), Some("ground")));
+        let went = |queue: &UplinkQueue| queue.objects().map(|of| of.went).collect::<Vec<_>>();
+        assert_eq!(went(&again), [None, Some(store), None]);
+        let anew = super::read(&rewrite(&again, 9));
+        assert_eq!(anew.id(1), 9);
+        let anew = recall("demo", 9, anew);
+        assert_eq!((rows(&anew), went(&anew)), (rows(&queue), went(&queue)));
         assert!(anew.counters().eq(queue.counters()));
     }
 
     #[test]
-    fn whatever_is_cut_or_flipped_no_number_is_given_twice() {
-        let (queue, entries) = log();
+    fn whatever_is_lost_cut_or_flipped_no_number_is_given_twice() {
+        let (queue, mut entries) = log();
+        entries.insert(0, Entry::Id(9));
         let whole = bytes(&entries);
-        let next = |queue: &UplinkQueue| queue.counters().next().map_or(0, |(_, next)| next);
-        assert_eq!(next(&queue), 3);
-        let objects = bytes(&entries[..3]).len();
-        for end in 0..objects {
-            let read = read(&whole[..end]);
-            let complete = read.entries.len() as u64;
-            assert!(next(&recall("demo", 9, read)) >= complete);
-        }
-        let first = entries[0].encode().len();
-        for bit in first * 8..whole.len() * 8 {
+        let given: Vec<UplinkKey> = queue.objects().map(|of| of.object.key.clone()).collect();
+        // What the next object is called after this log.
+        let next = |log: &[u8]| {
+            let read = read(log);
+            let id = read.id(77);
+            recall("demo", id, read).submit(request(b"ping"), Tai(9)).unwrap().key
+        };
+        assert_eq!(next(&whole).sequence, 3);
+        assert_eq!(next(&[]).counter.ledger, 77, "a lost log is another ledger");
+        for bit in 0..whole.len() * 8 {
             let mut flipped = whole.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
             let read = read(&flipped);
-            assert!(read.unread > 0 && read.entries.len() >= 2, "bit {bit}");
-            assert!(next(&recall("demo", 9, read)) >= 3, "bit {bit}");
+            assert!(read.unread > 0 && read.entries.len() >= 3, "bit {bit}");
+            let again = recall("demo", 9, read);
+            let last = bit / 8 >= whole.len() - entries[4].encode().len();
+            let waits = again.objects().any(|of| of.standing == Standing::Queued);
+            assert_eq!(waits, last, "bit {bit}: what may have been sent is not sent again");
+            assert!(!given.contains(&next(&flipped)), "bit {bit}");
+        }
+        // A crash cuts what was not synced, and what was not synced was never announced.
+        let mut end = 0;
+        for (at, entry) in entries.iter().enumerate() {
+            let synced = entry.encode().len();
+            for cut in end..=end + synced {
+                let announced = &given[..at.saturating_sub(1).min(given.len())];
+                assert!(!announced.contains(&next(&whole[..cut])), "cut at {cut}");
+            }
+            end += synced;
         }
     }
 }

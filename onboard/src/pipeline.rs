@@ -12,6 +12,7 @@ use codecs::{
         tm::{TmConfig, TmFrame},
     },
     ids::{Channel, Codec, SpacecraftId},
+    link::{object::Quality, quicklook::QuickLook},
     mission::{Definition, ParameterId, Plans},
     time::Tai,
 };
@@ -141,6 +142,7 @@ pub struct Pipeline {
     tiles: TileScorer,
     framing: Framing,
     squeezer: Squeezer,
+    look: Option<Bytes>,
     out: VecDeque<Outcome>,
 }
 
@@ -168,6 +170,7 @@ impl Pipeline {
             tiles,
             framing: Framing::new(&config.realtime, framed)?,
             squeezer: Squeezer::new(squeeze.block_packets, flush_ns, squeeze.level),
+            look: None,
             out: VecDeque::new(),
         })
     }
@@ -322,6 +325,16 @@ impl Pipeline {
 
     fn realtime(&mut self, frame: Bytes, captured: Tai) {
         self.done.frames += 1;
+        // No antenna heard it: the time is the one on board.
+        let look = QuickLook {
+            codec: Codec::AosFrame,
+            quality: Quality::Good,
+            received: captured,
+            channel: self.framing.channel(),
+            spacecraft: self.spacecraft,
+            frame: &frame,
+        };
+        self.look = look.encode().map(Bytes::from);
         self.keep(self.framing.channel(), Codec::AosFrame, triage::REALTIME, captured, frame);
     }
 
@@ -351,6 +364,11 @@ impl Pipeline {
         let spacecraft = self.spacecraft;
         let unit = NewUnit { spacecraft, channel, codec, priority, captured, bytes };
         self.out.push_back(Outcome::Keep(unit));
+    }
+
+    /// The newest realtime frame since the last call, as a datagram: beside its unit, not instead.
+    pub fn take_look(&mut self) -> Option<Bytes> {
+        self.look.take()
     }
 
     /// What the store shall do next.

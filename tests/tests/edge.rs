@@ -383,7 +383,7 @@ fn two_edges_that_hear_one_pass_at_once_are_one_spacecraft() {
     station.await_units(kept);
     let packets = || metric(&station.http, "groundtrack_packets_total");
     await_that("each packet that someone heard", || packets() == 58);
-    for (mut edge, modem) in antennas {
+    for (edge, modem) in antennas {
         drop(modem);
         edge.terminate();
         assert!(edge.end().success());

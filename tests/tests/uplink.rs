@@ -11,6 +11,24 @@ use std::{
 };
 use tests::process::{DEADLINE, Daemon, binary};
 
+/// Waits for a state.
+fn until(what: &str, mut is: impl FnMut() -> bool) {
+    let end = Instant::now() + DEADLINE;
+    while !is() {
+        assert!(Instant::now() < end, "not within {DEADLINE:?}: {what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Whether a whole segment is anywhere in a folder.
+fn stored(folder: &Path) -> bool {
+    let mut entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.any(|path| match path.is_dir() {
+        true => stored(&path),
+        false => path.extension().is_some_and(|name| name == "segment"),
+    })
+}
+
 struct World {
     dir: tempfile::TempDir,
     http: String,
@@ -72,6 +90,16 @@ impl World {
         let mut station = Daemon::start("groundstation", &["run", "--config", &config]);
         station.expect("ready");
         self.station = Some(station);
+    }
+
+    /// Stores segments in a folder, from the next start of the station on.
+    fn store_in(&self, bucket: &Path) {
+        let path = self.path("station.toml");
+        let said = std::fs::read_to_string(&path).unwrap();
+        let sealing = said.replacen("[archive]", "[archive]\nseal_s = 1", 1);
+        assert_ne!(said, sealing);
+        let store = format!("{sealing}\n[archive.object_store]\ndir = {:?}\n", text(bucket));
+        std::fs::write(&path, store).unwrap();
     }
 
     fn run(&self, arguments: &[&str]) -> Output {
@@ -199,6 +227,25 @@ fn an_edge_that_carries_for_a_spacecraft_gets_none_of_its_uplink() {
 }
 
 #[test]
+fn a_spacecraft_whose_key_the_station_refuses_comes_back_under_its_golden_one() {
+    let world = World::start();
+    let _craft = world.craft();
+    let before = world.send("command", "echo usual", &[]);
+    assert_eq!(world.outcome(&before)[2], "usual");
+    // The usual key's row goes, in mid-contact, and nobody on board touches a file.
+    let path = world.path("station.toml");
+    let said = std::fs::read_to_string(&path).unwrap();
+    let (head, row) = said.split_once("[[principal]]\nname = \"a\"").unwrap();
+    let after = &row[row.find("\n[").unwrap()..];
+    std::fs::write(&path, format!("{head}{after}")).unwrap();
+    let reloaded =
+        Command::new(binary("groundstation")).args(["reload", "--config", &text(&path)]).output();
+    assert!(reloaded.unwrap().status.success());
+    let after = world.send("command", "echo golden", &[]);
+    assert_eq!(world.outcome(&after), ["done", "", "golden"]);
+}
+
+#[test]
 fn a_spacecraft_killed_between_begun_and_done_says_unknown_and_never_tries_again() {
     let world = World::start();
     let mut craft = world.craft();
@@ -211,6 +258,59 @@ fn a_spacecraft_killed_between_begun_and_done_says_unknown_and_never_tries_again
     let next = world.send("command", "hold 0", &[]);
     assert_eq!(craft.expect("holding")["key"].as_str().unwrap(), next);
     assert_eq!(world.outcome(&next)[0], "done");
+}
+
+#[test]
+fn a_station_that_was_restored_gives_no_number_again() {
+    let mut world = World::start();
+    let bucket = world.dir.path().join("bucket");
+    std::fs::create_dir(&bucket).unwrap();
+    world.store_in(&bucket);
+    world.restart_station();
+    let craft = world.craft();
+    let before = world.send("command", "echo before", &[]);
+    assert_eq!(world.outcome(&before), ["done", "", "before"]);
+    let waiting = world.send("command", "hold 600", &[]);
+    until("a segment is stored", || stored(&bucket));
+    // The disk is gone; the spacecraft still remembers what it did.
+    world.station = None;
+    std::fs::remove_dir_all(world.path("archive")).unwrap();
+    let config = text(&world.path("station.toml"));
+    let restored =
+        Command::new(binary("groundstation")).args(["restore", "--config", &config]).output();
+    let restored = restored.unwrap();
+    assert!(restored.status.success(), "{restored:?}");
+    assert!(String::from_utf8_lossy(&restored.stdout).contains("uplink"), "{restored:?}");
+    world.restart_station();
+    let after = world.send("command", "echo after", &[]);
+    assert_eq!(world.outcome(&after), ["done", "", "after"], "executed, not taken for a repeat");
+    assert!(![before, waiting].contains(&after));
+    drop(craft);
+}
+
+#[test]
+fn a_spacecraft_that_lost_its_store_is_not_asked_again_and_the_operator_is_told() {
+    let mut world = World::start();
+    let mut craft = world.craft();
+    let cut = world.send("command", "hold 600", &[]);
+    assert_eq!(craft.expect("holding")["key"].as_str().unwrap(), cut);
+    drop(craft);
+    std::fs::remove_dir_all(world.path("enrolled/a/store")).unwrap();
+    // The station does not forget where it sent it.
+    world.restart_station();
+    let waits = world.send("command", "echo later", &[]);
+    let mut craft = world.craft();
+    let [outcome, _, detail] = world.outcome(&cut);
+    assert_eq!(outcome, "unknown");
+    assert!(detail.contains("not sent again"), "{detail}");
+    assert_eq!(world.row(&cut)["by"], "ground");
+    assert_eq!(world.outcome(&waits), ["done", "", "later"], "it never went to the lost store");
+    // The first that it begins is another one.
+    let next = world.send("command", "hold 0", &[]);
+    assert_eq!(craft.expect("holding")["key"].as_str().unwrap(), next);
+    drop(craft);
+    world.restart_station();
+    assert_eq!(world.outcome(&cut)[0], "unknown");
 }
 
 #[test]

@@ -29,8 +29,10 @@ pub const MAX_OBJECT_BYTES: usize = 2 << 20;
 /// Largest control message with its length field, bytes.
 pub const MAX_CONTROL_BYTES: usize = 64 << 10;
 
-/// Codes of a connection's end that tell the peer when to come again.
+/// Codes of a connection's end that tell the peer when to come again, and as whom.
 pub mod close {
+    /// The key is in no row of the station's table.
+    pub const UNKNOWN_KEY: u32 = 1;
     /// A newer session of the same origin took over.
     pub const SUPERSEDED: u32 = 3;
     /// No place, for now.

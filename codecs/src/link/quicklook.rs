@@ -1,5 +1,6 @@
 //! Quick-look: one live frame in a QUIC datagram. It may be lost, and nothing follows from that:
-//! the same frame comes again, with custody, as a unit of an object.
+//! the same frame comes again, with custody, as a unit of an object. It takes a small [`Share`] of
+//! the link, and only the newest frame waits for it.
 //!
 //! ```text
 //!  0  1 version, 1      12  8 channel
@@ -117,6 +118,45 @@ impl<'a> QuickLook<'a> {
     }
 }
 
+/// Of what a link carries, quick-look takes at most one part in so many.
+pub const SHARE: u64 = 20;
+/// What an idle link saves up for quick-look at the most, bytes: some frames, no burst.
+const SAVED_BYTES_MAX: u64 = 8 << 10;
+
+/// How much of a link quick-look may take: it must never hold up what has custody.
+///
+/// Times are monotonic nanoseconds.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Share {
+    /// Bytes that may go, in billionths.
+    saved: u128,
+    filled_ns: u64,
+}
+
+impl Share {
+    /// Nothing saved up yet.
+    pub const fn new(now_ns: u64) -> Self {
+        Self { saved: 0, filled_ns: now_ns }
+    }
+
+    /// Whether a datagram of so many bytes may go over a link that carries `rate` bytes a second;
+    /// it is counted then. Of what must wait, the caller keeps the newest only.
+    pub fn take(&mut self, bytes: usize, rate: u64, now_ns: u64) -> bool {
+        let since = now_ns.saturating_sub(self.filled_ns);
+        self.filled_ns = self.filled_ns.max(now_ns);
+        let gained = u128::from(since) * u128::from(rate / SHARE);
+        // A datagram larger than all that may be saved up would wait for ever.
+        let most = u128::from(SAVED_BYTES_MAX.max(bytes as u64)) * 1_000_000_000;
+        self.saved = self.saved.saturating_add(gained).min(most);
+        let wanted = bytes as u128 * 1_000_000_000;
+        let may = self.saved >= wanted;
+        if may {
+            self.saved -= wanted;
+        }
+        may
+    }
+}
+
 /// Whether something of this format can be looked at as it comes.
 fn is_live(codec: Codec) -> bool {
     use Codec::{AosFrame, Ax25Frame, SpacePacket, TmFrame, UslpFrame};
@@ -159,6 +199,30 @@ mod tests {
         assert_eq!(with(1, 48), QuickLookError::Codec(48));
         assert_eq!(with(2, 4), QuickLookError::Quality(4));
         assert_eq!((with(3, 1), with(22, 1)), (QuickLookError::Reserved, QuickLookError::Reserved));
+    }
+
+    #[test]
+    fn it_takes_its_share_of_any_link_and_no_more() {
+        for rate in [0, 100, 10_000, 1_000_000, 100_000_000u64] {
+            let mut share = Share::new(0);
+            let (seconds, mut sent) = (1_000, 0);
+            // It is asked ten times a second, far more often than a slow link allows.
+            for tenth in 1..=10 * seconds {
+                if share.take(1_137, rate, tenth * 100_000_000) {
+                    sent += 1_137;
+                }
+            }
+            let most = rate / SHARE * seconds;
+            assert!(sent <= most, "{sent} of {most}");
+            let asked = 10 * seconds * 1_137;
+            assert!(sent + 1_137 >= most.min(asked), "{sent} of {most}");
+        }
+        // A pause buys no burst.
+        let mut share = Share::new(0);
+        let hour = 3_600_000_000_000;
+        let burst = (0..100).filter(|_| share.take(1_137, 1 << 30, hour)).count();
+        assert_eq!(burst, 7);
+        assert!(!share.take(1_137, 1 << 30, 0), "a clock that steps back gives nothing");
     }
 
     #[test]

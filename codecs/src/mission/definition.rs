@@ -64,14 +64,17 @@ pub enum FrameKind {
     Tm,
     /// AOS (CCSDS 732.0-B-5), transfer frame version number 1.
     Aos,
+    /// USLP (CCSDS 732.1-B-3) of one length, transfer frame version number 12.
+    Uslp,
 }
 
 impl FrameKind {
-    /// Transfer frame version number, as the first two bits of the frame have it.
+    /// Transfer frame version number, as the first bits of the frame have it: two, of USLP four.
     pub const fn version(self) -> u8 {
         match self {
             Self::Tm => 0,
             Self::Aos => 1,
+            Self::Uslp => crate::frame::uslp::VERSION,
         }
     }
 }
@@ -87,9 +90,9 @@ pub struct FrameFormat {
     pub length: usize,
     /// Whether the frame ends with a frame error control field.
     pub fecf: bool,
-    /// Whether an operational control field stands before it.
+    /// Whether an operational control field stands before it; a USLP frame says so itself.
     pub ocf: bool,
-    /// Length of the insert zone in bytes (AOS).
+    /// Length of the insert zone in bytes (AOS, USLP).
     pub insert_zone: usize,
 }
 

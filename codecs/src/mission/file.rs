@@ -74,6 +74,7 @@ struct FrameTable {
 enum Kind {
     Aos,
     Tm,
+    Uslp,
 }
 
 #[derive(Deserialize)]
@@ -208,12 +209,19 @@ impl Reader<'_> {
                 // 732.0-B-5 §4.1.2.2.3 and 132.0-B-3 §4.1.2.2.3: 8 and 10 bits.
                 Kind::Aos => (FrameKind::Aos, 0xFF),
                 Kind::Tm => (FrameKind::Tm, 0x3FF),
+                // 732.1-B-3 §4.1.2.2.3: 16 bits.
+                Kind::Uslp => (FrameKind::Uslp, 0xFFFF),
             };
             if frame.scid > scid_max {
                 let message = format!("scid {} is above {scid_max}", frame.scid);
                 return Err(self.fault(place, message));
             }
-            let overhead = 6 + frame.insert_zone + 2 * usize::from(frame.fecf);
+            let header = match frame.kind {
+                Kind::Aos | Kind::Tm => 6,
+                // With a count of a byte, and the header of the data field.
+                Kind::Uslp => crate::frame::uslp::HEADER_BYTES + 2,
+            };
+            let overhead = header + frame.insert_zone + 2 * usize::from(frame.fecf);
             if frame.length <= overhead + 4 * usize::from(frame.ocf)
                 || frame.length > MAX_FRAME_BYTES
             {

@@ -34,7 +34,7 @@ pub async fn contacts(State(shared): State<Shared>) -> Response {
     let empty = json!({
         "station": shared.context.station, "contacts": [], "track": [], "link": [],
     });
-    let Some(path) = shared.context.contacts.clone() else {
+    let Some(path) = shared.context.contacts.borrow().clone() else {
         return Json(empty).into_response();
     };
     let read = tokio::task::spawn_blocking(move || read(&path)).await;

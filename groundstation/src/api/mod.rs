@@ -45,7 +45,7 @@ pub struct Context {
     /// Where the station stands, for the map when there is no contact plan.
     pub station: Option<Station>,
     /// The contact plan, a JSON file read anew at each request.
-    pub contacts: Option<PathBuf>,
+    pub contacts: watch::Receiver<Option<PathBuf>>,
     /// True once the daemon takes units.
     pub ready: watch::Receiver<bool>,
     /// Host names to answer to, beside addresses and `localhost`.

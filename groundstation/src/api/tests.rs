@@ -41,7 +41,7 @@ impl Station {
                 height_m: 450.0,
                 mask_deg: 5.0,
             }),
-            contacts,
+            contacts: watch::channel(contacts).1,
             ready: is_ready,
             host_names: Vec::new(),
             uplink,
@@ -261,10 +261,10 @@ async fn only_an_operators_token_commands_and_only_what_its_row_allows() {
         spacecraft: vec![7],
         actions: vec![Action::Command],
     };
-    let open = || Uplink::open(dir.path(), "demo", 9, StationClock::new(0.0)).unwrap();
+    let open = || Uplink::open(dir.path(), "demo", StationClock::new(0.0)).unwrap();
     let door = Door {
         uplink: open(),
-        operators: Arc::new([operator.row("secret")].into_iter().collect()),
+        operators: watch::channel(Arc::new([operator.row("secret")].into_iter().collect())).1,
         mission: Arc::new([SpacecraftId(7), SpacecraftId(8)].into()),
     };
     let station = Station::with(None, Some(door)).await;

@@ -22,6 +22,7 @@ use codecs::{
 };
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use tokio::sync::watch;
 
 /// Bytes of a request: content in base64 with its fields.
 pub const REQUEST_BYTES_MAX: usize = MAX_BODY_BYTES / 3 * 4 + (16 << 10);
@@ -34,7 +35,7 @@ pub struct Door {
     /// The queue.
     pub uplink: Arc<Uplink>,
     /// Operators; who is not here may command nothing.
-    pub operators: Arc<Table>,
+    pub operators: watch::Receiver<Arc<Table>>,
     /// Spacecraft that exist.
     pub mission: Arc<std::collections::BTreeSet<SpacecraftId>>,
 }
@@ -82,7 +83,8 @@ pub async fn send(
     let spacecraft = SpacecraftId(asked.spacecraft);
     let token = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let token = token.and_then(|value| value.strip_prefix("Bearer "));
-    let operator = match operators::judge(&door.operators, token, spacecraft, Action::Command) {
+    let table = Arc::clone(&door.operators.borrow());
+    let operator = match operators::judge(&table, token, spacecraft, Action::Command) {
         Ok(name) => name.to_string(),
         Err(Denial::UnknownKey) => {
             let message = "no operator's token; see [[operator]] in the station file";

@@ -24,7 +24,7 @@ use std::collections::BTreeMap;
 
 /// Packet identities remembered a door, so that a late frame's neighbours and a recorded copy go
 /// out once: half an hour at thirty packets a second. At the bound the oldest is forgotten.
-const IDENTITIES_MAX: usize = 1 << 16;
+pub const IDENTITIES_MAX: usize = 1 << 16;
 /// Stands for the application of packets that have none.
 const NO_APID: Apid = Apid(u16::MAX);
 

@@ -19,7 +19,7 @@ pub const PATIENCE_MS_DEFAULT: u64 = 1_000;
 const PATIENCE_MS_MAX: u64 = 600_000;
 
 /// A `[[door]]` of the station file.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DoorConfig {
     /// Name in metrics and messages: letters, digits, `-` and `_`.

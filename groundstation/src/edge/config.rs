@@ -475,6 +475,7 @@ const fn kind_of(kind: FrameKind) -> Kind {
     match kind {
         FrameKind::Tm => Kind::Tm,
         FrameKind::Aos => Kind::Aos,
+        FrameKind::Uslp => Kind::Uslp,
     }
 }
 

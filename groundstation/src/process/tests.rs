@@ -194,12 +194,15 @@ fn garbage_is_counted() {
         (Codec::Product, "product"),
         (Codec::Record, "record"),
         (Codec::Void, "void"),
-        (Codec::UslpFrame, "uslp"),
     ] {
         let outcome = process.take(&unit(Channel::stream(1), 0, codec, &b"nonsense"[..]), START);
         assert_eq!(outcome.events.len(), 1);
         assert_eq!(process.counts().units_unread[why], 1);
     }
+    for codec in [Codec::TmFrame, Codec::AosFrame, Codec::UslpFrame] {
+        process.take(&unit(Channel::stream(1), 0, codec, &b"nonsense"[..]), START);
+    }
+    assert_eq!(process.counts().frames_flagged.values().sum::<u64>(), 3);
 }
 
 #[test]
@@ -209,4 +212,69 @@ fn the_mission_is_told_first() {
     assert_eq!((mission.name.as_str(), mission.parameters.len()), ("SKY-7", 2));
     assert_eq!(mission.channels[0].1, "housekeeping");
     assert!(mission.parameters[0].limits.is_some_and(|limits| limits.red_low == Some(6.6)));
+}
+
+/// A USLP frame of 64 bytes put together by hand from 732.1-B-3 §4.1, with a check worked out bit
+/// by bit: spacecraft 0x1234 as the source, virtual channel 3, MAP 0, a count of two bytes, packets
+/// that span frames, and idle data behind them.
+fn uslp_frame(count: u16, data: &[u8]) -> Bytes {
+    let mut frame = vec![0xC1, 0x23, 0x40, 0x60, 0, 63, 0x02];
+    frame.extend(count.to_be_bytes());
+    // Rule 000, packets; the first of them starts at once.
+    frame.extend([0, 0, 0]);
+    frame.extend(data);
+    let mut idle = vec![0x07, 0xFF, 0xC0, 0, 0, (62 - frame.len() - 7) as u8];
+    idle.resize(62 - frame.len(), 0x55);
+    frame.extend(idle);
+    let mut check = 0xFFFFu16;
+    for bit in frame.iter().flat_map(|byte| (0..8).rev().map(move |at| byte >> at & 1)) {
+        let out = check >> 15 ^ u16::from(bit);
+        check = check << 1 ^ if out == 1 { 0x1021 } else { 0 };
+    }
+    frame.extend(check.to_be_bytes());
+    frame.into()
+}
+
+#[test]
+fn uslp_frames_give_their_packets_gaps_and_faults() {
+    let kinds =
+        MISSION.replace("\"aos\"\nscid = 71\nlength = 256", "\"uslp\"\nscid = 4660\nlength = 64");
+    assert_ne!(kinds, MISSION);
+    let mut process = Process::new(Arc::new(Definition::from_toml(&kinds).unwrap()));
+    let channel = Channel::virtual_channel(12, 0x1234, 3, 0);
+    let mut take = |sequence, bytes| {
+        process.take(&unit(channel, sequence, Codec::UslpFrame, bytes), START).events
+    };
+    let voltages = |events: &[Event]| -> Vec<f64> {
+        let of = |event: &Event| match event {
+            Event::Parameter { name, value, .. } if &**name == "EPS_V" => {
+                Some((value * 1e3).round() / 1e3)
+            }
+            _ => None,
+        };
+        events.iter().filter_map(of).collect()
+    };
+    assert_eq!(voltages(&take(0, uslp_frame(65_535, &eps(1, 7_000)))), [7.0]);
+    let two = [eps(2, 7_100), eps(3, 7_200)].concat();
+    assert_eq!(voltages(&take(1, uslp_frame(0, &two))), [7.1, 7.2], "over the counter's wrap");
+    // A wrong bit: the frame is told as erred, its values are not.
+    let mut wrong = uslp_frame(1, &eps(4, 7_300)).to_vec();
+    wrong[22] ^= 1;
+    let events = take(2, wrong.into());
+    assert_eq!(voltages(&events), [0.0; 0]);
+    let erred =
+        |event: &Event| matches!(event, Event::Frame { quality: Quality::Erred, vc: 3, .. });
+    assert!(events.iter().any(erred), "{events:?}");
+    // Another spacecraft's, another length, and one without a count.
+    let mut foreign = uslp_frame(2, &eps(5, 7_400)).to_vec();
+    foreign[1] ^= 1;
+    take(3, foreign.into());
+    take(4, uslp_frame(2, &eps(5, 7_400)).slice(..63));
+    let counted = uslp_frame(2, &eps(5, 7_400));
+    let mut uncounted = [&counted[..7], &counted[9..], &[0; 2]].concat();
+    uncounted[6] = 0;
+    take(5, uncounted.into());
+    let flagged = &process.counts().frames_flagged;
+    let wanted = [("foreign", 1), ("uncounted", 1), ("wrong_length", 1)];
+    assert_eq!(*flagged, wanted.into_iter().collect());
 }

@@ -232,6 +232,11 @@ pub enum Event {
     },
     /// What a door did; replaces what was told of it before.
     Door(DoorView),
+    /// A door is no longer part of the station.
+    DoorClosed {
+        /// Which.
+        name: String,
+    },
     /// One captured thing became insight; never told for replayed units.
     Insight {
         /// Which spacecraft.

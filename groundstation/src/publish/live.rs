@@ -145,6 +145,9 @@ impl Live {
                 // As many as the station file has, which bounds them.
                 self.doors.insert(door.name.clone(), door);
             }
+            Event::DoorClosed { name } => {
+                self.doors.remove(&name);
+            }
             Event::Insight { spacecraft, captured, published } => {
                 self.insight(spacecraft, captured, published);
             }

@@ -5,11 +5,11 @@ use super::{
     clock::StationClock,
     control::Control,
     disk::Folder,
-    doors,
+    doors::{self, Doors},
     follow::Hub,
     keeping::Keeping,
     mission, pipeline,
-    reload::{self, Reloader},
+    reload::{self, Reloader, Standing},
     rules::Rules,
     server,
     session::Station,
@@ -119,13 +119,13 @@ async fn daemon(config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
     let ledger = opened.archive.ledger_id();
 
     let archive = config.path(&config.archive.dir);
-    let uplink = Uplink::open(&archive, &definition.domain, ledger, clock)?;
+    let uplink = Uplink::open(&archive, &definition.domain, clock)?;
     let spacecraft = Arc::new(mission::spacecraft(&definition));
-    let door = api::Door {
-        uplink: Arc::clone(&uplink),
-        operators: Arc::new(super::uplink::operators::table(&config)?),
-        mission: Arc::clone(&spacecraft),
-    };
+    let operators = Arc::new(super::uplink::operators::table(&config)?);
+    let (operators, may) = watch::channel(operators);
+    let (contacts, plan) = watch::channel(config.contact_plan());
+    let door =
+        api::Door { uplink: Arc::clone(&uplink), operators: may, mission: Arc::clone(&spacecraft) };
     let hub = Hub::new(opened.folder.clone(), opened.end);
     let shared = doors::Shared {
         hub: hub.clone(),
@@ -135,7 +135,8 @@ async fn daemon(config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
         base: config.base.clone(),
         stop: doors::Stop::default(),
     };
-    let doors = doors::open(config.doors(), shared, &feed, &stopped).await?;
+    let mut doors = Doors::new(shared, feed.clone());
+    doors.apply(doors.prepare(&config.doors).await?).await;
     let (pipeline, process_thread) =
         start_process(&config, &definition, hub, &feed, clock, (ready, Arc::clone(&uplink)))?;
     let commit = Duration::from_millis(config.archive.commit_ms);
@@ -149,11 +150,11 @@ async fn daemon(config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
     let threads =
         opened.keeping.start(opened.folder, ledger, clock, feed.clone(), &writer, &stopped)?;
     let (rules, standing) = watch::channel(Arc::new(Rules::of(&config)));
-    let reloader = Reloader::new(
+    let mut reloader = Reloader::new(
         args.config.clone(),
         &config,
         endpoint.clone(),
-        rules,
+        Standing { rules, operators, contacts, doors },
         Arc::clone(&spacecraft),
     );
     let station = Arc::new(Station {
@@ -176,7 +177,7 @@ async fn daemon(config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
         uplink,
         predecessors,
         catalogue,
-        contacts: super::plan::reader(config.contacts.file.as_ref().map(|file| config.path(file))),
+        contacts: super::plan::reader(plan.clone()),
     });
 
     http.set_nonblocking(true)?;
@@ -186,7 +187,7 @@ async fn daemon(config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
         feed,
         clock: Arc::new(move || clock.tai()),
         station: Some(config.station.place()),
-        contacts: config.contacts.file.as_ref().map(|file| config.path(file)),
+        contacts: plan,
         ready: is_ready,
         host_names: config.listen.host_names.clone(),
         uplink: Some(door),
@@ -206,8 +207,9 @@ async fn daemon(config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
     }
     say(&event.to_string());
 
-    let failed = supervise(signals, &control, &manager, reloader, &watched).await;
+    let failed = supervise(signals, &control, &manager, &mut reloader, &watched).await;
     drop(watched);
+    let doors = reloader.into_doors();
     tracing::info!(failed, "stopping");
     manager.stopping();
     // Everyone who waits is told at once; an error means that no one does.
@@ -232,7 +234,7 @@ async fn supervise(
     mut signals: Signals,
     control: &Control,
     manager: &Manager,
-    mut reloader: Reloader,
+    reloader: &mut Reloader,
     writer: &Writer,
 ) -> bool {
     manager.ready("taking units");

@@ -16,12 +16,13 @@ use self::{
 };
 use super::{clock::StationClock, follow::Hub};
 use crate::{
-    door::spec::{Begin, Destination, Door},
-    publish::Feed,
+    door::spec::{Begin, Destination, Door, DoorConfig},
+    publish::{Event, Feed},
 };
 use anyhow::Context as _;
 use codecs::mission::Definition;
 use std::{
+    collections::BTreeMap,
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::{
@@ -31,7 +32,7 @@ use std::{
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
-use tokio::{net::TcpListener, sync::watch};
+use tokio::{net::TcpListener, task::AbortHandle};
 
 /// Folder of the doors' cursors, beside the station file.
 pub const CURSORS: &str = "doors";
@@ -62,6 +63,7 @@ impl Stop {
 }
 
 /// What all doors share.
+#[derive(Clone)]
 pub struct Shared {
     /// Where units come from.
     pub hub: Hub,
@@ -73,7 +75,7 @@ pub struct Shared {
     pub ledger: u64,
     /// The folder of the station file.
     pub base: PathBuf,
-    /// The daemon stops.
+    /// The door, or the daemon, stops.
     pub stop: Stop,
 }
 
@@ -91,59 +93,172 @@ impl Shared {
 
 /// Doors that are open.
 pub struct Doors {
-    stop: Stop,
+    shared: Shared,
+    feed: Feed,
+    open: BTreeMap<String, Open>,
+}
+
+/// A door that is open.
+struct Open {
+    config: DoorConfig,
+    shared: Arc<Shared>,
+    listener: Option<Arc<TcpListener>>,
+    accepting: Option<AbortHandle>,
     threads: Threads,
 }
 
 type Threads = Arc<Mutex<Vec<JoinHandle<()>>>>;
 
-/// Opens the doors. Only an address to listen on can fail; everything else is tried again.
-pub async fn open(
-    doors: Vec<Door>,
-    shared: Shared,
-    feed: &Feed,
-    stopped: &watch::Receiver<bool>,
-) -> anyhow::Result<Doors> {
-    let shared = Arc::new(shared);
-    let opened = Doors { stop: shared.stop.clone(), threads: Threads::default() };
-    for door in doors {
-        let board = Board::new(&door, feed.clone());
-        let name = format!("door {}", door.name);
-        match door.to.clone() {
-            Destination::TcpServer(address) => {
-                let listener = listen(&door.name, address)?;
-                listener.set_nonblocking(true)?;
-                let listener = TcpListener::from_std(listener)?;
-                let at = listener.local_addr()?;
-                board.change(|view| view.to = format!("tcp-server:{at}"));
-                let threads = Arc::clone(&opened.threads);
-                let serving = accept(listener, Arc::clone(&shared), Arc::new(door), board, threads);
-                let mut stopped = stopped.clone();
-                tokio::spawn(async move {
-                    tokio::select! {
-                        () = serving => {}
-                        () = super::signals::told(&mut stopped) => {}
-                    }
-                });
+/// Doors that the station file names, with every address taken that they listen on: opening them
+/// can't fail any more.
+pub struct Prepared(Vec<Ready>);
+
+struct Ready {
+    config: DoorConfig,
+    door: Door,
+    listener: Option<Arc<TcpListener>>,
+}
+
+impl Doors {
+    /// No door yet.
+    pub fn new(shared: Shared, feed: Feed) -> Self {
+        Self { shared, feed, open: BTreeMap::new() }
+    }
+
+    /// Takes the addresses to listen on. Only that can fail; everything else is tried again by the
+    /// doors.
+    pub async fn prepare(&self, configs: &[DoorConfig]) -> anyhow::Result<Prepared> {
+        let mut ready = Vec::new();
+        for config in configs {
+            let open = self.open.get(&config.name);
+            let same = open.is_some_and(|open| open.config == *config);
+            // `Config::load` checked it.
+            let Ok(door) = config.check() else { continue };
+            let listener = match door.to {
+                Destination::TcpServer(address) if !same => {
+                    let left = self.left(address, configs, &ready);
+                    Some(match left {
+                        Some(listener) => listener,
+                        None => {
+                            let listener = listen(&door.name, address)?;
+                            listener.set_nonblocking(true)?;
+                            Arc::new(TcpListener::from_std(listener)?)
+                        }
+                    })
+                }
+                _ => None,
+            };
+            ready.push(Ready { config: config.clone(), door, listener });
+        }
+        Ok(Prepared(ready))
+    }
+
+    /// An address that a door leaves passes on to the next one: clients that knock in between wait.
+    fn left(
+        &self,
+        address: SocketAddr,
+        configs: &[DoorConfig],
+        ready: &[Ready],
+    ) -> Option<Arc<TcpListener>> {
+        let left = self.open.values().filter(|open| !configs.contains(&open.config));
+        let taken = |listener: &Arc<TcpListener>| {
+            let others = ready.iter().filter_map(|ready| ready.listener.as_ref());
+            others.into_iter().any(|other| Arc::ptr_eq(other, listener))
+        };
+        let fits = |listener: &&Arc<TcpListener>| {
+            let own = listener.local_addr().is_ok_and(|at| at == address);
+            own && address.port() != 0 && !taken(listener)
+        };
+        left.filter_map(|open| open.listener.as_ref()).find(fits).cloned()
+    }
+
+    /// Opens what is new, closes what is gone, and leaves alone what is as it was.
+    pub async fn apply(&mut self, Prepared(ready): Prepared) {
+        let stays = |open: &Open| ready.iter().any(|ready| ready.config == open.config);
+        let (stay, go): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            std::mem::take(&mut self.open).into_iter().partition(|(_, open)| stays(open));
+        self.open = stay;
+        go.values().for_each(Open::finish);
+        for (name, open) in go {
+            // Another of its name goes on where it ends.
+            let threads = Arc::clone(&open.threads);
+            let _ = tokio::task::spawn_blocking(move || join(&threads)).await;
+            self.feed.publish(Event::DoorClosed { name });
+        }
+        for Ready { config, door, listener } in ready {
+            let name = door.name.clone();
+            if self.open.contains_key(&name) {
+                continue;
             }
-            to => {
-                let shared = Arc::clone(&shared);
-                let run = move || match &to {
-                    Destination::Udp(host) => {
-                        let source = Source::new(&shared, &door, &board, None);
-                        udp::run(source, &door, host, (board, shared.clock, shared.stop.clone()));
-                    }
-                    Destination::TcpClient(host) => tcp::connect(&shared, &door, &board, host),
-                    Destination::File(path) => {
-                        file::run(&shared, &door, &board, &at(&shared.base, path));
-                    }
-                    Destination::TcpServer(_) => {}
-                };
-                opened.spawn(name, run)?;
-            }
+            let shared = Shared {
+                hub: self.shared.hub.apart(),
+                stop: Stop::default(),
+                ..self.shared.clone()
+            };
+            let open = Open::begin(config, door, Arc::new(shared), listener, &self.feed);
+            self.open.insert(name, open);
         }
     }
-    Ok(opened)
+
+    /// The daemon stops: consumers get what there is, within a moment.
+    pub fn stop(&self) {
+        for open in self.open.values() {
+            open.shared.stop.ask();
+            open.accepting.iter().for_each(AbortHandle::abort);
+        }
+    }
+
+    /// Waits for the threads, once the archive is closed.
+    pub fn join(self) {
+        self.open.values().for_each(|open| join(&open.threads));
+    }
+}
+
+impl Open {
+    fn begin(
+        config: DoorConfig,
+        door: Door,
+        shared: Arc<Shared>,
+        listener: Option<Arc<TcpListener>>,
+        feed: &Feed,
+    ) -> Self {
+        let board = Board::new(&door, feed.clone());
+        let threads = Threads::default();
+        let mut accepting = None;
+        if let Some(listener) = &listener {
+            if let Ok(at) = listener.local_addr() {
+                board.change(|view| view.to = format!("tcp-server:{at}"));
+            }
+            let (listener, threads) = (Arc::clone(listener), Arc::clone(&threads));
+            let serving = accept(listener, Arc::clone(&shared), Arc::new(door), board, threads);
+            accepting = Some(tokio::spawn(serving).abort_handle());
+        } else {
+            let (name, told) = (format!("door {}", door.name), board.clone());
+            let shared = Arc::clone(&shared);
+            let run = move || match door.to.clone() {
+                Destination::Udp(host) => {
+                    let source = Source::new(&shared, &door, &board, None);
+                    udp::run(source, &door, &host, (board, shared.clock, shared.stop.clone()));
+                }
+                Destination::TcpClient(host) => tcp::connect(&shared, &door, &board, &host),
+                Destination::File(path) => {
+                    file::run(&shared, &door, &board, &at(&shared.base, &path));
+                }
+                Destination::TcpServer(_) => {}
+            };
+            if let Err(error) = spawn(&threads, name, run) {
+                told.failed(&format!("can't start: {error}"));
+            }
+        }
+        Self { config, shared, listener, accepting, threads }
+    }
+
+    /// Closes it: consumers get what is archived by now, within a moment.
+    fn finish(&self) {
+        self.accepting.iter().for_each(AbortHandle::abort);
+        self.shared.hub.finish();
+        self.shared.stop.ask();
+    }
 }
 
 /// Listens for the clients of a door.
@@ -159,7 +274,7 @@ fn at(base: &Path, path: &Path) -> PathBuf {
 }
 
 async fn accept(
-    listener: TcpListener,
+    listener: Arc<TcpListener>,
     shared: Arc<Shared>,
     door: Arc<Door>,
     board: Board,
@@ -208,24 +323,11 @@ fn spawn(
     Ok(())
 }
 
-impl Doors {
-    fn spawn(&self, name: String, run: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
-        spawn(&self.threads, name, run)
-    }
-
-    /// The daemon stops: consumers get what there is, within a moment.
-    pub fn stop(&self) {
-        self.stop.ask();
-    }
-
-    /// Waits for the threads, once the archive is closed.
-    pub fn join(self) {
-        let threads =
-            std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
-        for thread in threads {
-            if thread.join().is_err() {
-                tracing::error!("a door's thread failed; see the log above");
-            }
+fn join(threads: &Threads) {
+    let threads = std::mem::take(&mut *threads.lock().unwrap_or_else(PoisonError::into_inner));
+    for thread in threads {
+        if thread.join().is_err() {
+            tracing::error!("a door's thread failed; see the log above");
         }
     }
 }

@@ -11,7 +11,7 @@ use std::{
     io,
     ops::ControlFlow,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
     },
     time::Duration,
@@ -42,6 +42,8 @@ pub enum From {
 pub struct Hub {
     folder: Folder,
     state: Arc<Mutex<State>>,
+    /// Where the readers of this handle end, before the archive does.
+    finish: Arc<OnceLock<Position>>,
 }
 
 struct State {
@@ -57,7 +59,17 @@ impl Hub {
     pub fn new(folder: Folder, end: Position) -> Self {
         let ends = BTreeMap::from([(end.segment, end.offset)]);
         let state = State { synced: end, ends, readers: Vec::new(), closed: false };
-        Self { folder, state: Arc::new(Mutex::new(state)) }
+        Self { folder, state: Arc::new(Mutex::new(state)), finish: Arc::default() }
+    }
+
+    /// The same archive with readers of its own, which [`finish`](Self::finish) ends.
+    pub fn apart(&self) -> Self {
+        Self { finish: Arc::default(), ..self.clone() }
+    }
+
+    /// Ends the readers of this handle and its clones with what is archived by now.
+    pub fn finish(&self) {
+        let _ = self.finish.set(self.end());
     }
 
     /// Tells every reader of a commit; never waits.
@@ -166,6 +178,12 @@ impl Follower {
         wait: Duration,
         handle: &mut impl FnMut(&Archived) -> ControlFlow<()>,
     ) -> Step {
+        if let Some(end) = self.hub.finish.get().copied() {
+            return match end > self.handled {
+                true => self.read_back(end, false, handle),
+                false => Step::Ended,
+            };
+        }
         if self.behind {
             self.behind = false;
             let synced = self.hub.end();

@@ -3,6 +3,7 @@
 use codecs::{link::wire::PlannedContact, time::Tai};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
+use tokio::sync::watch;
 
 /// Contacts told to a peer: about a week.
 const CONTACTS_MAX: usize = 64;
@@ -24,10 +25,12 @@ struct Contact {
 }
 
 /// Reads the file anew at each call; no file, no plan.
-pub fn reader(file: Option<PathBuf>) -> Box<dyn Fn() -> Vec<PlannedContact> + Send + Sync> {
+pub fn reader(
+    file: watch::Receiver<Option<PathBuf>>,
+) -> Box<dyn Fn() -> Vec<PlannedContact> + Send + Sync> {
     Box::new(move || {
-        let Some(file) = &file else { return Vec::new() };
-        read(file).unwrap_or_else(|error| {
+        let Some(file) = file.borrow().clone() else { return Vec::new() };
+        read(&file).unwrap_or_else(|error| {
             tracing::debug!(%error, file = %file.display(), "no contact plan to tell");
             Vec::new()
         })

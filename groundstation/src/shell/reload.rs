@@ -1,7 +1,7 @@
 //! A reload: the daemon's side, and the command that asks for it.
 
-use super::{control, rules::Rules, server, tls};
-use crate::{commands::say, config::Config, reload::Reloaded};
+use super::{control, doors::Doors, rules::Rules, server, tls, uplink::operators};
+use crate::{admit::Table, commands::say, config::Config, reload::Reloaded};
 use anyhow::bail;
 use codecs::ids::SpacecraftId;
 use quinn::Endpoint;
@@ -65,10 +65,22 @@ pub fn answer(outcome: &anyhow::Result<Reloaded>) -> Value {
 pub struct Reloader {
     path: PathBuf,
     endpoint: Endpoint,
-    rules: watch::Sender<Arc<Rules>>,
+    standing: Standing,
     mission: Arc<BTreeSet<SpacecraftId>>,
     started: toml::Table,
     current: toml::Table,
+}
+
+/// What the station file says and a reload replaces.
+pub struct Standing {
+    /// Of peers.
+    pub rules: watch::Sender<Arc<Rules>>,
+    /// Of people.
+    pub operators: watch::Sender<Arc<Table>>,
+    /// Where the contact plan is.
+    pub contacts: watch::Sender<Option<PathBuf>>,
+    /// What goes out.
+    pub doors: Doors,
 }
 
 impl Reloader {
@@ -77,11 +89,16 @@ impl Reloader {
         path: PathBuf,
         config: &Config,
         endpoint: Endpoint,
-        rules: watch::Sender<Arc<Rules>>,
+        standing: Standing,
         mission: Arc<BTreeSet<SpacecraftId>>,
     ) -> Self {
         let (started, current) = (config.stated.clone(), config.stated.clone());
-        Self { path, endpoint, rules, mission, started, current }
+        Self { path, endpoint, standing, mission, started, current }
+    }
+
+    /// The doors, at the end.
+    pub fn into_doors(self) -> Doors {
+        self.standing.doors
     }
 
     /// Reads file, certificates and keys anew. On an error all that was in force stays in force.
@@ -93,12 +110,17 @@ impl Reloader {
             config.check_mission(&mission)?;
             let crypto = tls::server_config(&config)?;
             let server = server::config(crypto, &config.profile(), &config.transport())?;
-            anyhow::Ok((config, server))
+            let operators = operators::table(&config)?;
+            anyhow::Ok((config, server, operators))
         });
-        let (config, server) = read.await??;
+        let (config, server, operators) = read.await??;
+        let doors = self.standing.doors.prepare(&config.doors).await?;
         // From here on nothing fails: all of it is in force, or was refused before.
         self.endpoint.set_server_config(Some(server));
-        self.rules.send_replace(Arc::new(Rules::of(&config)));
+        self.standing.rules.send_replace(Arc::new(Rules::of(&config)));
+        self.standing.operators.send_replace(Arc::new(operators));
+        self.standing.contacts.send_replace(config.contact_plan());
+        self.standing.doors.apply(doors).await;
         let reloaded = Reloaded::between(&self.started, &self.current, &config.stated);
         self.current = config.stated;
         Ok(reloaded)

@@ -1,6 +1,6 @@
 //! `groundstation restore`: brings a ledger's segments back from the object store.
 
-use super::{bucket::Bucket, disk::Folder, mission, witness};
+use super::{bucket::Bucket, disk::Folder, mission, uplink::UPLINK_LOG, witness};
 use crate::{
     archive::{
         segment::file_name,
@@ -50,6 +50,10 @@ pub fn run(args: &RestoreArgs) -> anyhow::Result<ExitCode> {
     let (mut folder, _lock) =
         Folder::claim(&dir).with_context(|| format!("folder {}", dir.display()))?;
     let brought = runtime.block_on(restore(&bucket, ledger, &mut folder))?;
+    if !dir.join(UPLINK_LOG).exists() {
+        say("the uplink log is not stored: uplink that had no outcome yet is forgotten here, and \
+             new uplink is numbered under a new id");
+    }
     let dir = dir.display();
     say(&match brought {
         0 => format!(
@@ -81,6 +85,7 @@ pub async fn restore(bucket: &Bucket, ledger: u64, folder: &mut Folder) -> anyho
         found.unwrap_or_default()
     );
     let segments = bucket.list(ledger).await?;
+    ensure!(!segments.is_empty(), "the object store has no segment of ledger {ledger:016x}");
     let mut brought = 0;
     // The newest first: it says which older ones retention let go, and those stay there.
     let mut floor = 0;

@@ -9,6 +9,7 @@ use super::{
     rules::Rules,
     sessions::{Sessions, close},
     signals, tls,
+    uplink::craft_store,
     window::Window,
     writer::Writer,
 };
@@ -405,7 +406,8 @@ impl Session {
                     if !contacts.is_empty() {
                         self.receiver.plan(contacts);
                     }
-                    self.station.uplink.attend(self.id, &self.principal, &self.connection);
+                    let (store, uplink) = (craft_store(&channels), &self.station.uplink);
+                    uplink.attend(self.id, &self.principal, store, &self.connection);
                     self.greeted(session, &channels);
                 }
                 ReceiverEvent::Farewell(text) => {

@@ -22,7 +22,7 @@ pub mod close {
     /// On purpose, nothing is wrong.
     pub const DONE: VarInt = VarInt::from_u32(0);
     /// The key is in no row of the table.
-    pub const UNKNOWN_KEY: VarInt = VarInt::from_u32(1);
+    pub const UNKNOWN_KEY: VarInt = VarInt::from_u32(codecs::link::close::UNKNOWN_KEY);
     /// The peer broke the protocol.
     pub const PROTOCOL: VarInt = VarInt::from_u32(2);
     /// A newer session of the same origin took over.

@@ -61,7 +61,7 @@ async fn start(port: u16) -> Fixture {
         feed,
         clock: Arc::new(clock),
         station: None,
-        contacts: Some(contacts),
+        contacts: watch::channel(Some(contacts)).1,
         ready: is_ready,
         host_names: Vec::new(),
         uplink: None,

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use codecs::{
     ids::{SpacecraftId, StoreEpoch},
     link::profile::Profile,
@@ -37,6 +38,9 @@ const COMMIT_BYTES: u64 = 256 << 10;
 const RETRY_NS: u64 = 200_000_000;
 /// Outcomes that may wait for a store that can't write before the source waits too.
 const OUTCOMES_MAX: usize = 64;
+
+/// Live frames that may wait in the transport, bytes: an old one is worth nothing.
+const LOOK_BYTES: usize = 8 << 10;
 
 /// Wait after an error of the source's socket: it may last, and must not fill the log.
 const SOURCE_PAUSE: Duration = Duration::from_millis(500);
@@ -110,6 +114,8 @@ pub struct Done {
     pub udp_bytes: u64,
     /// Connections made.
     pub connections: u64,
+    /// Live frames sent beside their units.
+    pub quick_looks: u64,
 }
 
 /// Flies until `stop` resolves; `say` is told what a person who watches may want to know.
@@ -144,15 +150,17 @@ pub async fn run(
     }
 
     let mut uplink = Uplink::recall(SpacecraftId(config.spacecraft.id), &store, &mut pipeline);
-    let store: SharedStore = Arc::new(Mutex::new(Held(store)));
+    let held = Held(store, SpacecraftId(config.spacecraft.id));
+    let store: SharedStore = Arc::new(Mutex::new(held));
     let (to_pipeline, mut from_link) = mpsc::unbounded_channel();
     let (to_link, commits) = mpsc::unbounded_channel();
     let (stopping, stopped) = watch::channel(false);
     let (time, time_seen) = watch::channel(Tai(0));
+    let (looks, newest) = watch::channel(Bytes::new());
     let downlink = {
         let opened = store.lock().await;
         let time = LinkTime { clock, zero: time_seen };
-        Client::new(peer, store.clone(), &opened, time, to_pipeline)
+        Client::new(peer, store.clone(), &opened, time, to_pipeline).with_quick_looks(newest)
     };
     let link = tokio::spawn(downlink.run(commits, stopped));
     let mut keeper = Keeper::new(store.clone(), to_link, config.store.commit_ms * 1_000_000);
@@ -167,6 +175,9 @@ pub async fn run(
             keeper.hurry(now);
         }
         uplink.take_said().iter().for_each(&say);
+        if let Some(look) = pipeline.take_look() {
+            looks.send_replace(look);
+        }
         let commits = keeper.commits;
         keeper.keep(&mut pipeline, now).await?;
         if keeper.commits > commits && uplink.committed(now) {
@@ -225,13 +236,24 @@ fn peer(config: &Config) -> anyhow::Result<Peer> {
     let identity = &config.identity;
     let profile: Profile = config.profile()?;
     let usual = (&*identity.certificate, &*identity.key);
-    let (tls, _) = codecs_quic::client_config_or_golden(usual, identity.golden(), config.pins()?)?;
+    let (tls, lost) =
+        codecs_quic::client_config_or_golden(usual, identity.golden(), config.pins()?)?;
+    // A spoilt golden identity must not keep a good usual one on the ground.
+    let golden = identity.golden().filter(|_| !lost).and_then(|(certificate, key)| {
+        let config = codecs_quic::client_config(certificate, key, config.pins().ok()?);
+        config.inspect_err(|error| tracing::error!("the golden identity: {error:#}")).ok()
+    });
+    let options = TransportOptions {
+        mtu_max: config.ground.mtu_max,
+        datagram_buffer_bytes: Some(LOOK_BYTES),
+    };
     Ok(Peer {
         address: config.ground.address.clone(),
         server_name: config.ground.server_name.clone(),
         profile,
-        options: TransportOptions { mtu_max: config.ground.mtu_max, ..Default::default() },
+        options,
         tls,
+        golden,
     })
 }
 
@@ -257,6 +279,7 @@ fn done(pipeline: &Pipeline, store: &Store<Disk>, link: LinkCounts) -> Done {
         downlink_bytes: link.object_bytes,
         udp_bytes: link.udp_bytes,
         connections: link.connections,
+        quick_looks: link.quick_looks,
     }
 }
 

@@ -1,15 +1,15 @@
 //! The spacecraft's store as the link's client sees it.
 
 use codecs::{
-    ids::{KeyPrefix, Origin, RangeSet, UnitKey},
+    ids::{Channel, KeyPrefix, Origin, RangeSet, SpacecraftId, UnitKey},
     link::{custody::Durability, receipted::Receipted, sender::UnitInfo},
 };
 use codecs_quic::{Change, Custodian, Offer, Recalled, Taken, Untakable};
 
-use crate::store::{Committed, Disk, ReadError, Store, Stored};
+use crate::store::{Committed, Disk, Identity, ReadError, Store, Stored};
 
-/// A store whose units go as they are: nothing on board has an antenna's annotation.
-pub struct Held(pub Store<Disk>);
+/// A spacecraft's store, whose units go as they are: nothing on board has an antenna's annotation.
+pub struct Held(pub Store<Disk>, pub SpacecraftId);
 
 fn offer(stored: Stored) -> Offer {
     let Stored { key, codec, priority, length, .. } = stored;
@@ -39,7 +39,15 @@ impl Custodian for Held {
             });
             Recalled { prefix, next: counter.durable_next, receipted: receipts.collect() }
         });
-        counters.collect()
+        let mut recalled: Vec<Recalled> = counters.collect();
+        let Identity { origin, epoch } = self.0.identity();
+        let records = KeyPrefix { origin, epoch, spacecraft: self.1, channel: Channel::RECORDS };
+        // The hello of a store that has numbered nothing yet names it all the same: the ground must
+        // know that a memory is new.
+        if !recalled.iter().any(|of| of.prefix == records) {
+            recalled.push(Recalled { prefix: records, next: 0, receipted: Vec::new() });
+        }
+        recalled
     }
 
     fn unreceipted(&self) -> impl Iterator<Item = Offer> + '_ {

@@ -1,6 +1,7 @@
 //! What goes out of a real station over real sockets: whole, in order, at each consumer's pace.
 
 mod file;
+mod reload;
 mod station;
 mod yamcs;
 

@@ -5,8 +5,9 @@ use super::{
     range, still_serves,
 };
 use codecs::{
-    ids::{Channel, Codec, SpacecraftId},
+    ids::{Apid, Channel, Codec, SpacecraftId},
     link::{object::Quality, quicklook::QuickLook},
+    packet::space::{PacketHeader, SequenceCount, build},
     time::Tai,
 };
 
@@ -68,4 +69,44 @@ async fn live_frames_that_are_wrong_are_dropped_and_counted() {
     }
     station.counted("/quick_looks", 400).await;
     still_serves(&station, 0).await;
+}
+
+#[tokio::test]
+async fn a_spacecraft_shows_its_newest_frames_and_stores_every_one() {
+    let station = Station::start();
+    let folder = station.path("enrolled/a");
+    let identity = std::fs::read_to_string(folder.join("onboard-identity.toml")).unwrap();
+    let config = folder.join("onboard.toml");
+    let text = format!(
+        "[spacecraft]\nid = 7\nname = \"A\"\n[ground]\naddress = \"{}\"\n\
+         server_name = \"station\"\n[source]\nunix = \"s\"\n[store]\ndir = \"store\"\n\
+         [realtime]\nflush_ms = 20\n{identity}",
+        station.quic
+    );
+    std::fs::write(&config, text).unwrap();
+    let arguments = ["run", "--ready-json", "--config", config.to_str().unwrap()];
+    let mut craft = tests::process::Daemon::start("onboard", &arguments);
+    craft.expect("ready");
+    let socket = std::os::unix::net::UnixDatagram::unbound().unwrap();
+    let until = std::time::Instant::now() + tests::process::DEADLINE;
+    let looks = || station.counts()["quick_looks"].as_u64().unwrap();
+    let mut count = 0u16;
+    // A packet of housekeeping at a time, until some frames were seen live.
+    while looks() < 3 {
+        assert!(std::time::Instant::now() < until, "{}", station.counts());
+        let header = PacketHeader::telemetry(Apid(100), SequenceCount(count));
+        socket.send_to(&build(&header, &[7; 40]).unwrap(), folder.join("s")).unwrap();
+        count = (count + 1) % 0x4000;
+    }
+    let seen = looks();
+    // Each of them comes again as a unit, at its own time, and no live one is a unit.
+    station.counted("/archived", seen).await;
+    craft.terminate();
+    let done = craft.expect("done");
+    let number = |name: &str| done[name].as_u64().unwrap();
+    assert!(number("quick_looks") >= seen && number("units_numbered") >= seen, "{done}");
+    assert!(number("units_receipted") <= station.audit()["units"].as_u64().unwrap(), "{done}");
+    let counts = station.counts();
+    assert_eq!(counts["received"], counts["archived"], "no live frame is a unit");
+    assert_eq!(counts["quick_looks_dropped"], serde_json::json!({}), "all are looked at");
 }

@@ -121,6 +121,40 @@ async fn a_mistake_leaves_the_old_rules_in_force_and_is_named() {
 }
 
 #[tokio::test]
+async fn operators_and_the_contact_plan_change_without_a_restart() {
+    let station = Station::start();
+    let send = |operator: &str| {
+        let object = ["--spacecraft", "7", "--kind", "command", "--text", "ping"];
+        let named = ["uplink", "send", "--operator", operator];
+        station.command(&[&named[..], &object[..]].concat())
+    };
+    assert!(send("local").0);
+    let plan = r#"{"contacts":[],"track":[],"mine":true}"#;
+    std::fs::write(station.path("plan.json"), plan).unwrap();
+    station.configure(|text| {
+        let (before, own) = text.split_once("[[operator]]").unwrap();
+        let own = own.replacen("actions = [\"command\"]", "actions = []", 1);
+        let night = "name = \"night\"\ntoken = \"operators/night.token\"\nspacecraft = [7]\n\
+                     actions = [\"command\"]\n";
+        format!(
+            "{before}[contacts]\nfile = \"plan.json\"\n\n[[operator]]\n{night}\n[[operator]]{own}"
+        )
+    });
+    let (done, said) = station.command(&["reload", "--json"]);
+    assert!(done, "{said}");
+    let said: Value = serde_json::from_str(&said).unwrap();
+    let changed = serde_json::json!(["contacts.file", "operator"]);
+    assert_eq!(said, serde_json::json!({ "changed": changed, "restart": [] }));
+    // The token of the new one was made, and who may no longer is told.
+    let (done, said) = send("night");
+    assert!(done, "{said}");
+    let (done, said) = send("local");
+    assert!(!done && said.contains("not in this operator's row"), "{said}");
+    assert_eq!(tests::process::get(&station.http, "/api/v1/contacts")["mine"], true);
+    still_serves(&station, 0).await;
+}
+
+#[tokio::test]
 async fn what_needs_a_restart_is_said() {
     let station = Station::start();
     station.configure(|text| text.replace("[archive]", "[archive]\ncommit_ms = 20"));

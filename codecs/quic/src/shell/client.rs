@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::Context;
+use bytes::Bytes;
 use codecs::{
     ids::{Codec, RangeSet},
     link::{
@@ -30,6 +31,7 @@ use super::{
     clock::Monotonic,
     custodian::{Change, Custodian, Offer, Untakable},
     endpoint::{self, Peer, Silence, SocketReport},
+    looks::Looks,
     objects::{ObjectEnd, ObjectFailure, send_object},
     uplink,
 };
@@ -82,6 +84,8 @@ pub struct LinkCounts {
     pub receipted: u64,
     /// Units refused, repeats included.
     pub refused: u64,
+    /// Live frames sent beside them.
+    pub quick_looks: u64,
 }
 
 /// The times that the client goes by.
@@ -105,6 +109,10 @@ pub struct Client<C> {
     udp_bytes_before: u64,
     shown: watch::Sender<LinkCounts>,
     socket: Option<SocketReport>,
+    /// Live frames, newest only.
+    looks: Looks,
+    /// The golden identity stands in the usual one's place.
+    golden: bool,
     /// Units that the sender keeps track of at a time.
     units_max: u64,
     /// The store holds units that the sender does not know.
@@ -134,6 +142,7 @@ impl<C: Custodian> Client<C> {
                 sender.recall_receipts(of.prefix, *ledger, *class, ranges);
             }
         }
+        let looks = Looks::new(watch::channel(Bytes::new()).1, time.clock);
         let mut client = Self {
             peer,
             store,
@@ -144,12 +153,20 @@ impl<C: Custodian> Client<C> {
             udp_bytes_before: 0,
             shown: watch::Sender::default(),
             socket: None,
+            looks,
+            golden: false,
             units_max: opened.tracked_max().min(UNITS_MAX) as u64,
             overflow: false,
             complaint: None,
         };
         client.take_up(opened);
         client
+    }
+
+    /// Sends the newest of these datagrams while a station listens, as a small share of the link.
+    pub fn with_quick_looks(mut self, newest: watch::Receiver<Bytes>) -> Self {
+        self.looks = Looks::new(newest, self.time.clock);
+        self
     }
 
     /// What the link does, as it goes on.
@@ -167,6 +184,7 @@ impl<C: Custodian> Client<C> {
         let mut crowded = BACKOFF_MIN;
         while !*stop.borrow() {
             let attempt = endpoint::connect(self.peer.clone());
+            let mut refused = false;
             let connected = tokio::select! {
                 connected = attempt => connected,
                 _ = stop.wait_for(|stop| *stop) => break,
@@ -186,9 +204,11 @@ impl<C: Custodian> Client<C> {
                         Ok(()) => tracing::info!("connection closed"),
                         Err(error) => {
                             tracing::warn!("connection lost: {error:#}");
-                            let rival = connection.close_reason().is_some_and(is_crowded);
+                            let reason = connection.close_reason();
+                            refused = reason.as_ref().is_some_and(is_refusal);
+                            let wait = refused || reason.is_some_and(is_crowded);
                             crowded =
-                                if rival { (crowded * 2).min(CROWDED_MAX) } else { BACKOFF_MIN };
+                                if wait { (crowded * 2).min(CROWDED_MAX) } else { BACKOFF_MIN };
                             backoff = crowded;
                         }
                     }
@@ -196,6 +216,7 @@ impl<C: Custodian> Client<C> {
                     let _ = tokio::time::timeout(FAREWELL_MAX, endpoint.wait_idle()).await;
                 }
                 Err(error) => {
+                    refused = error.downcast_ref().is_some_and(is_refusal);
                     let text = format!("{error:#}");
                     // The same trouble is told once, however long it lasts.
                     if self.complaint.as_ref() != Some(&text) {
@@ -203,6 +224,12 @@ impl<C: Custodian> Client<C> {
                         self.complaint = Some(text);
                     }
                 }
+            }
+            if refused && let Some(other) = &mut self.peer.golden {
+                std::mem::swap(&mut self.peer.tls, other);
+                self.golden = !self.golden;
+                let identity = if self.golden { "golden" } else { "usual" };
+                tracing::error!("the station refuses this identity; the {identity} one is next");
             }
             let again = tokio::time::sleep(backoff);
             tokio::pin!(again);
@@ -246,6 +273,10 @@ impl<C: Custodian> Client<C> {
                 to_control.send(bytes).ok().context("the control stream ended")?;
             }
             self.events().await;
+            if self.sender.is_open() {
+                self.looks.send(connection);
+                self.counts.quick_looks = self.looks.sent;
+            }
             self.show();
             let created = self.time.zero.borrow().plus(self.time.clock.now_ns() as i64);
             while let Some(plan) = self.sender.poll_object(created) {
@@ -282,6 +313,8 @@ impl<C: Custodian> Client<C> {
                         let _ = self.told.send(FromLink::Uplink(Box::new(object)));
                     }
                 }
+                // What must wait goes with one of the next pulses.
+                () = self.looks.changed() => {}
                 () = sleep_until(due) => self.sender.handle_timeout(self.time.clock.now_ns()),
                 _ = backlog.tick(), if self.sender.is_open() => {
                     let _ = self.told.send(FromLink::Backlog(self.sender.backlog()));
@@ -419,6 +452,26 @@ impl<C: Custodian> Client<C> {
                 self.sender.object_failed(ended.id);
             }
         }
+    }
+}
+
+/// Alerts of TLS that are about our certificate (RFC 8446 §6.2): from bad to unknown, an unknown
+/// authority, access denied, a signature that does not hold.
+const REFUSALS: [u64; 8] = [42, 43, 44, 45, 46, 48, 49, 51];
+/// QUIC's code of a TLS alert is above this (RFC 9001 §4.8).
+const CRYPTO: u64 = 0x100;
+
+/// Whether the station does not take this identity.
+fn is_refusal(reason: &ConnectionError) -> bool {
+    match reason {
+        ConnectionError::ApplicationClosed(close) => {
+            close.error_code.into_inner() == u64::from(link::close::UNKNOWN_KEY)
+        }
+        ConnectionError::ConnectionClosed(close) => {
+            let code = u64::from(close.error_code);
+            REFUSALS.iter().any(|alert| CRYPTO + alert == code)
+        }
+        _ => false,
     }
 }
 

@@ -39,6 +39,8 @@ pub struct Peer {
     pub options: TransportOptions,
     /// Identity and pins.
     pub tls: rustls::ClientConfig,
+    /// The golden identity, for when the station refuses the usual one.
+    pub golden: Option<rustls::ClientConfig>,
 }
 
 /// What the system granted a socket.

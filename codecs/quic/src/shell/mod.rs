@@ -6,6 +6,7 @@ pub mod transport;
 pub mod strays;
 pub mod endpoint;
 pub mod custodian;
+mod looks;
 mod objects;
 mod uplink;
 pub mod client;

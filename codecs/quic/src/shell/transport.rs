@@ -87,7 +87,8 @@ pub fn transport(
                 .max_concurrent_bidi_streams(VarInt::from_u32(0))
                 .keep_alive_interval(profile.keep_alive_ms.map(Duration::from_millis));
             if let Some(bytes) = options.datagram_buffer_bytes {
-                config.datagram_send_buffer_size(bytes);
+                // The library sends only what it might take itself; of nothing, that is none.
+                config.datagram_receive_buffer_size(Some(0)).datagram_send_buffer_size(bytes);
             }
         }
         Role::Server => {

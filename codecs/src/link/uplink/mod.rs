@@ -33,7 +33,7 @@ pub const WINDOW: u64 = 1024;
 pub struct UplinkCounter {
     /// Domain that asks.
     pub domain: String,
-    /// Its ledger: a ledger that lost its memory is another one and counts anew.
+    /// Its ledger of numbers: one that lost its memory is another one and counts anew.
     pub ledger: u64,
     /// Who shall do it.
     pub spacecraft: SpacecraftId,
@@ -132,7 +132,8 @@ pub enum Outcome {
     Refused(Refusal),
     /// Never tried: it came too late, or was never sent in time.
     Expired,
-    /// Begun, then a crash: it may have been executed, wholly or in part.
+    /// Begun, then a crash, or sent to a store that is gone: it may have been executed, wholly or in
+    /// part.
     Unknown,
 }
 

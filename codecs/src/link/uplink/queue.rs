@@ -6,8 +6,10 @@
 //!                                                      └─────────┴───────────┘ time to repeat
 //! ```
 //!
-//! A record of the spacecraft beats the ground's own verdict, whichever comes first. Times are
-//! monotonic nanoseconds beside the station's TAI.
+//! An object is bound to the store on board that it went to first, which remembers what was begun.
+//! A spacecraft that comes back with another store has forgotten: the object is not tried there, its
+//! outcome is unknown. A record of the spacecraft beats the ground's own verdict, whichever comes
+//! first. Times are monotonic nanoseconds beside the station's TAI.
 
 use alloc::{
     collections::BTreeMap,
@@ -21,7 +23,10 @@ use super::{
     ContentKind, MAX_BODY_BYTES, MAX_DOMAIN_BYTES, Outcome, UplinkCounter, UplinkKey, WINDOW,
     object::UplinkObject, record::OutcomeRecord,
 };
-use crate::{ids::SpacecraftId, time::Tai};
+use crate::{
+    ids::{SpacecraftId, StoreEpoch},
+    time::Tai,
+};
 
 /// Bytes of content that may wait for their outcomes.
 pub const WAITING_BYTES_MAX: usize = 64 << 20;
@@ -29,6 +34,13 @@ pub const WAITING_BYTES_MAX: usize = 64 << 20;
 pub const ENDED_MAX: usize = 1024;
 /// An object that arrived and is not answered goes again after this long, on the same session.
 pub const REPEAT_NS: u64 = 30_000_000_000;
+
+/// The store behind a session, as its hello names it; none where the hello names none.
+pub type CraftStore = Option<StoreEpoch>;
+
+/// What an operator reads of an object that no one can tell of any more.
+const FORGOTTEN: &str = "what remembered it is gone: the spacecraft's store, or a part of the log \
+                         here; whether it was executed is not known, and it is not sent again";
 
 /// A connection, as the caller numbers it.
 pub type SessionNumber = u64;
@@ -82,7 +94,8 @@ pub enum Standing {
     UnderWay(SessionNumber),
     /// Arrived on this session; waits for its record.
     Sent(SessionNumber, u64),
-    /// It has its outcome: the spacecraft's, or (`false`) the ground's own at its expiry.
+    /// It has its outcome: the spacecraft's, or (`false`) the ground's own: it expired, or its store
+    /// is gone.
     Ended(Outcome, bool),
 }
 
@@ -99,10 +112,19 @@ pub struct Queued {
     pub attempts: u32,
     /// Whether a process before may have sent it.
     pub recalled: bool,
+    /// The store that it went to; none while it went nowhere.
+    pub went: Option<CraftStore>,
     /// What the spacecraft said.
     pub detail: String,
     /// Onboard time of the outcome.
     pub ended: Option<Tai>,
+}
+
+impl Queued {
+    /// Whether it has no outcome yet.
+    fn is_open(&self) -> bool {
+        !matches!(self.standing, Standing::Ended(..))
+    }
 }
 
 /// State machine of a ledger's uplink.
@@ -175,6 +197,7 @@ impl UplinkQueue {
             standing,
             attempts: 0,
             recalled,
+            went: None,
             detail: String::new(),
             ended: None,
         };
@@ -185,10 +208,9 @@ impl UplinkQueue {
     fn unanswered(&self, counter: &UplinkCounter) -> impl Iterator<Item = u64> + '_ {
         let first = UplinkKey { counter: counter.clone(), sequence: 0 };
         let last = UplinkKey { sequence: u64::MAX, ..first.clone() };
-        let open = |queued: &Queued| !matches!(queued.standing, Standing::Ended(..));
         self.objects
             .range(first..=last)
-            .filter(move |(_, queued)| open(queued))
+            .filter(|(_, queued)| queued.is_open())
             .map(|(key, _)| key.sequence)
     }
 
@@ -272,11 +294,60 @@ impl UplinkQueue {
         }
     }
 
+    /// Recalls at start where an object went.
+    pub fn recall_went(&mut self, key: &UplinkKey, store: CraftStore) {
+        if let Some(queued) = self.objects.get_mut(key) {
+            queued.went = Some(store);
+        }
+    }
+
+    /// Recalls at start that what remembered an object is gone; `bytes` had its content.
+    pub fn recall_forgotten(&mut self, key: &UplinkKey, bytes: usize, at: Tai) {
+        let by_record = |queued: &Queued| matches!(queued.standing, Standing::Ended(_, true));
+        if self.objects.get(key).is_none_or(by_record) {
+            return;
+        }
+        self.forget(key, at);
+        if let Some(queued) = self.objects.get_mut(key) {
+            queued.bytes = bytes;
+        }
+    }
+
+    fn forget(&mut self, key: &UplinkKey, at: Tai) {
+        if let Some(queued) = self.objects.get_mut(key) {
+            queued.detail = FORGOTTEN.to_string();
+            queued.ended = Some(at);
+        }
+        self.end(key, Outcome::Unknown, false);
+    }
+
+    /// Ends as unknown what went to another store than the one that these spacecraft have now; the
+    /// caller keeps that and tells the operator. What another session still carries is left to it.
+    pub fn poll_forgotten(
+        &mut self,
+        store: CraftStore,
+        spacecraft: impl Fn(SpacecraftId) -> bool,
+        tai: Tai,
+    ) -> Option<UplinkKey> {
+        // What was sent and then expired was perhaps begun in time.
+        let unheld = [Standing::Queued, Standing::Ended(Outcome::Expired, false)];
+        let gone = |queued: &&Queued| {
+            unheld.contains(&queued.standing)
+                && queued.went.is_some_and(|went| went != store)
+                && spacecraft(queued.object.key.counter.spacecraft)
+        };
+        let key = self.objects.values().find(gone)?.object.key.clone();
+        self.forget(&key, tai);
+        Some(key)
+    }
+
     /// The next object for a session that reaches these spacecraft: the most urgent, of equals the
-    /// oldest.
+    /// oldest. One that [went](Queued::went) nowhere yet may go only after the caller has made
+    /// durable where to, and has called [`went`](Self::went).
     pub fn poll_object(
         &mut self,
         session: SessionNumber,
+        store: CraftStore,
         spacecraft: impl Fn(SpacecraftId) -> bool,
         now: u64,
         tai: Tai,
@@ -290,11 +361,24 @@ impl UplinkQueue {
         let next = self
             .objects
             .values_mut()
-            .filter(|queued| due(queued) && spacecraft(queued.object.key.counter.spacecraft))
+            .filter(|queued| due(queued) && queued.went.is_none_or(|went| went == store))
+            .filter(|queued| spacecraft(queued.object.key.counter.spacecraft))
             .min_by_key(|queued| (Reverse(queued.object.priority), queued.object.created))?;
         next.standing = Standing::UnderWay(session);
         next.attempts = next.attempts.saturating_add(1);
         Some(next.object.clone())
+    }
+
+    /// Whether an object went nowhere yet.
+    pub fn is_new(&self, key: &UplinkKey) -> bool {
+        self.objects.get(key).is_some_and(|queued| queued.went.is_none())
+    }
+
+    /// It is durable that the object goes to this store, and to no other.
+    pub fn went(&mut self, key: &UplinkKey, store: CraftStore) {
+        if let Some(queued) = self.objects.get_mut(key) {
+            queued.went.get_or_insert(store);
+        }
     }
 
     /// The object's stream was acknowledged to its end; its record is awaited.
@@ -329,8 +413,9 @@ impl UplinkQueue {
     /// own clock would say.
     pub fn expire(&mut self, tai: Tai) {
         let late = |queued: &Queued| {
-            let open = !matches!(queued.standing, Standing::Ended(..) | Standing::Recording);
-            open && queued.object.expires.is_some_and(|expires| expires <= tai)
+            queued.is_open()
+                && queued.standing != Standing::Recording
+                && queued.object.expires.is_some_and(|expires| expires <= tai)
         };
         let late: Vec<UplinkKey> =
             self.objects.iter().filter(|of| late(of.1)).map(|(key, _)| key.clone()).collect();
@@ -353,8 +438,7 @@ impl UplinkQueue {
             Standing::Sent(on, at) if on == session => Some(at.saturating_add(REPEAT_NS)),
             _ => None,
         });
-        let open = self.objects.values();
-        let open = open.filter(|queued| !matches!(queued.standing, Standing::Ended(..)));
+        let open = self.objects.values().filter(|queued| queued.is_open());
         (repeat.min(), open.filter_map(|queued| queued.object.expires).min())
     }
 

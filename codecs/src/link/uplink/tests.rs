@@ -287,19 +287,19 @@ fn the_queue_sends_the_most_urgent_first_and_repeats_in_later_contacts() {
         .collect();
     assert_eq!(queue.objects().count(), 0, "not announced before it is durable");
     let all = |_| true;
-    assert_eq!(queue.poll_object(1, all, 0, Tai(5)), None);
+    assert_eq!(queue.poll_object(1, None, all, 0, Tai(5)), None);
     keys.iter().for_each(|key| queue.numbered(key));
-    assert_eq!(queue.poll_object(1, |of| of != CRAFT, 0, Tai(5)), None, "it is not reached");
-    let order: Vec<u64> = core::iter::from_fn(|| queue.poll_object(1, all, 0, Tai(5)))
+    assert_eq!(queue.poll_object(1, None, |of| of != CRAFT, 0, Tai(5)), None, "it is not reached");
+    let order: Vec<u64> = core::iter::from_fn(|| queue.poll_object(1, None, all, 0, Tai(5)))
         .map(|object| object.key.sequence)
         .collect();
     assert_eq!(order, [1, 2, 0]);
     queue.object_done(&keys[0], 1, 0);
     queue.object_failed(&keys[1], 1);
-    assert_eq!(queue.poll_object(1, all, 0, Tai(5)).unwrap().key, keys[1]);
-    assert_eq!(queue.poll_object(1, all, REPEAT_NS - 1, Tai(5)), None);
+    assert_eq!(queue.poll_object(1, None, all, 0, Tai(5)).unwrap().key, keys[1]);
+    assert_eq!(queue.poll_object(1, None, all, REPEAT_NS - 1, Tai(5)), None);
     assert_eq!(queue.timeout(1), (Some(REPEAT_NS), None));
-    assert_eq!(queue.poll_object(1, all, REPEAT_NS, Tai(5)).unwrap().key, keys[0]);
+    assert_eq!(queue.poll_object(1, None, all, REPEAT_NS, Tai(5)).unwrap().key, keys[0]);
     queue.disconnected(1);
     let record = |key: &UplinkKey, outcome| OutcomeRecord {
         key: key.clone(),
@@ -312,7 +312,7 @@ fn the_queue_sends_the_most_urgent_first_and_repeats_in_later_contacts() {
     assert!(!queue.answered(&record(&keys[1], Outcome::Failed)), "the first stands");
     assert!(!queue.answered(&record(&key(0), Outcome::Done)), "another ledger's");
     assert_eq!(queue.strays(), 2);
-    let again = core::iter::from_fn(|| queue.poll_object(2, all, 0, Tai(5))).count();
+    let again = core::iter::from_fn(|| queue.poll_object(2, None, all, 0, Tai(5))).count();
     assert_eq!(again, 2, "everything that has no outcome goes again");
 }
 
@@ -322,9 +322,9 @@ fn at_its_expiry_an_object_is_not_sent_any_more_and_a_record_still_beats_that() 
     let in_vain = queue.submit(request(1, Some(Tai(10))), Tai(0)).unwrap().key;
     let key = queue.submit(request(1, Some(Tai(10))), Tai(1)).unwrap().key;
     [&in_vain, &key].into_iter().for_each(|key| queue.numbered(key));
-    assert!(queue.poll_object(1, |_| true, 0, Tai(9)).is_some());
+    assert!(queue.poll_object(1, None, |_| true, 0, Tai(9)).is_some());
     assert_eq!(queue.timeout(1), (None, Some(Tai(10))));
-    assert_eq!(queue.poll_object(1, |_| true, 0, Tai(10)), None);
+    assert_eq!(queue.poll_object(1, None, |_| true, 0, Tai(10)), None);
     let standing = |queue: &UplinkQueue| -> Vec<Standing> {
         queue.objects().map(|queued| queued.standing).collect()
     };

@@ -104,3 +104,18 @@ proptest::proptest! {
         let _ = Definition::from_toml(core::str::from_utf8(&text).unwrap());
     }
 }
+
+#[test]
+fn frames_of_uslp_are_known_by_sixteen_bits() {
+    let of = |scid: u32, length: u32, more: &str| {
+        Definition::from_toml(&format!(
+            "mission = 'm'\n[[spacecraft]]\nid = 7\nname = 'A'\n[[spacecraft.frames]]\n\
+             kind = 'uslp'\nscid = {scid}\nlength = {length}\n{more}"
+        ))
+    };
+    let definition = of(0xFFFF, 64, "fecf = true\ninsert_zone = 4").unwrap();
+    let (craft, format) = definition.frame_owner(crate::frame::uslp::VERSION, 0xFFFF).unwrap();
+    assert_eq!((craft, format.insert_zone, format.fecf), (SpacecraftId(7), 4, true));
+    assert!(of(1, 9, "").unwrap_err().to_string().contains("can't have 9 bytes"));
+    assert!(of(1, 10, "").is_ok());
+}

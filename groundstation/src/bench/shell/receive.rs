@@ -299,7 +299,7 @@ async fn serve(
             },
             commit_ns: config.archive.commit_ms * 1_000_000,
         },
-        uplink: Uplink::open(&archive, &definition.domain, ledger, clock)?,
+        uplink: Uplink::open(&archive, &definition.domain, clock)?,
         predecessors: BTreeSet::new(),
         catalogue: CatalogueLog::open(&archive)?.1,
         contacts: Box::new(Vec::new),

@@ -21,9 +21,10 @@ pub struct UplinkLog {
 }
 
 impl UplinkLog {
-    /// Reads the log, or starts one, and writes it anew without what is forgotten. A log that can't
-    /// be read whole is kept beside it.
-    pub fn open(path: &Path, domain: &str, ledger: u64) -> io::Result<(Self, UplinkQueue)> {
+    /// Reads the log, or starts one under the id `fresh`, and writes it anew without what is
+    /// forgotten. A log that can't be read whole is kept beside it, and the one that follows it
+    /// counts under `fresh`.
+    pub fn open(path: &Path, domain: &str, fresh: u64) -> io::Result<(Self, UplinkQueue)> {
         let bytes = match std::fs::read(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             read => read?,
@@ -37,9 +38,10 @@ impl UplinkLog {
             );
             std::fs::copy(path, aside)?;
         }
-        let queue = recall(domain, ledger, read);
+        let id = read.id(fresh);
+        let queue = recall(domain, id, read);
         let anew = path.with_extension("new");
-        let bytes = rewrite(&queue);
+        let bytes = rewrite(&queue, id);
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)

@@ -7,6 +7,7 @@ mod log;
 pub use log::UPLINK_LOG;
 
 use super::clock::StationClock;
+use crate::budget::UPLINK_STREAMS_MAX as STREAMS_MAX;
 use crate::{
     admit::{Action, Principal},
     archive::Archived,
@@ -15,12 +16,15 @@ use crate::{
 };
 use anyhow::Context as _;
 use codecs::{
-    ids::Codec,
-    link::uplink::{
-        UplinkKey,
-        object::UplinkObject,
-        queue::{Request, SubmitError, UplinkQueue},
-        record::OutcomeRecord,
+    ids::{Codec, SpacecraftId},
+    link::{
+        uplink::{
+            UplinkKey,
+            object::UplinkObject,
+            queue::{CraftStore, Request, SubmitError, UplinkQueue},
+            record::OutcomeRecord,
+        },
+        wire::ChannelState,
     },
     time::Tai,
 };
@@ -33,8 +37,6 @@ use std::{
 };
 use tokio::{sync::watch, task::JoinSet};
 
-/// Objects of one session on streams at once.
-const STREAMS_MAX: usize = 4;
 /// A session looks for what has expired or is due at least this often.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 
@@ -65,14 +67,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Uplink {
     /// Opens the log in the archive's folder and recalls what has no outcome yet.
-    pub fn open(
-        folder: &Path,
-        domain: &str,
-        ledger: u64,
-        clock: StationClock,
-    ) -> anyhow::Result<Arc<Self>> {
+    pub fn open(folder: &Path, domain: &str, clock: StationClock) -> anyhow::Result<Arc<Self>> {
         let path = folder.join(UPLINK_LOG);
-        let (log, queue) = UplinkLog::open(&path, domain, ledger)
+        let fresh = super::random().context("the system gives no random bytes")?;
+        let (log, queue) = UplinkLog::open(&path, domain, u64::from_be_bytes(fresh))
             .with_context(|| format!("uplink log {}", path.display()))?;
         let (queue, log) = (Mutex::new(queue), Mutex::new(log));
         let changed = watch::Sender::new(0);
@@ -134,8 +132,15 @@ impl Uplink {
         }
     }
 
-    /// Sends over a session for as long as its connection lives.
-    pub fn attend(self: &Arc<Self>, id: SessionId, principal: &Principal, connection: &Connection) {
+    /// Sends over a session for as long as its connection lives; `store` is what its hello says of
+    /// the store behind it.
+    pub fn attend(
+        self: &Arc<Self>,
+        id: SessionId,
+        principal: &Principal,
+        store: CraftStore,
+        connection: &Connection,
+    ) {
         // Who carries for a spacecraft is not the spacecraft, and would execute nothing.
         let is_spacecraft = principal.actions.contains(&Action::Deliver)
             && !principal.actions.contains(&Action::Carry);
@@ -143,23 +148,40 @@ impl Uplink {
             let (uplink, connection) = (Arc::clone(self), connection.clone());
             let principal = principal.clone();
             tokio::spawn(async move {
-                uplink.send_all(id, &principal, &connection).await;
+                uplink.send_all(id, &principal, store, &connection).await;
                 lock(&uplink.queue).disconnected(id.0);
+                // The session that took over may have waited for this.
+                uplink.changed.send_modify(|count| *count += 1);
             });
         }
     }
 
-    async fn send_all(&self, id: SessionId, principal: &Principal, connection: &Connection) {
+    async fn send_all(
+        self: &Arc<Self>,
+        id: SessionId,
+        principal: &Principal,
+        store: CraftStore,
+        connection: &Connection,
+    ) {
         let mut changed = self.changed.subscribe();
         let mut streams = JoinSet::new();
+        let reaches = |spacecraft| principal.spacecraft.contains(&spacecraft);
         loop {
+            self.forget(store, reaches).await;
             while streams.len() < STREAMS_MAX {
-                let reaches = |spacecraft| principal.spacecraft.contains(&spacecraft);
                 let (now, tai) = (self.clock.mono_ns(), self.clock.tai());
-                let next = lock(&self.queue).poll_object(id.0, reaches, now, tai);
+                let next = lock(&self.queue).poll_object(id.0, store, reaches, now, tai);
                 let Some(object) = next else { break };
-                tracing::info!(key = %object.key, principal = %principal.name, "uplink sent");
-                streams.spawn(send(connection.clone(), object));
+                let (uplink, connection) = (Arc::clone(self), connection.clone());
+                let name = principal.name.clone();
+                streams.spawn(async move {
+                    let key = object.key.clone();
+                    if uplink.bind(&key, store).await {
+                        tracing::info!(%key, principal = %name, "uplink sent");
+                        send(connection, object).await;
+                    }
+                    key
+                });
             }
             let due = lock(&self.queue).timeout(id.0).0;
             let due = due.map(|at| tokio::time::Instant::from(self.clock.instant(at)));
@@ -176,9 +198,61 @@ impl Uplink {
             }
         }
     }
+
+    /// Ends what went to a store that these spacecraft no longer have, and tells the operator.
+    async fn forget(self: &Arc<Self>, store: CraftStore, reaches: impl Fn(SpacecraftId) -> bool) {
+        loop {
+            let at = self.clock.tai();
+            let Some(key) = lock(&self.queue).poll_forgotten(store, &reaches, at) else { return };
+            tracing::warn!(
+                %key,
+                "uplink unknown: the spacecraft has another store than the one that this was sent \
+                 to; whether it was executed is not known, and it is not sent again"
+            );
+            // Where this fails, the next start finds it out again.
+            let bytes = {
+                let queue = lock(&self.queue);
+                let ended = queue.objects().find(|queued| queued.object.key == key);
+                ended.map_or(0, |queued| queued.bytes as u32)
+            };
+            self.keep(Entry::Forgotten { key, bytes, at }).await;
+        }
+    }
+
+    /// Makes durable which store an object goes to; whether it may go.
+    async fn bind(self: &Arc<Self>, key: &UplinkKey, store: CraftStore) -> bool {
+        if !lock(&self.queue).is_new(key) {
+            return true;
+        }
+        let kept = self.keep(Entry::Went(key.clone(), store)).await;
+        if kept {
+            lock(&self.queue).went(key, store);
+        }
+        kept
+    }
+
+    /// Appends an entry, off the thread of the sockets; whether it is synced.
+    async fn keep(self: &Arc<Self>, entry: Entry) -> bool {
+        let uplink = Arc::clone(self);
+        let kept = tokio::task::spawn_blocking(move || lock(&uplink.log).append(&entry)).await;
+        match kept {
+            Ok(Ok(())) => true,
+            failed => {
+                tracing::error!(?failed, "the uplink log could not be written");
+                false
+            }
+        }
+    }
 }
 
-async fn send(connection: Connection, object: UplinkObject) -> UplinkKey {
+/// The store that a hello names: all its counters are of one formatting.
+pub fn craft_store(channels: &[ChannelState]) -> CraftStore {
+    let mut named = channels.iter().map(|channel| channel.held.epoch);
+    let first = named.next()?;
+    named.all(|epoch| epoch == first).then_some(first)
+}
+
+async fn send(connection: Connection, object: UplinkObject) {
     let bytes = bytes::Bytes::from(object.encode());
     let sent = async {
         let mut stream: SendStream = connection.open_uni().await?;
@@ -191,5 +265,4 @@ async fn send(connection: Connection, object: UplinkObject) -> UplinkKey {
     if let Err(error) = sent.await {
         tracing::info!(key = %object.key, "uplink stream: {error:#}");
     }
-    object.key
 }

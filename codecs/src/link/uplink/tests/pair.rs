@@ -12,12 +12,12 @@ use super::{
     super::{
         executor::{Action, Executor, Note},
         object::UplinkObject,
-        queue::{REPEAT_NS, Standing, UplinkQueue},
+        queue::{CraftStore, REPEAT_NS, Standing, UplinkQueue},
         record::OutcomeRecord,
     },
     CRAFT, Outcome, UplinkKey, request,
 };
-use crate::time::Tai;
+use crate::{ids::StoreEpoch, time::Tai};
 
 /// What the spacecraft's process still has to tell its machine; lost with a crash.
 enum Callback {
@@ -30,10 +30,16 @@ struct World {
     queue: UplinkQueue,
     /// The ground's log: what is synced, and what is not yet.
     log: Vec<UplinkObject>,
+    /// In the log too, synced before the object is sent: which store it goes to.
+    went: BTreeMap<UplinkKey, CraftStore>,
+    /// In the log too: what went to a store that is gone.
+    forgotten: Vec<UplinkKey>,
     unsynced: Vec<UplinkObject>,
     /// The ground's archive: records that arrived and are synced.
     archive: Vec<OutcomeRecord>,
     craft: Executor,
+    /// Which store the spacecraft has; each formatting is another.
+    store: u64,
     notes: BTreeMap<u32, Note>,
     /// Record units on board: durable, sent until receipted.
     records: Vec<OutcomeRecord>,
@@ -54,6 +60,9 @@ impl World {
         Self {
             queue: UplinkQueue::new("demo", 1),
             log: Vec::new(),
+            went: BTreeMap::new(),
+            forgotten: Vec::new(),
+            store: 0,
             unsynced: Vec::new(),
             archive: Vec::new(),
             craft: Executor::restore(CRAFT, []),
@@ -96,6 +105,8 @@ impl World {
         self.log.extend(unsynced.into_iter().take(kept));
         self.queue = UplinkQueue::new("demo", 1);
         self.log.iter().for_each(|object| self.queue.recall(object.clone()));
+        self.went.iter().for_each(|(key, store)| self.queue.recall_went(key, *store));
+        self.forgotten.iter().for_each(|key| self.queue.recall_forgotten(key, 4, Tai(self.tai)));
         for record in &self.archive {
             self.queue.answered(record);
         }
@@ -118,8 +129,16 @@ impl World {
     /// learn of it.
     fn send(&mut self, value: u8) -> bool {
         let Some(session) = self.session else { return false };
-        let next = self.queue.poll_object(session, |_| true, self.mono, Tai(self.tai));
+        let (store, tai) = (Some(StoreEpoch(self.store)), Tai(self.tai));
+        while let Some(key) = self.queue.poll_forgotten(store, |_| true, tai) {
+            self.forgotten.push(key);
+        }
+        let next = self.queue.poll_object(session, store, |_| true, self.mono, tai);
         let Some(object) = next else { return false };
+        if self.queue.is_new(&object.key) {
+            self.went.insert(object.key.clone(), store);
+            self.queue.went(&object.key, store);
+        }
         match value % 4 {
             0 => self.queue.object_failed(&object.key, session),
             // Lost after it was acknowledged: the spacecraft crashed with it.
@@ -202,6 +221,15 @@ impl World {
         self.craft = Executor::restore(CRAFT, self.notes.values().cloned());
     }
 
+    /// The spacecraft loses its store, with all that it remembers and has not told yet.
+    fn format_craft(&mut self) {
+        self.store += 1;
+        self.notes.clear();
+        self.wire.clear();
+        self.records.retain(|record| self.archive.contains(record));
+        self.crash_craft();
+    }
+
     /// A record unit arrives and is archived; some come twice.
     fn downlink(&mut self, value: u8) {
         if self.records.is_empty() {
@@ -262,6 +290,7 @@ proptest! {
                 7 => world.arrive(value),
                 8 | 9 => { world.step(); }
                 10 if value < 60 => world.crash_craft(),
+                10 if value < 80 => world.format_craft(),
                 10 => world.downlink(value),
                 11 => {
                     world.tai += i64::from(value);
@@ -312,4 +341,32 @@ fn without_the_sync_before_execution_a_crash_executes_twice() {
         world.connect();
     }
     assert_eq!(executions, 2);
+}
+
+/// The negative control: a ground that does not look at the store sends to one that has forgotten.
+#[test]
+fn without_a_look_at_the_store_a_formatted_one_executes_again() {
+    for (looks, wanted) in [(false, 2), (true, 1)] {
+        let mut world = World::new();
+        world.submit(1);
+        world.sync_ground();
+        let mut executions = 0;
+        for _ in 0..2 {
+            world.connect();
+            world.send(3);
+            while let Some(object) = world.wire.pop() {
+                world.craft.receive(object, world.time());
+            }
+            while world.step() {}
+            executions = world.executions.values().sum();
+            world.format_craft();
+            if !looks {
+                world.store = 0;
+            }
+        }
+        assert_eq!(executions, wanted);
+        let told: Vec<Standing> = world.queue.objects().map(|queued| queued.standing).collect();
+        let ended = Standing::Ended(Outcome::Unknown, false);
+        assert_eq!(told == [ended], looks, "{told:?}");
+    }
 }
