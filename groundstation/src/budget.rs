@@ -110,6 +110,7 @@ impl Budget {
         let out = door_connections(config);
         let door = (deframe::RECENT_BYTES_MAX + order::HELD_BYTES_MAX + outbox::BYTES_MAX) as u64
             + select::IDENTITIES_MAX as u64 * IDENTITY_BYTES;
+        let recent = deframe::recent_bytes(&profile) as u64;
         let kinds = ContentKind::ALL.len() as u64;
         let objects = ENDED_MAX as u64 + crafts as u64 * kinds * WINDOW;
         let on_streams = (MAX_UPLINK_BYTES * UPLINK_STREAMS_MAX) as u64;
@@ -134,7 +135,7 @@ impl Budget {
             row("blocks of the archive", 1, archive::memory_bytes() as u64, "a fixed pool"),
             row("ledger", ranges, RANGE_BYTES, "1,024 counters of 1,024 ranges"),
             row("its copy in a checkpoint", ranges, 16, "when a segment begins"),
-            row("frames of the merged view", 1, deframe::RECENT_BYTES_MAX as u64, "latest frames"),
+            row("frames of the merged view", 1, recent, "latest frames; the profile"),
             row("packets known", 2 * identities, IDENTITY_BYTES, "decoding and the page"),
             row("page, histories", 1, memory::histories_bytes(crafts, parameters), "the mission"),
             row("page, holes followed", 1, memory::sequences_bytes(crafts), "the mission"),

@@ -11,13 +11,23 @@ use crate::merge::{Place, Standing, View, is_set_back};
 use bytes::Bytes;
 use codecs::frame::extract::{Event, Extractor, FrameConfig};
 use codecs::ids::{Codec, SpacecraftId};
+use codecs::link::{profile::Profile, sender::OBJECT_BYTES_TARGET};
 use codecs::mission::Definition;
 use std::collections::BTreeMap;
 
-/// Bytes of frames kept, over all counters, to put late ones between their neighbours. A peer of
-/// the widest profile has 64 objects of 256 KiB under way, and any of them may come last. At the
+/// Bytes of frames kept at most, over all counters, to put late ones between their neighbours: the
+/// objects that a peer of the widest profile has under way, any of which may come last. At the
 /// bound the oldest goes; a frame that comes later than that is extracted alone.
 pub const RECENT_BYTES_MAX: usize = 16 << 20;
+/// As many as several peers of a near profile have under way together.
+const RECENT_BYTES_NEAR: usize = 8 << 20;
+
+/// Bytes of frames kept where peers have what a profile lets them have.
+pub const fn recent_bytes(profile: &Profile) -> usize {
+    let one = profile.objects_max * OBJECT_BYTES_TARGET;
+    let least = if one < RECENT_BYTES_NEAR { RECENT_BYTES_NEAR } else { one };
+    if least < RECENT_BYTES_MAX { least } else { RECENT_BYTES_MAX }
+}
 
 /// Neighbours on either side that a late frame is extracted with; a packet of 64 KiB spans more,
 /// and is then told by its recorded copy only.
@@ -48,6 +58,7 @@ pub struct Deframer {
     formats: Formats,
     counters: BTreeMap<View, Counter>,
     recent_bytes: usize,
+    recent_bytes_max: usize,
     pushes: u64,
 }
 
@@ -67,8 +78,15 @@ impl Deframer {
             formats: Formats::new(definition),
             counters: BTreeMap::new(),
             recent_bytes: 0,
+            recent_bytes_max: RECENT_BYTES_MAX,
             pushes: 0,
         }
+    }
+
+    /// Keeps at most so many bytes of frames.
+    pub fn keeping(mut self, bytes: usize) -> Self {
+        self.recent_bytes_max = bytes.min(RECENT_BYTES_MAX);
+        self
     }
 
     /// Takes one frame at its place. A copy gives nothing; a better reception is extracted again in
@@ -102,7 +120,7 @@ impl Deframer {
         let before = counter.recent_bytes;
         let deframed = counter.take(place, frame);
         self.recent_bytes = self.recent_bytes + counter.recent_bytes - before;
-        while self.recent_bytes > RECENT_BYTES_MAX {
+        while self.recent_bytes > self.recent_bytes_max {
             let largest = self.counters.values_mut().max_by_key(|counter| counter.recent_bytes);
             match largest.map_or(0, Counter::forget_oldest) {
                 0 => break,

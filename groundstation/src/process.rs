@@ -87,6 +87,12 @@ impl Process {
         }
     }
 
+    /// Keeps at most so many bytes of frames to put late ones between their neighbours.
+    pub fn keeping_frames(mut self, bytes: usize) -> Self {
+        self.deframer = self.deframer.keeping(bytes);
+        self
+    }
+
     /// What the page must know before anything else: one event a spacecraft.
     pub fn mission_events(&self) -> Vec<Event> {
         let info = |id: usize| {

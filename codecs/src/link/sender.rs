@@ -36,7 +36,7 @@ use crate::{
 /// Units that a sender keeps track of; a store offers no more until some are receipted.
 pub const UNITS_MAX: usize = 1 << 20;
 /// Largest object that is begun; smaller objects lose less to a cut.
-const OBJECT_BYTES_TARGET: usize = 256 << 10;
+pub const OBJECT_BYTES_TARGET: usize = 256 << 10;
 
 /// What the store says of a unit when it offers it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -205,3 +205,12 @@ fn a_count_that_was_set_back_is_no_loss_of_millions() {
     let (_, gaps) = feed(0..twice.len(), &twice);
     assert_eq!(gaps, 0);
 }
+
+#[test]
+fn what_a_peer_has_under_way_may_come_in_any_order() {
+    for profile in Profile::ALL {
+        let under_way = profile.objects_max * OBJECT_BYTES_TARGET;
+        let kept = recent_bytes(&profile);
+        assert!((under_way..=RECENT_BYTES_MAX).contains(&kept), "{}", profile.name);
+    }
+}

@@ -25,6 +25,7 @@ use crate::{
     archive::{Archive, Settings, record::Position},
     commands::say,
     config::Config,
+    deframe,
     keep::Keeper,
     process::Process,
     publish::Feed,
@@ -282,7 +283,8 @@ fn start_process(
     clock: StationClock,
     (ready, uplink): (watch::Sender<bool>, Arc<Uplink>),
 ) -> anyhow::Result<(pipeline::PipelineSender, JoinHandle<()>)> {
-    let mut process = Process::new(Arc::clone(definition));
+    let frames = deframe::recent_bytes(&config.profile());
+    let mut process = Process::new(Arc::clone(definition)).keeping_frames(frames);
     feed.publish_all(process.mission_events());
     let feed = feed.clone();
     let mut dispatch = super::work::dispatcher(config, feed.clone(), clock)?;
