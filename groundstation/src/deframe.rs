@@ -13,7 +13,7 @@ use codecs::frame::extract::{Event, Extractor, FrameConfig};
 use codecs::ids::{Codec, SpacecraftId};
 use codecs::link::{profile::Profile, sender::OBJECT_BYTES_TARGET};
 use codecs::mission::Definition;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 /// Bytes of frames kept at most, over all counters, to put late ones between their neighbours: the
 /// objects that a peer of the widest profile has under way, any of which may come last. At the
@@ -66,9 +66,17 @@ struct Counter {
     config: FrameConfig,
     extractor: Extractor,
     last: Option<u64>,
-    recent: BTreeMap<u64, Bytes>,
+    recent: BTreeMap<u64, Recent>,
+    /// Numbers of those in the order in which they came, with what was said of each then.
+    came: VecDeque<(u64, u64)>,
     recent_bytes: usize,
     pushed: u64,
+}
+
+/// A frame that is kept, and when it came by the deframer's count.
+struct Recent {
+    came: u64,
+    frame: Bytes,
 }
 
 impl Deframer {
@@ -134,15 +142,24 @@ impl Deframer {
 impl Counter {
     fn new(config: FrameConfig) -> Self {
         let extractor = Extractor::new(config.clone());
-        Self { config, extractor, last: None, recent: BTreeMap::new(), recent_bytes: 0, pushed: 0 }
+        let (recent, came) = (BTreeMap::new(), VecDeque::new());
+        Self { config, extractor, last: None, recent, came, recent_bytes: 0, pushed: 0 }
     }
 
     fn take(&mut self, place: &Place, frame: &Bytes) -> Deframed {
         let number = place.number;
         // A slice that is kept would keep the whole block of the archive that it lies in.
-        let before = self.recent.insert(number, Bytes::copy_from_slice(frame));
+        let kept = Recent { came: self.pushed, frame: Bytes::copy_from_slice(frame) };
+        self.came.push_back((number, kept.came));
+        let before = self.recent.insert(number, kept);
         self.recent_bytes += frame.len();
-        self.recent_bytes -= before.map_or(0, |frame| frame.len());
+        self.recent_bytes -= before.map_or(0, |before| before.frame.len());
+        // Each that came again leaves a word behind.
+        if self.came.len() > 2 * self.recent.len() + 16 {
+            let recent = &self.recent;
+            self.came
+                .retain(|(number, came)| recent.get(number).is_some_and(|it| it.came == *came));
+        }
         let mut deframed = Deframed::default();
         match self.last {
             Some(last) if number <= last => self.again(number, &mut deframed),
@@ -161,10 +178,18 @@ impl Counter {
         deframed
     }
 
+    /// Forgets what came first, wherever it stands: a run that comes a day late is its own
+    /// neighbourhood, and must not go at once because its numbers are the lowest.
     fn forget_oldest(&mut self) -> usize {
-        let oldest = self.recent.pop_first().map_or(0, |(_, frame)| frame.len());
-        self.recent_bytes -= oldest;
-        oldest
+        while let Some((number, came)) = self.came.pop_front() {
+            // One that came again was kept anew.
+            if self.recent.get(&number).is_some_and(|kept| kept.came == came) {
+                let bytes = self.recent.remove(&number).map_or(0, |kept| kept.frame.len());
+                self.recent_bytes -= bytes;
+                return bytes;
+            }
+        }
+        0
     }
 
     /// Extracts a late frame between the neighbours that are at hand.
@@ -175,8 +200,8 @@ impl Counter {
         let ceiling = number.saturating_add(NEIGHBOURS_MAX);
         let last = (number + 1..=ceiling).take_while(held).last().unwrap_or(number);
         let mut extractor = Extractor::new(self.config.clone());
-        for (at, frame) in self.recent.range(first..=last) {
-            push(&mut extractor, frame, deframed, *at == number);
+        for (at, kept) in self.recent.range(first..=last) {
+            push(&mut extractor, &kept.frame, deframed, *at == number);
         }
         if first == number {
             deframed.gap = 0;

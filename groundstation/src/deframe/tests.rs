@@ -95,6 +95,23 @@ fn objects_that_overtake_each_other_cost_no_packet() {
     assert!(got == sent, "{} of {} packets", got.len(), sent.len());
 }
 
+/// Far more came since than is kept: only packets over the two edges of the hole can't be had.
+#[test]
+fn a_run_that_comes_a_day_late_is_whole_in_itself() {
+    let (frames, sent) = recording(3_000);
+    let hole = 500..800;
+    assert!(frames.len() > 1_500);
+    let (before, after) = (0..hole.start, hole.end..frames.len());
+    let mut deframer = deframer().keeping(300 * 128);
+    let mut got = vec![];
+    for number in before.chain(after).chain(hole) {
+        let out = deframer.take(CRAFT, &place(number as u64), Codec::AosFrame, &frames[number]);
+        got.extend(out.packets.into_iter().map(|(packet, _)| packet));
+    }
+    let missing = sent.iter().filter(|packet| !got.contains(packet)).count();
+    assert!(missing <= 2, "{missing} of {} packets", sent.len());
+}
+
 #[test]
 fn a_lost_unit_is_no_reception_gap_and_a_lost_frame_is() {
     let (frames, sent) = recording(60);
