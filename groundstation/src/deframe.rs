@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, VecDeque};
 /// bound the oldest goes; a frame that comes later than that is extracted alone.
 pub const RECENT_BYTES_MAX: usize = 16 << 20;
 /// As many as several peers of a near profile have under way together.
-const RECENT_BYTES_NEAR: usize = 8 << 20;
+const RECENT_BYTES_NEAR: usize = 6 << 20;
 
 /// Bytes of frames kept where peers have what a profile lets them have.
 pub const fn recent_bytes(profile: &Profile) -> usize {

@@ -17,10 +17,10 @@ pub const BYTES: usize =
 /// Blocks that exist at most: what a fast link brings while one commit is written and another is
 /// synced, and as much again for those who interpret it. Used ones are used again first, so that a
 /// slow link touches few.
-pub const COUNT: usize = 16;
+pub const COUNT: usize = 12;
 /// Blocks that may be out with those who interpret what is in them. However long they keep them,
 /// ingest has the others; what they miss they read back.
-const PUBLISHED_MAX: usize = COUNT / 2 + 2;
+const PUBLISHED_MAX: usize = COUNT / 2;
 
 /// The pool; clones share it.
 #[derive(Clone)]

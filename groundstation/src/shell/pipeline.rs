@@ -141,7 +141,7 @@ mod tests {
         // few and withholds the rest.
         for sequence in 50..250 {
             let (blocks, end) = commit(sequence);
-            match sequence < 58 {
+            match sequence < 55 {
                 true => sender.send(blocks, end),
                 false => sender.withhold(end),
             }

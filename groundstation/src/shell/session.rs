@@ -296,7 +296,7 @@ impl Session {
                         return Ended::new(close::TOO_SLOW, "no hello");
                     }
                 }
-                () = self.window.due() => self.window.follow(),
+                () = self.window.due() => self.window.follow(self.station.sessions.count()),
                 // Finished tasks are collected as they end.
                 Some(_) = objects.join_next() => {}
                 Ok(()) = self.rules.changed() => {
@@ -380,7 +380,7 @@ impl Session {
 
     fn take_share(&mut self) {
         let share = self.rules.borrow().shares.of_key(self.key);
-        self.window.share(share.credit_bytes);
+        self.window.share(share.credit_bytes, self.station.sessions.count());
         self.pace.limit(share.rate_bps, self.station.clock.mono_ns());
     }
 

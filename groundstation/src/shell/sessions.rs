@@ -80,6 +80,11 @@ impl Sessions {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Open sessions.
+    pub fn count(&self) -> usize {
+        self.state().open.len()
+    }
+
     /// Gives a connection a place, or says in a short word why there is none.
     pub fn arrive(&self, key: KeyHash, rules: &Rules) -> Result<Present<'_>, &'static str> {
         let mut state = self.state();

@@ -22,9 +22,10 @@ impl Window {
         Self { connection, credit: None, look, seen: (0, Instant::now()) }
     }
 
-    /// The session is open, or its share has changed.
-    pub fn share(&mut self, bytes: u32) {
-        let new = || Credit::new(bytes, self.connection.rtt());
+    /// The session, one of so many, is open, or its share has changed.
+    pub fn share(&mut self, bytes: u32, sessions: usize) {
+        let least = credit::least_bytes(sessions);
+        let new = || Credit::new(bytes, least, self.connection.rtt());
         let credit = self.credit.get_or_insert_with(new);
         credit.limit(bytes);
         self.connection.set_receive_window(VarInt::from_u32(credit.bytes()));
@@ -38,13 +39,14 @@ impl Window {
         }
     }
 
-    /// Fits the window to what came.
-    pub fn follow(&mut self) {
+    /// Fits the window to what came, among so many sessions.
+    pub fn follow(&mut self, sessions: usize) {
         let Some(credit) = &mut self.credit else { return };
         let bytes = self.connection.stats().udp_rx.bytes;
         let (before, since) = std::mem::replace(&mut self.seen, (bytes, Instant::now()));
         let had = credit.bytes();
-        let has = credit.follow(bytes - before, since.elapsed(), self.connection.rtt());
+        let least = credit::least_bytes(sessions);
+        let has = credit.follow(bytes - before, since.elapsed(), self.connection.rtt(), least);
         if has != had {
             self.connection.set_receive_window(VarInt::from_u32(has));
         }
