@@ -27,6 +27,7 @@ mod catalogue;
 pub mod volume;
 mod open;
 mod alone;
+pub mod heard;
 pub mod read;
 #[cfg(test)]
 pub mod forgetful;

@@ -9,7 +9,8 @@ use super::{
 };
 use crate::{
     archive::{
-        read::{Damaged, Found, read},
+        heard::read_as_heard,
+        read::{Damaged, Found},
         record::Position,
         segment::{SegmentHeader, file_name, number_of},
         storage::{Storage as _, StoredFile as _},
@@ -143,7 +144,7 @@ impl Choice {
         Ok((Some(contact.from), Tai(contact.to.0.saturating_add(1))))
     }
 
-    /// Hands out what is chosen in the order in which it was received.
+    /// Hands out what is chosen in the order in which it was heard.
     pub fn read(
         &self,
         config: &Config,
@@ -173,7 +174,12 @@ impl Choice {
         };
         let (mut ready, mut latest) = (Vec::new(), Tai(i64::MIN));
         let end = Position { segment: u64::MAX, offset: u64::MAX };
-        let result = read(&mut folder, from, end, |found| {
+        let mut first = Progress::new(&mut folder).with_context(what)?;
+        let look = |position| {
+            first.at(position);
+            if stop.is_over() { Err(io::ErrorKind::Interrupted.into()) } else { Ok(()) }
+        };
+        let result = read_as_heard(&mut folder, from, end, look, |found| {
             let unit = match found {
                 Found::Unit(unit) => unit,
                 Found::Damage(damaged) => {
