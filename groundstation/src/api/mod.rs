@@ -15,7 +15,7 @@ mod metrics;
 mod uplink;
 
 pub use contacts::Station;
-pub use uplink::{Asked, Door};
+pub use uplink::{Asked, Commanding};
 
 use crate::publish::Feed;
 use axum::extract::{Query, State};
@@ -51,7 +51,7 @@ pub struct Context {
     /// Host names to answer to, beside addresses and `localhost`.
     pub host_names: Vec<String>,
     /// Where operators command, in a station that has an uplink.
-    pub uplink: Option<Door>,
+    pub uplink: Option<Commanding>,
 }
 
 impl fmt::Debug for Context {

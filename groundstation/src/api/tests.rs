@@ -25,7 +25,7 @@ impl Station {
         Self::with(contacts, None).await
     }
 
-    async fn with(contacts: Option<PathBuf>, uplink: Option<Door>) -> Self {
+    async fn with(contacts: Option<PathBuf>, uplink: Option<Commanding>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let feed = Feed::default();
@@ -262,12 +262,12 @@ async fn only_an_operators_token_commands_and_only_what_its_row_allows() {
         actions: vec![Action::Command],
     };
     let open = || Uplink::open(dir.path(), "demo", StationClock::new(0.0)).unwrap();
-    let door = Door {
+    let commanding = Commanding {
         uplink: open(),
         operators: watch::channel(Arc::new([operator.row("secret")].into_iter().collect())).1,
         mission: Arc::new([SpacecraftId(7), SpacecraftId(8)].into()),
     };
-    let station = Station::with(None, Some(door)).await;
+    let station = Station::with(None, Some(commanding)).await;
     let post = async |headers: &str, body: &str| {
         let (host, length) = (station.address, body.len());
         station

@@ -1,4 +1,4 @@
-//! Uplink over the API: the one door here that changes anything, and only with an operator's token.
+//! Uplink over the API: the only request here that changes anything, and only with an operator's token.
 
 use super::{Shared, problem};
 use crate::{
@@ -31,7 +31,7 @@ const EXPIRES_S_MAX: f64 = 366.0 * 86_400.0;
 
 /// What uplink needs of the daemon.
 #[derive(Clone)]
-pub struct Door {
+pub struct Commanding {
     /// The queue.
     pub uplink: Arc<Uplink>,
     /// Operators; who is not here may command nothing.
@@ -61,7 +61,9 @@ pub struct Asked {
 /// `GET /api/v1/uplink`.
 pub async fn list(State(shared): State<Shared>) -> Response {
     match &shared.context.uplink {
-        Some(door) => Json(serde_json::json!({ "objects": door.uplink.list() })).into_response(),
+        Some(commanding) => {
+            Json(serde_json::json!({ "objects": commanding.uplink.list() })).into_response()
+        }
         None => problem(StatusCode::NOT_FOUND, "this station has no uplink"),
     }
 }
@@ -73,7 +75,7 @@ pub async fn send(
     headers: HeaderMap,
     asked: Result<Json<Asked>, JsonRejection>,
 ) -> Response {
-    let Some(door) = shared.context.uplink.clone() else {
+    let Some(commanding) = shared.context.uplink.clone() else {
         return problem(StatusCode::NOT_FOUND, "this station has no uplink");
     };
     let asked = match asked {
@@ -83,7 +85,7 @@ pub async fn send(
     let spacecraft = SpacecraftId(asked.spacecraft);
     let token = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let token = token.and_then(|value| value.strip_prefix("Bearer "));
-    let table = Arc::clone(&door.operators.borrow());
+    let table = Arc::clone(&commanding.operators.borrow());
     let operator = match operators::judge(&table, token, spacecraft, Action::Command) {
         Ok(name) => name.to_string(),
         Err(Denial::UnknownKey) => {
@@ -95,13 +97,13 @@ pub async fn send(
             return problem(StatusCode::FORBIDDEN, &message);
         }
     };
-    let request = match request(&door, asked) {
+    let request = match request(&commanding, asked) {
         Ok(request) => request,
         Err(message) => return problem(StatusCode::BAD_REQUEST, &message),
     };
     tracing::info!(operator, spacecraft = spacecraft.0, kind = request.kind.name(), "uplink asked");
     // The sync of the log takes its time, which no one else should wait for.
-    let submitted = tokio::task::spawn_blocking(move || door.uplink.submit(request)).await;
+    let submitted = tokio::task::spawn_blocking(move || commanding.uplink.submit(request)).await;
     match submitted {
         Ok(Ok(row)) => (StatusCode::ACCEPTED, Json(row)).into_response(),
         Ok(Err(error)) => {
@@ -117,9 +119,9 @@ pub async fn send(
     }
 }
 
-fn request(door: &Door, asked: Asked) -> Result<Request, String> {
+fn request(commanding: &Commanding, asked: Asked) -> Result<Request, String> {
     let spacecraft = SpacecraftId(asked.spacecraft);
-    if !door.mission.contains(&spacecraft) {
+    if !commanding.mission.contains(&spacecraft) {
         return Err(format!("spacecraft {} is not part of this mission", asked.spacecraft));
     }
     let names = ContentKind::ALL.map(|row| row.1).join(", ");
@@ -131,7 +133,7 @@ fn request(door: &Door, asked: Asked) -> Result<Request, String> {
     let expires = match asked.expires_s {
         None => None,
         Some(seconds) if seconds > 0.0 && seconds <= EXPIRES_S_MAX => {
-            Some(door.uplink.now().plus((seconds * 1e9) as i64))
+            Some(commanding.uplink.now().plus((seconds * 1e9) as i64))
         }
         Some(seconds) => {
             return Err(format!("expires_s = {seconds}: more than 0, at most {EXPIRES_S_MAX}"));

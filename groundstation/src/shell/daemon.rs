@@ -125,8 +125,11 @@ async fn daemon(config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
     let operators = Arc::new(super::uplink::operators::table(&config)?);
     let (operators, may) = watch::channel(operators);
     let (contacts, plan) = watch::channel(config.contact_plan());
-    let door =
-        api::Door { uplink: Arc::clone(&uplink), operators: may, mission: Arc::clone(&spacecraft) };
+    let door = api::Commanding {
+        uplink: Arc::clone(&uplink),
+        operators: may,
+        mission: Arc::clone(&spacecraft),
+    };
     let hub = Hub::new(opened.folder.clone(), opened.end);
     let shared = doors::Shared {
         hub: hub.clone(),
