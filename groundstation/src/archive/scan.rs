@@ -91,18 +91,15 @@ pub fn scan(
         let next = at + record.bytes() as u64;
         let body = window.get(file, at, record.bytes(), to)?;
         match record {
-            Record::Unit(header) => {
-                let end = UNIT_HEADER_BYTES + header.length as usize;
-                let (unit, padding) = (&body[UNIT_HEADER_BYTES..end], &body[end..]);
-                if unit_holds(&header, unit) && is_zero(padding) {
+            Record::Unit(header) => match unit_in(&header, body) {
+                Some(bytes) => {
                     ended.end = next;
-                    sink(Step::Unit { offset: at, header, bytes: unit })?;
-                } else {
-                    doubtful.push(Hole { from: at, to: next, key: Some(header.key) });
+                    sink(Step::Unit { offset: at, header, bytes })?;
                 }
-            }
+                None => doubtful.push(Hole { from: at, to: next, key: Some(header.key) }),
+            },
             Record::Skip { commit, .. } => {
-                if !is_zero(&body[SKIP_HEADER_BYTES..]) {
+                if !is_skip(&record, body) {
                     doubtful.push(Hole { from: at, to: next, key: None });
                 }
                 ended.end = next;
@@ -110,7 +107,7 @@ pub fn scan(
                 let (vouched, rest) = doubtful.into_iter().partition(|hole| hole.from < commit);
                 doubtful = rest;
                 let vouched: Vec<Hole> = vouched;
-                vouched.into_iter().try_for_each(|hole| sink(Step::Damage(hole)))?;
+                vouched.into_iter().try_for_each(|hole| tell(file, number, hole, &mut sink))?;
             }
             Record::End { footer, .. } => {
                 ended.end = next;
@@ -127,17 +124,78 @@ pub fn scan(
         doubtful.push(Hole { from: to, to: stated, key: None });
     }
     if whole || ended.sealed {
-        doubtful.into_iter().try_for_each(|hole| sink(Step::Damage(hole)))?;
+        doubtful.into_iter().try_for_each(|hole| tell(file, number, hole, &mut sink))?;
     } else {
         for run in runs(doubtful) {
             if never_written(file, &mut window, &run, to)? {
                 ended.torn.extend(torn(file, &mut window, run, to)?);
             } else {
-                run.into_iter().try_for_each(|hole| sink(Step::Damage(hole)))?;
+                run.into_iter().try_for_each(|hole| tell(file, number, hole, &mut sink))?;
             }
         }
     }
     Ok(ended)
+}
+
+/// Looks at a hole once more, and tells what is in it. Beside a daemon that writes, a block may
+/// have been read while it was half written; what vouches for it was written only when it was whole.
+fn tell(
+    file: &impl StoredFile,
+    number: u64,
+    hole: Hole,
+    sink: &mut impl FnMut(Step<'_>) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut window = Window { start: 0, bytes: Vec::new() };
+    let (mut at, to) = (hole.from, hole.to);
+    while at < to {
+        let place = Position { segment: number, offset: at };
+        let header = window.get(file, at, UNIT_HEADER_BYTES, to)?;
+        let record = Record::read(header, place).filter(|r| at + r.bytes() as u64 <= to);
+        let (next, key) = match record {
+            Some(record) => {
+                let next = at + record.bytes() as u64;
+                let body = window.get(file, at, record.bytes(), to)?;
+                let key = match &record {
+                    Record::Unit(header) => {
+                        if let Some(bytes) = unit_in(header, body) {
+                            sink(Step::Unit { offset: at, header: *header, bytes })?;
+                            at = next;
+                            continue;
+                        }
+                        Some(header.key)
+                    }
+                    record if is_skip(record, body) => {
+                        at = next;
+                        continue;
+                    }
+                    _ => None,
+                };
+                (next, key)
+            }
+            None => {
+                let next = find_record(file, &mut window, number, at + ALIGN as u64, to)?;
+                (next.unwrap_or(to), hole.key.filter(|_| at == hole.from))
+            }
+        };
+        sink(Step::Damage(Hole { from: at, to: next, key }))?;
+        at = next;
+    }
+    Ok(())
+}
+
+/// The unit of a record, if all of the record is there and holds.
+fn unit_in<'a>(header: &UnitHeader, body: &'a [u8]) -> Option<&'a [u8]> {
+    let unit = body.get(UNIT_HEADER_BYTES..UNIT_HEADER_BYTES + header.length as usize)?;
+    let padding = &body[UNIT_HEADER_BYTES + unit.len()..];
+    let whole = body.len() == header.record_bytes();
+    (whole && unit_holds(header, unit) && is_zero(padding)).then_some(unit)
+}
+
+/// Whether all of a skip is there and holds.
+fn is_skip(record: &Record, body: &[u8]) -> bool {
+    let fill = body.get(SKIP_HEADER_BYTES..);
+    matches!(record, Record::Skip { bytes, .. } if body.len() == *bytes as usize)
+        && fill.is_some_and(is_zero)
 }
 
 /// Holes that follow one another without a record between.
@@ -213,7 +271,11 @@ fn find_record(
         }
         // A header cut by the window's end is read again at the start of the next window.
         let last = at + bytes.len() as u64 == to;
-        let usable = if last { bytes.len() } else { bytes.len() - UNIT_HEADER_BYTES };
+        let usable = if last { bytes.len() } else { bytes.len().saturating_sub(UNIT_HEADER_BYTES) };
+        // The file became shorter while it was read, as it does when it is sealed.
+        if usable == 0 {
+            break;
+        }
         let mut step = 0;
         while step < usable {
             // Reserved room is megabytes of zeros: passed over by the block.
@@ -265,5 +327,132 @@ impl Window {
         let from = (at - self.start) as usize;
         let end = (from + wanted).min(self.bytes.len());
         Ok(&self.bytes[from.min(end)..end])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archive::{
+        Archive, Settings,
+        forgetful::ForgetfulDisk,
+        segment::file_name,
+        storage::Storage as _,
+        tests::{now, unit},
+    };
+    use std::cell::Cell;
+
+    /// A file under the hands of a writer: some bytes are zeros until they were read `stale` times,
+    /// and its length is that of before it was cut.
+    struct Changing<F> {
+        file: F,
+        hidden: std::ops::Range<u64>,
+        stale: Cell<u32>,
+        length: u64,
+    }
+
+    impl<F: StoredFile> StoredFile for Changing<F> {
+        fn length(&self) -> io::Result<u64> {
+            Ok(self.length)
+        }
+
+        fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<usize> {
+            let count = self.file.read_at(offset, into)?;
+            let until = offset + count as u64;
+            if self.stale.get() > 0 && offset < self.hidden.end && until > self.hidden.start {
+                self.stale.set(self.stale.get() - 1);
+                let from = self.hidden.start.saturating_sub(offset) as usize;
+                let to = (self.hidden.end.min(until) - offset) as usize;
+                into[from..to].fill(0);
+            }
+            Ok(count)
+        }
+
+        fn write_at(&mut self, _: u64, _: &[u8]) -> io::Result<usize> {
+            unreachable!("a scan only reads")
+        }
+
+        fn truncate(&mut self, _: u64) -> io::Result<()> {
+            unreachable!("a scan only reads")
+        }
+
+        fn sync(&mut self) -> io::Result<()> {
+            unreachable!("a scan only reads")
+        }
+    }
+
+    /// Ten commits of four units in one segment; the disk and where records begin.
+    fn archived(seal: bool) -> ForgetfulDisk {
+        let disk = ForgetfulDisk::default();
+        let settings = Settings { segment_bytes: 1 << 20 };
+        let (mut archive, _) = Archive::open(disk.clone(), settings, 9).unwrap();
+        for sequence in 0..40 {
+            archive.offer(&unit(1, sequence), now(sequence)).unwrap();
+            if sequence % 4 == 3 {
+                archive.commit(now(sequence)).unwrap();
+            }
+        }
+        if seal {
+            archive.seal(now(50).tai);
+        }
+        disk
+    }
+
+    /// Units and damaged places.
+    fn read(file: &impl StoredFile, from: u64) -> (usize, usize) {
+        let (mut units, mut damaged) = (0, 0);
+        scan(file, 0, from, u64::MAX, false, |step| {
+            match step {
+                Step::Unit { .. } => units += 1,
+                Step::Damage(_) => damaged += 1,
+            }
+            Ok(())
+        })
+        .unwrap();
+        (units, damaged)
+    }
+
+    #[test]
+    fn a_block_that_was_read_half_written_is_no_damage() {
+        let mut disk = archived(false);
+        let from = BLOCK_BYTES as u64;
+        let mut harmed = 0;
+        for at in (from..from + 24_000).step_by(1_904) {
+            let hidden = at..at + 3_000;
+            let mut changing = |stale| {
+                let file = disk.open(&file_name(0)).unwrap();
+                let (length, stale) = (file.length().unwrap(), Cell::new(stale));
+                Changing { file, hidden: hidden.clone(), stale, length }
+            };
+            assert_eq!(read(&changing(1), from), (40, 0), "bytes {at} and on");
+            // What stays so is damage, and costs what stood there and no more; the fill of a commit
+            // is zeros as it is.
+            let (units, damaged) = read(&changing(u32::MAX), from);
+            assert!(
+                (36..=40).contains(&units) && (damaged > 0 || units == 40),
+                "{units}, {damaged}"
+            );
+            harmed += usize::from(units < 40);
+        }
+        assert!(harmed > 3, "{harmed} places held units");
+    }
+
+    #[test]
+    fn a_file_that_is_cut_while_it_is_read_ends_there() {
+        let before = archived(false).open(&file_name(0)).unwrap().length().unwrap();
+        let mut disk = archived(true);
+        let cut = disk.open(&file_name(0)).unwrap().length().unwrap();
+        assert!(cut < before);
+        let mut changing = |length| {
+            let file = disk.open(&file_name(0)).unwrap();
+            Changing { file, hidden: 0..0, stale: Cell::new(0), length }
+        };
+        let from = BLOCK_BYTES as u64;
+        for spare in (0..2 * BLOCK_BYTES as u64).step_by(ALIGN) {
+            assert_eq!(read(&changing(cut + spare), from), (40, 0));
+        }
+        for from in (from..before).step_by(1_008) {
+            read(&changing(before), from);
+        }
     }
 }

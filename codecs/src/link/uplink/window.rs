@@ -123,6 +123,11 @@ impl Window {
         if version != VERSION || u64::from(count) > WINDOW || states.len() != usize::from(count) {
             return None;
         }
+        // A note begins with the lowest that is known and ends with the highest.
+        let empty = states.is_empty() && highest != 0;
+        if empty || states.first() == Some(&0) || states.last() == Some(&0) {
+            return None;
+        }
         let mut marks = BTreeMap::new();
         for (sequence, state) in (lowest..=highest).zip(states) {
             match state {
