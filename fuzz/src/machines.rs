@@ -69,7 +69,7 @@ pub fn sender(data: &[u8]) {
     let config = SenderConfig { origin: ORIGIN, objects_max: 4, reclaimable_from: least };
     let mut sender = Sender::new(config);
     let mut held: BTreeSet<UnitKey> = BTreeSet::new();
-    let mut streams: BTreeMap<u64, (KeyPrefix, SeqRange)> = BTreeMap::new();
+    let mut streams: BTreeMap<u64, (KeyPrefix, Option<SeqRange>)> = BTreeMap::new();
     let mut now = 0u64;
     let mut next = [0u64; 4];
     while !input.0.is_empty() {
@@ -99,8 +99,15 @@ pub fn sender(data: &[u8]) {
                 streams.clear();
             }
             5 | 6 => {
-                let bytes = heard(&mut input).encode();
-                if sender.control_bytes(&bytes, now).is_err() {
+                let message = heard(&mut input);
+                // What a ledger asks for goes again, though an older stream of it may still run.
+                if let Message::Asks { entries } = &message {
+                    let asked: Vec<_> = entries.iter().map(|entry| entry.prefix(ORIGIN)).collect();
+                    streams.values_mut().for_each(|(of, on_it)| {
+                        *on_it = on_it.filter(|_| !asked.contains(of));
+                    });
+                }
+                if sender.control_bytes(&message.encode(), now).is_err() {
                     sender.disconnected();
                     streams.clear();
                 }
@@ -117,14 +124,15 @@ pub fn sender(data: &[u8]) {
                     assert!(sender.is_open());
                     let whole = (plan.range.first..=plan.range.last).all(|sequence| {
                         let key = UnitKey { prefix: plan.prefix, sequence };
-                        let elsewhere = streams
-                            .values()
-                            .any(|(of, range)| *of == plan.prefix && range.contains(sequence));
+                        let elsewhere = streams.values().any(|(of, range)| {
+                            *of == plan.prefix
+                                && range.is_some_and(|range| range.contains(sequence))
+                        });
                         held.contains(&key) && !elsewhere
                     });
                     assert!(whole, "units that are held, and on no other stream");
                     assert_eq!(u64::from(plan.header.count), plan.range.count());
-                    streams.insert(plan.id, (plan.prefix, plan.range));
+                    streams.insert(plan.id, (plan.prefix, Some(plan.range)));
                 }
             }
             9 => {
