@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! columns (self-contained blocks of packets of one APID and length)
-//! rice (samples as the standard codes them)
+//! rice (samples as the standard codes them)   image (tiles of several bands)
 //! ```
 
 #![cfg_attr(
@@ -14,4 +14,6 @@
 pub mod columns;
 #[cfg(feature = "zstd")]
 mod modes;
+mod bits;
 pub mod rice;
+pub mod image;

@@ -16,7 +16,6 @@
 //! **Panics:** none, whatever the bytes. A decoder gives at most the samples that its caller asks
 //! for and grows its output as they come out of the data.
 
-mod bits;
 mod encode;
 mod decode;
 mod layout;

@@ -1,6 +1,6 @@
 //! A Rice stream to samples.
 
-use super::bits::BitReader;
+use super::super::bits::BitReader;
 use super::{Layout, RiceConfig, RiceError, unmap};
 use super::{MAX_BLOCK, REMAINDER_MIN, SEGMENT_BLOCKS};
 use alloc::vec::Vec;

@@ -1,6 +1,6 @@
 //! Samples to a Rice stream.
 
-use super::bits::BitWriter;
+use super::super::bits::BitWriter;
 use super::{Layout, RiceConfig, RiceError, map};
 use super::{MAX_BLOCK, REMAINDER_MIN, SEGMENT_BLOCKS};
 use alloc::vec::Vec;

@@ -1,4 +1,4 @@
-//! Bits into bytes and out again, the highest first (CCSDS 121.0-B-3 §1).
+//! Bits into bytes and out again, the highest first (as CCSDS 121.0-B-3 has them).
 
 use alloc::vec::Vec;
 
