@@ -19,7 +19,6 @@ pub mod sync;
 pub mod fec;
 pub mod frame;
 pub mod packet;
-#[cfg(feature = "zstd")]
 pub mod squeeze;
 #[cfg(feature = "mission")]
 pub mod mission;

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! columns (self-contained blocks of packets of one APID and length)
+//! rice (samples as the standard codes them)   image (tiles of several bands)
 //! ```
 
 #![cfg_attr(
@@ -9,5 +10,10 @@
     deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
 )]
 
+#[cfg(feature = "zstd")]
 pub mod columns;
+#[cfg(feature = "zstd")]
 mod modes;
+mod bits;
+pub mod rice;
+pub mod image;

@@ -27,6 +27,8 @@ use codecs::packet::space::{PacketHeader, SequenceCount, build};
 use codecs::packet::{encapsulation, idle::idle_packet};
 use codecs::product::{Product, ProductKind};
 use codecs::squeeze::columns::{DEFAULT_LEVEL, squeeze};
+use codecs::squeeze::image::{self, Shape};
+use codecs::squeeze::rice::{self, BlockSize, RiceConfig};
 use codecs::sync::marker::Marker;
 use codecs::sync::randomizer::{Randomizer, Sequence};
 use codecs::time::Tai;
@@ -494,6 +496,31 @@ fn blocks() {
     write("tensor", "floats", &[2, 2, 0, 2, 3], &crc16(b"floats").to_be_bytes().repeat(12));
 }
 
+/// Samples with runs of one value, slow stretches and wild ones: every code option.
+fn samples(bits: u32) -> Vec<u32> {
+    let wild = |n: u32| n.wrapping_mul(2_654_435_761) >> (32 - bits);
+    (0..600).map(|n| if n < 400 { 3 } else { wild(n) >> (bits * (600 - n) / 201) }).collect()
+}
+
+fn samples_coded() {
+    let base = RiceConfig { block: BlockSize::Eight, interval: 100, ..RiceConfig::new(12) };
+    for (name, choices, config) in [
+        ("preprocessed", [11, 0b100, 99, 2, 88], base),
+        ("plain", [11, 0, 99, 2, 88], RiceConfig { preprocess: false, ..base }),
+        ("wide-and-padded", [31, 0b10_0100, 99, 2, 88], RiceConfig { bits: 32, pad: true, ..base }),
+        ("restricted", [1, 0b1_0100, 99, 2, 88], RiceConfig { bits: 2, restricted: true, ..base }),
+    ] {
+        let stream = rice::encode(&config, &samples(config.bits)).expect("samples of these bits");
+        write("rice", name, &choices, &stream);
+    }
+    for (name, bits, max_error) in [("lossless", 12, 0), ("near-lossless", 8, 2)] {
+        let shape = Shape { width: 12, height: 10, bands: 5, bits };
+        let samples: Vec<u16> = samples(u32::from(bits)).iter().map(|s| *s as u16).collect();
+        let tile = image::encode(shape, &samples, max_error).expect("samples of these bits");
+        write("tile", name, &[max_error as u8], &tile);
+    }
+}
+
 fn main() {
     frames();
     streams();
@@ -505,4 +532,5 @@ fn main() {
     machines();
     ground();
     blocks();
+    samples_coded();
 }

@@ -22,6 +22,7 @@ pub mod uplink;
 mod disk;
 pub mod ground;
 pub mod blocks;
+pub mod samples;
 pub mod text;
 
 pub use input::Input;
@@ -75,6 +76,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("segments", ground::segments),
     ("ground", ground::ground),
     ("squeeze", blocks::squeeze),
+    ("rice", samples::rice),
+    ("tile", samples::tile),
     ("product", blocks::product),
     ("tensor", blocks::tensor),
     ("text", text::text),
