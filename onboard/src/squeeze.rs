@@ -6,7 +6,7 @@ use bytes::Bytes;
 use codecs::{
     ids::Apid,
     link::MAX_UNIT_BYTES,
-    squeeze::columns::{MIN_PACKET_BYTES, SqueezeError, squeeze},
+    squeeze::columns::{Level, MIN_PACKET_BYTES, SqueezeError, squeeze},
     time::Tai,
 };
 
@@ -46,13 +46,13 @@ struct Context {
 pub struct Squeezer {
     block_packets: usize,
     flush_ns: u64,
-    level: i32,
+    level: Level,
     contexts: BTreeMap<(Apid, usize), Context>,
 }
 
 impl Squeezer {
     /// A squeezer that closes blocks at `block_packets` packets or after `flush_ns`.
-    pub fn new(block_packets: usize, flush_ns: u64, level: i32) -> Self {
+    pub fn new(block_packets: usize, flush_ns: u64, level: Level) -> Self {
         Self { block_packets, flush_ns, level, contexts: BTreeMap::new() }
     }
 
@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn blocks_close_by_count_and_by_deadline() {
-        let mut squeezer = Squeezer::new(4, 1000, 3);
+        let mut squeezer = Squeezer::new(4, 1000, Level::Fast);
         let push = |squeezer: &mut Squeezer, apid, length, at| {
             squeezer.push(Apid(apid), packet(apid, length, at as u8), Tai(1), 0.0, at).unwrap()
         };
@@ -161,14 +161,14 @@ mod tests {
 
     #[test]
     fn contexts_and_bytes_are_bounded() {
-        let mut squeezer = Squeezer::new(4096, 1000, 1);
+        let mut squeezer = Squeezer::new(4096, 1000, Level::Fast);
         let mut closed = 0;
         for apid in 0..200u16 {
             let packet = packet(apid, 50, 0);
             closed += squeezer.push(Apid(apid), packet, Tai(0), 0.0, apid.into()).unwrap().len();
         }
         assert_eq!(closed, 200 - CONTEXTS_MAX);
-        let mut squeezer = Squeezer::new(4096, 1000, 1);
+        let mut squeezer = Squeezer::new(4096, 1000, Level::Fast);
         let mut largest = 0;
         for count in 0..20 {
             for block in squeezer.push(Apid(1), packet(1, 60_000, count), Tai(0), 0.0, 0).unwrap() {
