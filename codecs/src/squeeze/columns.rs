@@ -12,11 +12,11 @@
 //! | offset | bytes | field |
 //! |---|---|---|
 //! | 0 | 2 | magic `Sq` |
-//! | 2 | 1 | version (high four bits, 2) and method (low four: 0 stored, 2 fast, 3 dense) |
+//! | 2 | 1 | version (high four bits, 2) and method (low four: 0 stored, 2 fast, 3 dense, 4 whole) |
 //! | 3 | 3 | packet length in bytes |
 //! | 6 | 2 | packets |
 //! | 8 | 4 | CRC-32C of bytes 2 to 7 and of all packets |
-//! | 12 | | stored: the packets; fast: first packet, groups; dense: all of it as coded bits |
+//! | 12 | | stored: packets; whole: the same through zstd; fast: first packet, groups; dense: bits |
 //!
 //! Big-endian. Version 1 is still read: methods 0 and 1, zstd over mode list, first packet and byte
 //! planes.
@@ -81,6 +81,7 @@ enum Method {
     Planes = 1,
     Fast = 2,
     Dense = 3,
+    Whole = 4,
 }
 
 /// Why a block can't be made or read.
@@ -108,8 +109,8 @@ pub enum SqueezeError {
     Magic,
     /// A version or method that this decoder doesn't know.
     #[error(
-        "squeezed block of version {version}, method {method}; known: version 2 with methods 0, 2 \
-         and 3, version 1 with methods 0 and 1"
+        "squeezed block of version {version}, method {method}; known: version 2 with methods 0 \
+         and 2 to 4, version 1 with methods 0 and 1"
     )]
     Unknown {
         /// Version of the block.
@@ -184,10 +185,27 @@ fn pack(data: &[u8], length: usize, count: usize, level: Level) -> (Method, Vec<
         }
         Level::Dense => {
             let groups = choose::choose(&columns, &mut dense::Entropy::default());
-            (Method::Dense, dense::write(&columns, &groups, first))
+            let body = dense::write(&columns, &groups, first);
+            match whole(data, body.len()) {
+                Some(smaller) => (Method::Whole, smaller),
+                None => (Method::Dense, body),
+            }
         }
     };
     if body.len() < data.len() { (method, body) } else { (Method::Stored, data.to_vec()) }
+}
+
+/// The packets through zstd, where that takes fewer bytes: long packets that are dumps of memory
+/// have more in common within than from one to the next.
+///
+/// The strongest level takes five times as long as all else, so that the quickest has to come near
+/// before it is tried.
+fn whole(data: &[u8], bytes: usize) -> Option<Vec<u8>> {
+    let quick = zstd::bulk::compress(data, 1).ok()?;
+    if quick.len() > bytes + bytes / 4 {
+        return None;
+    }
+    zstd::bulk::compress(data, 19).ok().filter(|strong| strong.len() < bytes)
 }
 
 /// Checks that the packets may share a block and puts them behind one another.
@@ -252,36 +270,44 @@ pub struct Told {
     pub column: usize,
     /// Columns that were read as one number, 1, 2 or 4.
     pub width: usize,
-    /// How they were written, in a few words.
-    pub way: &'static str,
+    /// What was kept of them: `constant`, `as it is`, `XOR`, `difference` and so on.
+    pub transform: &'static str,
+    /// How that was written: `Rice` or `sparse` in fast blocks, `numbers` or `symbols` in dense
+    /// ones, `once` where it is constant.
+    pub coding: &'static str,
     /// Bits that they take in the block; in dense blocks whole bytes as they were settled, exact
     /// only in sum.
     pub bits: usize,
 }
 
-/// Tells how each column of a block was written; nothing for stored blocks and those of version 1.
+/// Tells how each column of a block was written; nothing for blocks without columns
+/// (stored ones, whole ones, those of version 1).
 pub fn explain(block: &[u8]) -> Result<Vec<Told>, SqueezeError> {
+    let method = header(block)?.method;
     let mut told = Vec::new();
     open(block, MAX_BLOCK_BYTES, |column, group, bits| {
-        told.push(Told { column, width: group.width(), way: way(group), bits });
+        let (transform, coding) = words(group, method);
+        told.push(Told { column, width: group.width(), transform, coding, bits });
     })?;
     Ok(told)
 }
 
-fn way(group: Group) -> &'static str {
-    let Group::Numbers { transform, alternative } = group else { return "constant" };
-    match (transform.residue, alternative) {
-        (Residue::Raw, false) => "as it is",
-        (Residue::Raw, true) => "as it is, few values",
-        (Residue::Xor, false) => "XOR",
-        (Residue::Xor, true) => "XOR, few values",
-        (Residue::Difference(1), false) => "difference",
-        (Residue::Difference(1), true) => "difference, few values",
-        (Residue::Difference(2), false) => "second difference",
-        (Residue::Difference(2), true) => "second difference, few values",
-        (Residue::Difference(_), false) => "third difference",
-        (Residue::Difference(_), true) => "third difference, few values",
-    }
+fn words(group: Group, method: Method) -> (&'static str, &'static str) {
+    let Group::Numbers { transform, alternative } = group else { return ("constant", "once") };
+    let residue = match transform.residue {
+        Residue::Raw => "as it is",
+        Residue::Xor => "XOR",
+        Residue::Difference(1) => "difference",
+        Residue::Difference(2) => "second difference",
+        Residue::Difference(_) => "third difference",
+    };
+    let coding = match (method, alternative) {
+        (Method::Dense, false) => "numbers",
+        (Method::Dense, true) => "symbols",
+        (_, false) => "Rice",
+        (_, true) => "sparse",
+    };
+    (residue, coding)
 }
 
 /// Length and number of packets, as a header states them; how they were made; the body.
@@ -308,6 +334,7 @@ fn header(block: &[u8]) -> Result<Header<'_>, SqueezeError> {
         (VERSION_OF_PLANES, 1) => Method::Planes,
         (VERSION, 2) => Method::Fast,
         (VERSION, 3) => Method::Dense,
+        (VERSION, 4) => Method::Whole,
         _ => return Err(SqueezeError::Unknown { version, method }),
     };
     let length = u32::from_be_bytes([0, l0, l1, l2]) as usize;
@@ -327,8 +354,8 @@ fn open(
     let Header { fields, method, length, count, stated, body } = header(block)?;
     let bytes = check_size(length, count, max_bytes.min(MAX_BLOCK_BYTES))?;
     let data = match method {
-        Method::Stored if body.len() == bytes => body.to_vec(),
-        Method::Stored => return Err(SqueezeError::Truncated),
+        Method::Stored => body.to_vec(),
+        Method::Whole => inflate(body, bytes)?,
         Method::Planes => restore(&inflate(body, bytes + length)?, length, count)?,
         Method::Fast => {
             let (first, groups) = body.split_at_checked(length).ok_or(SqueezeError::Truncated)?;
@@ -342,6 +369,9 @@ fn open(
             data
         }
     };
+    if data.len() != bytes {
+        return Err(SqueezeError::Truncated);
+    }
     let found = check(fields, &data);
     if stated != found {
         return Err(SqueezeError::Crc { stated, found });

@@ -74,22 +74,30 @@ impl<'a> Reader<'a> {
         value
     }
 
-    /// Fills `runs` with the zeros in front of each of the next ones; a run of `most` zeros ends
-    /// without a one.
+    /// Fills `runs` with the zeros in front of each of the next ones; a run of `most` zeros, fewer
+    /// than [`SURE`], ends without a one.
     #[inline]
     pub(super) fn runs(&mut self, most: u32, runs: &mut [u32]) {
-        let (mut word, mut left) = (self.look(self.position), SURE);
+        // The first bit lowest: clearing the lowest one is a step, finding the highest is several.
+        let window = |position| self.look(position).reverse_bits() & ((1 << SURE) - 1);
+        let (mut position, mut word, mut used) = (self.position, window(self.position), 0);
         for run in runs {
-            if left <= most {
-                (word, left) = (self.look(self.position), SURE);
+            if word == 0 && SURE - used < most {
+                position += used as usize;
+                (word, used) = (window(position), 0);
             }
-            let zeros = word.leading_zeros().min(most);
-            let bits = if zeros < most { zeros + 1 } else { most };
-            word <<= bits;
-            left -= bits;
-            self.position += bits as usize;
-            *run = zeros;
+            let end = if word == 0 { SURE } else { word.trailing_zeros() };
+            let zeros = end - used;
+            if zeros < most {
+                word &= word.wrapping_sub(1);
+                used = end + 1;
+                *run = zeros;
+            } else {
+                used += most;
+                *run = most;
+            }
         }
+        self.position = position + used as usize;
     }
 
     /// Puts the next numbers of `bits` bits, 31 at most, behind the ones that stand there.
@@ -98,10 +106,13 @@ impl<'a> Reader<'a> {
         if bits == 0 {
             return;
         }
-        for number in numbers.iter_mut() {
-            let low = (self.look(self.position) >> (64 - bits)) as u32;
-            self.position += bits as usize;
-            *number = (*number << bits) | low;
+        for numbers in numbers.chunks_mut((SURE / bits) as usize) {
+            let mut word = self.look(self.position);
+            self.position += bits as usize * numbers.len();
+            for number in numbers {
+                *number = (*number << bits) | (word >> (64 - bits)) as u32;
+                word <<= bits;
+            }
         }
     }
 

@@ -1,6 +1,6 @@
 //! Which columns are joined to numbers and what is kept of them: the cheapest way of all.
 
-use super::transform::{Columns, Residue, Transform};
+use super::transform::{Columns, Transform, WIDTHS};
 use alloc::{vec, vec::Vec};
 
 /// What a constant column costs, in bits.
@@ -13,7 +13,7 @@ const GROUP_BITS: u64 = 11;
 pub(super) enum Group {
     /// One column in which every packet has the first one's byte.
     Constant,
-    /// Columns as numbers. `alternative` is the coder's second way to write their residues.
+    /// Columns as numbers; `alternative` as in [`Way`].
     Numbers { transform: Transform, alternative: bool },
 }
 
@@ -27,25 +27,19 @@ impl Group {
     }
 }
 
-/// What an entropy coder would make of residues.
+/// A way to write a group and the bits that it takes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Way {
+    pub(super) transform: Transform,
+    /// Whether it is the coder's second way to write residues.
+    pub(super) alternative: bool,
+    pub(super) bits: u64,
+}
+
+/// What an entropy coder would make of numbers.
 pub(super) trait Cost {
-    /// Transforms worth a look.
-    const TRANSFORMS: &'static [Transform];
-
-    /// Bits for the residues, and whether the alternative way gives them.
-    fn of(&mut self, residues: &[u32], transform: Transform) -> (u64, bool);
-}
-
-pub(super) const fn raw(width: usize) -> Transform {
-    Transform::new(Residue::Raw, width)
-}
-
-pub(super) const fn xor(width: usize) -> Transform {
-    Transform::new(Residue::Xor, width)
-}
-
-pub(super) const fn difference(order: u8, width: usize) -> Transform {
-    Transform::new(Residue::Difference(order), width)
+    /// The cheapest way for numbers of `width` bytes, by estimate.
+    fn least(&mut self, numbers: &[u32], width: usize) -> Option<Way>;
 }
 
 /// The cheapest groups by a coder's estimate.
@@ -54,7 +48,7 @@ pub(super) const fn difference(order: u8, width: usize) -> Transform {
 pub(super) fn choose<C: Cost>(columns: &Columns, cost: &mut C) -> Vec<Group> {
     let length = columns.length();
     let mut best = vec![(0u64, Group::Constant); length + 1];
-    let (mut numbers, mut residues) = (Vec::new(), Vec::new());
+    let mut numbers = Vec::new();
     for column in (0..length).rev() {
         let mut winner: Option<(u64, Group)> = None;
         let mut offer = |bits: u64, group: Group| {
@@ -66,18 +60,13 @@ pub(super) fn choose<C: Cost>(columns: &Columns, cost: &mut C) -> Vec<Group> {
         if !columns.varies(column) {
             offer(CONSTANT_BITS, Group::Constant);
         }
-        let mut width = 0;
-        for transform in C::TRANSFORMS {
-            if !worthwhile(columns, column, transform.width) {
-                continue;
-            }
-            if width != transform.width {
-                width = transform.width;
+        for width in WIDTHS {
+            if worthwhile(columns, column, width) {
                 columns.numbers(column, width, &mut numbers);
+                if let Some(Way { transform, alternative, bits }) = cost.least(&numbers, width) {
+                    offer(bits + GROUP_BITS, Group::Numbers { transform, alternative });
+                }
             }
-            transform.residues(&numbers, &mut residues);
-            let (bits, alternative) = cost.of(&residues, *transform);
-            offer(bits + GROUP_BITS, Group::Numbers { transform: *transform, alternative });
         }
         if let (Some(slot), Some(winner)) = (best.get_mut(column), winner) {
             *slot = winner;

@@ -5,9 +5,9 @@
 //! after the leading one are predicted, what is below is noise. The alternative for groups of one
 //! byte takes each value as a symbol. One routine writes and reads, so that they cannot differ.
 
-use super::choose::{Cost, Group, difference, raw, xor};
+use super::choose::{Cost, Group, Way};
 use super::mixing::{Coder, Model, Reader, SLOTS, Writer};
-use super::transform::{Columns, TRANSFORM_BITS, Transform, number_at, place};
+use super::transform::{Columns, RESIDUES, Residue, TRANSFORM_BITS, Transform, number_at, place};
 use alloc::{vec, vec::Vec};
 
 /// Lengths of a number in bits: 0 to 32.
@@ -47,33 +47,34 @@ const SET_SYMBOL: usize = 11;
 const SET_FIRST: usize = 13;
 const SET_KIND: usize = 14;
 
-/// Entropies of lengths and symbols, in 1/256 bit.
+/// Entropies of lengths and symbols.
 #[derive(Default)]
 pub(super) struct Entropy {
+    residues: Vec<u32>,
     sorted: Vec<u32>,
 }
 
 impl Cost for Entropy {
-    const TRANSFORMS: &'static [Transform] = &[
-        raw(1),
-        xor(1),
-        difference(1, 1),
-        difference(2, 1),
-        difference(3, 1),
-        xor(2),
-        difference(1, 2),
-        difference(2, 2),
-        difference(3, 2),
-        xor(4),
-        difference(1, 4),
-        difference(2, 4),
-        difference(3, 4),
-    ];
+    fn least(&mut self, numbers: &[u32], width: usize) -> Option<Way> {
+        let ways = RESIDUES.iter().filter(|residue| width == 1 || **residue != Residue::Raw);
+        ways.map(|residue| {
+            let transform = Transform::new(*residue, width);
+            transform.residues(numbers, &mut self.residues);
+            let few = matches!(residue, Residue::Raw | Residue::Xor | Residue::Difference(1));
+            let symbols = if few && width == 1 { self.symbols() } else { u64::MAX };
+            let bits = self.numbers();
+            Way { transform, alternative: symbols < bits, bits: bits.min(symbols) }
+        })
+        .min_by_key(|way| way.bits)
+    }
+}
 
-    fn of(&mut self, residues: &[u32], transform: Transform) -> (u64, bool) {
+impl Entropy {
+    /// Bits of the residues by length, and what stands below the leading one.
+    fn numbers(&self) -> u64 {
         let mut lengths = [0u32; LENGTHS];
         let mut below = 0;
-        for residue in residues {
+        for residue in &self.residues {
             let length = length_of(*residue);
             below += u64::from(length.saturating_sub(1));
             if let Some(count) = lengths.get_mut(length as usize) {
@@ -81,16 +82,16 @@ impl Cost for Entropy {
             }
         }
         let lengths = lengths.iter().copied().filter(|count| *count > 0);
-        let numbers = entropy(lengths, residues.len(), 3) + below;
-        if transform.width > 1 || transform == difference(2, 1) || transform == difference(3, 1) {
-            return (numbers, false);
-        }
+        below + entropy(lengths, self.residues.len(), 3)
+    }
+
+    /// Bits of the residues each taken as a symbol.
+    fn symbols(&mut self) -> u64 {
         self.sorted.clear();
-        self.sorted.extend_from_slice(residues);
+        self.sorted.extend_from_slice(&self.residues);
         self.sorted.sort_unstable();
         let runs = self.sorted.chunk_by(|a, b| a == b).map(|run| run.len() as u32);
-        let symbols = entropy(runs, residues.len(), 7);
-        if symbols < numbers { (symbols, true) } else { (numbers, false) }
+        entropy(runs, self.residues.len(), 7)
     }
 }
 

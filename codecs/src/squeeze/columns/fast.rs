@@ -10,8 +10,8 @@
 //! `c` is the number of bits of the count of packets after the first.
 
 use super::bits::{Reader, Writer};
-use super::choose::{Cost, Group, difference, raw, xor};
-use super::transform::{Columns, TRANSFORM_BITS, Transform, number_at, place};
+use super::choose::{Cost, Group, Way};
+use super::transform::{Columns, Residue, TRANSFORM_BITS, Transform, fold, number_at, place};
 use alloc::{vec, vec::Vec};
 
 /// Quotients from here on are written as numbers.
@@ -20,37 +20,84 @@ const OVERFLOW: u32 = 20;
 /// Bits of a Rice parameter or of a width less one.
 const PARAMETER_BITS: u32 = 5;
 
-/// Estimates bits without writing any.
+/// Estimates bits without writing any, all residues in one pass.
 pub(super) struct Estimate;
 
 impl Cost for Estimate {
-    const TRANSFORMS: &'static [Transform] = &[
-        raw(1),
-        xor(1),
-        difference(1, 1),
-        difference(2, 1),
-        xor(2),
-        difference(1, 2),
-        difference(2, 2),
-        difference(1, 4),
-        difference(2, 4),
-    ];
+    fn least(&mut self, numbers: &[u32], width: usize) -> Option<Way> {
+        let [raw, xor, first, second] = match width {
+            1 => sums::<1>(numbers),
+            2 => sums::<2>(numbers),
+            _ => sums::<4>(numbers),
+        };
+        let residues = [
+            (Residue::Raw, raw),
+            (Residue::Xor, xor),
+            (Residue::Difference(1), first),
+            (Residue::Difference(2), second),
+        ];
+        let count = numbers.len().saturating_sub(1);
+        // Wide numbers are hardly ever best as they are.
+        let ways = residues.into_iter().skip(usize::from(width > 1)).map(|(residue, sums)| {
+            let (bits, alternative) = sums.bits(count);
+            Way { transform: Transform::new(residue, width), alternative, bits }
+        });
+        ways.min_by_key(|way| way.bits)
+    }
+}
 
-    fn of(&mut self, residues: &[u32], _: Transform) -> (u64, bool) {
-        let (mut sum, mut nonzero, mut any) = (0u64, 0u32, 0u32);
-        for residue in residues {
-            sum += u64::from(*residue);
-            nonzero += u32::from(*residue != 0);
-            any |= residue;
+/// What an estimate needs to know of residues.
+#[derive(Clone, Copy, Default)]
+struct Sums {
+    /// Sum of residues of one or two bytes: below 2^28 in a block, which spares wide sums.
+    narrow: u32,
+    wide: u64,
+    nonzero: u32,
+    any: u32,
+}
+
+impl Sums {
+    #[inline(always)]
+    fn add<const WIDTH: usize>(&mut self, residue: u32) {
+        if WIDTH == 4 {
+            self.wide += u64::from(residue);
+        } else {
+            self.narrow = self.narrow.wrapping_add(residue);
         }
-        let count = residues.len() as u64;
+        self.nonzero += u32::from(residue != 0);
+        self.any |= residue;
+    }
+
+    fn bits(&self, count: usize) -> (u64, bool) {
+        let sum = self.wide + u64::from(self.narrow);
+        let each = place_bits(count) + bits_of(self.any);
+        let sparse = u64::from(self.nonzero) * u64::from(each);
+        let count = count as u64;
         let k = parameter(sum, count);
         // Half a quotient is lost on average where remainders are cut off.
-        let rice =
-            count * u64::from(k + 1) + (sum >> k).saturating_sub(count / 2 * u64::from(k > 0));
-        let sparse = u64::from(nonzero) * u64::from(place_bits(residues.len()) + bits_of(any));
+        let saved = count / 2 * u64::from(k > 0);
+        let rice = count * u64::from(k + 1) + (sum >> k).saturating_sub(saved);
         if sparse < rice { (sparse, true) } else { (rice, false) }
     }
+}
+
+/// Sums of the numbers after the first, their XORs, first and second differences.
+fn sums<const WIDTH: usize>(numbers: &[u32]) -> [Sums; 4] {
+    let [mut raw, mut xor, mut first, mut second] = [Sums::default(); 4];
+    let mut add = |before_that: u32, before: u32, number: u32| {
+        let step = number.wrapping_sub(before);
+        raw.add::<WIDTH>(number);
+        xor.add::<WIDTH>(number ^ before);
+        first.add::<WIDTH>(fold(step, WIDTH));
+        second.add::<WIDTH>(fold(step.wrapping_sub(before.wrapping_sub(before_that)), WIDTH));
+    };
+    if let [start, next, ..] = numbers {
+        // The step before the first counts as 0.
+        add(*start, *start, *next);
+    }
+    let shifted = numbers.iter().zip(numbers.iter().skip(1)).zip(numbers.iter().skip(2));
+    shifted.for_each(|((before_that, before), number)| add(*before_that, *before, *number));
+    [raw, xor, first, second]
 }
 
 /// The Rice parameter for residues of this sum: about the logarithm of 0.7 means.
@@ -108,8 +155,8 @@ fn write_rice(writer: &mut Writer, residues: &[u32]) {
     let sum = residues.iter().map(|residue| u64::from(*residue)).sum();
     let near = parameter(sum, residues.len() as u64);
     let bits = |k: u32| {
-        let quotients = residues.iter().map(|residue| u64::from((residue >> k).min(2 * OVERFLOW)));
-        quotients.sum::<u64>() + u64::from(k) * residues.len() as u64
+        let quotients = residues.iter().map(|residue| (residue >> k).min(2 * OVERFLOW));
+        quotients.sum::<u32>() + k * residues.len() as u32
     };
     let k = [near, near.saturating_sub(1), (near + 1).min(31)].into_iter().min_by_key(|k| bits(*k));
     let k = k.unwrap_or(near);

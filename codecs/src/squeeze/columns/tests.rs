@@ -228,6 +228,6 @@ fn every_column_of_a_block_is_told_once() {
         assert_eq!(column, 40);
         let bits: usize = told.iter().map(|group| group.bits).sum();
         assert!(bits > 0 && bits <= 8 * block.len(), "{bits}");
-        assert_eq!(told[0].way, "constant");
+        assert_eq!((told[0].transform, told[0].coding), ("constant", "once"));
     }
 }

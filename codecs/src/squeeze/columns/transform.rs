@@ -24,14 +24,16 @@ pub(super) struct Transform {
 /// Bits that tell a transform.
 pub(super) const TRANSFORM_BITS: u32 = 4;
 
-const RESIDUES: [Residue; 5] = [
+/// Every residue.
+pub(super) const RESIDUES: [Residue; 5] = [
     Residue::Raw,
     Residue::Xor,
     Residue::Difference(1),
     Residue::Difference(2),
     Residue::Difference(3),
 ];
-const WIDTHS: [usize; 3] = [1, 2, 4];
+/// Bytes that a number may have.
+pub(super) const WIDTHS: [usize; 3] = [1, 2, 4];
 
 impl Transform {
     pub(super) const fn new(residue: Residue, width: usize) -> Self {
@@ -98,7 +100,7 @@ fn sums<const N: usize>(
 }
 
 /// Differences of neighbours; the first stands as it is.
-pub(super) fn differ(steps: &mut [u32]) {
+fn differ(steps: &mut [u32]) {
     let mut before = 0;
     for step in steps {
         let now = *step;
