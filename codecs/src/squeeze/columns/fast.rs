@@ -25,29 +25,32 @@ pub(super) struct Estimate;
 
 impl Cost for Estimate {
     fn least(&mut self, numbers: &[u32], width: usize) -> Option<Way> {
-        let [raw, xor, first, second] = match width {
-            1 => sums::<1>(numbers),
-            2 => sums::<2>(numbers),
-            _ => sums::<4>(numbers),
-        };
-        let residues = [
-            (Residue::Raw, raw),
-            (Residue::Xor, xor),
-            (Residue::Difference(1), first),
-            (Residue::Difference(2), second),
-        ];
         let count = numbers.len().saturating_sub(1);
-        // Wide numbers are hardly ever best as they are.
-        let ways = residues.into_iter().skip(usize::from(width > 1)).map(|(residue, sums)| {
+        let mut least: Option<Way> = None;
+        let mut offer = |residue, sums: Sums| {
             let (bits, alternative) = sums.bits(count);
-            Way { transform: Transform::new(residue, width), alternative, bits }
-        });
-        ways.min_by_key(|way| way.bits)
+            if least.is_none_or(|least| bits < least.bits) {
+                least = Some(Way { transform: Transform::new(residue, width), alternative, bits });
+            }
+        };
+        // Wide numbers are hardly ever best as they are, and seldom XORed.
+        if width == 1 {
+            offer(Residue::Raw, raw(numbers));
+            offer(Residue::Xor, xor(numbers));
+        }
+        let [first, second] = match width {
+            1 => differences::<1>(numbers),
+            2 => differences::<2>(numbers),
+            _ => differences::<4>(numbers),
+        };
+        offer(Residue::Difference(1), first);
+        offer(Residue::Difference(2), second);
+        least
     }
 }
 
 /// What an estimate needs to know of residues.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 struct Sums {
     /// Sum of residues of one or two bytes: below 2^28 in a block, which spares wide sums.
     narrow: u32,
@@ -58,14 +61,28 @@ struct Sums {
 
 impl Sums {
     #[inline(always)]
-    fn add<const WIDTH: usize>(&mut self, residue: u32) {
-        if WIDTH == 4 {
-            self.wide += u64::from(residue);
-        } else {
-            self.narrow = self.narrow.wrapping_add(residue);
+    fn of<const WIDTH: usize>(residues: impl Iterator<Item = u32>) -> Self {
+        let (mut narrow, mut wide, mut nonzero, mut any) = (0u32, 0u64, 0, 0);
+        for residue in residues {
+            if WIDTH == 4 {
+                wide += u64::from(residue);
+            } else {
+                narrow = narrow.wrapping_add(residue);
+            }
+            nonzero += u32::from(residue != 0);
+            any |= residue;
         }
-        self.nonzero += u32::from(residue != 0);
-        self.any |= residue;
+        Self { narrow, wide, nonzero, any }
+    }
+
+    /// With one residue more.
+    fn and(self, residue: u32) -> Self {
+        Self {
+            wide: self.wide + u64::from(residue),
+            nonzero: self.nonzero + u32::from(residue != 0),
+            any: self.any | residue,
+            ..self
+        }
     }
 
     fn bits(&self, count: usize) -> (u64, bool) {
@@ -81,23 +98,32 @@ impl Sums {
     }
 }
 
-/// Sums of the numbers after the first, their XORs, first and second differences.
-fn sums<const WIDTH: usize>(numbers: &[u32]) -> [Sums; 4] {
-    let [mut raw, mut xor, mut first, mut second] = [Sums::default(); 4];
-    let mut add = |before_that: u32, before: u32, number: u32| {
-        let step = number.wrapping_sub(before);
-        raw.add::<WIDTH>(number);
-        xor.add::<WIDTH>(number ^ before);
-        first.add::<WIDTH>(fold(step, WIDTH));
-        second.add::<WIDTH>(fold(step.wrapping_sub(before.wrapping_sub(before_that)), WIDTH));
+// Slices zipped with slices become wide instructions; a `skip` among them would not.
+
+fn raw(bytes: &[u32]) -> Sums {
+    Sums::of::<1>(bytes.get(1..).unwrap_or_default().iter().copied())
+}
+
+fn xor(bytes: &[u32]) -> Sums {
+    let after = bytes.get(1..).unwrap_or_default();
+    Sums::of::<1>(bytes.iter().zip(after).map(|(before, byte)| before ^ byte))
+}
+
+/// Of first and second differences.
+fn differences<const WIDTH: usize>(numbers: &[u32]) -> [Sums; 2] {
+    let after = numbers.get(1..).unwrap_or_default();
+    let after_that = numbers.get(2..).unwrap_or_default();
+    let step = |(before, number): (&u32, &u32)| fold(number.wrapping_sub(*before), WIDTH);
+    let bend = |((a, b), c): ((&u32, &u32), &u32)| {
+        fold(c.wrapping_sub(*b).wrapping_sub(b.wrapping_sub(*a)), WIDTH)
     };
-    if let [start, next, ..] = numbers {
-        // The step before the first counts as 0.
-        add(*start, *start, *next);
-    }
-    let shifted = numbers.iter().zip(numbers.iter().skip(1)).zip(numbers.iter().skip(2));
-    shifted.for_each(|((before_that, before), number)| add(*before_that, *before, *number));
-    [raw, xor, first, second]
+    let pairs = || numbers.iter().zip(after);
+    // The step before the first counts as 0.
+    let begin = pairs().next().map_or(0, step);
+    [
+        Sums::of::<WIDTH>(pairs().map(step)),
+        Sums::of::<WIDTH>(pairs().zip(after_that).map(bend)).and(begin),
+    ]
 }
 
 /// The Rice parameter for residues of this sum: about the logarithm of 0.7 means.

@@ -52,6 +52,33 @@ fn blocks_of_version_1_are_read() {
     assert_eq!(explain(&block), Ok(Vec::new()));
 }
 
+/// Long packets that repeat themselves, but not from one to the next, are for zstd.
+#[test]
+fn dumps_of_memory_are_squeezed_whole() {
+    let mut state = 1u32;
+    let mut noise = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    };
+    let words: Vec<[u8; 24]> = (0..40).map(|_| [(); 24].map(|()| noise())).collect();
+    let packets: Vec<Vec<u8>> = (0..16)
+        .map(|_| {
+            let mut packet = vec![8, 100, 0xC0, noise(), 1, 0xDF];
+            packet.extend((0..20).flat_map(|_| words[usize::from(noise()) % 40]));
+            packet
+        })
+        .collect();
+    let block = block_of(&packets, Level::Dense);
+    assert_eq!(block[2], 0x24);
+    assert!(block.len() * 3 < packets.len() * packets[0].len(), "{}", block.len());
+    let read = unsqueeze(&block, MAX_BLOCK_BYTES).unwrap();
+    assert_eq!(read.packets().collect::<Vec<_>>(), packets);
+    assert_eq!(explain(&block), Ok(Vec::new()));
+    for cut in (0..block.len()).step_by(7) {
+        assert!(unsqueeze(&block[..cut], MAX_BLOCK_BYTES).is_err(), "cut at {cut}");
+    }
+}
+
 #[test]
 fn what_does_not_belong_together_is_refused() {
     let (a, b) = ([8u8, 100, 0, 0, 0, 1, 1, 1], [8u8, 101, 0, 0, 0, 1, 1, 1]);

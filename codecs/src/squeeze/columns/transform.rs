@@ -56,10 +56,11 @@ impl Transform {
 
     /// Residues of the numbers after the first.
     pub(super) fn residues(self, numbers: &[u32], out: &mut Vec<u32>) {
-        let pairs = numbers.iter().zip(numbers.iter().skip(1));
+        let after = numbers.get(1..).unwrap_or_default();
+        let pairs = numbers.iter().zip(after);
         out.clear();
         match self.residue {
-            Residue::Raw => out.extend(numbers.iter().skip(1)),
+            Residue::Raw => out.extend_from_slice(after),
             Residue::Xor => out.extend(pairs.map(|(before, number)| before ^ number)),
             Residue::Difference(order) => {
                 out.extend(pairs.map(|(before, number)| number.wrapping_sub(*before)));
