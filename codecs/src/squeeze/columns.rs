@@ -12,11 +12,11 @@
 //! | offset | bytes | field |
 //! |---|---|---|
 //! | 0 | 2 | magic `Sq` |
-//! | 2 | 1 | version (high four bits, 2) and method (low four: 0 stored, 2 fast, 3 dense, 4 whole) |
+//! | 2 | 1 | version (high four bits, 2), method (low four: 0 stored, 2 fast, 3 dense, 4 whole) |
 //! | 3 | 3 | packet length in bytes |
 //! | 6 | 2 | packets |
 //! | 8 | 4 | CRC-32C of bytes 2 to 7 and of all packets |
-//! | 12 | | stored: packets; whole: the same through zstd; fast: first packet, groups; dense: bits |
+//! | 12 | | stored: packets; whole: they through zstd; fast: first packet, groups; dense: bits |
 //!
 //! Big-endian. Version 1 is still read: methods 0 and 1, zstd over mode list, first packet and byte
 //! planes.

@@ -86,8 +86,8 @@ impl Totals {
             say!("{source}\n");
         }
         say!(
-            "{packets} packets in blocks, {stray_bytes} bytes beside; {plain_bytes} bytes, squeezed \
-             {squeezed_bytes}: {ratio:.2}x"
+            "{packets} packets in blocks, {stray_bytes} bytes beside; {plain_bytes} bytes, \
+             squeezed {squeezed_bytes}: {ratio:.2}x"
         );
         Ok(())
     }

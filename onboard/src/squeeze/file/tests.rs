@@ -138,7 +138,8 @@ proptest! {
 
     #[test]
     fn no_parts_make_it_panic(
-        order in prop::collection::vec(0u8..9, 0..40), stray in prop::collection::vec(any::<u8>(), 0..20),
+        order in prop::collection::vec(0u8..9, 0..40),
+        stray in prop::collection::vec(any::<u8>(), 0..20),
         rest in prop::collection::vec(any::<u8>(), 0..60), plain in 0usize..5000,
     ) {
         let mut parts = Vec::new();
