@@ -26,7 +26,7 @@ use codecs::packet::pus::{Acknowledge, Layout, TcSecondary, TmSecondary};
 use codecs::packet::space::{PacketHeader, SequenceCount, build};
 use codecs::packet::{encapsulation, idle::idle_packet};
 use codecs::product::{Product, ProductKind};
-use codecs::squeeze::columns::{DEFAULT_LEVEL, squeeze};
+use codecs::squeeze::columns::{DEFAULT_LEVEL, Level, squeeze};
 use codecs::squeeze::image::{self, Shape};
 use codecs::squeeze::rice::{self, BlockSize, RiceConfig};
 use codecs::sync::marker::Marker;
@@ -471,7 +471,12 @@ fn ground() {
 fn blocks() {
     let packets: Vec<_> = (0..40).map(|n| packet(n, 16)).collect();
     let slices: Vec<&[u8]> = packets.iter().map(Vec::as_slice).collect();
-    write("squeeze", "columns", &[16], &squeeze(&slices, DEFAULT_LEVEL).expect("a block"));
+    // `columns` beside them is a block of version 1, which nothing writes any more.
+    for (name, level, choice) in [("fast", Level::Fast, 0x40), ("dense", Level::Dense, 0)] {
+        let block = squeeze(&slices, level).expect("a block");
+        write("squeeze", name, &[choice | 16], &block);
+        write("squeeze", &format!("{name}-inside"), &[0x80 | choice | 15, 39], &block[12..]);
+    }
     let mut product = Product {
         kind: ProductKind::Tile,
         id: 7,

@@ -4,7 +4,7 @@ use crate::input::Input;
 use bytes::Bytes;
 use codecs::fec::crc::crc32c;
 use codecs::product::{MAX_PIXEL_BYTES, Product};
-use codecs::squeeze::columns::{DEFAULT_LEVEL, squeeze as squeeze_block, unsqueeze};
+use codecs::squeeze::columns::{Level, explain, squeeze as squeeze_block, unsqueeze};
 use codecs::tensor::{DType, Tensor};
 
 /// Most bytes of packets that a block of the fuzzer's may claim.
@@ -13,28 +13,44 @@ const MAX_BYTES: usize = 1 << 16;
 /// Squeezed blocks: bounded whatever they claim, and squeezed packets come back.
 pub fn squeeze(data: &[u8]) {
     let mut input = Input(data);
-    let length = 7 + usize::from(input.byte() & 0x3F);
+    let choice = input.byte();
+    let length = 7 + usize::from(choice & 0x3F);
+    let level = if choice & 0x40 == 0 { Level::Dense } else { Level::Fast };
+    if choice & 0x80 != 0 {
+        // A header that holds, but for its check, which the fuzzer need not find.
+        let method = if level == Level::Fast { 0x22 } else { 0x23 };
+        let header = [b'S', b'q', method, 0, 0, length as u8, 0, 1 + input.byte() % 64, 0, 0, 0, 0];
+        let forged = [&header[..], input.0].concat();
+        if let Ok(block) = unsqueeze(&forged, MAX_BYTES) {
+            assert_eq!(block.packet_length, length);
+        }
+        let _ = explain(&forged);
+        return;
+    }
     if let Ok(block) = unsqueeze(input.0, MAX_BYTES) {
         assert!(block.data.len() <= MAX_BYTES);
         assert_eq!(block.count() * block.packet_length, block.data.len());
-        come_back(&block.packets().map(|packet| packet.to_vec()).collect::<Vec<_>>());
+        come_back(&block.packets().map(|packet| packet.to_vec()).collect::<Vec<_>>(), level);
+        let told = explain(input.0).expect("a block that was read");
+        let columns: usize = told.iter().map(|group| group.width).sum();
+        assert!(told.is_empty() || columns == block.packet_length);
     }
     // One APID in all, so that they make a block.
-    let packets = input.0.chunks_exact(length).map(|packet| {
+    let packets = input.0.chunks_exact(length).take(64).map(|packet| {
         let mut packet = packet.to_vec();
         packet[..2].copy_from_slice(&[0x08, 0x2A]);
         packet
     });
     let packets: Vec<_> = packets.collect();
     if !packets.is_empty() {
-        come_back(&packets);
+        come_back(&packets, level);
     }
 }
 
-fn come_back(packets: &[Vec<u8>]) {
+fn come_back(packets: &[Vec<u8>], level: Level) {
     let slices: Vec<&[u8]> = packets.iter().map(Vec::as_slice).collect();
     // A block read may mix APIDs, which the squeezer refuses.
-    let Ok(block) = squeeze_block(&slices, DEFAULT_LEVEL) else { return };
+    let Ok(block) = squeeze_block(&slices, level) else { return };
     let back = unsqueeze(&block, MAX_BYTES).expect("a block of ours");
     assert!(back.packets().eq(packets.iter().map(|packet| packet.as_slice())));
 }

@@ -41,7 +41,7 @@ mod tests {
     #[test]
     fn blocks_and_bare_packets_give_packets() {
         let packet = Bytes::from_static(&[8, 100, 0xC0, 0, 0, 1, 1, 2]);
-        let block = Bytes::from(squeeze(&[&packet, &packet], 3).unwrap());
+        let block = Bytes::from(squeeze(&[&packet, &packet], Default::default()).unwrap());
         assert_eq!(packets(Codec::Squeezed, &block).unwrap(), [packet.clone(), packet.clone()]);
         assert_eq!(packets(Codec::SpacePacket, &packet).unwrap(), std::slice::from_ref(&packet));
         let address = [[0x82; 6].as_slice(), &[0x60], &[0x84; 6], &[0x61]].concat();

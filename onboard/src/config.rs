@@ -9,6 +9,7 @@ use anyhow::{Context, bail, ensure};
 use codecs::{
     ids::Origin,
     link::{custody::Durability, profile::Profile},
+    squeeze::columns::Level,
 };
 use serde::Deserialize;
 
@@ -155,8 +156,8 @@ pub struct Squeeze {
     pub block_packets: usize,
     /// A block is closed after this time whatever it holds.
     pub flush_ms: u64,
-    /// Effort of the entropy stage.
-    pub level: i32,
+    /// Entropy stage: `fast` or `dense`.
+    pub level: Level,
 }
 
 /// Policy.
@@ -224,7 +225,7 @@ fn commit() -> u64 {
 
 impl Default for Squeeze {
     fn default() -> Self {
-        Self { block_packets: 64, flush_ms: 2000, level: 3 }
+        Self { block_packets: 64, flush_ms: 2000, level: Level::Dense }
     }
 }
 

@@ -1,4 +1,11 @@
 //! Squeeze: recorded telemetry in self-contained blocks, one context per APID and length.
+//!
+//! ```text
+//! Squeezer (packets as they come: blocks by count and deadline) ; file (whole files) ─► explain
+//! ```
+
+pub mod file;
+pub mod explain;
 
 use std::collections::BTreeMap;
 
@@ -6,12 +13,14 @@ use bytes::Bytes;
 use codecs::{
     ids::Apid,
     link::MAX_UNIT_BYTES,
-    squeeze::columns::{MIN_PACKET_BYTES, SqueezeError, squeeze},
+    squeeze::columns::{Level, MAX_PACKET_BYTES, MIN_PACKET_BYTES, SqueezeError, squeeze},
     time::Tai,
 };
 
 /// Contexts open at once; at the bound the one with the nearest deadline is closed early.
 const CONTEXTS_MAX: usize = 64;
+/// Bytes of packets that wait in all contexts; at the bound likewise.
+const WAITING_BYTES_MAX: usize = 4 * MAX_UNIT_BYTES;
 /// Bytes that close a block: squeezed badly, it still fits a unit with its header.
 const BLOCK_BYTES_MAX: usize = MAX_UNIT_BYTES - 4096;
 
@@ -46,14 +55,15 @@ struct Context {
 pub struct Squeezer {
     block_packets: usize,
     flush_ns: u64,
-    level: i32,
+    level: Level,
     contexts: BTreeMap<(Apid, usize), Context>,
+    waiting_bytes: usize,
 }
 
 impl Squeezer {
     /// A squeezer that closes blocks at `block_packets` packets or after `flush_ns`.
-    pub fn new(block_packets: usize, flush_ns: u64, level: i32) -> Self {
-        Self { block_packets, flush_ns, level, contexts: BTreeMap::new() }
+    pub fn new(block_packets: usize, flush_ns: u64, level: Level) -> Self {
+        Self { block_packets, flush_ns, level, contexts: BTreeMap::new(), waiting_bytes: 0 }
     }
 
     /// Adds a packet; the blocks that this closes come back.
@@ -65,7 +75,7 @@ impl Squeezer {
         score: f32,
         now_ns: u64,
     ) -> Result<Vec<Block>, SqueezeError> {
-        if packet.len() < MIN_PACKET_BYTES {
+        if !(MIN_PACKET_BYTES..=MAX_PACKET_BYTES).contains(&packet.len()) {
             return Err(SqueezeError::Length(packet.len()));
         }
         let key = (apid, packet.len());
@@ -77,12 +87,12 @@ impl Squeezer {
         if full {
             closed.extend(self.close(key)?);
         }
-        if !self.contexts.contains_key(&key) && self.contexts.len() >= CONTEXTS_MAX {
+        while self.is_crowded(key) {
             let nearest = self.contexts.iter().min_by_key(|(_, context)| context.due_ns);
-            if let Some(nearest) = nearest.map(|(key, _)| *key) {
-                closed.extend(self.close(nearest)?);
-            }
+            let Some(nearest) = nearest.map(|(key, _)| *key) else { break };
+            closed.extend(self.close(nearest)?);
         }
+        self.waiting_bytes += packet.len();
         let context = self.contexts.entry(key).or_insert_with(|| Context {
             captured,
             due_ns: now_ns.saturating_add(self.flush_ns),
@@ -95,6 +105,12 @@ impl Squeezer {
             closed.extend(self.close(key)?);
         }
         Ok(closed)
+    }
+
+    /// Whether a packet of this context would break a bound.
+    fn is_crowded(&self, key: (Apid, usize)) -> bool {
+        self.waiting_bytes + key.1 > WAITING_BYTES_MAX
+            || (self.contexts.len() >= CONTEXTS_MAX && !self.contexts.contains_key(&key))
     }
 
     /// When the next block is due.
@@ -115,6 +131,7 @@ impl Squeezer {
 
     fn close(&mut self, key: (Apid, usize)) -> Result<Option<Block>, SqueezeError> {
         let Some(context) = self.contexts.remove(&key) else { return Ok(None) };
+        self.waiting_bytes -= context.bytes;
         let packets: Vec<&[u8]> = context.packets.iter().map(|packet| &packet[..]).collect();
         let bytes = squeeze(&packets, self.level)?.into();
         Ok(Some(Block {
@@ -132,6 +149,7 @@ impl Squeezer {
 mod tests {
     use super::*;
     use codecs::squeeze::columns::unsqueeze;
+    use proptest::prelude::*;
 
     fn packet(apid: u16, length: usize, count: u8) -> Bytes {
         let mut bytes = vec![count; length];
@@ -141,7 +159,7 @@ mod tests {
 
     #[test]
     fn blocks_close_by_count_and_by_deadline() {
-        let mut squeezer = Squeezer::new(4, 1000, 3);
+        let mut squeezer = Squeezer::new(4, 1000, Level::Fast);
         let push = |squeezer: &mut Squeezer, apid, length, at| {
             squeezer.push(Apid(apid), packet(apid, length, at as u8), Tai(1), 0.0, at).unwrap()
         };
@@ -161,14 +179,14 @@ mod tests {
 
     #[test]
     fn contexts_and_bytes_are_bounded() {
-        let mut squeezer = Squeezer::new(4096, 1000, 1);
+        let mut squeezer = Squeezer::new(4096, 1000, Level::Fast);
         let mut closed = 0;
         for apid in 0..200u16 {
             let packet = packet(apid, 50, 0);
             closed += squeezer.push(Apid(apid), packet, Tai(0), 0.0, apid.into()).unwrap().len();
         }
         assert_eq!(closed, 200 - CONTEXTS_MAX);
-        let mut squeezer = Squeezer::new(4096, 1000, 1);
+        let mut squeezer = Squeezer::new(4096, 1000, Level::Fast);
         let mut largest = 0;
         for count in 0..20 {
             for block in squeezer.push(Apid(1), packet(1, 60_000, count), Tai(0), 0.0, 0).unwrap() {
@@ -176,5 +194,53 @@ mod tests {
             }
         }
         assert!(largest > MAX_UNIT_BYTES / 2 && largest <= BLOCK_BYTES_MAX);
+        let mut squeezer = Squeezer::new(4096, 1000, Level::Fast);
+        let (mut pushed, mut left) = (0, 0);
+        for apid in 0..300u16 {
+            let packet = packet(apid % 50, 60_000, 0);
+            pushed += packet.len();
+            let blocks = squeezer.push(Apid(apid % 50), packet, Tai(0), 0.0, apid.into()).unwrap();
+            left += blocks.iter().map(|block| block.source_bytes).sum::<usize>();
+            assert!(pushed - left <= WAITING_BYTES_MAX);
+        }
+        assert!(left > 0);
+    }
+
+    proptest! {
+        /// Packets of a context leave in order, none twice, none lost, none later than due.
+        #[test]
+        fn every_packet_leaves_once_and_in_time(
+            arrivals in prop::collection::vec((0u16..4, 20usize..23, 0u64..400), 1..80),
+        ) {
+            const FLUSH_NS: u64 = 1000;
+            let mut squeezer = Squeezer::new(5, FLUSH_NS, Level::Fast);
+            let mut waiting: BTreeMap<(u16, usize), Vec<(u64, u8)>> = BTreeMap::new();
+            let mut now = 0;
+            let check = |waiting: &mut BTreeMap<_, Vec<(u64, u8)>>, blocks: Vec<Block>, now| {
+                for block in blocks {
+                    let opened = unsqueeze(&block.bytes, 1 << 20).unwrap();
+                    let context = waiting.get_mut(&(block.apid.0, opened.packet_length)).unwrap();
+                    let left: Vec<_> = context.drain(..block.packets).collect();
+                    assert!(left.iter().all(|(arrived, _)| arrived + FLUSH_NS >= now));
+                    let seeds = left.iter().map(|(_, seed)| *seed);
+                    assert!(opened.packets().map(|packet| packet[6]).eq(seeds));
+                }
+            };
+            for (seed, (apid, length, gap)) in arrivals.into_iter().enumerate() {
+                let arrival = now + gap;
+                while let Some(due) = squeezer.timeout().filter(|due| *due <= arrival) {
+                    let blocks = squeezer.flush(due).unwrap();
+                    check(&mut waiting, blocks, due);
+                }
+                now = arrival;
+                waiting.entry((apid, length)).or_default().push((now, seed as u8));
+                let packet = packet(apid, length, seed as u8);
+                let blocks = squeezer.push(Apid(apid), packet, Tai(0), 0.0, now).unwrap();
+                check(&mut waiting, blocks, now);
+            }
+            let blocks = squeezer.flush(u64::MAX).unwrap();
+            check(&mut waiting, blocks, now);
+            prop_assert!(waiting.values().all(Vec::is_empty));
+        }
     }
 }

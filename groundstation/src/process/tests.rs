@@ -79,7 +79,7 @@ fn unit(channel: Channel, sequence: u64, codec: Codec, bytes: impl Into<Bytes>) 
 fn block(seconds: std::ops::Range<u16>, millivolts: u16) -> Archived {
     let packets: Vec<Vec<u8>> = seconds.map(|second| eps(second, millivolts)).collect();
     let slices: Vec<&[u8]> = packets.iter().map(Vec::as_slice).collect();
-    unit(Channel::stream(1), 0, Codec::Squeezed, squeeze(&slices, 3).unwrap())
+    unit(Channel::stream(1), 0, Codec::Squeezed, squeeze(&slices, Default::default()).unwrap())
 }
 
 fn realtime(seconds: std::ops::Range<u16>) -> Vec<Archived> {

@@ -1,23 +1,28 @@
-//! `onboard squeeze` and `unsqueeze`: the flight codec on files.
-//!
-//! A squeezed file is a run of blocks, each behind its length as four bytes, big-endian. Packets of
-//! one APID keep their order; between APIDs the order is that of the blocks.
+//! `onboard squeeze` and `unsqueeze`: the flight codec on files, byte for byte.
 
-use std::{
-    io::Write,
-    path::{Path, PathBuf},
+mod files;
+
+use std::path::PathBuf;
+
+use anyhow::{Context, bail, ensure};
+use clap::{Args, ValueEnum};
+use codecs::squeeze::columns::{Level, MAX_BLOCK_PACKETS, unsqueeze as open};
+
+use crate::squeeze::{
+    explain::Explanation,
+    file::{
+        Announced, FILE_HEADER, FileError, LOOK_AHEAD_BYTES, SEGMENT_BYTES, SEGMENT_HEADER_BYTES,
+        Squeezing, announced, end, unsqueeze_segment,
+    },
 };
+use files::{Input, Output};
 
-use anyhow::{Context, ensure};
-use bytes::Bytes;
-use clap::Args;
-use codecs::{
-    ids::Apid,
-    squeeze::columns::{DEFAULT_LEVEL, MAX_BLOCK_BYTES, MAX_BLOCK_PACKETS, unsqueeze as open},
-    time::Tai,
-};
-
-use crate::squeeze::Squeezer;
+/// Entropy stage.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Effort {
+    Fast,
+    Dense,
+}
 
 /// What to squeeze.
 #[derive(Debug, Args)]
@@ -25,13 +30,16 @@ pub struct SqueezeArgs {
     /// Packets of one block
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=MAX_BLOCK_PACKETS as i64))]
     block_packets: u16,
-    /// Effort, as zstd counts it
-    #[arg(long, default_value_t = DEFAULT_LEVEL)]
-    level: i32,
+    /// Entropy stage: `dense` is smaller, `fast` some ten times as fast
+    #[arg(long, value_enum, default_value_t = Effort::Dense)]
+    level: Effort,
+    /// Tells how each column was written
+    #[arg(long)]
+    explain: bool,
     /// One JSON document on standard output
     #[arg(long)]
     json: bool,
-    /// File of space packets behind one another
+    /// File of space packets behind one another; what is none is kept as it is
     input: PathBuf,
     /// File to write
     output: PathBuf,
@@ -45,91 +53,127 @@ pub struct UnsqueezeArgs {
     json: bool,
     /// Squeezed file
     input: PathBuf,
-    /// File of space packets to write
+    /// File to write: the very bytes that were squeezed
     output: PathBuf,
 }
 
-fn read(path: &Path) -> anyhow::Result<Bytes> {
-    let bytes = std::fs::read(path).with_context(|| format!("{}: can't read", path.display()))?;
-    Ok(bytes.into())
+/// What went through.
+#[derive(Default)]
+struct Totals {
+    packets: usize,
+    stray_bytes: usize,
+    plain_bytes: u64,
+    squeezed_bytes: u64,
 }
 
-fn create(path: &Path) -> anyhow::Result<std::io::BufWriter<std::fs::File>> {
-    let file = std::fs::File::create(path);
-    Ok(std::io::BufWriter::new(file.with_context(|| format!("{}: can't write", path.display()))?))
-}
-
-fn tell(json: bool, packets: usize, plain: usize, squeezed: usize) -> anyhow::Result<()> {
-    let ratio = plain as f64 / squeezed.max(1) as f64;
-    if json {
-        let document = serde_json::json!({
-            "packets": packets, "packet_bytes": plain, "squeezed_bytes": squeezed, "ratio": ratio,
-        });
-        say!("{document}");
-    } else {
-        say!("{packets} packets, {plain} bytes, squeezed {squeezed} bytes: {ratio:.2}x");
+impl Totals {
+    fn tell(&self, json: bool, explanation: Option<&Explanation>) -> anyhow::Result<()> {
+        let Self { packets, stray_bytes, plain_bytes, squeezed_bytes } = self;
+        let ratio = *plain_bytes as f64 / (*squeezed_bytes).max(1) as f64;
+        let told = explanation.map(Explanation::told);
+        if json {
+            let mut document = serde_json::json!({
+                "packets": packets, "stray_bytes": stray_bytes, "plain_bytes": plain_bytes,
+                "squeezed_bytes": squeezed_bytes, "ratio": ratio,
+            });
+            if let Some(told) = told {
+                document["explained"] = serde_json::to_value(told)?;
+            }
+            say!("{document}");
+            return Ok(());
+        }
+        for source in told.into_iter().flatten() {
+            say!("{source}\n");
+        }
+        say!(
+            "{packets} packets in blocks, {stray_bytes} bytes beside; {plain_bytes} bytes, \
+             squeezed {squeezed_bytes}: {ratio:.2}x"
+        );
+        Ok(())
     }
-    Ok(())
 }
 
 /// Squeezes a file.
 pub fn squeeze(args: &SqueezeArgs) -> anyhow::Result<()> {
-    let input = read(&args.input)?;
-    let mut output = create(&args.output)?;
-    let mut squeezer = Squeezer::new(args.block_packets.into(), u64::MAX, args.level);
-    let (mut offset, mut packets, mut squeezed) = (0, 0, 0);
-    let mut write = |blocks: Vec<crate::squeeze::Block>| -> anyhow::Result<()> {
-        for block in blocks {
-            output.write_all(&(block.bytes.len() as u32).to_be_bytes())?;
-            output.write_all(&block.bytes)?;
-            squeezed += block.bytes.len() + 4;
-        }
-        Ok(())
+    let mut input = Input::open(&args.input, "squeezing")?;
+    let mut output = Output::create(&args.output)?;
+    let level = match args.level {
+        Effort::Fast => Level::Fast,
+        Effort::Dense => Level::Dense,
     };
-    while offset < input.len() {
-        let rest = input.slice(offset..);
-        let whole = rest.first_chunk::<6>().and_then(|[id, low, _, _, length @ ..]| {
-            let length = usize::from(u16::from_be_bytes(*length)) + 7;
-            let apid = Apid(u16::from_be_bytes([id & 7, *low]));
-            (length <= rest.len()).then(|| (apid, rest.slice(..length)))
-        });
-        let Some((apid, packet)) = whole else {
-            anyhow::bail!(
-                "{}: no whole space packet at byte {offset}; is this a file of packets?",
-                args.input.display()
-            );
-        };
-        offset += packet.len();
-        packets += 1;
-        write(squeezer.push(apid, packet, Tai(0), 0.0, 0)?)?;
+    let block_packets = args.block_packets.into();
+    let squeezing = Squeezing { block_packets, level, segment_bytes: SEGMENT_BYTES };
+    let mut explanation = args.explain.then(Explanation::default);
+    let ends = FILE_HEADER.len() + SEGMENT_HEADER_BYTES;
+    let mut totals = Totals { squeezed_bytes: ends as u64, ..Totals::default() };
+    output.write(&FILE_HEADER)?;
+    let mut plain = Vec::new();
+    loop {
+        let last = !input.fill(&mut plain, SEGMENT_BYTES + LOOK_AHEAD_BYTES)?;
+        if plain.is_empty() {
+            break;
+        }
+        let at = || format!("{}: segment at byte {}", args.input.display(), totals.plain_bytes);
+        let segment = squeezing.segment(&plain, last).with_context(at)?;
+        output.write(&segment.bytes)?;
+        for (apid, block) in &segment.blocks {
+            totals.packets += open(block, usize::MAX)?.count();
+            if let Some(explanation) = &mut explanation {
+                explanation.add(*apid, block)?;
+            }
+        }
+        totals.stray_bytes += segment.stray_bytes;
+        totals.plain_bytes += segment.consumed as u64;
+        totals.squeezed_bytes += segment.bytes.len() as u64;
+        plain.drain(..segment.consumed);
     }
-    write(squeezer.flush(u64::MAX)?)?;
-    output.flush()?;
-    tell(args.json, packets, input.len(), squeezed)?;
-    Ok(())
+    output.write(&end(totals.plain_bytes))?;
+    output.finish()?;
+    input.done();
+    totals.tell(args.json, explanation.as_ref())
 }
 
-/// Gives the packets of a squeezed file back.
+/// Gives the bytes of a squeezed file back.
 pub fn unsqueeze(args: &UnsqueezeArgs) -> anyhow::Result<()> {
-    let input = read(&args.input)?;
-    let mut output = create(&args.output)?;
-    let (mut offset, mut packets, mut plain) = (0, 0, 0);
-    while offset < input.len() {
-        let rest = input.slice(offset..);
-        let length = rest.first_chunk::<4>().map(|field| u32::from_be_bytes(*field) as usize);
-        let block = length.and_then(|length| rest.get(4..4 + length));
-        let block = block.with_context(|| {
-            format!("{}: block at byte {offset} is cut short", args.input.display())
+    let mut input = Input::open(&args.input, "unsqueezing")?;
+    let mut output = Output::create(&args.output)?;
+    let name = args.input.display();
+    let mut header = Vec::new();
+    input.fill(&mut header, FILE_HEADER.len())?;
+    ensure!(header == FILE_HEADER, "{name}: {}", FileError::Magic);
+    let mut totals = Totals::default();
+    let plain_bytes = loop {
+        let at = input.position();
+        let mut header = Vec::new();
+        input.fill(&mut header, SEGMENT_HEADER_BYTES)?;
+        let header = header.first_chunk().with_context(|| {
+            format!("{name}: cut short at byte {at}; {} bytes came back", totals.plain_bytes)
         })?;
-        let opened = open(block, MAX_BLOCK_BYTES)
-            .with_context(|| format!("{}: block at byte {offset}", args.input.display()))?;
-        output.write_all(&opened.data)?;
-        offset += 4 + block.len();
-        packets += opened.count();
-        plain += opened.data.len();
-    }
-    output.flush()?;
-    ensure!(packets > 0 || input.is_empty(), "{}: no packets", args.input.display());
-    tell(args.json, packets, plain, input.len())?;
-    Ok(())
+        let place = || format!("{name}: segment at byte {at}");
+        let (length, plain, crc) = match announced(header).with_context(place)? {
+            Announced::Segment { parts, plain, crc } => (parts, plain, crc),
+            Announced::End { plain } => break plain,
+        };
+        let mut parts = Vec::new();
+        input.fill(&mut parts, length)?;
+        if parts.len() < length {
+            bail!("{name}: segment at byte {at} is cut short, {} of {length} bytes", parts.len());
+        }
+        let whole = unsqueeze_segment(&parts, plain, crc).with_context(place)?;
+        output.write(&whole.bytes)?;
+        totals.packets += whole.packets;
+        totals.plain_bytes += whole.bytes.len() as u64;
+        totals.stray_bytes += whole.stray_bytes;
+    };
+    let came = totals.plain_bytes;
+    ensure!(came == plain_bytes, "{name}: {came} bytes came back, its end says {plain_bytes}");
+    totals.squeezed_bytes = input.position();
+    ensure!(
+        !input.fill(&mut header, FILE_HEADER.len() + 1)?,
+        "{name}: bytes behind its end, from byte {}",
+        totals.squeezed_bytes
+    );
+    output.finish()?;
+    input.done();
+    totals.tell(args.json, None)
 }

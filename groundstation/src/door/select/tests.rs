@@ -94,7 +94,7 @@ fn a_frame_that_waits_is_known_to_be_open_and_goes_on_in_time() {
 #[test]
 fn packets_go_out_once_whatever_carried_them() {
     let (units, sent) = frames(0, 40);
-    let block = squeeze(&[&sent[30]], 3).unwrap();
+    let block = squeeze(&[&sent[30]], Default::default()).unwrap();
     let mut all = units;
     all.push(unit(Channel::stream(1), 0, Codec::Squeezed, block));
     all.push(unit(Channel::stream(1), 1, Codec::SpacePacket, packet(100, 4_000)));
