@@ -25,7 +25,7 @@ use codecs::{
 };
 use std::collections::BTreeMap;
 
-/// Frames whose copies are known as such, over a whole archive: about 100 MB of memory.
+/// Frames whose copies are known as such, over a whole archive: about 150 MB of memory.
 const FRAMES_MAX: usize = 1 << 20;
 
 /// Frames of a run that tell its pace.

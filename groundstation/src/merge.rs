@@ -5,13 +5,17 @@
 //! or so; here each reception gets the number that it would have if it did not:
 //!
 //! ```text
-//! its site's order ─► between which numbers it lies ─┐
-//! its time ─────────► the frame heard nearest to it ─┴─► number ─► first, better or a copy
+//! its time ─────────► the frame heard nearest to it ─┐
+//! its site's order ─► a hint, where that agrees ─────┴─► number ─► first, better or a copy
 //! ```
 //!
 //! Taking the number nearest to a neighbour in time is what "less than half the counter's wrap
-//! apart" means; the pace is needed only where no neighbour is near. Both receptions stay archived; this only says
-//! which one counts.
+//! apart" means; the pace is needed only where no neighbour is near. Sites deliver when they can,
+//! so what comes may be older than all that came: where no one heard anything near, it belongs
+//! between what any site heard before it and what any heard behind it. Both receptions stay
+//! archived; this only says which one counts.
+
+mod reception;
 
 use crate::{archive::Archived, header::Head};
 use codecs::{
@@ -19,6 +23,7 @@ use codecs::{
     link::object::{Annotation, Quality},
     time::Tai,
 };
+use reception::{Bound, Own, Reception};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Frames remembered, over all channels. At the bound the channel with most forgets its oldest: a
@@ -151,18 +156,24 @@ struct Heard {
     sites: BTreeMap<(Origin, StoreEpoch), Site>,
     /// Frames by number: when the first good reception came and how good the best is.
     frames: BTreeMap<u64, (Tai, Rank)>,
+    /// Those by count and time, where a count is not used again within the window.
+    counts: BTreeSet<(u64, Tai, u64)>,
     taken: u64,
 }
 
 /// What one site heard.
 #[derive(Debug, Default)]
 struct Site {
-    /// Numbers by sequence.
-    places: BTreeMap<u64, u64>,
+    /// Times and numbers by sequence.
+    places: BTreeMap<u64, (Tai, u64)>,
     /// Numbers by time.
     times: BTreeSet<(Tai, u64)>,
+    /// All of them: a site hears a frame once.
+    numbers: BTreeSet<u64>,
     /// Time and number of the first and last reception of a run without a long hole.
     run: Option<[(Tai, u64); 2]>,
+    /// Frames and nanoseconds of the last run that told a pace.
+    paced: Option<(u64, i64)>,
 }
 
 impl Site {
@@ -174,11 +185,9 @@ impl Site {
         self.times.range((at, 0)..).next().copied()
     }
 
-    /// Frames and nanoseconds of the run, where it tells a pace.
-    fn pace(&self) -> Option<(u64, i64)> {
-        let [first, last] = self.run?;
-        let (frames, ns) = (last.1 - first.1, last.0.since(first.0));
-        (frames >= PACE_FRAMES && ns > 0).then_some((frames, ns))
+    /// Frames and nanoseconds by which it receives.
+    const fn pace(&self) -> Option<(u64, i64)> {
+        self.paced
     }
 
     /// How far in time a reception still tells the numbers around it: a quarter of the count's wrap
@@ -187,19 +196,6 @@ impl Site {
         self.pace().map_or(i64::MAX, |(frames, ns)| {
             (modulus as f64 / 4.0 * ns as f64 / frames as f64) as i64
         })
-    }
-
-    /// The number of what comes behind everything it heard. The count alone takes a hole of more
-    /// than its wrap for a short one; at the pace of the run before, time tells how long it was.
-    fn next(&self, reception: &Reception, least: u64) -> u64 {
-        let plain = reception.from(least);
-        let (Some((frames, ns)), Some([_, last])) = (self.pace(), self.run) else { return plain };
-        let silence = reception.received.since(last.0).max(0);
-        let passed = (silence as f64 * frames as f64 / ns as f64) as u64;
-        match passed > reception.modulus / 2 {
-            true => reception.near(last.1.saturating_add(passed)).max(plain),
-            false => plain,
-        }
     }
 
     fn note(&mut self, reception: &Reception, number: u64) {
@@ -217,8 +213,15 @@ impl Site {
                 _ => Some([here, here]),
             };
         }
+        if let Some([first, last]) = self.run {
+            let (frames, ns) = (last.1 - first.1, last.0.since(first.0));
+            if frames >= PACE_FRAMES && ns > 0 {
+                self.paced = Some((frames, ns));
+            }
+        }
         self.times.insert(here);
-        self.places.insert(reception.sequence, number);
+        self.numbers.insert(number);
+        self.places.insert(reception.sequence, here);
         if self.places.len() > PLACES_MAX {
             self.places.pop_first();
         }
@@ -285,38 +288,6 @@ impl Merge {
     }
 }
 
-/// A reception, as far as its place goes.
-struct Reception {
-    site: (Origin, StoreEpoch),
-    sequence: u64,
-    count: u64,
-    modulus: u64,
-    received: Tai,
-    rank: Rank,
-}
-
-impl Reception {
-    /// The least number with its count from `least` on.
-    const fn from(&self, least: u64) -> u64 {
-        let ahead =
-            (self.count % self.modulus + self.modulus - least % self.modulus) % self.modulus;
-        least.saturating_add(ahead)
-    }
-
-    /// The greatest number with its count to `most`.
-    const fn to(&self, most: u64) -> u64 {
-        let behind =
-            (most % self.modulus + self.modulus - self.count % self.modulus) % self.modulus;
-        most.saturating_sub(behind)
-    }
-
-    /// The number with its count that is nearest.
-    const fn near(&self, number: u64) -> u64 {
-        let (above, below) = (self.from(number), self.to(number));
-        if above - number <= number - below { above } else { below }
-    }
-}
-
 impl Heard {
     fn take(&mut self, reception: &Reception, window_ns: i64) -> (u64, Standing, u64) {
         let &Reception { site, sequence, received, rank, .. } = reception;
@@ -324,16 +295,30 @@ impl Heard {
             self.sites.pop_first();
         }
         let places = &self.sites.entry(site).or_default().places;
-        if let Some(number) = places.get(&sequence) {
+        if let Some((_, number)) = places.get(&sequence) {
             return (*number, Standing::Copy, 0);
         }
-        let below = places.range(..sequence).next_back().map(|(at, number)| (*at, *number));
-        let above = places.range(sequence..).next().map(|(at, number)| (*at, *number));
+        let below = places.range(..sequence).next_back().map(|(at, place)| (*at, *place));
+        let above = places.range(sequence..).next().map(|(at, place)| (*at, *place));
         let awaited = below.map_or(0, |(at, _)| sequence - at - 1);
+        let pace = self.sites.get(&site).and_then(Site::pace);
         // Every unit of the site between two is a frame between them.
-        let least = below.map(|(at, number)| number.saturating_add(sequence - at));
-        let most = above.map(|(at, number)| number.saturating_sub(at - sequence));
-        let number = self.number(reception, least, most, window_ns);
+        let own = Own {
+            below: below.map(|(before, (at, number))| Bound {
+                at,
+                number,
+                least: number.saturating_add(sequence - before),
+                pace,
+            }),
+            above: above.map(|(behind, (at, number))| Bound {
+                at,
+                number,
+                least: number.saturating_sub(behind - sequence),
+                pace,
+            }),
+        };
+        let number = self.number(reception, &own, window_ns);
+        let least = own.below.map(|below| below.least);
         if rank == Rank::Erred && !self.is_believable(number, least, reception, window_ns) {
             return (number, Standing::Stray, awaited);
         }
@@ -344,6 +329,9 @@ impl Heard {
             Some(_) => Standing::Copy,
             None => {
                 self.frames.insert(number, (received, rank));
+                if reception.is_counted_far() {
+                    self.counts.insert((reception.count, received, number));
+                }
                 Standing::First
             }
         };
@@ -354,63 +342,108 @@ impl Heard {
         (number, standing, awaited)
     }
 
-    fn number(
-        &self,
-        reception: &Reception,
-        least: Option<u64>,
-        most: Option<u64>,
-        window_ns: i64,
-    ) -> u64 {
-        let neighbour = self.neighbour(reception, window_ns);
-        let mut number = match (neighbour, least, most) {
-            (Some(number), ..) => reception.near(number),
-            (None, Some(least), None) => {
-                let site = self.sites.get(&reception.site);
-                site.map_or(reception.from(least), |site| site.next(reception, least))
-            }
-            (None, Some(least), Some(_)) => reception.from(least),
-            (None, None, Some(most)) => reception.to(most),
-            (None, None, None) => self.apart(reception),
+    fn number(&self, reception: &Reception, own: &Own, window_ns: i64) -> u64 {
+        if let Some(twin) = self.twin(reception, window_ns) {
+            return twin;
+        }
+        let mut number = match self.neighbour(reception, window_ns) {
+            Some(neighbour) => reception.hinted(neighbour, own, window_ns),
+            None => self.alone(reception, own),
         };
-        if let Some(least) = least.filter(|least| number < *least) {
-            number = reception.from(least);
-        }
-        if let Some(most) = most.filter(|most| number > *most) {
-            number = reception.to(most);
-        }
         // The same count, and yet another frame.
-        while self.frames.get(&number).is_some_and(|(received, _)| {
-            received.since(reception.received).saturating_abs() >= window_ns
-        }) {
+        let site = self.sites.get(&reception.site);
+        while site.is_some_and(|site| site.numbers.contains(&number))
+            || self.frames.get(&number).is_some_and(|(received, _)| {
+                received.since(reception.received).saturating_abs() >= window_ns
+            })
+        {
             number = number.saturating_add(reception.modulus);
         }
         number
     }
 
-    /// The number of what another site heard at the nearest time, within the window.
-    fn neighbour(&self, reception: &Reception, window_ns: i64) -> Option<u64> {
+    /// The frame with its count that was heard within the window, if its own site has not heard
+    /// that: no order of any site tells more.
+    fn twin(&self, reception: &Reception, window_ns: i64) -> Option<u64> {
+        if !reception.is_counted_far() {
+            return None;
+        }
+        let (count, at) = (reception.count, reception.received);
+        let from = (count, Tai(at.0.saturating_sub(window_ns)), 0);
+        let to = (count, Tai(at.0.saturating_add(window_ns)), 0);
+        let apart_ns = |time: Tai| at.since(time).saturating_abs();
+        let site = self.sites.get(&reception.site);
+        // A counter that stands still must not make each of its frames search all others.
+        let twins = self.counts.range(from..to).take(SITES_MAX).filter(|(_, time, number)| {
+            apart_ns(*time) < window_ns && site.is_none_or(|site| !site.numbers.contains(number))
+        });
+        twins.min_by_key(|(_, time, _)| apart_ns(*time)).map(|(.., number)| *number)
+    }
+
+    /// The number of what another site heard at the nearest time, within the window; and whether
+    /// the count is sure to tell how far from it. Where counts reach far, the nearest by count:
+    /// clocks differ by many frames, and the counter may have been set back between.
+    fn neighbour(&self, reception: &Reception, window_ns: i64) -> Option<(u64, bool)> {
         let at = reception.received;
+        let far = reception.is_counted_far();
         let others = self.sites.iter().filter(|(site, _)| **site != reception.site);
         let near = others.flat_map(|(_, site)| {
             let within_ns = window_ns.min(site.reach_ns(reception.modulus));
+            let sure = far || site.pace().is_some();
             let both = site.before(at).into_iter().chain(site.after(at));
-            both.filter(move |(time, _)| at.since(*time).saturating_abs() < within_ns)
+            let near = both.filter(move |(time, _)| at.since(*time).saturating_abs() < within_ns);
+            near.map(move |(time, number)| (time, number, sure))
         });
-        let nearest = near.min_by_key(|(time, _)| at.since(*time).saturating_abs());
-        nearest.map(|(_, number)| number)
+        let nearest = near.min_by_key(|(time, number, _)| {
+            let by_count = if far { reception.near(*number).abs_diff(*number) } else { 0 };
+            (by_count, at.since(*time).saturating_abs())
+        });
+        nearest.map(|(_, number, sure)| (number, sure))
     }
 
-    /// A number for what no one else heard anything near: behind or before everything, or in
-    /// between where its time is in between.
-    fn apart(&self, reception: &Reception) -> u64 {
+    /// A number for what no other site heard anything near: between what any heard before and
+    /// behind it. Its own site's order tells what that is where its clock does not.
+    fn alone(&self, reception: &Reception, own: &Own) -> u64 {
         let at = reception.received;
-        let earlier = self.sites.values().filter_map(|site| site.before(at)).max();
-        let later = self.sites.values().filter_map(|site| site.after(at)).min();
-        // With room, since frames may have been lost between.
-        match (earlier, later) {
-            (Some((_, number)), _) => reception.from(number.saturating_add(reception.modulus)),
-            (None, Some((_, number))) => reception.to(number.saturating_sub(reception.modulus)),
-            (None, None) => reception.from(MIDDLE),
+        let others = || self.sites.iter().filter(|(site, _)| **site != reception.site);
+        let bound = |site: &Site, (at, number): (Tai, u64), least: u64| Bound {
+            at,
+            number,
+            least,
+            pace: site.pace(),
+        };
+        let before = others().filter_map(|(_, site)| {
+            site.before(at).map(|it| bound(site, it, it.1.saturating_add(1)))
+        });
+        let after = others().filter_map(|(_, site)| {
+            site.after(at).map(|it| bound(site, it, it.1.saturating_sub(1)))
+        });
+        let before = before.chain(own.below).max_by_key(|bound| bound.at);
+        let after = own.above.into_iter().chain(after).min_by_key(|bound| bound.at);
+        let (before, after) = match (before, after) {
+            (Some(before), Some(after)) => (before, after),
+            (Some(before), None) => {
+                let number = reception.behind(&before);
+                let again = own.is_unknown() && reception.may_be_again(&before, number);
+                let room = before.number.saturating_add(reception.modulus);
+                return if again { reception.from(room) } else { number };
+            }
+            (None, Some(after)) => {
+                let number = reception.ahead(&after);
+                let again = own.is_unknown() && reception.may_be_again(&after, number);
+                let room = after.number.saturating_sub(reception.modulus);
+                return if again { reception.to(room) } else { number };
+            }
+            (None, None) => return reception.from(MIDDLE),
+        };
+        let number = match at.since(before.at) <= after.at.since(at) {
+            true => reception.behind(&before).min(reception.to(after.least)),
+            false => reception.ahead(&after),
+        };
+        match number < before.least {
+            // Behind what follows, if there is no room.
+            true => reception.from(before.least),
+            false => number,
         }
     }
 
@@ -424,7 +457,7 @@ impl Heard {
         let near = |known: u64| number.abs_diff(known) <= ERRED_AHEAD_MAX;
         self.frames.contains_key(&number)
             || least.is_some_and(near)
-            || self.neighbour(reception, window_ns).is_some_and(near)
+            || self.neighbour(reception, window_ns).is_some_and(|(number, _)| near(number))
     }
 
     /// Forgets the older half; how many frames that were.
@@ -432,8 +465,10 @@ impl Heard {
         let before = self.frames.len();
         let Some(middle) = self.frames.keys().nth(before / 2).copied() else { return 0 };
         self.frames = self.frames.split_off(&middle);
+        self.counts.retain(|(.., number)| *number >= middle);
         for site in self.sites.values_mut() {
             site.times.retain(|(_, number)| *number >= middle);
+            site.numbers = site.numbers.split_off(&middle);
         }
         before - self.frames.len()
     }

@@ -1,3 +1,5 @@
+mod late;
+
 use super::*;
 use crate::archive::record::Position;
 use crate::deframe::Deframer;
@@ -266,8 +268,10 @@ fn memory_is_bounded() {
     }
     for heard in merge.channels.values() {
         assert!(heard.sites.len() <= SITES_MAX && heard.frames.len() == merge.frames);
+        assert!(heard.counts.len() <= heard.frames.len());
         for site in heard.sites.values() {
             assert!(site.places.len() <= PLACES_MAX && site.times.len() <= 2 * FRAMES_MAX);
+            assert!(site.numbers.len() <= site.times.len());
         }
     }
 }
