@@ -92,6 +92,17 @@ async fn open_archive(
     for (segment, hole) in &report.torn {
         tracing::warn!(segment, offset = hole.from, "the last commit before a stop is torn");
     }
+    for run in report.missing.ranges() {
+        tracing::error!(
+            first = run.first,
+            last = run.last,
+            "segments are missing: their units count as lost and are taken again; to bring the \
+             segments back, stop the station first, then see `groundstation audit`"
+        );
+    }
+    if report.lost > 0 {
+        tracing::error!(units = report.lost, "lost with missing segments; `audit` lists them");
+    }
     let units = archive.ledger().units;
     tracing::info!(segments = report.segments, scanned = report.scanned, units, "archive open");
     let end = archive.end();
