@@ -135,6 +135,7 @@ async fn daemon(config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
     let spacecraft = Arc::new(mission::spacecraft(&definition));
     let operators = Arc::new(super::uplink::operators::table(&config)?);
     let (operators, may) = watch::channel(operators);
+    super::plan::warn(config.contact_plan().as_deref());
     let (contacts, plan) = watch::channel(config.contact_plan());
     let door = api::Commanding {
         uplink: Arc::clone(&uplink),
@@ -217,7 +218,10 @@ async fn daemon(config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
     });
     // For `status`, which may not know what port a 0 became. Not vital.
     let note = config.path(&config.archive.dir).join(RUNNING);
-    if let Err(error) = std::fs::write(&note, event.to_string()) {
+    let mut noted = event.clone();
+    // For `check`, which tells this station from another on the same archive.
+    noted["config"] = json!(start::real(&args.config).unwrap_or_else(|_| args.config.clone()));
+    if let Err(error) = std::fs::write(&note, noted.to_string()) {
         tracing::warn!(%error, file = %note.display(), "`groundstation status` will not find this");
     }
     say(&event.to_string());
