@@ -5,7 +5,7 @@ mod report;
 #[cfg(test)]
 mod tests;
 
-pub use report::{Audit, Damage, Key, Unit};
+pub use report::{Audit, Damage, Key, Stored, Unit};
 
 use crate::{
     archive::{
@@ -135,14 +135,14 @@ pub fn repair<S: Storage>(storage: &mut S) -> io::Result<Vec<u64>> {
 impl<S: Storage> Walk<'_, S> {
     fn damage(&mut self, number: u64, offset: u64, bytes: u64, what: String) {
         let segment = file_name(number);
-        self.audit.damage(Damage { segment, offset, bytes, unit: None, what });
+        self.audit.damage(Damage { segment, to: None, offset, bytes, unit: None, what });
     }
 
     /// Segments that a later header or an index knows and the folder does not have.
     fn missing(&mut self, ends: &BTreeMap<u64, u64>) -> io::Result<()> {
-        for number in missing(self.storage)? {
-            let bytes = ends.get(&number).copied().unwrap_or_default();
-            self.audit.damage(Damage { bytes, ..Damage::missing(number) });
+        for run in missing(self.storage)?.ranges() {
+            let bytes = ends.range(run.first..=run.last).map(|(_, end)| end).sum();
+            self.audit.damage(Damage { bytes, ..Damage::missing(*run) });
         }
         Ok(())
     }
@@ -284,10 +284,12 @@ impl<S: Storage> Walk<'_, S> {
             }
         }
         for (prefix, counter) in self.proven.counters() {
+            // A segment that was brought back proves what an older header still calls lost.
+            let lost = beyond(&counter.lost, Some(&counter.held));
             let sets = [
                 (&counter.held, &mut self.audit.keys),
                 (&counter.voided, &mut self.audit.voided),
-                (&counter.lost, &mut self.audit.lost),
+                (&lost, &mut self.audit.lost),
             ];
             for (set, list) in sets.into_iter().filter(|(set, _)| !set.is_empty()) {
                 list.push(Key::new(prefix, set));

@@ -2,15 +2,20 @@
 
 pub(crate) use crate::shell::output::say;
 use crate::{
-    audit::{self, Audit},
-    config::{Config, HTTP_DEFAULT, QUIC_DEFAULT},
+    audit::{self, Audit, Stored},
+    config::{Config, HTTP_DEFAULT, QUIC_DEFAULT, StoreConfig},
     init::{self, Craft, Place, Plan},
-    shell::{catalogue, disk::Folder, wall_clock, witness},
+    shell::{bucket::Bucket, catalogue, disk::Folder, mission, wall_clock, witness},
     witness::Finding,
 };
 use anyhow::{Context as _, bail};
 use codecs::ids::Origin;
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+use std::{
+    collections::BTreeSet, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration,
+};
+
+/// How long an audit waits for the object store to list what it holds.
+const STORE_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Make a station: configuration, local authority, identities
 #[derive(Debug, clap::Args)]
@@ -58,7 +63,7 @@ pub struct AuditArgs {
 pub fn init(args: &InitArgs) -> anyhow::Result<ExitCode> {
     let mission = std::fs::read_to_string(&args.mission)
         .with_context(|| format!("mission {}", args.mission.display()))?;
-    crate::shell::mission::load(&args.mission)?;
+    mission::load(&args.mission)?;
     let plan = Plan {
         dir: args.dir.clone(),
         mission,
@@ -105,9 +110,11 @@ pub fn audit(args: &AuditArgs) -> anyhow::Result<ExitCode> {
         Finding::Emptied(last) | Finding::Other(last) => Some(format!("{last:016x}")),
         Finding::First | Finding::Same => None,
     };
-    let stored = match config.archive.object_store {
-        Some(_) => Some(catalogue::stored(&dir).with_context(archive)?),
-        None => None,
+    let stored = match (&config.archive.object_store, found) {
+        (Some(store), Some(ledger)) if audit.damaged_count > 0 => {
+            Some(stored(&config, store, ledger).with_context(archive)?)
+        }
+        _ => None,
     };
     let advice = audit.advice(stored.as_ref());
     match args.json {
@@ -122,6 +129,26 @@ pub fn audit(args: &AuditArgs) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(if audit.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What the object store says that it holds, or the catalogue where it does not answer.
+fn stored(config: &Config, store: &StoreConfig, ledger: u64) -> anyhow::Result<Stored> {
+    let ask = || -> anyhow::Result<BTreeSet<u64>> {
+        let domain = mission::load(&config.path(&config.mission))?.domain;
+        let bucket = Bucket::open(store, &config.base, &domain)?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let listing = async { tokio::time::timeout(STORE_PATIENCE, bucket.list(ledger)).await };
+        let listed = runtime.block_on(listing);
+        Ok(listed.context("no answer in time")??.into_keys().collect())
+    };
+    match ask() {
+        Ok(segments) => Ok(Stored { segments, answered: true }),
+        Err(error) => {
+            tracing::warn!("archive.object_store: {error:#}; its catalogue is taken for it");
+            let segments = catalogue::stored(&config.path(&config.archive.dir))?;
+            Ok(Stored { segments, answered: false })
+        }
+    }
 }
 
 fn table(audit: &Audit) -> String {

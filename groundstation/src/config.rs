@@ -7,6 +7,7 @@ use crate::{
     door::spec::{self, DoorConfig},
     keep::Policy,
     peers::{LimitsConfig, Shares, SharesError},
+    shell::door_files,
 };
 use codecs::{
     config::{ConfigError, parse},
@@ -328,7 +329,8 @@ impl Config {
         let base = path.parent().unwrap_or(Path::new("")).to_path_buf();
         let file = path.display().to_string();
         let config = Self { base, stated: parse(&file, &text)?, ..parse(&file, &text)? };
-        config.check().map_err(|(key, message)| StationError::Value {
+        let checked = config.check().and_then(|()| door_files::check(&config, path));
+        checked.map_err(|(key, message)| StationError::Value {
             path: path.into(),
             key,
             message,

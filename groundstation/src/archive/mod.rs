@@ -25,6 +25,7 @@ pub mod batch;
 pub mod intake;
 mod catalogue;
 pub mod volume;
+mod holes;
 mod open;
 mod alone;
 pub mod heard;

@@ -3,6 +3,7 @@
 use super::{
     Archive, Settings,
     blocks::{self, Blocks},
+    holes,
     index::Index,
     intake::Intake,
     losses, note_if_void,
@@ -15,7 +16,7 @@ use super::{
     volume::Volume,
 };
 use crate::ledger::Ledger;
-use codecs::time::Tai;
+use codecs::{ids::RangeSet, time::Tai};
 use std::{collections::BTreeMap, io};
 
 /// What opening found.
@@ -33,6 +34,10 @@ pub struct OpenReport {
     pub torn: Vec<(u64, Hole)>,
     /// Segments that a crash left without a single record.
     pub removed: Vec<u64>,
+    /// Segments that are not there, though a header or an index knows of them.
+    pub missing: RangeSet,
+    /// Units that went with those and are marked lost from now on.
+    pub lost: u64,
 }
 
 /// Why an archive can't be opened.
@@ -99,6 +104,9 @@ impl<S: Storage> Archive<S> {
         if let Some(header) = between.map_err(at("checkpoint".into()))? {
             archive.intake.ledger = header.checkpoint;
         }
+        let Self { intake, volume } = &mut archive;
+        holes::settle(intake, volume, &names, &numbers, &mut report)
+            .map_err(at("missing segments".into()))?;
         Ok((archive, report))
     }
 

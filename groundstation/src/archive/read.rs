@@ -1,7 +1,7 @@
 //! Reads archived units back in the order in which they were archived.
 
 use super::{
-    Archived, index,
+    Archived, holes, index,
     record::{BLOCK_BYTES, Position},
     retain::Floor,
     scan::{Hole, Step, scan},
@@ -14,10 +14,7 @@ use codecs::{
     ids::{KeyPrefix, RangeSet},
     link::object::Annotation,
 };
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    io,
-};
+use std::{collections::BTreeMap, io};
 
 /// What a reading comes upon.
 #[derive(Clone, Debug)]
@@ -109,7 +106,7 @@ pub fn read<S: Storage>(
 
 /// Segments that a later header or an index knows, that retention did not let go, and that are not
 /// there.
-pub fn missing<S: Storage>(storage: &mut S) -> io::Result<BTreeSet<u64>> {
+pub fn missing<S: Storage>(storage: &mut S) -> io::Result<RangeSet> {
     while_retained(storage, missing_now)
 }
 
@@ -127,23 +124,12 @@ fn while_retained<S: Storage, T>(
     look(storage)
 }
 
-fn missing_now<S: Storage>(storage: &mut S) -> io::Result<BTreeSet<u64>> {
+fn missing_now<S: Storage>(storage: &mut S) -> io::Result<RangeSet> {
     let names = storage.list()?;
     let mut numbers: Vec<u64> = names.iter().filter_map(|name| number_of(name)).collect();
     numbers.sort_unstable();
     let floor = Floor::known(storage, &names, &numbers)?;
-    let mut known: BTreeSet<u64> = names.iter().filter_map(|name| index::number_of(name)).collect();
-    for number in &numbers {
-        let file = storage.open(&file_name(*number))?;
-        if let Ok((header, _)) = SegmentHeader::read(&file, *number)? {
-            known.extend(header.previous.map(|(before, _)| before));
-        }
-    }
-    if floor.header().is_some_and(|header| header.previous.is_some()) {
-        known.insert(floor.number);
-    }
-    known.retain(|number| *number >= floor.number && !numbers.contains(number));
-    Ok(known)
+    holes::missing(storage, &names, &numbers, &floor)
 }
 
 /// What an archive says of units that no record of it holds.
@@ -183,7 +169,9 @@ fn claims_now<S: Storage>(storage: &mut S) -> io::Result<Claims> {
             break;
         }
     }
-    for gone in missing_now(storage)? {
+    let gone = missing_now(storage)?;
+    let indexed = names.iter().filter_map(|name| index::number_of(name));
+    for gone in indexed.filter(|number| gone.contains(*number)) {
         let index = stored_index(storage, gone).unwrap_or_default();
         for (prefix, ranges) in index.ranges() {
             claims.held.entry(prefix).or_default().extend(&ranges);
@@ -194,7 +182,11 @@ fn claims_now<S: Storage>(storage: &mut S) -> io::Result<Claims> {
 
 /// Where segment `number` ends, as the header of the `next` one says. Retention may let that one go
 /// while this runs.
-fn stated_end<S: Storage>(storage: &mut S, next: u64, number: u64) -> io::Result<Option<u64>> {
+pub(super) fn stated_end<S: Storage>(
+    storage: &mut S,
+    next: u64,
+    number: u64,
+) -> io::Result<Option<u64>> {
     let file = match storage.open(&file_name(next)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         file => file?,

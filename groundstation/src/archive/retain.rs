@@ -18,7 +18,7 @@ use super::{
     storage::{Storage, StoredFile as _, read_up_to, write_all},
     volume::Volume,
 };
-use crate::ledger::Ledger;
+use crate::{audit::Key, ledger::Ledger};
 use codecs::{
     ids::{KeyPrefix, RangeSet, SeqRange, UnitKey},
     time::Tai,
@@ -304,8 +304,9 @@ impl<S: Storage> Volume<S> {
             }
         }
         for (prefix, lost) in losses {
+            let units = Key::new(&prefix, &lost);
+            tracing::error!(%units, "receipted once, and their segment is not there");
             for range in lost.ranges() {
-                tracing::error!(?prefix, ?range, "receipted once, and its segment is not there");
                 header.checkpoint.lose_range(prefix, *range);
                 lose(prefix, *range);
             }

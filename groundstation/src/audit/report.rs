@@ -6,7 +6,7 @@ use crate::archive::{
     scan::Hole,
     segment::{file_name, number_of},
 };
-use codecs::ids::{Channel, KeyPrefix, RangeSet, UnitKey};
+use codecs::ids::{Channel, KeyPrefix, RangeSet, SeqRange, UnitKey};
 use serde::Serialize;
 use std::{collections::BTreeSet, fmt};
 
@@ -66,6 +66,9 @@ pub struct Audit {
 pub struct Damage {
     /// File name.
     pub segment: String,
+    /// File name of the last one, where a run of segments is missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
     /// Where it begins.
     pub offset: u64,
     /// How long it is, at most.
@@ -108,7 +111,8 @@ pub struct Key {
 }
 
 impl Key {
-    pub(super) fn new(prefix: &KeyPrefix, set: &RangeSet) -> Self {
+    /// Ranges of a counter.
+    pub fn new(prefix: &KeyPrefix, set: &RangeSet) -> Self {
         Self {
             origin: prefix.origin.to_string(),
             epoch: prefix.epoch.0,
@@ -136,6 +140,7 @@ impl Damage {
     pub fn hole(segment: u64, hole: &Hole, unit: Option<UnitKey>) -> Self {
         Self {
             segment: file_name(segment),
+            to: None,
             offset: hole.from,
             bytes: hole.to - hole.from,
             unit: hole.key.or(unit).map(Unit::from),
@@ -143,10 +148,23 @@ impl Damage {
         }
     }
 
-    /// A segment that retention did not let go and that is not there.
-    pub fn missing(segment: u64) -> Self {
-        let what = "the segment is missing".into();
-        Self { segment: file_name(segment), offset: 0, bytes: 0, unit: None, what }
+    /// Segments that retention did not let go and that are not there.
+    pub fn missing(run: SeqRange) -> Self {
+        let (segment, to, what) = match run.first == run.last {
+            true => (file_name(run.first), None, "the segment is missing".into()),
+            false => (
+                file_name(run.first),
+                Some(file_name(run.last)),
+                format!("{} segments are missing", RangeSet::from_iter([run]).count()),
+            ),
+        };
+        Self { segment, to, offset: 0, bytes: 0, unit: None, what }
+    }
+
+    /// Numbers of the segments that it is about.
+    fn segments(&self) -> Option<SeqRange> {
+        let first = number_of(&self.segment)?;
+        SeqRange::new(first, self.to.as_deref().map_or(Some(first), number_of)?)
     }
 }
 
@@ -156,6 +174,7 @@ impl From<&Damaged> for Damage {
             Damaged::Record { segment, hole } => Self::hole(*segment, hole, None),
             Damaged::Header { segment } => Self {
                 segment: file_name(*segment),
+                to: None,
                 offset: 0,
                 bytes: BLOCK_BYTES as u64,
                 unit: None,
@@ -167,7 +186,10 @@ impl From<&Damaged> for Damage {
 
 impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} at {}: {}", self.segment, self.offset, self.what)?;
+        match &self.to {
+            Some(to) => write!(f, "{} to {to}: {}", self.segment, self.what)?,
+            None => write!(f, "{} at {}: {}", self.segment, self.offset, self.what)?,
+        }
         match &self.unit {
             Some(unit) => write!(f, ", {unit}"),
             None => Ok(()),
@@ -181,7 +203,8 @@ impl fmt::Display for Unit {
         let channel = Channel(*channel);
         write!(
             f,
-            "unit {sequence} of {channel}, spacecraft {spacecraft}, origin {origin} epoch {epoch}"
+            "unit {sequence} of {channel}, spacecraft {spacecraft}, origin {origin} \
+             epoch {epoch:016x}"
         )
     }
 }
@@ -190,7 +213,7 @@ impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { origin, epoch, spacecraft, channel, ranges } = self;
         let channel = Channel(*channel);
-        write!(f, "{channel}, spacecraft {spacecraft}, origin {origin} epoch {epoch}:")?;
+        write!(f, "{channel}, spacecraft {spacecraft}, origin {origin} epoch {epoch:016x}:")?;
         for (at, [first, last]) in ranges.iter().take(RANGES_SHOWN).enumerate() {
             let comma = if at == 0 { "" } else { "," };
             match first == last {
@@ -205,6 +228,24 @@ impl fmt::Display for Key {
     }
 }
 
+/// What is known of what an object store holds.
+#[derive(Clone, Debug, Default)]
+pub struct Stored {
+    /// Numbers of segments.
+    pub segments: BTreeSet<u64>,
+    /// It was asked and answered, so that it holds no others.
+    pub answered: bool,
+}
+
+/// File names of segments.
+fn names(segments: &RangeSet) -> String {
+    let name = |run: &SeqRange| match run.first == run.last {
+        true => file_name(run.first),
+        false => format!("{} to {}", file_name(run.first), file_name(run.last)),
+    };
+    segments.ranges().iter().map(name).collect::<Vec<_>>().join(", ")
+}
+
 impl Audit {
     /// Whether everything that was acknowledged is there and whole.
     pub fn is_clean(&self) -> bool {
@@ -216,28 +257,37 @@ impl Audit {
             && self.missing_from_ledger.is_empty()
     }
 
-    /// What to do about what was found; `stored` are the segments that an object store is known to
-    /// hold, where the station has one.
-    pub fn advice(&self, stored: Option<&BTreeSet<u64>>) -> Vec<String> {
+    /// What to do about what was found; `stored` is what is known of the object store, where the
+    /// station has one.
+    pub fn advice(&self, stored: Option<&Stored>) -> Vec<String> {
         let mut advice = Vec::new();
-        let damaged: BTreeSet<&str> =
-            self.damaged.iter().map(|damage| damage.segment.as_str()).collect();
-        let is_stored = |name: &&str| {
-            number_of(name).is_some_and(|number| stored.is_some_and(|all| all.contains(&number)))
-        };
-        let (there, nowhere): (Vec<&str>, Vec<&str>) = damaged.into_iter().partition(is_stored);
+        let damaged = self.damaged.iter().filter_map(Damage::segments);
+        let mut nowhere: RangeSet = damaged.collect();
+        let held = stored.into_iter().flat_map(|stored| &stored.segments);
+        let there: RangeSet = held
+            .filter(|number| nowhere.contains(**number))
+            .filter_map(|number| SeqRange::new(*number, *number))
+            .collect();
+        there.ranges().iter().for_each(|run| nowhere.remove(*run));
+        let unasked = stored.is_some_and(|stored| !stored.answered);
         if !there.is_empty() {
             advice.push(format!(
                 "the object store holds {}: with the station stopped, move what is here of it out \
                  of the archive's folder, run `groundstation restore`, and audit again",
-                there.join(", ")
+                names(&there)
             ));
         }
-        if !nowhere.is_empty() {
+        if !nowhere.is_empty() && unasked {
+            advice.push(format!(
+                "the object store did not answer, and may hold {}: try `groundstation restore` \
+                 with the station stopped, which brings what it has of segments that are not here",
+                names(&nowhere)
+            ));
+        } else if !nowhere.is_empty() {
             advice.push(format!(
                 "no object store is known to hold {}: leave what is here of it, since every record \
                  that holds is read; a copy of the file in its place mends it",
-                nowhere.join(", ")
+                names(&nowhere)
             ));
         }
         if !self.lost.is_empty() {

@@ -58,6 +58,11 @@ impl Rotation {
         self.is_full(file, now_ns) || self.per_contact && file.span.is_some_and(over)
     }
 
+    /// Whether anything closes a file.
+    pub fn is_set(&self) -> bool {
+        *self != Self::default()
+    }
+
     fn is_full(&self, file: &Current, now_ns: u64) -> bool {
         let age_s = now_ns.saturating_sub(file.begun_ns) / 1_000_000_000;
         file.bytes > 0
@@ -80,6 +85,22 @@ pub fn closed_name(path: &Path, first: Tai, number: u32) -> PathBuf {
         name.push_str(&extension.to_string_lossy());
     }
     path.with_file_name(name)
+}
+
+/// Whether [`closed_name`] of `path` may be `other`.
+pub fn may_be_closed_as(path: &Path, other: &Path) -> bool {
+    let stem = |path: &Path| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    if path.parent() != other.parent() || path.extension() != other.extension() {
+        return false;
+    }
+    let (open, closed) = (stem(path), stem(other));
+    let Some(rest) = closed.strip_prefix(&open).and_then(|rest| rest.strip_prefix('-')) else {
+        return false;
+    };
+    let Some((time, count)) = rest.split_once('Z') else { return false };
+    let digits = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_digit());
+    let number = count.is_empty() || count.strip_prefix('-').is_some_and(digits);
+    number && time.split_once('T').is_some_and(|(day, hour)| digits(day) && digits(hour))
 }
 
 #[cfg(test)]
@@ -114,5 +135,9 @@ mod tests {
         let name = |path: &str, number| closed_name(Path::new(path), first, number);
         assert_eq!(name("out/frames.bin", 0), Path::new("out/frames-20261126T141516Z.bin"));
         assert_eq!(name("frames", 2), Path::new("frames-20261126T141516Z-2"));
+        for (path, number) in [("out/frames.bin", 0), ("frames", 2), ("a-b.c.d", 9_999)] {
+            assert!(may_be_closed_as(Path::new(path), &name(path, number)), "{path}");
+        }
+        assert!(!may_be_closed_as(Path::new("out/frames.bin"), Path::new("out/frames-2.bin")));
     }
 }

@@ -3,8 +3,10 @@
 use super::{
     clock, control,
     daemon::RUNNING,
+    disk::Folder,
     doors,
     keeping::UNREADABLE,
+    plan,
     start::{self, Ground},
     tls, wall_clock,
 };
@@ -20,6 +22,7 @@ use serde_json::{Value, json};
 use std::{
     io,
     net::SocketAddr,
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -81,7 +84,8 @@ fn check(file: &Path) -> anyhow::Result<Found> {
     }
     start::try_folders(&config)?;
     warnings.extend(folders_of_doors(&config));
-    warnings.extend(ports(&config)?);
+    warnings.extend(ports(&config, own_daemon(&config, file)?.as_ref())?);
+    config.contact_plan().map_or(Ok(()), |plan| plan::check(&plan))?;
     let found = start::ledger(&config, false)?;
     if let Some(bucket) = bucket.filter(|_| found.is_none()) {
         // A new ledger begins with what it holds.
@@ -113,36 +117,65 @@ fn folders_of_doors(config: &Config) -> Vec<String> {
     warnings
 }
 
-/// Listens where the station would. What the station itself has is told, since it is the usual
-/// reason where one runs; anything else is refused as `run` refuses it.
-fn ports(config: &Config) -> anyhow::Result<Vec<String>> {
+/// The note of the daemon that runs from this very station file, where one does. An archive that
+/// anyone else writes is refused as `run` refuses it.
+fn own_daemon(config: &Config, file: &Path) -> anyhow::Result<Option<Value>> {
     let dir = config.path(&config.archive.dir);
-    let running = control::is_answered(&dir);
-    let own: Value = match running {
-        true => std::fs::read(dir.join(RUNNING))
-            .map(|note| serde_json::from_slice(&note).unwrap_or_default())
-            .unwrap_or_default(),
-        false => Value::Null,
-    };
+    if !dir.join("lock").exists() {
+        return Ok(None);
+    }
+    let Err(error) = Folder::claim(&dir) else { return Ok(None) };
+    let note = std::fs::read(dir.join(RUNNING)).unwrap_or_default();
+    let note: Value = serde_json::from_slice(&note).unwrap_or_default();
+    let own = note["config"].is_null() || note["config"] == json!(start::real(file)?);
+    if own && control::is_answered(&dir) {
+        return Ok(Some(note));
+    }
+    Err(error).with_context(|| format!("archive {} (config key archive.dir)", dir.display()))
+}
+
+/// Listens where the station would, on all of it at once. What the station itself has is told,
+/// since it is the usual reason where one runs; anything else is refused as `run` refuses it.
+fn ports(config: &Config, own: Option<&Value>) -> anyhow::Result<Vec<String>> {
     let mut warnings = Vec::new();
-    let mut judge = |tried: anyhow::Result<()>, key: &str, at: SocketAddr, own: bool| {
-        let Err(error) = tried else { return Ok(()) };
+    let mut held: Vec<OwnedFd> = Vec::new();
+    let mut streams: Vec<SocketAddr> = Vec::new();
+    let mut judge = |tried: anyhow::Result<OwnedFd>, key: &str, at: SocketAddr, own: bool| {
+        // QUIC's is a port of UDP.
+        let again = key != "listen.quic" && streams.iter().any(|other| overlap(*other, at));
+        streams.extend((key != "listen.quic").then_some(at));
+        let error = match tried {
+            Ok(listener) => {
+                held.push(listener);
+                return Ok(());
+            }
+            Err(error) => error,
+        };
         let cause = error.downcast_ref::<io::Error>().map(io::Error::kind);
-        if own && cause == Some(io::ErrorKind::AddrInUse) {
+        if own && !again && cause == Some(io::ErrorKind::AddrInUse) {
             warnings.push(format!("{key}: {at} is taken, by this station itself"));
             return Ok(());
         }
         Err(error)
     };
     let (quic, http) = (config.listen.quic, config.listen.http);
-    let has = |name: &str, at: SocketAddr| own[name] == at.to_string();
-    judge(start::quic(config).map(drop), "listen.quic", quic, has("quic", quic))?;
-    judge(start::http(config).map(drop), "listen.http", http, has("http", http))?;
+    let has = |name: &str, at: SocketAddr| own.is_some_and(|own| own[name] == at.to_string());
+    judge(start::quic(config).map(OwnedFd::from), "listen.quic", quic, has("quic", quic))?;
+    judge(start::http(config).map(OwnedFd::from), "listen.http", http, has("http", http))?;
     for (name, at) in start::listening_doors(config) {
         // The note does not name doors.
-        judge(doors::listen(&name, at).map(drop), &format!("door {name}"), at, running)?;
+        let listener = doors::listen(&name, at).map(OwnedFd::from);
+        judge(listener, &format!("door {name}"), at, own.is_some())?;
     }
     Ok(warnings)
+}
+
+/// Whether only one of two streams can be listened for.
+fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let any = one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() != 0
+        && one.port() == other.port()
+        && (one.ip() == other.ip() || any && one.is_ipv4() == other.is_ipv4())
 }
 
 /// What there is to say of a certificate's end.
@@ -160,6 +193,58 @@ fn ending(path: &Path, end: Tai, now: Tai) -> anyhow::Result<Option<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn station(dir: &Path, rest: &str) -> Config {
+        let file = dir.join("station.toml");
+        let text = "mission = 'mission.toml'\n[station]\nname = 'Test'\nlatitude_deg = 48.0\n\
+            longitude_deg = 11.0\n[identity]\nauthority = 'a.crt'\ncertificate = 's.crt'\n\
+            key = 's.key'\n";
+        std::fs::write(&file, format!("{text}{rest}")).unwrap();
+        Config::load(&file).unwrap()
+    }
+
+    #[test]
+    fn an_archive_that_another_writes_is_refused_and_ones_own_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, archive) = (dir.path().join("station.toml"), dir.path().join("archive"));
+        let config = station(dir.path(), "");
+        assert!(own_daemon(&config, &file).unwrap().is_none());
+        assert!(!archive.exists(), "nothing is left behind");
+        let (_, lock) = Folder::claim(&archive).unwrap();
+        let said = || format!("{:#}", own_daemon(&config, &file).unwrap_err());
+        assert!(said().ends_with("in use by another daemon"), "{}", said());
+        let answers = std::os::unix::net::UnixListener::bind(archive.join("control.sock")).unwrap();
+        let note = |config: &Path| {
+            let note = json!({ "config": start::real(config).unwrap() });
+            std::fs::write(archive.join(RUNNING), note.to_string()).unwrap();
+        };
+        note(&dir.path().join("other.toml"));
+        assert!(said().contains("config key archive.dir"), "{}", said());
+        note(&file);
+        assert!(own_daemon(&config, &file).unwrap().is_some());
+        drop((lock, answers));
+        assert!(own_daemon(&config, &file).unwrap().is_none(), "its note is stale");
+    }
+
+    #[test]
+    fn one_port_for_two_listeners_is_refused_also_beside_the_own_daemon() {
+        let dir = tempfile::tempdir().unwrap();
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let at = free.local_addr().unwrap();
+        let door = |name: &str| {
+            format!("[[door]]\nname = '{name}'\nto = 'tcp-server:{at}'\nsend = 'frames'\n")
+        };
+        let listen = |http: &str| format!("[listen]\nquic = '127.0.0.1:0'\nhttp = '{http}'\n");
+        let page = station(dir.path(), &(listen(&at.to_string()) + &door("a")));
+        let doors = station(dir.path(), &(listen("127.0.0.1:0") + &door("a") + &door("b")));
+        let own = json!({ "http": at.to_string() });
+        let said = |config: &Config, own| format!("{:#}", ports(config, own).unwrap_err());
+        assert!(said(&page, Some(&own)).contains("door a"), "taken by the daemon's page");
+        assert!(said(&doors, Some(&own)).contains("door b"), "taken by the daemon's door");
+        drop(free);
+        assert!(said(&page, None).contains("door a"));
+        assert!(said(&doors, None).contains("door b"));
+    }
 
     #[test]
     fn an_end_is_told_a_month_before_and_refused_after() {

@@ -92,6 +92,17 @@ async fn open_archive(
     for (segment, hole) in &report.torn {
         tracing::warn!(segment, offset = hole.from, "the last commit before a stop is torn");
     }
+    for run in report.missing.ranges() {
+        tracing::error!(
+            first = run.first,
+            last = run.last,
+            "segments are missing: their units count as lost and are taken again; to bring the \
+             segments back, stop the station first, then see `groundstation audit`"
+        );
+    }
+    if report.lost > 0 {
+        tracing::error!(units = report.lost, "lost with missing segments; `audit` lists them");
+    }
     let units = archive.ledger().units;
     tracing::info!(segments = report.segments, scanned = report.scanned, units, "archive open");
     let end = archive.end();
@@ -124,6 +135,7 @@ async fn daemon(config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
     let spacecraft = Arc::new(mission::spacecraft(&definition));
     let operators = Arc::new(super::uplink::operators::table(&config)?);
     let (operators, may) = watch::channel(operators);
+    super::plan::warn(config.contact_plan().as_deref());
     let (contacts, plan) = watch::channel(config.contact_plan());
     let door = api::Commanding {
         uplink: Arc::clone(&uplink),
@@ -206,7 +218,10 @@ async fn daemon(config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
     });
     // For `status`, which may not know what port a 0 became. Not vital.
     let note = config.path(&config.archive.dir).join(RUNNING);
-    if let Err(error) = std::fs::write(&note, event.to_string()) {
+    let mut noted = event.clone();
+    // For `check`, which tells this station from another on the same archive.
+    noted["config"] = json!(start::real(&args.config).unwrap_or_else(|_| args.config.clone()));
+    if let Err(error) = std::fs::write(&note, noted.to_string()) {
         tracing::warn!(%error, file = %note.display(), "`groundstation status` will not find this");
     }
     say(&event.to_string());

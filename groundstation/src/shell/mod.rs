@@ -24,6 +24,7 @@ pub mod keeping;
 pub mod restore;
 pub mod follow;
 pub mod pipeline;
+pub mod door_files;
 pub mod doors;
 pub mod reading;
 pub mod history;

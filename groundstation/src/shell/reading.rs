@@ -13,6 +13,7 @@ use crate::{
     witness::Finding,
 };
 use anyhow::{Context as _, bail};
+use codecs::ids::SeqRange;
 use serde::Serialize;
 
 /// Places named one by one; the rest is counted.
@@ -95,8 +96,10 @@ impl PassedOver {
     /// Begins with the segments from `from` on that are not there.
     pub fn missing(folder: &mut Folder, from: u64) -> anyhow::Result<Self> {
         let mut passed_over = Self::default();
-        let gone = missing(folder)?.into_iter().filter(|segment| *segment >= from);
-        gone.for_each(|segment| passed_over.add(Damage::missing(segment)));
+        let gone = missing(folder)?;
+        let gone = gone.ranges().iter();
+        let gone = gone.filter_map(|run| SeqRange::new(run.first.max(from), run.last));
+        gone.for_each(|run| passed_over.add(Damage::missing(run)));
         Ok(passed_over)
     }
 

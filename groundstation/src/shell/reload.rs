@@ -1,6 +1,6 @@
 //! A reload: the daemon's side, and the command that asks for it.
 
-use super::{control, doors::Doors, rules::Rules, server, tls, uplink::operators};
+use super::{control, doors::Doors, plan, rules::Rules, server, tls, uplink::operators};
 use crate::{admit::Table, commands::say, config::Config, reload::Reloaded};
 use anyhow::bail;
 use codecs::ids::SpacecraftId;
@@ -111,6 +111,7 @@ impl Reloader {
             let crypto = tls::server_config(&config)?;
             let server = server::config(crypto, &config.profile(), &config.transport())?;
             let operators = operators::table(&config)?;
+            plan::warn(config.contact_plan().as_deref());
             anyhow::Ok((config, server, operators))
         });
         let (config, server, operators) = read.await??;

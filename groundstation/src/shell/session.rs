@@ -435,7 +435,8 @@ impl Session {
             }
         }
         for (prefix, ranges) in lost {
-            tracing::error!(?prefix, ?ranges, "receipted once, not held now; asked for");
+            let units = crate::audit::Key::new(&prefix, &ranges.iter().copied().collect());
+            tracing::error!(%units, "receipted once, not held now; asked for");
             self.receiver.ask(prefix, ranges);
         }
     }

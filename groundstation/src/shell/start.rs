@@ -69,7 +69,7 @@ fn bucket(config: &Config, definition: &Definition) -> anyhow::Result<Option<Buc
 }
 
 /// A path without links as far as it exists, and as it is written from there on.
-fn real(path: &Path) -> io::Result<PathBuf> {
+pub fn real(path: &Path) -> io::Result<PathBuf> {
     let path = std::path::absolute(path)?;
     let existing = path.ancestors().find(|folder| folder.exists()).unwrap_or(&path);
     let rest = path.strip_prefix(existing).unwrap_or(Path::new(""));

@@ -11,11 +11,13 @@ fn each_removed_segment_and_whose_units_are_missing_is_told() {
     let ended = station.run(&["audit"]);
     assert_eq!(ended.status.code(), Some(1));
     let text = said(&ended);
-    for number in [1, 2] {
-        assert!(text.contains(&format!("000000000{number}.segment at 0: the segment is missing")));
-    }
-    let whose =
-        format!("VC 0 (v1 scid 71 map 0), spacecraft 7, origin {} epoch 1:", "05".repeat(16));
+    let run = "0000000001.segment to 0000000002.segment: 2 segments are missing";
+    assert!(text.contains(run), "{text}");
+    let whose = format!(
+        "VC 0 (v1 scid 71 map 0), spacecraft 7, origin {} epoch {:016x}:",
+        "05".repeat(16),
+        1
+    );
     assert!(text.contains(&format!("missing: {whose}")), "{text}");
 }
 
@@ -43,6 +45,33 @@ fn a_flipped_byte_is_mended_from_the_object_store_as_audit_advises() {
     let again = station.run(&["restore"]);
     assert!(again.status.success());
     assert!(said(&again).contains("nothing to restore"), "{}", said(&again));
+}
+
+#[test]
+fn a_run_of_missing_segments_is_mended_as_audit_advises_though_the_catalogue_is_gone() {
+    let station = Station::with(&recording(0, 2_000));
+    station.store(&[0, 1, 2]);
+    for number in [0, 1] {
+        std::fs::remove_file(station.segment(number)).unwrap();
+        std::fs::remove_file(station.segment(number).with_extension("index")).unwrap();
+    }
+    std::fs::remove_file(station.path("archive/catalogue.jsonl")).unwrap();
+    let ended = station.run(&["audit"]);
+    assert_eq!(ended.status.code(), Some(1));
+    let (text, run) = (said(&ended), "0000000000.segment to 0000000001.segment");
+    assert!(text.contains(&format!("{run}: 2 segments are missing")), "{text}");
+    assert!(text.contains(&format!("to do: the object store holds {run}")), "{text}");
+
+    std::fs::rename(station.path("store"), station.path("unmounted")).unwrap();
+    let text = said(&station.run(&["audit"]));
+    assert!(text.contains(&format!("did not answer, and may hold {run}: try")), "{text}");
+    std::fs::rename(station.path("unmounted"), station.path("store")).unwrap();
+
+    let restored = station.run(&["restore"]);
+    assert!(said(&restored).contains("2 segments brought"), "{}", talk(&restored));
+    // The indexes went with the segments.
+    assert!(said(&station.run(&["audit"])).contains("to do: `groundstation audit --repair`"));
+    assert_eq!(station.json(&["audit", "--repair"], 0)["advice"], serde_json::json!([]));
 }
 
 #[test]

@@ -154,7 +154,7 @@ fn send(args: &SendArgs) -> anyhow::Result<ExitCode> {
         Some(name) => named(name).with_context(|| format!("no operator {name} in the file"))?,
         None => config.operators.first().context(
             "no one may command here: add an [[operator]] with actions = [\"command\"] to the \
-             station file and restart the station",
+             station file, and `groundstation reload` where the station runs",
         )?,
     };
     let asked = Asked {

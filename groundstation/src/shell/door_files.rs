@@ -1,0 +1,133 @@
+//! Files that doors write, held against each other and against what the station itself keeps: a
+//! file with two writers is nobody's.
+
+use super::{start::real, witness};
+use crate::{
+    config::Config,
+    door::{
+        rotation::{Rotation, may_be_closed_as},
+        spec::Destination,
+    },
+};
+use std::path::{Path, PathBuf};
+
+/// The key that is wrong and why; `station` is the station file.
+pub fn check(config: &Config, station: &Path) -> Result<(), (String, String)> {
+    let (files, folders) = (files(config, station), folders(config));
+    let mut written: Vec<(String, PathBuf, Rotation)> = Vec::new();
+    for door in config.doors() {
+        let Destination::File(path) = &door.to else { continue };
+        let path = config.path(path);
+        let wrong = |why: String| (format!("door {}: to", door.name), why);
+        let path = real(&path).map_err(|error| wrong(format!("{}: {error}", path.display())))?;
+        let shown = path.display();
+        if let Some((what, _)) = files.iter().find(|(_, file)| *file == path) {
+            return Err(wrong(format!("{shown} is {what}; name another file")));
+        }
+        if let Some((what, folder)) = folders.iter().find(|(_, folder)| path.starts_with(folder)) {
+            let folder = folder.display();
+            return Err(wrong(format!("{shown} lies in {what} {folder}; name another folder")));
+        }
+        for (other, file, rotation) in &written {
+            if *file == path {
+                return Err(wrong(format!("{shown} is door {other}'s already; one file a door")));
+            }
+            let clash = rotation.is_set() && may_be_closed_as(file, &path)
+                || door.rotation.is_set() && may_be_closed_as(&path, file);
+            if clash {
+                let file = file.display();
+                let why = format!(
+                    "{shown} and {file} of door {other}: the one may be called like the other \
+                     once it is closed; choose another name"
+                );
+                return Err(wrong(why));
+            }
+        }
+        written.push((door.name, path, door.rotation));
+    }
+    Ok(())
+}
+
+/// Files of the station, and what they are.
+fn files(config: &Config, station: &Path) -> Vec<(&'static str, PathBuf)> {
+    let identity = &config.identity;
+    let mut files = vec![
+        ("the station file", station.to_path_buf()),
+        ("the mission", config.path(&config.mission)),
+        ("the authority's certificate", config.path(&identity.authority)),
+        ("the station's certificate", config.path(&identity.certificate)),
+        ("the station's key", config.path(&identity.key)),
+        ("the list of ledgers", witness::path(config)),
+    ];
+    files.extend(config.contact_plan().map(|plan| ("the contact plan", plan)));
+    let tokens = config.operators.iter().map(|operator| config.path(&operator.token));
+    files.extend(tokens.map(|token| ("an operator's token", token)));
+    let packages = config.pools.iter().flat_map(|pool| &pool.packages);
+    files.extend(packages.map(|package| ("a model package", config.path(package))));
+    let store = config.archive.object_store.as_ref();
+    let credentials = store.and_then(|store| store.credentials.as_ref());
+    files.extend(credentials.map(|file| ("the object store's credentials", config.path(file))));
+    // One that can't be looked at is told by whoever reads it.
+    files.into_iter().filter_map(|(what, file)| Some((what, real(&file).ok()?))).collect()
+}
+
+fn folders(config: &Config) -> Vec<(&'static str, PathBuf)> {
+    let store = config.archive.object_store.as_ref();
+    let store = store.and_then(|store| store.dir.as_ref());
+    let mut folders = vec![("the archive", config.path(&config.archive.dir))];
+    folders.extend(store.map(|dir| ("the object store", config.path(dir))));
+    folders.into_iter().filter_map(|(what, folder)| Some((what, real(&folder).ok()?))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(dir: &Path, doors: &[(&str, &str)]) -> Result<Config, String> {
+        let mut text = "mission = 'mission.toml'\n[station]\nname = 'Test'\nlatitude_deg = 48.0\n\
+            longitude_deg = 11.0\n[identity]\nauthority = 'a.crt'\ncertificate = 's.crt'\n\
+            key = 's.key'\n[archive.object_store]\ndir = 'store'\n"
+            .to_string();
+        for (at, (to, more)) in doors.iter().enumerate() {
+            text +=
+                &format!("[[door]]\nname = 'd{at}'\nto = 'file:{to}'\nsend = 'frames'\n{more}\n");
+        }
+        let path = dir.join("station.toml");
+        std::fs::write(&path, text).unwrap();
+        Config::load(&path).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_door_shares_its_file_with_no_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let here = dir.path();
+        std::fs::create_dir(here.join("out")).unwrap();
+        std::os::unix::fs::symlink(here.join("out"), here.join("other")).unwrap();
+        std::os::unix::fs::symlink(here.join("s.key"), here.join("out/link")).unwrap();
+        std::fs::write(here.join("s.key"), b"").unwrap();
+        let rotated = "rotate_s = 60";
+        let closed = "out/a-20261126T141516Z-2.bin";
+        for (doors, said) in [
+            (&[("out/a.bin", ""), ("out/a.bin", "")][..], "door d1: to: "),
+            (&[("out/a.bin", ""), ("out/../other/a.bin", "")], "is door d0's already"),
+            (&[("out/a.bin", rotated), (closed, "")], "once it is closed"),
+            (&[(closed, ""), ("out/a.bin", rotated)], "once it is closed"),
+            (&[("station.toml", "")], "is the station file"),
+            (&[("out/../station.toml", "")], "is the station file"),
+            (&[("out/link", "")], "is the station's key"),
+            (&[("archive.ledgers", "")], "is the list of ledgers"),
+            (&[("archive/x.bin", "")], "lies in the archive"),
+            (&[("store/x.bin", "")], "lies in the object store"),
+        ] {
+            let error = load(here, doors).unwrap_err();
+            assert!(error.contains(said), "{doors:?}: {error}");
+        }
+        for doors in [
+            &[("out/a.bin", rotated), ("out/b.bin", rotated), ("out/a.txt", "")][..],
+            &[("out/a.bin", ""), (closed, "")],
+            &[("archive-2/x.bin", "")],
+        ] {
+            load(here, doors).unwrap();
+        }
+    }
+}
