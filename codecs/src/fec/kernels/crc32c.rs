@@ -166,7 +166,7 @@ mod wide {
         let over_register = broadcast(OVER_REGISTER);
         let mut strides = strides.iter().zip(copies);
         let mut sum = match strides.next() {
-            // Nothing moves what stands before the first register behind nothing.
+            // Fewer than four registers: they are folded one by one below.
             None => None,
             Some(([a, b, c, d], [to_a, to_b, to_c, to_d])) => {
                 let first = _mm512_xor_si512(taken(a, to_a), before);
