@@ -64,7 +64,9 @@ pub struct Shape {
 impl Shape {
     /// Samples of all bands.
     pub fn samples(&self) -> usize {
-        usize::from(self.width) * usize::from(self.height) * usize::from(self.bands)
+        // Saturates where addresses have 32 bits: a header may say anything.
+        let area = usize::from(self.width).saturating_mul(usize::from(self.height));
+        area.saturating_mul(usize::from(self.bands))
     }
 
     fn check(&self, limit: usize) -> Result<(), TileError> {
