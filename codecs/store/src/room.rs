@@ -13,7 +13,8 @@ use codecs::{
 };
 
 use super::{
-    Counter, CounterName, Fault, Medium, State, Store, format::Record, format::unit_record_bytes,
+    Counter, CounterName, Fault, Medium, State, Store,
+    format::{Record, UnitRecord, unit_record_bytes},
 };
 
 /// Entries up to which voids that were not sent yet are merged. A void is rewritten when it grows,
@@ -224,7 +225,7 @@ impl<M: Medium> Store<M> {
 
     fn refuse(&mut self, at: usize) -> UnitKey {
         let unit = self.pending.remove(at);
-        self.pending_bytes -= unit_record_bytes(unit.bytes.len()) as u64;
+        self.pending_bytes -= unit_record_bytes(unit.bytes.len(), unit.deadline_s) as u64;
         let name = (unit.spacecraft, unit.channel);
         let range = SeqRange { first: unit.sequence, last: unit.sequence };
         let bytes = unit.bytes.len() as u64;
@@ -303,8 +304,9 @@ impl<M: Medium> Store<M> {
                 continue;
             }
             match self.read_record(name, sequence, &entry)? {
+                // One that was asked for meanwhile stays so.
                 Some(unit) => {
-                    copies.push(Record::Unit(unit));
+                    copies.push(Record::Unit(UnitRecord { priority: entry.priority, ..unit }));
                     keys.push((name, sequence));
                 }
                 None => self.damaged(name, sequence, &entry),

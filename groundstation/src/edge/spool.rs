@@ -8,7 +8,7 @@ use codecs::{
         custody::{Durability, RefusalReason},
         object::{ANNOTATION_BYTES, Annotation},
         receipted::Receipted,
-        sender::UnitInfo,
+        sender::{NO_DEADLINE, UnitInfo},
     },
 };
 use codecs_quic::{Change, Custodian, Offer, Recalled, Taken, Untakable};
@@ -37,7 +37,7 @@ fn offer(stored: Stored) -> Offer {
     let Stored { key, codec, priority, length, .. } = stored;
     let annotated = is_annotated(&key);
     let length = if annotated { length.saturating_sub(ANNOTATION_BYTES as u32) } else { length };
-    Offer { key, info: UnitInfo { codec, priority, length, annotated } }
+    Offer { key, info: UnitInfo { codec, priority, length, annotated, due: NO_DEADLINE } }
 }
 
 /// What the client must know of a commit.
@@ -75,8 +75,10 @@ impl<M: Medium> Spool<M> {
             spacecraft: label.spacecraft,
             channel: label.channel,
             codec: label.codec,
-            priority,
+            // 0 would keep it here until it is asked for.
+            priority: priority.max(1),
             captured: heard.received,
+            deadline_s: 0,
             bytes: unit.freeze(),
         })
     }

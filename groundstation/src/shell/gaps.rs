@@ -125,6 +125,7 @@ fn reason(reason: VoidReason) -> &'static str {
         VoidReason::Triage => "triage",
         VoidReason::Evicted => "evicted",
         VoidReason::Damaged => "damaged",
+        VoidReason::Kept => "kept",
     }
 }
 

@@ -13,7 +13,8 @@ pub struct Held(pub Store<Disk>, pub SpacecraftId);
 
 fn offer(stored: Stored) -> Offer {
     let Stored { key, codec, priority, length, .. } = stored;
-    Offer { key, info: UnitInfo { codec, priority, length, annotated: false } }
+    let due = stored.due();
+    Offer { key, info: UnitInfo { codec, priority, length, annotated: false, due } }
 }
 
 /// What the client must know of a commit.

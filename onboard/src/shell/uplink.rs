@@ -210,6 +210,7 @@ impl Uplink {
             codec: Codec::Record,
             priority: triage::RECORDS,
             captured: time,
+            deadline_s: 0,
             bytes: record.to_json().into_bytes().into(),
         })?;
         self.told.retain(|of| of.0 != *key);
