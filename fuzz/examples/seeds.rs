@@ -25,7 +25,7 @@ use codecs::link::wire::Message;
 use codecs::packet::pus::{Acknowledge, Layout, TcSecondary, TmSecondary};
 use codecs::packet::space::{PacketHeader, SequenceCount, build};
 use codecs::packet::{encapsulation, idle::idle_packet};
-use codecs::product::{Product, ProductKind};
+use codecs::product::{Product, ProductKind, Region};
 use codecs::squeeze::columns::{DEFAULT_LEVEL, Level, squeeze};
 use codecs::squeeze::image::{self, Shape};
 use codecs::squeeze::rice::{self, BlockSize, RiceConfig};
@@ -483,15 +483,21 @@ fn blocks() {
         captured: Tai(1),
         latitude: 78.2,
         longitude: -15.4,
+        attitude: Some([0.0, 0.6, 0.0, 0.8]),
+        footprint: Some([[78.0, -15.0], [78.0, -16.0], [79.0, -16.0], [79.0, -15.0]]),
         score: 0.75,
         truth: Some(71),
         bands: 2,
+        bits: 8,
+        max_error: 0,
         width: 8,
         height: 4,
         source_bytes: 64,
         mask_width: 2,
         mask_height: 1,
         mask: Bytes::from_static(&[0, 255]),
+        regions: vec![Region { left: 4, top: 0, width: 4, height: 4, score: 255 }],
+        features: vec![3.0, 0.0],
         pixels: Bytes::from(vec![3; 64]),
     };
     write("product", "squeezed", &[1], &product.encode());

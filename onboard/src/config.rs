@@ -164,11 +164,13 @@ pub struct Squeeze {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Triage {
-    /// Cloud fraction above which a tile's summary goes down in its place.
+    /// Policy file; without one, cloudy tiles go down as a summary and anomalies first.
+    pub policy: Option<PathBuf>,
+    /// Cloud fraction above which a tile's summary goes down in its place, without a policy file.
     pub cloudy_above: f32,
     /// Application process whose packets are tiles.
     pub imager_apid: u16,
-    /// Application processes whose recorded packets are worth least.
+    /// Application processes whose recorded packets are worth least, without a policy file.
     pub bulk_apids: Vec<u16>,
 }
 
@@ -231,7 +233,7 @@ impl Default for Squeeze {
 
 impl Default for Triage {
     fn default() -> Self {
-        Self { cloudy_above: 0.7, imager_apid: 300, bulk_apids: vec![120] }
+        Self { policy: None, cloudy_above: 0.7, imager_apid: 300, bulk_apids: vec![120] }
     }
 }
 
@@ -276,6 +278,7 @@ impl Config {
             models.telemetry.as_mut(),
             models.tiles.as_mut(),
             models.mission.as_mut(),
+            self.triage.policy.as_mut(),
         ];
         for path in always.into_iter().chain(optional.into_iter().flatten()) {
             *path = folder.join(&*path);
