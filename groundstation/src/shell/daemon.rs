@@ -28,7 +28,7 @@ use crate::{
     deframe,
     keep::Keeper,
     process::Process,
-    publish::Feed,
+    publish::{Event, Feed},
     receipt::Ingest,
 };
 use anyhow::Context as _;
@@ -69,6 +69,8 @@ struct Opened {
     end: Position,
     folder: Folder,
     keeping: Keeping,
+    /// Segments that are not there although they should.
+    missing: u64,
     /// Held as long as the daemon writes.
     _lock: std::fs::File,
 }
@@ -106,7 +108,8 @@ async fn open_archive(
     let units = archive.ledger().units;
     tracing::info!(segments = report.segments, scanned = report.scanned, units, "archive open");
     let end = archive.end();
-    Ok(Opened { archive, end, folder, keeping, _lock: lock })
+    let missing = report.missing.count();
+    Ok(Opened { archive, end, folder, keeping, missing, _lock: lock })
 }
 
 async fn daemon(config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
@@ -116,6 +119,9 @@ async fn daemon(config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
     let definition = Arc::new(definition);
     let profile = config.profile();
     let (quic, http) = (start::quic(&config)?, start::http(&config)?);
+    if let Some(exposed) = start::exposed(&config) {
+        tracing::warn!("{exposed}");
+    }
     let options = config.transport();
     let strays = Arc::clone(&endpoint.1);
     let endpoint = server::endpoint(quic, crypto, endpoint, &profile, &options)
@@ -123,6 +129,8 @@ async fn daemon(config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
     let (feed, (stop, stopped)) = (Feed::default(), watch::channel(false));
     tokio::spawn(server::tell_strays(strays, feed.clone(), stopped.clone()));
     let opened = open_archive(&config, bucket, args.new_ledger).await?;
+    // Told although it is none: what is not listed can't be watched.
+    feed.publish(Event::Segments { fate: "missing", count: opened.missing });
     let control = Control::open(&config.path(&config.archive.dir))
         .context("control socket (config key archive.dir)")?;
 
