@@ -8,7 +8,7 @@ use super::{
     doors::{self, Doors},
     follow::Hub,
     keeping::Keeping,
-    mission, pipeline,
+    memory, mission, pipeline,
     reload::{self, Reloader, Standing},
     rules::Rules,
     server,
@@ -23,6 +23,7 @@ use super::{
 use crate::{
     api,
     archive::{Archive, Settings, record::Position},
+    budget::Budget,
     commands::say,
     config::Config,
     deframe,
@@ -124,7 +125,8 @@ async fn daemon(config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
     }
     let options = config.transport();
     let strays = Arc::clone(&endpoint.1);
-    let endpoint = server::endpoint(quic, crypto, endpoint, &profile, &options)
+    let crowd = memory::crowd(Budget::of(&config, &definition)?.bytes);
+    let endpoint = server::endpoint(quic, crypto, endpoint, &profile, &options, crowd)
         .with_context(|| format!("QUIC on {} (config key listen.quic)", config.listen.quic))?;
     let (feed, (stop, stopped)) = (Feed::default(), watch::channel(false));
     tokio::spawn(server::tell_strays(strays, feed.clone(), stopped.clone()));
