@@ -143,7 +143,7 @@ impl<M: Medium> Store<M> {
     /// Whether a unit of as many bytes goes in beside what is held and pending without anything
     /// being given up for it: for sources that can wait.
     pub fn has_room(&self, unit_bytes: usize) -> bool {
-        let wanted = unit_record_bytes(unit_bytes) as u64;
+        let wanted = unit_record_bytes(unit_bytes, 0) as u64;
         self.live_bytes() + self.pending_bytes + wanted <= self.budget()
     }
 
