@@ -16,6 +16,9 @@ use codecs::ids::{
 use codecs::link::custody::{Durability, KeyRanges};
 use codecs::link::object::{Annotation, ObjectHeader, Quality, write_unit};
 use codecs::link::quicklook::QuickLook;
+use codecs::link::rf::signed::Statement;
+use codecs::link::rf::split::Splitter;
+use codecs::link::rf::{PARTS_APID, SIGNED_APID};
 use codecs::link::uplink::object::UplinkObject;
 use codecs::link::uplink::record::OutcomeRecord;
 use codecs::link::uplink::window::{Mark, Window};
@@ -384,6 +387,41 @@ fn uplink() {
     write("uplink_queue", "repeated-then-answered", &[], &life);
 }
 
+fn radio() {
+    let prefix = KeyPrefix {
+        origin: Origin([2; 16]),
+        epoch: StoreEpoch(4),
+        spacecraft: SpacecraftId(7),
+        channel: Channel::stream(2),
+    };
+    let mut splitter = Splitter::new(PARTS_APID, 128).expect("parts of 128 bytes");
+    let mut parts = Vec::new();
+    let key = UnitKey { prefix, sequence: 9 };
+    let mut keep = |packet: Vec<u8>| parts.push(packet[6..].to_vec());
+    splitter.split(key, Codec::Record, 3, &[0x5A; 300], &mut keep).expect("a unit");
+    let one = |at: usize, flags: u8| {
+        let length = (parts[at].len() as u16).to_be_bytes();
+        [&[flags, length[0], length[1]], &parts[at][..]].concat()
+    };
+    // First, last, one in between, in another order.
+    write("rf_parts", "three-parts", &[], &[one(2, 5), one(0, 3), one(1, 1)].concat());
+    write("rf_parts", "one-twice", &[], &[one(0, 2), one(0, 2)].concat());
+    let entries = vec![KeyRanges::new(prefix, vec![SeqRange { first: 0, last: 5 }])];
+    let message = Message::Receipts { ledger: 3, class: Durability::Local, entries };
+    let said = |message| Statement {
+        domain: "orbit".into(),
+        ledger: 3,
+        origin: Origin([2; 16]),
+        counter: 9,
+        issued: Tai(1000),
+        message,
+    };
+    for (name, message) in [("receipt", Some(message)), ("time", None)] {
+        let packet = said(message).packet(&[7; 32], SIGNED_APID, SequenceCount(0));
+        write("rf_statements", name, &[0], &packet.expect("it fits")[6..]);
+    }
+}
+
 fn machines() {
     let offered: Vec<u8> = (0..6).flat_map(|n| [0, n, n, 0, 90]).collect();
     // Connected, welcomed with room for objects, sent, done, receipted, asked.
@@ -567,6 +605,7 @@ fn main() {
     texts();
     link();
     uplink();
+    radio();
     machines();
     ground();
     blocks();

@@ -19,6 +19,7 @@ pub mod packages;
 pub mod link;
 pub mod machines;
 pub mod uplink;
+pub mod radio;
 mod disk;
 pub mod ground;
 pub mod onboard;
@@ -70,6 +71,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("uplink_record", uplink::record),
     ("uplink_executor", uplink::executor),
     ("uplink_queue", uplink::queue),
+    ("rf_parts", radio::parts),
+    ("rf_statements", radio::statements),
     ("uplink_log", ground::uplink_log),
     ("kiss", ground::kiss),
     ("files", ground::files),

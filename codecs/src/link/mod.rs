@@ -1,7 +1,7 @@
 //! The link protocol, `groundtrack/1`: custody of numbered units between a store and a ledger.
 //!
 //! ```text
-//! profile ─► custody ─► wire ─► control ─► void ─► object ─► sender ⇄ receiver ─► uplink
+//! profile ─► custody ─► wire ─► control ─► void ─► object ─► sender ⇄ receiver ─► uplink ─► rf
 //! ```
 //!
 //! `docs/link-protocol.md` gives every byte. The machines here take bytes and a time and hand out
@@ -19,6 +19,7 @@ pub mod hello;
 pub mod sender;
 pub mod receiver;
 pub mod uplink;
+pub mod rf;
 
 /// Application protocol in the TLS handshake.
 pub const ALPN: &[u8] = b"groundtrack/1";
