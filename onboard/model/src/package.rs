@@ -1,6 +1,7 @@
 //! Reads a package's folder and proves every byte of it before anything else sees it.
 
 use std::{
+    collections::BTreeMap,
     fs::File,
     io::{self, Read},
     path::{Path, PathBuf},
@@ -192,6 +193,18 @@ impl Package {
     /// What the package promises.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
+    }
+
+    /// The same with other values for some of its parameters; a value that the manifest does not
+    /// allow is left out.
+    #[must_use]
+    pub fn with_parameters(mut self, changed: &BTreeMap<String, f64>) -> Self {
+        for (name, value) in changed {
+            if self.manifest.allows(name, *value).is_ok() {
+                self.manifest.parameters.insert(name.clone(), *value);
+            }
+        }
+        self
     }
 
     /// The accepted key that signed it.
