@@ -14,12 +14,16 @@ pub mod journal;
 pub mod upload;
 pub mod slots;
 pub mod order;
+pub mod budget;
+pub mod governed;
 #[cfg(test)]
 mod forgetful;
 #[cfg(test)]
 mod tests;
 
+pub use budget::{Budget, Suspension};
 pub use files::Files;
+pub use governed::Governed;
 pub use order::ModelOrder;
 pub use slots::{SlotError, Slots};
 pub use task::{Slot, Task};

@@ -5,12 +5,20 @@
 //! | command | `ping` | answers `pong` |
 //! | command | `echo TEXT` | answers the text |
 //! | command | `hold SECONDS` | answers after so long, up to ten minutes; for rehearsals |
+//! | command | `model ...` | installs, promotes, rolls back, tries or adjusts a model: [`ModelOrder`] |
+//! | model | a piece of a package | keeps it until the package is whole |
 //! | configuration | TOML, `[triage] cloudy_above = 0.6` | sets it, over restarts |
 //!
 //! Everything else is refused with a reason.
 
-use codecs::link::uplink::{ContentKind, Outcome, Refusal};
+use bytes::Bytes;
+use codecs::{
+    link::uplink::{ContentKind, Outcome, Refusal},
+    package::Piece,
+};
 use serde::Deserialize;
+
+use crate::models::{ModelOrder, order::KNOWN};
 
 /// Longest time that a hold may take, in seconds.
 pub const HOLD_MAX_S: u64 = 600;
@@ -56,15 +64,25 @@ pub enum Order {
     Hold(u64),
     /// To be put in force, then it is done.
     Set(Policy),
+    /// Something about models.
+    Model(ModelOrder),
+    /// A piece of a model package, to be kept.
+    Piece(Piece),
     /// It is not done, with the reason in words.
     Decline(Outcome, String),
 }
 
 /// Reads what an object asks for.
-pub fn order(kind: ContentKind, body: &[u8]) -> Order {
+pub fn order(kind: ContentKind, body: &Bytes) -> Order {
     let decline = |refusal, text: &str| Order::Decline(Outcome::Refused(refusal), text.into());
     let text = match (kind, std::str::from_utf8(body)) {
-        (ContentKind::File | ContentKind::Model, _) => {
+        (ContentKind::Model, _) => {
+            return match Piece::parse(body) {
+                Ok(piece) => Order::Piece(piece),
+                Err(error) => decline(Refusal::Malformed, &format!("the piece {error}")),
+            };
+        }
+        (ContentKind::File, _) => {
             let reason = format!("there is no place for a {} here", kind.name());
             return decline(Refusal::Unsupported, &reason);
         }
@@ -85,7 +103,14 @@ pub fn order(kind: ContentKind, body: &[u8]) -> Order {
         ("hold", _) => {
             decline(Refusal::Malformed, &format!("hold takes whole seconds, at most {HOLD_MAX_S}"))
         }
-        _ => decline(Refusal::Unsupported, "known are: ping, echo TEXT, hold SECONDS"),
+        ("model", _) => match ModelOrder::parse(rest) {
+            Some(order) => Order::Model(order),
+            None => decline(Refusal::Malformed, &format!("known are: {KNOWN}")),
+        },
+        _ => {
+            let known = format!("known are: ping, echo TEXT, hold SECONDS, {KNOWN}");
+            decline(Refusal::Unsupported, &known)
+        }
     }
 }
 
@@ -95,11 +120,12 @@ mod tests {
 
     #[test]
     fn only_what_is_known_and_well_formed_is_done() {
-        let command = |text: &str| order(ContentKind::Command, text.as_bytes());
+        let command = |text: &str| order(ContentKind::Command, &Bytes::from(text.to_owned()));
         assert_eq!(command("ping\n"), Order::Answer("pong".into()));
         assert_eq!(command("echo a b"), Order::Answer("a b".into()));
         assert_eq!(command("hold 3"), Order::Hold(3_000_000_000));
-        let set = order(ContentKind::Configuration, b"[triage]\ncloudy_above = 0.25\n");
+        let set = Bytes::from_static(b"[triage]\ncloudy_above = 0.25\n");
+        let set = order(ContentKind::Configuration, &set);
         let triage = TriagePolicy { cloudy_above: Some(0.25) };
         assert_eq!(set, Order::Set(Policy { triage }));
         let refusal = |order| match order {
@@ -114,11 +140,17 @@ mod tests {
         }
         for text in ["", "[triage]\ncloudy_above = 2.0", "[triage]\ncloudy_above = nan", "[x]\ny=1"]
         {
-            let order = order(ContentKind::Configuration, text.as_bytes());
+            let order = order(ContentKind::Configuration, &Bytes::from(text));
             assert_eq!(refusal(order), Refusal::Malformed, "{text}");
         }
-        let model = order(ContentKind::Model, b"");
-        assert_eq!(refusal(model), Refusal::Unsupported);
-        assert_eq!(refusal(order(ContentKind::Command, &[0xFF])), Refusal::Malformed);
+        let piece = Piece::cut(&Bytes::from_static(b"bundle"), 4).remove(1);
+        let kept = order(ContentKind::Model, &piece.encode().into());
+        assert_eq!(kept, Order::Piece(piece));
+        assert_eq!(refusal(order(ContentKind::Model, &Bytes::new())), Refusal::Malformed);
+        assert_eq!(refusal(order(ContentKind::File, &Bytes::new())), Refusal::Unsupported);
+        assert_eq!(refusal(command("model sell tiles")), Refusal::Malformed);
+        assert_eq!(command("model list"), Order::Model(ModelOrder::List));
+        let binary = order(ContentKind::Command, &Bytes::from_static(&[0xFF]));
+        assert_eq!(refusal(binary), Refusal::Malformed);
     }
 }

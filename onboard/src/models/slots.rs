@@ -208,6 +208,13 @@ impl<F: Files> Slots<F> {
         pair.active.filter(|_| pair.shadow).map(Slot::other)
     }
 
+    /// Whether the slot that is not active holds a package that has not failed.
+    pub fn has_other(&self, task: Task) -> bool {
+        let Some(pair) = self.journal.tasks.get(&task) else { return false };
+        let other = pair.active.and_then(|active| pair.slots.get(&active.other()));
+        other.is_some_and(|held| held.failed.is_none())
+    }
+
     /// Takes a piece of a bundle. A bundle that came whole and does not hold is thrown away.
     pub fn piece(&mut self, piece: &Piece) -> Result<Taken, SlotError> {
         let mut held = self.journal.tasks.values().flat_map(|pair| pair.slots.values());
@@ -237,6 +244,13 @@ impl<F: Files> Slots<F> {
         Ok((package, Digest::of(&bytes)))
     }
 
+    /// What was received, if it does the task: to be tried before it is installed.
+    pub fn candidate(&mut self, task: Task) -> Result<(Package, Digest), SlotError> {
+        let (package, digest) = self.received_package()?;
+        task.check(package.manifest()).map_err(SlotError::Contract)?;
+        Ok((package, digest))
+    }
+
     /// Installs what was received into the slot that is not active. `prove` loads the package and
     /// asks it its known answers; only one that gives them gets a slot.
     pub fn install(
@@ -244,9 +258,18 @@ impl<F: Files> Slots<F> {
         task: Task,
         prove: &mut dyn FnMut(&Package) -> Result<(), String>,
     ) -> Result<Slot, SlotError> {
-        let (package, digest) = self.received_package()?;
-        task.check(package.manifest()).map_err(SlotError::Contract)?;
-        prove(&package).map_err(SlotError::Unproven)?;
+        self.install_proven(task, &mut |package, _| prove(package))
+    }
+
+    /// The same where the trial was another time: `prove` is told the digest of what is received
+    /// now.
+    pub fn install_proven(
+        &mut self,
+        task: Task,
+        prove: &mut dyn FnMut(&Package, Digest) -> Result<(), String>,
+    ) -> Result<Slot, SlotError> {
+        let (package, digest) = self.candidate(task)?;
+        prove(&package, digest).map_err(SlotError::Unproven)?;
         let pair = self.journal.pair(task);
         let empty = Slot::BOTH.into_iter().find(|slot| !pair.slots.contains_key(slot));
         let slot = pair.active.map(Slot::other).or(empty).unwrap_or(Slot::A);

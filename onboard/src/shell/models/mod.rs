@@ -1,13 +1,25 @@
-//! Loads the models that are configured; what is missing is said once and replaced by statistics.
+//! Loads the models that are configured or in their slots, and looks after them in flight: what is
+//! missing is said once and replaced by statistics.
+
+mod folder;
+mod keeper;
+mod runners;
+mod trial;
 
 use std::path::Path;
 
 use anyhow::Context;
 use codecs::{mission::Definition, package::Trust};
-use onboard_model::{Package, Runtime, Session};
+use codecs_quic::Monotonic;
+use onboard_model::Package;
+
+pub use folder::Folder;
+pub use keeper::{Answer, Keeper, Proven, prove};
+pub use runners::{InProcess, Loader, Supervised};
 
 use crate::{
     config::Models,
+    models::{Governed, Slots, Task},
     pipeline::Watch,
     score::{TelemetryScorer, TelemetrySettings, TileScorer},
 };
@@ -22,27 +34,35 @@ pub struct Scorers {
     pub notices: Vec<String>,
 }
 
-/// Loads everything; only a mission definition that is named and wrong is an error.
-pub fn load(config: &Models) -> anyhow::Result<Scorers> {
-    let mut notices = Vec::new();
+/// Loads everything; only a mission definition that is named and wrong, or a folder of slots that
+/// cannot be used, is an error.
+pub fn load(config: &Models, clock: Monotonic) -> anyhow::Result<(Keeper, Scorers)> {
     let trust = trust(&config.trusted_keys, config.danger_accept_development_key)
         .context("[models] trusted_keys")?;
-    let mut loader = Loader { config, trust, runtime: None };
-    let mut session = |what: &str, package: Option<&Path>| {
-        let loaded = package.map(|package| loader.load(package))?;
-        loaded.map_err(|why| notices.push(format!("{what} are scored by statistics: {why:#}"))).ok()
+    let mut notices = Vec::new();
+    let slots = match &config.slots {
+        None => None,
+        Some(dir) => {
+            let folder = Folder::open(dir).context("[models] slots")?;
+            let mut slots = Slots::open(folder, trust.clone()).context("[models] slots")?;
+            notices.append(&mut slots.take_notices());
+            Some(slots)
+        }
     };
-    let telemetry = session("parameters", config.telemetry.as_deref());
-    let tiles = session("tiles", config.tiles.as_deref());
-    let settings = TelemetrySettings::default();
-    let scorer = TelemetryScorer::new(telemetry, settings).or_else(|wrong| {
-        notices.push(format!("parameters are scored by statistics: {wrong}"));
-        TelemetryScorer::new(None, settings)
-    })?;
-    let tiles = TileScorer::new(tiles).or_else(|wrong| {
-        notices.push(format!("tiles are scored by statistics: {wrong}"));
-        TileScorer::new(None)
-    })?;
+    let mut keeper = Keeper::new(config, trust, slots, clock);
+    let mut model = |task: Task, what: &str| {
+        let loaded = keeper.begin(task)?;
+        let told = loaded.map_err(|why| {
+            notices.push(format!("{what} are scored by statistics: {why:#}"));
+        });
+        told.ok()
+    };
+    let telemetry = model(Task::Telemetry, "parameters");
+    let tiles = model(Task::Tiles, "tiles");
+    let mut scorer = TelemetryScorer::new(None, TelemetrySettings::default())?;
+    scorer.set_model(telemetry);
+    let mut tile_scorer = TileScorer::new(None)?;
+    tile_scorer.set_model(tiles);
     let watch = match &config.mission {
         None => None,
         Some(path) => {
@@ -56,25 +76,34 @@ pub fn load(config: &Models) -> anyhow::Result<Scorers> {
             })?)
         }
     };
-    Ok(Scorers { watch, tiles, notices })
+    Ok((keeper, Scorers { watch, tiles: tile_scorer, notices }))
 }
 
-struct Loader<'a> {
-    config: &'a Models,
-    trust: Trust,
-    runtime: Option<Runtime>,
+/// A package for a task, loaded and within its budget.
+fn governed(
+    config: &Models,
+    loader: &Loader,
+    clock: Monotonic,
+    task: Task,
+    package: &Package,
+) -> anyhow::Result<Governed> {
+    task.check(package.manifest()).map_err(|why| anyhow::anyhow!("model {why}"))?;
+    let session = loader.load(package, false)?;
+    let runner: Box<dyn crate::models::governed::Runner> = if loader.is_child() {
+        Box::new(Supervised::loaded(package.clone(), loader.clone(), clock, session))
+    } else {
+        Box::new(InProcess::new(session, clock))
+    };
+    Ok(Governed::new(task, runner, config.budget()))
 }
 
-impl Loader<'_> {
-    fn load(&mut self, folder: &Path) -> anyhow::Result<Session> {
-        let package = Package::open(folder, &self.trust)?;
-        let runtime = match &self.runtime {
-            Some(runtime) => runtime.clone(),
-            None => Runtime::find(self.config.runtime.as_deref())?,
-        };
-        self.runtime = Some(runtime.clone());
-        Ok(runtime.load(&package)?)
+/// The package in a folder, or in a file that is a bundle.
+pub fn open(path: &Path, trust: &Trust) -> anyhow::Result<Package> {
+    if path.is_file() {
+        let bundle = std::fs::read(path).with_context(|| format!("{}", path.display()))?;
+        return Ok(Package::from_bundle(path, &bundle.into(), trust)?);
     }
+    Ok(Package::open(path, trust)?)
 }
 
 /// Whose packages are taken.
