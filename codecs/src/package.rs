@@ -11,9 +11,11 @@
 //!
 //! This module reads and judges bytes; `onboard_model` reads the folder and runs the model.
 
+mod bundle;
 mod manifest;
 mod signature;
 
+pub use bundle::{BundleError, MAX_BUNDLE_BYTES, PIECE_HEADER_BYTES, Piece, pack, unpack};
 pub use manifest::{
     FileEntry, Manifest, ManifestError, Port, PortError, Provenance, Score, Task, is_plain_name,
 };

@@ -1,5 +1,7 @@
 //! The flight process's configuration: one TOML file, paths relative to it.
 
+mod models;
+
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -12,6 +14,8 @@ use codecs::{
     squeeze::columns::Level,
 };
 use serde::Deserialize;
+
+pub use models::{Models, Run};
 
 use crate::{
     store::{Limits, SEGMENTS_MIN},
@@ -126,29 +130,6 @@ pub struct StoreConfig {
     /// `object-store`.
     #[serde(default = "local")]
     pub reclaimable: String,
-}
-
-/// Models; each is optional.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Models {
-    /// ONNX Runtime's library.
-    pub runtime: Option<PathBuf>,
-    /// Package that scores telemetry.
-    pub telemetry: Option<PathBuf>,
-    /// Package that screens tiles.
-    pub tiles: Option<PathBuf>,
-    /// Public keys, hexadecimal, whose packages are taken.
-    #[serde(default)]
-    pub trusted_keys: Vec<String>,
-    /// Accepts packages signed with the published development key. Never in flight.
-    #[serde(default)]
-    pub danger_accept_development_key: bool,
-    /// Mission definition that names the parameters to score.
-    pub mission: Option<PathBuf>,
-    /// Parameters to score; all numeric ones where empty.
-    #[serde(default)]
-    pub watch: Vec<String>,
 }
 
 /// Blocks of recorded telemetry.
@@ -285,19 +266,15 @@ impl Config {
     }
 
     fn resolve(&mut self, folder: &Path) {
-        let models = &mut self.models;
         let always = [&mut self.identity.certificate, &mut self.identity.key, &mut self.store.dir];
         let optional = [
             self.identity.golden_certificate.as_mut(),
             self.identity.golden_key.as_mut(),
             self.source.unix.as_mut(),
-            models.runtime.as_mut(),
-            models.telemetry.as_mut(),
-            models.tiles.as_mut(),
-            models.mission.as_mut(),
             self.triage.policy.as_mut(),
         ];
-        for path in always.into_iter().chain(optional.into_iter().flatten()) {
+        let paths = always.into_iter().chain(optional.into_iter().flatten());
+        for path in paths.chain(self.models.paths()) {
             *path = folder.join(&*path);
         }
     }
@@ -312,6 +289,7 @@ impl Config {
         self.pins()?;
         self.profile()?;
         self.replay_frame()?;
+        self.models.check()?;
         let mtu = MTU_MIN..=MTU_MAX;
         ensure!(
             mtu.contains(&self.ground.mtu_max),

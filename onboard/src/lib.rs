@@ -1,7 +1,7 @@
 //! The flight software: sensor to downlink, and the image a flight computer boots.
 //!
 //! ```text
-//! config ─► source ► score ► triage ► realtime, squeeze ► store ► downlink
+//! config ─► source ► models ► score ► triage ► realtime, squeeze ► store ► downlink
 //!           └──────────────── pipeline ────────────────┘
 //! ```
 //!
@@ -19,6 +19,7 @@ macro_rules! say {
 
 pub mod config;
 pub mod source;
+pub mod models;
 pub mod score;
 pub mod triage;
 pub mod realtime;

@@ -59,7 +59,9 @@ pub struct Watch {
     definition: Definition,
     plans: Plans,
     scorer: TelemetryScorer,
-    channels: BTreeMap<ParameterId, (ChannelId, Option<Tai>)>,
+    channels: BTreeMap<ParameterId, ChannelId>,
+    /// Which parameter a channel is, and when its last anomaly was told.
+    names: BTreeMap<ChannelId, (ParameterId, Option<Tai>)>,
 }
 
 impl Watch {
@@ -67,16 +69,16 @@ impl Watch {
     /// the one that the mission does not know.
     pub fn new(
         definition: Definition,
-        names: &[String],
+        wanted: &[String],
         mut scorer: TelemetryScorer,
     ) -> Result<Self, String> {
-        let mut channels = BTreeMap::new();
-        let chosen: Vec<(ParameterId, String)> = match names {
+        let (mut channels, mut names) = (BTreeMap::new(), BTreeMap::new());
+        let chosen: Vec<(ParameterId, String)> = match wanted {
             [] => (0..definition.parameters.len() as u32)
                 .map(ParameterId)
                 .filter_map(|id| Some((id, definition.parameter(id)?.name.clone())))
                 .collect(),
-            names => names
+            wanted => wanted
                 .iter()
                 .map(|name| match definition.parameter_named(name) {
                     Some(id) => Ok((id, name.clone())),
@@ -86,27 +88,32 @@ impl Watch {
         };
         for (id, name) in chosen {
             if let Some(channel) = scorer.watch(&name) {
-                channels.insert(id, (channel, None));
+                channels.insert(id, channel);
+                names.insert(channel, (id, None));
             }
         }
         let plans = definition.plans();
-        Ok(Self { definition, plans, scorer, channels })
+        Ok(Self { definition, plans, scorer, channels, names })
     }
 
     /// Scores a packet's parameters: the highest score, and the anomalies to tell.
     fn score(&mut self, packet: &[u8], fallback: Tai) -> (f32, Vec<(String, Score)>) {
         let mut highest = 0.0f32;
         let mut told = Vec::new();
-        let Self { definition, plans, scorer, channels } = self;
+        let Self { definition, plans, scorer, channels, names } = self;
         // A packet that the mission does not describe has nothing to score.
         let _ = plans.decode_or_at(packet, fallback, &mut |sample| {
-            let Some((channel, last)) = channels.get_mut(&sample.parameter) else { return };
-            let Some(score) = scorer.push(*channel, sample.time, sample.value) else { return };
+            if let Some(channel) = channels.get(&sample.parameter) {
+                scorer.take(*channel, sample.time, sample.value);
+            }
+        });
+        scorer.judge(&mut |score| {
             highest = highest.max(score.score);
-            let due = last.is_none_or(|last| sample.time.since(last).abs() >= ANOMALY_EVERY_NS);
+            let Some((id, last)) = names.get_mut(&score.channel) else { return };
+            let due = last.is_none_or(|last| score.time.since(last).abs() >= ANOMALY_EVERY_NS);
             if score.anomalous && due {
-                *last = Some(sample.time);
-                let name = definition.parameter(sample.parameter).map(|of| of.name.clone());
+                *last = Some(score.time);
+                let name = definition.parameter(*id).map(|of| of.name.clone());
                 told.push((name.unwrap_or_default(), score));
             }
         });
@@ -205,6 +212,11 @@ impl Pipeline {
     /// Takes the ground's time where no packet has said any.
     pub fn trust(&mut self, time: Tai, now_ns: u64) {
         self.clock.trust(time, now_ns);
+    }
+
+    /// The scorers, for whoever looks after their models.
+    pub fn scorers(&mut self) -> (Option<&mut TelemetryScorer>, &mut TileScorer) {
+        (self.watch.as_mut().map(|watch| &mut watch.scorer), &mut self.tiles)
     }
 
     /// Puts a policy in force that the ground set; what it was, in words, where it can't be.

@@ -17,10 +17,8 @@ pub mod tiles;
 pub use telemetry::{ChannelId, Score, TelemetryScorer, TelemetrySettings};
 pub use tiles::{Tile, TileError, TileScore, TileScorer};
 
+use crate::models::{Governed, Task};
 use onboard_model::Session;
-
-/// Failures in a row after which a model is not asked again.
-const FAILURES_MAX: u32 = 3;
 
 /// What judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,53 +31,27 @@ pub enum Method {
 
 /// Why a model cannot serve as a scorer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("model {name:?} does not do {task:?}, it does {does:?}")]
-pub struct WrongModel {
-    /// The package's name.
-    pub name: String,
-    /// The task that was wanted.
-    pub task: &'static str,
-    /// The tasks it fulfils.
-    pub does: Vec<String>,
+#[error("model {0}")]
+pub struct WrongModel(pub String);
+
+/// A session that does the task, without a budget.
+fn unbounded(session: Option<Session>, task: Task) -> Result<Option<Governed>, WrongModel> {
+    let Some(session) = session else { return Ok(None) };
+    task.check(session.manifest()).map_err(WrongModel)?;
+    Ok(Some(Governed::unbounded(task, session)))
 }
 
-/// A model that is asked until it fails too often; then scoring goes on without it.
-struct Guarded {
-    session: Option<Session>,
-    failures: u32,
-    suspended: Option<String>,
+/// What judges at the moment.
+fn method(model: Option<&Governed>) -> Method {
+    match model {
+        Some(model) if model.is_in_service() => Method::Model,
+        _ => Method::Statistics,
+    }
 }
 
-impl Guarded {
-    fn new(session: Option<Session>, task: &'static str) -> Result<Self, WrongModel> {
-        if let Some(session) = &session
-            && !session.manifest().fulfils(task)
-        {
-            let manifest = session.manifest();
-            let does = manifest.tasks.clone();
-            return Err(WrongModel { name: manifest.name.clone(), task, does });
-        }
-        Ok(Self { session, failures: 0, suspended: None })
-    }
-
-    /// Asks the model; `None` means that there is none, that it failed, or that what it said
-    /// makes no sense.
-    fn ask<T>(&mut self, question: impl FnOnce(&mut Session) -> Result<T, String>) -> Option<T> {
-        match question(self.session.as_mut()?) {
-            Ok(answer) => {
-                self.failures = 0;
-                Some(answer)
-            }
-            Err(reason) => {
-                self.failures += 1;
-                if self.failures >= FAILURES_MAX {
-                    let name = self.session.take().map(|s| s.manifest().name.clone());
-                    let name = name.unwrap_or_default();
-                    let text = format!("model {name:?} suspended after {FAILURES_MAX} failures");
-                    self.suspended = Some(format!("{text} in a row, the last one: {reason}"));
-                }
-                None
-            }
-        }
-    }
+/// A suspension in words, which is told once.
+fn suspension(model: Option<&mut Governed>) -> Option<String> {
+    let model = model?;
+    let suspension = model.take_suspension()?;
+    Some(format!("model {:?} {}", model.manifest().name, suspension.reason()))
 }

@@ -6,18 +6,23 @@
 //! | command | `echo TEXT` | answers the text |
 //! | command | `hold SECONDS` | answers after so long, up to ten minutes; for rehearsals |
 //! | command | `send telemetry 12`, `send products 40-57` | sends what was kept |
+//! | command | `model ...` | installs, promotes, rolls back, tries or adjusts a model: [`ModelOrder`] |
+//! | model | a piece of a package | keeps it until the package is whole |
 //! | configuration | TOML, `[triage] cloudy_above = 0.6` | sets it, over restarts |
 //! | configuration | TOML, `[[triage.rule]]` as in a policy file | takes the rules' place, over restarts |
 //!
 //! Everything else is refused with a reason.
 
+use bytes::Bytes;
 use codecs::{
     ids::{Channel, SeqRange},
     link::uplink::{ContentKind, Outcome, Refusal},
+    package::Piece,
 };
 use serde::Deserialize;
 
 use crate::{
+    models::{ModelOrder, order::KNOWN},
     pipeline::{PRODUCTS, TELEMETRY},
     triage::{self, Rule},
 };
@@ -79,15 +84,25 @@ pub enum Order {
     Set(Policy),
     /// Kept units to be sent.
     Send(Channel, SeqRange),
+    /// Something about models.
+    Model(ModelOrder),
+    /// A piece of a model package, to be kept.
+    Piece(Piece),
     /// It is not done, with the reason in words.
     Decline(Outcome, String),
 }
 
 /// Reads what an object asks for.
-pub fn order(kind: ContentKind, body: &[u8]) -> Order {
+pub fn order(kind: ContentKind, body: &Bytes) -> Order {
     let decline = |refusal, text: &str| Order::Decline(Outcome::Refused(refusal), text.into());
     let text = match (kind, std::str::from_utf8(body)) {
-        (ContentKind::File | ContentKind::Model, _) => {
+        (ContentKind::Model, _) => {
+            return match Piece::parse(body) {
+                Ok(piece) => Order::Piece(piece),
+                Err(error) => decline(Refusal::Malformed, &format!("the piece {error}")),
+            };
+        }
+        (ContentKind::File, _) => {
             let reason = format!("there is no place for a {} here", kind.name());
             return decline(Refusal::Unsupported, &reason);
         }
@@ -115,10 +130,17 @@ pub fn order(kind: ContentKind, body: &[u8]) -> Order {
                 "send takes telemetry or products and a sequence, or two with a dash between",
             ),
         },
-        _ => decline(
-            Refusal::Unsupported,
-            "known are: ping, echo TEXT, hold SECONDS, send telemetry|products FIRST[-LAST]",
-        ),
+        ("model", _) => match ModelOrder::parse(rest) {
+            Some(order) => Order::Model(order),
+            None => decline(Refusal::Malformed, &format!("known are: {KNOWN}")),
+        },
+        _ => {
+            let known = format!(
+                "known are: ping, echo TEXT, hold SECONDS, send telemetry|products \
+                 FIRST[-LAST], {KNOWN}"
+            );
+            decline(Refusal::Unsupported, &known)
+        }
     }
 }
 
@@ -140,11 +162,12 @@ mod tests {
 
     #[test]
     fn only_what_is_known_and_well_formed_is_done() {
-        let command = |text: &str| order(ContentKind::Command, text.as_bytes());
+        let command = |text: &str| order(ContentKind::Command, &Bytes::from(text.to_owned()));
         assert_eq!(command("ping\n"), Order::Answer("pong".into()));
         assert_eq!(command("echo a b"), Order::Answer("a b".into()));
         assert_eq!(command("hold 3"), Order::Hold(3_000_000_000));
-        let set = order(ContentKind::Configuration, b"[triage]\ncloudy_above = 0.25\n");
+        let set = Bytes::from_static(b"[triage]\ncloudy_above = 0.25\n");
+        let set = order(ContentKind::Configuration, &set);
         let triage = TriagePolicy { cloudy_above: Some(0.25), rules: None };
         assert_eq!(set, Order::Set(Policy { triage }));
         let refusal = |order| match order {
@@ -154,7 +177,7 @@ mod tests {
         let range = SeqRange { first: 40, last: 57 };
         assert_eq!(command("send products 40-57"), Order::Send(PRODUCTS, range));
         let rule = b"[[triage.rule]]\nname = \"x\"\nclass = \"tile\"\naction = \"keep\"\n";
-        let set = order(ContentKind::Configuration, rule);
+        let set = order(ContentKind::Configuration, &Bytes::from_static(rule));
         assert!(matches!(set, Order::Set(Policy { triage: TriagePolicy { rules: Some(_), .. } })));
         for text in ["", "reboot", "ping 3", "PING"] {
             assert_eq!(refusal(command(text)), Refusal::Unsupported, "{text}");
@@ -164,11 +187,17 @@ mod tests {
         }
         for text in ["", "[triage]\ncloudy_above = 2.0", "[triage]\ncloudy_above = nan", "[x]\ny=1"]
         {
-            let order = order(ContentKind::Configuration, text.as_bytes());
+            let order = order(ContentKind::Configuration, &Bytes::from(text));
             assert_eq!(refusal(order), Refusal::Malformed, "{text}");
         }
-        let model = order(ContentKind::Model, b"");
-        assert_eq!(refusal(model), Refusal::Unsupported);
-        assert_eq!(refusal(order(ContentKind::Command, &[0xFF])), Refusal::Malformed);
+        let piece = Piece::cut(&Bytes::from_static(b"bundle"), 4).remove(1);
+        let kept = order(ContentKind::Model, &piece.encode().into());
+        assert_eq!(kept, Order::Piece(piece));
+        assert_eq!(refusal(order(ContentKind::Model, &Bytes::new())), Refusal::Malformed);
+        assert_eq!(refusal(order(ContentKind::File, &Bytes::new())), Refusal::Unsupported);
+        assert_eq!(refusal(command("model sell tiles")), Refusal::Malformed);
+        assert_eq!(command("model list"), Order::Model(ModelOrder::List));
+        let binary = order(ContentKind::Command, &Bytes::from_static(&[0xFF]));
+        assert_eq!(refusal(binary), Refusal::Malformed);
     }
 }

@@ -145,6 +145,10 @@ pub struct Manifest {
     pub max_batch: u64,
     /// Thresholds and scales around the model, which can change without a new model.
     pub parameters: BTreeMap<String, f64>,
+    /// Between which values a parameter may be changed, ends included. One without an entry stays
+    /// as it is.
+    #[cfg_attr(feature = "mission", serde(default, skip_serializing_if = "BTreeMap::is_empty"))]
+    pub bounds: BTreeMap<String, [f64; 2]>,
     /// Where it comes from.
     pub provenance: Provenance,
     /// How well it did, and on what.
@@ -219,6 +223,13 @@ impl Manifest {
         if let Some((name, _)) = self.parameters.iter().find(|(_, value)| !value.is_finite()) {
             return value(name, "is not a finite number");
         }
+        for (name, [least, most]) in &self.bounds {
+            let within = |value: f64| (*least..=*most).contains(&value);
+            // Contains says no where a bound is no number.
+            if !self.parameter(name).is_some_and(within) || !(most - least).is_finite() {
+                return value(name, "is no parameter, or lies outside of its bounds");
+            }
+        }
         if self.files.len() > MAX_FILES {
             return value("files", "names more files than a package may hold");
         }
@@ -243,6 +254,22 @@ impl Manifest {
     /// A threshold or scale by name.
     pub fn parameter(&self, name: &str) -> Option<f64> {
         self.parameters.get(name).copied()
+    }
+
+    /// Whether a parameter may be given this value; the error says why not.
+    pub fn allows(&self, name: &str, wanted: f64) -> Result<(), ManifestError> {
+        let refuse = |problem: String| Err(ManifestError::Value { what: name.into(), problem });
+        match (self.parameter(name), self.bounds.get(name)) {
+            (None, _) => {
+                let known: Vec<&str> = self.bounds.keys().map(|name| &**name).collect();
+                refuse(alloc::format!("is no parameter of {}; known: {known:?}", self.name))
+            }
+            (Some(_), None) => refuse("has no bounds in the manifest, so that it stays".into()),
+            (Some(_), Some([least, most])) if !(*least..=*most).contains(&wanted) => {
+                refuse(alloc::format!("= {wanted} is not within {least} to {most}"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Whether the model fulfils this task.
@@ -312,12 +339,32 @@ mod tests {
             inputs: vec![port("x", 2)],
             outputs: vec![port("y", 1)],
             max_batch: 4,
-            parameters: [("threshold".to_owned(), 0.5)].into(),
+            parameters: [("threshold".to_owned(), 0.5), ("fixed".to_owned(), 1.0)].into(),
+            bounds: [("threshold".to_owned(), [0.1, 0.9])].into(),
             provenance: Provenance::default(),
             scores: vec![],
             files: [(MODEL_FILE.to_owned(), entry.clone()), (VECTORS_FILE.to_owned(), entry)]
                 .into(),
         }
+    }
+
+    #[test]
+    fn parameters_change_within_bounds_only() {
+        let manifest = manifest();
+        for fine in [0.1, 0.5, 0.9] {
+            assert_eq!(manifest.allows("threshold", fine), Ok(()));
+        }
+        for wrong in [0.09, 0.91, f64::NAN, f64::INFINITY] {
+            let text = manifest.allows("threshold", wrong).unwrap_err();
+            assert!(alloc::format!("{text}").contains("0.1 to 0.9"), "{text}");
+        }
+        assert!(manifest.allows("fixed", 1.0).is_err() && manifest.allows("other", 1.0).is_err());
+        for bounds in [[0.6, 0.9], [0.9, 0.1], [f64::NAN, 0.9], [f64::NEG_INFINITY, 0.9]] {
+            let bounds = [("threshold".to_owned(), bounds)].into();
+            assert!(Manifest { bounds, ..manifest.clone() }.check().is_err());
+        }
+        let bounds = [("other".to_owned(), [0.0, 1.0])].into();
+        assert!(Manifest { bounds, ..manifest }.check().is_err());
     }
 
     #[test]

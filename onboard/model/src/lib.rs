@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! package (signature, digests) ─► vectors ─► runtime ─► session ─► answers
-//!                                               └ backend: onnxruntime (through ort)
+//!                                               └ backend: onnxruntime (through ort),
+//!                                                          or a process that has it (wire)
 //! ```
 //!
 //! No type of the library underneath shows in this crate's interface: another runtime can stand
@@ -13,10 +14,12 @@ pub mod package;
 pub mod vectors;
 pub mod backend;
 mod onnxruntime;
+pub mod wire;
 pub mod runtime;
 pub mod session;
+pub mod shell;
 
-pub use backend::{Backend, BackendError, LoadOptions, LoadedModel};
+pub use backend::{Backend, BackendError, LoadOptions, LoadedModel, Usage};
 pub use codecs::package::{Manifest, PublicKey, Trust};
 pub use package::{Package, PackageError};
 pub use runtime::{Runtime, RuntimeError};

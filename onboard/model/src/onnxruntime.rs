@@ -14,8 +14,9 @@ use bytes::Bytes;
 use codecs::tensor::{DType, Tensor};
 use ort::{
     environment::Environment,
+    ep::{ExecutionProvider, XNNPACK},
     logging::LogLevel,
-    session::{Session, SessionInputValue},
+    session::{Session, SessionInputValue, builder::SessionBuilder},
     value::{DynValue, TensorElementType, TensorRef},
 };
 
@@ -72,20 +73,108 @@ impl Backend for OnnxRuntime {
         model: &[u8],
         options: &LoadOptions,
     ) -> Result<Box<dyn LoadedModel>, BackendError> {
-        let session = Session::builder(&self.environment)
-            .and_then(|builder| Ok(builder.with_intra_threads(options.threads)?))
-            .and_then(|builder| Ok(builder.with_inter_threads(1)?))
-            // Spinning burns a core while a model waits for its next question.
-            .and_then(|builder| Ok(builder.with_intra_op_spinning(false)?))
-            // Without it the arena grows with every batch size it sees.
-            .and_then(|builder| Ok(builder.with_memory_pattern(false)?))
+        let mut providers = Vec::new();
+        let session = builder(&self.environment, options, &mut providers)
             .and_then(|mut builder| builder.commit_from_memory(model));
-        Ok(Box::new(OnnxModel { session: session.map_err(refused)? }))
+        Ok(Box::new(OnnxModel { session: session.map_err(refused)?, providers }))
     }
+
+    fn available(&self, asked: &[String]) -> Vec<String> {
+        asked.iter().filter(|name| has(name)).cloned().collect()
+    }
+}
+
+/// Whether the library was built with a provider.
+fn has(name: &str) -> bool {
+    match name {
+        "cpu" => true,
+        "xnnpack" => XNNPACK::is_available().unwrap_or(false),
+        _ => false,
+    }
+}
+
+/// A session as options ask; `taken` are the providers that the library took.
+fn builder(
+    environment: &Environment,
+    options: &LoadOptions,
+    taken: &mut Vec<String>,
+) -> ort::Result<SessionBuilder> {
+    let mut builder = Session::builder(environment)?
+        .with_intra_threads(options.threads)?
+        .with_inter_threads(1)?
+        // Spinning burns a core while a model waits for its next question.
+        .with_intra_op_spinning(false)?
+        // Without it the arena grows with every batch size it sees.
+        .with_memory_pattern(false)?;
+    for name in options.providers.iter().filter(|name| has(name)) {
+        // The processor is always there, behind all others.
+        if name == "xnnpack" && XNNPACK::default().register(&mut builder).is_err() {
+            continue;
+        }
+        taken.push(name.clone());
+    }
+    Ok(builder)
+}
+
+fn environment() -> Result<Environment, BackendError> {
+    let held = ENVIRONMENT.lock().unwrap_or_else(PoisonError::into_inner);
+    let runtime = held.as_ref().ok_or_else(|| BackendError("no runtime is loaded".into()))?;
+    Ok(runtime.environment.clone())
+}
+
+/// The library with as little around it as can be: what the rest is measured beside.
+pub(crate) struct Bare(Session);
+
+impl Bare {
+    pub fn load(model: &[u8], options: &LoadOptions) -> Result<Self, BackendError> {
+        let session = builder(&environment()?, options, &mut Vec::new())
+            .and_then(|mut builder| builder.commit_from_memory(model));
+        Ok(Self(session.map_err(refused)?))
+    }
+
+    /// One run, with the time that it took by the clock handed in.
+    pub fn run<T>(
+        &mut self,
+        inputs: &[Tensor],
+        now: &mut dyn FnMut() -> T,
+    ) -> Result<<T as std::ops::Sub>::Output, BackendError>
+    where
+        T: std::ops::Sub,
+    {
+        let started = now();
+        let views = inputs
+            .iter()
+            .map(|tensor| Ok((tensor.name.as_str(), view(tensor)?)))
+            .collect::<Result<Vec<_>, BackendError>>()?;
+        let outputs = self.0.run(views).map_err(refused)?;
+        for (_, value) in outputs.iter() {
+            let numbers = value.try_extract_tensor::<f32>().map_err(refused)?;
+            std::hint::black_box(numbers);
+        }
+        drop(outputs);
+        Ok(now() - started)
+    }
+}
+
+/// Runs a question once and gives the path of the library's profile of it, which begins with
+/// `prefix`.
+pub(crate) fn profile(
+    model: &[u8],
+    options: &LoadOptions,
+    inputs: &[Tensor],
+    prefix: &Path,
+) -> Result<String, BackendError> {
+    let session = builder(&environment()?, options, &mut Vec::new())
+        .and_then(|builder| Ok(builder.with_profiling(prefix)?))
+        .and_then(|mut builder| builder.commit_from_memory(model));
+    let mut model = OnnxModel { session: session.map_err(refused)?, providers: Vec::new() };
+    model.run(inputs)?;
+    model.session.end_profiling().map_err(refused)
 }
 
 struct OnnxModel {
     session: Session,
+    providers: Vec<String>,
 }
 
 fn refused<R>(error: ort::Error<R>) -> BackendError {
@@ -170,5 +259,9 @@ impl LoadedModel for OnnxModel {
             .collect::<Result<Vec<_>, BackendError>>()?;
         let outputs = self.session.run(views).map_err(refused)?;
         outputs.iter().map(|(name, value)| copy(name, &value)).collect()
+    }
+
+    fn providers(&self) -> Vec<String> {
+        self.providers.clone()
     }
 }

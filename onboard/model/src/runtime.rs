@@ -125,6 +125,22 @@ impl Runtime {
         self
     }
 
+    /// Asks these execution providers, the first first.
+    #[must_use]
+    pub fn with_providers(mut self, providers: &[String]) -> Self {
+        self.options.providers = providers.to_vec();
+        self
+    }
+
+    /// Execution providers of those asked for that this library has; none where it does not tell.
+    pub fn available(&self) -> Vec<String> {
+        self.backend.available(&self.options.providers)
+    }
+
+    pub(crate) fn backend(&self) -> &dyn Backend {
+        &*self.backend
+    }
+
     /// Name and version of what runs the models.
     pub fn describe(&self) -> String {
         self.backend.describe()

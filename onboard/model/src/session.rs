@@ -6,14 +6,15 @@ use codecs::{
 };
 
 use crate::{
-    backend::{BackendError, LoadedModel},
+    backend::{BackendError, LoadedModel, Usage},
     package::Package,
-    vectors::Mismatch,
+    vectors::{KnownAnswer, Mismatch},
 };
 
 /// A model that reproduced its known answers and takes questions.
 pub struct Session {
     manifest: Manifest,
+    vectors: Vec<KnownAnswer>,
     model: Box<dyn LoadedModel>,
 }
 
@@ -74,15 +75,48 @@ impl Session {
         package: &Package,
         model: Box<dyn LoadedModel>,
     ) -> Result<Self, ModelError> {
-        let mut session = Self { manifest: package.manifest().clone(), model };
-        for vector in package.vectors() {
-            let answer = session.run(&vector.inputs)?;
-            vector.compare(&answer).map_err(|mismatch| ModelError::KnownAnswer {
-                name: session.manifest.name.clone(),
+        let (manifest, vectors) = (package.manifest().clone(), package.vectors().to_vec());
+        let mut session = Self { manifest, vectors, model };
+        session.reprove()?;
+        Ok(session)
+    }
+
+    /// Asks the known questions again: weights in memory can change while a model runs.
+    pub fn reprove(&mut self) -> Result<(), ModelError> {
+        for index in 0..self.vectors.len() {
+            let question = self.vectors[index].inputs.clone();
+            let answer = self.run(&question)?;
+            self.vectors[index].compare(&answer).map_err(|mismatch| ModelError::KnownAnswer {
+                name: self.manifest.name.clone(),
                 mismatch,
             })?;
         }
-        Ok(session)
+        Ok(())
+    }
+
+    /// Changes a parameter in what the package promises; the model itself knows none.
+    pub fn set_parameter(&mut self, name: &str, value: f64) {
+        self.manifest.parameters.insert(name.into(), value);
+    }
+
+    /// Whether it can never answer again, and must be loaded anew.
+    pub fn is_gone(&self) -> bool {
+        self.model.is_gone()
+    }
+
+    /// What it has cost, as far as its runtime tells.
+    pub fn usage(&self) -> Usage {
+        self.model.usage()
+    }
+
+    /// Execution providers that took it.
+    pub fn providers(&self) -> Vec<String> {
+        self.model.providers()
+    }
+
+    /// The process that runs it, where that is another one.
+    pub fn process(&self) -> Option<u32> {
+        self.model.process()
     }
 
     /// What the package promises.

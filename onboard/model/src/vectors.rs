@@ -211,6 +211,7 @@ mod tests {
             outputs: vec![port("y", 1)],
             max_batch: 2,
             parameters: [].into(),
+            bounds: [].into(),
             provenance: Provenance::default(),
             scores: vec![],
             files: [MODEL_FILE, VECTORS_FILE].map(|name| (name.into(), entry.clone())).into(),

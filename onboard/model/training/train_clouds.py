@@ -159,7 +159,7 @@ def main():
 
     manifest = {
         "name": "cloud-screen",
-        "version": "1.0.0",
+        "version": "1.0.1",
         "description": "Says how much of a tile is under cloud, and where.",
         "tasks": ["cloud-screen/1", "cloud-mask/1"],
         "inputs": [{
@@ -175,6 +175,7 @@ def main():
         ],
         "max_batch": 64,
         "parameters": {"cloudy_above": CLOUDY_ABOVE},
+        "bounds": {"cloudy_above": [0.05, 0.95]},
         "provenance": {
             "trained_on": f"{TRAINING_TILES} generated tiles (onboard/model/training/tiles.py); "
                           "no real image",

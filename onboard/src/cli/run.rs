@@ -8,7 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::RunArgs;
 use crate::{
-    config::Config,
+    config::{Config, Models},
     shell::{self, models},
 };
 
@@ -61,7 +61,9 @@ pub fn check(path: &Path) -> anyhow::Result<()> {
     if let Some((certificate, key)) = identity.golden() {
         codecs_quic::client_config(certificate, key, config.pins()?)?;
     }
-    let scorers = models::load(&config.models)?;
+    // Slots are opened by a flight alone, which may put something into them.
+    let packages = Models { slots: None, ..config.models.clone() };
+    let (_, scorers) = models::load(&packages, codecs_quic::Monotonic::start())?;
     for notice in &scorers.notices {
         say!("note: {notice}");
     }

@@ -7,10 +7,11 @@ use codecs::{tensor::Tensor, time::Tai};
 use onboard_model::Session;
 
 use super::{
-    Guarded, Method, WrongModel,
+    Method, WrongModel,
     features::{COUNT, Window},
-    statistics,
+    method, statistics, suspension, unbounded,
 };
+use crate::models::{Governed, Task};
 
 /// The task contract of the model: eighteen features in, the probability of an anomaly out.
 pub const TASK: &str = "telemetry-triage/1";
@@ -120,10 +121,24 @@ pub struct TelemetryScorer {
     settings: TelemetrySettings,
     threshold: f32,
     margin: f32,
-    model: Guarded,
+    model: Option<Governed>,
     names: BTreeMap<String, ChannelId>,
     channels: Vec<Watched>,
     scratch: Vec<f64>,
+    /// Windows that wait to be judged together.
+    due: Vec<Due>,
+    said: Vec<Option<f32>>,
+}
+
+/// A window that waits to be judged.
+#[derive(Clone, Copy)]
+struct Due {
+    channel: ChannelId,
+    time: Tai,
+    value: f64,
+    level: f32,
+    /// Absent where the window has no shape to speak of.
+    features: Option<[f64; COUNT]>,
 }
 
 impl TelemetryScorer {
@@ -132,25 +147,48 @@ impl TelemetryScorer {
     /// Thresholds come from the model's manifest (`stream_threshold`, `margin`), so that they can
     /// change without a new model.
     pub fn new(session: Option<Session>, settings: TelemetrySettings) -> Result<Self, WrongModel> {
-        let model = Guarded::new(session, TASK)?;
-        let parameter = |name: &str, otherwise: f64| {
-            let manifest = model.session.as_ref().map(Session::manifest);
-            manifest.and_then(|manifest| manifest.parameter(name)).unwrap_or(otherwise) as f32
-        };
+        let model = unbounded(session, Task::Telemetry)?;
         let settings = TelemetrySettings {
             window: settings.window.clamp(8, 4096),
             hop: settings.hop.clamp(1, settings.window.clamp(8, 4096) / 2),
             ..settings
         };
-        Ok(Self {
+        let mut scorer = Self {
             settings,
-            threshold: parameter("stream_threshold", 0.9),
-            margin: parameter("margin", 0.5),
-            model,
+            threshold: 0.0,
+            margin: 0.0,
+            model: None,
             names: BTreeMap::new(),
             channels: Vec::new(),
             scratch: Vec::with_capacity(settings.window),
-        })
+            due: Vec::new(),
+            said: Vec::new(),
+        };
+        scorer.set_model(model);
+        Ok(scorer)
+    }
+
+    /// Asks another model from now on, or none; thresholds are its own. It does this task.
+    pub fn set_model(&mut self, model: Option<Governed>) {
+        // What another model said of a channel is no measure for this one.
+        self.channels.iter_mut().for_each(|watched| watched.shape = Usual::default());
+        self.model = model;
+        self.read_thresholds();
+    }
+
+    /// Goes by the model's parameters as they are now.
+    pub fn read_thresholds(&mut self) {
+        let manifest = self.model.as_ref().map(Governed::manifest);
+        let parameter = |name: &str, otherwise: f64| {
+            manifest.and_then(|manifest| manifest.parameter(name)).unwrap_or(otherwise) as f32
+        };
+        let (threshold, margin) = (parameter("stream_threshold", 0.9), parameter("margin", 0.5));
+        (self.threshold, self.margin) = (threshold, margin);
+    }
+
+    /// The model, for whoever looks after it.
+    pub fn model(&mut self) -> Option<&mut Governed> {
+        self.model.as_mut()
     }
 
     /// The number of a channel, which is watched from now on. `None` when
@@ -178,21 +216,30 @@ impl TelemetryScorer {
 
     /// What judges at the moment.
     pub fn method(&self) -> Method {
-        if self.model.session.is_some() { Method::Model } else { Method::Statistics }
+        method(self.model.as_ref())
     }
 
     /// Why the model is not asked any more, if it was given up. Told once.
     pub fn take_suspension(&mut self) -> Option<String> {
-        self.model.suspended.take()
+        suspension(self.model.as_mut())
     }
 
     /// Takes a sample; gives a judgement at every hop of a full window.
     ///
     /// A value that is no number is left out. Time that runs backwards starts the window again.
     pub fn push(&mut self, channel: ChannelId, time: Tai, value: f64) -> Option<Score> {
-        let watched = self.channels.get_mut(channel.0 as usize)?;
+        self.take(channel, time, value);
+        let mut score = None;
+        self.judge(&mut |judged| score = Some(judged));
+        score
+    }
+
+    /// Takes a sample as [`Self::push`] does and leaves its window, where it is due, to the next
+    /// [`Self::judge`]: windows that wait are judged together.
+    pub fn take(&mut self, channel: ChannelId, time: Tai, value: f64) {
+        let Some(watched) = self.channels.get_mut(channel.0 as usize) else { return };
         if !value.is_finite() {
-            return None;
+            return;
         }
         if watched.window.latest().is_some_and(|latest| time < latest) {
             watched.window.clear();
@@ -207,7 +254,7 @@ impl TelemetryScorer {
         watched.last = value;
         watched.since += 1;
         if !watched.window.is_full() || watched.since < self.settings.hop {
-            return None;
+            return;
         }
         watched.since = 0;
         let older = self.settings.window - self.settings.hop;
@@ -220,32 +267,68 @@ impl TelemetryScorer {
             .window
             .ordered()
             .fold(bounds, |(low, high), value| (low.min(value), high.max(value)));
-        let said = (high - low >= STEPS_MIN * quantum)
-            .then(|| self.model.ask(|session| ask(session, &watched.window.features())))
-            .flatten();
+        let features = (self.model.is_some() && high - low >= STEPS_MIN * quantum)
+            .then(|| watched.window.features());
+        self.due.push(Due { channel, time, value, level, features });
+    }
+
+    /// Judges what waits, in the order in which it came.
+    pub fn judge(&mut self, told: &mut dyn FnMut(Score)) {
+        if self.due.is_empty() {
+            return;
+        }
+        self.said.clear();
+        self.said.resize(self.due.len(), None);
+        if let Some(model) = &mut self.model {
+            let shaped = self.due.iter().zip(&mut self.said);
+            let mut shaped: Vec<(&[f64; COUNT], &mut Option<f32>)> =
+                shaped.filter_map(|(due, said)| Some((due.features.as_ref()?, said))).collect();
+            for batch in shaped.chunks_mut(model.batch_max().max(1)) {
+                ask(model, batch);
+            }
+        }
         let (threshold, margin) = (self.threshold, self.margin);
-        let (by_shape, odd_shape) = said.map_or((0.0, false), |said| {
-            watched.shape.judge(said, self.settings.learn, threshold, margin)
-        });
-        let (by_level, odd_level) = watched.level.judge(level, 0, LEVEL_THRESHOLD, margin);
-        let score = by_shape.max(by_level);
-        let anomalous = odd_shape || odd_level;
-        let method = if said.is_some() { Method::Model } else { Method::Statistics };
-        Some(Score { channel, time, value, score, shape: said, level, anomalous, method })
+        for (due, said) in self.due.drain(..).zip(&self.said) {
+            let Due { channel, time, value, level, .. } = due;
+            let Some(watched) = self.channels.get_mut(channel.0 as usize) else { continue };
+            let (by_shape, odd_shape) = said.map_or((0.0, false), |said| {
+                watched.shape.judge(said, self.settings.learn, threshold, margin)
+            });
+            let (by_level, odd_level) = watched.level.judge(level, 0, LEVEL_THRESHOLD, margin);
+            told(Score {
+                channel,
+                time,
+                value,
+                score: by_shape.max(by_level),
+                shape: *said,
+                level,
+                anomalous: odd_shape || odd_level,
+                method: if said.is_some() { Method::Model } else { Method::Statistics },
+            });
+        }
     }
 }
 
-fn ask(session: &mut Session, features: &[f64; COUNT]) -> Result<f32, String> {
+/// Asks one question about several windows.
+fn ask(model: &mut Governed, batch: &mut [(&[f64; COUNT], &mut Option<f32>)]) {
     // The graph takes logarithms of 32-bit numbers: what leaves their range would become NaN.
-    let values = features.map(|feature| feature.clamp(-1e30, 1e30) as f32);
-    let name = session.manifest().inputs.first().map(|port| port.name.clone());
-    let question = Tensor::from_f32(name.unwrap_or_default(), vec![1, COUNT as u64], &values)
-        .map_err(|error| error.to_string())?;
-    let answer = session.run(&[question]).map_err(|error| error.to_string())?;
-    let score = answer.first().and_then(Tensor::to_f32).and_then(|all| all.first().copied());
-    match score {
-        Some(score) if (0.0..=1.0).contains(&score) => Ok(score),
-        other => Err(format!("the score {other:?} is no probability")),
+    let number = |feature: &f64| feature.clamp(-1e30, 1e30) as f32;
+    let values: Vec<f32> = batch.iter().flat_map(|(of, _)| of.iter().map(number)).collect();
+    let name = model.manifest().inputs.first().map(|port| port.name.clone());
+    let shape = vec![batch.len() as u64, COUNT as u64];
+    let Ok(question) = Tensor::from_f32(name.unwrap_or_default(), shape, &values) else { return };
+    let said = model.ask(&[question], |answer| {
+        let scores = answer.first().and_then(Tensor::to_f32).unwrap_or_default();
+        match scores.iter().find(|score| !(0.0..=1.0).contains(*score)) {
+            Some(score) => Err(format!("the score {score} is no probability")),
+            None if scores.len() != batch.len() => {
+                Err(format!("{} scores for {} windows", scores.len(), batch.len()))
+            }
+            None => Ok(scores),
+        }
+    });
+    for ((_, place), said) in batch.iter_mut().zip(said.unwrap_or_default()) {
+        **place = Some(said);
     }
 }
 

@@ -4,7 +4,8 @@ use bytes::Bytes;
 use codecs::tensor::{DType, Tensor};
 use onboard_model::Session;
 
-use super::{Guarded, Method, WrongModel, statistics::cloudiness};
+use super::{Method, WrongModel, method, statistics::cloudiness, suspension, unbounded};
+use crate::models::{Governed, Task};
 
 /// The task contract of the model: pixels in, a mask of cloud probabilities and their mean out.
 pub const TASK: &str = "cloud-screen/1";
@@ -82,23 +83,33 @@ pub enum TileError {
 
 /// Scores tiles.
 pub struct TileScorer {
-    model: Guarded,
+    model: Option<Governed>,
 }
 
 impl TileScorer {
     /// A scorer with a model, or with statistics alone.
     pub fn new(session: Option<Session>) -> Result<Self, WrongModel> {
-        Ok(Self { model: Guarded::new(session, TASK)? })
+        Ok(Self { model: unbounded(session, Task::Tiles)? })
     }
 
     /// What judges at the moment.
     pub fn method(&self) -> Method {
-        if self.model.session.is_some() { Method::Model } else { Method::Statistics }
+        method(self.model.as_ref())
     }
 
     /// Why the model is not asked any more, if it was given up. Told once.
     pub fn take_suspension(&mut self) -> Option<String> {
-        self.model.suspended.take()
+        suspension(self.model.as_mut())
+    }
+
+    /// Asks another model from now on, or none. It does this task.
+    pub fn set_model(&mut self, model: Option<Governed>) {
+        self.model = model;
+    }
+
+    /// The model, for whoever looks after it.
+    pub fn model(&mut self) -> Option<&mut Governed> {
+        self.model.as_mut()
     }
 
     /// Scores a tile. Where the model cannot, statistics do.
@@ -118,14 +129,14 @@ impl TileScorer {
         let (mask_width, mask_height) = ((width / cell) as u8, (height / cell) as u8);
         // A tile of another size than the model's is no failure of the model.
         let sizes = [u64::from(BANDS), u64::from(*height), u64::from(*width)];
-        let takes = self.model.session.as_ref().is_some_and(|session| {
-            let shape = session.manifest().inputs.first().map(|port| &*port.shape);
+        let model = self.model.as_mut().filter(|model| {
+            let shape = model.manifest().inputs.first().map(|port| &*port.shape);
             shape
                 .and_then(|shape| shape.get(1..))
                 .is_some_and(|shape| shape.iter().map(|extent| extent.unsigned_abs()).eq(sizes))
         });
         let cells = usize::from(mask_width) * usize::from(mask_height);
-        let said = if takes { self.model.ask(|session| ask(session, tile, cells)) } else { None };
+        let said = model.and_then(|model| ask(model, tile, cells));
         let method = if said.is_some() { Method::Model } else { Method::Statistics };
         let (fraction, mask) = said.unwrap_or_else(|| by_statistics(tile));
         Ok(TileScore { fraction, mask, mask_width, mask_height, method })
@@ -136,12 +147,14 @@ fn to_byte(probability: f32) -> u8 {
     (probability.clamp(0.0, 1.0) * 255.0).round() as u8
 }
 
-fn ask(session: &mut Session, tile: &Tile, cells: usize) -> Result<(f32, Bytes), String> {
-    let name = session.manifest().inputs.first().map(|port| port.name.clone());
+fn ask(model: &mut Governed, tile: &Tile, cells: usize) -> Option<(f32, Bytes)> {
+    let name = model.manifest().inputs.first().map(|port| port.name.clone());
     let shape = vec![1, tile.bands.into(), tile.height.into(), tile.width.into()];
-    let question = Tensor::new(name.unwrap_or_default(), DType::U8, shape, tile.pixels.clone())
-        .map_err(|error| error.to_string())?;
-    let answer = session.run(&[question]).map_err(|error| error.to_string())?;
+    let question = Tensor::new(name.unwrap_or_default(), DType::U8, shape, tile.pixels.clone());
+    model.ask(&[question.ok()?], |answer| read(answer, cells))
+}
+
+fn read(answer: &[Tensor], cells: usize) -> Result<(f32, Bytes), String> {
     let output = |name: &str| {
         let tensor = answer.iter().find(|tensor| tensor.name == name);
         tensor.and_then(Tensor::to_f32).ok_or_else(|| format!("the model has no {name}"))

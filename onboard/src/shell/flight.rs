@@ -120,6 +120,8 @@ pub struct Done {
     pub connections: u64,
     /// Live frames sent beside their units.
     pub quick_looks: u64,
+    /// What each model did and cost, by task.
+    pub models: serde_json::Value,
 }
 
 /// Flies until `stop` resolves; `say` is told what a person who watches may want to know.
@@ -130,7 +132,7 @@ pub async fn run(
 ) -> anyhow::Result<Done> {
     let clock = Monotonic::start();
     let peer = peer(&config)?;
-    let scorers = models::load(&config.models)?;
+    let (mut models, scorers) = models::load(&config.models, clock)?;
     let mut sensors = Sensors::bind(&config.source).await?;
     let mut epoch = [0; 8];
     rustix::rand::getrandom(&mut epoch, rustix::rand::GetRandomFlags::empty())?;
@@ -179,7 +181,10 @@ pub async fn run(
     loop {
         let now = clock.now_ns();
         pipeline.handle_timeout(now);
-        if !uplink.is_idle(now) && uplink.keep(&mut store.lock().await.store, &mut pipeline, now) {
+        models.tend(&mut pipeline, now);
+        if !uplink.is_idle(now)
+            && uplink.keep(&mut store.lock().await.store, &mut pipeline, &mut models, now)
+        {
             keeper.hurry(now);
         }
         uplink.take_said().iter().for_each(&say);
@@ -193,8 +198,8 @@ pub async fn run(
             continue;
         }
         time.send_replace(pipeline.time(now).plus(-(now as i64)));
-        let due =
-            [pipeline.timeout(), keeper.timeout(), uplink.timeout()].into_iter().flatten().min();
+        let due = [pipeline.timeout(), keeper.timeout(), uplink.timeout(), Some(models.timeout())];
+        let due = due.into_iter().flatten().min();
         tokio::select! {
             () = &mut stop => break,
             datagram = sensors.receive(), if !keeper.is_stuck() => {
@@ -227,6 +232,10 @@ pub async fn run(
                     }
                 }
             }
+            proven = models.proven() => {
+                let (key, answer) = models.install(proven);
+                uplink.executed(key, answer);
+            }
             () = until(clock, due) => {}
         }
     }
@@ -238,7 +247,8 @@ pub async fn run(
     // Receipts that came with the last words.
     let unstored = !keeper.finish(&mut pipeline, clock.now_ns()).await;
     let store = store.lock().await;
-    Ok(Done { unstored, ..done(&pipeline, &store.store, link) })
+    let models = models.status(&mut pipeline);
+    Ok(Done { unstored, models, ..done(&pipeline, &store.store, link) })
 }
 
 fn peer(config: &Config) -> anyhow::Result<Peer> {
@@ -291,6 +301,7 @@ fn done(pipeline: &Pipeline, store: &Store<Disk>, link: LinkCounts) -> Done {
         udp_bytes: link.udp_bytes,
         connections: link.connections,
         quick_looks: link.quick_looks,
+        models: serde_json::Value::Null,
     }
 }
 

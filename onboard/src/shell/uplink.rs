@@ -15,7 +15,10 @@ use codecs::{
     time::Tai,
 };
 
-use super::Said;
+use super::{
+    Said,
+    models::{Answer, Keeper},
+};
 use crate::{
     pipeline::Pipeline,
     store::{Disk, Identity, NewUnit, State, Store, StoreError, Stored},
@@ -121,7 +124,13 @@ impl Uplink {
     }
 
     /// Does what is due and brings what must be durable into the store. Whether a commit is wanted.
-    pub fn keep(&mut self, store: &mut Store<Disk>, pipeline: &mut Pipeline, now_ns: u64) -> bool {
+    pub fn keep(
+        &mut self,
+        store: &mut Store<Disk>,
+        pipeline: &mut Pipeline,
+        models: &mut Keeper,
+        now_ns: u64,
+    ) -> bool {
         let over: Vec<UplinkKey> =
             self.holds.iter().filter(|of| *of.1 <= now_ns).map(|of| of.0.clone()).collect();
         for key in over {
@@ -136,7 +145,8 @@ impl Uplink {
             let Some(action) = self.actions.pop_front() else { break };
             match action {
                 Action::Execute { key, kind, body } => {
-                    self.execute(key, order(kind, &body), &body, store, pipeline, now_ns);
+                    let order = order(kind, &body);
+                    self.execute(key, order, &body, store, (pipeline, models), now_ns);
                 }
                 Action::Begin { key, note } => {
                     store.note(note.slot, note.bytes.into());
@@ -181,7 +191,7 @@ impl Uplink {
         order: Order,
         body: &[u8],
         store: &mut Store<Disk>,
-        pipeline: &mut Pipeline,
+        (pipeline, models): (&mut Pipeline, &mut Keeper),
         now_ns: u64,
     ) {
         let (outcome, detail) = match order {
@@ -207,9 +217,24 @@ impl Uplink {
                 self.asked.extend(again);
                 (Outcome::Done, detail)
             }
+            Order::Model(order) => match models.order(&order, Some(&key), pipeline) {
+                Answer::Now(answer) => judged(answer),
+                Answer::Later => return,
+            },
+            Order::Piece(piece) => judged(models.piece(&piece)),
         };
-        self.details.insert(key.clone(), detail);
+        self.conclude(key, outcome, detail);
+    }
+
+    /// A command that took its time is over.
+    pub fn executed(&mut self, key: UplinkKey, answer: Result<String, String>) {
+        let (outcome, detail) = judged(answer);
+        self.conclude(key, outcome, detail);
+    }
+
+    fn conclude(&mut self, key: UplinkKey, outcome: Outcome, detail: String) {
         self.executor.executed(&key, outcome);
+        self.details.insert(key, detail);
     }
 
     fn tell(
@@ -259,5 +284,12 @@ impl Uplink {
             }
         }
         any
+    }
+}
+
+fn judged(answer: Result<String, String>) -> (Outcome, String) {
+    match answer {
+        Ok(detail) => (Outcome::Done, detail),
+        Err(why) => (Outcome::Failed, why),
     }
 }
