@@ -7,6 +7,7 @@ use crate::{
     door::spec::{self, DoorConfig},
     keep::Policy,
     peers::{LimitsConfig, Shares, SharesError},
+    rf::{self, Radio, RfConfig},
     shell::door_files,
 };
 use codecs::{
@@ -66,6 +67,9 @@ pub struct Config {
     /// What goes out, and to whom.
     #[serde(default, rename = "door")]
     pub doors: Vec<DoorConfig>,
+    /// Spacecraft whose units come in frames.
+    #[serde(default)]
+    pub rf: Vec<RfConfig>,
     /// The folder of the station file: what its paths are relative to.
     #[serde(skip)]
     pub base: PathBuf,
@@ -368,7 +372,13 @@ impl Config {
         let operators = operators.map(|of| ("operator", &of.name, "may act for", &of.spacecraft));
         let doors = self.doors.iter();
         let doors = doors.map(|of| ("door", &of.name, "hands out", &of.spacecraft));
-        for (kind, name, does, named) in principals.chain(operators).chain(doors) {
+        let radios: Vec<_> = self
+            .rf
+            .iter()
+            .map(|of| (format!("of {}", of.spacecraft), vec![of.spacecraft]))
+            .collect();
+        let radios = radios.iter().map(|(name, of)| ("rf", name, "is the radio of", of));
+        for (kind, name, does, named) in principals.chain(operators).chain(doors).chain(radios) {
             let Some(id) = named.iter().find(|id| !spacecraft.contains(&SpacecraftId(**id))) else {
                 continue;
             };
@@ -469,7 +479,13 @@ impl Config {
                 return wrong(&format!("pool {}: url", pool.name), message.into());
             }
         }
+        rf::config::check_all(&self.rf)?;
         spec::check_all(&self.doors)
+    }
+
+    /// The radios; [`Config::load`] checked them.
+    pub fn radios(&self) -> Vec<Radio> {
+        self.rf.iter().filter_map(|radio| radio.check().ok()).collect()
     }
 
     /// The doors; [`Config::load`] checked them.
