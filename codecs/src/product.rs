@@ -2,12 +2,13 @@
 //!
 //! ```text
 //! offset size field
-//!      0    4 magic "GTP1"
+//!      0    4 magic "GTP2"
 //!      4    1 kind: 1 tile, 2 summary
-//!      5    1 encoding of the pixels: 0 raw, 1 horizontal differences under zstd
+//!      5    1 how things are written: bit 0 pixels, bit 1 mask as a tile of `squeeze::image`,
+//!             else raw; bit 2 an attitude, bit 3 a footprint follows the header
 //!      6    4 product identifier
 //!     10    8 captured, ns TAI
-//!     18    4 latitude, degrees, f32
+//!     18    4 latitude of the centre, degrees, f32; NaN where unknown
 //!     22    4 longitude, degrees, f32
 //!     26    4 score, 0 to 1, f32
 //!     30    1 truth in percent where the source states it, else 255
@@ -15,29 +16,73 @@
 //!     32    2 width, pixels
 //!     34    2 height, pixels
 //!     36    4 bytes of the source that this stands for
-//!     40    1 mask width
-//!     41    1 mask height
-//!     42    4 CRC-32C of mask and pixels as decoded
-//!     46    - mask, one byte a cell, then the pixels, band-sequential
+//!     40    1 mask width, cells
+//!     41    1 mask height, cells
+//!     42    4 CRC-32C of everything else, mask and pixels as decoded
+//!     46    1 bits of a sample, 1 to 16
+//!     47    2 largest error of a sample
+//!     49    1 boxes
+//!     50    2 features
+//!     52    - 16 bytes attitude: quaternion x, y, z, w from Earth-fixed axes to the instrument, f32
+//!           - 32 bytes footprint: latitude and longitude of four corners in turn, f32
+//!           - 9 bytes a box: left, top, width, height in pixels, score of 255
+//!           - 4 bytes a feature, f32
+//!           - 4 bytes length of the mask as written, mask, one byte a cell; then the pixels,
+//!             band-sequential, samples of more than 8 bits as two bytes
 //! ```
+//!
+//! Big-endian. "GTP1", which had neither from offset 46 on, still reads.
+
+mod before;
+#[cfg(test)]
+mod tests;
 
 use alloc::vec::Vec;
 use bytes::Bytes;
 
-use crate::{fec::crc::crc32c, time::Tai};
+use crate::{
+    fec::crc::Crc32c,
+    squeeze::image::{self, Shape},
+    time::Tai,
+};
 
-const MAGIC: [u8; 4] = *b"GTP1";
-const HEADER: usize = 46;
+const MAGIC: [u8; 4] = *b"GTP2";
+const HEADER: usize = 52;
+const CHECK: core::ops::Range<usize> = 42..46;
+const BOX_BYTES: usize = 9;
+const PIXELS_SQUEEZED: u8 = 1;
+const MASK_SQUEEZED: u8 = 2;
+const ATTITUDE: u8 = 4;
+const FOOTPRINT: u8 = 8;
 /// Most pixel bytes of one product; more is refused before anything is allocated.
 pub const MAX_PIXEL_BYTES: usize = 4 << 20;
+/// Most boxes of one product.
+pub const MAX_BOXES: usize = 255;
+/// Most features of one product.
+pub const MAX_FEATURES: usize = 1024;
 
 /// Whether the whole product came down or what stands for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProductKind {
     /// All pixels.
     Tile,
-    /// Mask, score and a thumbnail; the tile itself was left out on purpose.
+    /// Mask, boxes, features and a thumbnail; the tile itself was left out on purpose.
     Summary,
+}
+
+/// A part of a tile that something was found in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Region {
+    /// First column, pixels.
+    pub left: u16,
+    /// First row, pixels.
+    pub top: u16,
+    /// Columns.
+    pub width: u16,
+    /// Rows.
+    pub height: u16,
+    /// Mean score inside, 255 for certain.
+    pub score: u8,
 }
 
 /// One decoded product.
@@ -49,16 +94,24 @@ pub struct Product {
     pub id: u32,
     /// When it was taken.
     pub captured: Tai,
-    /// Latitude of the centre, degrees north.
+    /// Latitude of the centre, degrees north; NaN where unknown.
     pub latitude: f32,
-    /// Longitude of the centre, degrees east.
+    /// Longitude of the centre, degrees east; NaN where unknown.
     pub longitude: f32,
+    /// Quaternion x, y, z, w from Earth-fixed axes to the instrument, where it was known.
+    pub attitude: Option<[f32; 4]>,
+    /// Latitude and longitude of the four corners in turn, degrees, where they were known.
+    pub footprint: Option<[[f32; 2]; 4]>,
     /// What the model said, 0 to 1 (cloud fraction for the cloud screen).
     pub score: f32,
     /// What the scene generator knows to be true, percent; absent on real instruments.
     pub truth: Option<u8>,
     /// Number of bands.
     pub bands: u8,
+    /// Bits of a sample, 1 to 16.
+    pub bits: u8,
+    /// How far a sample may be from what was taken; 0 for lossless.
+    pub max_error: u16,
     /// Width in pixels.
     pub width: u16,
     /// Height in pixels.
@@ -71,11 +124,17 @@ pub struct Product {
     pub mask_height: u8,
     /// One byte a cell, 255 for certainly cloud.
     pub mask: Bytes,
-    /// `bands * height * width` bytes, band after band.
+    /// Where the mask says that something is, at most [`MAX_BOXES`].
+    pub regions: Vec<Region>,
+    /// What else describes it, by the instrument's contract, at most [`MAX_FEATURES`]; for a tile
+    /// of ours the mean and the deviation of each band in turn.
+    pub features: Vec<f32>,
+    /// `bands * height * width` samples, band after band, big-endian; two bytes each where `bits`
+    /// is above 8.
     pub pixels: Bytes,
 }
 
-/// Why bytes are no product.
+/// Why bytes are no product, or a product can't be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProductError {
     /// Fewer bytes than the header says.
@@ -105,19 +164,63 @@ fn at<const N: usize>(bytes: &[u8], offset: usize) -> Result<[u8; N], ProductErr
         .ok_or(ProductError::Short { wanted: offset + N, found: bytes.len() })
 }
 
+/// Bytes of a sample.
+fn sample_bytes(bits: u8) -> usize {
+    if bits > 8 { 2 } else { 1 }
+}
+
 impl Product {
-    /// Writes the product, squeezing the pixels where that makes them smaller.
+    /// The samples as numbers.
+    pub fn samples(&self) -> Vec<u16> {
+        numbers(&self.pixels, self.bits)
+    }
+
+    /// Writes the product, squeezing mask and pixels where that makes them smaller. Where
+    /// `max_error` is above 0 the pixels written differ from these by so much at most.
+    ///
+    /// # Panics
+    /// With more than [`MAX_BOXES`] regions or [`MAX_FEATURES`] features.
     pub fn encode(&self) -> Vec<u8> {
-        let (encoding, pixels) = squeeze(&self.pixels, self.width);
-        let mut content = Vec::from(&*self.mask);
-        content.extend_from_slice(&self.pixels);
-        let mut out = Vec::with_capacity(HEADER + self.mask.len() + pixels.len());
+        assert!(self.regions.len() <= MAX_BOXES && self.features.len() <= MAX_FEATURES);
+        let shape = Shape {
+            width: self.width,
+            height: self.height,
+            bands: self.bands.into(),
+            bits: self.bits,
+        };
+        let pixels = squeeze(shape, &self.pixels, self.max_error);
+        let mask_shape = Shape {
+            width: self.mask_width.into(),
+            height: self.mask_height.into(),
+            bands: 1,
+            bits: 8,
+        };
+        let mask = squeeze(mask_shape, &self.mask, 0);
+        let mut flags = 0;
+        flags |= if pixels.is_some() { PIXELS_SQUEEZED } else { 0 };
+        flags |= if mask.is_some() { MASK_SQUEEZED } else { 0 };
+        flags |= if self.attitude.is_some() { ATTITUDE } else { 0 };
+        flags |= if self.footprint.is_some() { FOOTPRINT } else { 0 };
+        let mut out = Vec::with_capacity(HEADER + self.mask.len() + self.pixels.len());
+        self.put_header(&mut out, flags);
+        let written = mask.as_ref().map_or(&*self.mask, |(tile, _)| tile);
+        out.extend_from_slice(&(written.len() as u32).to_be_bytes());
+        let fields = out.len();
+        out.extend_from_slice(written);
+        out.extend_from_slice(pixels.as_ref().map_or(&self.pixels, |(tile, _)| tile));
+        let decoded = pixels.as_ref().map_or(&*self.pixels, |(_, decoded)| decoded);
+        let check = check(out.get(..fields).unwrap_or_default(), &self.mask, decoded);
+        out[CHECK].copy_from_slice(&check.to_be_bytes());
+        out
+    }
+
+    fn put_header(&self, out: &mut Vec<u8>, flags: u8) {
         out.extend_from_slice(&MAGIC);
         out.push(match self.kind {
             ProductKind::Tile => 1,
             ProductKind::Summary => 2,
         });
-        out.push(encoding);
+        out.push(flags);
         out.extend_from_slice(&self.id.to_be_bytes());
         out.extend_from_slice(&self.captured.0.to_be_bytes());
         out.extend_from_slice(&self.latitude.to_be_bytes());
@@ -128,44 +231,76 @@ impl Product {
         out.extend_from_slice(&self.width.to_be_bytes());
         out.extend_from_slice(&self.height.to_be_bytes());
         out.extend_from_slice(&self.source_bytes.to_be_bytes());
-        out.push(self.mask_width);
-        out.push(self.mask_height);
-        out.extend_from_slice(&crc32c(&content).to_be_bytes());
-        out.extend_from_slice(&self.mask);
-        out.extend_from_slice(&pixels);
-        out
+        out.extend_from_slice(&[self.mask_width, self.mask_height, 0, 0, 0, 0, self.bits]);
+        out.extend_from_slice(&self.max_error.to_be_bytes());
+        out.push(self.regions.len() as u8);
+        out.extend_from_slice(&(self.features.len() as u16).to_be_bytes());
+        let place = self.attitude.iter().flatten().chain(self.footprint.iter().flatten().flatten());
+        place.for_each(|number| out.extend_from_slice(&number.to_be_bytes()));
+        for region in &self.regions {
+            let Region { left, top, width, height, score } = *region;
+            let sides = [left, top, width, height];
+            sides.iter().for_each(|side| out.extend_from_slice(&side.to_be_bytes()));
+            out.push(score);
+        }
+        self.features.iter().for_each(|of| out.extend_from_slice(&of.to_be_bytes()));
     }
 
     /// Reads a product; mask and raw pixels are slices of `bytes`.
+    ///
+    /// # Errors
+    /// Bytes that are no product, contradict themselves or exceed a bound.
     pub fn decode(bytes: &Bytes) -> Result<Self, ProductError> {
-        if at::<4>(bytes, 0)? != MAGIC {
-            return Err(ProductError::Unknown("magic"));
+        match at::<4>(bytes, 0)? {
+            MAGIC => {}
+            before::MAGIC => return before::decode(bytes),
+            _ => return Err(ProductError::Unknown("magic")),
         }
         let kind = match at::<1>(bytes, 4)? {
             [1] => ProductKind::Tile,
             [2] => ProductKind::Summary,
             _ => return Err(ProductError::Unknown("kind")),
         };
-        let [encoding] = at(bytes, 5)?;
+        let [flags] = at(bytes, 5)?;
+        if flags & !(PIXELS_SQUEEZED | MASK_SQUEEZED | ATTITUDE | FOOTPRINT) != 0 {
+            return Err(ProductError::Unknown("flag"));
+        }
         let [truth] = at(bytes, 30)?;
-        let [bands] = at(bytes, 31)?;
+        let ([bands], [bits]) = (at(bytes, 31)?, at(bytes, 46)?);
         let (width, height) =
             (u16::from_be_bytes(at(bytes, 32)?), u16::from_be_bytes(at(bytes, 34)?));
-        let ([mask_width], [mask_height]) = (at(bytes, 40)?, at(bytes, 41)?);
-        let crc = u32::from_be_bytes(at(bytes, 42)?);
-        let size = usize::from(width) * usize::from(height) * usize::from(bands);
+        if !(1..=16).contains(&bits) {
+            return Err(ProductError::Unknown("number of bits"));
+        }
+        let samples = usize::from(width) * usize::from(height);
+        let size = samples.saturating_mul(usize::from(bands) * sample_bytes(bits));
         if size > MAX_PIXEL_BYTES {
             return Err(ProductError::TooLarge(size));
         }
-        let mask_end = HEADER + usize::from(mask_width) * usize::from(mask_height);
-        if bytes.len() < mask_end {
-            return Err(ProductError::Short { wanted: mask_end, found: bytes.len() });
+        let ([mask_width], [mask_height]) = (at(bytes, 40)?, at(bytes, 41)?);
+        let mut rest = Fields { bytes, offset: HEADER };
+        let attitude = (flags & ATTITUDE != 0).then(|| rest.floats()).transpose()?;
+        let corners = (flags & FOOTPRINT != 0).then(|| rest.floats::<8>()).transpose()?;
+        let footprint = corners.map(|[a, b, c, d, e, f, g, h]| [[a, b], [c, d], [e, f], [g, h]]);
+        let [boxes] = at(bytes, 49)?;
+        let regions = (0..boxes).map(|_| rest.region()).collect::<Result<_, _>>()?;
+        let features = (0..u16::from_be_bytes(at(bytes, 50)?)).map(|_| rest.floats::<1>());
+        let features = features.map(|of| of.map(|[of]| of)).collect::<Result<Vec<_>, _>>()?;
+        if features.len() > MAX_FEATURES {
+            return Err(ProductError::Unknown("number of features"));
         }
-        let mask = bytes.slice(HEADER..mask_end);
-        let pixels = unsqueeze(encoding, bytes.slice(mask_end..), size, width)?;
-        let mut content = Vec::from(&*mask);
-        content.extend_from_slice(&pixels);
-        if crc32c(&content) != crc {
+        let mask_bytes = u32::from_be_bytes(rest.take()?) as usize;
+        let (fields, end) = (rest.offset, rest.offset.saturating_add(mask_bytes));
+        if bytes.len() < end {
+            return Err(ProductError::Short { wanted: end, found: bytes.len() });
+        }
+        let shape = Shape { width, height, bands: bands.into(), bits };
+        let mask_shape =
+            Shape { width: mask_width.into(), height: mask_height.into(), bands: 1, bits: 8 };
+        let mask = unsqueeze(flags & MASK_SQUEEZED != 0, bytes.slice(fields..end), mask_shape)?;
+        let pixels = unsqueeze(flags & PIXELS_SQUEEZED != 0, bytes.slice(end..), shape)?;
+        let stated = u32::from_be_bytes(at(bytes, CHECK.start)?);
+        if check(bytes.get(..fields).unwrap_or_default(), &mask, &pixels) != stated {
             return Err(ProductError::Damaged);
         }
         Ok(Self {
@@ -174,117 +309,101 @@ impl Product {
             captured: Tai(i64::from_be_bytes(at(bytes, 10)?)),
             latitude: f32::from_be_bytes(at(bytes, 18)?),
             longitude: f32::from_be_bytes(at(bytes, 22)?),
+            attitude,
+            footprint,
             score: f32::from_be_bytes(at(bytes, 26)?),
             truth: (truth <= 100).then_some(truth),
             bands,
+            bits,
+            max_error: u16::from_be_bytes(at(bytes, 47)?),
             width,
             height,
             source_bytes: u32::from_be_bytes(at(bytes, 36)?),
             mask_width,
             mask_height,
             mask,
+            regions,
+            features,
             pixels,
         })
     }
 }
 
-fn squeeze(pixels: &Bytes, width: u16) -> (u8, Bytes) {
-    #[cfg(feature = "zstd")]
-    {
-        let mut differences = Vec::with_capacity(pixels.len());
-        for row in pixels.chunks(usize::from(width.max(1))) {
-            let before = core::iter::once(&0).chain(row);
-            differences.extend(row.iter().zip(before).map(|(here, left)| here.wrapping_sub(*left)));
-        }
-        if let Ok(small) = zstd::bulk::compress(&differences, 3)
-            && small.len() < pixels.len()
-        {
-            return (1, small.into());
-        }
-    }
-    let _ = width;
-    (0, pixels.clone())
+/// Check of a product whose `fields` end before the mask, without the check itself.
+fn check(fields: &[u8], mask: &[u8], pixels: &[u8]) -> u32 {
+    let mut digest = Crc32c::new();
+    digest.update(fields.get(..CHECK.start).unwrap_or_default());
+    digest.update(fields.get(CHECK.end..).unwrap_or_default());
+    digest.update(mask);
+    digest.update(pixels);
+    digest.finish()
 }
 
-fn unsqueeze(encoding: u8, data: Bytes, size: usize, width: u16) -> Result<Bytes, ProductError> {
-    match encoding {
-        0 if data.len() == size => Ok(data),
-        0 => Err(ProductError::Damaged),
-        #[cfg(feature = "zstd")]
-        1 => {
-            let mut pixels =
-                zstd::bulk::decompress(&data, size).map_err(|_| ProductError::Damaged)?;
-            if pixels.len() != size {
-                return Err(ProductError::Damaged);
-            }
-            for row in pixels.chunks_mut(usize::from(width.max(1))) {
-                let mut left = 0u8;
-                for pixel in row {
-                    *pixel = pixel.wrapping_add(left);
-                    left = *pixel;
-                }
-            }
-            Ok(pixels.into())
+struct Fields<'a> {
+    bytes: &'a [u8],
+    offset: usize,
+}
+
+impl Fields<'_> {
+    fn take<const N: usize>(&mut self) -> Result<[u8; N], ProductError> {
+        let taken = at(self.bytes, self.offset)?;
+        self.offset += N;
+        Ok(taken)
+    }
+
+    fn floats<const N: usize>(&mut self) -> Result<[f32; N], ProductError> {
+        let mut out = [0.0; N];
+        for number in &mut out {
+            *number = f32::from_be_bytes(self.take()?);
         }
-        _ => {
-            let _ = width;
-            Err(ProductError::Unknown("encoding"))
-        }
+        Ok(out)
+    }
+
+    fn region(&mut self) -> Result<Region, ProductError> {
+        let [a, b, c, d, e, f, g, h, score] = self.take::<BOX_BYTES>()?;
+        let side = |high, low| u16::from_be_bytes([high, low]);
+        let (left, top) = (side(a, b), side(c, d));
+        Ok(Region { left, top, width: side(e, f), height: side(g, h), score })
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn product(width: u16, height: u16, bands: u8, seed: u8) -> Product {
-        let size = usize::from(width) * usize::from(height) * usize::from(bands);
-        let pixels = (0..size).map(|at| seed.wrapping_add((at / 7) as u8)).collect::<Vec<u8>>();
-        Product {
-            kind: ProductKind::Summary,
-            id: 7,
-            captured: Tai(123_456_789),
-            latitude: 78.2,
-            longitude: -15.4,
-            score: 0.75,
-            truth: Some(71),
-            bands,
-            width,
-            height,
-            source_bytes: 16_413,
-            mask_width: 3,
-            mask_height: 2,
-            mask: Bytes::from_static(&[0, 1, 2, 3, 4, 255]),
-            pixels: pixels.into(),
-        }
+fn numbers(bytes: &[u8], bits: u8) -> Vec<u16> {
+    match sample_bytes(bits) {
+        1 => bytes.iter().map(|sample| u16::from(*sample)).collect(),
+        _ => bytes.as_chunks().0.iter().map(|sample| u16::from_be_bytes(*sample)).collect(),
     }
+}
 
-    proptest! {
-        #[test]
-        fn products_come_back(width in 0u16..40, height in 0u16..40, bands in 0u8..5, seed: u8) {
-            let product = product(width, height, bands, seed);
-            prop_assert_eq!(Product::decode(&product.encode().into()), Ok(product));
-        }
-
-        #[test]
-        fn damage_is_an_error_or_harmless(position in 0usize..600, bit in 0u8..8, cut in 0usize..600) {
-            let whole = product(16, 16, 2, 9).encode();
-            let mut flipped = whole.clone();
-            let position = position % flipped.len();
-            flipped[position] ^= 1 << bit;
-            // Words of the header that describe, rather than shape, the content carry no check here:
-            // the unit around the product has one.
-            let _ = Product::decode(&flipped.into());
-            let cut = cut % whole.len();
-            prop_assert!(Product::decode(&Bytes::copy_from_slice(&whole[..cut])).is_err());
-        }
+fn bytes_of(samples: &[u16], bits: u8) -> Vec<u8> {
+    match sample_bytes(bits) {
+        1 => samples.iter().map(|sample| *sample as u8).collect(),
+        _ => samples.iter().flat_map(|sample| sample.to_be_bytes()).collect(),
     }
+}
 
-    #[test]
-    fn a_size_that_lies_allocates_nothing() {
-        let mut bytes = product(4, 4, 1, 0).encode();
-        bytes[31..36].copy_from_slice(&[255; 5]);
-        assert!(matches!(Product::decode(&bytes.into()), Err(ProductError::TooLarge(_))));
+/// A tile that holds the samples in fewer bytes, and the bytes that it decodes to; nothing where
+/// it would hold them in more, or where they don't fit the shape.
+fn squeeze(shape: Shape, samples: &Bytes, max_error: u16) -> Option<(Vec<u8>, Bytes)> {
+    let numbers = numbers(samples, shape.bits);
+    let tile = image::encode(shape, &numbers, max_error).ok()?;
+    if tile.len() >= samples.len() {
+        return None;
     }
+    let decoded = match max_error {
+        0 => samples.clone(),
+        _ => bytes_of(&image::decode(&tile, shape.samples()).ok()?.samples, shape.bits).into(),
+    };
+    Some((tile, decoded))
+}
+
+fn unsqueeze(squeezed: bool, data: Bytes, shape: Shape) -> Result<Bytes, ProductError> {
+    let size = shape.samples() * sample_bytes(shape.bits);
+    if !squeezed {
+        return if data.len() == size { Ok(data) } else { Err(ProductError::Damaged) };
+    }
+    let tile = image::decode(&data, shape.samples()).map_err(|_| ProductError::Damaged)?;
+    if tile.shape != shape {
+        return Err(ProductError::Damaged);
+    }
+    Ok(bytes_of(&tile.samples, shape.bits).into())
 }

@@ -28,7 +28,7 @@ use codecs::link::wire::Message;
 use codecs::packet::pus::{Acknowledge, Layout, TcSecondary, TmSecondary};
 use codecs::packet::space::{PacketHeader, SequenceCount, build};
 use codecs::packet::{encapsulation, idle::idle_packet};
-use codecs::product::{Product, ProductKind};
+use codecs::product::{Product, ProductKind, Region};
 use codecs::squeeze::columns::{DEFAULT_LEVEL, Level, squeeze};
 use codecs::squeeze::image::{self, Shape};
 use codecs::squeeze::rice::{self, BlockSize, RiceConfig};
@@ -521,15 +521,21 @@ fn blocks() {
         captured: Tai(1),
         latitude: 78.2,
         longitude: -15.4,
+        attitude: Some([0.0, 0.6, 0.0, 0.8]),
+        footprint: Some([[78.0, -15.0], [78.0, -16.0], [79.0, -16.0], [79.0, -15.0]]),
         score: 0.75,
         truth: Some(71),
         bands: 2,
+        bits: 8,
+        max_error: 0,
         width: 8,
         height: 4,
         source_bytes: 64,
         mask_width: 2,
         mask_height: 1,
         mask: Bytes::from_static(&[0, 255]),
+        regions: vec![Region { left: 4, top: 0, width: 4, height: 4, score: 255 }],
+        features: vec![3.0, 0.0],
         pixels: Bytes::from(vec![3; 64]),
     };
     write("product", "squeezed", &[1], &product.encode());
@@ -564,6 +570,33 @@ fn samples_coded() {
     }
 }
 
+/// Packets of an imager and of a sensor, as a source takes them.
+fn sensors() {
+    let mut tile = vec![0, 0, 0, 9, 0, 4, 0, 4, 1, 12];
+    tile.extend(78.0f32.to_be_bytes());
+    tile.extend(15.0f32.to_be_bytes());
+    tile.extend([40, 1]);
+    (0..12u8).for_each(|at| tile.extend(f32::from(at).to_be_bytes()));
+    (0..16u16).for_each(|at| tile.extend((at * 200).to_be_bytes()));
+    write("imager", "deep", &[], &tile);
+    let mut shallow = vec![0, 0, 0, 9, 0, 4, 0, 4, 4, 8];
+    shallow.resize(18, 0);
+    shallow.extend([255, 0]);
+    shallow.extend([9; 64]);
+    write("imager", "four-bands", &[], &shallow);
+    let packet = |apid: u16, data: &[u8]| {
+        let mut packet = vec![0x08 | (apid >> 8) as u8, apid as u8, 0xC0, 0];
+        packet.extend(((7 + data.len() - 1) as u16).to_be_bytes());
+        packet.extend(Tai(1_800_000_000_000_000_000).to_cuc43());
+        packet.extend(data);
+        packet
+    };
+    let tile = packet(300, &shallow);
+    write("sensors", "tiles", &[tile.len() as u8 - 1], &[&tile[..], &tile].concat());
+    let sample = packet(100, &[1, 2, 3, 4]);
+    write("sensors", "packets", &[sample.len() as u8 - 1], &sample.repeat(5));
+}
+
 fn main() {
     frames();
     streams();
@@ -577,4 +610,5 @@ fn main() {
     ground();
     blocks();
     samples_coded();
+    sensors();
 }

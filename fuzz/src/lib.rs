@@ -22,6 +22,7 @@ pub mod uplink;
 pub mod radio;
 mod disk;
 pub mod ground;
+pub mod onboard;
 pub mod blocks;
 pub mod samples;
 pub mod text;
@@ -83,6 +84,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("tile", samples::tile),
     ("product", blocks::product),
     ("tensor", blocks::tensor),
+    ("imager", onboard::imager),
+    ("sensors", onboard::sensors),
     ("text", text::text),
 ];
 

@@ -5,7 +5,7 @@ use codecs::ids::{Channel, Codec, KeyPrefix, Origin, SeqRange, SpacecraftId, Sto
 use codecs::link::custody::{Durability, KeyRanges, NEVER_MS, RefusalReason};
 use codecs::link::hello::{HELLO_RANGES_MAX, STATES_MAX};
 use codecs::link::receiver::{Receiver, ReceiverConfig, ReceiverEvent};
-use codecs::link::sender::{Sender, SenderConfig, SenderEvent, UnitInfo};
+use codecs::link::sender::{NO_DEADLINE, Sender, SenderConfig, SenderEvent, UnitInfo};
 use codecs::link::wire::{ChannelState, Limits, Message};
 use codecs::time::Tai;
 use std::collections::{BTreeMap, BTreeSet};
@@ -66,7 +66,12 @@ fn heard(input: &mut Input) -> Message {
 pub fn sender(data: &[u8]) {
     let mut input = Input(data);
     let least = input.choose(&[Durability::Local, Durability::ObjectStore]);
-    let config = SenderConfig { origin: ORIGIN, objects_max: 4, reclaimable_from: least };
+    let config = SenderConfig {
+        origin: ORIGIN,
+        objects_max: 4,
+        reclaimable_from: least,
+        housekeeping_percent: 20,
+    };
     let mut sender = Sender::new(config);
     let mut held: BTreeSet<UnitKey> = BTreeSet::new();
     let mut streams: BTreeMap<u64, (KeyPrefix, Option<SeqRange>)> = BTreeMap::new();
@@ -82,10 +87,11 @@ pub fn sender(data: &[u8]) {
                 let key = UnitKey { prefix, sequence: *at };
                 *at += 1;
                 let info = UnitInfo {
-                    codec: Codec::Squeezed,
+                    codec: if of & 0x04 == 0 { Codec::Squeezed } else { Codec::Product },
                     priority: input.byte() % 3,
                     length: u32::from(input.word()),
                     annotated: of & 0x10 != 0,
+                    due: if of & 0x08 == 0 { NO_DEADLINE } else { Tai(i64::from(input.byte())) },
                 };
                 let offered = sender.offer(key, info);
                 assert_eq!(offered, held.insert(key), "a unit is taken once");

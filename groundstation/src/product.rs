@@ -44,16 +44,23 @@ fn thumbnail(product: &Product) -> Option<Bytes> {
     let (width, height) = (usize::from(product.width), usize::from(product.height));
     let plane = width * height;
     let colours = if product.bands >= 3 { 3 } else { 1 };
-    if plane == 0 || product.pixels.len() < plane * colours {
+    // Deep samples are shown by their eight highest bits.
+    let deep = product.bits > 8;
+    let bytes = if deep { 2 } else { 1 };
+    if plane == 0 || product.pixels.len() < plane * colours * bytes {
         return None;
     }
+    let shown = |at: usize| match product.pixels.get(at * bytes..).and_then(<[u8]>::first_chunk) {
+        Some(sample) if deep => (u16::from_be_bytes(*sample) >> (product.bits - 8)) as u8,
+        _ => product.pixels.get(at * bytes).copied().unwrap_or_default(),
+    };
     let step = width.max(height).div_ceil(THUMBNAIL_SIDE_MAX);
     let (columns, rows) = (width.div_ceil(step), height.div_ceil(step));
     let mut pixels = Vec::with_capacity(columns * rows * colours);
     for row in (0..height).step_by(step) {
         for column in (0..width).step_by(step) {
             let at = row * width + column;
-            pixels.extend((0..colours).map(|band| product.pixels[band * plane + at]));
+            pixels.extend((0..colours).map(|band| shown(band * plane + at)));
         }
     }
     let mut out = Vec::new();
@@ -70,7 +77,11 @@ fn thumbnail(product: &Product) -> Option<Bytes> {
 pub fn tensor(product: &Product) -> Option<Tensor> {
     let shape =
         vec![1, u64::from(product.bands), u64::from(product.height), u64::from(product.width)];
-    Tensor::new("tile", DType::U8, shape, product.pixels.clone()).ok()
+    if product.bits <= 8 {
+        return Tensor::new("tile", DType::U8, shape, product.pixels.clone()).ok();
+    }
+    let samples: Bytes = product.samples().into_iter().flat_map(u16::to_le_bytes).collect();
+    Tensor::new("tile", DType::U16, shape, samples).ok()
 }
 
 #[cfg(test)]
@@ -89,15 +100,21 @@ pub(crate) mod tests {
             captured: Tai(1_795_392_037_000_000_000),
             latitude: 1.5,
             longitude: -20.25,
+            attitude: None,
+            footprint: None,
             score: 0.25,
             truth: None,
             bands,
+            bits: 8,
+            max_error: 0,
             width: side,
             height: side,
             source_bytes: 16_400,
             mask_width: 0,
             mask_height: 0,
             mask: Bytes::new(),
+            regions: Vec::new(),
+            features: Vec::new(),
             pixels: pixels.into(),
         }
     }

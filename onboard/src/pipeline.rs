@@ -14,6 +14,7 @@ use codecs::{
     ids::{Channel, Codec, SpacecraftId},
     link::{object::Quality, quicklook::QuickLook},
     mission::{Definition, ParameterId, Plans},
+    product::ProductKind,
     time::Tai,
 };
 use serde_json::{Value, json};
@@ -21,12 +22,12 @@ use serde_json::{Value, json};
 use crate::{
     config::{Config, FrameKind},
     realtime::Framing,
-    score::{ChannelId, Method, Score, TelemetryScorer, TileScorer},
+    score::{ChannelId, Method, Score, TelemetryScorer, TileScore, TileScorer},
     source::{Clock, Malformed, Packet, SourceCounts, parse},
     squeeze::{Block, Squeezer},
-    store::NewUnit,
-    triage,
-    uplink::Policy,
+    store::{KEPT, NewUnit},
+    triage::{self, Action, Case, Class, Decision, Original, Policy, TilePacket},
+    uplink,
 };
 
 /// Stream of recorded telemetry.
@@ -42,7 +43,7 @@ const ANOMALY_EVERY_NS: i64 = 10_000_000_000;
 pub enum Outcome {
     /// Number and keep it.
     Keep(NewUnit),
-    /// Number it and say in a void that it was left out.
+    /// Number it and say in a void that triage left it out.
     LeaveOut {
         /// Its channel.
         channel: Channel,
@@ -113,13 +114,22 @@ impl Watch {
     }
 }
 
+/// When something was taken, and for how long it is worth something.
+#[derive(Clone, Copy)]
+struct Due {
+    captured: Tai,
+    deadline_s: u32,
+}
+
 /// What the pipeline did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PipelineCounts {
     /// Tiles scored.
     pub tiles: u64,
-    /// Tiles of which only a summary goes down.
+    /// Tiles that go down as a summary, stay on board, or are dropped.
     pub left_out: u64,
+    /// Blocks of telemetry that stay on board or are dropped.
+    pub blocks_left_out: u64,
     /// Anomalies told.
     pub anomalies: u64,
     /// Blocks made.
@@ -131,7 +141,11 @@ pub struct PipelineCounts {
 /// Everything between the source and the store.
 pub struct Pipeline {
     spacecraft: SpacecraftId,
-    cloudy_above: f32,
+    policy: Policy,
+    /// Whether the policy is the usual one, which a ground may set the cloud fraction of.
+    usual: bool,
+    decisions: BTreeMap<String, u64>,
+    contact_s: u64,
     imager_apid: u16,
     bulk_apids: Vec<u16>,
     replay: Option<(FrameKind, usize, bool)>,
@@ -156,12 +170,20 @@ impl Pipeline {
     ) -> anyhow::Result<Self> {
         let fecf = config.replay.as_ref().is_some_and(|replay| replay.fecf);
         let squeeze = &config.squeeze;
+        let triage = &config.triage;
+        let policy = match &triage.rules {
+            Some(policy) => policy.clone(),
+            None => Policy::usual(triage.cloudy_above, &triage.bulk_apids),
+        };
         let flush_ns = squeeze.flush_ms * 1_000_000;
         Ok(Self {
             spacecraft: SpacecraftId(config.spacecraft.id),
-            cloudy_above: config.triage.cloudy_above,
-            imager_apid: config.triage.imager_apid,
-            bulk_apids: config.triage.bulk_apids.clone(),
+            policy,
+            usual: triage.rules.is_none(),
+            decisions: BTreeMap::new(),
+            contact_s: 0,
+            imager_apid: triage.imager_apid,
+            bulk_apids: triage.bulk_apids.clone(),
             replay: config.replay_frame()?.map(|(kind, length)| (kind, length, fecf)),
             clock: Clock::default(),
             counts: SourceCounts::default(),
@@ -185,11 +207,39 @@ impl Pipeline {
         self.clock.trust(time, now_ns);
     }
 
-    /// Puts a policy in force that the ground set.
-    pub fn set_policy(&mut self, policy: &Policy) {
-        if let Some(fraction) = policy.triage.cloudy_above {
-            self.cloudy_above = fraction;
+    /// Puts a policy in force that the ground set; what it was, in words, where it can't be.
+    pub fn set_policy(&mut self, set: &uplink::Policy) -> Result<(), String> {
+        if let Some(fraction) = set.triage.cloudy_above {
+            if !self.usual {
+                return Err(
+                    "a policy file is in force, which cloudy_above means nothing to: send \
+                            [[triage.rule]] instead"
+                        .into(),
+                );
+            }
+            self.policy = Policy::usual(fraction, &self.bulk_apids);
         }
+        if let Some(rules) = &set.triage.rules {
+            let housekeeping_percent = self.policy.housekeeping_percent;
+            self.policy = Policy { housekeeping_percent, rules: rules.clone() };
+            self.usual = false;
+        }
+        Ok(())
+    }
+
+    /// Says how many seconds of the contact are left; 0 between contacts.
+    pub fn set_contact(&mut self, left_s: u64) {
+        self.contact_s = left_s;
+    }
+
+    /// How often each rule decided; `usual` where none fitted.
+    pub fn decisions(&self) -> &BTreeMap<String, u64> {
+        &self.decisions
+    }
+
+    /// Share of what a contact sends that housekeeping has.
+    pub fn housekeeping_percent(&self) -> u8 {
+        self.policy.housekeeping_percent
     }
 
     /// What came in.
@@ -255,7 +305,7 @@ impl Pipeline {
     fn packet(&mut self, packet: Packet, now_ns: u64) -> Result<(), Malformed> {
         let captured = packet.time.unwrap_or_else(|| self.clock.at(now_ns));
         if packet.apid.0 == self.imager_apid {
-            self.tile(&packet, captured)?;
+            self.tile(&packet, captured, now_ns)?;
         } else {
             for frame in self.framing.push(packet.apid, &packet.bytes, now_ns) {
                 self.realtime(frame, captured);
@@ -263,7 +313,7 @@ impl Pipeline {
             let score = self.score(&packet.bytes, captured);
             let Packet { apid, bytes, .. } = packet.clone();
             let closed = self.squeezer.push(apid, bytes, captured, score, now_ns);
-            self.blocks(closed.map_err(|_| Malformed::Length)?);
+            self.blocks(closed.map_err(|_| Malformed::Length)?, now_ns);
         }
         if let Some(time) = packet.time {
             self.clock.see(time, now_ns);
@@ -303,24 +353,87 @@ impl Pipeline {
         self.record(record, at, triage::RECORDS);
     }
 
-    fn tile(&mut self, packet: &Packet, captured: Tai) -> Result<(), Malformed> {
+    fn tile(&mut self, packet: &Packet, captured: Tai, now_ns: u64) -> Result<(), Malformed> {
         let data = packet.bytes.slice_ref(packet.data());
         let tile = triage::read_tile(&data).ok_or(Malformed::Tile)?;
-        let score = self.tiles.score(&tile.tile).map_err(|_| Malformed::Tile)?;
+        self.image(tile, packet.apid.0, captured, packet.bytes.len(), now_ns);
+        Ok(())
+    }
+
+    /// Scores a tile and does with it what the policy says. `source_bytes` is what it stands for.
+    pub fn image(
+        &mut self,
+        tile: TilePacket,
+        apid: u16,
+        captured: Tai,
+        source_bytes: usize,
+        now_ns: u64,
+    ) {
+        // What nothing here can score counts as clear: it may be worth something.
+        let score = self.tiles.score(&tile.scored()).unwrap_or_else(|_| TileScore::unknown());
         if let Some(reason) = self.tiles.take_suspension() {
             self.suspended("tiles", &reason, captured);
         }
-        let bytes = packet.bytes.len();
-        let verdict = triage::judge(tile, score, captured, bytes, self.cloudy_above);
         self.done.tiles += 1;
-        if verdict.left_out {
-            self.done.left_out += 1;
-            let bytes = bytes as u64;
-            self.out.push_back(Outcome::LeaveOut { channel: PRODUCTS, bytes, captured });
+        let fraction = score.fraction;
+        let decision = self.decide(Class::Tile, apid, fraction, captured, now_ns);
+        let Decision { action, deadline_s, max_error, original, .. } = decision;
+        let priority = |bytes| decision.priority(bytes);
+        let make = |tile: TilePacket, score, kind| {
+            Bytes::from(tile.product(kind, score, captured, source_bytes, max_error).encode())
+        };
+        // Values are worked out before the pipeline is changed.
+        let (mut outcomes, mut left_out) = (Vec::new(), true);
+        match action {
+            Action::First | Action::Compressed => {
+                left_out = false;
+                let product = make(tile, score, ProductKind::Tile);
+                outcomes.push((Some(product.clone()), priority(product.len())));
+            }
+            Action::Summary => {
+                let behind = (original == Original::Keep)
+                    .then(|| make(tile.clone(), score.clone(), ProductKind::Tile));
+                outcomes.push((behind, KEPT));
+                let summary = make(tile, score, ProductKind::Summary);
+                outcomes.push((Some(summary.clone()), priority(summary.len())));
+            }
+            Action::Keep => outcomes.push((Some(make(tile, score, ProductKind::Tile)), KEPT)),
+            Action::Drop => outcomes.push((None, KEPT)),
         }
-        let product = verdict.product.encode().into();
-        self.keep(PRODUCTS, Codec::Product, verdict.priority, captured, product);
-        Ok(())
+        self.done.left_out += u64::from(left_out);
+        for (product, priority) in outcomes {
+            match product {
+                Some(bytes) => {
+                    let due = Due { captured, deadline_s };
+                    self.keep_due(PRODUCTS, Codec::Product, priority, due, bytes);
+                }
+                None => {
+                    let bytes = source_bytes as u64;
+                    self.out.push_back(Outcome::LeaveOut { channel: PRODUCTS, bytes, captured });
+                }
+            }
+        }
+    }
+
+    fn decide(
+        &mut self,
+        class: Class,
+        apid: u16,
+        score: f32,
+        captured: Tai,
+        now_ns: u64,
+    ) -> Decision<'_> {
+        let age_s = self.clock.at(now_ns).since(captured).max(0) as u64 / 1_000_000_000;
+        let case = Case { class, apid, score, age_s, contact_s: self.contact_s };
+        let decision = self.policy.decide(&case);
+        let rule = decision.rule.unwrap_or("usual");
+        match self.decisions.get_mut(rule) {
+            Some(count) => *count += 1,
+            None => {
+                self.decisions.insert(rule.to_owned(), 1);
+            }
+        }
+        decision
     }
 
     fn realtime(&mut self, frame: Bytes, captured: Tai) {
@@ -338,15 +451,28 @@ impl Pipeline {
         self.keep(self.framing.channel(), Codec::AosFrame, triage::REALTIME, captured, frame);
     }
 
-    fn blocks(&mut self, blocks: Vec<Block>) {
+    fn blocks(&mut self, blocks: Vec<Block>, now_ns: u64) {
         for block in blocks {
             self.done.blocks += 1;
-            let priority = match block.score {
-                score if score >= 0.5 => triage::ANOMALOUS,
-                _ if self.bulk_apids.contains(&block.apid.0) => triage::BULK,
-                _ => triage::HOUSEKEEPING,
-            };
-            self.keep(TELEMETRY, Codec::Squeezed, priority, block.captured, block.bytes);
+            let Block { apid, source_bytes, captured, score, bytes, .. } = block;
+            let decision = self.decide(Class::Telemetry, apid.0, score, captured, now_ns);
+            let (action, deadline_s) = (decision.action, decision.deadline_s);
+            let priority = decision.priority(bytes.len());
+            let due = Due { captured, deadline_s };
+            match action {
+                Action::Drop => {
+                    self.done.blocks_left_out += 1;
+                    let bytes = source_bytes as u64;
+                    self.out.push_back(Outcome::LeaveOut { channel: TELEMETRY, bytes, captured });
+                }
+                Action::Keep => {
+                    self.done.blocks_left_out += 1;
+                    self.keep_due(TELEMETRY, Codec::Squeezed, KEPT, due, bytes);
+                }
+                Action::First | Action::Compressed | Action::Summary => {
+                    self.keep_due(TELEMETRY, Codec::Squeezed, priority, due, bytes);
+                }
+            }
         }
     }
 
@@ -361,8 +487,13 @@ impl Pipeline {
     }
 
     fn keep(&mut self, channel: Channel, codec: Codec, priority: u8, captured: Tai, bytes: Bytes) {
+        self.keep_due(channel, codec, priority, Due { captured, deadline_s: 0 }, bytes);
+    }
+
+    fn keep_due(&mut self, channel: Channel, codec: Codec, priority: u8, due: Due, bytes: Bytes) {
         let spacecraft = self.spacecraft;
-        let unit = NewUnit { spacecraft, channel, codec, priority, captured, bytes };
+        let Due { captured, deadline_s } = due;
+        let unit = NewUnit { spacecraft, channel, codec, priority, captured, deadline_s, bytes };
         self.out.push_back(Outcome::Keep(unit));
     }
 
@@ -417,7 +548,7 @@ impl Pipeline {
             self.realtime(frame, captured);
         }
         match self.squeezer.flush(due_ns) {
-            Ok(blocks) => self.blocks(blocks),
+            Ok(blocks) => self.blocks(blocks, now_ns),
             Err(error) => {
                 let reason = error.to_string();
                 let record = json!({ "event": "squeeze failed", "reason": reason });

@@ -5,18 +5,28 @@
 //! | command | `ping` | answers `pong` |
 //! | command | `echo TEXT` | answers the text |
 //! | command | `hold SECONDS` | answers after so long, up to ten minutes; for rehearsals |
+//! | command | `send telemetry 12`, `send products 40-57` | sends what was kept |
 //! | configuration | TOML, `[triage] cloudy_above = 0.6` | sets it, over restarts |
+//! | configuration | TOML, `[[triage.rule]]` as in a policy file | takes the rules' place, over restarts |
 //!
 //! Everything else is refused with a reason.
 
-use codecs::link::uplink::{ContentKind, Outcome, Refusal};
+use codecs::{
+    ids::{Channel, SeqRange},
+    link::uplink::{ContentKind, Outcome, Refusal},
+};
 use serde::Deserialize;
+
+use crate::{
+    pipeline::{PRODUCTS, TELEMETRY},
+    triage::{self, Rule},
+};
 
 /// Longest time that a hold may take, in seconds.
 pub const HOLD_MAX_S: u64 = 600;
 
 /// Keys that a ground may set.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Policy {
     /// What goes down whole.
@@ -25,11 +35,14 @@ pub struct Policy {
 }
 
 /// What goes down whole, as a summary, or not.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TriagePolicy {
     /// Cloud fraction above which a tile's summary goes down in its place.
     pub cloudy_above: Option<f32>,
+    /// Rules that take the place of those in force.
+    #[serde(rename = "rule")]
+    pub rules: Option<Vec<Rule>>,
 }
 
 impl Policy {
@@ -41,8 +54,16 @@ impl Policy {
             Some(fraction) if !(0.0..=1.0).contains(&fraction) => {
                 Err(format!("triage.cloudy_above = {fraction}: a fraction from 0 to 1"))
             }
-            None => Err("no key that can be set: triage.cloudy_above".into()),
-            _ => Ok(policy),
+            None if policy.triage.rules.is_none() => {
+                Err("no key that can be set: triage.cloudy_above, triage.rule".into())
+            }
+            _ => {
+                let rules = policy.triage.rules.clone().unwrap_or_default();
+                triage::Policy { housekeeping_percent: 0, rules }
+                    .check()
+                    .map_err(|error| error.to_string())?;
+                Ok(policy)
+            }
         }
     }
 }
@@ -56,6 +77,8 @@ pub enum Order {
     Hold(u64),
     /// To be put in force, then it is done.
     Set(Policy),
+    /// Kept units to be sent.
+    Send(Channel, SeqRange),
     /// It is not done, with the reason in words.
     Decline(Outcome, String),
 }
@@ -85,8 +108,30 @@ pub fn order(kind: ContentKind, body: &[u8]) -> Order {
         ("hold", _) => {
             decline(Refusal::Malformed, &format!("hold takes whole seconds, at most {HOLD_MAX_S}"))
         }
-        _ => decline(Refusal::Unsupported, "known are: ping, echo TEXT, hold SECONDS"),
+        ("send", _) => match send(rest) {
+            Some((channel, range)) => Order::Send(channel, range),
+            None => decline(
+                Refusal::Malformed,
+                "send takes telemetry or products and a sequence, or two with a dash between",
+            ),
+        },
+        _ => decline(
+            Refusal::Unsupported,
+            "known are: ping, echo TEXT, hold SECONDS, send telemetry|products FIRST[-LAST]",
+        ),
     }
+}
+
+/// What a `send` names: `products 40-57`.
+fn send(text: &str) -> Option<(Channel, SeqRange)> {
+    let (channel, range) = text.split_once(' ')?;
+    let channel = match channel {
+        "telemetry" => TELEMETRY,
+        "products" => PRODUCTS,
+        _ => return None,
+    };
+    let (first, last) = range.split_once('-').unwrap_or((range, range));
+    Some((channel, SeqRange::new(first.parse().ok()?, last.parse().ok()?)?))
 }
 
 #[cfg(test)]
@@ -100,16 +145,21 @@ mod tests {
         assert_eq!(command("echo a b"), Order::Answer("a b".into()));
         assert_eq!(command("hold 3"), Order::Hold(3_000_000_000));
         let set = order(ContentKind::Configuration, b"[triage]\ncloudy_above = 0.25\n");
-        let triage = TriagePolicy { cloudy_above: Some(0.25) };
+        let triage = TriagePolicy { cloudy_above: Some(0.25), rules: None };
         assert_eq!(set, Order::Set(Policy { triage }));
         let refusal = |order| match order {
             Order::Decline(Outcome::Refused(refusal), text) if !text.is_empty() => refusal,
             other => panic!("{other:?}"),
         };
+        let range = SeqRange { first: 40, last: 57 };
+        assert_eq!(command("send products 40-57"), Order::Send(PRODUCTS, range));
+        let rule = b"[[triage.rule]]\nname = \"x\"\nclass = \"tile\"\naction = \"keep\"\n";
+        let set = order(ContentKind::Configuration, rule);
+        assert!(matches!(set, Order::Set(Policy { triage: TriagePolicy { rules: Some(_), .. } })));
         for text in ["", "reboot", "ping 3", "PING"] {
             assert_eq!(refusal(command(text)), Refusal::Unsupported, "{text}");
         }
-        for text in ["hold", "hold -1", "hold 601"] {
+        for text in ["hold", "hold -1", "hold 601", "send", "send tiles 4", "send products 5-4"] {
             assert_eq!(refusal(command(text)), Refusal::Malformed, "{text}");
         }
         for text in ["", "[triage]\ncloudy_above = 2.0", "[triage]\ncloudy_above = nan", "[x]\ny=1"]

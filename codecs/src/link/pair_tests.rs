@@ -12,7 +12,7 @@ use super::{
     custody::{Durability, KeyRanges, NEVER_MS, RefusalReason},
     hello::STATES_MAX,
     receiver::{Receiver, ReceiverConfig, ReceiverEvent},
-    sender::{Sender, SenderConfig, SenderError, SenderEvent, UnitInfo},
+    sender::{NO_DEADLINE, Sender, SenderConfig, SenderError, SenderEvent, UnitInfo},
     wire::{Limits, Message},
 };
 use crate::{
@@ -67,7 +67,12 @@ impl World {
     }
 
     fn with(refuse_every: u64, least: Durability) -> Self {
-        let config = SenderConfig { origin: ORIGIN, objects_max: 8, reclaimable_from: least };
+        let config = SenderConfig {
+            origin: ORIGIN,
+            objects_max: 8,
+            reclaimable_from: least,
+            housekeeping_percent: 20,
+        };
         Self {
             sender: Sender::new(config),
             receiver: None,
@@ -89,7 +94,13 @@ impl World {
     fn offer(&mut self, stream: usize, priority: u8) {
         let key = UnitKey { prefix: prefix(stream as u32), sequence: self.next[stream] };
         self.next[stream] += 1;
-        let info = UnitInfo { codec: Codec::Squeezed, priority, length: 100, annotated: false };
+        let info = UnitInfo {
+            codec: Codec::Squeezed,
+            priority,
+            length: 100,
+            annotated: false,
+            due: NO_DEADLINE,
+        };
         assert!(self.sender.offer(key, info));
         assert!(!self.sender.offer(key, info), "a unit is offered once");
     }
@@ -416,8 +427,13 @@ fn a_hello_of_any_size_is_one_that_a_station_takes() {
         for stream in 0..counters {
             for at in 0..holes {
                 let key = UnitKey { prefix: prefix(stream), sequence: 3 * at };
-                let info =
-                    UnitInfo { codec: Codec::Squeezed, priority: 1, length: 1, annotated: false };
+                let info = UnitInfo {
+                    codec: Codec::Squeezed,
+                    priority: 1,
+                    length: 1,
+                    annotated: false,
+                    due: NO_DEADLINE,
+                };
                 world.sender.offer(key, info);
             }
         }
@@ -441,7 +457,13 @@ fn an_object_is_annotated_whole_or_not_at_all() {
     let mut world = World::new(0);
     let annotated = [true, true, false, true];
     for (sequence, annotated) in (0..).zip(annotated) {
-        let info = UnitInfo { codec: Codec::Squeezed, priority: 1, length: 100, annotated };
+        let info = UnitInfo {
+            codec: Codec::Squeezed,
+            priority: 1,
+            length: 100,
+            annotated,
+            due: NO_DEADLINE,
+        };
         assert!(world.sender.offer(UnitKey { prefix: prefix(0), sequence }, info));
     }
     world.connect();

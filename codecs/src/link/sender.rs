@@ -10,6 +10,7 @@
 //! say `None`, then sleep until [`Sender::timeout`]. Times are monotonic nanoseconds.
 
 mod heard;
+mod line;
 
 use alloc::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -32,6 +33,7 @@ use crate::{
     ids::{Codec, KeyPrefix, Origin, RangeSet, SeqRange, UnitKey},
     time::Tai,
 };
+use line::{Lane, Line, Place};
 
 /// Units that a sender keeps track of; a store offers no more until some are receipted.
 pub const UNITS_MAX: usize = 1 << 20;
@@ -49,7 +51,13 @@ pub struct UnitInfo {
     pub length: u32,
     /// Whether an antenna's annotation goes with it.
     pub annotated: bool,
+    /// When it is worth nothing any more: within a priority the earliest goes first.
+    /// [`NO_DEADLINE`] where it keeps its worth.
+    pub due: Tai,
 }
+
+/// Due after everything that has a deadline.
+pub const NO_DEADLINE: Tai = Tai(i64::MAX);
 
 impl UnitInfo {
     /// What stands in the header of an object holds for each of its units.
@@ -59,6 +67,10 @@ impl UnitInfo {
 
     fn footprint(&self) -> usize {
         unit_footprint(self.length as usize, self.annotated)
+    }
+
+    fn lane(&self) -> Lane {
+        if self.codec == Codec::Product { Lane::Payload } else { Lane::Housekeeping }
     }
 }
 
@@ -79,9 +91,15 @@ enum State {
 #[derive(Clone, Copy, Debug)]
 struct Unit {
     info: UnitInfo,
-    /// Place among all offers: within a priority the oldest goes first.
+    /// Place among all offers: within a priority and a deadline the oldest goes first.
     turn: u64,
     state: State,
+}
+
+impl Unit {
+    fn place(&self, prefix: KeyPrefix, sequence: u64) -> Place {
+        (Reverse(self.info.priority), self.info.due, self.turn, prefix, sequence)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -171,6 +189,9 @@ pub struct SenderConfig {
     pub objects_max: usize,
     /// Least class that makes a unit reclaimable.
     pub reclaimable_from: Durability,
+    /// Share of the bytes sent, in percent (at most 99), that housekeeping has while any of it
+    /// waits, whatever the payload's products are worth.
+    pub housekeeping_percent: u8,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -208,7 +229,7 @@ pub struct Sender {
     phase: Phase,
     limits: Limits,
     queues: BTreeMap<KeyPrefix, Queue>,
-    ready: BTreeSet<(Reverse<u8>, u64, KeyPrefix, u64)>,
+    ready: Line,
     waiting: BTreeSet<(u64, KeyPrefix, u64)>,
     under_way: BTreeMap<u64, (KeyPrefix, SeqRange)>,
     reader: ControlReader,
@@ -231,7 +252,7 @@ impl Sender {
             phase: Phase::Down,
             limits: Limits { object_bytes_max: 0, unit_bytes_max: 0, objects_max: 0 },
             queues: BTreeMap::new(),
-            ready: BTreeSet::new(),
+            ready: Line::default(),
             waiting: BTreeSet::new(),
             under_way: BTreeMap::new(),
             reader: ControlReader::new(),
@@ -274,9 +295,12 @@ impl Sender {
         if state == State::Ready {
             // The store says that it is not safe, and it is the store's to say.
             queue.receipts.remove(one);
-            self.ready.insert((Reverse(info.priority), self.turns, key.prefix, key.sequence));
         }
-        queue.units.insert(key.sequence, Unit { info, turn: self.turns, state });
+        let unit = Unit { info, turn: self.turns, state };
+        if state == State::Ready {
+            self.ready.lane(info.lane()).insert(unit.place(key.prefix, key.sequence));
+        }
+        queue.units.insert(key.sequence, unit);
         self.turns += 1;
         self.backlog.units += 1;
         self.backlog.bytes += u64::from(info.length);
@@ -346,7 +370,7 @@ impl Sender {
                         self.waiting.remove(&(until, *prefix, *sequence));
                     }
                     unit.state = State::Ready;
-                    self.ready.insert((Reverse(unit.info.priority), unit.turn, *prefix, *sequence));
+                    self.ready.lane(unit.info.lane()).insert(unit.place(*prefix, *sequence));
                 }
             }
         }
@@ -367,7 +391,7 @@ impl Sender {
     fn drop_unit(&mut self, prefix: KeyPrefix, sequence: u64) {
         let Some(queue) = self.queues.get_mut(&prefix) else { return };
         let Some(unit) = queue.units.remove(&sequence) else { return };
-        self.ready.remove(&(Reverse(unit.info.priority), unit.turn, prefix, sequence));
+        self.ready.lane(unit.info.lane()).remove(&unit.place(prefix, sequence));
         if let State::Waiting(until) = unit.state {
             self.waiting.remove(&(until, prefix, sequence));
         }
@@ -390,7 +414,7 @@ impl Sender {
             if let State::Waiting(before) = unit.state {
                 self.waiting.remove(&(before, prefix, *sequence));
             }
-            self.ready.remove(&(Reverse(unit.info.priority), unit.turn, prefix, *sequence));
+            self.ready.lane(unit.info.lane()).remove(&unit.place(prefix, *sequence));
             unit.state = to(unit.state);
             if let State::Waiting(until) = unit.state
                 && until != u64::MAX
@@ -420,7 +444,7 @@ impl Sender {
         let Some(queue) = self.queues.get_mut(&prefix) else { return };
         for (sequence, unit) in queue.units.range_mut(range.first..=range.last) {
             unit.state = State::Ready;
-            self.ready.insert((Reverse(unit.info.priority), unit.turn, prefix, *sequence));
+            self.ready.lane(unit.info.lane()).insert(unit.place(prefix, *sequence));
         }
     }
 
@@ -445,7 +469,7 @@ impl Sender {
             .min(self.limits.object_bytes_max as usize)
             .saturating_sub(HEADER_BYTES);
         loop {
-            let (_, _, prefix, first) = self.ready.first().copied()?;
+            let (_, _, _, prefix, first) = self.ready.next()?;
             let queue = self.queues.get_mut(&prefix)?;
             let lead = queue.units.get(&first)?.info;
             if lead.length > self.limits.unit_bytes_max {
@@ -468,8 +492,9 @@ impl Sender {
                 }
                 (last, length) = (*sequence, longer);
                 unit.state = State::UnderWay;
-                self.ready.remove(&(Reverse(unit.info.priority), unit.turn, prefix, *sequence));
+                self.ready.lane(unit.info.lane()).remove(&unit.place(prefix, *sequence));
             }
+            self.ready.sent(lead.lane(), length as u64, self.config.housekeeping_percent);
             let id = self.objects;
             self.objects += 1;
             let range = SeqRange { first, last };

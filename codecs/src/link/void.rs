@@ -25,6 +25,8 @@ pub enum VoidReason {
     Evicted = 2,
     /// The store found them damaged.
     Damaged = 3,
+    /// Held on board and sent only when asked for.
+    Kept = 4,
 }
 
 /// Ranges of one counter that will not come.
@@ -109,6 +111,7 @@ impl Void {
             1 => VoidReason::Triage,
             2 => VoidReason::Evicted,
             3 => VoidReason::Damaged,
+            4 => VoidReason::Kept,
             _ => return Err(VoidError::Field("reason")),
         };
         let count = usize::from(u16::from_be_bytes([high, low]));

@@ -15,6 +15,11 @@ pub const RANGES_MAX: usize = 1024;
 /// Most ledgers whose receipts a counter tells apart; at the bound the oldest is forgotten.
 pub const LEDGERS_MAX: usize = 4;
 
+/// Value of a unit that stays on board until it is asked for.
+pub const KEPT: u8 = 0;
+/// Value of a kept unit from when it is asked for.
+pub const ASKED_FOR: u8 = 128;
+
 /// Life of a held unit; what is freed is no longer held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum State {
@@ -43,12 +48,19 @@ pub struct Entry {
     pub state: State,
     /// When it was taken.
     pub captured: Tai,
+    /// Seconds from then until it is worth nothing; 0 where it keeps its worth.
+    pub deadline_s: u32,
 }
 
 impl Entry {
     /// Bytes that its record takes.
     pub fn footprint(&self) -> u64 {
-        unit_record_bytes(self.length as usize) as u64
+        unit_record_bytes(self.length as usize, self.deadline_s) as u64
+    }
+
+    /// Whether a link should bring it down unasked.
+    pub fn offered(&self) -> bool {
+        self.live() && self.priority > KEPT
     }
 
     /// Whether it must not be erased without a void.
@@ -81,6 +93,8 @@ pub struct Counter {
     pub voided: RangeSet,
     /// By ledger and class, the latest last.
     pub receipts: Vec<Receipts>,
+    /// Kept units that were asked for.
+    pub asked: RangeSet,
     /// Held units.
     pub units: BTreeMap<u64, Entry>,
 }
@@ -117,6 +131,22 @@ impl Counter {
     pub fn unreceipt(&mut self, ranges: &RangeSet) {
         for range in ranges.ranges() {
             self.receipts.iter_mut().for_each(|of| of.ranges.remove(*range));
+        }
+    }
+
+    /// Kept units among `ranges` go down from now on.
+    pub fn ask_for(&mut self, ranges: &RangeSet) {
+        for range in ranges.ranges() {
+            let held = self.units.range_mut(range.first..=range.last);
+            for (sequence, entry) in held.filter(|(_, entry)| entry.priority == KEPT) {
+                entry.priority = ASKED_FOR;
+                self.asked.insert_one(*sequence);
+            }
+        }
+        // Beyond the bound what was asked for first may have to be asked for again.
+        while self.asked.len() > RANGES_MAX {
+            let Some(lowest) = self.asked.ranges().first().copied() else { break };
+            self.asked.remove(lowest);
         }
     }
 
@@ -174,6 +204,7 @@ impl Counter {
             floor: self.floor,
             voided: self.voided.clone(),
             receipts,
+            asked: self.asked.clone(),
         }
     }
 
@@ -182,6 +213,7 @@ impl Counter {
         self.next = self.next.max(state.next);
         self.floor = self.floor.max(state.floor);
         self.voided.extend(&state.voided);
+        self.asked.extend(&state.asked);
         self.receipts = state
             .receipts
             .into_iter()

@@ -1,13 +1,16 @@
 //! Bytes of a segment: a header, then records on eight-byte boundaries; big-endian.
 //!
 //! ```text
-//! header  0  8 magic "GTSTORE1"        record  0  2 magic 0x4754
+//! header  0  8 magic "GTSTORE2"        record  0  2 magic 0x4754
 //!         8  8 segment number                  2  1 kind
 //!        16  8 store epoch                     3  1 zero
 //!        24 16 origin                          4  4 length of the body
 //!        40  4 CRC-32C of the above            8  4 CRC-32C of epoch, segment, 0..8 and the body
 //!        44  4 zero                           12  - body, then zeros to the boundary
 //! ```
+//!
+//! A unit with a deadline is a kind of its own, four bytes longer: what has none costs none. A
+//! segment that an older version wrote reads as it is; its magic ends in 1.
 //!
 //! Epoch and segment stand in each record's check, so that nothing a payload carries can pass for a
 //! record of this store when a scan looks for the next whole one behind damage.
@@ -26,9 +29,13 @@ pub const RECORD_BYTES: usize = 12;
 /// Bytes of a unit record's body before the unit.
 pub const UNIT_BYTES: usize = 28;
 /// Largest body: a unit of the largest size with its fields, or a checkpoint at its bounds.
-pub const MAX_BODY_BYTES: usize = (1 << 20) + UNIT_BYTES;
+pub const MAX_BODY_BYTES: usize = (1 << 20) + UNIT_BYTES + DEADLINE_BYTES;
+/// Bytes of a deadline.
+const DEADLINE_BYTES: usize = 4;
 
-const MAGIC: [u8; 8] = *b"GTSTORE1";
+const MAGIC: [u8; 8] = *b"GTSTORE2";
+/// Of segments without deadlines.
+const MAGIC_BEFORE: [u8; 8] = *b"GTSTORE1";
 const RECORD_MAGIC: [u8; 2] = *b"GT";
 
 /// Whose store: what every segment repeats.
@@ -55,6 +62,8 @@ pub struct UnitRecord {
     pub priority: u8,
     /// When it was taken.
     pub captured: Tai,
+    /// Seconds from then until it is worth nothing; 0 where it keeps its worth.
+    pub deadline_s: u32,
     /// The unit.
     pub bytes: Bytes,
 }
@@ -89,6 +98,8 @@ pub struct CheckpointRecord {
     pub voided: RangeSet,
     /// Receipts by ledger and class.
     pub receipts: Vec<(u64, u8, RangeSet)>,
+    /// Kept units that were asked for.
+    pub asked: RangeSet,
 }
 
 /// A small value that outlives every segment: each repeats it.
@@ -136,13 +147,16 @@ pub fn decode_header(bytes: &[u8], segment: u64) -> Option<Identity> {
     let epoch = StoreEpoch(fields.u64()?);
     let origin = Origin(fields.take()?);
     let check = fields.u32()?;
-    let whole = magic == MAGIC && number == segment && check == crc32c(&header[..40]);
+    let whole = (magic == MAGIC || magic == MAGIC_BEFORE)
+        && number == segment
+        && check == crc32c(&header[..40]);
     whole.then_some(Identity { origin, epoch })
 }
 
 /// Bytes that a unit of `length` takes in a segment.
-pub const fn unit_record_bytes(length: usize) -> usize {
-    (RECORD_BYTES + UNIT_BYTES + length).next_multiple_of(8)
+pub const fn unit_record_bytes(length: usize, deadline_s: u32) -> usize {
+    let deadline = if deadline_s == 0 { 0 } else { DEADLINE_BYTES };
+    (RECORD_BYTES + UNIT_BYTES + deadline + length).next_multiple_of(8)
 }
 
 /// Adds a record to `out`, padded to the boundary.
@@ -156,6 +170,9 @@ pub fn encode_record(out: &mut Vec<u8>, epoch: StoreEpoch, segment: u64, record:
             out.extend_from_slice(&unit.sequence.to_be_bytes());
             out.extend_from_slice(&[unit.codec as u8, unit.priority]);
             out.extend_from_slice(&unit.captured.0.to_be_bytes());
+            if unit.deadline_s != 0 {
+                out.extend_from_slice(&unit.deadline_s.to_be_bytes());
+            }
             out.extend_from_slice(&unit.bytes);
         }
         Record::Receipt(receipt) | Record::Asked(receipt) => {
@@ -179,6 +196,7 @@ pub fn encode_record(out: &mut Vec<u8>, epoch: StoreEpoch, segment: u64, record:
                 out.push(*class);
                 put_ranges(out, ranges);
             }
+            put_ranges(out, &state.asked);
         }
     }
     let length = out.len() - start - RECORD_BYTES;
@@ -215,6 +233,7 @@ pub fn decode_record(bytes: &Bytes, epoch: StoreEpoch, segment: u64) -> Option<(
 
 fn kind(record: &Record) -> u8 {
     match record {
+        Record::Unit(unit) if unit.deadline_s != 0 => 6,
         Record::Unit(_) => 1,
         Record::Receipt(_) => 2,
         Record::Asked(_) => 3,
@@ -254,14 +273,23 @@ fn decode_body(kind: u8, body: &Bytes) -> Option<Record> {
     let spacecraft = SpacecraftId(u16::from_be_bytes(fields.take()?));
     let channel = Channel(fields.u64()?);
     Some(match kind {
-        1 => {
+        1 | 6 => {
             let sequence = fields.u64()?;
             let [codec, priority] = fields.take()?;
+            let codec = Codec::from_byte(codec)?;
             let captured = Tai(fields.u64()? as i64);
-            let (codec, bytes) = (Codec::from_byte(codec)?, body.slice(UNIT_BYTES..));
-            let unit =
-                UnitRecord { spacecraft, channel, sequence, codec, priority, captured, bytes };
-            Record::Unit(unit)
+            let deadline_s = if kind == 6 { fields.u32().filter(|of| *of != 0)? } else { 0 };
+            let bytes = body.slice(body.len() - fields.0.len()..);
+            Record::Unit(UnitRecord {
+                spacecraft,
+                channel,
+                sequence,
+                codec,
+                priority,
+                captured,
+                deadline_s,
+                bytes,
+            })
         }
         2 | 3 => {
             let ledger = fields.u64()?;
@@ -280,8 +308,17 @@ fn decode_body(kind: u8, body: &Bytes) -> Option<Record> {
                     Some((ledger, class, fields.ranges()?))
                 })
                 .collect::<Option<Vec<_>>>()?;
-            let state = CheckpointRecord { spacecraft, channel, next, floor, voided, receipts };
-            Record::Checkpoint(state)
+            // Segments of the version before end here.
+            let asked = if fields.0.is_empty() { RangeSet::new() } else { fields.ranges()? };
+            Record::Checkpoint(CheckpointRecord {
+                spacecraft,
+                channel,
+                next,
+                floor,
+                voided,
+                receipts,
+                asked,
+            })
         }
         _ => return None,
     })
@@ -328,8 +365,14 @@ mod tests {
             codec: Codec::Squeezed,
             priority: 100,
             captured: Tai(5),
+            deadline_s: 0,
             bytes: Bytes::from_static(bytes),
         })
+    }
+
+    fn due_unit(bytes: &'static [u8]) -> Record {
+        let Record::Unit(unit) = unit(bytes) else { unreachable!() };
+        Record::Unit(UnitRecord { deadline_s: 3600, ..unit })
     }
 
     fn ranges(pairs: &[(u64, u64)]) -> RangeSet {
@@ -351,10 +394,13 @@ mod tests {
             floor: 1,
             voided: ranges(&[(4, 4)]),
             receipts: vec![(77, 1, ranges(&[(0, 3)])), (78, 2, RangeSet::new())],
+            asked: ranges(&[(6, 8)]),
         };
         vec![
             unit(b""),
             unit(b"some bytes"),
+            due_unit(b""),
+            due_unit(b"some bytes"),
             Record::Receipt(receipt.clone()),
             Record::Asked(receipt),
             Record::Checkpoint(state),

@@ -29,11 +29,11 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use codecs::{
     ids::{Channel, Codec, KeyPrefix, Origin, RangeSet, SeqRange, SpacecraftId, UnitKey},
-    link::{MAX_UNIT_BYTES, custody::Durability, void::VoidReason},
+    link::{MAX_UNIT_BYTES, custody::Durability, sender::NO_DEADLINE, void::VoidReason},
     time::Tai,
 };
 
-pub use counter::{Counter, Entry, Receipts, State};
+pub use counter::{ASKED_FOR, Counter, Entry, KEPT, Receipts, State};
 pub use format::Identity;
 pub use medium::{Fault, Medium};
 pub use open::peek_identity;
@@ -75,10 +75,13 @@ pub struct NewUnit {
     pub channel: Channel,
     /// Format of the inside.
     pub codec: Codec,
-    /// Value: higher goes down first and is given up last.
+    /// Value: higher goes down first and is given up last. [`KEPT`] stays on board, told by a void,
+    /// until it is asked for.
     pub priority: u8,
     /// When it was taken.
     pub captured: Tai,
+    /// Seconds from then until it is worth nothing; 0 where it keeps its worth.
+    pub deadline_s: u32,
     /// The unit.
     pub bytes: Bytes,
 }
@@ -96,6 +99,18 @@ pub struct Stored {
     pub length: u32,
     /// When it was taken.
     pub captured: Tai,
+    /// Seconds from then until it is worth nothing; 0 where it keeps its worth.
+    pub deadline_s: u32,
+}
+
+impl Stored {
+    /// When it is worth nothing any more; the end of time where it keeps its worth.
+    pub fn due(&self) -> Tai {
+        match self.deadline_s {
+            0 => NO_DEADLINE,
+            deadline => self.captured.plus(i64::from(deadline) * 1_000_000_000),
+        }
+    }
 }
 
 /// What a commit changed.
@@ -214,15 +229,20 @@ impl<M: Medium> Store<M> {
         if unit.bytes.len() > MAX_UNIT_BYTES {
             return Err(StoreError::TooLarge(unit.bytes.len()));
         }
-        let footprint = unit_record_bytes(unit.bytes.len()) as u64;
+        let footprint = unit_record_bytes(unit.bytes.len(), unit.deadline_s) as u64;
         if self.pending_bytes > 0 && self.pending_bytes + footprint > self.pending_max() {
             return Err(StoreError::Pending(self.pending_bytes));
         }
         let counter = self.counters.entry((unit.spacecraft, unit.channel)).or_default();
         let sequence = counter.next;
         counter.next += 1;
-        let NewUnit { spacecraft, channel, codec, priority, captured, bytes } = unit;
+        let NewUnit { spacecraft, channel, codec, priority, captured, deadline_s, bytes } = unit;
         self.pending_bytes += footprint;
+        if priority == KEPT {
+            let (range, length) =
+                (SeqRange { first: sequence, last: sequence }, bytes.len() as u64);
+            self.draft((spacecraft, channel), range, VoidReason::Kept, length, Some(captured));
+        }
         self.pending.push(UnitRecord {
             spacecraft,
             channel,
@@ -230,6 +250,7 @@ impl<M: Medium> Store<M> {
             codec,
             priority,
             captured,
+            deadline_s,
             bytes,
         });
         Ok(UnitKey { prefix: self.prefix((spacecraft, channel)), sequence })
@@ -311,6 +332,7 @@ impl<M: Medium> Store<M> {
         }
         let Some(counter) = self.counters.get_mut(&name) else { return Vec::new() };
         counter.unreceipt(ranges);
+        counter.ask_for(ranges);
         let mut again = Vec::new();
         for range in ranges.ranges() {
             for (sequence, entry) in counter.units.range_mut(range.first..=range.last) {
@@ -332,6 +354,20 @@ impl<M: Medium> Store<M> {
 
     /// Reads a unit to send it, and notes that it was handed out.
     pub fn take(&mut self, key: UnitKey) -> Result<Bytes, ReadError> {
+        let bytes = self.read(key)?;
+        let name = (key.prefix.spacecraft, key.prefix.channel);
+        if let Some(counter) = self.counters.get_mut(&name)
+            && let Some(entry) = counter.units.get_mut(&key.sequence)
+            && entry.state == State::New
+        {
+            entry.state = State::Sent;
+            self.units_sent += 1;
+        }
+        Ok(bytes)
+    }
+
+    /// Reads a unit to look at it: to a link it is as new as before.
+    pub fn read(&mut self, key: UnitKey) -> Result<Bytes, ReadError> {
         let name = (key.prefix.spacecraft, key.prefix.channel);
         let entry = self
             .counters
@@ -345,13 +381,6 @@ impl<M: Medium> Store<M> {
             self.damaged(name, key.sequence, &entry);
             return Err(ReadError::Damaged);
         };
-        if let Some(counter) = self.counters.get_mut(&name)
-            && let Some(entry) = counter.units.get_mut(&key.sequence)
-            && entry.state == State::New
-        {
-            entry.state = State::Sent;
-            self.units_sent += 1;
-        }
         Ok(record.bytes)
     }
 
@@ -359,8 +388,8 @@ impl<M: Medium> Store<M> {
     pub fn unreceipted(&self) -> impl Iterator<Item = Stored> + '_ {
         self.counters.iter().flat_map(|(name, counter)| {
             let prefix = self.prefix(*name);
-            let live = counter.units.iter().filter(|(_, entry)| entry.live());
-            live.map(move |(sequence, entry)| {
+            let offered = counter.units.iter().filter(|(_, entry)| entry.offered());
+            offered.map(move |(sequence, entry)| {
                 stored(UnitKey { prefix, sequence: *sequence }, entry)
             })
         })
@@ -371,11 +400,12 @@ impl<M: Medium> Store<M> {
         self.counters.iter().map(|(name, counter)| (self.prefix(*name), counter))
     }
 
-    /// Units and bytes not receipted yet, pending ones included.
+    /// Units and bytes that still go down, pending ones included; what is kept waits for nothing.
     pub fn backlog(&self) -> (u64, u64) {
         let held = self.counters.values().flat_map(|counter| counter.units.values());
-        let held = held.filter(|entry| entry.live()).map(|entry| u64::from(entry.length));
-        let pending = self.pending.iter().map(|unit| unit.bytes.len() as u64);
+        let held = held.filter(|entry| entry.offered()).map(|entry| u64::from(entry.length));
+        let pending = self.pending.iter().filter(|unit| unit.priority > KEPT);
+        let pending = pending.map(|unit| unit.bytes.len() as u64);
         held.chain(pending).fold((0, 0), |(units, bytes), length| (units + 1, bytes + length))
     }
 
@@ -414,7 +444,7 @@ impl<M: Medium> Store<M> {
         sequence: u64,
         entry: &Entry,
     ) -> Result<Option<UnitRecord>, Fault> {
-        let length = unit_record_bytes(entry.length as usize);
+        let length = unit_record_bytes(entry.length as usize, entry.deadline_s);
         let bytes = self.medium.read(entry.segment, u64::from(entry.offset), length)?;
         let found = format::decode_record(&bytes, self.identity.epoch, entry.segment);
         Ok(match found {
@@ -456,10 +486,11 @@ fn entry_of(unit: &UnitRecord, segment: u64, offset: u32) -> Entry {
         priority: unit.priority,
         state: State::New,
         captured: unit.captured,
+        deadline_s: unit.deadline_s,
     }
 }
 
 fn stored(key: UnitKey, entry: &Entry) -> Stored {
-    let Entry { codec, priority, length, captured, .. } = *entry;
-    Stored { key, codec, priority, length, captured }
+    let Entry { codec, priority, length, captured, deadline_s, .. } = *entry;
+    Stored { key, codec, priority, length, captured, deadline_s }
 }

@@ -92,6 +92,7 @@ impl<M: Medium> Store<M> {
                 Record::Asked(of) => {
                     let counter = self.counters.entry((of.spacecraft, of.channel)).or_default();
                     counter.unreceipt(&of.ranges);
+                    counter.ask_for(&of.ranges);
                 }
                 Record::Note(note) => {
                     self.notes.insert(note.slot, note.bytes);
@@ -108,6 +109,7 @@ impl<M: Medium> Store<M> {
     fn load_unit(&mut self, segment: u64, offset: u32, unit: UnitRecord) {
         if unit.channel == Channel::VOIDS
             && let Ok(void) = Void::decode(&unit.bytes)
+            && void.reason != VoidReason::Kept
         {
             for entry in void.entries.iter().filter(|entry| entry.epoch == self.identity.epoch) {
                 let name = (entry.spacecraft, entry.channel);
@@ -126,6 +128,8 @@ impl<M: Medium> Store<M> {
         let mut lost = Vec::new();
         for (name, counter) in &mut self.counters {
             counter.durable_next = counter.next;
+            let asked = std::mem::take(&mut counter.asked);
+            counter.ask_for(&asked);
             let (voided, receipts) = (&counter.voided, &counter.receipts);
             counter.units.retain(|sequence, _| !voided.contains(*sequence));
             for (sequence, entry) in &mut counter.units {

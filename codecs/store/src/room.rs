@@ -13,7 +13,8 @@ use codecs::{
 };
 
 use super::{
-    Counter, CounterName, Fault, Medium, State, Store, format::Record, format::unit_record_bytes,
+    Counter, CounterName, Fault, Medium, State, Store,
+    format::{Record, UnitRecord, unit_record_bytes},
 };
 
 /// Entries up to which voids that were not sent yet are merged. A void is rewritten when it grows,
@@ -139,6 +140,13 @@ impl<M: Medium> Store<M> {
         self.limits.capacity_bytes.saturating_sub(2 * self.limits.segment_bytes)
     }
 
+    /// Whether a unit of as many bytes goes in beside what is held and pending without anything
+    /// being given up for it: for sources that can wait.
+    pub fn has_room(&self, unit_bytes: usize) -> bool {
+        let wanted = unit_record_bytes(unit_bytes, 0) as u64;
+        self.live_bytes() + self.pending_bytes + wanted <= self.budget()
+    }
+
     /// Bytes on the medium.
     pub fn used_bytes(&self) -> u64 {
         self.segments.values().map(|segment| segment.length).sum()
@@ -224,7 +232,7 @@ impl<M: Medium> Store<M> {
 
     fn refuse(&mut self, at: usize) -> UnitKey {
         let unit = self.pending.remove(at);
-        self.pending_bytes -= unit_record_bytes(unit.bytes.len()) as u64;
+        self.pending_bytes -= unit_record_bytes(unit.bytes.len(), unit.deadline_s) as u64;
         let name = (unit.spacecraft, unit.channel);
         let range = SeqRange { first: unit.sequence, last: unit.sequence };
         let bytes = unit.bytes.len() as u64;
@@ -303,8 +311,9 @@ impl<M: Medium> Store<M> {
                 continue;
             }
             match self.read_record(name, sequence, &entry)? {
+                // One that was asked for meanwhile stays so.
                 Some(unit) => {
-                    copies.push(Record::Unit(unit));
+                    copies.push(Record::Unit(UnitRecord { priority: entry.priority, ..unit }));
                     keys.push((name, sequence));
                 }
                 None => self.damaged(name, sequence, &entry),

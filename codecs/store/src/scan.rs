@@ -71,6 +71,7 @@ mod tests {
                 codec: Codec::Squeezed,
                 priority: 1,
                 captured: Tai(0),
+                deadline_s: 0,
                 bytes: vec![sequence as u8; 100].into(),
             };
             encode_record(&mut bytes, identity.epoch, 4, &Record::Unit(unit));

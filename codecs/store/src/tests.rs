@@ -1,6 +1,6 @@
 //! The store against a medium that loses power at every call, and its policy when it is full.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use codecs::{ids::StoreEpoch, link::void::Void};
 
@@ -26,7 +26,15 @@ fn open(medium: &Forgetful) -> Result<Store<Forgetful>, StoreError> {
 
 fn unit(channel: Channel, priority: u8, bytes: Vec<u8>) -> NewUnit {
     let codec = Codec::Squeezed;
-    NewUnit { spacecraft: CRAFT, channel, codec, priority, captured: Tai(5), bytes: bytes.into() }
+    NewUnit {
+        spacecraft: CRAFT,
+        channel,
+        codec,
+        priority,
+        captured: Tai(5),
+        deadline_s: 0,
+        bytes: bytes.into(),
+    }
 }
 
 fn only(key: UnitKey) -> RangeSet {
@@ -88,7 +96,7 @@ impl Promises {
             } else {
                 let fill = (step.wrapping_mul(2_654_435_761) >> 7) as u8;
                 let bytes = vec![fill; 20 + usize::from(fill) % 180];
-                let new = unit(channel, (step % 5) as u8 * 10, bytes.clone());
+                let new = unit(channel, (1 + step % 5) as u8 * 10, bytes.clone());
                 let key = store.append(new).map_err(|error| error.to_string())?;
                 if self.offered.contains_key(&key) || self.voided.contains(&key) {
                     return Err(format!("{key:?} was given twice"));
@@ -372,8 +380,96 @@ fn the_report_adds_up() {
     let report = store.report();
     assert_eq!(
         report.units_numbered,
-        report.units_held + report.units_receipted + report.units_voided
+        report.units_held + report.units_kept + report.units_receipted + report.units_voided
     );
     assert!(report.units_voided > 20 && report.units_receipted > 20);
     assert!(report.keys.iter().all(|key| key.unaccounted.is_empty()));
+}
+
+/// Voids that the store offers, with their reasons.
+fn told(store: &mut Store<Forgetful>) -> Vec<(VoidReason, SeqRange)> {
+    let voids: Vec<UnitKey> = store
+        .unreceipted()
+        .filter(|of| of.key.prefix.channel == Channel::VOIDS)
+        .map(|of| of.key)
+        .collect();
+    let mut told = Vec::new();
+    for key in voids {
+        let void = Void::decode(&store.take(key).unwrap()).unwrap();
+        told.extend(void.entries.iter().map(|entry| (void.reason, entry.range)));
+    }
+    told
+}
+
+#[test]
+fn what_is_kept_is_told_and_goes_down_once_asked_for_also_after_cleaning_and_restarts() {
+    let medium = Forgetful::new();
+    let mut store = open(&medium).unwrap();
+    let products = Channel::stream(2);
+    // What makes the first segment worth cleaning later.
+    let filler = store.append(unit(Channel::stream(1), 9, vec![0; 1800])).unwrap();
+    store.commit(Tai(9)).unwrap();
+    store.receipt(LEDGER, 1, filler.prefix, &only(filler));
+    let kept = store.append(unit(products, KEPT, vec![7; 300])).unwrap();
+    let other = store.append(unit(products, KEPT, vec![8; 300])).unwrap();
+    let committed = store.commit(Tai(9)).unwrap();
+    assert!(committed.stored.iter().all(|of| of.key.prefix.channel == Channel::VOIDS));
+    let range = SeqRange { first: kept.sequence, last: other.sequence };
+    assert_eq!(told(&mut store), [(VoidReason::Kept, range)]);
+
+    let mut store = open(&medium).unwrap();
+    assert!(store.unreceipted().all(|of| of.key.prefix.channel == Channel::VOIDS));
+    let again = store.ask(kept.prefix, &only(kept));
+    assert_eq!(
+        again.iter().map(|of| (of.key, of.priority)).collect::<Vec<_>>(),
+        [(kept, ASKED_FOR)]
+    );
+    store.commit(Tai(9)).unwrap();
+    // Nearly as much unreceipted as fits, so that every segment that holds less is cleaned.
+    let mut live = VecDeque::new();
+    for round in 0..200 {
+        live.push_back(store.append(unit(Channel::stream(1), 200, vec![round; 900])).unwrap());
+        store.commit(Tai(9)).unwrap();
+        if live.len() > 19 {
+            let key = live.pop_front().unwrap();
+            store.receipt(LEDGER, 1, key.prefix, &only(key));
+        }
+    }
+    let cleaned = !store.segments.contains_key(&0);
+    assert!(cleaned, "the first segment is gone");
+    let mut store = open(&medium).unwrap();
+    let offered = |store: &Store<Forgetful>, key| store.unreceipted().any(|of| of.key == key);
+    assert!(offered(&store, kept) && !offered(&store, other));
+    assert_eq!(store.take(kept).unwrap(), vec![7; 300]);
+    assert_eq!(store.state(other), Some(State::New), "still held");
+    assert_eq!(store.report().units_kept, 1);
+}
+
+#[test]
+fn what_is_kept_goes_first_when_space_is_needed_and_says_so() {
+    let medium = Forgetful::new();
+    let mut store = open(&medium).unwrap();
+    let kept = store.append(unit(Channel::stream(2), KEPT, vec![7; 300])).unwrap();
+    for round in 0..40 {
+        store.append(unit(Channel::stream(1), 9, vec![round; 900])).unwrap();
+        store.commit(Tai(9)).unwrap();
+    }
+    assert_eq!(store.state(kept), None);
+    let range = SeqRange { first: kept.sequence, last: kept.sequence };
+    let reasons = told(&mut store);
+    assert!(reasons.contains(&(VoidReason::Evicted, range)), "{reasons:?}");
+}
+
+#[test]
+fn a_deadline_outlives_a_restart() {
+    let medium = Forgetful::new();
+    let mut store = open(&medium).unwrap();
+    let due = NewUnit { deadline_s: 60, ..unit(Channel::stream(1), 9, vec![1; 10]) };
+    store.append(due).unwrap();
+    store.append(unit(Channel::stream(1), 9, vec![2; 10])).unwrap();
+    let committed = store.commit(Tai(9)).unwrap();
+    let dues = [Tai(5 + 60_000_000_000), NO_DEADLINE];
+    assert_eq!(committed.stored.iter().map(Stored::due).collect::<Vec<_>>(), dues);
+    let store = open(&medium).unwrap();
+    assert_eq!(store.unreceipted().map(|of| of.due()).collect::<Vec<_>>(), dues);
 }

@@ -2,12 +2,12 @@
 
 use codecs::{
     ids::{Channel, Codec, SeqRange, UnitKey},
-    link::void::Void,
+    link::void::{Void, VoidReason},
     time::Tai,
 };
 
 use super::{
-    Committed, Fault, Medium, Segment, State, Store, StoreError, Stored, entry_of,
+    Committed, Fault, KEPT, Medium, Segment, State, Store, StoreError, Stored, entry_of,
     format::{
         HEADER_BYTES, NoteRecord, Record, UnitRecord, encode_header, encode_record,
         unit_record_bytes,
@@ -35,13 +35,18 @@ impl<M: Medium> Store<M> {
         let mut committed = Committed::default();
         for (record, (segment, offset)) in records.into_iter().zip(places) {
             if let Record::Unit(unit) = record {
-                committed.stored.push(self.index(&unit, segment, offset));
+                let stored = self.index(&unit, segment, offset);
+                if stored.priority > KEPT {
+                    committed.stored.push(stored);
+                }
             }
         }
         for void in voids {
             for entry in &void.void.entries {
                 let name = (entry.spacecraft, entry.channel);
-                self.counters.entry(name).or_default().void(entry.range);
+                if void.void.reason != VoidReason::Kept {
+                    self.counters.entry(name).or_default().void(entry.range);
+                }
             }
             self.drafts.committed(void);
         }
@@ -71,6 +76,7 @@ impl<M: Medium> Store<M> {
                 codec: Codec::Void,
                 priority: VOID_PRIORITY,
                 captured: captured.unwrap_or(now),
+                deadline_s: 0,
                 bytes: Void { decided: now, ..planned.void.clone() }.encode().into(),
             })
         });
@@ -170,7 +176,7 @@ impl<M: Medium> Store<M> {
 /// Bytes of a record; control records are counted at their most.
 fn footprint(record: &Record) -> u64 {
     match record {
-        Record::Unit(unit) => unit_record_bytes(unit.bytes.len()) as u64,
+        Record::Unit(unit) => unit_record_bytes(unit.bytes.len(), unit.deadline_s) as u64,
         Record::Receipt(of) | Record::Asked(of) => 48 + 16 * of.ranges.len() as u64,
         Record::Note(note) => 24 + note.bytes.len() as u64,
         Record::Checkpoint(_) => 0,

@@ -23,7 +23,7 @@ use codecs::{
     link::{
         custody::Durability,
         receiver::{Receiver, ReceiverConfig, ReceiverEvent},
-        sender::{Sender, SenderConfig, SenderEvent, UnitInfo},
+        sender::{NO_DEADLINE, Sender, SenderConfig, SenderEvent, UnitInfo},
         void::{Void, VoidRange, VoidReason},
         wire::Limits,
     },
@@ -50,7 +50,12 @@ struct Craft {
 impl Craft {
     fn new(units: u64, reclaimable_from: Durability) -> Self {
         let origin = key(1, 0).prefix.origin;
-        let sender = Sender::new(SenderConfig { origin, objects_max: 4, reclaimable_from });
+        let sender = Sender::new(SenderConfig {
+            origin,
+            objects_max: 4,
+            reclaimable_from,
+            housekeeping_percent: 20,
+        });
         let (on_board, reclaimable) = (BTreeSet::new(), BTreeSet::new());
         let mut craft = Self { sender, on_board, reclaimable, sessions: 0 };
         craft.make(0..units);
@@ -66,7 +71,13 @@ impl Craft {
 
     fn offer(&mut self, sequence: u64) {
         let length = unit(1, sequence).bytes.len() as u32;
-        let info = UnitInfo { codec: Codec::AosFrame, priority: 0, length, annotated: false };
+        let info = UnitInfo {
+            codec: Codec::AosFrame,
+            priority: 0,
+            length,
+            annotated: false,
+            due: NO_DEADLINE,
+        };
         assert!(self.sender.offer(key(1, sequence), info));
     }
 

@@ -10,7 +10,7 @@ use codecs::{
         custody::Durability,
         object::write_unit,
         receiver::{Receiver, ReceiverConfig, ReceiverEvent},
-        sender::{Sender, SenderConfig, SenderEvent, UnitInfo},
+        sender::{NO_DEADLINE, Sender, SenderConfig, SenderEvent, UnitInfo},
         void::{Void, VoidRange, VoidReason},
         wire::Limits,
     },
@@ -65,7 +65,12 @@ impl World {
                 channel: Channel::stream(1),
             };
             Craft {
-                sender: Sender::new(SenderConfig { origin, objects_max: 4, reclaimable_from }),
+                sender: Sender::new(SenderConfig {
+                    origin,
+                    objects_max: 4,
+                    reclaimable_from,
+                    housekeeping_percent: 20,
+                }),
                 prefix,
                 units: Vec::new(),
                 voids: Vec::new(),
@@ -94,7 +99,13 @@ impl World {
         let bytes = Bytes::from(vec![value; 1 + usize::from(value)]);
         let (length, priority) = (bytes.len() as u32, value % 3);
         craft.units.push(bytes);
-        let info = UnitInfo { codec: Codec::Squeezed, priority, length, annotated: false };
+        let info = UnitInfo {
+            codec: Codec::Squeezed,
+            priority,
+            length,
+            annotated: false,
+            due: NO_DEADLINE,
+        };
         assert!(craft.sender.offer(key, info));
     }
 
@@ -123,7 +134,13 @@ impl World {
         let (prefix, sequence) = (void_prefix(key.prefix), craft.voids.len() as u64);
         let length = void.len() as u32;
         craft.voids.push(void);
-        let info = UnitInfo { codec: Codec::Void, priority: 255, length, annotated: false };
+        let info = UnitInfo {
+            codec: Codec::Void,
+            priority: 255,
+            length,
+            annotated: false,
+            due: NO_DEADLINE,
+        };
         assert!(craft.sender.offer(UnitKey { prefix, sequence }, info));
     }
 

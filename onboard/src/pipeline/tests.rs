@@ -194,3 +194,62 @@ fn a_parameter_that_the_mission_does_not_know_is_named() {
     let scorer = TelemetryScorer::new(None, TelemetrySettings::default()).unwrap();
     assert_eq!(Watch::new(definition, &["TEMP".into()], scorer).err(), Some("TEMP".into()));
 }
+
+const POLICY: &str = r#"
+[[rule]]
+name = "cloudy"
+class = "tile"
+score_min = 0.5
+action = "summary"
+original = "keep"
+[[rule]]
+name = "last seconds"
+class = "tile"
+contact_min_s = 1
+contact_max_s = 30
+action = "keep"
+[[rule]]
+name = "noise"
+class = "telemetry"
+apids = [120]
+action = "drop"
+"#;
+
+#[test]
+fn a_policy_file_decides_and_every_tile_is_kept_summed_up_or_told_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("triage.toml");
+    std::fs::write(&path, POLICY).unwrap();
+    let extra = format!("[squeeze]\nblock_packets = 2\n[triage]\npolicy = {path:?}\n");
+    let mut pipeline = pipeline(&extra, None);
+    pipeline.datagram(tile(250), 0).unwrap();
+    let units = kept(drain(&mut pipeline));
+    let told = |unit: &NewUnit| (Product::decode(&unit.bytes).unwrap().kind, unit.priority);
+    let told: Vec<_> = units.iter().map(told).collect();
+    assert_eq!(told, [(ProductKind::Tile, KEPT), (ProductKind::Summary, triage::SUMMARY)]);
+    pipeline.set_contact(20);
+    pipeline.datagram(tile(20), 0).unwrap();
+    assert_eq!(kept(drain(&mut pipeline))[0].priority, KEPT);
+    pipeline.set_contact(200);
+    pipeline.datagram(tile(20), 0).unwrap();
+    assert_eq!(kept(drain(&mut pipeline))[0].priority, triage::CLEAR);
+    for _ in 0..2 {
+        pipeline.datagram(packet(120, START, &[9; 20]), 0).unwrap();
+    }
+    let outcomes = drain(&mut pipeline);
+    assert!(
+        matches!(outcomes[..], [Outcome::LeaveOut { channel: TELEMETRY, bytes: 66, .. }]),
+        "{outcomes:?}"
+    );
+    let decisions = ["cloudy", "last seconds", "noise", "usual"].map(|of| (of.to_owned(), 1));
+    assert_eq!(*pipeline.decisions(), BTreeMap::from(decisions));
+    assert_eq!((pipeline.counts().left_out, pipeline.counts().blocks_left_out), (2, 1));
+
+    let set = |text: &str| uplink::Policy::parse(text).unwrap();
+    let refused = pipeline.set_policy(&set("[triage]\ncloudy_above = 0.5\n")).unwrap_err();
+    assert!(refused.contains("[[triage.rule]]"), "{refused}");
+    let rule = "[[triage.rule]]\nname = \"all\"\nclass = \"tile\"\naction = \"drop\"\n";
+    pipeline.set_policy(&set(rule)).unwrap();
+    pipeline.datagram(tile(20), 0).unwrap();
+    assert!(matches!(drain(&mut pipeline)[..], [Outcome::LeaveOut { channel: PRODUCTS, .. }]));
+}

@@ -46,6 +46,14 @@ pub struct TileScore {
     pub method: Method,
 }
 
+impl TileScore {
+    /// Of a tile that nothing can score: as clear as can be, without a mask.
+    pub fn unknown() -> Self {
+        let mask = Bytes::new();
+        Self { fraction: 0.0, mask, mask_width: 0, mask_height: 0, method: Method::Statistics }
+    }
+}
+
 /// Why a tile cannot be scored at all.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TileError {

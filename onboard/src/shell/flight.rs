@@ -25,7 +25,7 @@ use crate::{
     config::Config,
     pipeline::{Outcome, Pipeline},
     realtime,
-    store::{Disk, Store, StoreError},
+    store::{Committed, Disk, Store, StoreError, Stored},
     triage,
 };
 
@@ -90,6 +90,10 @@ pub struct Done {
     pub tiles: u64,
     /// Tiles left out but for a summary.
     pub tiles_left_out: u64,
+    /// Blocks of telemetry left out.
+    pub blocks_left_out: u64,
+    /// How often each rule of the policy decided; `usual` where none fitted.
+    pub decisions: std::collections::BTreeMap<String, u64>,
     /// Anomalies told.
     pub anomalies: u64,
     /// Sequences given out by the store, over all its boots.
@@ -150,7 +154,11 @@ pub async fn run(
     }
 
     let mut uplink = Uplink::recall(SpacecraftId(config.spacecraft.id), &store, &mut pipeline);
-    let held = Held(store, SpacecraftId(config.spacecraft.id));
+    let held = Held {
+        store,
+        spacecraft: SpacecraftId(config.spacecraft.id),
+        housekeeping_percent: pipeline.housekeeping_percent(),
+    };
     let store: SharedStore = Arc::new(Mutex::new(held));
     let (to_pipeline, mut from_link) = mpsc::unbounded_channel();
     let (to_link, commits) = mpsc::unbounded_channel();
@@ -171,10 +179,11 @@ pub async fn run(
     loop {
         let now = clock.now_ns();
         pipeline.handle_timeout(now);
-        if !uplink.is_idle(now) && uplink.keep(&mut store.lock().await.0, &mut pipeline, now) {
+        if !uplink.is_idle(now) && uplink.keep(&mut store.lock().await.store, &mut pipeline, now) {
             keeper.hurry(now);
         }
         uplink.take_said().iter().for_each(&say);
+        keeper.offer(uplink.take_asked());
         if let Some(look) = pipeline.take_look() {
             looks.send_replace(look);
         }
@@ -229,7 +238,7 @@ pub async fn run(
     // Receipts that came with the last words.
     let unstored = !keeper.finish(&mut pipeline, clock.now_ns()).await;
     let store = store.lock().await;
-    Ok(Done { unstored, ..done(&pipeline, &store.0, link) })
+    Ok(Done { unstored, ..done(&pipeline, &store.store, link) })
 }
 
 fn peer(config: &Config) -> anyhow::Result<Peer> {
@@ -267,6 +276,8 @@ fn done(pipeline: &Pipeline, store: &Store<Disk>, link: LinkCounts) -> Done {
         malformed: source.malformed.clone(),
         tiles: counts.tiles,
         tiles_left_out: counts.left_out,
+        blocks_left_out: counts.blocks_left_out,
+        decisions: pipeline.decisions().clone(),
         anomalies: counts.anomalies,
         units_numbered: store.report().units_numbered,
         units_sent: store.units_sent(),
@@ -337,6 +348,13 @@ impl Keeper {
         }
     }
 
+    /// Offers units to the link that the store held back.
+    fn offer(&mut self, stored: Vec<Stored>) {
+        if !stored.is_empty() {
+            let _ = self.to_link.send(change(Committed { stored, ..Committed::default() }));
+        }
+    }
+
     fn dirty(&mut self, now_ns: u64) {
         self.due_ns = self.due_ns.or(Some(now_ns.saturating_add(self.commit_ns)));
     }
@@ -367,7 +385,7 @@ impl Keeper {
         let mut store = self.store.lock().await;
         while let Some(outcome) = pipeline.poll() {
             match &outcome {
-                Outcome::Keep(unit) => match store.0.append(unit.clone()) {
+                Outcome::Keep(unit) => match store.store.append(unit.clone()) {
                     Ok(_) => {}
                     Err(StoreError::Pending(_)) => {
                         pipeline.unpoll(outcome);
@@ -377,11 +395,11 @@ impl Keeper {
                 },
                 Outcome::LeaveOut { channel, bytes, captured } => {
                     let spacecraft = pipeline.spacecraft();
-                    store.0.drop_next(spacecraft, *channel, *bytes, *captured);
+                    store.store.drop_next(spacecraft, *channel, *bytes, *captured);
                 }
             }
         }
-        let due = match store.0.pending_bytes() {
+        let due = match store.store.pending_bytes() {
             bytes if bytes >= COMMIT_BYTES => now_ns,
             _ => now_ns.saturating_add(self.commit_ns),
         };
@@ -391,7 +409,7 @@ impl Keeper {
 
     async fn commit(&mut self, time: Tai, now_ns: u64) {
         let mut store = self.store.clone().lock_owned().await;
-        let committed = tokio::task::spawn_blocking(move || store.0.commit(time)).await;
+        let committed = tokio::task::spawn_blocking(move || store.store.commit(time)).await;
         match committed {
             Ok(Ok(committed)) => {
                 self.commits += 1;

@@ -9,11 +9,19 @@ use codecs_quic::{Change, Custodian, Offer, Recalled, Taken, Untakable};
 use crate::store::{Committed, Disk, Identity, ReadError, Store, Stored};
 
 /// A spacecraft's store, whose units go as they are: nothing on board has an antenna's annotation.
-pub struct Held(pub Store<Disk>, pub SpacecraftId);
+pub struct Held {
+    /// The store.
+    pub store: Store<Disk>,
+    /// Whose.
+    pub spacecraft: SpacecraftId,
+    /// Share of what a contact sends, in percent, that housekeeping has while any of it waits.
+    pub housekeeping_percent: u8,
+}
 
 fn offer(stored: Stored) -> Offer {
     let Stored { key, codec, priority, length, .. } = stored;
-    Offer { key, info: UnitInfo { codec, priority, length, annotated: false } }
+    let due = stored.due();
+    Offer { key, info: UnitInfo { codec, priority, length, annotated: false, due } }
 }
 
 /// What the client must know of a commit.
@@ -24,15 +32,19 @@ pub fn change(committed: Committed) -> Change {
 
 impl Custodian for Held {
     fn origin(&self) -> Origin {
-        self.0.identity().origin
+        self.store.identity().origin
     }
 
     fn reclaimable_from(&self) -> Durability {
-        self.0.reclaimable_from()
+        self.store.reclaimable_from()
+    }
+
+    fn housekeeping_percent(&self) -> u8 {
+        self.housekeeping_percent
     }
 
     fn recall(&self) -> Vec<Recalled> {
-        let counters = self.0.counters().map(|(prefix, counter)| {
+        let counters = self.store.counters().map(|(prefix, counter)| {
             let receipts = counter.receipts.iter().filter_map(|of| {
                 let class = Durability::from_byte(of.class)?;
                 Some(Receipted { ledger: of.ledger, class, ranges: of.ranges.clone() })
@@ -40,8 +52,9 @@ impl Custodian for Held {
             Recalled { prefix, next: counter.durable_next, receipted: receipts.collect() }
         });
         let mut recalled: Vec<Recalled> = counters.collect();
-        let Identity { origin, epoch } = self.0.identity();
-        let records = KeyPrefix { origin, epoch, spacecraft: self.1, channel: Channel::RECORDS };
+        let Identity { origin, epoch } = self.store.identity();
+        let records =
+            KeyPrefix { origin, epoch, spacecraft: self.spacecraft, channel: Channel::RECORDS };
         // The hello of a store that has numbered nothing yet names it all the same: the ground must
         // know that a memory is new.
         if !recalled.iter().any(|of| of.prefix == records) {
@@ -51,11 +64,11 @@ impl Custodian for Held {
     }
 
     fn unreceipted(&self) -> impl Iterator<Item = Offer> + '_ {
-        self.0.unreceipted().map(offer)
+        self.store.unreceipted().map(offer)
     }
 
     fn take(&mut self, key: UnitKey) -> Result<Taken, Untakable> {
-        match self.0.take(key) {
+        match self.store.take(key) {
             Ok(bytes) => Ok(Taken { annotation: None, bytes }),
             Err(ReadError::Gone) => Err(Untakable::Gone),
             Err(error) => Err(Untakable::Unreadable(error.to_string())),
@@ -69,10 +82,10 @@ impl Custodian for Held {
         prefix: KeyPrefix,
         ranges: &RangeSet,
     ) -> u64 {
-        self.0.receipt(ledger, class as u8, prefix, ranges)
+        self.store.receipt(ledger, class as u8, prefix, ranges)
     }
 
     fn ask(&mut self, prefix: KeyPrefix, ranges: &RangeSet) -> Vec<Offer> {
-        self.0.ask(prefix, ranges).into_iter().map(offer).collect()
+        self.store.ask(prefix, ranges).into_iter().map(offer).collect()
     }
 }

@@ -5,9 +5,9 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use codecs::{
-    ids::{Channel, Codec, SpacecraftId, UnitKey},
+    ids::{Channel, Codec, KeyPrefix, SpacecraftId, UnitKey},
     link::uplink::{
-        Outcome, UplinkKey,
+        Outcome, Refusal, UplinkKey,
         executor::{Action, Executor, Note, Received},
         object::UplinkObject,
         record::OutcomeRecord,
@@ -18,7 +18,7 @@ use codecs::{
 use super::Said;
 use crate::{
     pipeline::Pipeline,
-    store::{Disk, NewUnit, State, Store, StoreError},
+    store::{Disk, Identity, NewUnit, State, Store, StoreError, Stored},
     triage,
     uplink::{Order, Policy, order},
 };
@@ -52,6 +52,8 @@ pub struct Uplink {
     policy: Option<String>,
     /// What a person who watches is told.
     said: Vec<Said>,
+    /// Kept units that were asked for, to be offered to the link.
+    asked: Vec<Stored>,
 }
 
 impl Uplink {
@@ -62,7 +64,11 @@ impl Uplink {
             if slot == POLICY_SLOT {
                 let text = String::from_utf8_lossy(bytes);
                 match Policy::parse(&text) {
-                    Ok(policy) => pipeline.set_policy(&policy),
+                    Ok(policy) => {
+                        if let Err(error) = pipeline.set_policy(&policy) {
+                            tracing::error!("the policy that was kept: {error}");
+                        }
+                    }
                     Err(error) => tracing::error!("the policy that was kept: {error}"),
                 }
             } else {
@@ -80,6 +86,7 @@ impl Uplink {
             trusted: None,
             policy: None,
             said: Vec::new(),
+            asked: Vec::new(),
         }
     }
 
@@ -129,7 +136,7 @@ impl Uplink {
             let Some(action) = self.actions.pop_front() else { break };
             match action {
                 Action::Execute { key, kind, body } => {
-                    self.execute(key, order(kind, &body), &body, pipeline, now_ns);
+                    self.execute(key, order(kind, &body), &body, store, pipeline, now_ns);
                 }
                 Action::Begin { key, note } => {
                     store.note(note.slot, note.bytes.into());
@@ -173,6 +180,7 @@ impl Uplink {
         key: UplinkKey,
         order: Order,
         body: &[u8],
+        store: &mut Store<Disk>,
         pipeline: &mut Pipeline,
         now_ns: u64,
     ) {
@@ -184,10 +192,20 @@ impl Uplink {
                 self.holds.insert(key, now_ns.saturating_add(nanos));
                 return;
             }
-            Order::Set(policy) => {
-                pipeline.set_policy(&policy);
-                self.policy = Some(String::from_utf8_lossy(body).into_owned());
-                (Outcome::Done, "in force".into())
+            Order::Set(policy) => match pipeline.set_policy(&policy) {
+                Ok(()) => {
+                    self.policy = Some(String::from_utf8_lossy(body).into_owned());
+                    (Outcome::Done, "in force".into())
+                }
+                Err(error) => (Outcome::Refused(Refusal::Unsupported), error),
+            },
+            Order::Send(channel, range) => {
+                let Identity { origin, epoch } = store.identity();
+                let prefix = KeyPrefix { origin, epoch, spacecraft: self.spacecraft, channel };
+                let again = store.ask(prefix, &[range].into_iter().collect());
+                let detail = format!("{} of {} held", again.len(), range.count());
+                self.asked.extend(again);
+                (Outcome::Done, detail)
             }
         };
         self.details.insert(key.clone(), detail);
@@ -210,6 +228,7 @@ impl Uplink {
             codec: Codec::Record,
             priority: triage::RECORDS,
             captured: time,
+            deadline_s: 0,
             bytes: record.to_json().into_bytes().into(),
         })?;
         self.told.retain(|of| of.0 != *key);
@@ -223,6 +242,11 @@ impl Uplink {
     /// What a person who watches is told.
     pub fn take_said(&mut self) -> Vec<Said> {
         std::mem::take(&mut self.said)
+    }
+
+    /// Units for the link that were asked for.
+    pub fn take_asked(&mut self) -> Vec<Stored> {
+        std::mem::take(&mut self.asked)
     }
 
     /// A commit succeeded: what was staged before it is durable. Whether anything was.

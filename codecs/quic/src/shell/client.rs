@@ -134,6 +134,7 @@ impl<C: Custodian> Client<C> {
             origin: opened.origin(),
             objects_max: peer.profile.objects_max,
             reclaimable_from: opened.reclaimable_from(),
+            housekeeping_percent: opened.housekeeping_percent(),
         };
         let mut sender = Sender::new(config);
         for of in opened.recall() {

@@ -68,6 +68,11 @@ pub trait Custodian: Send + 'static {
         Durability::Local
     }
 
+    /// Share of the bytes sent, in percent, that housekeeping has while any of it waits.
+    fn housekeeping_percent(&self) -> u8 {
+        0
+    }
+
     /// Every counter that an earlier run left.
     fn recall(&self) -> Vec<Recalled>;
 

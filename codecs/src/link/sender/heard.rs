@@ -10,7 +10,6 @@ use crate::{
         wire::Message,
     },
 };
-use core::cmp::Reverse;
 
 impl Sender {
     /// Takes bytes of the control stream. After an error the connection must be closed.
@@ -90,7 +89,7 @@ impl Sender {
         for (sequence, unit) in queue.units.range_mut(range.first..=range.last) {
             if matches!(unit.state, State::Sent | State::Held(_)) {
                 unit.state = State::Ready;
-                self.ready.insert((Reverse(unit.info.priority), unit.turn, prefix, *sequence));
+                self.ready.lane(unit.info.lane()).insert(unit.place(prefix, *sequence));
             }
         }
     }
