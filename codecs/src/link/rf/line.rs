@@ -44,6 +44,9 @@ pub enum Heard {
     Time(Tai),
 }
 
+/// Times sent, priority, deadline, turn.
+type Place = (u32, Reverse<u8>, Tai, u64, UnitKey);
+
 #[derive(Clone, Copy, Debug)]
 struct Unit {
     info: UnitInfo,
@@ -54,8 +57,15 @@ struct Unit {
     due_ns: Option<u64>,
 }
 
+impl Unit {
+    fn place(&self, key: UnitKey) -> Place {
+        (self.sent, Reverse(self.info.priority), self.info.due, self.turn, key)
+    }
+}
+
 /// The line of units for a radio: what was never sent goes first, then what was sent least often
-/// and has no receipt after a time; among those the highest priority, then the oldest.
+/// and has no receipt after a time; among those the highest priority, then the earliest deadline,
+/// then the oldest.
 ///
 /// Holds at most [`UNITS_MAX`]; what finds no room is offered again by whoever keeps the store.
 #[derive(Debug)]
@@ -64,7 +74,7 @@ pub struct Line {
     reclaimable_from: Durability,
     again_ns: u64,
     units: BTreeMap<UnitKey, Unit>,
-    ready: BTreeSet<(u32, Reverse<u8>, u64, UnitKey)>,
+    ready: BTreeSet<Place>,
     waiting: BTreeSet<(u64, UnitKey)>,
     turns: u64,
 }
@@ -108,7 +118,7 @@ impl Line {
         }
         let unit = Unit { info, turn: self.turns, sent: 0, due_ns: None };
         self.turns += 1;
-        self.ready.insert((0, Reverse(info.priority), unit.turn, key));
+        self.ready.insert(unit.place(key));
         self.units.insert(key, unit);
         true
     }
@@ -118,7 +128,7 @@ impl Line {
         let Some(unit) = self.units.remove(&key) else { return };
         match unit.due_ns {
             Some(due) => self.waiting.remove(&(due, key)),
-            None => self.ready.remove(&(unit.sent, Reverse(unit.info.priority), unit.turn, key)),
+            None => self.ready.remove(&unit.place(key)),
         };
     }
 
@@ -133,10 +143,10 @@ impl Line {
             self.waiting.remove(&(due, key));
             if let Some(unit) = self.units.get_mut(&key) {
                 unit.due_ns = None;
-                self.ready.insert((unit.sent, Reverse(unit.info.priority), unit.turn, key));
+                self.ready.insert(unit.place(key));
             }
         }
-        let (_, _, _, key) = self.ready.pop_first()?;
+        let (_, _, _, _, key) = self.ready.pop_first()?;
         let unit = self.units.get_mut(&key)?;
         let due = now_ns.saturating_add(self.again_ns);
         unit.sent = unit.sent.saturating_add(1);

@@ -18,7 +18,10 @@ use super::{
 };
 use crate::{
     ids::{Channel, Codec, KeyPrefix, Origin, SeqRange, SpacecraftId, StoreEpoch, UnitKey},
-    link::{custody::Durability, sender::UnitInfo},
+    link::{
+        custody::Durability,
+        sender::{NO_DEADLINE, UnitInfo},
+    },
     packet::space::{PacketView, SequenceCount},
     time::Tai,
 };
@@ -46,7 +49,7 @@ fn unit(sequence: u64) -> Bytes {
 
 fn info(sequence: u64) -> UnitInfo {
     let (priority, length) = ((sequence % 5) as u8, unit(sequence).len() as u32);
-    UnitInfo { codec: Codec::Squeezed, priority, length, annotated: false }
+    UnitInfo { codec: Codec::Squeezed, priority, length, annotated: false, due: NO_DEADLINE }
 }
 
 struct World {
