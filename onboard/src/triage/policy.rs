@@ -434,7 +434,9 @@ mod tests {
         assert!(error("class = \"tile\"\naction = \"drop\"\nvalue = 230").contains("1 to 229"));
         assert!(error("class = \"tile\"\naction = \"drop\"\nscore_min = nan").contains("0 to 1"));
         assert!(error("class = \"tile\"\naction = \"drop\"\noriginal = \"keep\"").contains("goes"));
-        assert!(error("class = \"tile\"\naction = \"drop\"\nscore_mn = 1").contains("did you mean"));
+        assert!(
+            error("class = \"tile\"\naction = \"drop\"\nscore_mn = 1").contains("did you mean")
+        );
         let rule = "class = \"tile\"\naction = \"drop\"\n";
         assert!(error(&format!("{rule}[[rule]]\nname = \"x\"\n{rule}")).contains("two rules"));
     }
