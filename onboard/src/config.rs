@@ -1,9 +1,8 @@
 //! The flight process's configuration: one TOML file, paths relative to it.
 
-use std::{
-    net::SocketAddr,
-    path::{Path, PathBuf},
-};
+mod source;
+
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
 use codecs::{
@@ -15,6 +14,7 @@ use serde::Deserialize;
 
 use crate::store::{Limits, SEGMENTS_MIN};
 use codecs_quic::{MTU_DEFAULT, MTU_MAX, MTU_MIN};
+pub use source::{Finished, Source, Sources};
 
 /// Least length of a segment: below it checkpoints would outweigh units.
 const SEGMENT_BYTES_MIN: u64 = 1 << 20;
@@ -29,8 +29,8 @@ pub struct Config {
     pub identity: Identity,
     /// The station.
     pub ground: Ground,
-    /// Where packets come from.
-    pub source: Source,
+    /// Where packets and images come from.
+    pub source: Sources,
     /// Where units are kept.
     pub store: StoreConfig,
     /// Models; without them statistics and policy do the work.
@@ -92,16 +92,6 @@ pub struct Ground {
     /// Largest UDP payload to search for, 1200 to 6550 bytes; the station must allow it too.
     #[serde(default = "mtu_max")]
     pub mtu_max: u16,
-}
-
-/// Where packets come from: one of the two, one packet a datagram.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Source {
-    /// Unix datagram socket to make.
-    pub unix: Option<PathBuf>,
-    /// UDP address to listen on.
-    pub udp: Option<SocketAddr>,
 }
 
 /// Where units are kept.
@@ -273,7 +263,6 @@ impl Config {
         let optional = [
             self.identity.golden_certificate.as_mut(),
             self.identity.golden_key.as_mut(),
-            self.source.unix.as_mut(),
             models.runtime.as_mut(),
             models.telemetry.as_mut(),
             models.tiles.as_mut(),
@@ -283,6 +272,7 @@ impl Config {
         for path in always.into_iter().chain(optional.into_iter().flatten()) {
             *path = folder.join(&*path);
         }
+        self.source.resolve(folder);
     }
 
     fn check(&self) -> anyhow::Result<()> {
@@ -301,11 +291,7 @@ impl Config {
             "[ground] mtu_max = {}: {MTU_MIN} to {MTU_MAX} bytes",
             self.ground.mtu_max
         );
-        let Source { unix, udp } = &self.source;
-        ensure!(
-            unix.is_some() != udp.is_some(),
-            "[source] takes either `unix`, a socket's path, or `udp`, an address to listen on"
-        );
+        self.source.check()?;
         let StoreConfig { capacity_bytes, segment_bytes, .. } = self.store;
         ensure!(
             segment_bytes >= SEGMENT_BYTES_MIN,

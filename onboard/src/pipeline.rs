@@ -52,6 +52,15 @@ pub enum Outcome {
         /// When it was taken.
         captured: Tai,
     },
+    /// All of it in one commit, with a small value that says how far a file was taken.
+    Together {
+        /// What was made of a piece of the file.
+        made: Vec<Outcome>,
+        /// Slot of the value.
+        slot: u32,
+        /// The value.
+        note: Bytes,
+    },
 }
 
 /// Parameters under watch.
@@ -255,6 +264,15 @@ impl Pipeline {
     /// Takes a datagram of the source. An error says why it was dropped, and how often that has
     /// happened, whenever that is worth a line.
     pub fn datagram(&mut self, bytes: Bytes, now_ns: u64) -> Result<(), (Malformed, u64)> {
+        match self.offer(bytes, now_ns) {
+            Err((reason, Some(count))) => Err((reason, count)),
+            _ => Ok(()),
+        }
+    }
+
+    /// The same, where the caller counts too: the count stands beside the reason where it is worth
+    /// a line.
+    pub fn offer(&mut self, bytes: Bytes, now_ns: u64) -> Result<(), (Malformed, Option<u64>)> {
         let length = bytes.len();
         let taken = match self.replay {
             Some((kind, length, fecf)) => self.frame(bytes, kind, length, fecf, now_ns),
@@ -265,11 +283,15 @@ impl Pipeline {
                 self.counts.took(length);
                 Ok(())
             }
-            Err(reason) => match self.counts.dropped(reason) {
-                Some(count) => Err((reason, count)),
-                None => Ok(()),
-            },
+            Err(reason) => Err((reason, self.counts.dropped(reason))),
         }
+    }
+
+    /// Ties everything that was made since `before` outcomes waited to a small value: the store
+    /// takes all of it in one commit.
+    pub fn tie(&mut self, before: usize, slot: u32, note: Bytes) {
+        let made = self.out.drain(before.min(self.out.len())..).collect();
+        self.out.push_back(Outcome::Together { made, slot, note });
     }
 
     fn frame(

@@ -270,6 +270,12 @@ impl<M: Medium> Store<M> {
         Ok(UnitKey { prefix: self.prefix((spacecraft, channel)), sequence })
     }
 
+    /// Whether units of these lengths can be added before the next commit.
+    pub fn fits(&self, lengths: impl Iterator<Item = usize>) -> bool {
+        let bytes: u64 = lengths.map(|length| unit_record_bytes(length, 1) as u64).sum();
+        self.pending_bytes == 0 || self.pending_bytes + bytes <= self.pending_max()
+    }
+
     /// Gives the channel's next number to something that triage drops, and drafts its void.
     pub fn drop_next(
         &mut self,
