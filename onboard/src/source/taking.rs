@@ -145,7 +145,7 @@ impl Taking {
 
     /// Makes the next piece, tied to the progress under `slot`.
     pub fn step(&mut self, pipeline: &mut Pipeline, slot: u32, now_ns: u64) -> Made {
-        let made = match &mut self.pieces {
+        match &mut self.pieces {
             Pieces::Tiles { image, side, apid, .. } => {
                 let before = pipeline.waiting();
                 let number = self.progress.next;
@@ -196,8 +196,7 @@ impl Taking {
                 pipeline.tie(before, slot, self.progress.encode());
                 made
             }
-        };
-        made
+        }
     }
 }
 
