@@ -49,18 +49,18 @@ pub fn run(args: &StoreArgs) -> anyhow::Result<()> {
     }
     say!("origin {}  epoch {:#018x}", report.origin, report.epoch);
     say!(
-        "{} units numbered: {} held, {} receipted, {} voided; {} bytes on disk",
+        "{} units numbered: {} held, {} kept until asked for, {} receipted, {} voided; {} bytes on disk",
         report.units_numbered,
         report.units_held,
+        report.units_kept,
         report.units_receipted,
         report.units_voided,
         report.bytes
     );
     say!(
-        "held: {} new, {} sent, {} kept; receipted: {} reclaimable, {} freed",
+        "held: {} new, {} sent; receipted: {} reclaimable, {} freed",
         report.units_new,
         report.units_sent,
-        report.units_kept,
         report.units_reclaimable,
         report.units_freed
     );
