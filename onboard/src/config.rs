@@ -1,5 +1,6 @@
 //! The flight process's configuration: one TOML file, paths relative to it.
 
+mod health;
 mod source;
 
 use std::path::{Path, PathBuf};
@@ -17,6 +18,7 @@ use crate::{
     triage::Policy,
 };
 use codecs_quic::{MTU_DEFAULT, MTU_MAX, MTU_MIN};
+pub use health::Health;
 pub use source::{Finished, Source, Sources};
 
 /// Least length of a segment: below it checkpoints would outweigh units.
@@ -48,8 +50,14 @@ pub struct Config {
     /// Frames of realtime telemetry.
     #[serde(default)]
     pub realtime: Realtime,
+    /// How the flight software minds itself.
+    #[serde(default)]
+    pub health: Health,
     /// A recording of frames instead of packets, one frame a datagram.
     pub replay: Option<Replay>,
+    /// CRC-32C of the file's text: which configuration this is.
+    #[serde(skip)]
+    pub digest: u32,
 }
 
 /// Which spacecraft this is.
@@ -266,6 +274,10 @@ impl Config {
         let mut config: Self = codecs::config::parse(file, text)?;
         config.resolve(folder);
         config.check().with_context(|| file.to_string())?;
+        config.digest = codecs::fec::crc::crc32c(text.as_bytes());
+        if config.health.every_s > 0 {
+            config.realtime.apids.push(config.health.apid);
+        }
         if let Some(policy) = &config.triage.policy {
             let text = std::fs::read_to_string(policy)
                 .with_context(|| format!("{}: can't read the policy", policy.display()))?;
@@ -285,6 +297,7 @@ impl Config {
             models.tiles.as_mut(),
             models.mission.as_mut(),
             self.triage.policy.as_mut(),
+            self.health.watchdog.as_mut(),
         ];
         for path in always.into_iter().chain(optional.into_iter().flatten()) {
             *path = folder.join(&*path);
@@ -309,6 +322,7 @@ impl Config {
             self.ground.mtu_max
         );
         self.source.check()?;
+        self.health.check()?;
         let StoreConfig { capacity_bytes, segment_bytes, .. } = self.store;
         ensure!(
             segment_bytes >= SEGMENT_BYTES_MIN,

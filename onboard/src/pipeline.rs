@@ -294,6 +294,11 @@ impl Pipeline {
         self.out.push_back(Outcome::Together { made, slot, note });
     }
 
+    /// Takes a packet that the flight software made of itself.
+    pub fn own(&mut self, packet: Packet, now_ns: u64) -> Result<(), Malformed> {
+        self.packet(packet, now_ns)
+    }
+
     fn frame(
         &mut self,
         bytes: Bytes,

@@ -50,11 +50,7 @@ fn image(name: &str, folder: &Path) {
 }
 
 /// Flies until `met`, then stops cleanly, or, dropped in mid-flight, as a killed process does.
-async fn fly(
-    config: Config,
-    clean: bool,
-    mut met: impl FnMut() -> bool,
-) -> Option<shell::Done> {
+async fn fly(config: Config, clean: bool, mut met: impl FnMut() -> bool) -> Option<shell::Done> {
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let stopped = async {
         let _ = stopped.await;

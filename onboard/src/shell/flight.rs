@@ -17,6 +17,7 @@ use tokio::sync::{Mutex, mpsc, watch};
 
 use super::{
     held::{Held, change},
+    mind::Mind,
     models,
     sources::{SourceReport, Sources},
     uplink::Uplink,
@@ -135,9 +136,12 @@ pub async fn run(
     rustix::rand::getrandom(&mut epoch, rustix::rand::GetRandomFlags::empty())?;
     let disk = Disk::open(&config.store.dir)?;
     let epoch = StoreEpoch(u64::from_be_bytes(epoch));
-    let store = Store::open(disk, config.limits(), config.origin()?, epoch)?;
+    let mut store = Store::open(disk, config.limits(), config.origin()?, epoch)?;
     let framed =
         store.next_of(SpacecraftId(config.spacecraft.id), realtime::channel(&config.realtime));
+    let known = &config.models;
+    let models = u8::from(known.telemetry.is_some()) | u8::from(known.tiles.is_some()) << 1;
+    let mut mind = Mind::new(&config, &mut store, models);
     let mut pipeline = Pipeline::new(&config, framed, scorers.watch, scorers.tiles)?;
     let said = Ready {
         event: "ready",
@@ -180,6 +184,10 @@ pub async fn run(
         let now = clock.now_ns();
         pipeline.handle_timeout(now);
         sources.handle_timeout(&mut pipeline, now);
+        if mind.is_due(now) {
+            let (held, reports) = (store.lock().await, sources.reports());
+            mind.tell(&held.store, &mut pipeline, &reports, keeper.evicted, now);
+        }
         if !uplink.is_idle(now) && uplink.keep(&mut store.lock().await.store, &mut pipeline, now) {
             keeper.hurry(now);
         }
@@ -190,6 +198,9 @@ pub async fn run(
         }
         let commits = keeper.commits;
         keeper.keep(&mut pipeline, now).await?;
+        if !keeper.is_failing() {
+            mind.progress(clock.now_ns());
+        }
         if keeper.is_settled(&pipeline) {
             sources.settled(&mut pipeline, now);
         }
@@ -199,7 +210,7 @@ pub async fn run(
         time.send_replace(pipeline.time(now).plus(-(now as i64)));
         // A source that must wait for the store is not due.
         let looked = if keeper.is_stuck() { None } else { sources.timeout() };
-        let due = [pipeline.timeout(), keeper.timeout(), uplink.timeout(), looked];
+        let due = [pipeline.timeout(), keeper.timeout(), uplink.timeout(), looked, mind.timeout()];
         let due = due.into_iter().flatten().min();
         tokio::select! {
             () = &mut stop => break,
@@ -369,6 +380,11 @@ impl Keeper {
     /// Whether everything that was made is durable.
     fn is_settled(&self, pipeline: &Pipeline) -> bool {
         pipeline.is_idle() && self.due_ns.is_none() && self.trouble.is_none()
+    }
+
+    /// Whether the medium fails: what a new start may mend, as a full disk is not.
+    fn is_failing(&self) -> bool {
+        matches!(self.trouble, Some(StoreError::Medium(_)))
     }
 
     /// Someone waits for the next commit.

@@ -3,6 +3,7 @@
 pub mod sources;
 pub mod models;
 mod held;
+pub mod mind;
 mod uplink;
 mod flight;
 
