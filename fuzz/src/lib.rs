@@ -21,6 +21,7 @@ pub mod machines;
 pub mod uplink;
 mod disk;
 pub mod ground;
+pub mod onboard;
 pub mod blocks;
 pub mod samples;
 pub mod text;
@@ -80,6 +81,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("tile", samples::tile),
     ("product", blocks::product),
     ("tensor", blocks::tensor),
+    ("imager", onboard::imager),
+    ("sensors", onboard::sensors),
     ("text", text::text),
 ];
 

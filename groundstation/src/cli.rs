@@ -1,7 +1,8 @@
 //! The command line: one variant a subcommand, each run by its own module.
 
 use crate::{
-    bench, commands,
+    bench,
+    commands::{self, WrongUsage},
     enroll::{self, Enroll},
     pool,
     recording::{decode, inspect},
@@ -105,7 +106,10 @@ pub fn run() -> ExitCode {
     };
     let code = done.unwrap_or_else(|error| {
         complain(&format!("{error:#}"));
-        ExitCode::FAILURE
+        match error.is::<WrongUsage>() {
+            true => ExitCode::from(2),
+            false => ExitCode::FAILURE,
+        }
     });
     match output::failure() {
         Some(error) => {

@@ -2,6 +2,7 @@
 
 pub(crate) use crate::shell::output::say;
 use crate::{
+    archive::{segment::number_of, storage::Storage as _},
     audit::{self, Audit, Stored},
     config::{Config, HTTP_DEFAULT, QUIC_DEFAULT, StoreConfig},
     init::{self, Craft, Place, Plan},
@@ -13,6 +14,11 @@ use codecs::ids::Origin;
 use std::{
     collections::BTreeSet, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration,
 };
+
+/// A command line that says what can't be meant: exit code 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct WrongUsage(pub String);
 
 /// How long an audit waits for the object store to list what it holds.
 const STORE_PATIENCE: Duration = Duration::from_secs(30);
@@ -105,6 +111,14 @@ pub fn audit(args: &AuditArgs) -> anyhow::Result<ExitCode> {
         }
     }
     let found = audit::ledger_of(&mut folder).with_context(archive)?;
+    if found.is_none() && witness.last().is_none() && !holds_archive(&mut folder)? {
+        bail!(
+            "{}: nothing was ever archived there, so there is nothing to prove; is archive.dir of \
+             {} right?",
+            archive(),
+            args.config.display()
+        );
+    }
     let mut audit = audit::audit(&mut folder).with_context(archive)?;
     audit.ledger_gone = match witness.judge(found) {
         Finding::Emptied(last) | Finding::Other(last) => Some(format!("{last:016x}")),
@@ -129,6 +143,13 @@ pub fn audit(args: &AuditArgs) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(if audit.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Whether a folder has a file that only an archive has.
+fn holds_archive(folder: &mut Folder) -> anyhow::Result<bool> {
+    let names = folder.list()?;
+    let of_archive = |name: &String| number_of(name).is_some() || name.ends_with(".index");
+    Ok(names.iter().any(of_archive))
 }
 
 /// What the object store says that it holds, or the catalogue where it does not answer.

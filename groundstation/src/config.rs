@@ -361,21 +361,27 @@ impl Config {
 
     /// Holds the table against the mission.
     pub fn check_mission(&self, spacecraft: &BTreeSet<SpacecraftId>) -> Result<(), StationError> {
-        for principal in &self.principals {
-            let unknown = principal.spacecraft.iter().find(|id| {
-                let id = SpacecraftId(**id);
-                !spacecraft.contains(&id)
+        let principals = self.principals.iter();
+        let principals =
+            principals.map(|of| ("principal", &of.name, "may act for", &of.spacecraft));
+        let operators = self.operators.iter();
+        let operators = operators.map(|of| ("operator", &of.name, "may act for", &of.spacecraft));
+        let doors = self.doors.iter();
+        let doors = doors.map(|of| ("door", &of.name, "hands out", &of.spacecraft));
+        for (kind, name, does, named) in principals.chain(operators).chain(doors) {
+            let Some(id) = named.iter().find(|id| !spacecraft.contains(&SpacecraftId(**id))) else {
+                continue;
+            };
+            let nearest = spacecraft.iter().min_by_key(|of| of.0.abs_diff(*id));
+            let meant = nearest.map_or(String::new(), |of| format!("did you mean {}? ", of.0));
+            return Err(StationError::Value {
+                path: self.base.join(&self.mission),
+                key: format!("{kind} {name}"),
+                message: format!(
+                    "{does} spacecraft {id}, which this mission does not have; {meant}Add it here \
+                     or take it out of the station file"
+                ),
             });
-            if let Some(id) = unknown {
-                return Err(StationError::Value {
-                    path: self.base.join(&self.mission),
-                    key: format!("principal {}", principal.name),
-                    message: format!(
-                        "may act for spacecraft {id}, which this mission does not have; add it \
-                         here or take it out of the station file"
-                    ),
-                });
-            }
         }
         Ok(())
     }

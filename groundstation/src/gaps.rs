@@ -296,7 +296,7 @@ impl Gaps {
             prefix: *prefix,
             held: counter.held,
             custody: counter.custody(),
-            left_out: counter.left_out.clone(),
+            left_out: counter.still_left_out(),
             let_go: counter.let_go.ranges().to_vec(),
             damaged: counter.damaged(),
         });
@@ -325,6 +325,28 @@ impl Counter {
             gaps.extend(missing.map(|range| CustodyGap { range, noticed: next.times[0] }));
         }
         gaps
+    }
+
+    /// What voids name and has not come since: a unit beats a void, and what was kept on board and
+    /// then given up is told as given up.
+    fn still_left_out(&self) -> Vec<LeftOut> {
+        let runs =
+            self.units.0.iter().map(|(first, run)| SeqRange { first: *first, last: run.last });
+        let came: RangeSet = runs.collect();
+        let mut gone = came.clone();
+        let others = self.left_out.iter().filter(|of| of.reason != VoidReason::Kept);
+        others.for_each(|of| gone.insert(of.range));
+        let rest = |of: &LeftOut| {
+            let settled = if of.reason == VoidReason::Kept { &gone } else { &came };
+            let LeftOut { range, reason, bytes } = *of;
+            // How the bytes lie in a range is not told: each sequence has the same.
+            let share = move |part: SeqRange| {
+                (u128::from(bytes) * u128::from(part.count()) / u128::from(range.count())) as u64
+            };
+            let parts = settled.missing_from(range).into_iter();
+            parts.map(move |part| LeftOut { range: part, reason, bytes: share(part) })
+        };
+        self.left_out.iter().flat_map(rest).collect()
     }
 
     /// The last number before a hole, the first behind it, and the run that begins there.

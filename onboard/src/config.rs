@@ -13,7 +13,10 @@ use codecs::{
 };
 use serde::Deserialize;
 
-use crate::store::{Limits, SEGMENTS_MIN};
+use crate::{
+    store::{Limits, SEGMENTS_MIN},
+    triage::Policy,
+};
 use codecs_quic::{MTU_DEFAULT, MTU_MAX, MTU_MIN};
 
 /// Least length of a segment: below it checkpoints would outweigh units.
@@ -166,6 +169,9 @@ pub struct Squeeze {
 pub struct Triage {
     /// Policy file; without one, cloudy tiles go down as a summary and anomalies first.
     pub policy: Option<PathBuf>,
+    /// What the policy file says.
+    #[serde(skip)]
+    pub rules: Option<Policy>,
     /// Cloud fraction above which a tile's summary goes down in its place, without a policy file.
     pub cloudy_above: f32,
     /// Application process whose packets are tiles.
@@ -233,7 +239,13 @@ impl Default for Squeeze {
 
 impl Default for Triage {
     fn default() -> Self {
-        Self { policy: None, cloudy_above: 0.7, imager_apid: 300, bulk_apids: vec![120] }
+        Self {
+            policy: None,
+            rules: None,
+            cloudy_above: 0.7,
+            imager_apid: 300,
+            bulk_apids: vec![120],
+        }
     }
 }
 
@@ -259,11 +271,16 @@ impl Config {
         Self::parse(&path.display().to_string(), &text, folder)
     }
 
-    /// Reads and checks text; relative paths start at `folder`.
+    /// Reads and checks text and the policy that it names; relative paths start at `folder`.
     pub fn parse(file: &str, text: &str, folder: &Path) -> anyhow::Result<Self> {
         let mut config: Self = codecs::config::parse(file, text)?;
         config.resolve(folder);
         config.check().with_context(|| file.to_string())?;
+        if let Some(policy) = &config.triage.policy {
+            let text = std::fs::read_to_string(policy)
+                .with_context(|| format!("{}: can't read the policy", policy.display()))?;
+            config.triage.rules = Some(Policy::parse(&policy.display().to_string(), &text)?);
+        }
         Ok(config)
     }
 

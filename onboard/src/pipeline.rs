@@ -171,15 +171,15 @@ impl Pipeline {
         let fecf = config.replay.as_ref().is_some_and(|replay| replay.fecf);
         let squeeze = &config.squeeze;
         let triage = &config.triage;
-        let policy = match &triage.policy {
-            Some(path) => Policy::load(path)?,
+        let policy = match &triage.rules {
+            Some(policy) => policy.clone(),
             None => Policy::usual(triage.cloudy_above, &triage.bulk_apids),
         };
         let flush_ns = squeeze.flush_ms * 1_000_000;
         Ok(Self {
             spacecraft: SpacecraftId(config.spacecraft.id),
             policy,
-            usual: triage.policy.is_none(),
+            usual: triage.rules.is_none(),
             decisions: BTreeMap::new(),
             contact_s: 0,
             imager_apid: triage.imager_apid,

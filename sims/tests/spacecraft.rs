@@ -63,6 +63,33 @@ fn every_kind_of_packet_keeps_its_rate_and_length() {
     assert_eq!(counts[&120].0, 1200);
 }
 
+#[test]
+fn a_tile_says_where_the_imager_looked() {
+    let packets = fly(&mut craft(7, Vec::new()), 400);
+    let tiles = packets.iter().filter(|packet| apid(packet) == 300);
+    let mut seen = 0;
+    for packet in tiles {
+        let tile = onboard::triage::read_tile(&packet[13..].to_vec().into()).unwrap();
+        let place = tile.place.unwrap();
+        let [x, y, z, w] = place.attitude.map(f64::from);
+        assert!((x * x + y * y + z * z + w * w - 1.0).abs() < 1e-6);
+        // The body's third axis in the earth's: where the imager looks.
+        let look = [2.0 * (x * z + w * y), 2.0 * (y * z - w * x), 1.0 - 2.0 * (x * x + y * y)];
+        let (sin_lat, cos_lat) = f64::from(tile.latitude).to_radians().sin_cos();
+        let (sin_lon, cos_lon) = f64::from(tile.longitude).to_radians().sin_cos();
+        let up = [cos_lat * cos_lon, cos_lat * sin_lon, sin_lat];
+        let off = |sign: f64| {
+            let along: f64 = look.iter().zip(up).map(|(of, up)| sign * of * up).sum();
+            along.clamp(-1.0, 1.0).acos().to_degrees()
+        };
+        assert!(off(-1.0) < 13.0, "{} degrees off the nadir", off(-1.0));
+        let middle: f32 = place.footprint.iter().map(|corner| corner[0]).sum::<f32>() / 4.0;
+        assert!((middle - tile.latitude).abs() < 1e-3, "{middle} {}", tile.latitude);
+        seen += 1;
+    }
+    assert!(seen > 20);
+}
+
 /// One orbit and a little more.
 #[test]
 fn the_battery_drains_in_eclipse_energy_adds_up_and_nothing_freezes() {

@@ -182,6 +182,46 @@ fn what_an_operator_sends_is_done_once_and_answered() {
     assert!(!refused.status.success(), "an operator's row names its spacecraft");
 }
 
+/// A tile of 4 bands of 8 x 8 pixels as the imager's packet has it.
+fn tile() -> Vec<u8> {
+    let mut data = vec![0, 0, 0, 5, 0, 8, 0, 8, 4, 8];
+    data.resize(18, 0);
+    data.extend([255, 0]);
+    data.resize(20 + 4 * 64, 30);
+    let mut packet = vec![0x08 | 1, 44, 0xC0, 0];
+    packet.extend(((7 + data.len() - 1) as u16).to_be_bytes());
+    packet.extend(codecs::time::Tai(1_800_000_000_000_000_000).to_cuc43());
+    packet.extend(data);
+    packet
+}
+
+#[test]
+fn what_a_policy_keeps_on_board_is_told_and_comes_down_when_it_is_asked_for() {
+    let world = World::start();
+    let folder = world.path("enrolled/a");
+    let rule = "[[rule]]\nname = \"all\"\nclass = \"tile\"\naction = \"keep\"\n";
+    std::fs::write(folder.join("triage.toml"), rule).unwrap();
+    let config = folder.join("onboard.toml");
+    let said = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, format!("{said}\n[triage]\npolicy = \"triage.toml\"\n")).unwrap();
+    let _craft = world.craft();
+    let sensor = std::os::unix::net::UnixDatagram::unbound().unwrap();
+    sensor.send_to(&tile(), folder.join("s")).unwrap();
+    let products = || {
+        let config = text(&world.path("station.toml"));
+        let mut command = Command::new(binary("groundstation"));
+        let output = command.args(["gaps", "--json", "--config", &config]).output().unwrap();
+        let told: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        let counters = told["counters"].as_array().cloned().unwrap_or_default();
+        let products = onboard::pipeline::PRODUCTS.0;
+        counters.into_iter().find(|of| of["channel"] == products).unwrap_or_default()
+    };
+    until("the void is in", || products()["left_out"][0]["reason"] == "kept");
+    let asked = world.send("command", "send products 0", &[]);
+    assert_eq!(world.outcome(&asked), ["done", "", "1 of 1 held"]);
+    until("the tile is in", || products()["left_out"].as_array().is_some_and(Vec::is_empty));
+}
+
 /// An edge hears the spacecraft and carries for it, and would execute nothing: what is sent waits
 /// for the spacecraft itself.
 #[test]

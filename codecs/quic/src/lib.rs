@@ -14,6 +14,7 @@ mod shell;
 pub use shell::{
     client::{Client, FromLink, LinkCounts, LinkTime},
     clock::Monotonic,
+    crowd::Crowd,
     custodian::{Change, Custodian, Offer, Recalled, Taken, Untakable},
     endpoint::{Peer, SocketReport, connect, open, open_watched},
     strays::Strays,

@@ -354,6 +354,20 @@ impl<M: Medium> Store<M> {
 
     /// Reads a unit to send it, and notes that it was handed out.
     pub fn take(&mut self, key: UnitKey) -> Result<Bytes, ReadError> {
+        let bytes = self.read(key)?;
+        let name = (key.prefix.spacecraft, key.prefix.channel);
+        if let Some(counter) = self.counters.get_mut(&name)
+            && let Some(entry) = counter.units.get_mut(&key.sequence)
+            && entry.state == State::New
+        {
+            entry.state = State::Sent;
+            self.units_sent += 1;
+        }
+        Ok(bytes)
+    }
+
+    /// Reads a unit to look at it: to a link it is as new as before.
+    pub fn read(&mut self, key: UnitKey) -> Result<Bytes, ReadError> {
         let name = (key.prefix.spacecraft, key.prefix.channel);
         let entry = self
             .counters
@@ -367,13 +381,6 @@ impl<M: Medium> Store<M> {
             self.damaged(name, key.sequence, &entry);
             return Err(ReadError::Damaged);
         };
-        if let Some(counter) = self.counters.get_mut(&name)
-            && let Some(entry) = counter.units.get_mut(&key.sequence)
-            && entry.state == State::New
-        {
-            entry.state = State::Sent;
-            self.units_sent += 1;
-        }
         Ok(record.bytes)
     }
 

@@ -3,7 +3,7 @@
 use codecs::ids::RangeSet;
 use serde::Serialize;
 
-use super::{Medium, State, Store};
+use super::{Entry, Medium, Store};
 
 /// One counter, with every range as `[first, last]`.
 #[derive(Debug, Serialize, PartialEq, Eq)]
@@ -22,15 +22,17 @@ pub struct CounterReport {
     pub next: u64,
     /// Below this, ranges are no longer listed.
     pub listed_from: u64,
-    /// Held and not receipted.
+    /// Held to go down, and not receipted.
     pub held: Vec<[u64; 2]>,
+    /// Held until they are asked for.
+    pub kept: Vec<[u64; 2]>,
     /// Receipted, so reclaimable or already erased.
     pub receipted: Vec<[u64; 2]>,
     /// Left out on purpose.
     pub voided: Vec<[u64; 2]>,
     /// Numbered, and neither held, receipted nor left out: the next start voids them.
     pub unaccounted: Vec<[u64; 2]>,
-    /// Bytes of the units held and not receipted.
+    /// Bytes of the units held or kept.
     pub held_bytes: u64,
 }
 
@@ -47,8 +49,10 @@ pub struct StoreReport {
     pub stray_bytes: u64,
     /// Sequences given out.
     pub units_numbered: u64,
-    /// Units held and not receipted.
+    /// Units held to go down, and not receipted.
     pub units_held: u64,
+    /// Units held until they are asked for.
+    pub units_kept: u64,
     /// Units receipted.
     pub units_receipted: u64,
     /// Units left out on purpose.
@@ -73,17 +77,20 @@ impl<M: Medium> Store<M> {
             stray_bytes: self.stray_bytes,
             units_numbered: 0,
             units_held: 0,
+            units_kept: 0,
             units_receipted: 0,
             units_voided: 0,
             keys: Vec::new(),
         };
         for (prefix, counter) in self.counters() {
-            let held = counter.held(|entry| entry.state != State::Reclaimable);
+            let held = counter.held(Entry::offered);
+            let kept = counter.held(|entry| entry.live() && !entry.offered());
             let mut receipted = RangeSet::new();
             let counted = counter.receipts.iter().filter(|of| of.class >= least);
             counted.for_each(|of| receipted.extend(&of.ranges));
             report.units_numbered += counter.next;
             report.units_held += held.count();
+            report.units_kept += kept.count();
             report.units_receipted += receipted.count();
             report.units_voided += counter.voided.count();
             let live = counter.units.values().filter(|entry| entry.live());
@@ -96,6 +103,7 @@ impl<M: Medium> Store<M> {
                 next: counter.next,
                 listed_from: counter.floor,
                 held: pairs(&held),
+                kept: pairs(&kept),
                 receipted: pairs(&receipted),
                 voided: pairs(&counter.voided),
                 unaccounted: pairs(&counter.unaccounted().into_iter().collect()),

@@ -140,6 +140,13 @@ impl<M: Medium> Store<M> {
         self.limits.capacity_bytes.saturating_sub(2 * self.limits.segment_bytes)
     }
 
+    /// Whether a unit of as many bytes goes in beside what is held and pending without anything
+    /// being given up for it: for sources that can wait.
+    pub fn has_room(&self, unit_bytes: usize) -> bool {
+        let wanted = unit_record_bytes(unit_bytes, 0) as u64;
+        self.live_bytes() + self.pending_bytes + wanted <= self.budget()
+    }
+
     /// Bytes on the medium.
     pub fn used_bytes(&self) -> u64 {
         self.segments.values().map(|segment| segment.length).sum()

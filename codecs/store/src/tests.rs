@@ -380,7 +380,7 @@ fn the_report_adds_up() {
     let report = store.report();
     assert_eq!(
         report.units_numbered,
-        report.units_held + report.units_receipted + report.units_voided
+        report.units_held + report.units_kept + report.units_receipted + report.units_voided
     );
     assert!(report.units_voided > 20 && report.units_receipted > 20);
     assert!(report.keys.iter().all(|key| key.unaccounted.is_empty()));
@@ -442,6 +442,7 @@ fn what_is_kept_is_told_and_goes_down_once_asked_for_also_after_cleaning_and_res
     assert!(offered(&store, kept) && !offered(&store, other));
     assert_eq!(store.take(kept).unwrap(), vec![7; 300]);
     assert_eq!(store.state(other), Some(State::New), "still held");
+    assert_eq!(store.report().units_kept, 1);
 }
 
 #[test]

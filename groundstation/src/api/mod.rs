@@ -21,7 +21,7 @@ use crate::publish::Feed;
 use axum::extract::{Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{MethodRouter, get};
 use axum::{Json, Router, middleware};
 use codecs::time::Tai;
 use serde::Deserialize;
@@ -87,20 +87,37 @@ pub async fn serve(
         .await
 }
 
+/// Path, methods, and what answers.
+type Route = (&'static str, &'static [&'static str], fn() -> MethodRouter<Shared>);
+
+/// Where the API's paths begin.
+const PREFIX: &str = "/api/v1";
+
+/// Below [`PREFIX`]; `docs/operations.md` lists each, and a test holds it to that.
+const API: &[Route] = &[
+    ("/snapshot", &["GET"], || get(snapshot)),
+    ("/live", &["GET"], || get(stream::live)),
+    ("/contacts", &["GET"], || get(contacts::contacts)),
+    ("/thumbnail", &["GET"], || get(thumbnail)),
+    ("/uplink", &["GET", "POST"], || get(uplink::list).post(uplink::send)),
+];
+
+/// Beside the API.
+const BESIDE: &[Route] = &[
+    ("/healthz", &["GET"], || get(|| async { "alive\n" })),
+    ("/readyz", &["GET"], || get(ready)),
+    ("/metrics", &["GET"], || get(metrics::metrics)),
+];
+
 fn router(shared: Shared) -> Router {
-    let api = Router::new()
-        .route("/snapshot", get(snapshot))
-        .route("/live", get(stream::live))
-        .route("/contacts", get(contacts::contacts))
-        .route("/thumbnail", get(thumbnail))
-        .route("/uplink", get(uplink::list).post(uplink::send))
+    let routed = |router: Router<Shared>, part: &'static [Route]| {
+        part.iter().fold(router, |router, (path, _, handler)| router.route(path, handler()))
+    };
+    let api = routed(Router::new(), API)
         .layer(axum::extract::DefaultBodyLimit::max(uplink::REQUEST_BYTES_MAX))
         .fallback(|| async { problem(StatusCode::NOT_FOUND, "no such thing in this API") });
-    Router::new()
-        .nest("/api/v1", api)
-        .route("/healthz", get(|| async { "alive\n" }))
-        .route("/readyz", get(ready))
-        .route("/metrics", get(metrics::metrics))
+    routed(Router::new(), BESIDE)
+        .nest(PREFIX, api)
         .fallback(page::asset)
         .layer(middleware::from_fn_with_state(shared.clone(), guard::guard))
         .with_state(shared)

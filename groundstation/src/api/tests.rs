@@ -1,6 +1,7 @@
 use super::*;
 use crate::publish::{Event, Outcome, PacketIdentity};
 use codecs::ids::{Apid, SpacecraftId};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -302,4 +303,42 @@ async fn only_an_operators_token_commands_and_only_what_its_row_allows() {
     assert_eq!((&objects[0]["state"], &objects[0]["priority"]), (&"queued".into(), &9.into()));
     // Another process finds it in the log.
     assert_eq!(open().list().len(), 1);
+}
+
+/// What the router serves and what the document lists are the same, in both directions.
+#[test]
+fn every_route_stands_in_the_document() {
+    let document = include_str!("../../../docs/operations.md");
+    let (_, section) = document.split_once("\n## Page, API and metrics\n").unwrap();
+    let section = section.split("\n## ").next().unwrap();
+    let listed: BTreeSet<(String, String)> = section
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split_once(" |"))
+        .map(|(method, rest)| {
+            let path = rest.split('`').nth(1).unwrap().split('?').next().unwrap();
+            (method.trim_end_matches('`').to_string(), path.to_string())
+        })
+        .collect();
+    let below = API.iter().map(|(path, methods, _)| (format!("{PREFIX}{path}"), methods));
+    let beside = BESIDE.iter().map(|(path, methods, _)| (path.to_string(), methods));
+    let served: BTreeSet<(String, String)> = below
+        .chain(beside)
+        .flat_map(|(path, methods)| methods.iter().map(move |of| (of.to_string(), path.clone())))
+        .collect();
+    assert_eq!(listed, served);
+}
+
+#[tokio::test]
+async fn routes_answer_the_methods_they_say_and_no_others() {
+    let station = Station::start().await;
+    for (path, methods, _) in API.iter().map(|of| (format!("{PREFIX}{}", of.0), of.1, ())) {
+        for method in ["GET", "POST", "PUT", "DELETE"] {
+            if path.ends_with("/live") && method == "GET" {
+                continue;
+            }
+            let request = format!("{method} {path} HTTP/1.0\r\nHost: localhost\r\n\r\n");
+            let refused = station.ask(&request).await.starts_with("HTTP/1.0 405");
+            assert_eq!(refused, !methods.contains(&method), "{method} {path}");
+        }
+    }
 }

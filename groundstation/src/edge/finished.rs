@@ -61,6 +61,13 @@ impl Finished {
         self.files.contains(file)
     }
 
+    /// Forgets a file that is read once more; whether it was known.
+    pub fn forget(&mut self, place: (u64, u64)) -> bool {
+        let before = self.files.len();
+        self.files.retain(|known| (known.device, known.inode) != place);
+        self.files.len() < before
+    }
+
     /// Notes that a file was read and is kept.
     pub fn note(&mut self, file: FileIdentity) {
         self.files.retain(|known| (known.device, known.inode) != (file.device, file.inode));

@@ -124,12 +124,14 @@ fn identifiers(kind: Kind, frame: &[u8]) -> Option<VirtualChannel> {
             vcid: b & 0x3F,
             map: 0,
         },
-        // CCSDS 732.1-B-3 §4.1.2.2: 4, 16, 1 (source or destination), 6 and 4 bits.
+        // CCSDS 732.1-B-3 §4.1.2.2: 4, 16, 1 (source or destination), 6 and 4 bits, of which the
+        // last, the MAP, is left out: the frame count is of all of them together, so that only
+        // together they are in the order of sending.
         Kind::Uslp if a >> 4 == codecs::frame::uslp::VERSION => VirtualChannel {
             version: codecs::frame::uslp::VERSION,
             scid: u16::from(a & 0x0F) << 12 | u16::from(b) << 4 | u16::from(c >> 4),
             vcid: (c & 0x07) << 3 | d >> 5,
-            map: d >> 1 & 0x0F,
+            map: 0,
         },
         _ => return None,
     })
@@ -138,6 +140,30 @@ fn identifiers(kind: Kind, frame: &[u8]) -> Option<VirtualChannel> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn access_points_of_one_virtual_channel_are_numbered_together() {
+        let of = |map: u8| {
+            let header = codecs::frame::uslp::UslpHeader {
+                scid: 0x1234,
+                vcid: 5,
+                map,
+                ..Default::default()
+            };
+            let content = codecs::frame::uslp::Content {
+                insert_zone: &[],
+                rule: codecs::frame::uslp::Rule::Packets(None),
+                upid: 0,
+                zone: &[0; 20],
+                ocf: None,
+                fecf: codecs::frame::uslp::Fecf::None,
+            };
+            let frame = codecs::frame::uslp::build(&header, &content).unwrap();
+            identifiers(Kind::Uslp, &frame).map(Channel::from).unwrap()
+        };
+        assert_eq!(of(3), of(0));
+        assert_eq!(of(15).as_virtual_channel(), Some((12, 0x1234, 5, 0)));
+    }
     use codecs::fec::crc::crc16;
 
     const ASSUMED: Assumed = Assumed { spacecraft: SpacecraftId(8), stream: 5 };

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! config ─► intake (bytes ─► receptions) ─► label (whose, which channel) ─► spool ─► link client
-//!             └ kiss                                                          └ tally
+//!             └ kiss                           taken, progress (of files) ────┘  └ tally
 //! ```
 //!
 //! An edge numbers what it hears under an origin of its own, syncs it to a spool, and only then
@@ -14,5 +14,7 @@ pub mod kiss;
 pub mod intake;
 pub mod label;
 pub mod spool;
+pub mod taken;
+pub mod progress;
 pub mod finished;
 pub mod tally;

@@ -42,6 +42,10 @@ pub struct InputTally {
     pub sync_lost: u64,
     /// Datagrams that the system dropped because the socket's buffer was full.
     pub dropped_datagrams: u64,
+    /// Units of a file that were left out, for the spool has them from before this start.
+    pub kept_before: u64,
+    /// A file or standard input that waits, for the spool is full.
+    pub waits: bool,
     /// A file or standard input that has ended.
     pub ended: bool,
     /// A file that was read to its end before this start, and was not read again.
@@ -217,6 +221,8 @@ impl Tally {
                 ("skipped_bits_total", input.skipped_bits),
                 ("sync_lost_total", input.sync_lost),
                 ("trailing_bytes_total", input.trailing_bytes),
+                ("kept_before_total", input.kept_before),
+                ("waits", u64::from(input.waits)),
                 ("open", input.open),
                 ("in_sync", input.in_sync),
             ] {

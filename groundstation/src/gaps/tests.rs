@@ -84,6 +84,38 @@ fn the_three_kinds_stand_apart() {
 }
 
 #[test]
+fn what_was_kept_on_board_and_came_or_was_given_up_is_told_as_what_became_of_it() {
+    let void = |sequence, reason, first, last| {
+        let entry = VoidRange {
+            epoch: StoreEpoch(1),
+            spacecraft: SpacecraftId(7),
+            channel: prefix(1).channel,
+            range: SeqRange { first, last },
+            bytes: 100 * (last - first + 1),
+            from: Tai(0),
+            to: Tai(1),
+        };
+        let void = Void { reason, decided: Tai(2), entries: vec![entry] };
+        let voids = KeyPrefix { channel: Channel::VOIDS, ..prefix(1) };
+        let mut record = unit(voids, sequence, 3, 0);
+        (record.codec, record.bytes) = (Codec::Void, void.encode().into());
+        record
+    };
+    let voids = [void(0, VoidReason::Kept, 2, 9), void(1, VoidReason::Evicted, 7, 7)];
+    let came = [0, 1, 4, 10].map(|at| unit(prefix(1), at, at as i64, at as u32));
+    let report = report(came.into_iter().chain(voids));
+    let counter = report.counters.iter().find(|counter| counter.prefix == prefix(1)).unwrap();
+    let told: Vec<_> = counter
+        .left_out
+        .iter()
+        .map(|of| (of.reason, of.range.first, of.range.last, of.bytes))
+        .collect();
+    let kept = |first, last| (VoidReason::Kept, first, last, 100 * (last - first + 1));
+    assert_eq!(told, [kept(2, 3), kept(5, 6), kept(8, 9), (VoidReason::Evicted, 7, 7, 100)]);
+    assert!(counter.custody.is_empty(), "{counter:?}");
+}
+
+#[test]
 fn what_one_antenna_lost_and_another_heard_is_no_gap() {
     let a = (0..10u32).filter(|at| ![2, 3, 6].contains(at));
     let a = a.enumerate().map(|(sequence, at)| heard(1, sequence as u64, at.into(), at));

@@ -78,6 +78,7 @@ fn check(file: &Path) -> anyhow::Result<Found> {
     if config.principals.is_empty() {
         warnings.push("no [[principal]]: no one may deliver".to_string());
     }
+    warnings.extend(start::exposed(&config));
     let now = wall_clock();
     for (path, end) in tls::ends(&config)? {
         warnings.extend(ending(&path, end, now)?);

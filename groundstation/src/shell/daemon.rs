@@ -8,7 +8,7 @@ use super::{
     doors::{self, Doors},
     follow::Hub,
     keeping::Keeping,
-    mission, pipeline,
+    memory, mission, pipeline,
     reload::{self, Reloader, Standing},
     rules::Rules,
     server,
@@ -23,12 +23,13 @@ use super::{
 use crate::{
     api,
     archive::{Archive, Settings, record::Position},
+    budget::Budget,
     commands::say,
     config::Config,
     deframe,
     keep::Keeper,
     process::Process,
-    publish::Feed,
+    publish::{Event, Feed},
     receipt::Ingest,
 };
 use anyhow::Context as _;
@@ -69,6 +70,8 @@ struct Opened {
     end: Position,
     folder: Folder,
     keeping: Keeping,
+    /// Segments that are not there although they should.
+    missing: u64,
     /// Held as long as the daemon writes.
     _lock: std::fs::File,
 }
@@ -106,7 +109,8 @@ async fn open_archive(
     let units = archive.ledger().units;
     tracing::info!(segments = report.segments, scanned = report.scanned, units, "archive open");
     let end = archive.end();
-    Ok(Opened { archive, end, folder, keeping, _lock: lock })
+    let missing = report.missing.count();
+    Ok(Opened { archive, end, folder, keeping, missing, _lock: lock })
 }
 
 async fn daemon(config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
@@ -116,13 +120,19 @@ async fn daemon(config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
     let definition = Arc::new(definition);
     let profile = config.profile();
     let (quic, http) = (start::quic(&config)?, start::http(&config)?);
+    if let Some(exposed) = start::exposed(&config) {
+        tracing::warn!("{exposed}");
+    }
     let options = config.transport();
     let strays = Arc::clone(&endpoint.1);
-    let endpoint = server::endpoint(quic, crypto, endpoint, &profile, &options)
+    let crowd = memory::crowd(Budget::of(&config, &definition)?.bytes);
+    let endpoint = server::endpoint(quic, crypto, endpoint, &profile, &options, crowd)
         .with_context(|| format!("QUIC on {} (config key listen.quic)", config.listen.quic))?;
     let (feed, (stop, stopped)) = (Feed::default(), watch::channel(false));
     tokio::spawn(server::tell_strays(strays, feed.clone(), stopped.clone()));
     let opened = open_archive(&config, bucket, args.new_ledger).await?;
+    // Told although it is none: what is not listed can't be watched.
+    feed.publish(Event::Segments { fate: "missing", count: opened.missing });
     let control = Control::open(&config.path(&config.archive.dir))
         .context("control socket (config key archive.dir)")?;
 

@@ -2,14 +2,14 @@
 
 use super::history::{Choice, stop_on_signal};
 use crate::{
-    commands::say,
+    commands::{WrongUsage, say},
     door::{
         framing::Framing,
         select::{About, Parcel},
         spec::{FramingKind, Goods},
     },
 };
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use codecs::{frame::cadu::Coding, time::Tai};
 use serde::Serialize;
 use serde_json::json;
@@ -105,10 +105,10 @@ struct Export<'a> {
 pub fn run(args: &ExportArgs) -> anyhow::Result<ExitCode> {
     let config = args.choice.load()?;
     if args.framing == FramingKind::Cadu && args.choice.send == Goods::Packets {
-        bail!("a CADU holds a frame: `--send frames`");
+        return Err(WrongUsage("a CADU holds a frame: `--send frames`".into()).into());
     }
     if args.coding.is_some() && args.framing != FramingKind::Cadu {
-        bail!("only `--framing cadu` has a --coding");
+        return Err(WrongUsage("only `--framing cadu` has a --coding".into()).into());
     }
     let stop = stop_on_signal()?;
     let what = || format!("folder {}", args.dir.display());

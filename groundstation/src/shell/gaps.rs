@@ -51,6 +51,8 @@ pub fn run(args: &GapsArgs) -> anyhow::Result<ExitCode> {
     let what = || format!("archive {}", dir.display());
     let mut folder = reading::open(&config)?;
     let definition = mission::load(&config.path(&config.mission))?;
+    let named: Vec<SpacecraftId> = args.contact.iter().map(|id| id.spacecraft).collect();
+    reading::known(&config, &definition, &mut folder, &named)?;
     let mut gaps = Gaps::new(&definition);
     let start = Position { segment: 0, offset: 0 };
     let end = Position { segment: u64::MAX, offset: u64::MAX };

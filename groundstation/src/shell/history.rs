@@ -15,6 +15,7 @@ use crate::{
         segment::{SegmentHeader, file_name, number_of},
         storage::{Storage as _, StoredFile as _},
     },
+    commands::WrongUsage,
     config::Config,
     door::{
         select::{Parcel, Selector},
@@ -22,7 +23,7 @@ use crate::{
     },
     gaps::ContactId,
 };
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use codecs::{
     ids::{Apid, SpacecraftId},
     time::Tai,
@@ -111,10 +112,20 @@ impl Choice {
     /// or anything is made.
     pub fn load(&self) -> anyhow::Result<Config> {
         if self.send == Goods::Frames && !self.apid.is_empty() {
-            bail!("frames have no --apid; `--send packets` chooses by it");
+            let wrong = "frames have no --apid; `--send packets` chooses by it";
+            return Err(WrongUsage(wrong.into()).into());
+        }
+        if let (Some(from), Some(until)) = (self.from, self.until)
+            && from > until
+        {
+            let (from, until) = (from.to_rfc3339(), until.to_rfc3339());
+            let wrong = format!("--from {from} is after --until {until}: nothing lies between");
+            return Err(WrongUsage(wrong).into());
         }
         let config = Config::load(&self.config)?;
-        reading::open(&config)?;
+        let mut folder = reading::open(&config)?;
+        let definition = mission::load(&config.path(&config.mission))?;
+        reading::known(&config, &definition, &mut folder, &self.spacecraft())?;
         Ok(config)
     }
 

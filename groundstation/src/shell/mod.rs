@@ -12,6 +12,7 @@ pub mod bucket;
 pub mod rules;
 pub mod tls;
 pub mod reset;
+pub mod memory;
 pub mod sessions;
 pub mod server;
 pub mod session;

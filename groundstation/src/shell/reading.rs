@@ -1,11 +1,13 @@
 //! An archive that a command reads, beside a running daemon or without one: that it is the one that
 //! was kept, and what of it can't be read any more.
 
-use super::{disk::Folder, follow::START, witness};
+use super::{disk::Folder, follow::START, mission, witness};
 use crate::{
     archive::{
-        read::{Damaged, missing, replay},
+        read::{Damaged, claims, missing, replay},
         record::Position,
+        segment::number_of,
+        storage::Storage as _,
     },
     audit::{self, Damage},
     config::Config,
@@ -13,7 +15,10 @@ use crate::{
     witness::Finding,
 };
 use anyhow::{Context as _, bail};
-use codecs::ids::SeqRange;
+use codecs::{
+    ids::{SeqRange, SpacecraftId},
+    mission::Definition,
+};
 use serde::Serialize;
 
 /// Places named one by one; the rest is counted.
@@ -48,6 +53,40 @@ pub fn open(config: &Config) -> anyhow::Result<Folder> {
         (Finding::First | Finding::Same, _) => {}
     }
     Ok(folder)
+}
+
+/// Refuses spacecraft that neither mission, station file nor archive know: what was to be asked of
+/// another would look like nothing.
+pub fn known(
+    config: &Config,
+    definition: &Definition,
+    folder: &mut Folder,
+    wanted: &[SpacecraftId],
+) -> anyhow::Result<()> {
+    let mut known = mission::spacecraft(definition);
+    known
+        .extend(config.principals.iter().flat_map(|of| &of.spacecraft).map(|id| SpacecraftId(*id)));
+    if wanted.iter().all(|id| known.contains(id)) {
+        return Ok(());
+    }
+    // Only now: the newest segment must be read for it.
+    let claims = claims(folder)?;
+    known.extend(claims.held.keys().chain(claims.let_go.keys()).map(|of| of.spacecraft));
+    let newest = folder.list()?.iter().filter_map(|name| number_of(name)).max().unwrap_or(0);
+    let (start, end) =
+        (Position { segment: newest, offset: 0 }, Position { segment: u64::MAX, offset: u64::MAX });
+    replay(folder, start, end, |unit| {
+        known.insert(unit.key.prefix.spacecraft);
+        Ok(())
+    })?;
+    match wanted.iter().find(|id| !known.contains(id)) {
+        Some(unknown) => bail!(
+            "spacecraft {}: neither mission, station file nor archive knows it; they know {}",
+            unknown.0,
+            known.iter().map(|id| id.0.to_string()).collect::<Vec<_>>().join(", ")
+        ),
+        None => Ok(()),
+    }
 }
 
 /// Finds a contact in what was received. Reads the whole archive: a contact may begin long before

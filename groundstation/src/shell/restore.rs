@@ -3,6 +3,7 @@
 use super::{bucket::Bucket, disk::Folder, mission, uplink::UPLINK_LOG, witness};
 use crate::{
     archive::{
+        load_index,
         segment::file_name,
         storage::{Storage as _, StoredFile as _, write_all},
     },
@@ -105,6 +106,7 @@ pub async fn restore(bucket: &Bucket, ledger: u64, folder: &mut Folder) -> anyho
         write_all(&mut file, 0, &bytes)?;
         file.truncate(bytes.len() as u64)?;
         file.sync()?;
+        load_index(folder, number).with_context(|| format!("index of {name}"))?;
         brought += 1;
     }
     folder.sync_names()?;

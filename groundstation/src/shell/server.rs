@@ -13,7 +13,7 @@ use crate::{
     receipt::SessionId,
 };
 use codecs::link::profile::Profile;
-use codecs_quic::{Role, Strays, TransportOptions, transport};
+use codecs_quic::{Crowd, Role, Strays, TransportOptions, transport};
 use quinn::{
     Connection, ConnectionError, Endpoint, EndpointConfig, Incoming, ServerConfig, VarInt,
     crypto::rustls::QuicServerConfig,
@@ -44,9 +44,11 @@ pub fn endpoint(
     (config, strays): (EndpointConfig, Arc<Strays>),
     profile: &Profile,
     options: &TransportOptions,
+    crowd: Crowd,
 ) -> io::Result<Endpoint> {
     let server = self::config(crypto, profile, options)?;
-    let (endpoint, socket) = codecs_quic::open_watched(socket, config, server, options, strays)?;
+    let (endpoint, socket) =
+        codecs_quic::open_watched(socket, config, server, options, strays, crowd)?;
     tracing::info!("UDP socket: {socket}");
     Ok(endpoint)
 }

@@ -86,6 +86,17 @@ pub fn http(config: &Config) -> anyhow::Result<TcpListener> {
     bind("listen.http", config.listen.http, TcpListener::bind)
 }
 
+/// What there is to say of a page that others than this machine can reach: it has no TLS.
+pub fn exposed(config: &Config) -> Option<String> {
+    let at = config.listen.http;
+    (!at.ip().to_canonical().is_loopback()).then(|| {
+        format!(
+            "listen.http = {at}: page, API and operators' tokens go over the network without TLS; \
+             listen on 127.0.0.1 behind a proxy that has it"
+        )
+    })
+}
+
 /// Binds, or says which key of the config to change.
 fn bind<S>(
     key: &str,
@@ -176,6 +187,28 @@ mod tests {
         // Where even root may not write.
         let error = writable(Path::new("/proc/self/archive")).unwrap_err();
         assert!(error.to_string().contains("can't be written to"), "{error}");
+    }
+
+    #[test]
+    fn a_page_that_others_reach_without_tls_is_told() {
+        let config = |http: &str| {
+            let text = format!(
+                "mission = 'm'\n[station]\nname = 'Test'\nlatitude_deg = 48.0\n\
+                 longitude_deg = 11.0\n[identity]\nauthority = 'a'\ncertificate = 's'\n\
+                 key = 'k'\n[listen]\nhttp = '{http}'\n"
+            );
+            let dir = tempfile::tempdir().unwrap();
+            let file = dir.path().join("station.toml");
+            std::fs::write(&file, text).unwrap();
+            Config::load(&file).unwrap()
+        };
+        for own in ["127.0.0.1:7180", "[::1]:7180", "[::ffff:127.0.0.1]:0"] {
+            assert_eq!(exposed(&config(own)), None, "{own}");
+        }
+        for open in ["0.0.0.0:7180", "[::]:7180", "192.0.2.7:7180"] {
+            let told = exposed(&config(open)).unwrap();
+            assert!(told.contains(open) && told.contains("without TLS"), "{told}");
+        }
     }
 
     #[test]

@@ -77,6 +77,12 @@ fn text(address: &str, snapshot: &Value) -> String {
         count("conflict"),
         count("receipted"),
     );
+    let missing = counts["segments"]["missing"].as_u64().unwrap_or(0);
+    if missing > 0 {
+        out.push_str(&format!(
+            "\n{missing} segments are missing; `groundstation audit` names them"
+        ));
+    }
     for craft in snapshot["spacecraft"].as_array().into_iter().flatten() {
         let link = &craft["link"];
         let state = match link["open"].as_bool() {
@@ -94,7 +100,11 @@ fn text(address: &str, snapshot: &Value) -> String {
 
 fn door_line(door: &Value) -> String {
     let word = |key: &str| door[key].as_str().unwrap_or("?");
+    // A file is made with the first that goes into it, and a server waits for clients: without an
+    // error both are as they should be.
     let state = match door["open"].as_u64().unwrap_or(0) {
+        0 if door["error"].is_null() && word("to").starts_with("file:") => "open".to_string(),
+        0 if door["error"].is_null() && word("to").starts_with("tcp-server:") => "listening".into(),
         0 => "closed".to_string(),
         1 => "open".to_string(),
         clients => format!("{clients} clients"),
@@ -110,4 +120,33 @@ fn door_line(door: &Value) -> String {
         word("to"),
         word("sends"),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_door_that_only_waits_is_not_closed() {
+        let line = |to: &str, open: u64, error: Value| {
+            let door = json!({ "name": "out", "to": to, "sends": "frames", "open": open,
+                "error": error });
+            door_line(&door)
+        };
+        let none = || Value::Null;
+        assert!(line("file:out.bin", 0, none()).contains("file:out.bin: open, 0 frames sent"));
+        assert!(line("tcp-server:127.0.0.1:1", 0, none()).contains(": listening, "));
+        assert!(line("tcp-server:127.0.0.1:1", 3, none()).contains(": 3 clients, "));
+        assert!(line("tcp-client:host:1", 0, none()).contains(": closed, "));
+        assert!(line("file:out.bin", 0, json!("no space")).contains(": closed, "));
+    }
+
+    #[test]
+    fn missing_segments_are_told_where_there_are_any() {
+        let told =
+            |missing: u64| text("a", &json!({ "counts": { "segments": { "missing": missing } } }));
+        assert!(told(2).contains("2 segments are missing"));
+        assert!(!told(0).contains("missing"));
+    }
 }

@@ -332,6 +332,8 @@ mod tests {
         };
         assert_eq!(restore(&mut folder).unwrap(), 4);
         assert_eq!(restore(&mut folder).unwrap(), 0, "nothing twice");
+        let audit = crate::audit::audit(&mut folder).unwrap();
+        assert!(audit.is_clean() && audit.indexes_damaged.is_empty(), "{audit:?}");
         let settings = Settings { segment_bytes: 1 << 20 };
         let (mut archive, _) = Archive::open(folder.clone(), settings, 77).unwrap();
         assert_eq!((archive.ledger_id(), archive.ledger().units), (LEDGER, 40));

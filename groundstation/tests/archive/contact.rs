@@ -48,7 +48,10 @@ fn a_contact_is_listed_replayed_and_exported_by_its_name() {
     assert_eq!(station.json(&export, 0)["files"][0]["count"], 99);
     for (contact, what) in [
         ("7:2026-01-01T00:00:00Z", "no contact 7:2026-01-01T00:00:00.000Z; the latest are 7:"),
-        ("8:2026-01-01T00:00:00Z", "nothing was received of spacecraft 8"),
+        (
+            "8:2026-01-01T00:00:00Z",
+            "spacecraft 8: neither mission, station file nor archive knows it",
+        ),
     ] {
         for arguments in [&["gaps"][..], &["export", out.to_str().unwrap()]] {
             let ended = station.run(&[arguments, &["--contact", contact]].concat());

@@ -10,7 +10,6 @@ use super::RunArgs;
 use crate::{
     config::Config,
     shell::{self, models},
-    triage::Policy,
 };
 
 /// Flies until SIGINT or SIGTERM.
@@ -61,9 +60,6 @@ pub fn check(path: &Path) -> anyhow::Result<()> {
     codecs_quic::client_config(&identity.certificate, &identity.key, config.pins()?)?;
     if let Some((certificate, key)) = identity.golden() {
         codecs_quic::client_config(certificate, key, config.pins()?)?;
-    }
-    if let Some(policy) = &config.triage.policy {
-        Policy::load(policy)?;
     }
     let scorers = models::load(&config.models)?;
     for notice in &scorers.notices {

@@ -49,9 +49,10 @@ pub fn run(args: &StoreArgs) -> anyhow::Result<()> {
     }
     say!("origin {}  epoch {:#018x}", report.origin, report.epoch);
     say!(
-        "{} units numbered: {} held, {} receipted, {} voided; {} bytes on disk",
+        "{} units numbered: {} held, {} kept until asked for, {} receipted, {} voided; {} bytes on disk",
         report.units_numbered,
         report.units_held,
+        report.units_kept,
         report.units_receipted,
         report.units_voided,
         report.bytes

@@ -23,8 +23,6 @@
 //! worth four more. `deadline_s` orders what is worth the same: the earliest goes first.
 //! `max_error` lets samples of a tile differ by so much.
 
-use std::path::Path;
-
 use anyhow::{Context, ensure};
 use serde::Deserialize;
 
@@ -279,15 +277,13 @@ impl Policy {
         Self { housekeeping_percent: housekeeping_percent(), rules }
     }
 
-    /// Reads and checks a policy file.
+    /// Reads and checks the text of a policy file.
     ///
     /// # Errors
-    /// It can't be read, holds an unknown key, or a rule contradicts itself.
-    pub fn load(path: &Path) -> anyhow::Result<Self> {
-        let text = std::fs::read_to_string(path)
-            .with_context(|| format!("{}: can't read the policy", path.display()))?;
-        let policy: Self = codecs::config::parse(&path.display().to_string(), &text)?;
-        policy.check().with_context(|| path.display().to_string())?;
+    /// It holds an unknown key, or a rule contradicts itself.
+    pub fn parse(file: &str, text: &str) -> anyhow::Result<Self> {
+        let policy: Self = codecs::config::parse(file, text)?;
+        policy.check().with_context(|| file.to_owned())?;
         Ok(policy)
     }
 
@@ -344,9 +340,7 @@ mod tests {
     const TILE: Case = Case { class: Class::Tile, apid: 300, score: 0.1, age_s: 5, contact_s: 0 };
 
     fn policy(text: &str) -> Policy {
-        let policy: Policy = codecs::config::parse("policy.toml", text).unwrap();
-        policy.check().unwrap();
-        policy
+        Policy::parse("policy.toml", text).unwrap()
     }
 
     #[test]
@@ -434,7 +428,9 @@ mod tests {
         assert!(error("class = \"tile\"\naction = \"drop\"\nvalue = 230").contains("1 to 229"));
         assert!(error("class = \"tile\"\naction = \"drop\"\nscore_min = nan").contains("0 to 1"));
         assert!(error("class = \"tile\"\naction = \"drop\"\noriginal = \"keep\"").contains("goes"));
-        assert!(error("class = \"tile\"\naction = \"drop\"\nscore_mn = 1").contains("did you mean"));
+        assert!(
+            error("class = \"tile\"\naction = \"drop\"\nscore_mn = 1").contains("did you mean")
+        );
         let rule = "class = \"tile\"\naction = \"drop\"\n";
         assert!(error(&format!("{rule}[[rule]]\nname = \"x\"\n{rule}")).contains("two rules"));
     }

@@ -41,6 +41,8 @@ struct StoreKey {
 #[derive(Debug, Deserialize)]
 struct StoreListing {
     units_numbered: u64,
+    #[serde(default)]
+    units_kept: u64,
     keys: Vec<StoreKey>,
 }
 
@@ -70,6 +72,8 @@ pub struct Reckoning {
     pub receipted: u64,
     /// Units still without one.
     pub held: u64,
+    /// Units that stay on board until they are asked for.
+    pub kept: u64,
     /// Units that the audit read.
     pub archived: u64,
     /// Receipted, so reclaimable on the spacecraft, and absent from the station's disk.
@@ -114,6 +118,7 @@ pub fn reckon(store: &str, audit: &str) -> Result<Reckoning, ReckoningError> {
         numbered: store.units_numbered,
         receipted: 0,
         held: 0,
+        kept: store.units_kept,
         archived: audit.units,
         missing: 0,
     };
@@ -245,6 +250,8 @@ pub struct Summary {
     pub units_receipted: u64,
     /// Units still without a receipt on board.
     pub units_held: u64,
+    /// Units that triage keeps on board until they are asked for.
+    pub units_kept: u64,
     /// Units that came again and were not archived again.
     pub duplicates: u64,
     /// Receipted and absent from the station's disk.
@@ -399,6 +406,7 @@ mod tests {
             units_archived: 110,
             units_receipted: 110,
             units_held: 0,
+            units_kept: 0,
             duplicates: 3,
             missing,
             packets: 1,
@@ -418,8 +426,14 @@ mod tests {
     #[test]
     fn whole_listings_miss_nothing() {
         let reckoning = reckon(&store(), &audit(&[[0, 89]])).unwrap();
-        let expected =
-            Reckoning { numbered: 120, receipted: 110, held: 10, archived: 111, missing: 0 };
+        let expected = Reckoning {
+            numbered: 120,
+            receipted: 110,
+            held: 10,
+            kept: 0,
+            archived: 111,
+            missing: 0,
+        };
         assert_eq!(reckoning, expected);
         assert_eq!(summary(reckoning.missing).failures(), Vec::<String>::new());
     }

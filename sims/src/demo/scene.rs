@@ -12,6 +12,8 @@ use thiserror::Error;
 const ELEMENTS: &str = include_str!("../../../missions/sky-7/elements.json");
 /// The demonstration's mission.
 pub const MISSION: &str = include_str!("../../../missions/sky-7/mission.toml");
+/// What the demonstration's spacecraft sends down.
+pub const TRIAGE: &str = include_str!("../../../missions/sky-7/triage.toml");
 /// Station as the commands of the other programs take it.
 pub const STATION: &str = "Svalbard,78.23,15.40,450";
 /// Parameters that the telemetry model judges: those that a slew, the imager or the transmitter

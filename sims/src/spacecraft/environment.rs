@@ -56,7 +56,7 @@ impl Environment {
 }
 
 /// Axes of the local-vertical frame: x along track, y against the orbit's normal, z down.
-fn orbital_axes(state: State) -> [Vector; 3] {
+pub(super) fn orbital_axes(state: State) -> [Vector; 3] {
     let down = scale(unit(state.position_km), -1.0);
     let side = scale(unit(cross(state.position_km, state.velocity_km_s)), -1.0);
     [cross(side, down), side, down]

@@ -17,6 +17,7 @@ pub mod attitude;
 pub mod wheels;
 pub mod sensors;
 pub mod imager;
+pub mod place;
 pub mod packets;
 pub mod radio;
 
@@ -188,7 +189,13 @@ impl Spacecraft {
         let ground = environment.ground;
         let unix_s = self.now.to_unix_nanos().div_euclid(1_000_000_000);
         let tile = imager::render(self.seed, ground.latitude_deg, ground.longitude_deg, unix_s);
-        let packet = self.packetizer.tile(self.now, self.next_tile, environment, &tile);
+        let packet = self.packetizer.tile(
+            self.now,
+            self.next_tile,
+            environment,
+            &self.parts.attitude,
+            &tile,
+        );
         self.next_tile += 1;
         packet
     }

@@ -1,8 +1,9 @@
 //! What the spacecraft says: space packets with CUC time, laid out as the mission file tells.
 
-use super::attitude::Mode;
+use super::attitude::{Attitude, Mode};
 use super::environment::Environment;
 use super::imager::{BANDS, EDGE, Tile};
+use super::place;
 use super::power::Power;
 use super::thermal::Thermal;
 use super::wheels::{WHEELS, Wheels};
@@ -27,6 +28,8 @@ pub const GYRO: Apid = Apid(120);
 pub const IMAGER: Apid = Apid(300);
 
 const SEQUENCE_COUNTS: u16 = 1 << 14;
+/// In the last byte of a tile's header: attitude and corners follow.
+const HAS_PLACE: u8 = 1;
 
 /// What the spacecraft itself notices; what is broken it doesn't know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -161,15 +164,24 @@ impl Packetizer {
     }
 
     /// A tile of the imager.
-    pub fn tile(&mut self, at: Tai, id: u32, environment: &Environment, tile: &Tile) -> Vec<u8> {
-        let mut data = Vec::with_capacity(20 + tile.pixels.len());
+    pub fn tile(
+        &mut self,
+        at: Tai,
+        id: u32,
+        environment: &Environment,
+        attitude: &Attitude,
+        tile: &Tile,
+    ) -> Vec<u8> {
+        let place = place::encode(environment, attitude);
+        let mut data = Vec::with_capacity(20 + place.len() + tile.pixels.len());
         data.extend(id.to_be_bytes());
         data.extend((EDGE as u16).to_be_bytes());
         data.extend((EDGE as u16).to_be_bytes());
         data.extend([BANDS as u8, 8]);
         data.extend((environment.ground.latitude_deg as f32).to_be_bytes());
         data.extend((environment.ground.longitude_deg as f32).to_be_bytes());
-        data.extend([tile.cloud_percent, 0]);
+        data.extend([tile.cloud_percent, HAS_PLACE]);
+        data.extend(place);
         data.extend(&tile.pixels);
         self.packet(IMAGER, at, &data)
     }

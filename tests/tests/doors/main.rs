@@ -323,3 +323,69 @@ async fn an_archive_replays_and_exports_beside_the_running_station() {
     let (said, _) = command(&station, &["export", out, "--until", "2000-01-01"], 0);
     assert_eq!(said["files"], serde_json::json!([]));
 }
+
+/// A question that can't be meant is told as such, and not answered with nothing.
+#[tokio::test]
+async fn what_can_not_be_meant_is_refused_by_every_reader() {
+    let station = Station::start("");
+    let mut craft = Craft::connect(&station).await;
+    let (frames, _) = recording(1, 30);
+    craft.deliver(1, 0, &frames, 10).await;
+    let (listed, _) = command(&station, &["uplink", "list"], 0);
+    assert_eq!(listed["objects"], serde_json::json!([]));
+    let plain = Command::new(binary("groundstation"))
+        .args(["uplink", "list", "--config", station.path("station.toml").to_str().unwrap()])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&plain.stderr);
+    assert!(plain.stdout.is_empty() && said.contains("nothing is queued"), "{said}");
+    let out = station.path("none");
+    let out = out.to_str().unwrap();
+    let file = format!("file:{out}");
+    let strange: [&[&str]; 4] = [
+        &["export", out, "--spacecraft", "9"],
+        &["replay", "--to", &file, "--spacecraft", "7", "--spacecraft", "9"],
+        &["export", out, "--contact", "9:2026-11-26T12:00:00Z"],
+        &["gaps", "--contact", "9:2026-11-26T12:00:00Z"],
+    ];
+    for question in strange {
+        let (_, said) = command(&station, question, 1);
+        assert!(said.contains("spacecraft 9: neither mission"), "{question:?}: {said}");
+        assert!(said.contains("they know 7"), "{said}");
+    }
+    let span = ["--from", "2026-11-26T14:00:00Z", "--until", "2026-11-26T13:00:00Z"];
+    let readers: [&[&str]; 2] = [&["export", out], &["replay", "--to", &file]];
+    for reader in readers {
+        let (_, said) = command(&station, &[reader, &span[..]].concat(), 2);
+        assert!(said.contains("is after --until 2026-11-26T13:00:00"), "{said}");
+    }
+    assert!(!std::path::Path::new(out).exists(), "nothing is made for it");
+}
+
+/// A folder in which no archive ever was is not one that is proven.
+#[test]
+fn an_audit_of_what_never_was_an_archive_fails_in_words() {
+    let station = Station::start("");
+    let text = std::fs::read_to_string(station.path("station.toml")).unwrap();
+    let text = text.replacen("dir = \"archive\"", "dir = \"other\"", 1);
+    std::fs::write(station.path("other.toml"), text).unwrap();
+    std::fs::create_dir(station.path("other")).unwrap();
+    let output = Command::new(binary("groundstation"))
+        .args(["audit", "--config", station.path("other.toml").to_str().unwrap()])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("nothing was ever archived there"), "{said}");
+}
+
+#[test]
+fn a_bench_in_a_folder_that_can_not_be_written_says_what_to_do() {
+    let output = Command::new(binary("groundstation"))
+        .args(["bench", "ingest", "--dir", "/proc/self"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("--dir /proc/self: name a folder"), "{said}");
+}

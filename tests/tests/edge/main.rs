@@ -2,6 +2,7 @@
 //! what is in the archive afterwards.
 
 mod antennas;
+mod files;
 mod site;
 
 use codecs::ids::Apid;

@@ -38,8 +38,12 @@ pub struct Site {
 
 impl Site {
     pub fn new() -> Self {
+        Self::of(MISSION)
+    }
+
+    pub fn of(mission: &str) -> Self {
         let site = Self { folder: tempfile::tempdir().unwrap() };
-        std::fs::write(site.path("mission.toml"), MISSION).unwrap();
+        std::fs::write(site.path("mission.toml"), mission).unwrap();
         let mission = site.text("mission.toml");
         let station = site.text("station");
         done(&[

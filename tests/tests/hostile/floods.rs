@@ -10,8 +10,13 @@ use codecs::{
     link::{object::Quality, quicklook::QuickLook},
     time::Tai,
 };
-use quinn::{Endpoint, SendStream, TransportConfig, congestion::NewRenoConfig};
+use quinn::{
+    Endpoint, SendStream, TransportConfig,
+    congestion::NewRenoConfig,
+    udp::{Transmit, UdpSockRef, UdpSocketState},
+};
 use std::{
+    io::ErrorKind,
     net::SocketAddr,
     sync::{
         Arc, Mutex,
@@ -19,7 +24,7 @@ use std::{
     },
     time::Duration,
 };
-use tokio::net::UdpSocket;
+use tokio::{io::Interest, net::UdpSocket};
 
 /// Datagrams from which on they carry objects, rather than the handshake's end or acknowledgements.
 const CARRIES_BYTES: usize = 600;
@@ -27,6 +32,8 @@ const CARRIES_BYTES: usize = 600;
 const DELAY: Duration = Duration::from_millis(60);
 /// What it may have under way by its own account: several times its credit.
 const WINDOW_BYTES: u64 = 64 << 20;
+/// Datagrams before the one that is of use.
+const TRAIN: usize = 40;
 /// Streams with holes at once.
 const STREAMS: usize = 64;
 
@@ -46,6 +53,52 @@ async fn path(station: SocketAddr, on: Arc<AtomicBool>) -> SocketAddr {
         (!lost).then_some(station)
     }));
     tokio::spawn(carry(down, move |_, _| Some(*client.lock().unwrap())));
+    at
+}
+
+/// The same, and each of those that come through is the last of a train: the system hands the
+/// station the train as one, and what of it waits keeps all of it.
+async fn path_of_trains(station: SocketAddr, on: Arc<AtomicBool>) -> SocketAddr {
+    let front = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
+    let back = Arc::new(UdpSocket::bind("127.0.0.2:0").await.unwrap());
+    let at = front.local_addr().unwrap();
+    let client = Arc::new(Mutex::new(at));
+    let (from, to, known) = (Arc::clone(&front), Arc::clone(&back), Arc::clone(&client));
+    tokio::spawn(async move {
+        let state = Arc::new(UdpSocketState::new(UdpSockRef::from(&*to)).unwrap());
+        let (mut datagram, mut sent) = (vec![0; 1 << 16], 0u64);
+        loop {
+            let Ok((length, sender)) = from.recv_from(&mut datagram).await else { continue };
+            *known.lock().unwrap() = sender;
+            let large = length > CARRIES_BYTES && on.load(Ordering::Relaxed);
+            sent += u64::from(large);
+            if large && sent.is_multiple_of(2) {
+                continue;
+            }
+            // Of no connection, by their first byte and the zeros behind it.
+            let mut train = vec![0; if large { TRAIN * length } else { 0 }];
+            train.iter_mut().step_by(length).for_each(|first| *first = 0x40);
+            train.extend_from_slice(&datagram[..length]);
+            let (state, to) = (Arc::clone(&state), Arc::clone(&to));
+            tokio::spawn(async move {
+                tokio::time::sleep(DELAY).await;
+                let transmit = Transmit {
+                    destination: station,
+                    ecn: None,
+                    contents: &train,
+                    segment_size: large.then_some(length),
+                    src_ip: None,
+                };
+                let send = || state.try_send(UdpSockRef::from(&*to), &transmit);
+                while to.writable().await.is_ok()
+                    && let Err(error) = to.try_io(Interest::WRITABLE, send)
+                {
+                    assert_eq!(error.kind(), ErrorKind::WouldBlock, "{error}");
+                }
+            });
+        }
+    });
+    tokio::spawn(carry((back, front), move |_, _| Some(*client.lock().unwrap())));
     at
 }
 
@@ -69,9 +122,12 @@ async fn carry(
 
 /// A session of spacecraft 8 whose stream data has holes that are never filled: it takes nothing
 /// for lost, and knows no congestion.
-async fn holed(attacker: &Attacker) -> Client {
+async fn holed(attacker: &Attacker, trains: bool) -> Client {
     let on = Arc::new(AtomicBool::new(false));
-    let station = path(attacker.station, Arc::clone(&on)).await;
+    let station = match trains {
+        true => path_of_trains(attacker.station, Arc::clone(&on)).await,
+        false => path(attacker.station, Arc::clone(&on)).await,
+    };
     let mut transport = TransportConfig::default();
     let mut window = NewRenoConfig::default();
     window.initial_window(WINDOW_BYTES);
@@ -92,18 +148,27 @@ async fn holed(attacker: &Attacker) -> Client {
 
 #[test]
 fn streams_full_of_holes() {
+    full_of_holes("streams full of holes", false);
+}
+
+#[test]
+fn pieces_that_keep_whole_trains_of_datagrams() {
+    full_of_holes("pieces that keep whole trains", true);
+}
+
+fn full_of_holes(name: &str, trains: bool) {
     beside(
-        "streams full of holes",
-        async |attacker: Attacker, switch: Switch| {
+        name,
+        async move |attacker: Attacker, switch: Switch| {
             let whole = object_of(8, 1, 0, 3_000, |_| {});
-            let mut client = holed(&attacker).await;
+            let mut client = holed(&attacker, trains).await;
             let mut streams: Vec<(SendStream, usize)> = Vec::new();
             while switch.on().await {
                 // What is never taken for lost counts as under way, up to its own window.
                 let spent = client.connection.stats().udp_tx.bytes > WINDOW_BYTES * 3 / 4;
                 if (spent && streams.is_empty()) || client.connection.close_reason().is_some() {
                     client.connection.close(0u32.into(), b"");
-                    client = holed(&attacker).await;
+                    client = holed(&attacker, trains).await;
                     streams.clear();
                 }
                 let opened = tokio::time::timeout(Duration::ZERO, client.connection.open_uni());

@@ -77,6 +77,16 @@ fn a_file_that_run_refuses_is_refused_by_check_in_the_same_words() {
     let door = "[[door]]\nname = \"d\"\nto = \"tcp-server:192.0.2.1:2950\"\nsend = \"packets\"\n";
     both_refuse(&station, "[[principal]]", &format!("{door}[[principal]]"), "door d");
     both_refuse(&station, "spacecraft = [7]", "spacecraft = [9]", "this mission does not have");
+    let rows = [
+        "[[operator]]\nname = \"o\"\ntoken = \"o.token\"\nspacecraft = [71]\n\
+         actions = [\"command\"]\n",
+        "[[door]]\nname = \"o\"\nto = \"file:out.bin\"\nsend = \"packets\"\n\
+         spacecraft = [7, 71]\n",
+    ];
+    for row in rows {
+        let culprit = "spacecraft 71, which this mission does not have; did you mean ";
+        both_refuse(&station, "[[principal]]", &format!("{row}[[principal]]"), culprit);
+    }
     std::fs::write(station.path("file"), b"").unwrap();
     both_refuse(&station, "dir = \"archive\"", "dir = \"file/archive\"", "is no folder");
     both_refuse(&station, "dir = \"archive\"", "dir = \"/proc/archive\"", "can't be written to");

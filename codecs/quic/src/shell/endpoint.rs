@@ -16,6 +16,7 @@ use quinn::{
 use rustix::net::sockopt;
 use tokio::sync::mpsc;
 
+use super::crowd::Crowd;
 use super::strays::{Strays, Watched};
 use super::transport::{Role, TransportOptions, endpoint_config, transport};
 
@@ -87,7 +88,8 @@ pub fn open(
     open_with(socket, config, server, options, |socket| socket)
 }
 
-/// The same for a port that anyone can send to: what belongs to no connection is counted.
+/// The same for a port that anyone can send to: what belongs to no connection is counted, and what
+/// waits in streams pins no more than is counted where memory is crowded.
 ///
 /// # Errors
 /// The socket is refused, or the MTU is out of bounds.
@@ -97,8 +99,9 @@ pub fn open_watched(
     server: ServerConfig,
     options: &TransportOptions,
     strays: Arc<Strays>,
+    crowd: Crowd,
 ) -> io::Result<(Endpoint, SocketReport)> {
-    let watch = |socket| -> Arc<dyn AsyncUdpSocket> { Arc::new(Watched { socket, strays }) };
+    let watch = |socket| -> Arc<dyn AsyncUdpSocket> { Arc::new(Watched { socket, strays, crowd }) };
     open_with(socket, config, Some(server), options, watch)
 }
 

@@ -15,6 +15,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use super::crowd::{Crowd, spread};
 use quinn::{
     AsyncUdpSocket, EndpointConfig, UdpPoller,
     udp::{RecvMeta, Transmit},
@@ -163,10 +164,11 @@ impl ConnectionIdGenerator for Ids {
     }
 }
 
-/// A socket whose strays are counted.
+/// A socket whose strays are counted, and whose datagrams lie apart where memory is crowded.
 pub(super) struct Watched {
     pub(super) socket: Arc<dyn AsyncUdpSocket>,
     pub(super) strays: Arc<Strays>,
+    pub(super) crowd: Crowd,
 }
 
 impl fmt::Debug for Watched {
@@ -190,7 +192,14 @@ impl AsyncUdpSocket for Watched {
         buffers: &mut [IoSliceMut<'_>],
         meta: &mut [RecvMeta],
     ) -> Poll<io::Result<usize>> {
-        let count = ready!(self.socket.poll_recv(cx, buffers, meta))?;
+        let apart = self.crowd.is_crowded();
+        let most = if apart { 1 } else { buffers.len().min(meta.len()) };
+        let (into, of) = (&mut buffers[..most], &mut meta[..most]);
+        let mut count = ready!(self.socket.poll_recv(cx, into, of))?;
+        self.crowd.received(of.iter().take(count).map(|of| of.len).sum());
+        if apart && count == 1 {
+            count = spread(buffers, meta);
+        }
         for (buffer, meta) in buffers.iter().zip(&*meta).take(count) {
             let received = buffer.get(..meta.len).unwrap_or_default();
             if received.is_empty() {

@@ -14,7 +14,7 @@ use crate::{
     commands::say,
     config::Config,
     init::{self, Craft, Plan},
-    shell::{mission, random, wall_clock},
+    shell::{mission, random, start, wall_clock},
 };
 use anyhow::{Context as _, ensure};
 use child::Child;
@@ -98,6 +98,10 @@ struct Station(PathBuf);
 
 impl Station {
     fn make(dir: &Path) -> anyhow::Result<Self> {
+        start::writable(dir).with_context(|| {
+            let dir = dir.display();
+            format!("--dir {dir}: name a folder on the volume to measure that may be written to")
+        })?;
         let name = u64::from_be_bytes(random()?);
         let path = std::path::absolute(dir)?.join(format!("groundstation-bench-{name:016x}"));
         let station = Self(path.clone());

@@ -116,7 +116,11 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         }
         let (endpoint, socket) = match args.stage {
             Stage::Bare => codecs_quic::open(socket, quic, Some(server), &options),
-            _ => codecs_quic::open_watched(socket, quic, server, &options, strays),
+            _ => {
+                // It looks as often as the daemon and finds room, as ordinary traffic does.
+                let crowd = crate::shell::memory::crowd(u64::MAX);
+                codecs_quic::open_watched(socket, quic, server, &options, strays, crowd)
+            }
         }?;
         let ready = Ready {
             address: endpoint.local_addr()?,

@@ -9,7 +9,7 @@ use super::{
     udp::Datagrams,
 };
 use crate::{
-    commands::say,
+    commands::{WrongUsage, say},
     door::{
         framing::Framing,
         rotation::Rotation,
@@ -144,7 +144,7 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
 
 fn door(args: &ReplayArgs) -> anyhow::Result<Door> {
     if args.coding.is_some() && args.framing != FramingKind::Cadu {
-        bail!("only `--framing cadu` has a --coding");
+        return Err(WrongUsage("only `--framing cadu` has a --coding".into()).into());
     }
     if args.framing == FramingKind::Cadu && args.choice.send == Goods::Packets {
         bail!("--framing cadu: a CADU holds a frame; add `--send frames`");

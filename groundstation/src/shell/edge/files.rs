@@ -1,12 +1,16 @@
 //! What is known on disk of files that were read to their end: a file beside the spool, replaced
 //! whole.
 
-use crate::edge::finished::{FileIdentity, Finished};
+use crate::edge::{
+    finished::{FileIdentity, Finished},
+    taken::FileMark,
+};
 use codecs::ids::StoreEpoch;
+use sha2::{Digest as _, Sha256};
 use std::{
     fs::{self, File},
     io::{self, Write as _},
-    os::unix::fs::MetadataExt as _,
+    os::unix::fs::{FileExt as _, MetadataExt as _},
     path::{Path, PathBuf},
 };
 
@@ -40,6 +44,17 @@ impl FinishedFiles {
     /// Notes a file whose units are all synced.
     pub fn note(&mut self, file: FileIdentity) {
         self.finished.note(file);
+        self.write();
+    }
+
+    /// A file is being read once more.
+    pub fn forget(&mut self, place: (u64, u64)) {
+        if self.finished.forget(place) {
+            self.write();
+        }
+    }
+
+    fn write(&self) {
         let fresh = self.path.with_extension("read.new");
         let written = File::create(&fresh).and_then(|mut file| {
             file.write_all(self.finished.text().as_bytes())?;
@@ -51,6 +66,30 @@ impl FinishedFiles {
             tracing::warn!(%error, %file, "a file that was read would be read once more");
         }
     }
+}
+
+/// Device and number of an open file on a disk; none of what can't be read again, such as a pipe.
+pub fn place(file: &File) -> Option<(u64, u64)> {
+    identity(file).map(|of| (of.device, of.inode))
+}
+
+/// Whether the bytes behind an offset are those of which a note was made.
+pub fn begins_with(file: &File, from: u64, mark: &FileMark) -> bool {
+    let (mut chunk, mut digest) = (vec![0; 1 << 16], Sha256::new());
+    let mut at = 0;
+    while at < mark.bytes {
+        let wanted = (mark.bytes - at).min(chunk.len() as u64) as usize;
+        match file.read_at(&mut chunk[..wanted], from + at) {
+            Ok(0) => return false,
+            Ok(read) => {
+                digest.update(&chunk[..read]);
+                at += read as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => return false,
+        }
+    }
+    digest.finalize()[..] == mark.digest
 }
 
 /// Which file is open, as it is now; none of what is no file on a disk, such as a pipe.

@@ -10,15 +10,18 @@ use crate::{
         config::{Input, Place},
         finished::FileIdentity,
         intake::{Intake, IntakeCounts, Reception, StreamLost},
+        taken::{FileMark, Taken},
         tally::InputTally,
     },
     shell::clock::StationClock,
 };
 use anyhow::Context as _;
 use codecs::time::Tai;
+use sha2::{Digest as _, Sha256};
 use std::{
+    collections::BTreeMap,
     fs::File,
-    io::{self, Read},
+    io::{self, Read, Seek as _},
     net::{SocketAddr, TcpListener, UdpSocket},
     os::fd::AsFd as _,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -36,6 +39,8 @@ const CHUNK_BYTES: usize = 64 << 10;
 /// Messages that wait for the spool. At the bound streams wait, and datagrams fill the socket's
 /// buffer, where the system counts what it drops.
 const QUEUE_MAX: usize = 64;
+/// The same of files, which lose nothing by waiting.
+const FILES_QUEUE_MAX: usize = 4;
 /// Datagrams taken in one go.
 const DATAGRAMS_MAX: usize = 64;
 /// Asked of the system for the buffer of a UDP socket: what a slow commit may take.
@@ -71,6 +76,17 @@ pub enum FromInput {
         received: Tai,
         /// The units.
         units: Vec<Reception>,
+        /// How far its file was read for them.
+        read: Option<FileMark>,
+    },
+    /// A file on a disk is read from its start.
+    Begun {
+        /// On which input.
+        input: usize,
+        /// Its device and number there.
+        file: (u64, u64),
+        /// What the spool has of it.
+        resumed: Option<Taken>,
     },
     /// The input gives no more.
     Ended {
@@ -158,30 +174,46 @@ fn bind(place: &Place) -> anyhow::Result<(Bound, String)> {
     })
 }
 
+/// What comes in, apart by whether its source can wait.
+pub struct Heard {
+    /// Of sockets.
+    pub live: mpsc::Receiver<FromInput>,
+    /// Of files and standard input.
+    pub files: mpsc::Receiver<FromInput>,
+}
+
 /// Opens every input and starts to listen; says where, in the order of the inputs.
 pub fn start(
     hub: &Arc<Hub>,
     phase: &watch::Receiver<Phase>,
     known: &FinishedFiles,
-) -> anyhow::Result<(mpsc::Receiver<FromInput>, Vec<String>)> {
-    let (to, from) = mpsc::channel(QUEUE_MAX);
+    taken: &BTreeMap<u32, Taken>,
+) -> anyhow::Result<(Heard, Vec<String>)> {
+    let ((to_live, live), (to_files, files_heard)) =
+        (mpsc::channel(QUEUE_MAX), mpsc::channel(FILES_QUEUE_MAX));
     let (mut sockets, mut files, mut told) = (Vec::new(), Vec::new(), Vec::new());
     for (input, of) in hub.inputs.iter().enumerate() {
         let (bound, at) = bind(&of.place).with_context(|| format!("input {}", of.name))?;
         told.push(at);
-        let feed = Feed { input, hub: Arc::clone(hub), to: to.clone(), phase: phase.clone() };
+        let to = if of.place.ends() { to_files.clone() } else { to_live.clone() };
+        let feed = Feed { input, hub: Arc::clone(hub), to, phase: phase.clone() };
         match bound {
             Bound::File(file) => {
-                let again = hub.again || !known.holds(&file);
-                files.push((feed, file, again));
+                let held = known.holds(&file);
+                let noted = files::place(&file).and_then(|place| {
+                    taken.values().find(|of| (of.file.device, of.file.inode) == place).cloned()
+                });
+                // Read once more from its start is what came to its end; what did not goes on.
+                let noted = noted.filter(|of| !(hub.again && (held || of.whole)));
+                files.push((feed, file, hub.again || !held, noted));
             }
             bound => sockets.push((feed, bound)),
         }
     }
-    for (feed, file, again) in files {
+    for (feed, file, wanted, noted) in files {
         std::thread::Builder::new()
             .name("edge-file".into())
-            .spawn(move || if again { feed.file(file) } else { feed.pass_over() })
+            .spawn(move || if wanted { feed.file(file, noted) } else { feed.pass_over() })
             .context("no thread for a file")?;
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -197,7 +229,7 @@ pub fn start(
             });
         })
         .context("no thread for sockets")?;
-    Ok((from, told))
+    Ok((Heard { live, files: files_heard }, told))
 }
 
 /// One input on its way to the spool.
@@ -207,6 +239,41 @@ struct Feed {
     hub: Arc<Hub>,
     to: mpsc::Sender<FromInput>,
     phase: watch::Receiver<Phase>,
+}
+
+/// A file on a disk, as far as it was read.
+struct Reading {
+    place: (u64, u64),
+    from: u64,
+    bytes: u64,
+    digest: Sha256,
+}
+
+impl Reading {
+    /// None of what can't be read again.
+    fn begin(file: &mut File) -> Option<Self> {
+        let (place, from) = (files::place(file)?, file.stream_position().ok()?);
+        Some(Self { place, from, bytes: 0, digest: Sha256::new() })
+    }
+
+    fn read(&mut self, chunk: &[u8]) {
+        self.bytes += chunk.len() as u64;
+        self.digest.update(chunk);
+    }
+
+    fn mark(&self) -> FileMark {
+        let ((device, inode), digest) = (self.place, self.digest.clone().finalize().into());
+        FileMark { device, inode, bytes: self.bytes, digest }
+    }
+}
+
+fn marked(message: Option<FromInput>, reading: Option<&Reading>) -> Option<FromInput> {
+    match message? {
+        FromInput::Heard { input, received, units, .. } => {
+            Some(FromInput::Heard { input, received, units, read: reading.map(Reading::mark) })
+        }
+        other => Some(other),
+    }
 }
 
 /// One connection or file.
@@ -257,7 +324,8 @@ impl Feed {
 
     fn message(&self, units: Vec<Reception>) -> Option<FromInput> {
         let received = self.hub.clock.tai();
-        (!units.is_empty()).then_some(FromInput::Heard { input: self.input, received, units })
+        let read = None;
+        (!units.is_empty()).then_some(FromInput::Heard { input: self.input, received, units, read })
     }
 
     /// Ends a connection: what waited for more comes out.
@@ -295,8 +363,14 @@ impl Feed {
         let _ = self.to.blocking_send(FromInput::Ended { input: self.input, whole: None });
     }
 
-    fn file(self, mut file: File) {
+    fn file(self, mut file: File, noted: Option<Taken>) {
         let mut stream = self.begin();
+        let mut reading = Reading::begin(&mut file);
+        if let Some(Reading { place, from, .. }) = reading {
+            let resumed = noted.filter(|of| files::begins_with(&file, from, &of.file));
+            let _ =
+                self.to.blocking_send(FromInput::Begun { input: self.input, file: place, resumed });
+        }
         let mut chunk = vec![0; CHUNK_BYTES];
         let (mut lost, mut total, mut at_end) = (Ok(()), 0, false);
         while let Some(stream) = &mut stream
@@ -315,9 +389,12 @@ impl Feed {
                 }
             };
             total += read as u64;
+            if let Some(reading) = &mut reading {
+                reading.read(&chunk[..read]);
+            }
             let mut units = Vec::new();
             lost = self.cut(stream, &chunk[..read], &mut units);
-            if let Some(message) = self.message(units)
+            if let Some(message) = marked(self.message(units), reading.as_ref())
                 && self.to.blocking_send(message).is_err()
             {
                 return;
@@ -328,11 +405,16 @@ impl Feed {
         }
         // Behind a place where the stream is lost nothing would come of it another time either; a
         // file that grew meanwhile is not read whole.
-        let whole = files::identity(&file)
-            .filter(|identity| lost.is_err() || (at_end && identity.bytes == total));
+        let ended = lost.is_err() || at_end;
+        let whole = files::identity(&file).filter(|identity| {
+            lost.is_err()
+                || (at_end && reading.as_ref().is_some_and(|of| of.from + total == identity.bytes))
+        });
         let last = stream.and_then(|stream| self.end(stream, lost));
+        // What waits for more in a file that goes on another time waits for that.
+        let last = last.filter(|_| ended || reading.is_none());
         let ended = FromInput::Ended { input: self.input, whole };
-        for message in last.into_iter().chain([ended]) {
+        for message in marked(last, reading.as_ref()).into_iter().chain([ended]) {
             let _ = self.to.blocking_send(message);
         }
     }

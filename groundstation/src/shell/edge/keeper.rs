@@ -4,12 +4,17 @@ use super::inputs::Hub;
 use crate::edge::{
     intake::Reception,
     label::Labeller,
+    progress::{Progress, Verdict},
     spool::{Spool, change},
+    taken::{FileMark, Taken, content_of, slot_of},
 };
 use codecs::{ids::Channel, link::object::Annotation, time::Tai};
 use codecs_quic::Change;
 use codecs_store::{Disk, StoreError};
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 use tokio::sync::{Mutex, mpsc};
 
 /// The spool as the tasks share it.
@@ -27,6 +32,27 @@ struct Waiting {
     input: usize,
     received: Tai,
     heard: Reception,
+    read: Option<FileMark>,
+}
+
+/// How far numbering came.
+#[derive(PartialEq, Eq)]
+enum Numbered {
+    /// Nothing waits, but for files that wait for room.
+    All,
+    /// The store must commit first.
+    UpToACommit,
+}
+
+/// What became of one unit.
+#[derive(PartialEq, Eq)]
+enum Done {
+    /// It is numbered, or was left out.
+    Behind,
+    /// The store must commit first.
+    CommitFirst,
+    /// It waits until others go.
+    NoRoom,
 }
 
 /// See the module.
@@ -36,6 +62,12 @@ pub struct Keeper {
     labeller: Labeller,
     hub: Arc<Hub>,
     waiting: VecDeque<Waiting>,
+    /// Of files and standard input, which wait where live inputs push others out.
+    of_files: VecDeque<Waiting>,
+    /// Files that are read, by input.
+    files: BTreeMap<usize, Progress>,
+    /// Notes of files as the spool was opened with.
+    noted: BTreeMap<u32, Taken>,
     commit_ns: u64,
     due_ns: Option<u64>,
     /// What the store says while it can't write.
@@ -51,6 +83,7 @@ impl Keeper {
         to_link: mpsc::UnboundedSender<Change>,
         labeller: Labeller,
         hub: Arc<Hub>,
+        noted: BTreeMap<u32, Taken>,
         commit_ns: u64,
     ) -> Self {
         Self {
@@ -59,6 +92,9 @@ impl Keeper {
             labeller,
             hub,
             waiting: VecDeque::new(),
+            of_files: VecDeque::new(),
+            files: BTreeMap::new(),
+            noted,
             commit_ns,
             due_ns: Some(0),
             trouble: None,
@@ -78,7 +114,27 @@ impl Keeper {
 
     /// Whether nothing waits to be numbered.
     pub fn is_idle(&self) -> bool {
-        self.waiting.is_empty()
+        self.waiting.is_empty() && self.of_files.is_empty()
+    }
+
+    /// Whether live inputs may give more.
+    pub fn takes_live(&self) -> bool {
+        self.waiting.is_empty() && !self.is_stuck()
+    }
+
+    /// Whether files may.
+    pub fn takes_files(&self) -> bool {
+        self.of_files.is_empty() && !self.is_stuck()
+    }
+
+    /// Whether an input is a file that a later start goes on with.
+    pub fn is_file(&self, input: usize) -> bool {
+        self.files.contains_key(&input)
+    }
+
+    /// Whether all of a file is kept, and noted as whole.
+    pub fn is_whole(&self, input: usize) -> bool {
+        self.files.get(&input).is_none_or(Progress::is_whole)
     }
 
     /// Units given up since the start.
@@ -92,8 +148,54 @@ impl Keeper {
     }
 
     /// Takes what was heard.
-    pub fn take(&mut self, input: usize, received: Tai, units: Vec<Reception>) {
-        self.waiting.extend(units.into_iter().map(|heard| Waiting { input, received, heard }));
+    pub fn take(
+        &mut self,
+        input: usize,
+        received: Tai,
+        units: Vec<Reception>,
+        read: Option<FileMark>,
+    ) {
+        let ends = self.hub.inputs[input].place.ends();
+        let waiting = if ends { &mut self.of_files } else { &mut self.waiting };
+        waiting.extend(units.into_iter().map(|heard| Waiting { input, received, heard, read }));
+    }
+
+    /// A file is read from its start, of which the spool may have some.
+    pub async fn begin_file(
+        &mut self,
+        input: usize,
+        (device, inode): (u64, u64),
+        resumed: Option<Taken>,
+    ) {
+        let busy: Vec<u32> = self.files.values().filter_map(Progress::slot).collect();
+        let slot = slot_of(&self.noted, (device, inode), &busy);
+        if slot.is_none() {
+            let name = &self.hub.inputs[input].name;
+            tracing::warn!(input = name, "too many files: after a kill it is read from its start");
+        }
+        let stamp = self.noted.values().map(|of| of.stamp).max().map_or(0, |last| last + 1);
+        let progress = match (slot, resumed) {
+            (Some(slot), Some(taken)) => {
+                let found = self.spool.lock().await.contents(&taken.before);
+                Progress::resumed(slot, taken, stamp, found.into_iter())
+            }
+            _ => Progress::fresh(slot, device, inode, stamp),
+        };
+        self.files.insert(input, progress);
+    }
+
+    /// A file was read to its end.
+    pub fn end_file(&mut self, input: usize, now_ns: u64) {
+        if let Some(progress) = self.files.get_mut(&input) {
+            progress.end();
+            self.dirty(now_ns);
+        }
+    }
+
+    /// Lets go what of files waits: a later start reads it.
+    pub fn leave_files(&mut self) {
+        let files = &self.files;
+        self.of_files.retain(|of| !files.contains_key(&of.input));
     }
 
     /// Numbers what waits, and commits when it is time. An error is a unit that no store can keep.
@@ -101,12 +203,10 @@ impl Keeper {
         if self.trouble.is_some() && self.due_ns.is_some_and(|due| due > now_ns) {
             return;
         }
-        while !self.waiting.is_empty() {
-            if !self.number(now_ns).await {
-                self.commit(now, now_ns).await;
-                if self.trouble.is_some() {
-                    return;
-                }
+        while self.number(now_ns).await == Numbered::UpToACommit {
+            self.commit(now, now_ns).await;
+            if self.trouble.is_some() {
+                return;
             }
         }
         if self.due_ns.is_some_and(|due| due <= now_ns) {
@@ -114,41 +214,89 @@ impl Keeper {
         }
     }
 
-    /// Numbers units until none waits, or the store must commit first (`false`).
-    async fn number(&mut self, now_ns: u64) -> bool {
-        let mut spool = self.spool.lock().await;
-        while let Some(Waiting { input, received, heard }) = self.waiting.front() {
-            let of = &self.hub.inputs[*input];
-            let label = self.labeller.label(heard, &of.carrying, &of.assumed);
-            let annotation = Annotation {
-                received: *received,
-                quality: label.quality,
-                antenna: of.antenna,
-                corrected_symbols: heard.corrected_symbols,
-            };
-            match spool.take(&label, &annotation, of.priority, &heard.bytes) {
-                Ok(_) => {
-                    let unidentified = label.channel == Channel::UNIDENTIFIED;
-                    let symbols = heard.corrected_symbols;
-                    self.hub.tally(*input).heard(label.quality, symbols, unidentified);
+    /// Numbers units until none waits but those of files for which there is no room, or the store
+    /// must commit first.
+    async fn number(&mut self, now_ns: u64) -> Numbered {
+        let mut spool = self.spool.clone().lock_owned().await;
+        for of_files in [false, true] {
+            let mut waiting =
+                std::mem::take(if of_files { &mut self.of_files } else { &mut self.waiting });
+            let mut done = Done::Behind;
+            while done == Done::Behind
+                && let Some(unit) = waiting.front()
+            {
+                done = self.number_one(&mut spool, unit);
+                if done == Done::Behind {
+                    waiting.pop_front();
                 }
-                Err(StoreError::Pending(_)) => return false,
-                // Nothing that an intake hands out is as long as that.
-                Err(error) => tracing::error!(input = of.name, "a unit was not kept: {error}"),
             }
-            self.waiting.pop_front();
+            *(if of_files { &mut self.of_files } else { &mut self.waiting }) = waiting;
+            if done == Done::CommitFirst {
+                return Numbered::UpToACommit;
+            }
         }
         let due = match spool.store().pending_bytes() {
-            0 => return true,
+            0 => return Numbered::All,
             bytes if bytes >= COMMIT_BYTES => now_ns,
             _ => now_ns.saturating_add(self.commit_ns),
         };
         self.due_ns = Some(self.due_ns.map_or(due, |before| before.min(due)));
-        true
+        Numbered::All
+    }
+
+    fn number_one(&mut self, spool: &mut Spool<Disk>, unit: &Waiting) -> Done {
+        let Waiting { input, received, heard, read } = unit;
+        let of = &self.hub.inputs[*input];
+        let label = self.labeller.label(heard, &of.carrying, &of.assumed);
+        let annotation = Annotation {
+            received: *received,
+            quality: label.quality,
+            antenna: of.antenna,
+            corrected_symbols: heard.corrected_symbols,
+        };
+        let place = (label.spacecraft, label.channel);
+        let mut progress = self.files.get_mut(input);
+        if let Some(progress) = &mut progress {
+            match progress.judge(|| content_of(&label, &annotation, &heard.bytes)) {
+                Verdict::Number if progress.takes(place) => {}
+                Verdict::Number | Verdict::CommitFirst => return Done::CommitFirst,
+                Verdict::Kept => {
+                    self.hub.tally(*input).kept_before += 1;
+                    return Done::Behind;
+                }
+            }
+        }
+        if of.place.ends() {
+            let waits = !spool.has_room(heard.bytes.len());
+            let before = std::mem::replace(&mut self.hub.tally(*input).waits, waits);
+            if waits {
+                if !before {
+                    tracing::warn!(input = of.name, "the spool is full: it waits for receipts");
+                }
+                return Done::NoRoom;
+            }
+        }
+        match spool.take(&label, &annotation, of.priority, &heard.bytes) {
+            Ok(key) => {
+                if let (Some(progress), Some(read)) = (progress, read) {
+                    progress.numbered(place, key.sequence, *read);
+                }
+                let unidentified = label.channel == Channel::UNIDENTIFIED;
+                let symbols = heard.corrected_symbols;
+                self.hub.tally(*input).heard(label.quality, symbols, unidentified);
+            }
+            Err(StoreError::Pending(_)) => return Done::CommitFirst,
+            // Nothing that an intake hands out is as long as that.
+            Err(error) => tracing::error!(input = of.name, "a unit was not kept: {error}"),
+        }
+        Done::Behind
     }
 
     async fn commit(&mut self, now: Tai, now_ns: u64) {
         let mut spool = self.spool.clone().lock_owned().await;
+        for (slot, note) in self.files.values_mut().filter_map(Progress::note) {
+            spool.store().note(slot, note.into());
+        }
         let committed = tokio::task::spawn_blocking(move || spool.store().commit(now)).await;
         match committed {
             Ok(Ok(committed)) => {
@@ -165,7 +313,9 @@ impl Keeper {
                 if self.trouble.take().is_some() {
                     tracing::info!("the spool writes again");
                 }
-                self.due_ns = None;
+                self.files.values_mut().for_each(Progress::committed);
+                let wanted = self.files.values().any(Progress::wants_commit);
+                self.due_ns = wanted.then_some(now_ns);
                 if !committed.stored.is_empty() || !committed.evicted.is_empty() {
                     // Without a link the edge is stopping; the spool keeps it.
                     let _ = self.to_link.send(change(committed));
@@ -187,16 +337,18 @@ impl Keeper {
     /// is kept.
     pub async fn finish(&mut self, now: Tai, now_ns: u64) -> bool {
         for attempt in 0..LAST_ATTEMPTS {
-            if attempt > 0 {
+            if attempt > 1 {
                 tokio::time::sleep(std::time::Duration::from_nanos(RETRY_NS)).await;
             }
             (self.due_ns, self.trouble) = (Some(now_ns), None);
             self.keep(now, now_ns).await;
-            if self.is_idle() && self.trouble.is_none() {
+            let ended = !self.files.values().any(Progress::wants_commit);
+            if self.is_idle() && ended && self.trouble.is_none() {
                 return true;
             }
         }
-        tracing::error!(units = self.waiting.len(), "stopping with units that could not be kept");
+        let units = self.waiting.len() + self.of_files.len();
+        tracing::error!(units, "stopping with units that could not be kept");
         false
     }
 }

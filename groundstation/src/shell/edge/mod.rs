@@ -17,6 +17,7 @@ use crate::{
         finished::FileIdentity,
         label::Labeller,
         spool::Spool,
+        taken,
         tally::{LinkTally, SpoolEver, SpoolNow, SpoolRun, SpoolTally, Tally},
     },
 };
@@ -25,7 +26,7 @@ use codecs::{ids::StoreEpoch, link::custody::Durability, mission::Definition, ti
 use codecs_quic::{Client, FromLink, LinkCounts, LinkTime, Monotonic, Peer, TransportOptions};
 use codecs_store::{Disk, Store};
 use files::FinishedFiles;
-use inputs::{FromInput, Hub, Phase};
+use inputs::{FromInput, Heard, Hub, Phase};
 use keeper::{Keeper, SharedSpool};
 use serde_json::json;
 use std::{process::ExitCode, sync::Arc, time::Duration};
@@ -146,12 +147,12 @@ async fn edge(
     // Before anyone is told that it runs: a stop may come at once.
     let signals = Signals::new()?;
     let clock = StationClock::new(config.clock.simulated_offset_s);
-    let spool = open_spool(config, reclaim)?;
-    let epoch = spool.epoch();
+    let mut spool = open_spool(config, reclaim)?;
+    let (epoch, noted) = (spool.epoch(), taken::known(spool.store().notes()));
     let finished = FinishedFiles::open(&config.path(&config.spool.dir), epoch);
     let hub = Arc::new(Hub::new(inputs, clock, args.again));
     let (phase, phases) = watch::channel(Phase::Run);
-    let (from_inputs, places) = inputs::start(&hub, &phases, &finished)?;
+    let (from_inputs, places) = inputs::start(&hub, &phases, &finished, &noted)?;
     let (to_link, commits) = mpsc::unbounded_channel();
     let (told, from_link) = mpsc::unbounded_channel();
     let (zero, zero_seen) = watch::channel(Tai(0));
@@ -167,7 +168,7 @@ async fn edge(
     let link = tokio::spawn(client.run(commits, stopped));
     let commit_ns = config.spool.commit_ms * 1_000_000;
     let labeller = Labeller::new(definition);
-    let keeper = Keeper::new(spool.clone(), to_link, labeller, hub.clone(), commit_ns);
+    let keeper = Keeper::new(spool.clone(), to_link, labeller, hub.clone(), noted, commit_ns);
     let (told, http) = Told::start(&config.status, |path| config.path(path)).await?;
     let numbered = spool.lock().await.store().report().units_numbered;
     let ready = json!({
@@ -226,9 +227,8 @@ struct Run {
     /// By input.
     ended: Vec<bool>,
     finished: FinishedFiles,
-    /// Files that were read to their end and are not noted yet, with how many units were numbered
-    /// by then; none where some still wait for a number.
-    read_whole: Vec<(FileIdentity, Option<u64>)>,
+    /// Files that were read to their end and are not noted yet, with their inputs.
+    read_whole: Vec<(FileIdentity, usize)>,
     hub: Arc<Hub>,
     spool: SharedSpool,
     keeper: Keeper,
@@ -261,7 +261,7 @@ impl Signals {
 impl Run {
     async fn until_end(
         &mut self,
-        mut from_inputs: mpsc::Receiver<FromInput>,
+        mut from_inputs: Heard,
         mut from_link: mpsc::UnboundedReceiver<FromLink>,
         interval: Duration,
     ) -> anyhow::Result<()> {
@@ -272,24 +272,19 @@ impl Run {
             let (now, now_ns) = (self.clock.tai(), self.mono.now_ns());
             self.zero.send_replace(now.plus(-(now_ns as i64)));
             self.keeper.keep(now, now_ns).await;
-            self.note_files().await;
-            if self.is_over(&from_inputs).await {
+            self.note_files();
+            if self.is_over(&from_inputs.live).await {
                 break;
             }
             let due = self.keeper.timeout();
             tokio::select! {
                 () = self.signals.next() => self.asked_to_stop(),
-                Some(message) = from_inputs.recv(), if self.takes() => match message {
-                    FromInput::Heard { input, received, units } => {
-                        self.keeper.take(input, received, units);
-                    }
-                    FromInput::Ended { input, whole } => {
-                        self.read_whole.extend(whole.map(|file| (file, None)));
-                        self.ended[input] = true;
-                        self.hub.tally(input).ended = true;
-                        tracing::info!(input = self.hub.inputs[input].name, "ended");
-                    }
-                },
+                Some(message) = from_inputs.live.recv(), if self.keeper.takes_live() => {
+                    self.heard(message).await;
+                }
+                Some(message) = from_inputs.files.recv(), if self.takes_files() => {
+                    self.heard(message).await;
+                }
                 told = from_link.recv() => match told.context("the link ended")? {
                     FromLink::Dirty => self.keeper.dirty(self.mono.now_ns()),
                     FromLink::Uplink(_) => {
@@ -306,39 +301,64 @@ impl Run {
             }
         }
         // Of a store that could not write until now: the last attempts are for these too.
-        from_inputs.close();
-        while let Ok(message) = from_inputs.try_recv() {
-            if let FromInput::Heard { input, received, units } = message {
-                self.keeper.take(input, received, units);
+        for mut from in [from_inputs.live, from_inputs.files] {
+            from.close();
+            while let Ok(message) = from.try_recv() {
+                if matches!(message, FromInput::Heard { .. }) {
+                    self.heard(message).await;
+                }
             }
         }
         Ok(())
     }
 
+    async fn heard(&mut self, message: FromInput) {
+        match message {
+            // A file goes on at the next start where it stops now.
+            FromInput::Heard { input, .. } if self.is_stopping() && self.keeper.is_file(input) => {}
+            FromInput::Heard { input, received, units, read } => {
+                self.keeper.take(input, received, units, read);
+            }
+            FromInput::Begun { input, file, resumed } => {
+                self.finished.forget(file);
+                if resumed.is_some() {
+                    let name = &self.hub.inputs[input].name;
+                    tracing::info!(input = name, "goes on where the last start came to");
+                }
+                self.keeper.begin_file(input, file, resumed).await;
+            }
+            FromInput::Ended { input, whole } => {
+                if let Some(file) = whole {
+                    self.read_whole.push((file, input));
+                    self.keeper.end_file(input, self.mono.now_ns());
+                }
+                self.ended[input] = true;
+                self.hub.tally(input).ended = true;
+                tracing::info!(input = self.hub.inputs[input].name, "ended");
+            }
+        }
+    }
+
+    fn is_stopping(&self) -> bool {
+        *self.phase.borrow() == Phase::Stop
+    }
+
     /// Notes files whose units are all synced: before, a kill would lose what was only read.
-    async fn note_files(&mut self) {
-        if self.read_whole.is_empty() || !self.keeper.is_idle() {
-            return;
-        }
-        let (mut numbered, mut durable) = (0, 0);
-        for (_, counter) in self.spool.lock().await.store().counters() {
-            numbered += counter.next;
-            durable += counter.durable_next;
-        }
-        let finished = &mut self.finished;
-        self.read_whole.retain_mut(|(file, by_then)| {
-            let kept = durable >= *by_then.get_or_insert(numbered);
-            if kept {
+    fn note_files(&mut self) {
+        let Self { read_whole, finished, keeper, .. } = self;
+        read_whole.retain(|(file, input)| {
+            let whole = keeper.is_whole(*input);
+            if whole {
                 finished.note(*file);
             }
-            !kept
+            !whole
         });
     }
 
-    /// Whether the keeper is ready for more. While it is not, streams wait and datagrams pile up
-    /// in the socket, where the system counts what it drops.
-    fn takes(&self) -> bool {
-        self.keeper.is_idle() && !self.keeper.is_stuck()
+    /// Whether files may give more. While the keeper is not ready, streams wait and datagrams pile
+    /// up in the socket, where the system counts what it drops. At a stop files end at once.
+    fn takes_files(&self) -> bool {
+        self.keeper.takes_files() || self.is_stopping()
     }
 
     /// The first request lets files end where everything shall be receipted; the next does not.
@@ -352,14 +372,15 @@ impl Run {
         self.phase.send_replace(next);
     }
 
-    async fn is_over(&self, from_inputs: &mpsc::Receiver<FromInput>) -> bool {
-        if *self.phase.borrow() == Phase::Stop {
+    async fn is_over(&self, from_live: &mpsc::Receiver<FromInput>) -> bool {
+        if self.is_stopping() {
             // A thread that reads standard input can't be woken.
             let gone = self.ended.iter().zip(&self.hub.inputs);
             let gone = gone
                 .filter(|(_, input)| input.place != crate::edge::config::Place::Stdin)
                 .all(|(ended, _)| *ended);
-            return self.keeper.is_stuck() || (gone && from_inputs.is_empty() && self.takes());
+            return self.keeper.is_stuck()
+                || (gone && from_live.is_empty() && self.keeper.takes_live());
         }
         self.until_done
             && self.ended.iter().all(|ended| *ended)
@@ -373,12 +394,13 @@ impl Run {
         stop: watch::Sender<bool>,
         link: tokio::task::JoinHandle<LinkCounts>,
     ) -> anyhow::Result<(bool, bool)> {
+        self.keeper.leave_files();
         let kept = self.keeper.finish(self.clock.tai(), self.mono.now_ns()).await;
         stop.send_replace(true);
         link.await.context("the link")?;
         // Receipts that came with the last words.
         let kept = self.keeper.finish(self.clock.tai(), self.mono.now_ns()).await && kept;
-        self.note_files().await;
+        self.note_files();
         let spool = self.spool.lock().await;
         Ok((kept, spool.is_settled() && spool.stuck() == 0))
     }

@@ -181,7 +181,11 @@ fn list(args: &ListArgs) -> anyhow::Result<ExitCode> {
         say(&answer.to_string());
         return Ok(ExitCode::SUCCESS);
     }
-    for row in answer["objects"].as_array().into_iter().flatten() {
+    let objects = answer["objects"].as_array().map_or(&[][..], Vec::as_slice);
+    if objects.is_empty() {
+        tracing::info!("nothing is queued, and no outcome is kept; `uplink send` queues");
+    }
+    for row in objects {
         let text = |name: &str| row[name].as_str().unwrap_or_default().to_string();
         let outcome = [text("outcome"), text("reason"), text("detail")];
         let outcome: Vec<&str> =

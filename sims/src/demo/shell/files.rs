@@ -34,6 +34,11 @@ impl Layout {
         self.root.join("onboard.toml")
     }
 
+    /// What the spacecraft sends down.
+    pub fn triage(&self) -> PathBuf {
+        self.root.join("triage.toml")
+    }
+
     /// The spacecraft's store.
     pub fn store(&self) -> PathBuf {
         self.root.join("store")
@@ -207,6 +212,9 @@ pub fn write_onboard(
     );
     section("source", table(vec![("unix", path(layout.socket()))]));
     section("store", table(vec![("dir", path(layout.store()))]));
+    fs::write(layout.triage(), scene::TRIAGE)
+        .with_context(|| format!("writing {}", layout.triage().display()))?;
+    section("triage", table(vec![("policy", path(layout.triage()))]));
     if let (Some(packages), None) = (packages, recording) {
         section(
             "models",

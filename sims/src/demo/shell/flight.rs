@@ -223,6 +223,7 @@ fn summary(
         units_archived: reckoning.archived,
         units_receipted: reckoning.receipted,
         units_held: reckoning.held,
+        units_kept: reckoning.kept,
         duplicates: before.duplicates + told.duplicates,
         missing: reckoning.missing,
         packets: told.packets,

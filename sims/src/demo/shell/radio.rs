@@ -228,6 +228,7 @@ impl Reception<'_> {
             units_archived: reckoning.archived,
             units_receipted: reckoning.receipted,
             units_held: reckoning.held,
+            units_kept: reckoning.kept,
             duplicates: kill.map_or(0, |(told, _)| told.duplicates) + told.duplicates,
             missing: reckoning.missing,
             packets: told.packets,
