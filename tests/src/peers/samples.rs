@@ -86,7 +86,7 @@ fn rice() -> SampleCodec {
     let layout = Layout { order: Order::LittleEndian, three_bytes: false };
     let config = |of: &Picture| RiceConfig::new(u32::from(of.shape.bits));
     let codec = each_band(
-        "ours, CCSDS 121",
+        "CCSDS 121, our coder",
         0,
         move |of, bytes| rice::encode_bytes(&config(of), layout, bytes).expect("whole samples"),
         move |of, packed| {
