@@ -313,7 +313,9 @@ impl Flown {
                 }
                 _ => {
                     let record: Value = serde_json::from_slice(&stored.bytes).expect("a record");
-                    self.parameters.extend(record["parameter"].as_str().map(str::to_owned));
+                    // What is no anomaly is the process's own talk.
+                    let Some(parameter) = record["parameter"].as_str() else { continue };
+                    self.parameters.push(parameter.to_owned());
                     Kind::Anomaly
                 }
             };
