@@ -84,7 +84,7 @@ pub fn sensors(data: &[u8]) {
                 products += u64::from(unit.priority > KEPT);
                 assert!(Product::decode(&unit.bytes).is_ok());
             }
-            Outcome::Keep(_) | Outcome::LeaveOut { .. } => {}
+            Outcome::Keep(_) | Outcome::LeaveOut { .. } | Outcome::Together { .. } => {}
         }
     }
     assert_eq!(products, pipeline.counts().tiles, "a tile or its summary");

@@ -1,11 +1,10 @@
 //! The flight process's configuration: one TOML file, paths relative to it.
 
+mod health;
 mod models;
+mod source;
 
-use std::{
-    net::SocketAddr,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
 use codecs::{
@@ -22,6 +21,8 @@ use crate::{
     triage::Policy,
 };
 use codecs_quic::{MTU_DEFAULT, MTU_MAX, MTU_MIN};
+pub use health::Health;
+pub use source::{Finished, Source, Sources};
 
 /// Least length of a segment: below it checkpoints would outweigh units.
 const SEGMENT_BYTES_MIN: u64 = 1 << 20;
@@ -36,8 +37,8 @@ pub struct Config {
     pub identity: Identity,
     /// The station.
     pub ground: Ground,
-    /// Where packets come from.
-    pub source: Source,
+    /// Where packets and images come from.
+    pub source: Sources,
     /// Where units are kept.
     pub store: StoreConfig,
     /// Models; without them statistics and policy do the work.
@@ -52,8 +53,14 @@ pub struct Config {
     /// Frames of realtime telemetry.
     #[serde(default)]
     pub realtime: Realtime,
+    /// How the flight software minds itself.
+    #[serde(default)]
+    pub health: Health,
     /// A recording of frames instead of packets, one frame a datagram.
     pub replay: Option<Replay>,
+    /// CRC-32C of the file's text: which configuration this is.
+    #[serde(skip)]
+    pub digest: u32,
 }
 
 /// Which spacecraft this is.
@@ -99,16 +106,6 @@ pub struct Ground {
     /// Largest UDP payload to search for, 1200 to 6550 bytes; the station must allow it too.
     #[serde(default = "mtu_max")]
     pub mtu_max: u16,
-}
-
-/// Where packets come from: one of the two, one packet a datagram.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Source {
-    /// Unix datagram socket to make.
-    pub unix: Option<PathBuf>,
-    /// UDP address to listen on.
-    pub udp: Option<SocketAddr>,
 }
 
 /// Where units are kept.
@@ -257,6 +254,10 @@ impl Config {
         let mut config: Self = codecs::config::parse(file, text)?;
         config.resolve(folder);
         config.check().with_context(|| file.to_string())?;
+        config.digest = codecs::fec::crc::crc32c(text.as_bytes());
+        if config.health.every_s > 0 {
+            config.realtime.apids.push(config.health.apid);
+        }
         if let Some(policy) = &config.triage.policy {
             let text = std::fs::read_to_string(policy)
                 .with_context(|| format!("{}: can't read the policy", policy.display()))?;
@@ -270,13 +271,14 @@ impl Config {
         let optional = [
             self.identity.golden_certificate.as_mut(),
             self.identity.golden_key.as_mut(),
-            self.source.unix.as_mut(),
             self.triage.policy.as_mut(),
+            self.health.watchdog.as_mut(),
         ];
         let paths = always.into_iter().chain(optional.into_iter().flatten());
         for path in paths.chain(self.models.paths()) {
             *path = folder.join(&*path);
         }
+        self.source.resolve(folder);
     }
 
     fn check(&self) -> anyhow::Result<()> {
@@ -296,11 +298,8 @@ impl Config {
             "[ground] mtu_max = {}: {MTU_MIN} to {MTU_MAX} bytes",
             self.ground.mtu_max
         );
-        let Source { unix, udp } = &self.source;
-        ensure!(
-            unix.is_some() != udp.is_some(),
-            "[source] takes either `unix`, a socket's path, or `udp`, an address to listen on"
-        );
+        self.source.check()?;
+        self.health.check()?;
         let StoreConfig { capacity_bytes, segment_bytes, .. } = self.store;
         ensure!(
             segment_bytes >= SEGMENT_BYTES_MIN,

@@ -26,6 +26,7 @@ pub mod realtime;
 pub mod squeeze;
 pub mod uplink;
 pub mod pipeline;
+pub mod health;
 pub use codecs_store as store;
 pub mod shell;
 pub mod image;

@@ -3,6 +3,8 @@
 //! One mutation, then drain: after every call take what [`Pipeline::poll`] gives until it says
 //! `None`, then sleep until [`Pipeline::timeout`]. Times are monotonic nanoseconds.
 
+mod watch;
+
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
@@ -13,7 +15,6 @@ use codecs::{
     },
     ids::{Channel, Codec, SpacecraftId},
     link::{object::Quality, quicklook::QuickLook},
-    mission::{Definition, ParameterId, Plans},
     product::ProductKind,
     time::Tai,
 };
@@ -22,7 +23,7 @@ use serde_json::{Value, json};
 use crate::{
     config::{Config, FrameKind},
     realtime::Framing,
-    score::{ChannelId, Method, Score, TelemetryScorer, TileScore, TileScorer},
+    score::{Method, TelemetryScorer, TileScore, TileScorer},
     source::{Clock, Malformed, Packet, SourceCounts, parse},
     squeeze::{Block, Squeezer},
     store::{KEPT, NewUnit},
@@ -30,13 +31,12 @@ use crate::{
     uplink,
 };
 
+pub use watch::Watch;
+
 /// Stream of recorded telemetry.
 pub const TELEMETRY: Channel = Channel::stream(1);
 /// Stream of products.
 pub const PRODUCTS: Channel = Channel::stream(2);
-
-/// An anomaly of one parameter is told again after this time at the earliest.
-const ANOMALY_EVERY_NS: i64 = 10_000_000_000;
 
 /// What the store shall do.
 #[derive(Clone, Debug)]
@@ -52,73 +52,15 @@ pub enum Outcome {
         /// When it was taken.
         captured: Tai,
     },
-}
-
-/// Parameters under watch.
-pub struct Watch {
-    definition: Definition,
-    plans: Plans,
-    scorer: TelemetryScorer,
-    channels: BTreeMap<ParameterId, ChannelId>,
-    /// Which parameter a channel is, and when its last anomaly was told.
-    names: BTreeMap<ChannelId, (ParameterId, Option<Tai>)>,
-}
-
-impl Watch {
-    /// Watches the named parameters of a mission; all of them where none is named. The error names
-    /// the one that the mission does not know.
-    pub fn new(
-        definition: Definition,
-        wanted: &[String],
-        mut scorer: TelemetryScorer,
-    ) -> Result<Self, String> {
-        let (mut channels, mut names) = (BTreeMap::new(), BTreeMap::new());
-        let chosen: Vec<(ParameterId, String)> = match wanted {
-            [] => (0..definition.parameters.len() as u32)
-                .map(ParameterId)
-                .filter_map(|id| Some((id, definition.parameter(id)?.name.clone())))
-                .collect(),
-            wanted => wanted
-                .iter()
-                .map(|name| match definition.parameter_named(name) {
-                    Some(id) => Ok((id, name.clone())),
-                    None => Err(name.clone()),
-                })
-                .collect::<Result<_, _>>()?,
-        };
-        for (id, name) in chosen {
-            if let Some(channel) = scorer.watch(&name) {
-                channels.insert(id, channel);
-                names.insert(channel, (id, None));
-            }
-        }
-        let plans = definition.plans();
-        Ok(Self { definition, plans, scorer, channels, names })
-    }
-
-    /// Scores a packet's parameters: the highest score, and the anomalies to tell.
-    fn score(&mut self, packet: &[u8], fallback: Tai) -> (f32, Vec<(String, Score)>) {
-        let mut highest = 0.0f32;
-        let mut told = Vec::new();
-        let Self { definition, plans, scorer, channels, names } = self;
-        // A packet that the mission does not describe has nothing to score.
-        let _ = plans.decode_or_at(packet, fallback, &mut |sample| {
-            if let Some(channel) = channels.get(&sample.parameter) {
-                scorer.take(*channel, sample.time, sample.value);
-            }
-        });
-        scorer.judge(&mut |score| {
-            highest = highest.max(score.score);
-            let Some((id, last)) = names.get_mut(&score.channel) else { return };
-            let due = last.is_none_or(|last| score.time.since(last).abs() >= ANOMALY_EVERY_NS);
-            if score.anomalous && due {
-                *last = Some(score.time);
-                let name = definition.parameter(*id).map(|of| of.name.clone());
-                told.push((name.unwrap_or_default(), score));
-            }
-        });
-        (highest, told)
-    }
+    /// All of it in one commit, with a small value that says how far a file was taken.
+    Together {
+        /// What was made of a piece of the file.
+        made: Vec<Outcome>,
+        /// Slot of the value.
+        slot: u32,
+        /// The value.
+        note: Bytes,
+    },
 }
 
 /// When something was taken, and for how long it is worth something.
@@ -267,6 +209,15 @@ impl Pipeline {
     /// Takes a datagram of the source. An error says why it was dropped, and how often that has
     /// happened, whenever that is worth a line.
     pub fn datagram(&mut self, bytes: Bytes, now_ns: u64) -> Result<(), (Malformed, u64)> {
+        match self.offer(bytes, now_ns) {
+            Err((reason, Some(count))) => Err((reason, count)),
+            _ => Ok(()),
+        }
+    }
+
+    /// The same, where the caller counts too: the count stands beside the reason where it is worth
+    /// a line.
+    pub fn offer(&mut self, bytes: Bytes, now_ns: u64) -> Result<(), (Malformed, Option<u64>)> {
         let length = bytes.len();
         let taken = match self.replay {
             Some((kind, length, fecf)) => self.frame(bytes, kind, length, fecf, now_ns),
@@ -277,11 +228,20 @@ impl Pipeline {
                 self.counts.took(length);
                 Ok(())
             }
-            Err(reason) => match self.counts.dropped(reason) {
-                Some(count) => Err((reason, count)),
-                None => Ok(()),
-            },
+            Err(reason) => Err((reason, self.counts.dropped(reason))),
         }
+    }
+
+    /// Ties everything that was made since `before` outcomes waited to a small value: the store
+    /// takes all of it in one commit.
+    pub fn tie(&mut self, before: usize, slot: u32, note: Bytes) {
+        let made = self.out.drain(before.min(self.out.len())..).collect();
+        self.out.push_back(Outcome::Together { made, slot, note });
+    }
+
+    /// Takes a packet that the flight software made of itself.
+    pub fn own(&mut self, packet: Packet, now_ns: u64) -> Result<(), Malformed> {
+        self.packet(packet, now_ns)
     }
 
     fn frame(

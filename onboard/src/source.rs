@@ -1,4 +1,19 @@
-//! Source: datagrams in, space packets with their onboard time out, everything else counted.
+//! Source: datagrams, bytes of a line and files in; space packets with their onboard time and tiles
+//! out, everything else counted.
+//!
+//! ```text
+//! socket ─► datagram ─┐
+//! serial line ─► stream ─► limits ─► packet ─► pipeline
+//! folder ─► file ─► packets ─┘
+//!                └► image ─► tiles, each with its place ─► pipeline
+//! ```
+
+pub mod limits;
+pub mod stream;
+pub mod folder;
+pub mod place;
+pub mod image;
+pub mod taking;
 
 use bytes::Bytes;
 use codecs::{ids::Apid, time::Tai};

@@ -16,12 +16,15 @@ pub enum Cut {
     Torn,
     /// Sectors stay or go each for itself; between them are zeros.
     Reorder,
+    /// Sectors that did not arrive hold what another segment had there: a file system that reuses
+    /// blocks without clearing them.
+    Stale,
     /// Everything stays: the process died, the machine did not.
     Keep,
 }
 
 impl Cut {
-    pub const ALL: [Self; 4] = [Self::Drop, Self::Torn, Self::Reorder, Self::Keep];
+    pub const ALL: [Self; 5] = [Self::Drop, Self::Torn, Self::Reorder, Self::Stale, Self::Keep];
 }
 
 #[derive(Clone, Debug, Default)]
@@ -38,6 +41,8 @@ struct File {
 struct State {
     files: BTreeMap<u64, File>,
     calls: u64,
+    /// Bytes that arrived, erased ones included.
+    written: u64,
     /// The disk as a cut in the middle of each call would leave it, where that is wanted.
     moments: Option<Vec<State>>,
     /// These calls fail with the fault and do half of their work.
@@ -73,6 +78,10 @@ impl Forgetful {
         moments.map(|state| Self(Rc::new(RefCell::new(state.clone())))).collect()
     }
 
+    pub fn written(&self) -> u64 {
+        self.0.borrow().written
+    }
+
     pub fn calls(&self) -> u64 {
         self.0.borrow().calls
     }
@@ -105,6 +114,18 @@ impl Forgetful {
         }
     }
 
+    /// A write of so many bytes that was meant for one segment lands in another, at rest.
+    pub fn misdirect(&self, from: u64, to: u64, bytes: std::ops::Range<usize>) {
+        let mut state = self.0.borrow_mut();
+        let Some(wrong) = state.files.get(&from).and_then(|of| of.bytes.get(bytes.clone())) else {
+            return;
+        };
+        let wrong = wrong.to_vec();
+        if let Some(place) = state.files.get_mut(&to).and_then(|of| of.bytes.get_mut(bytes)) {
+            place.copy_from_slice(&wrong);
+        }
+    }
+
     /// The disk as the next boot finds it.
     pub fn survivors(&self, cut: Cut, seed: u64) -> Self {
         let mut random = seed | 1;
@@ -120,8 +141,10 @@ impl Forgetful {
             let keep_name = match cut {
                 Cut::Keep => !file.removed,
                 Cut::Drop => file.named,
-                Cut::Torn | Cut::Reorder if file.removed => file.named && next() % 2 == 0,
-                Cut::Torn | Cut::Reorder => file.named || next() % 2 == 0,
+                Cut::Torn | Cut::Reorder | Cut::Stale if file.removed => {
+                    file.named && next() % 2 == 0
+                }
+                Cut::Torn | Cut::Reorder | Cut::Stale => file.named || next() % 2 == 0,
             };
             if !keep_name {
                 continue;
@@ -142,7 +165,19 @@ impl Forgetful {
                     }
                     bytes.truncate(file.synced + next() as usize % (unsynced + 1));
                 }
-                Cut::Torn | Cut::Reorder => {}
+                Cut::Stale if unsynced > 0 => {
+                    // The oldest segment: what was erased first is reused first.
+                    let old = state.files.values().next().map_or(&[][..], |of| &of.bytes);
+                    for start in (file.synced..bytes.len()).step_by(SECTOR) {
+                        let end = bytes.len().min(start + SECTOR);
+                        if next() % 2 == 0 {
+                            let stale = old.get(start..end).map(<[u8]>::to_vec);
+                            let stale = stale.unwrap_or_else(|| vec![0xa5; end - start]);
+                            bytes[start..end].copy_from_slice(&stale);
+                        }
+                    }
+                }
+                Cut::Torn | Cut::Reorder | Cut::Stale => {}
             }
             let synced = bytes.len();
             files.insert(*number, File { bytes, synced, named: true, removed: false });
@@ -199,6 +234,7 @@ impl Medium for Forgetful {
         let add = |state: &mut State, bytes: &[u8]| {
             let room = state.space.map_or(u64::MAX, |space| space.saturating_sub(state.used()));
             let done = bytes.len().min(usize::try_from(room).unwrap_or(usize::MAX));
+            state.written += done as u64;
             if let Some(file) = state.files.get_mut(&segment) {
                 file.bytes.extend_from_slice(&bytes[..done]);
             }

@@ -3,11 +3,14 @@
 //! ```text
 //! header  0  8 magic "GTSTORE2"        record  0  2 magic 0x4754
 //!         8  8 segment number                  2  1 kind
-//!        16  8 store epoch                     3  1 zero
+//!        16  8 store epoch                     3  1 of a batch
 //!        24 16 origin                          4  4 length of the body
 //!        40  4 CRC-32C of the above            8  4 CRC-32C of epoch, segment, 0..8 and the body
 //!        44  4 zero                           12  - body, then zeros to the boundary
 //! ```
+//!
+//! Byte 3 of a record is 1 where it belongs to a batch, which counts as a whole or not at all: a
+//! batch record stands before its members and says how many bytes they take, with their CRC-32C.
 //!
 //! A unit with a deadline is a kind of its own, four bytes longer: what has none costs none. A
 //! segment that an older version wrote reads as it is; its magic ends in 1.
@@ -36,7 +39,11 @@ const DEADLINE_BYTES: usize = 4;
 const MAGIC: [u8; 8] = *b"GTSTORE2";
 /// Of segments without deadlines.
 const MAGIC_BEFORE: [u8; 8] = *b"GTSTORE1";
+/// What every version's magic starts with; its number is the byte behind.
+const MAGIC_STEM: [u8; 7] = *b"GTSTORE";
 const RECORD_MAGIC: [u8; 2] = *b"GT";
+/// Bytes of a batch record.
+pub const BATCH_RECORD_BYTES: usize = (RECORD_BYTES + 8).next_multiple_of(8);
 
 /// Whose store: what every segment repeats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,6 +118,15 @@ pub struct NoteRecord {
     pub bytes: Bytes,
 }
 
+/// What follows it in so many bytes counts as a whole or not at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchRecord {
+    /// Bytes of the members.
+    pub length: u32,
+    /// CRC-32C of them.
+    pub check: u32,
+}
+
 /// One record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Record {
@@ -124,6 +140,8 @@ pub enum Record {
     Checkpoint(CheckpointRecord),
     /// A small value.
     Note(NoteRecord),
+    /// A batch.
+    Batch(BatchRecord),
 }
 
 /// Writes a segment's header.
@@ -153,17 +171,30 @@ pub fn decode_header(bytes: &[u8], segment: u64) -> Option<Identity> {
     whole.then_some(Identity { origin, epoch })
 }
 
+/// Version of a segment that only a later program reads, where its header says so.
+pub fn newer_version(bytes: &[u8]) -> Option<char> {
+    let [stem @ .., version] = bytes.first_chunk::<8>()?;
+    let known = [MAGIC[7], MAGIC_BEFORE[7]].contains(version);
+    (*stem == MAGIC_STEM && version.is_ascii_graphic() && !known).then_some(char::from(*version))
+}
+
 /// Bytes that a unit of `length` takes in a segment.
 pub const fn unit_record_bytes(length: usize, deadline_s: u32) -> usize {
     let deadline = if deadline_s == 0 { 0 } else { DEADLINE_BYTES };
     (RECORD_BYTES + UNIT_BYTES + deadline + length).next_multiple_of(8)
 }
 
-/// Adds a record to `out`, padded to the boundary.
-pub fn encode_record(out: &mut Vec<u8>, epoch: StoreEpoch, segment: u64, record: &Record) {
+/// Adds a record to `out`, padded to the boundary; whether it is a member of a batch.
+pub fn encode_record(
+    out: &mut Vec<u8>,
+    epoch: StoreEpoch,
+    segment: u64,
+    record: &Record,
+    member: bool,
+) {
     let start = out.len();
     out.extend_from_slice(&RECORD_MAGIC);
-    out.extend_from_slice(&[kind(record), 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    out.extend_from_slice(&[kind(record), member.into(), 0, 0, 0, 0, 0, 0, 0, 0]);
     match record {
         Record::Unit(unit) => {
             put_key(out, unit.spacecraft, unit.channel);
@@ -184,6 +215,10 @@ pub fn encode_record(out: &mut Vec<u8>, epoch: StoreEpoch, segment: u64, record:
         Record::Note(note) => {
             out.extend_from_slice(&note.slot.to_be_bytes());
             out.extend_from_slice(&note.bytes);
+        }
+        Record::Batch(batch) => {
+            out.extend_from_slice(&batch.length.to_be_bytes());
+            out.extend_from_slice(&batch.check.to_be_bytes());
         }
         Record::Checkpoint(state) => {
             put_key(out, state.spacecraft, state.channel);
@@ -231,6 +266,11 @@ pub fn decode_record(bytes: &Bytes, epoch: StoreEpoch, segment: u64) -> Option<(
     Some((record, padded))
 }
 
+/// Whether the record at the front of `bytes`, which was read, belongs to a batch.
+pub fn is_member(bytes: &[u8]) -> bool {
+    bytes.get(3).is_some_and(|flags| flags & 1 != 0)
+}
+
 fn kind(record: &Record) -> u8 {
     match record {
         Record::Unit(unit) if unit.deadline_s != 0 => 6,
@@ -239,6 +279,7 @@ fn kind(record: &Record) -> u8 {
         Record::Asked(_) => 3,
         Record::Checkpoint(_) => 4,
         Record::Note(_) => 5,
+        Record::Batch(_) => 7,
     }
 }
 
@@ -269,6 +310,10 @@ fn decode_body(kind: u8, body: &Bytes) -> Option<Record> {
     if kind == 5 {
         let slot = fields.u32()?;
         return Some(Record::Note(NoteRecord { slot, bytes: body.slice(4..) }));
+    }
+    if kind == 7 {
+        let batch = BatchRecord { length: fields.u32()?, check: fields.u32()? };
+        return Some(Record::Batch(batch));
     }
     let spacecraft = SpacecraftId(u16::from_be_bytes(fields.take()?));
     let channel = Channel(fields.u64()?);
@@ -405,6 +450,7 @@ mod tests {
             Record::Asked(receipt),
             Record::Checkpoint(state),
             Record::Note(NoteRecord { slot: 3, bytes: Bytes::from_static(b"kept") }),
+            Record::Batch(BatchRecord { length: 80, check: 7 }),
         ]
     }
 
@@ -412,7 +458,7 @@ mod tests {
     fn records_come_back_and_every_cut_or_flip_is_seen() {
         for record in every_kind() {
             let mut bytes = Vec::new();
-            encode_record(&mut bytes, EPOCH, 3, &record);
+            encode_record(&mut bytes, EPOCH, 3, &record, false);
             assert_eq!(bytes.len() % 8, 0);
             let whole = Bytes::from(bytes.clone());
             assert_eq!(decode_record(&whole, EPOCH, 3), Some((record.clone(), bytes.len())));

@@ -18,6 +18,7 @@ mod report;
 mod room;
 mod scan;
 mod write;
+mod written;
 pub mod shell;
 #[cfg(test)]
 mod forgetful;
@@ -39,9 +40,11 @@ pub use medium::{Fault, Medium};
 pub use open::peek_identity;
 pub use report::{CounterReport, StoreReport};
 pub use shell::disk::Disk;
+pub use written::Written;
 
 use format::{NoteRecord, ReceiptRecord, Record, UnitRecord, unit_record_bytes};
 use room::Drafts;
+use written::WRITTEN_SLOT;
 
 /// Bounds of a store.
 #[derive(Clone, Copy, Debug)]
@@ -142,6 +145,16 @@ pub enum StoreError {
         "none of the {0} segments has a readable header: move the folder away to keep what can be saved, then start anew"
     )]
     Unreadable(usize),
+    /// A segment that a later version of this program wrote.
+    #[error(
+        "segment {segment:016x} is of version {version}, which this program does not read: go on with the program that wrote it, or move the folder away and start anew"
+    )]
+    Newer {
+        /// The segment.
+        segment: u64,
+        /// Its version.
+        version: char,
+    },
     /// More is pending than one commit writes.
     #[error("{0} bytes are pending: commit before adding more")]
     Pending(u64),
@@ -210,6 +223,7 @@ pub struct Store<M> {
     notes: BTreeMap<u32, Bytes>,
     stray_bytes: u64,
     units_sent: u64,
+    written: Written,
 }
 
 impl<M: Medium> Store<M> {
@@ -254,6 +268,12 @@ impl<M: Medium> Store<M> {
             bytes,
         });
         Ok(UnitKey { prefix: self.prefix((spacecraft, channel)), sequence })
+    }
+
+    /// Whether units of these lengths can be added before the next commit.
+    pub fn fits(&self, lengths: impl Iterator<Item = usize>) -> bool {
+        let bytes: u64 = lengths.map(|length| unit_record_bytes(length, 1) as u64).sum();
+        self.pending_bytes == 0 || self.pending_bytes + bytes <= self.pending_max()
     }
 
     /// Gives the channel's next number to something that triage drops, and drafts its void.
@@ -311,7 +331,7 @@ impl<M: Medium> Store<M> {
     /// value is at most [`NOTE_BYTES_MAX`] long, and [`NOTES_MAX`] slots are kept.
     pub fn note(&mut self, slot: u32, bytes: Bytes) -> bool {
         let room = self.notes.contains_key(&slot) || self.notes.len() < NOTES_MAX;
-        let taken = room && bytes.len() <= NOTE_BYTES_MAX;
+        let taken = room && bytes.len() <= NOTE_BYTES_MAX && slot != WRITTEN_SLOT;
         if taken {
             self.notes.insert(slot, bytes.clone());
             self.pending_control.push(Record::Note(NoteRecord { slot, bytes }));
@@ -417,6 +437,11 @@ impl<M: Medium> Store<M> {
     /// Different units handed out since the store was opened.
     pub fn units_sent(&self) -> u64 {
         self.units_sent
+    }
+
+    /// Bytes written since the store was formatted, by cause.
+    pub fn written(&self) -> Written {
+        self.written
     }
 
     /// Bytes that wait for the next commit.

@@ -9,17 +9,30 @@ use codecs::{
 
 use super::{
     Fault, Identity, Limits, Medium, Segment, State, Store, StoreError, entry_of,
-    format::{self, Record, UnitRecord},
+    format::{self, HEADER_BYTES, Record, UnitRecord},
     room::Drafts,
     scan,
+    written::{WRITTEN_SLOT, Written},
 };
 
 /// Reads whose store a medium holds; nothing where no header says.
 pub fn peek_identity<M: Medium>(medium: &mut M) -> Result<Option<Identity>, Fault> {
     for (segment, length) in medium.segments()? {
-        let header = medium.read(segment, 0, length.min(format::HEADER_BYTES as u64) as usize)?;
+        let header = medium.read(segment, 0, length.min(HEADER_BYTES as u64) as usize)?;
         if let Some(identity) = scan::identity(&header, segment) {
             return Ok(Some(identity));
+        }
+    }
+    Ok(None)
+}
+
+/// First segment that only a later program reads. All are looked at before any is written behind:
+/// a program that did not know a kind of record would take it for damage.
+fn newer<M: Medium>(medium: &mut M, listed: &[(u64, u64)]) -> Result<Option<(u64, char)>, Fault> {
+    for (segment, length) in listed.iter().filter(|(_, length)| *length >= 8) {
+        let header = medium.read(*segment, 0, (*length).min(8) as usize)?;
+        if let Some(version) = format::newer_version(&header) {
+            return Ok(Some((*segment, version)));
         }
     }
     Ok(None)
@@ -34,6 +47,9 @@ impl<M: Medium> Store<M> {
         epoch: StoreEpoch,
     ) -> Result<Self, StoreError> {
         let listed = medium.segments()?;
+        if let Some((segment, version)) = newer(&mut medium, &listed)? {
+            return Err(StoreError::Newer { segment, version });
+        }
         let identity = peek_identity(&mut medium)?;
         let identity = match identity {
             Some(found) if found.origin == origin => found,
@@ -62,6 +78,7 @@ impl<M: Medium> Store<M> {
             notes: BTreeMap::new(),
             stray_bytes: 0,
             units_sent: 0,
+            written: Written::default(),
         };
         for (segment, length) in listed {
             store.load(segment, length)?;
@@ -81,9 +98,22 @@ impl<M: Medium> Store<M> {
         let scanned = scan::scan(&bytes, self.identity.epoch, segment);
         self.stray_bytes += scanned.stray_bytes;
         self.segments.insert(segment, Segment { length, live: 0 });
+        for found in &scanned.cut {
+            if let Record::Unit(unit) = &found.record {
+                // Its number is not given again, should it have been damage at rest after all.
+                let counter = self.counters.entry((unit.spacecraft, unit.channel)).or_default();
+                counter.next = counter.next.max(unit.sequence.saturating_add(1));
+            }
+        }
+        let mut written = Written { checkpoints: HEADER_BYTES as u64, ..Written::default() };
         for found in scanned.records {
+            written.add(&found.record, u64::from(found.length));
             match found.record {
                 Record::Unit(unit) => self.load_unit(segment, found.offset, unit),
+                Record::Batch(_) => {}
+                Record::Note(note) if note.slot == WRITTEN_SLOT => {
+                    self.written = Written::decode(&note.bytes).unwrap_or(self.written);
+                }
                 Record::Receipt(of) => {
                     let counter = self.counters.entry((of.spacecraft, of.channel)).or_default();
                     counter.durable_next = u64::MAX;
@@ -103,6 +133,7 @@ impl<M: Medium> Store<M> {
                 }
             }
         }
+        self.written.extend(&written);
         Ok(())
     }
 

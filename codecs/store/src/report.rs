@@ -3,7 +3,7 @@
 use codecs::ids::RangeSet;
 use serde::Serialize;
 
-use super::{Entry, Medium, Store};
+use super::{Entry, KEPT, Medium, State, Store, Written};
 
 /// One counter, with every range as `[first, last]`.
 #[derive(Debug, Serialize, PartialEq, Eq)]
@@ -57,6 +57,18 @@ pub struct StoreReport {
     pub units_receipted: u64,
     /// Units left out on purpose.
     pub units_voided: u64,
+    /// Units held that were not handed to a link since the last boot.
+    pub units_new: u64,
+    /// Units held that were, and are not receipted.
+    pub units_sent: u64,
+    /// Units receipted and not erased yet.
+    pub units_reclaimable: u64,
+    /// Units receipted and erased.
+    pub units_freed: u64,
+    /// Length at which a segment is closed.
+    pub segment_bytes: u64,
+    /// Bytes written since the store was formatted.
+    pub written: Written,
     /// Each counter.
     pub keys: Vec<CounterReport>,
 }
@@ -80,6 +92,12 @@ impl<M: Medium> Store<M> {
             units_kept: 0,
             units_receipted: 0,
             units_voided: 0,
+            units_new: 0,
+            units_sent: 0,
+            units_reclaimable: 0,
+            units_freed: 0,
+            segment_bytes: self.limits.segment_bytes,
+            written: self.written(),
             keys: Vec::new(),
         };
         for (prefix, counter) in self.counters() {
@@ -93,6 +111,17 @@ impl<M: Medium> Store<M> {
             report.units_kept += kept.count();
             report.units_receipted += receipted.count();
             report.units_voided += counter.voided.count();
+            for entry in counter.units.values() {
+                let state = match entry.state {
+                    _ if entry.live() && entry.priority == KEPT => continue,
+                    State::New => &mut report.units_new,
+                    State::Sent => &mut report.units_sent,
+                    State::Reclaimable => &mut report.units_reclaimable,
+                };
+                *state += 1;
+            }
+            let reclaimable = counter.held(|entry| entry.state == State::Reclaimable);
+            report.units_freed += receipted.count().saturating_sub(reclaimable.count());
             let live = counter.units.values().filter(|entry| entry.live());
             report.keys.push(CounterReport {
                 origin: identity.origin.to_string(),

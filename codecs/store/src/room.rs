@@ -263,12 +263,12 @@ impl<M: Medium> Store<M> {
         while self.used_bytes() > self.clean_above() && self.used_bytes() < before {
             before = self.used_bytes();
             if self.active.is_none() {
-                self.write(&[])?;
+                self.write(&[], true)?;
             }
             if self.victim().is_none() {
                 // The open segment may be what holds the dead bytes.
                 self.active = None;
-                self.write(&[])?;
+                self.write(&[], true)?;
             }
             let Some(victim) = self.victim() else { break };
             self.copy_live(victim)?;
@@ -319,7 +319,7 @@ impl<M: Medium> Store<M> {
                 None => self.damaged(name, sequence, &entry),
             }
         }
-        let places = self.write(&copies)?;
+        let places = self.write(&copies, true)?;
         for ((name, sequence), (to, offset)) in keys.into_iter().zip(places) {
             self.relocate(name, sequence, to, offset);
         }

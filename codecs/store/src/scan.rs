@@ -1,15 +1,19 @@
 //! Reading back what a medium kept: every whole record in order, whatever lies between.
 
 use bytes::Bytes;
-use codecs::ids::StoreEpoch;
+use codecs::{fec::crc::crc32c, ids::StoreEpoch};
 
-use super::format::{HEADER_BYTES, Identity, Record, decode_header, decode_record};
+use super::format::{HEADER_BYTES, Identity, Record, decode_header, decode_record, is_member};
 
 /// A record with where it stands.
 #[derive(Debug)]
 pub struct Found {
     /// Offset of the record.
     pub offset: u32,
+    /// Bytes that it takes, padding included.
+    pub length: u32,
+    /// Whether it belongs to a batch.
+    pub member: bool,
     /// The record.
     pub record: Record,
 }
@@ -19,6 +23,8 @@ pub struct Found {
 pub struct Scanned {
     /// Whole records in order.
     pub records: Vec<Found>,
+    /// Records of a batch that was cut while it was written: never stated, so never to count.
+    pub cut: Vec<Found>,
     /// Bytes that belong to no whole record: a torn tail, or damage.
     pub stray_bytes: u64,
 }
@@ -33,10 +39,13 @@ pub fn scan(bytes: &Bytes, epoch: StoreEpoch, segment: u64) -> Scanned {
     let mut scanned = Scanned::default();
     let mut offset = HEADER_BYTES.min(bytes.len());
     while offset < bytes.len() {
-        match decode_record(&bytes.slice(offset..), epoch, segment) {
+        let rest = bytes.slice(offset..);
+        match decode_record(&rest, epoch, segment) {
             Some((record, length)) => {
-                scanned.records.push(Found { offset: offset as u32, record });
-                offset += length;
+                let member = is_member(&rest);
+                let (at, length) = (offset as u32, length as u32);
+                scanned.records.push(Found { offset: at, length, member, record });
+                offset += length as usize;
             }
             None => {
                 let step = 8.min(bytes.len() - offset);
@@ -45,7 +54,30 @@ pub fn scan(bytes: &Bytes, epoch: StoreEpoch, segment: u64) -> Scanned {
             }
         }
     }
+    if let Some(from) = cut_from(bytes, &scanned.records) {
+        scanned.cut = scanned.records.split_off(from);
+        scanned.stray_bytes += scanned.cut.iter().map(|of| u64::from(of.length)).sum::<u64>();
+    }
     scanned
+}
+
+/// Index of the first record of a last batch that is not whole. Where anything whole stands behind
+/// it the batch was synced once, and what it lacks was damaged at rest: that costs only itself.
+fn cut_from(bytes: &Bytes, records: &[Found]) -> Option<usize> {
+    let (mut whole_to, mut from) = (0, None);
+    for (at, found) in records.iter().enumerate() {
+        if let Record::Batch(batch) = found.record {
+            let start = (found.offset + found.length) as usize;
+            let end = start.saturating_add(batch.length as usize);
+            if bytes.get(start..end).is_some_and(|members| crc32c(members) == batch.check) {
+                whole_to = end;
+            }
+        }
+        let end = (found.offset + found.length) as usize;
+        let stands = !found.member || end <= whole_to;
+        from = if stands { None } else { from.or(Some(at)) };
+    }
+    from
 }
 
 #[cfg(test)]
@@ -74,7 +106,7 @@ mod tests {
                 deadline_s: 0,
                 bytes: vec![sequence as u8; 100].into(),
             };
-            encode_record(&mut bytes, identity.epoch, 4, &Record::Unit(unit));
+            encode_record(&mut bytes, identity.epoch, 4, &Record::Unit(unit), false);
         }
         bytes[starts[2] + 60] ^= 4;
         bytes.truncate(bytes.len() - 20);

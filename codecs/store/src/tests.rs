@@ -2,6 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+mod together;
+mod versions;
+mod wear;
+
 use codecs::{ids::StoreEpoch, link::void::Void};
 
 use super::{
@@ -337,7 +341,8 @@ fn damage_at_rest_is_voided_by_key() {
     let keys: Vec<UnitKey> =
         (0..5).map(|_| store.append(unit(Channel::stream(1), 9, vec![1; 100])).unwrap()).collect();
     store.commit(Tai(0)).unwrap();
-    medium.flip(0, (48 + 2 * 144 + 80) * 8);
+    // Behind the header and what was written before stand five units of 144 bytes.
+    medium.flip(0, (48 + 56 + 2 * 144 + 80) * 8);
     assert_eq!(store.take(keys[2]), Err(ReadError::Damaged));
     let stored = store.commit(Tai(0)).unwrap().stored;
     let void = Void::decode(&store.take(stored[0].key).unwrap()).unwrap();

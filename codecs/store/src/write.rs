@@ -9,12 +9,14 @@ use codecs::{
 use super::{
     Committed, Fault, KEPT, Medium, Segment, State, Store, StoreError, Stored, entry_of,
     format::{
-        HEADER_BYTES, NoteRecord, Record, UnitRecord, encode_header, encode_record,
-        unit_record_bytes,
+        BATCH_RECORD_BYTES, BatchRecord, HEADER_BYTES, NoteRecord, Record, UnitRecord,
+        encode_header, encode_record, unit_record_bytes,
     },
     room::PlannedVoid,
     stored,
+    written::WRITTEN_SLOT,
 };
+use codecs::fec::crc::crc32c;
 
 /// Value of a void: above everything, since what is left out unsaid looks like a loss.
 pub const VOID_PRIORITY: u8 = u8::MAX;
@@ -31,7 +33,7 @@ impl<M: Medium> Store<M> {
         let mut evicted = self.make_room();
         let voids = self.drafts.plan(&self.counters);
         let records = self.records(&voids, now);
-        let places = self.write(&records)?;
+        let places = self.write(&records, false)?;
         let mut committed = Committed::default();
         for (record, (segment, offset)) in records.into_iter().zip(places) {
             if let Record::Unit(unit) = record {
@@ -100,8 +102,12 @@ impl<M: Medium> Store<M> {
 
     /// Writes and syncs records; after a fault the segment is left alone and a new one is tried
     /// once, with what can be had by erasing and from the reserve.
-    pub(super) fn write(&mut self, records: &[Record]) -> Result<Vec<(u64, u32)>, Fault> {
-        match self.write_once(records) {
+    pub(super) fn write(
+        &mut self,
+        records: &[Record],
+        cleaning: bool,
+    ) -> Result<Vec<(u64, u32)>, Fault> {
+        match self.write_once(records, cleaning) {
             Ok(places) => Ok(places),
             Err(fault) => {
                 if fault == Fault::Full {
@@ -109,13 +115,13 @@ impl<M: Medium> Store<M> {
                     self.medium.reserve(0)?;
                     self.reserved = false;
                 }
-                self.write_once(records)
+                self.write_once(records, cleaning)
             }
         }
     }
 
-    fn write_once(&mut self, records: &[Record]) -> Result<Vec<(u64, u32)>, Fault> {
-        let size: u64 = records.iter().map(footprint).sum();
+    fn write_once(&mut self, records: &[Record], cleaning: bool) -> Result<Vec<(u64, u32)>, Fault> {
+        let size: u64 = records.iter().map(footprint).sum::<u64>() + BATCH_RECORD_BYTES as u64;
         let room = |length: u64| length + size <= self.limits.segment_bytes;
         let open = self
             .active
@@ -125,6 +131,11 @@ impl<M: Medium> Store<M> {
             None => (self.next_segment, true),
         };
         let mut bytes = Vec::with_capacity(size as usize + 4096);
+        // A value and the units of its commit count together or not at all.
+        let is_note = |record: &Record| matches!(record, Record::Note(_));
+        let batch = records.iter().any(is_note) || (fresh && !self.notes.is_empty());
+        let mut written = super::Written::default();
+        let mut batch_at = 0;
         if fresh {
             self.next_segment += 1;
             self.active = None;
@@ -132,21 +143,48 @@ impl<M: Medium> Store<M> {
             self.segments.insert(segment, Segment::default());
             bytes.extend_from_slice(&encode_header(self.identity, segment));
             debug_assert_eq!(bytes.len(), HEADER_BYTES);
+            batch_at = bytes.len();
+        }
+        if batch {
+            let open = Record::Batch(BatchRecord { length: 0, check: 0 });
+            encode_record(&mut bytes, self.identity.epoch, segment, &open, true);
+            written.checkpoints = BATCH_RECORD_BYTES as u64;
+        }
+        if fresh {
             for ((spacecraft, channel), counter) in &self.counters {
                 let state = Record::Checkpoint(counter.checkpoint(*spacecraft, *channel));
-                encode_record(&mut bytes, self.identity.epoch, segment, &state);
+                encode_record(&mut bytes, self.identity.epoch, segment, &state, batch);
             }
-            for (slot, value) in &self.notes {
-                let note = Record::Note(NoteRecord { slot: *slot, bytes: value.clone() });
-                encode_record(&mut bytes, self.identity.epoch, segment, &note);
+            let so_far =
+                NoteRecord { slot: WRITTEN_SLOT, bytes: self.written.encode().to_vec().into() };
+            let notes = self.notes.iter();
+            let notes = notes.map(|(slot, of)| NoteRecord { slot: *slot, bytes: of.clone() });
+            for note in [so_far].into_iter().chain(notes) {
+                let note = Record::Note(note);
+                encode_record(&mut bytes, self.identity.epoch, segment, &note, batch);
             }
+            written.checkpoints = bytes.len() as u64;
         }
         let base = self.segments.get(&segment).map_or(0, |segment| segment.length);
         let mut places = Vec::with_capacity(records.len());
         for record in records {
-            places.push((segment, (base + bytes.len() as u64) as u32));
-            encode_record(&mut bytes, self.identity.epoch, segment, record);
+            let at = bytes.len();
+            places.push((segment, (base + at as u64) as u32));
+            encode_record(&mut bytes, self.identity.epoch, segment, record, batch);
+            written.add(record, (bytes.len() - at) as u64);
         }
+        if batch {
+            let members = bytes.get(batch_at + BATCH_RECORD_BYTES..).unwrap_or_default();
+            let whole = BatchRecord { length: members.len() as u32, check: crc32c(members) };
+            let mut record = Vec::with_capacity(BATCH_RECORD_BYTES);
+            let whole = Record::Batch(whole);
+            encode_record(&mut record, self.identity.epoch, segment, &whole, true);
+            bytes.splice(batch_at..batch_at + BATCH_RECORD_BYTES, record);
+        }
+        if cleaning {
+            written = super::Written { cleaning: bytes.len() as u64, ..Default::default() };
+        }
+        self.written.extend(&written);
         let written = self.medium.append(segment, &bytes).and_then(|()| self.medium.sync(segment));
         let written = if fresh { written.and_then(|()| self.medium.sync_names()) } else { written };
         if let Err(fault) = written {
@@ -179,7 +217,7 @@ fn footprint(record: &Record) -> u64 {
         Record::Unit(unit) => unit_record_bytes(unit.bytes.len(), unit.deadline_s) as u64,
         Record::Receipt(of) | Record::Asked(of) => 48 + 16 * of.ranges.len() as u64,
         Record::Note(note) => 24 + note.bytes.len() as u64,
-        Record::Checkpoint(_) => 0,
+        Record::Checkpoint(_) | Record::Batch(_) => 0,
     }
 }
 

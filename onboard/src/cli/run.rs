@@ -16,6 +16,7 @@ use crate::{
 pub fn run(args: &RunArgs) -> anyhow::Result<()> {
     logging();
     let config = Config::load(&args.config)?;
+    shell::mind::limit(&config);
     let json = args.ready_json;
     let store = config.store.dir.clone();
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -57,6 +57,25 @@ pub fn run(args: &StoreArgs) -> anyhow::Result<()> {
         report.units_voided,
         report.bytes
     );
+    say!(
+        "held: {} new, {} sent; receipted: {} reclaimable, {} freed",
+        report.units_new,
+        report.units_sent,
+        report.units_reclaimable,
+        report.units_freed
+    );
+    let of = report.written;
+    say!(
+        "written: {} bytes, {:.2} for each of units and voids: units {}, voids {}, receipts {}, \
+         checkpoints {}, cleaning {}",
+        of.total(),
+        of.amplification(),
+        of.units,
+        of.voids,
+        of.receipts,
+        of.checkpoints,
+        of.cleaning
+    );
     if report.stray_bytes > 0 {
         say!("{} bytes belong to no whole record (a cut, or damage)", report.stray_bytes);
     }

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use codecs::{
+    mission::Definition,
     product::{Product, ProductKind},
     squeeze::columns::unsqueeze,
 };
@@ -75,7 +76,7 @@ fn drain(pipeline: &mut Pipeline) -> Vec<Outcome> {
 fn kept(outcomes: Vec<Outcome>) -> Vec<NewUnit> {
     let keep = |outcome| match outcome {
         Outcome::Keep(unit) => Some(unit),
-        Outcome::LeaveOut { .. } => None,
+        Outcome::LeaveOut { .. } | Outcome::Together { .. } => None,
     };
     outcomes.into_iter().filter_map(keep).collect()
 }

@@ -17,8 +17,9 @@ use tokio::sync::{Mutex, mpsc, watch};
 
 use super::{
     held::{Held, change},
+    mind::Mind,
     models,
-    sensors::Sensors,
+    sources::{SourceReport, Sources},
     uplink::Uplink,
 };
 use crate::{
@@ -41,9 +42,6 @@ const OUTCOMES_MAX: usize = 64;
 
 /// Live frames that may wait in the transport, bytes: an old one is worth nothing.
 const LOOK_BYTES: usize = 8 << 10;
-
-/// Wait after an error of the source's socket: it may last, and must not fill the log.
-const SOURCE_PAUSE: Duration = Duration::from_millis(500);
 
 /// Said once packets are taken.
 #[derive(Clone, Debug, Serialize)]
@@ -86,6 +84,8 @@ pub struct Done {
     pub source_bytes: u64,
     /// Datagrams dropped, by reason.
     pub malformed: std::collections::BTreeMap<String, u64>,
+    /// What each source brought.
+    pub sources: Vec<SourceReport>,
     /// Tiles scored.
     pub tiles: u64,
     /// Tiles left out but for a summary.
@@ -133,18 +133,21 @@ pub async fn run(
     let clock = Monotonic::start();
     let peer = peer(&config)?;
     let (mut models, scorers) = models::load(&config.models, clock)?;
-    let mut sensors = Sensors::bind(&config.source).await?;
+    let mut sources = Sources::open(&config, clock).await?;
     let mut epoch = [0; 8];
     rustix::rand::getrandom(&mut epoch, rustix::rand::GetRandomFlags::empty())?;
     let disk = Disk::open(&config.store.dir)?;
     let epoch = StoreEpoch(u64::from_be_bytes(epoch));
-    let store = Store::open(disk, config.limits(), config.origin()?, epoch)?;
+    let mut store = Store::open(disk, config.limits(), config.origin()?, epoch)?;
     let framed =
         store.next_of(SpacecraftId(config.spacecraft.id), realtime::channel(&config.realtime));
+    let known = &config.models;
+    let known = u8::from(known.telemetry.is_some()) | u8::from(known.tiles.is_some()) << 1;
+    let mut mind = Mind::new(&config, &mut store, known);
     let mut pipeline = Pipeline::new(&config, framed, scorers.watch, scorers.tiles)?;
     let said = Ready {
         event: "ready",
-        source: sensors.describe(),
+        source: sources.describe(),
         ground: config.ground.address.clone(),
         units_numbered: store.report().units_numbered,
         notices: scorers.notices,
@@ -155,6 +158,7 @@ pub async fn run(
         pipeline.record(record, Tai(0), triage::RECORDS);
     }
 
+    sources.recall(&store);
     let mut uplink = Uplink::recall(SpacecraftId(config.spacecraft.id), &store, &mut pipeline);
     let held = Held {
         store,
@@ -182,6 +186,11 @@ pub async fn run(
         let now = clock.now_ns();
         pipeline.handle_timeout(now);
         models.tend(&mut pipeline, now);
+        sources.handle_timeout(&mut pipeline, now);
+        if mind.is_due(now) {
+            let (held, reports) = (store.lock().await, sources.reports());
+            mind.tell(&held.store, &mut pipeline, &reports, keeper.evicted, now);
+        }
         if !uplink.is_idle(now)
             && uplink.keep(&mut store.lock().await.store, &mut pipeline, &mut models, now)
         {
@@ -194,27 +203,31 @@ pub async fn run(
         }
         let commits = keeper.commits;
         keeper.keep(&mut pipeline, now).await?;
+        if !keeper.is_failing() {
+            mind.progress(clock.now_ns());
+        }
+        if keeper.is_settled(&pipeline) {
+            sources.settled(&mut pipeline, now);
+        }
         if keeper.commits > commits && uplink.committed(now) {
             continue;
         }
         time.send_replace(pipeline.time(now).plus(-(now as i64)));
-        let due = [pipeline.timeout(), keeper.timeout(), uplink.timeout(), Some(models.timeout())];
+        // A source that must wait for the store is not due.
+        let looked = if keeper.is_stuck() { None } else { sources.timeout() };
+        let due = [
+            pipeline.timeout(),
+            keeper.timeout(),
+            uplink.timeout(),
+            looked,
+            mind.timeout(),
+            Some(models.timeout()),
+        ];
         let due = due.into_iter().flatten().min();
         tokio::select! {
             () = &mut stop => break,
-            datagram = sensors.receive(), if !keeper.is_stuck() => {
-                let now = clock.now_ns();
-                match datagram {
-                    Ok(datagram) => {
-                        if let Err((reason, count)) = pipeline.datagram(datagram, now) {
-                            tracing::warn!(count, "datagram dropped: {reason}");
-                        }
-                    }
-                    Err(error) => {
-                        tracing::warn!("the source can't be read: {error}");
-                        tokio::time::sleep(SOURCE_PAUSE).await;
-                    }
-                }
+            turn = sources.next(), if !keeper.is_stuck() => {
+                sources.take(turn, &mut pipeline, clock.now_ns());
             }
             Some(told) = from_link.recv() => {
                 let now = clock.now_ns();
@@ -247,8 +260,8 @@ pub async fn run(
     // Receipts that came with the last words.
     let unstored = !keeper.finish(&mut pipeline, clock.now_ns()).await;
     let store = store.lock().await;
-    let models = models.status(&mut pipeline);
-    Ok(Done { unstored, models, ..done(&pipeline, &store.store, link) })
+    let (models, sources) = (models.status(&mut pipeline), sources.reports());
+    Ok(Done { unstored, models, sources, ..done(&pipeline, &store.store, link) })
 }
 
 fn peer(config: &Config) -> anyhow::Result<Peer> {
@@ -294,6 +307,7 @@ fn done(pipeline: &Pipeline, store: &Store<Disk>, link: LinkCounts) -> Done {
         units_written: link.units_written,
         units_receipted: link.receipted,
         units_refused: link.refused,
+        sources: Vec::new(),
         unstored: false,
         backlog_units,
         backlog_bytes,
@@ -310,6 +324,35 @@ async fn until(clock: Monotonic, due_ns: Option<u64>) {
         Some(due) => tokio::time::sleep_until(clock.instant(due)).await,
         None => std::future::pending().await,
     }
+}
+
+/// Brings an outcome into the store; not where the store must commit first.
+fn put(store: &mut Store<Disk>, outcome: &Outcome, spacecraft: SpacecraftId) -> bool {
+    match outcome {
+        Outcome::Keep(unit) => match store.append(unit.clone()) {
+            Ok(_) => {}
+            Err(StoreError::Pending(_)) => return false,
+            Err(error) => tracing::error!("a unit was not stored: {error}"),
+        },
+        Outcome::LeaveOut { channel, bytes, captured } => {
+            store.drop_next(spacecraft, *channel, *bytes, *captured);
+        }
+        Outcome::Together { made, slot, note } => {
+            let lengths = made.iter().filter_map(|outcome| match outcome {
+                Outcome::Keep(unit) => Some(unit.bytes.len()),
+                _ => None,
+            });
+            if !store.fits(lengths) {
+                return false;
+            }
+            // What fits an empty commit whole is bounded where it is made.
+            let put = made.iter().all(|outcome| put(store, outcome, spacecraft));
+            if !put || !store.note(*slot, note.clone()) {
+                tracing::error!("a piece of a file and its progress do not fit one commit");
+            }
+        }
+    }
+    true
 }
 
 /// Brings outcomes into the store and commits them together, off the thread of the sockets.
@@ -349,6 +392,16 @@ impl Keeper {
     /// Whether the source must wait.
     fn is_stuck(&self) -> bool {
         self.stuck
+    }
+
+    /// Whether everything that was made is durable.
+    fn is_settled(&self, pipeline: &Pipeline) -> bool {
+        pipeline.is_idle() && self.due_ns.is_none() && self.trouble.is_none()
+    }
+
+    /// Whether the medium fails: what a new start may mend, as a full disk is not.
+    fn is_failing(&self) -> bool {
+        matches!(self.trouble, Some(StoreError::Medium(_)))
     }
 
     /// Someone waits for the next commit.
@@ -395,19 +448,9 @@ impl Keeper {
     async fn accept(&mut self, pipeline: &mut Pipeline, now_ns: u64) -> anyhow::Result<bool> {
         let mut store = self.store.lock().await;
         while let Some(outcome) = pipeline.poll() {
-            match &outcome {
-                Outcome::Keep(unit) => match store.store.append(unit.clone()) {
-                    Ok(_) => {}
-                    Err(StoreError::Pending(_)) => {
-                        pipeline.unpoll(outcome);
-                        return Ok(false);
-                    }
-                    Err(error) => tracing::error!("a unit was not stored: {error}"),
-                },
-                Outcome::LeaveOut { channel, bytes, captured } => {
-                    let spacecraft = pipeline.spacecraft();
-                    store.store.drop_next(spacecraft, *channel, *bytes, *captured);
-                }
+            if !put(&mut store.store, &outcome, pipeline.spacecraft()) {
+                pipeline.unpoll(outcome);
+                return Ok(false);
             }
         }
         let due = match store.store.pending_bytes() {

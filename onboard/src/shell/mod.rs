@@ -1,8 +1,9 @@
 //! What touches the operating system: sockets, models, the store's folder, the connection.
 
-pub mod sensors;
+pub mod sources;
 pub mod models;
 mod held;
+pub mod mind;
 mod uplink;
 mod flight;
 

@@ -28,6 +28,8 @@ use crate::{
 
 /// Slot of the policy that a ground set, beside the machine's own from 0 on.
 const POLICY_SLOT: u32 = u32::MAX;
+/// From here on slots are others' than the machine's.
+const FOREIGN_SLOTS: u32 = 0xff00_0000;
 /// Outcomes whose record units are known, so that a repeat does not make another one.
 const TOLD_MAX: usize = 1024;
 
@@ -74,7 +76,7 @@ impl Uplink {
                     }
                     Err(error) => tracing::error!("the policy that was kept: {error}"),
                 }
-            } else {
+            } else if slot < FOREIGN_SLOTS {
                 notes.push(Note { slot, bytes: bytes.to_vec() });
             }
         }

@@ -23,8 +23,8 @@ const REGIONS_MAX: usize = 16;
 /// Where the instrument looked.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Place {
-    /// Quaternion x, y, z, w from Earth-fixed axes to the instrument.
-    pub attitude: [f32; 4],
+    /// Quaternion x, y, z, w from Earth-fixed axes to the instrument, where it is known.
+    pub attitude: Option<[f32; 4]>,
     /// Latitude and longitude of the four corners in turn, degrees.
     pub footprint: [[f32; 2]; 4],
 }
@@ -89,10 +89,10 @@ pub fn read_tile(data: &Bytes) -> Option<TilePacket> {
 fn place(bytes: &[u8]) -> Option<Place> {
     let (words, _) = bytes.first_chunk::<PLACE_BYTES>()?.as_chunks::<4>();
     let number = |at: usize| words.get(at).map_or(f32::NAN, |word| f32::from_be_bytes(*word));
-    let attitude = std::array::from_fn(number);
+    let attitude: [f32; 4] = std::array::from_fn(number);
     let footprint = std::array::from_fn(|corner| [number(4 + 2 * corner), number(5 + 2 * corner)]);
     let whole = attitude.iter().chain(footprint.iter().flatten()).all(|number| number.is_finite());
-    whole.then_some(Place { attitude, footprint })
+    whole.then_some(Place { attitude: Some(attitude), footprint })
 }
 
 impl TilePacket {
@@ -170,7 +170,7 @@ impl TilePacket {
             captured,
             latitude: self.latitude,
             longitude: self.longitude,
-            attitude: self.place.map(|place| place.attitude),
+            attitude: self.place.and_then(|place| place.attitude),
             footprint: self.place.map(|place| place.footprint),
             score: score.fraction,
             truth: self.truth,

@@ -1,15 +1,19 @@
-//! The source's socket.
+//! A source's socket.
 
 use std::{
     io,
     os::unix::{fs::FileTypeExt, net::UnixDatagram as StdUnixDatagram},
     path::{Path, PathBuf},
+    task::{Context as Waiting, Poll, ready},
 };
 
 use anyhow::{Context, bail};
 use bytes::Bytes;
 use rustix::net::sockopt::set_socket_recv_buffer_size;
-use tokio::net::{UdpSocket, UnixDatagram};
+use tokio::{
+    io::ReadBuf,
+    net::{UdpSocket, UnixDatagram},
+};
 
 use crate::{
     config::Source,
@@ -25,12 +29,12 @@ enum Socket {
 }
 
 /// A bound socket; a Unix one is removed with it.
-pub struct Sensors {
+pub struct Datagrams {
     socket: Socket,
     buffer: Box<[u8]>,
 }
 
-impl Sensors {
+impl Datagrams {
     /// Binds the configured socket.
     pub async fn bind(source: &Source) -> anyhow::Result<Self> {
         let socket = match (&source.unix, source.udp) {
@@ -67,16 +71,17 @@ impl Sensors {
     }
 
     /// The next datagram.
-    pub async fn receive(&mut self) -> io::Result<Bytes> {
-        let length = match &self.socket {
-            Socket::Unix(socket, _) => socket.recv(&mut self.buffer).await?,
-            Socket::Udp(socket) => socket.recv(&mut self.buffer).await?,
-        };
-        Ok(Bytes::copy_from_slice(self.buffer.get(..length).unwrap_or_default()))
+    pub fn poll_receive(&mut self, waiting: &mut Waiting<'_>) -> Poll<io::Result<Bytes>> {
+        let mut buffer = ReadBuf::new(&mut self.buffer);
+        ready!(match &self.socket {
+            Socket::Unix(socket, _) => socket.poll_recv(waiting, &mut buffer),
+            Socket::Udp(socket) => socket.poll_recv(waiting, &mut buffer),
+        })?;
+        Poll::Ready(Ok(Bytes::copy_from_slice(buffer.filled())))
     }
 }
 
-impl Drop for Sensors {
+impl Drop for Datagrams {
     fn drop(&mut self) {
         if let Socket::Unix(_, path) = &self.socket {
             // Left behind, it would only be found stale by the next start.
@@ -121,7 +126,7 @@ mod tests {
     use super::*;
 
     fn source(path: &Path) -> Source {
-        Source { unix: Some(path.into()), udp: None }
+        Source { unix: Some(path.into()), ..Source::default() }
     }
 
     #[tokio::test]
@@ -129,27 +134,29 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("sensors.sock");
         drop(StdUnixDatagram::bind(&path).unwrap());
-        let mut sensors = Sensors::bind(&source(&path)).await.unwrap();
-        let second = Sensors::bind(&source(&path)).await.err().unwrap().to_string();
+        let mut sensors = Datagrams::bind(&source(&path)).await.unwrap();
+        let second = Datagrams::bind(&source(&path)).await.err().unwrap().to_string();
         assert!(second.contains("another process listens"), "{second}");
         let from = StdUnixDatagram::unbound().unwrap();
         from.send_to(b"hello", &path).unwrap();
-        assert_eq!(sensors.receive().await.unwrap(), &b"hello"[..]);
+        let heard = std::future::poll_fn(|waiting| sensors.poll_receive(waiting)).await;
+        assert_eq!(heard.unwrap(), &b"hello"[..]);
         drop(sensors);
         assert!(!path.exists());
         std::fs::write(&path, "a file").unwrap();
-        let file = Sensors::bind(&source(&path)).await.err().unwrap().to_string();
+        let file = Datagrams::bind(&source(&path)).await.err().unwrap().to_string();
         assert!(file.contains("something else"), "{file}");
         assert_eq!(std::fs::read(&path).unwrap(), b"a file");
     }
 
     #[tokio::test]
     async fn udp_takes_a_free_port() {
-        let source = Source { unix: None, udp: Some("127.0.0.1:0".parse().unwrap()) };
-        let sensors = Sensors::bind(&source).await.unwrap();
+        let source = Source { udp: Some("127.0.0.1:0".parse().unwrap()), ..Source::default() };
+        let sensors = Datagrams::bind(&source).await.unwrap();
         assert!(!sensors.describe().ends_with(":0"));
-        let taken = Source { unix: None, udp: Some(sensors.describe().parse().unwrap()) };
-        let error = Sensors::bind(&taken).await.err().unwrap().to_string();
+        let taken = Some(sensors.describe().parse().unwrap());
+        let taken = Source { udp: taken, ..Source::default() };
+        let error = Datagrams::bind(&taken).await.err().unwrap().to_string();
         assert!(error.contains("free address"), "{error}");
     }
 }

@@ -1,0 +1,266 @@
+//! Sources: `[source]` for one, `[[source]]` for several at once.
+
+use std::{
+    collections::BTreeSet,
+    fmt,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use anyhow::ensure;
+use codecs::fec::crc::crc32c;
+use serde::{
+    Deserialize, Deserializer,
+    de::{
+        MapAccess, SeqAccess, Visitor,
+        value::{MapAccessDeserializer, SeqAccessDeserializer},
+    },
+};
+
+use crate::source::{PACKET_BYTES_MAX, image::SIDE_MAX, limits::Limits, stream::Delimiting};
+
+/// Most sources.
+pub const SOURCES_MAX: usize = 32;
+/// First of the store's slots that sources keep their progress in.
+const SLOTS: u32 = 0xfffd_0000;
+
+/// What becomes of a file that was taken whole.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Finished {
+    /// It is moved to `done/` in its folder.
+    #[default]
+    Move,
+    /// It is deleted.
+    Delete,
+}
+
+/// Where something comes from: exactly one of the first five keys, and limits.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Source {
+    /// Unix datagram socket to make, one packet a datagram.
+    pub unix: Option<PathBuf>,
+    /// UDP address to listen on, one packet a datagram.
+    pub udp: Option<SocketAddr>,
+    /// Serial line to read.
+    pub serial: Option<PathBuf>,
+    /// Folder of images, each cut into tiles.
+    pub files: Option<PathBuf>,
+    /// Folder of files of space packets behind one another.
+    pub packets: Option<PathBuf>,
+    /// Name for people and counts; the path or address unless given.
+    pub name: Option<String>,
+    /// Bits a second of a serial line.
+    pub baud: u32,
+    /// How packets stand on a serial line: `packets` or `kiss`.
+    pub framing: Delimiting,
+    /// What becomes of a file that was taken: `move` or `delete`.
+    pub finished: Finished,
+    /// Side of a tile in pixels; edge tiles are smaller.
+    pub tile_side: u16,
+    /// Application process that triage takes tiles of files for; the imager's unless given.
+    pub apid: Option<u16>,
+    /// Bytes a second; a file waits, a packet above it is dropped and counted.
+    pub bytes_per_s: Option<u64>,
+    /// Packets, or tiles, a second.
+    pub packets_per_s: Option<u64>,
+    /// Packets that may come at once after a silence.
+    pub burst_packets: u64,
+    /// Largest packet, bytes.
+    pub packet_bytes_max: usize,
+    /// Largest file, bytes.
+    pub file_bytes_max: u64,
+    /// Most bytes of an image's samples.
+    pub image_bytes_max: usize,
+    /// Seconds without a word after which a source is told to be quiet; 0 for never.
+    pub quiet_after_s: u64,
+    /// Milliseconds from one look into a folder to the next.
+    pub look_ms: u64,
+}
+
+impl Default for Source {
+    fn default() -> Self {
+        Self {
+            unix: None,
+            udp: None,
+            serial: None,
+            files: None,
+            packets: None,
+            name: None,
+            baud: 115_200,
+            framing: Delimiting::Packets,
+            finished: Finished::Move,
+            tile_side: 64,
+            apid: None,
+            bytes_per_s: None,
+            packets_per_s: None,
+            burst_packets: 64,
+            packet_bytes_max: PACKET_BYTES_MAX,
+            file_bytes_max: 32 << 20,
+            image_bytes_max: 32 << 20,
+            quiet_after_s: 0,
+            look_ms: 500,
+        }
+    }
+}
+
+/// All sources, in the order of the file.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Sources(pub Vec<Source>);
+
+impl<'de> Deserialize<'de> for Sources {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OneOrMore;
+        impl<'de> Visitor<'de> for OneOrMore {
+            type Value = Sources;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+                formatter.write_str("a [source] table, or [[source]] tables")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Sources, A::Error> {
+                Ok(Sources(vec![Source::deserialize(MapAccessDeserializer::new(map))?]))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Sources, A::Error> {
+                Ok(Sources(Vec::deserialize(SeqAccessDeserializer::new(seq))?))
+            }
+        }
+        deserializer.deserialize_any(OneOrMore)
+    }
+}
+
+impl Source {
+    /// Name for people.
+    pub fn name(&self) -> String {
+        let paths = [&self.unix, &self.serial, &self.files, &self.packets];
+        let path = paths.into_iter().flatten().next().map(|path| path.display().to_string());
+        let address = || self.udp.map(|address| address.to_string());
+        self.name.clone().or(path).or_else(address).unwrap_or_default()
+    }
+
+    /// Slot of the store that its progress is kept in: by name, so that another order in the file
+    /// changes nothing.
+    pub fn slot(&self) -> u32 {
+        SLOTS | crc32c(self.name().as_bytes()) & 0xffff
+    }
+
+    /// What it may bring.
+    pub fn limits(&self) -> Limits {
+        Limits {
+            bytes_per_s: self.bytes_per_s,
+            packets_per_s: self.packets_per_s,
+            burst_packets: self.burst_packets,
+            packet_bytes_max: self.packet_bytes_max,
+        }
+    }
+
+    fn check(&self) -> anyhow::Result<()> {
+        let kinds = [
+            self.unix.is_some(),
+            self.udp.is_some(),
+            self.serial.is_some(),
+            self.files.is_some(),
+            self.packets.is_some(),
+        ];
+        ensure!(
+            kinds.into_iter().filter(|is| *is).count() == 1,
+            "[source] takes either `unix`, a socket's path, `udp`, an address to listen on, \
+             `serial`, a device, `files`, a folder of images, or `packets`, a folder of packet files"
+        );
+        let name = self.name();
+        let within = |what: &str, ok: bool, wanted: &str| {
+            ensure!(ok, "[source] {name}: {what}: {wanted}");
+            Ok(())
+        };
+        within("tile_side", (1..=SIDE_MAX).contains(&self.tile_side), "1 to 256 pixels")?;
+        let packet = (7..=PACKET_BYTES_MAX).contains(&self.packet_bytes_max);
+        within("packet_bytes_max", packet, "7 to 65542 bytes")?;
+        within("packets_per_s", self.packets_per_s != Some(0), "at least 1, or leave it out")?;
+        within("bytes_per_s", self.bytes_per_s != Some(0), "at least 1, or leave it out")?;
+        within("look_ms", (10..=3_600_000).contains(&self.look_ms), "10 to 3600000")?;
+        let most = 1usize << 30;
+        let file = (1..=most as u64).contains(&self.file_bytes_max);
+        within("file_bytes_max", file, "1 byte to 1 GiB")?;
+        let image = (1..=most).contains(&self.image_bytes_max);
+        within("image_bytes_max", image, "1 byte to 1 GiB")
+    }
+}
+
+impl Sources {
+    /// Makes relative paths start at `folder`.
+    pub(super) fn resolve(&mut self, folder: &Path) {
+        for source in &mut self.0 {
+            let Source { unix, serial, files, packets, .. } = source;
+            for path in [unix, serial, files, packets].into_iter().flatten() {
+                *path = folder.join(&*path);
+            }
+        }
+    }
+
+    /// What can't be flown with, in words.
+    pub(super) fn check(&self) -> anyhow::Result<()> {
+        ensure!(
+            (1..=SOURCES_MAX).contains(&self.0.len()),
+            "{} sources: 1 to {SOURCES_MAX}",
+            self.0.len()
+        );
+        let mut slots = BTreeSet::new();
+        for source in &self.0 {
+            source.check()?;
+            ensure!(
+                slots.insert(source.slot()),
+                "[source] {}: another one has this name, or one too much like it: give it a \
+                 `name` of its own",
+                source.name()
+            );
+        }
+        Ok(())
+    }
+
+    /// Most bytes that a file and its image take in memory at once.
+    pub fn file_memory_bytes(&self) -> u64 {
+        let folders = self.0.iter().filter(|of| of.files.is_some() || of.packets.is_some());
+        folders.map(|of| of.file_bytes_max + 3 * of.image_bytes_max as u64).max().unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    struct File {
+        source: Sources,
+    }
+
+    fn parse(text: &str) -> Result<Sources, String> {
+        let mut sources =
+            codecs::config::parse::<File>("f", text).map_err(|error| error.to_string())?.source;
+        sources.resolve(Path::new("/flight"));
+        sources.check().map_err(|error| error.to_string())?;
+        Ok(sources)
+    }
+
+    #[test]
+    fn one_table_or_several_and_a_mistake_has_its_line() {
+        let one = parse("[source]\nunix = \"s\"\n").unwrap();
+        assert_eq!(one.0[0].unix.as_deref(), Some(Path::new("/flight/s")));
+        let many = parse(
+            "[[source]]\nudp = \"127.0.0.1:9\"\n[[source]]\nserial = \"tty\"\nframing = \"kiss\"\n\
+             [[source]]\nfiles = \"scenes\"\nbytes_per_s = 10\n",
+        );
+        assert_eq!(many.unwrap().0.len(), 3);
+        let wrong = parse("[[source]]\nunix = \"s\"\n[[source]]\nbauds = 3\n").unwrap_err();
+        assert_eq!(wrong, "f:4: unknown key `bauds`; did you mean `baud`?");
+        assert!(
+            parse("[source]\nunix = \"s\"\nudp = \"127.0.0.1:1\"\n")
+                .unwrap_err()
+                .contains("either")
+        );
+        assert!(parse("source = 3\n").unwrap_err().contains("[[source]]"));
+        let twice = "[[source]]\nunix = \"s\"\n[[source]]\nunix = \"s\"\n";
+        assert!(parse(twice).unwrap_err().contains("name"), "one name, one count");
+    }
+}

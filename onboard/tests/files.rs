@@ -1,0 +1,174 @@
+//! Files of a payload through the real process's loop: each tile once, whatever stops it.
+
+use std::{
+    collections::BTreeSet,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use codecs::{
+    ids::{Channel, Origin, StoreEpoch},
+    product::Product,
+};
+use onboard::{
+    config::Config,
+    shell,
+    store::{Disk, Limits, Store},
+};
+use rcgen::{CertificateParams, KeyPair, PKCS_ED25519};
+
+const ORIGIN: Origin = Origin([3; 16]);
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Tiles of eight pixels that an image of 61 by 37 makes.
+const TILES: usize = 8 * 5;
+
+fn config(folder: &Path, sources: &str) -> Config {
+    let key = KeyPair::generate_for(&PKCS_ED25519).unwrap();
+    let parameters = CertificateParams::new(vec!["sky-7".into()]).unwrap();
+    let certificate = parameters.self_signed(&key).unwrap();
+    std::fs::write(folder.join("identity.crt"), certificate.pem()).unwrap();
+    std::fs::write(folder.join("identity.key"), key.serialize_pem()).unwrap();
+    let pin = "00".repeat(32);
+    // Nobody listens at the station's address: everything stays in the store.
+    let text = format!(
+        "[spacecraft]\nid = 7\nname = \"SKY-7\"\n\
+         [identity]\ncertificate = \"identity.crt\"\nkey = \"identity.key\"\n\
+         ground_pins = [\"sha256:{pin}\"]\norigin = \"{ORIGIN}\"\n\
+         [ground]\naddress = \"127.0.0.1:1\"\nserver_name = \"station\"\n\
+         [store]\ndir = \"store\"\ncommit_ms = 1\n{sources}"
+    );
+    Config::parse("onboard.toml", &text, folder).unwrap()
+}
+
+fn image(name: &str, folder: &Path) {
+    let samples: Vec<u8> = (0..61 * 37 * 2u32).map(|at| (at * 7 % 90) as u8).collect();
+    let scenes = folder.join("scenes");
+    std::fs::create_dir_all(&scenes).unwrap();
+    let sidecar = r#"{"width": 61, "height": 37, "bands": 2, "time_ns": 1800000000000000000}"#;
+    std::fs::write(scenes.join(format!("{name}.json")), sidecar).unwrap();
+    std::fs::write(scenes.join(format!("{name}.raw")), samples).unwrap();
+}
+
+/// Flies until `met`, then stops cleanly, or, dropped in mid-flight, as a killed process does.
+async fn fly(config: Config, clean: bool, mut met: impl FnMut() -> bool) -> Option<shell::Done> {
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let stopped = async {
+        let _ = stopped.await;
+    };
+    let mut running = Box::pin(shell::run(config, stopped, |_| {}));
+    let end = Instant::now() + PATIENCE;
+    while !met() {
+        assert!(Instant::now() < end, "not within {PATIENCE:?}");
+        tokio::select! {
+            ended = &mut running => panic!("ended early: {ended:?}"),
+            () = tokio::time::sleep(Duration::from_millis(1)) => {}
+        }
+    }
+    if !clean {
+        return None;
+    }
+    stop.send(()).unwrap();
+    Some(running.await.unwrap())
+}
+
+/// Identifiers of the products in the store.
+fn products(folder: &Path) -> Vec<u32> {
+    let disk = Disk::read_only(&folder.join("store")).unwrap();
+    let limits =
+        Limits { capacity_bytes: u64::MAX, segment_bytes: 4 << 20, least_class: 1, evict_bytes: 0 };
+    let mut store = Store::open(disk, limits, ORIGIN, StoreEpoch(0)).unwrap();
+    let keys: Vec<_> = store.unreceipted().map(|of| of.key).collect();
+    let products = keys.into_iter().filter(|key| key.prefix.channel == Channel::stream(2));
+    products.map(|key| Product::decode(&store.take(key).unwrap()).unwrap().id).collect()
+}
+
+fn held(folder: &Path) -> u64 {
+    onboard::cli::store_report(&folder.join("store")).map_or(0, |report| report.units_held)
+}
+
+const SCENES: &str =
+    "[[source]]\nfiles = \"scenes\"\ntile_side = 8\nlook_ms = 10\nname = \"imager\"\n";
+
+#[tokio::test]
+async fn every_tile_of_an_image_is_stored_once_over_any_number_of_stops() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path();
+    image("a", dir);
+    // A rate that leaves room to be stopped in the middle.
+    let slow = format!("{SCENES}packets_per_s = 60\nburst_packets = 1\n");
+    let mut stops = 0;
+    let done = dir.join("scenes/done/a.raw");
+    while !done.exists() && stops < 100 {
+        let before = held(dir);
+        fly(config(dir, &slow), false, || held(dir) > before + 4 || done.exists()).await;
+        // The connection's task ends with its runtime, as threads do with a process.
+        tokio::task::yield_now().await;
+        stops += 1;
+    }
+    assert!(stops > 2, "stopped {stops} times");
+    let ids = products(dir);
+    assert_eq!(ids.len(), TILES, "no tile twice");
+    assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), TILES, "and none missing");
+    assert!(dir.join("scenes/done/a.json").exists());
+}
+
+#[tokio::test]
+async fn what_is_no_image_is_put_aside_with_its_reason_and_the_rest_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path();
+    image("b", dir);
+    let scenes = dir.join("scenes");
+    std::fs::write(scenes.join("a.tif"), "no image").unwrap();
+    std::fs::write(scenes.join("c.png.part"), "not yet").unwrap();
+    let packets = dir.join("packets");
+    std::fs::create_dir_all(&packets).unwrap();
+    let packet = |count: u8| {
+        let mut packet = vec![0x08, 120, 0xc0, count, 0, 22];
+        packet.extend_from_slice(&codecs::time::Tai(1_800_000_000_000_000_000).to_cuc43());
+        packet.extend_from_slice(&[count; 16]);
+        packet
+    };
+    let file: Vec<u8> = (0..200).flat_map(packet).collect();
+    std::fs::write(packets.join("x.bin"), [&b"torn"[..], &file].concat()).unwrap();
+    let sources =
+        format!("{SCENES}[[source]]\npackets = \"packets\"\nlook_ms = 10\nname = \"p\"\n");
+    let done = [scenes.join("done/b.raw"), packets.join("done/x.bin")];
+    let all = || done.iter().all(|path| path.exists());
+    let told = fly(config(dir, &sources), true, all).await.unwrap();
+    let reason = std::fs::read_to_string(scenes.join("rejected/a.tif.reason")).unwrap();
+    assert!(!reason.trim().is_empty() && scenes.join("rejected/a.tif").exists());
+    assert!(scenes.join("c.png.part").exists(), "left alone");
+    let [imager, packets] = told.sources.as_slice() else { panic!("{:?}", told.sources) };
+    assert_eq!((imager.taken, imager.files, imager.files_rejected), (TILES as u64, 1, 1));
+    assert_eq!((packets.taken, packets.files), (200, 1));
+    assert_eq!(packets.dropped["bytes of no packet"], 4);
+    assert_eq!(products(dir).len(), TILES);
+}
+
+#[tokio::test]
+async fn a_flood_is_cut_to_its_limit_and_starves_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path();
+    image("a", dir);
+    let sources = format!(
+        "[[source]]\nunix = \"flood\"\npackets_per_s = 10\nburst_packets = 5\n\
+         [[source]]\nudp = \"127.0.0.1:0\"\nname = \"still\"\nquiet_after_s = 1\n{SCENES}"
+    );
+    let socket = std::os::unix::net::UnixDatagram::unbound().unwrap();
+    socket.set_nonblocking(true).unwrap();
+    let (done, flood) = (dir.join("scenes/done/a.raw"), dir.join("flood"));
+    let begun = Instant::now();
+    let told = fly(config(dir, &sources), true, || {
+        let packet = [0x08, 120, 0xc0, 0, 0, 8, 1, 2, 3, 4, 5, 6, 7, 8, 9];
+        (0..200).for_each(|_| drop(socket.send_to(&packet, &flood)));
+        done.exists() && begun.elapsed() > Duration::from_millis(1500)
+    })
+    .await
+    .unwrap();
+    let [flood, still, imager] = told.sources.as_slice() else { panic!("{:?}", told.sources) };
+    assert_eq!(imager.taken, TILES as u64);
+    let seconds = begun.elapsed().as_secs_f64();
+    assert!(flood.taken as f64 <= 5.0 + 10.0 * seconds, "{flood:?} in {seconds} s");
+    assert!(flood.dropped["more packets than the source's packets_per_s"] > flood.taken);
+    assert!(still.quiet && still.silences == 1, "{still:?}");
+}

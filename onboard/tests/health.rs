@@ -1,0 +1,117 @@
+//! The real binary minding itself: it tells of itself, pets by progress, and keeps its memory.
+
+use std::{
+    io::{BufRead, BufReader},
+    os::unix::net::UnixDatagram,
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use rcgen::{CertificateParams, KeyPair, PKCS_ED25519};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+struct Flight(Child);
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn start(folder: &Path, health: &str) -> Flight {
+    let key = KeyPair::generate_for(&PKCS_ED25519).unwrap();
+    let certificate = CertificateParams::new(vec!["sky-7".into()]).unwrap().self_signed(&key);
+    std::fs::write(folder.join("identity.crt"), certificate.unwrap().pem()).unwrap();
+    std::fs::write(folder.join("identity.key"), key.serialize_pem()).unwrap();
+    let (pin, origin) = ("00".repeat(32), "03".repeat(16));
+    let text = format!(
+        "[spacecraft]\nid = 7\nname = \"SKY-7\"\n\
+         [identity]\ncertificate = \"identity.crt\"\nkey = \"identity.key\"\n\
+         ground_pins = [\"sha256:{pin}\"]\norigin = \"{origin}\"\n\
+         [ground]\naddress = \"127.0.0.1:1\"\nserver_name = \"station\"\n\
+         [source]\nunix = \"s\"\n\
+         [store]\ndir = \"store\"\ncapacity_bytes = 16777216\nsegment_bytes = 1048576\n\
+         [squeeze]\nblock_packets = 8\nlevel = \"fast\"\n[health]\n{health}"
+    );
+    let config = folder.join("onboard.toml");
+    std::fs::write(&config, text).unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_onboard"))
+        .args(["run", "--ready-json", "--config"])
+        .arg(&config)
+        .env("NOTIFY_SOCKET", folder.join("notify"))
+        .env("WATCHDOG_USEC", "400000")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert!(line.contains("ready"), "{line}");
+    Flight(child)
+}
+
+fn data_bytes(flight: &Flight, file: &str, name: &str) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/{}/{file}", flight.0.id())).unwrap();
+    let line = text.lines().find(|line| line.starts_with(name)).unwrap();
+    line[name.len()..].split_whitespace().next().unwrap().parse().unwrap()
+}
+
+#[test]
+fn a_watchdog_is_petted_while_it_makes_progress_and_not_when_it_stands() {
+    let folder = tempfile::tempdir().unwrap();
+    let notify = UnixDatagram::bind(folder.path().join("notify")).unwrap();
+    notify.set_read_timeout(Some(PATIENCE)).unwrap();
+    let flight = start(folder.path(), "");
+    let mut buffer = [0; 64];
+    let mut heard = Vec::new();
+    while heard.iter().filter(|of: &&String| *of == "WATCHDOG=1").count() < 5 {
+        let length = notify.recv(&mut buffer).expect("it is petted");
+        heard.push(String::from_utf8_lossy(&buffer[..length]).into_owned());
+    }
+    assert_eq!(heard[0], "READY=1");
+    // A process that stands, threads and all, pets no more.
+    let pid = rustix::process::Pid::from_child(&flight.0);
+    rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
+    notify.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+    let silent = (0..50).any(|_| notify.recv(&mut buffer).is_err());
+    assert!(silent, "a stopped process is silent");
+}
+
+#[test]
+fn under_flood_the_process_stays_within_its_memory_and_tells_of_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let limit = 96 << 20;
+    let flight = start(folder.path(), &format!("every_s = 1\nmemory_bytes_max = {limit}\n"));
+    assert_eq!(data_bytes(&flight, "limits", "Max data size"), limit);
+    let socket = UnixDatagram::unbound().unwrap();
+    socket.set_nonblocking(true).unwrap();
+    let to = folder.path().join("s");
+    let store = folder.path().join("store");
+    // Of all that comes only the process's own housekeeping goes down in frames.
+    let frames = onboard::realtime::channel(&onboard::config::Realtime::default()).0;
+    let mut random = 1u64;
+    let end = Instant::now() + PATIENCE;
+    let mut most = 0;
+    loop {
+        let mut packet = vec![0x08, 120, 0xc0, 0, 0x0f, 0xff];
+        for _ in 0..512 {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            packet.extend_from_slice(&random.to_be_bytes());
+        }
+        (0..100).for_each(|_| drop(socket.send_to(&packet, &to)));
+        most = most.max(1024 * data_bytes(&flight, "status", "VmData:"));
+        assert!(most <= limit, "{most} bytes");
+        let report = onboard::cli::store_report(&store).ok();
+        if report.is_some_and(|of| {
+            of.bytes > 2 << 20 && of.keys.iter().any(|key| key.channel == frames && key.next > 0)
+        }) {
+            break;
+        }
+        assert!(Instant::now() < end, "two segments within {PATIENCE:?}");
+    }
+    println!("most {most} bytes of data, of {limit}");
+}
