@@ -157,6 +157,8 @@ pub struct Identity {
     pub certificate: PathBuf,
     /// Its key.
     pub key: PathBuf,
+    /// Ed25519 key of the domain, PEM: it signs what is said to spacecraft over the air.
+    pub domain_key: Option<PathBuf>,
 }
 
 /// The archive.
@@ -479,7 +481,12 @@ impl Config {
                 return wrong(&format!("pool {}: url", pool.name), message.into());
             }
         }
-        rf::config::check_all(&self.rf)?;
+        if self.rf.iter().any(|of| of.uplink_bps > 0) && self.identity.domain_key.is_none() {
+            let message = "missing; what is said to a spacecraft over the air is signed with it, \
+                and the spacecraft knows its public half: `groundstation init` makes one";
+            return wrong("identity.domain_key", message.into());
+        }
+        rf::config::check_all(&self.rf, &self.table())?;
         spec::check_all(&self.doors)
     }
 

@@ -161,7 +161,10 @@ fn doors(text: &mut Text, live: &Snapshot) {
 
 fn radios(text: &mut Text, live: &Snapshot) {
     type Read = fn(&crate::publish::RadioView) -> u64;
-    let families: [(&str, &str, Read); 4] = [
+    let families: [(&str, &str, Read); 7] = [
+        ("rf_statements", "Signed statements said.", |radio| radio.statements),
+        ("rf_statement_bytes", "Bytes of their CLTUs.", |radio| radio.statement_bytes),
+        ("rf_unsaid", "What found no room to be said.", |radio| radio.unsaid),
         ("rf_parts", "Parts of units heard.", |radio| radio.parts),
         ("rf_parts_repeated", "Of them, those held already.", |radio| radio.parts_repeated),
         ("rf_units_rebuilt", "Units rebuilt whole from parts.", |radio| radio.rebuilt),

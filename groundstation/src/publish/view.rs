@@ -143,6 +143,16 @@ pub struct RadioView {
     pub refused: BTreeMap<&'static str, u64>,
     /// Units newly durable in the class that makes them reclaimable on board, or again.
     pub durable: u64,
+    /// The modem of its way up, where something was said.
+    pub to: Option<String>,
+    /// Statements that went up.
+    pub statements: u64,
+    /// Bytes of their units for the air.
+    pub statement_bytes: u64,
+    /// Ranges and statements that found no room; their units come again.
+    pub unsaid: u64,
+    /// What went wrong last on the way up, where something does.
+    pub error: Option<String>,
 }
 
 /// Quantiles of capture to insight.

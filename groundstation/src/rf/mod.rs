@@ -10,6 +10,7 @@
 
 pub mod config;
 pub mod hear;
+pub mod say;
 
 use codecs::link::{MAX_UNIT_BYTES, rf::rebuild::BYTES_MAX};
 

@@ -181,7 +181,16 @@ async fn daemon(config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
         (opened.keeping.log.clone(), opened.keeping.predecessors.clone());
     let threads =
         opened.keeping.start(opened.folder, ledger, clock, feed.clone(), &writer, &stopped)?;
+    let speech = rf::Speech {
+        domain: &definition.domain,
+        ledger,
+        class: definition.reclaimable,
+        key: rf::key::read(&config)?,
+        folder: &archive,
+        clock,
+    };
     let radio = rf::Task {
+        ways: rf::Ways::open(&config.radios(), &standing.borrow(), &speech)?,
         radios: config.radios(),
         ear: radios,
         heard,

@@ -107,8 +107,14 @@ fn radio_line(radio: &Value) -> String {
     let refused: u64 = radio["refused"]
         .as_object()
         .map_or(0, |reasons| reasons.values().filter_map(Value::as_u64).sum());
+    let said = match radio["to"].as_str() {
+        Some(to) => format!("; {} statements said to {to}", count("statements")),
+        None => "; nothing said".into(),
+    };
+    let error = radio["error"].as_str().map_or(String::new(), |error| format!("; {error}"));
     format!(
-        "radio of spacecraft {}: {} parts, {} units rebuilt, {} durable, {refused} refused",
+        "radio of spacecraft {}: {} parts, {} units rebuilt, {} durable, {refused} refused\
+         {said}{error}",
         count("spacecraft"),
         count("parts"),
         count("rebuilt"),

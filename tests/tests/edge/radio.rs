@@ -6,16 +6,23 @@ use codecs::{
     frame::{
         aos::{AosBuilder, AosConfig},
         cadu::{CaduEncoder, Coding},
+        cltu::bch,
+        tc::{TcConfig, TcFrame, TcType},
     },
-    ids::{Channel, Codec, KeyPrefix, Origin, SpacecraftId, StoreEpoch, UnitKey},
-    link::rf::{PARTS_APID, split::Splitter},
+    ids::{Channel, Codec, KeyPrefix, Origin, RangeSet, SpacecraftId, StoreEpoch, UnitKey},
+    link::{
+        custody::Durability,
+        rf::{PARTS_APID, signed::Listener, split::Splitter},
+        wire::Message,
+    },
+    packet::space::PacketView,
 };
 use groundstation::{
     archive::{read::replay, record::Position},
     shell::disk::Folder,
 };
 use serde_json::Value;
-use std::{collections::BTreeMap, net::UdpSocket};
+use std::{collections::BTreeMap, net::UdpSocket, time::Duration};
 use tests::process::Daemon;
 
 /// The spacecraft's store, as it was enrolled.
@@ -79,6 +86,62 @@ impl Transmitter {
     }
 }
 
+/// The spacecraft's receiver behind the uplink modem.
+struct Receiver {
+    modem: UdpSocket,
+    listener: Listener,
+    /// The class that receipts must have.
+    class: Durability,
+    receipted: RangeSet,
+    times: usize,
+}
+
+impl Receiver {
+    /// Believes the key that enrolment handed to the spacecraft.
+    fn of(site: &Site) -> Self {
+        let file = site.path("station/enrolled/sky-7/onboard-identity.toml");
+        let text = std::fs::read_to_string(file).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix("# domain_keys = ")).unwrap();
+        let digits = line.trim_matches(['[', ']', '"']).as_bytes();
+        let key: Vec<u8> = digits
+            .chunks(2)
+            .map(|of| u8::from_str_radix(str::from_utf8(of).unwrap(), 16).unwrap())
+            .collect();
+        let listener = Listener::new("sky", &key.try_into().unwrap(), store(site), 0).unwrap();
+        let modem = UdpSocket::bind("127.0.0.1:0").unwrap();
+        modem.set_read_timeout(Some(Duration::from_millis(10))).unwrap();
+        let class = Durability::Local;
+        Self { modem, listener, class, receipted: RangeSet::new(), times: 0 }
+    }
+
+    /// Hears what has come by now: each unit one frame, each frame one statement to be believed.
+    fn hear(&mut self) {
+        let mut datagram = [0; 4096];
+        while let Ok(length) = self.modem.recv(&mut datagram) {
+            let unit = bch::decode(&datagram[..length], bch::Mode::Detect, None).unwrap();
+            let frame = unit.frames().next().unwrap();
+            let frame = TcFrame::parse(frame, &TcConfig::new(true, true)).unwrap();
+            assert!(frame.fecf_holds());
+            let (header, segment) = (frame.header(), frame.segment().unwrap());
+            assert_eq!((header.kind, header.scid, header.vcid), (TcType::Bd, 71, 2));
+            assert_eq!(segment.map, 4);
+            let packet = PacketView::parse(frame.data()).unwrap();
+            match self.listener.hear(&packet).unwrap().message {
+                None => self.times += 1,
+                Some(Message::Receipts { entries, class, .. }) => {
+                    assert_eq!(class, self.class);
+                    let wanted = key(Origin([0; 16]), 0).prefix;
+                    for of in entries {
+                        assert_eq!((of.epoch, of.channel), (wanted.epoch, wanted.channel));
+                        self.receipted.extend(&of.ranges.into_iter().collect());
+                    }
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}
+
 /// Units under the spacecraft's own key, as the archive has them; each only once.
 fn archived_units(site: &Site) -> BTreeMap<UnitKey, Vec<u8>> {
     let (mut units, origin) = (BTreeMap::new(), store(site));
@@ -110,41 +173,108 @@ fn antenna(site: &Site, station: &str) -> (Daemon, String) {
     (edge, place.split_once(':').unwrap().1.to_string())
 }
 
-fn rebuilt(station: &Station) -> u64 {
-    metric(&station.http, "groundtrack_rf_units_rebuilt_total")
-}
-
-fn durable(station: &Station) -> u64 {
-    metric(&station.http, "groundtrack_rf_units_durable_total")
+/// An uplink of so many bits a second to the receiver.
+fn uplink(receiver: &Receiver, bps: u64) -> String {
+    let to = receiver.modem.local_addr().unwrap();
+    format!(
+        "uplink_bps = {bps}\nto = \"udp:{to}\"\nscid = 71\nvc = 2\nmap = 4\nrepeat_s = 1\n\
+         time_s = 1\n"
+    )
 }
 
 #[test]
 fn units_over_radio_outlive_losses_and_kills_and_stand_once_under_the_spacecraft_s_key() {
     let site = Site::new();
-    with_radio(&site, "");
+    let mut receiver = Receiver::of(&site);
+    with_radio(&site, &uplink(&receiver, 16_000));
     let station = site.station();
     let (edge, modem) = antenna(&site, &station.quic);
     let mut sky = Transmitter::of(&site);
-    // Frames of their own for the last one: what is before it is heard when it is.
     sky.send(&modem, 0..60, |at| at % 7 == 3);
+    // A frame behind the last: what is before it is heard when it is.
     sky.send(&modem, 60..61, |_| false);
-    await_that("the first pass", || durable(&station) >= 20);
+    await_that("receipts of the first pass", || {
+        receiver.hear();
+        receiver.receipted.count() >= 20
+    });
     // Both are killed while the second pass comes.
     sky.send(&modem, 0..60, |at| at % 5 == 1);
-    let before = durable(&station);
     drop(station);
     drop(edge);
+    receiver.hear();
+    let held = archived_units(&site);
+    let is_held = |sequence| held.contains_key(&key(store(&site), sequence));
+    let sequences = receiver.receipted.ranges().iter().flat_map(|of| of.first..=of.last);
+    let missing: Vec<u64> = sequences.filter(|sequence| !is_held(*sequence)).collect();
+    assert!(missing.is_empty(), "receipted and not held: {missing:?}");
+
     let station = site.station();
-    // Read back from the archive: what was said durable is so.
-    await_that("what was durable", || durable(&station) >= before);
     let (_edge, modem) = antenna(&site, &station.quic);
     sky.send(&modem, 0..61, |_| false);
-    await_that("all units", || archived_units(&site).len() >= 61);
+    // The receiver would not believe a counter of the life before.
+    await_that("receipts of all units", || {
+        receiver.hear();
+        receiver.receipted.count() == 61
+    });
+    assert!(receiver.times > 0 && receiver.listener.ignored().is_empty());
+    assert!(metric(&station.http, "groundtrack_rf_units_rebuilt_total") > 0);
     station.stop();
     let units = archived_units(&site);
     let wanted = (0..61).map(|sequence| (key(store(&site), sequence), unit(sequence)));
     assert!(units == wanted.collect(), "{:?}", units.keys().collect::<Vec<_>>());
     assert_eq!(site.audit().1, 0);
+}
+
+/// Where the mission asks for the object store, being synced is not said.
+#[test]
+fn a_receipt_waits_for_the_class_that_the_mission_asks_for() {
+    let mission = MISSION.replacen("domain", "reclaimable = \"object-store\"\ndomain", 1);
+    let site = Site::of(&mission);
+    let mut receiver = Receiver { class: Durability::ObjectStore, ..Receiver::of(&site) };
+    with_radio(&site, &uplink(&receiver, 16_000));
+    std::fs::create_dir(site.path("elsewhere")).unwrap();
+    let file = site.path("station/station.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let archive =
+        format!("[archive]\nseal_s = 1\nobject_store = {{ dir = {:?} }}\n", site.text("elsewhere"));
+    std::fs::write(&file, text.replacen("[archive]\n", &archive, 1)).unwrap();
+    let station = site.station();
+    let (_edge, modem) = antenna(&site, &station.quic);
+    let mut sky = Transmitter::of(&site);
+    sky.send(&modem, 0..10, |_| false);
+    await_that("receipts", || {
+        receiver.hear();
+        receiver.receipted.count() == 10
+    });
+    // Sent again: held, and stored long since.
+    receiver.receipted = RangeSet::new();
+    sky.send(&modem, 0..10, |_| false);
+    await_that("receipts once more", || {
+        receiver.hear();
+        receiver.receipted.count() == 10
+    });
+    station.stop();
+    assert_eq!(archived_units(&site).len(), 10);
+    let stored = std::fs::read_dir(site.path("elsewhere")).unwrap().count();
+    assert!(stored > 0);
+}
+
+#[test]
+fn an_uplink_of_nothing_says_nothing() {
+    let site = Site::new();
+    let mut receiver = Receiver::of(&site);
+    with_radio(&site, &uplink(&receiver, 0));
+    let station = site.station();
+    let (_edge, modem) = antenna(&site, &station.quic);
+    let mut sky = Transmitter::of(&site);
+    sky.send(&modem, 0..10, |_| false);
+    await_that("durable units", || {
+        metric(&station.http, "groundtrack_rf_units_durable_total") >= 10
+    });
+    station.stop();
+    receiver.hear();
+    assert_eq!((receiver.receipted.count(), receiver.times), (0, 0));
+    assert_eq!(archived_units(&site).len(), 10);
 }
 
 #[test]
@@ -161,7 +291,7 @@ fn an_edge_that_may_not_carry_brings_frames_and_no_units() {
     let (_edge, modem) = antenna(&site, &station.quic);
     Transmitter::of(&site).send(&modem, 0..5, |_| false);
     await_that("refused parts", || metric(&station.http, "groundtrack_rf_refused_total") >= 5);
-    assert_eq!(rebuilt(&station), 0);
+    assert_eq!(metric(&station.http, "groundtrack_rf_units_rebuilt_total"), 0);
     station.stop();
     assert!(archived_units(&site).is_empty());
 }

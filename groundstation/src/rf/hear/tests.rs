@@ -95,7 +95,7 @@ struct Ground {
 }
 
 fn radio() -> Radio {
-    let radio = RfConfig { spacecraft: 7, origin: None, parts_apid: PARTS_APID.0 };
+    let radio: RfConfig = toml::from_str("spacecraft = 7").unwrap();
     radio.check().unwrap()
 }
 

@@ -1,31 +1,43 @@
 //! Units that came by radio on their way into the archive, and what is told of it.
 //!
 //! ```text
-//! process ─► listening ─► (a few whole units wait) ─► task ─► writer ─► fates ─► durable
+//! process ─► listening ─► (a few whole units wait) ─► task ─► writer ─► fates ─► durable ─► way up
 //! ```
 //!
 //! The thread that interprets units waits here while the archive has no room; the archive never
 //! waits for that thread.
 
-use super::{rules::Rules, writer::Writer};
+pub mod key;
+mod counter;
+mod up;
+
+use super::{clock::StationClock, rules::Rules, writer::Writer};
 use crate::{
     archive::Archived,
     publish::{Event, Feed, RadioView},
     receipt::{Fates, SessionId},
-    rf::{Ear, HEARD_MAX, Heard, Radio, hear::EarCounts},
+    rf::{
+        Ear, HEARD_MAX, Heard, Radio,
+        hear::EarCounts,
+        say::{Mouth, Voice},
+    },
 };
+use anyhow::Context as _;
 use bytes::Bytes;
 use codecs::{
     ids::{KeyPrefix, RangeSet, SeqRange, SpacecraftId},
     link::custody::Durability,
 };
+use counter::CounterFile;
 use std::{
     collections::BTreeMap,
+    path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 use tokio::{
     sync::{mpsc, watch},
+    task::JoinSet,
     time::{MissedTickBehavior, interval},
 };
 
@@ -87,6 +99,64 @@ pub struct Task {
     pub class: Durability,
     /// Who shows it.
     pub feed: Feed,
+    /// Ways up.
+    pub ways: Ways,
+}
+
+/// Ways up by spacecraft: where what is durable goes, and what each tells.
+#[derive(Default)]
+pub struct Ways {
+    up: BTreeMap<SpacecraftId, Up>,
+    ready: Vec<up::Way>,
+}
+
+struct Up {
+    durable: mpsc::UnboundedSender<(KeyPrefix, RangeSet)>,
+    told: Arc<Mutex<up::Told>>,
+}
+
+/// What a station says to its spacecraft, and with what.
+pub struct Speech<'a> {
+    /// The domain.
+    pub domain: &'a str,
+    /// The ledger.
+    pub ledger: u64,
+    /// The class that makes units reclaimable on board.
+    pub class: Durability,
+    /// The domain's key, where something is said.
+    pub key: Option<[u8; 32]>,
+    /// Folder of the bounds on counters.
+    pub folder: &'a Path,
+    /// The station's clock.
+    pub clock: StationClock,
+}
+
+impl Ways {
+    /// Opens what each way up needs; nothing is said yet.
+    pub fn open(radios: &[Radio], rules: &Rules, speech: &Speech<'_>) -> anyhow::Result<Self> {
+        let mut ways = Self::default();
+        for radio in radios {
+            let (Some(up), Some(key)) = (&radio.up, speech.key) else { continue };
+            let spacecraft = radio.spacecraft;
+            let what = || format!("rf of spacecraft {}", spacecraft.0);
+            let origin = rules.table.store_of(spacecraft, radio.origin).with_context(what)?;
+            let (file, kept) = CounterFile::open(speech.folder, spacecraft).with_context(what)?;
+            let (domain, ledger, class) = (speech.domain.into(), speech.ledger, speech.class);
+            let voice = Voice { domain, ledger, origin, class };
+            let (durable, receiver) = mpsc::unbounded_channel();
+            let told = Arc::default();
+            ways.ready.push(up::Way {
+                mouth: Mouth::new(up.clone(), voice, key, kept),
+                to: up.to.clone(),
+                file,
+                durable: receiver,
+                clock: speech.clock,
+                told: Arc::clone(&told),
+            });
+            ways.up.insert(spacecraft, Up { durable, told });
+        }
+        Ok(ways)
+    }
 }
 
 impl Task {
@@ -98,6 +168,10 @@ impl Task {
         let (tell, mut told) = mpsc::unbounded_channel();
         if self.writer.join(SESSION, tell).await.is_err() {
             return;
+        }
+        let mut ways = JoinSet::new();
+        for way in std::mem::take(&mut self.ways.ready) {
+            ways.spawn(way.run(stop.clone()));
         }
         let mut durable = BTreeMap::new();
         let mut views = Vec::new();
@@ -118,6 +192,7 @@ impl Task {
             }
         }
         let _ = self.writer.leave(SESSION).await;
+        while ways.join_next().await.is_some() {}
         self.tell(&durable, &mut views);
     }
 
@@ -162,7 +237,11 @@ impl Task {
             return;
         };
         let store = self.rules.borrow().table.store_of(radio.spacecraft, radio.origin);
-        if store == Ok(prefix.origin) {
+        if store == Ok(prefix.origin) && !ranges.is_empty() {
+            if let Some(up) = self.ways.up.get(&prefix.spacecraft) {
+                // The way up ends with the station.
+                let _ = up.durable.send((prefix, ranges.clone()));
+            }
             *durable.entry(prefix.spacecraft).or_default() += ranges.count();
         }
     }
@@ -171,7 +250,9 @@ impl Task {
         let counts: Vec<_> = lock(&self.ear).counts().collect();
         let view = |(spacecraft, counts): (SpacecraftId, EarCounts)| {
             let durable = durable.get(&spacecraft).copied().unwrap_or(0);
-            view(spacecraft, counts, durable)
+            let up = self.ways.up.get(&spacecraft);
+            let said = up.map(|up| up.told.lock().unwrap_or_else(PoisonError::into_inner).clone());
+            view(spacecraft, counts, durable, said.unwrap_or_default().view)
         };
         let views: Vec<RadioView> = counts.into_iter().map(view).collect();
         if views != *before {
@@ -193,7 +274,7 @@ fn overlap(set: &RangeSet, of: SeqRange) -> impl Iterator<Item = SeqRange> {
     set.ranges().iter().map(cut).filter(|range| range.first <= range.last)
 }
 
-fn view(spacecraft: SpacecraftId, counts: EarCounts, durable: u64) -> RadioView {
+fn view(spacecraft: SpacecraftId, counts: EarCounts, durable: u64, said: RadioView) -> RadioView {
     let EarCounts { rebuilt, mut refused } = counts;
     let whole = [
         ("unit-check", rebuilt.wrong),
@@ -211,5 +292,6 @@ fn view(spacecraft: SpacecraftId, counts: EarCounts, durable: u64) -> RadioView 
         rebuilt: rebuilt.units,
         refused,
         durable,
+        ..said
     }
 }
