@@ -217,7 +217,11 @@ fn units_over_radio_outlive_losses_and_kills_and_stand_once_under_the_spacecraft
         receiver.receipted.count() == 61
     });
     assert!(receiver.times > 0 && receiver.listener.ignored().is_empty());
-    assert!(metric(&station.http, "groundtrack_rf_units_rebuilt_total") > 0);
+    // Told once a second.
+    for name in ["rebuilt", "durable"] {
+        let name = format!("groundtrack_rf_units_{name}_total");
+        await_that(&name, || metric(&station.http, &name) >= 61);
+    }
     station.stop();
     let units = archived_units(&site);
     let wanted = (0..61).map(|sequence| (key(store(&site), sequence), unit(sequence)));
