@@ -1,5 +1,6 @@
 //! The flight process's configuration: one TOML file, paths relative to it.
 
+mod downlink;
 mod health;
 mod models;
 mod source;
@@ -21,6 +22,7 @@ use crate::{
     triage::Policy,
 };
 use codecs_quic::{MTU_DEFAULT, MTU_MAX, MTU_MIN};
+pub use downlink::Downlink;
 pub use health::Health;
 pub use source::{Finished, Source, Sources};
 
@@ -53,6 +55,9 @@ pub struct Config {
     /// Frames of realtime telemetry.
     #[serde(default)]
     pub realtime: Realtime,
+    /// How and when units go down.
+    #[serde(default)]
+    pub downlink: Downlink,
     /// How the flight software minds itself.
     #[serde(default)]
     pub health: Health,
@@ -263,6 +268,11 @@ impl Config {
                 .with_context(|| format!("{}: can't read the policy", policy.display()))?;
             config.triage.rules = Some(Policy::parse(&policy.display().to_string(), &text)?);
         }
+        if let Some(plan) = config.downlink.plan.clone() {
+            let text = std::fs::read_to_string(&plan)
+                .with_context(|| format!("{}: can't read the contact plan", plan.display()))?;
+            config.downlink.read_plan(&plan.display().to_string(), &text)?;
+        }
         Ok(config)
     }
 
@@ -279,6 +289,7 @@ impl Config {
             *path = folder.join(&*path);
         }
         self.source.resolve(folder);
+        self.downlink.resolve(folder);
     }
 
     fn check(&self) -> anyhow::Result<()> {

@@ -16,6 +16,7 @@ use serde_json::json;
 use tokio::sync::{Mutex, mpsc, watch};
 
 use super::{
+    contact::Contacts,
     held::{Held, change},
     mind::Mind,
     models,
@@ -24,6 +25,7 @@ use super::{
 };
 use crate::{
     config::Config,
+    downlink::Bearer,
     pipeline::{Outcome, Pipeline},
     realtime,
     store::{Committed, Disk, Store, StoreError, Stored},
@@ -160,6 +162,7 @@ pub async fn run(
 
     sources.recall(&store);
     let mut uplink = Uplink::recall(SpacecraftId(config.spacecraft.id), &store, &mut pipeline);
+    let mut contacts = Contacts::recall(&config, vec![Bearer::Quic], &store);
     let held = Held {
         store,
         spacecraft: SpacecraftId(config.spacecraft.id),
@@ -174,7 +177,9 @@ pub async fn run(
     let downlink = {
         let opened = store.lock().await;
         let time = LinkTime { clock, zero: time_seen };
-        Client::new(peer, store.clone(), &opened, time, to_pipeline).with_quick_looks(newest)
+        Client::new(peer, store.clone(), &opened, time, to_pipeline)
+            .with_quick_looks(newest)
+            .with_sleep(contacts.awake())
     };
     let link = tokio::spawn(downlink.run(commits, stopped));
     let mut keeper = Keeper::new(store.clone(), to_link, config.store.commit_ms * 1_000_000);
@@ -184,6 +189,7 @@ pub async fn run(
     tokio::pin!(stop);
     loop {
         let now = clock.now_ns();
+        contacts.tend(&mut pipeline, now);
         pipeline.handle_timeout(now);
         models.tend(&mut pipeline, now);
         sources.handle_timeout(&mut pipeline, now);
@@ -222,6 +228,7 @@ pub async fn run(
             looked,
             mind.timeout(),
             Some(models.timeout()),
+            Some(contacts.timeout()),
         ];
         let due = due.into_iter().flatten().min();
         tokio::select! {
@@ -231,10 +238,16 @@ pub async fn run(
             }
             Some(told) = from_link.recv() => {
                 let now = clock.now_ns();
+                contacts.heard(Bearer::Quic, now);
                 match told {
                     FromLink::Time(time) => {
                         pipeline.trust(time, now);
                         uplink.trust(time, now);
+                        contacts.trust(time, now);
+                    }
+                    FromLink::Planned(plan) => {
+                        contacts.plan(plan, &mut store.lock().await.store, now);
+                        keeper.hurry(now);
                     }
                     FromLink::Uplink(object) => uplink.receive(*object, now),
                     FromLink::Dirty => keeper.dirty(now),

@@ -5,6 +5,7 @@ pub mod models;
 mod held;
 pub mod mind;
 mod uplink;
+mod contact;
 mod flight;
 
 pub use flight::{Done, Ready, Said, run};
