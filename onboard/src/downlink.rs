@@ -8,6 +8,8 @@
 //! A plan is believed only by a time that a ground vouched for. Without one, and once every
 //! contact of the plan is over, the spacecraft keeps trying.
 
+pub mod radio;
+
 use bytes::Bytes;
 use codecs::{
     link::wire::{Message, PlannedContact},

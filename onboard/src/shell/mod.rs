@@ -6,6 +6,8 @@ mod held;
 pub mod mind;
 mod uplink;
 mod contact;
+mod radio;
+mod bearers;
 mod flight;
 
 pub use flight::{Done, Ready, Said, run};
