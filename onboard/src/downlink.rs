@@ -133,7 +133,7 @@ impl Downlink {
         contacts.truncate(CONTACTS_MAX);
         let kept = Message::ContactPlan { contacts: contacts.clone() }.encode();
         self.tell(contacts);
-        kept.into()
+        kept
     }
 
     /// Takes what was kept of the ground's plan; whether it could be read.
