@@ -98,8 +98,8 @@ pub struct Downlink {
     filed: Vec<Contact>,
     told: Vec<Contact>,
     trusted: Option<(Tai, u64)>,
-    /// Until when a station counts as there, by bearer.
-    heard_ns: [u64; 2],
+    /// When a station was last heard, by bearer.
+    heard_ns: [Option<u64>; 2],
     due_ns: u64,
 }
 
@@ -119,10 +119,11 @@ impl Downlink {
     /// A station was heard over this bearer, which is a contact whatever the plan says.
     pub fn heard(&mut self, bearer: Bearer, now_ns: u64) {
         let Some(heard) = self.heard_ns.get_mut(bearer as usize) else { return };
-        if *heard <= now_ns {
+        // The first word after a silence may change the phase, and so may each one after a set.
+        if heard.is_none_or(|at| now_ns.saturating_sub(at) > LOOK_NS[0]) {
             self.due_ns = 0;
         }
-        *heard = now_ns.saturating_add(HEARD_NS);
+        *heard = Some(now_ns);
     }
 
     /// Takes the ground's plan in the place of the one before; what to keep of it over restarts.
@@ -166,8 +167,9 @@ impl Downlink {
 
     /// Where a bearer stands, and the set of the contact that it is in.
     fn look(&self, bearer: Bearer, now_ns: u64) -> (Stand, Option<Tai>) {
-        let heard = self.heard_ns.get(bearer as usize).is_some_and(|until| *until > now_ns);
-        let trying = if heard { Phase::Send } else { Phase::Acquire };
+        let heard = self.heard_ns.get(bearer as usize).copied().flatten();
+        let silence = heard.map(|at| now_ns.saturating_sub(at)).filter(|age| *age < HEARD_NS);
+        let trying = if silence.is_some() { Phase::Send } else { Phase::Acquire };
         let plan = self
             .time(now_ns)
             .and_then(|(now, margin)| Some((now, margin, self.live(now, margin)?)));
@@ -176,6 +178,10 @@ impl Downlink {
         };
         let ours = || plan.iter().filter(|of| of.bearer.is_none_or(|of| of == bearer));
         let (mut set, mut rate_bps, mut next) = (None::<Tai>, 0, None::<Tai>);
+        let over = ours().map(|of| of.planned.set.plus(margin)).filter(|set| *set <= now).max();
+        // What was heard in a contact that is over says nothing of now.
+        let heard = silence.map(|age| now.plus(-(age as i64)));
+        let heard = heard.is_some_and(|heard| over.is_none_or(|over| heard > over));
         for Contact { planned, .. } in ours().filter(|of| of.planned.set.plus(margin) > now) {
             if planned.rise.plus(-margin) <= now {
                 set = set.max(Some(planned.set));

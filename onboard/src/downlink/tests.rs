@@ -46,6 +46,10 @@ fn a_contact_goes_from_sleep_to_sleep_and_says_what_is_left() {
     assert_eq!(downlink.stand(Bearer::Rf, 1_002 * S).rate_bps, 9_600);
     assert_eq!((phase(&downlink, 1_499), left(&downlink, 1_499)), (Phase::Drain, 1));
     assert_eq!((phase(&downlink, 1_504), left(&downlink, 1_504)), (Phase::Sleep, 0));
+    downlink.heard(Bearer::Rf, 1_499 * S);
+    assert_eq!(phase(&downlink, 1_503), Phase::Sleep, "heard, but before the set");
+    downlink.heard(Bearer::Rf, 1_503 * S);
+    assert_eq!(phase(&downlink, 1_504), Phase::Send, "still there");
     // Once every contact is over the plan says nothing.
     assert_eq!((phase(&downlink, 9_600), left(&downlink, 9_600)), (Phase::Acquire, 0));
 }

@@ -259,3 +259,74 @@ async fn sleep_until(due: Option<tokio::time::Instant>) {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+
+    use super::*;
+
+    fn rf(to: &str, from: Option<&str>) -> Rf {
+        let from = from.map(|from| format!("from = {from:?}\n")).unwrap_or_default();
+        let text = format!("to = {to:?}\n{from}rate_bps = 9600\nscid = 71\n");
+        codecs::config::parse("rf.toml", &text).unwrap()
+    }
+
+    async fn open(rf: &Rf) -> anyhow::Result<(Out, In)> {
+        let (out, shared) = open_out(rf).await?;
+        Ok((out, open_in(rf, shared).await?))
+    }
+
+    #[tokio::test]
+    async fn one_line_carries_every_byte_both_ways() {
+        let far = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&far).unwrap();
+        unlockpt(&far).unwrap();
+        let device = ptsname(&far, Vec::new()).unwrap().into_string().unwrap();
+        let device = format!("serial:{device}");
+        let (mut out, mut input) = open(&rf(&device, Some(&device))).await.unwrap();
+        let all: Vec<u8> = (0..=255).collect();
+        out.send(&all).await.unwrap();
+        let (mut far, mut came) = (File::from(far), [0; 256]);
+        far.read_exact(&mut came).unwrap();
+        assert_eq!(came[..], all);
+        far.write_all(&all).unwrap();
+        let mut heard = Vec::new();
+        while heard.len() < all.len() {
+            let mut buffer = [0; 256];
+            let length = input.read(&mut buffer).await.unwrap();
+            heard.extend_from_slice(&buffer[..length]);
+        }
+        assert_eq!(heard, all);
+        drop(far);
+        assert!(input.read(&mut [0; 16]).await.is_err(), "a line that is gone says so");
+    }
+
+    #[tokio::test]
+    async fn a_file_grows_over_restarts_and_mistakes_name_the_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("air.cadu");
+        for byte in [1, 2] {
+            let to = format!("file:{}", path.display());
+            let (mut out, _) = open(&rf(&to, None)).await.unwrap();
+            out.send(&[byte; 3]).await.unwrap();
+        }
+        assert_eq!(std::fs::read(&path).unwrap(), [1, 1, 1, 2, 2, 2]);
+        let missing = format!("file:{}", folder.path().join("no/air.cadu").display());
+        let said = |error: anyhow::Error| format!("{error:#}");
+        let error = said(open(&rf(&missing, None)).await.err().unwrap());
+        assert!(
+            error.contains("[downlink.rf] to") && error.contains("can't be written"),
+            "{error}"
+        );
+        let taken = UdpSocket::bind("127.0.0.1:0").await.unwrap().into_std().unwrap();
+        let from = format!("udp:{}", taken.local_addr().unwrap());
+        let error = said(open(&rf("udp:127.0.0.1:9", Some(&from))).await.err().unwrap());
+        assert!(error.contains("[downlink.rf] from") && error.contains("free address"), "{error}");
+        let device = format!("serial:{}", path.display());
+        let error = said(open(&rf(&device, None)).await.err().unwrap());
+        assert!(error.contains("no serial line"), "{error}");
+    }
+}
