@@ -71,7 +71,7 @@ fn a_tile_says_where_the_imager_looked() {
     for packet in tiles {
         let tile = onboard::triage::read_tile(&packet[13..].to_vec().into()).unwrap();
         let place = tile.place.unwrap();
-        let [x, y, z, w] = place.attitude.map(f64::from);
+        let [x, y, z, w] = place.attitude.unwrap().map(f64::from);
         assert!((x * x + y * y + z * z + w * w - 1.0).abs() < 1e-6);
         // The body's third axis in the earth's: where the imager looks.
         let look = [2.0 * (x * z + w * y), 2.0 * (y * z - w * x), 1.0 - 2.0 * (x * x + y * y)];

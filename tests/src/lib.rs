@@ -4,6 +4,10 @@ pub mod tidy;
 
 pub mod process;
 
+pub mod recordings;
+
+pub mod peers;
+
 pub mod sys;
 
 use std::path::PathBuf;

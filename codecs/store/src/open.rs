@@ -105,6 +105,15 @@ impl<M: Medium> Store<M> {
                 counter.next = counter.next.max(unit.sequence.saturating_add(1));
             }
         }
+        // A segment's first write begins with what the counters were: where something else follows
+        // it, all of that is there, and what lies before the segment may be erased once it is dead.
+        // A disk without room for another segment could free none otherwise.
+        let follows = |found: &scan::Found| {
+            matches!(found.record, Record::Unit(_) | Record::Receipt(_) | Record::Asked(_))
+        };
+        if scanned.stray_bytes == 0 && scanned.records.iter().any(follows) {
+            self.newest_durable = Some(segment);
+        }
         let mut written = Written { checkpoints: HEADER_BYTES as u64, ..Written::default() };
         for found in scanned.records {
             written.add(&found.record, u64::from(found.length));

@@ -478,3 +478,37 @@ fn a_deadline_outlives_a_restart() {
     let store = open(&medium).unwrap();
     assert_eq!(store.unreceipted().map(|of| of.due()).collect::<Vec<_>>(), dues);
 }
+
+/// The disk is smaller than the store may be, and was filled to the brim before a restart: what is
+/// receipted then makes room.
+#[test]
+fn a_disk_that_was_full_at_the_start_is_freed_by_receipts() {
+    let medium = Forgetful::new().with_space(4 * 4096);
+    let mut store = open(&medium).unwrap();
+    let mut keys = Vec::new();
+    loop {
+        keys.push(store.append(unit(Channel::stream(1), 9, vec![3; 900])).unwrap());
+        if store.commit(Tai(9)).is_err() {
+            break;
+        }
+    }
+    for cut in Cut::ALL {
+        let medium = medium.survivors(cut, 5);
+        medium.set_space(Some(4 * 4096));
+        let mut store = open(&medium).unwrap();
+        let held: Vec<UnitKey> = store.unreceipted().map(|of| of.key).collect();
+        assert!(held.len() >= 8, "{cut:?}: {} held", held.len());
+        for key in held {
+            store.receipt(LEDGER, 1, key.prefix, &only(key));
+        }
+        for round in 0..40 {
+            let key = store.append(unit(Channel::stream(1), 9, vec![round; 900])).unwrap();
+            let committed = store.commit(Tai(9));
+            assert!(committed.is_ok(), "{cut:?}, {round}: {committed:?}");
+            store.receipt(LEDGER, 1, key.prefix, &only(key));
+        }
+        let mut store = open(&medium).unwrap();
+        store.commit(Tai(9)).unwrap();
+        assert!(told(&mut store).is_empty(), "{cut:?}: nothing was given up");
+    }
+}

@@ -55,6 +55,11 @@ pub enum About {
         /// Its check failed, here or at the antenna.
         erred: bool,
     },
+    /// Something heard whose header can't be believed: each reception, as it came.
+    Nameless {
+        /// Its number in the store that heard it.
+        count: u64,
+    },
     /// A packet.
     Packet {
         /// Application; none for an encapsulation packet.
@@ -88,6 +93,12 @@ pub struct Selector {
     left_out: BTreeMap<&'static str, u64>,
 }
 
+/// Whether what is erred beyond recognition goes out too.
+fn takes_nameless(selection: &Selection) -> bool {
+    let frames = selection.goods == Goods::Frames && selection.virtual_channels.is_empty();
+    frames && selection.erred
+}
+
 impl Selector {
     /// Knows frames by what the mission says of them.
     pub fn new(selection: Selection, definition: &Definition, patience_ns: u64) -> Self {
@@ -112,17 +123,29 @@ impl Selector {
             Codec::Product | Codec::Void | Codec::Record => false,
         };
         let heard = unit.annotation.map(|annotation| annotation.antenna);
-        kind && prefix.channel != Channel::UNIDENTIFIED
+        kind && (prefix.channel != Channel::UNIDENTIFIED || takes_nameless(selection))
             && wanted(&selection.spacecraft, &prefix.spacecraft)
             && (selection.antenna.is_none() || selection.antenna == heard)
     }
 
     /// Takes a unit; `now_ns` is any monotonic time, for what is waited for.
     pub fn take(&mut self, unit: &Archived, now_ns: u64, sink: &mut impl FnMut(Parcel)) {
+        let nameless = unit.key.prefix.channel == Channel::UNIDENTIFIED;
         if !Self::concerns(&self.selection, unit) {
+            let wanted = wanted(&self.selection.spacecraft, &unit.key.prefix.spacecraft);
+            if nameless && wanted && self.selection.goods == Goods::Frames {
+                self.leave_out("unidentified");
+            }
             return;
         }
         match unit.codec {
+            _ if nameless => sink(Parcel {
+                bytes: unit.bytes.clone(),
+                position: unit.position,
+                received: unit.received,
+                spacecraft: unit.key.prefix.spacecraft,
+                about: About::Nameless { count: unit.key.sequence },
+            }),
             Codec::TmFrame | Codec::AosFrame | Codec::UslpFrame => self.frame(unit, now_ns, sink),
             _ => match unsqueeze::packets(unit.codec, &unit.bytes) {
                 Ok(packets) => {

@@ -163,6 +163,9 @@ impl Export<'_> {
             About::Frame { vc, count, erred } => {
                 (format!("frames-{craft}-vc{vc:02}.bin"), Some(vc), None, count, erred)
             }
+            About::Nameless { count } => {
+                (format!("frames-{craft}-unidentified.bin"), None, None, count, true)
+            }
             About::Packet { apid: Some(apid), count } => {
                 let name = format!("packets-{craft}-apid{:04}.bin", apid.0);
                 (name, None, Some(apid.0), count.into(), false)

@@ -1,22 +1,32 @@
-//! Rounds of all codecs in turn, by CPU time; medians, the table and the document.
+//! Rounds of all codecs in turn, by CPU time, and their medians.
 
-use crate::peers::{Codec, all};
-use crate::recordings::Recording;
 use rustix::time::{ClockId, clock_gettime};
-use serde_json::json;
 
 /// Rounds of each codec; odd, for a median.
 const ROUNDS: usize = 5;
 /// The least CPU time that is measured as one.
 const TIMED_MIN_S: f64 = 0.004;
 
-pub struct Row {
-    recording: &'static str,
-    block_packets: usize,
-    codec: &'static str,
-    ratio: f64,
-    encode_mb_s: Option<f64>,
-    decode_mb_s: Option<f64>,
+type Pack<'a> = Box<dyn Fn() -> Vec<Vec<u8>> + 'a>;
+type Unpack<'a> = Box<dyn Fn(&[Vec<u8>]) + 'a>;
+
+/// One codec on one piece of work, which is cut in pieces that are each decoded alone.
+pub struct Contender<'a> {
+    pub name: &'static str,
+    pub pack: Pack<'a>,
+    /// Decodes all pieces and compares them with what went in.
+    pub unpack: Unpack<'a>,
+}
+
+/// What a codec made of the work.
+pub struct Figures {
+    pub name: &'static str,
+    /// Bytes of each piece.
+    pub pieces: Vec<usize>,
+    pub ratio: f64,
+    /// Megabytes of the work a CPU-second.
+    pub encode_mb_s: f64,
+    pub decode_mb_s: f64,
 }
 
 fn cpu_s() -> f64 {
@@ -37,69 +47,32 @@ fn timed(mut once: impl FnMut()) -> f64 {
     }
 }
 
-/// All codecs on a recording in blocks of so many packets.
-pub fn measure(recording: &Recording, block_packets: usize) -> Vec<Row> {
-    let Recording { name, length, ref data } = *recording;
-    let blocks: Vec<&[u8]> = data.chunks(block_packets * length).collect();
-    let codecs = all();
-    let pack = |codec: &Codec| -> Vec<Vec<u8>> {
-        blocks.iter().map(|block| (codec.pack)(block, length)).collect()
-    };
-    let squeezed: Vec<Vec<Vec<u8>>> = codecs.iter().map(pack).collect();
-    let mut times = vec![(Vec::new(), Vec::new()); codecs.len()];
+/// All codecs on the same work of so many bytes, round after round so that a busy moment is
+/// shared.
+pub fn measure(contenders: &[Contender<'_>], bytes: usize) -> Vec<Figures> {
+    let packed: Vec<Vec<Vec<u8>>> = contenders.iter().map(|codec| (codec.pack)()).collect();
+    let mut times = vec![(Vec::new(), Vec::new()); contenders.len()];
     for _ in 0..ROUNDS {
-        for ((codec, squeezed), (packing, unpacking)) in
-            codecs.iter().zip(&squeezed).zip(&mut times)
+        for ((codec, packed), (packing, unpacking)) in
+            contenders.iter().zip(&packed).zip(&mut times)
         {
-            let Some(unpack) = &codec.unpack else { continue };
-            packing.push(timed(|| drop(pack(codec))));
-            unpacking.push(timed(|| {
-                for (squeezed, block) in squeezed.iter().zip(&blocks) {
-                    assert!(unpack(squeezed, length) == *block, "{} lost something", codec.name);
-                }
-            }));
+            packing.push(timed(|| drop((codec.pack)())));
+            unpacking.push(timed(|| (codec.unpack)(packed)));
         }
     }
     let rate = |mut times: Vec<f64>| {
         times.sort_by(f64::total_cmp);
-        times.get(times.len() / 2).map(|taken| data.len() as f64 / 1e6 / taken)
+        bytes as f64 / 1e6 / times[times.len() / 2]
     };
-    let row = |((codec, squeezed), (packing, unpacking)): ((&Codec, &Vec<Vec<u8>>), _)| Row {
-        recording: name,
-        block_packets,
-        codec: codec.name,
-        ratio: data.len() as f64 / squeezed.iter().map(Vec::len).sum::<usize>() as f64,
-        encode_mb_s: rate(packing),
-        decode_mb_s: rate(unpacking),
-    };
-    codecs.iter().zip(&squeezed).zip(times).map(row).collect()
-}
-
-/// The table, or one JSON document.
-pub fn print(rows: &[Row], as_json: bool) {
-    if as_json {
-        let rows: Vec<_> = rows
-            .iter()
-            .map(|row| {
-                json!({
-                    "recording": row.recording, "block_packets": row.block_packets,
-                    "packets_held_back": row.block_packets - 1, "codec": row.codec,
-                    "ratio": row.ratio, "encode_mb_s": row.encode_mb_s,
-                    "decode_mb_s": row.decode_mb_s, "lossless": true,
-                })
-            })
-            .collect();
-        println!("{}", json!({ "clock": "process CPU time", "rows": rows }));
-        return;
-    }
-    let rate = |rate: Option<f64>| rate.map_or("-".to_owned(), |rate| format!("{rate:.1}"));
-    for (at, row) in rows.iter().enumerate() {
-        let (name, packets) = (row.recording, row.block_packets);
-        if at == 0 || rows[at - 1].block_packets != packets {
-            println!("\n{name}, {packets} packets a block | ratio | encode MB/s | decode MB/s");
-            println!("--- | --- | --- | ---");
+    let figures = |((codec, packed), (packing, unpacking)): ((&Contender, &Vec<Vec<u8>>), _)| {
+        let pieces: Vec<usize> = packed.iter().map(Vec::len).collect();
+        Figures {
+            name: codec.name,
+            ratio: bytes as f64 / pieces.iter().sum::<usize>() as f64,
+            pieces,
+            encode_mb_s: rate(packing),
+            decode_mb_s: rate(unpacking),
         }
-        let (encode, decode) = (rate(row.encode_mb_s), rate(row.decode_mb_s));
-        println!("{} | {:.2} | {encode} | {decode}", row.codec, row.ratio);
-    }
+    };
+    contenders.iter().zip(&packed).zip(times).map(figures).collect()
 }

@@ -5,6 +5,53 @@ use alloc::vec::Vec;
 /// Bits that one look at a position is sure to show.
 const SURE: u32 = 57;
 
+/// Numbers behind those asked for that [`Reader::runs`] may write over.
+pub(super) const BEHIND: usize = 8;
+
+/// What the bits of a byte say, the highest first.
+#[derive(Clone, Copy)]
+struct Byte {
+    /// Zeros in front of each one; in front of the end for the first of none.
+    runs: [u32; 8],
+    ones: u32,
+    /// Zeros behind the last one.
+    rest: u32,
+}
+
+/// Looking up is several times faster than finding one bit after another.
+#[expect(clippy::indexing_slicing, reason = "worked out by the compiler")]
+static BYTES: [Byte; 256] = {
+    let mut bytes = [Byte { runs: [0; 8], ones: 0, rest: 0 }; 256];
+    let mut value = 0;
+    while value < 256 {
+        let byte = &mut bytes[value];
+        let mut bit = 0;
+        while bit < 8 {
+            if value & (0x80 >> bit) == 0 {
+                byte.rest += 1;
+            } else {
+                byte.runs[byte.ones as usize] = byte.rest;
+                byte.ones += 1;
+                byte.rest = 0;
+            }
+            bit += 1;
+        }
+        if byte.ones == 0 {
+            byte.runs[0] = byte.rest;
+        }
+        value += 1;
+    }
+    bytes
+};
+
+impl Byte {
+    #[inline(always)]
+    #[expect(clippy::indexing_slicing, reason = "there is one for every byte")]
+    fn of(value: u8) -> &'static Self {
+        &BYTES[usize::from(value)]
+    }
+}
+
 /// Puts bits behind one another.
 pub(super) struct Writer {
     bytes: Vec<u8>,
@@ -74,30 +121,43 @@ impl<'a> Reader<'a> {
         value
     }
 
-    /// Fills `runs` with the zeros in front of each of the next ones; a run of `most` zeros, fewer
-    /// than [`SURE`], ends without a one.
+    /// Fills the first `count` of `runs` with the zeros in front of each of the next ones; a run of
+    /// `most` zeros, 8 or more, ends without a one. Whether any did.
+    ///
+    /// What stands behind them, [`BEHIND`] at least, is written over.
     #[inline]
-    pub(super) fn runs(&mut self, most: u32, runs: &mut [u32]) {
-        // The first bit lowest: clearing the lowest one is a step, finding the highest is several.
-        let window = |position| self.look(position).reverse_bits() & ((1 << SURE) - 1);
-        let (mut position, mut word, mut used) = (self.position, window(self.position), 0);
-        for run in runs {
-            if word == 0 && SURE - used < most {
-                position += used as usize;
-                (word, used) = (window(position), 0);
-            }
-            let end = if word == 0 { SURE } else { word.trailing_zeros() };
-            let zeros = end - used;
-            if zeros < most {
-                word &= word.wrapping_sub(1);
-                used = end + 1;
-                *run = zeros;
-            } else {
-                used += most;
-                *run = most;
+    pub(super) fn runs(&mut self, most: u32, count: usize, runs: &mut [u32]) -> bool {
+        let (mut at, mut carried, mut any) = (0, 0, false);
+        while at < count {
+            let mut word = self.look(self.position);
+            // Whole bytes of what is sure.
+            for _ in 0..SURE / 8 {
+                let byte = Byte::of((word >> 56) as u8);
+                let Some(slots) = runs.get_mut(at..).and_then(<[u32]>::first_chunk_mut) else {
+                    return any;
+                };
+                *slots = byte.runs;
+                slots[0] += carried;
+                if slots[0] >= most {
+                    // The run began that many bits before this byte.
+                    self.position = self.position + most as usize - carried as usize;
+                    slots[0] = most;
+                    (at, carried, any) = (at + 1, 0, true);
+                    break;
+                }
+                let ones = byte.ones as usize;
+                if at + ones >= count {
+                    let used = byte.runs.iter().take(count - at).map(|zeros| zeros + 1);
+                    self.position += used.sum::<u32>() as usize;
+                    return any;
+                }
+                self.position += 8;
+                at += ones;
+                carried = byte.rest + if ones == 0 { carried } else { 0 };
+                word <<= 8;
             }
         }
-        self.position = position + used as usize;
+        any
     }
 
     /// Puts the next numbers of `bits` bits, 31 at most, behind the ones that stand there.
@@ -159,8 +219,10 @@ mod tests {
             let bytes = writer.finish();
             let mut reader = Reader::new(&bytes);
             reader.take(gap);
-            let mut read = alloc::vec![0; runs.len()];
-            reader.runs(20, &mut read);
+            let mut read = alloc::vec![0; runs.len() + BEHIND];
+            let any = reader.runs(20, runs.len(), &mut read);
+            prop_assert_eq!(any, runs.contains(&20));
+            read.truncate(runs.len());
             prop_assert_eq!(read, runs);
             prop_assert!(reader.is_done());
         }

@@ -9,7 +9,7 @@
 //!
 //! `c` is the number of bits of the count of packets after the first.
 
-use super::bits::{Reader, Writer};
+use super::bits::{BEHIND, Reader, Writer};
 use super::choose::{Cost, Group, Way};
 use super::transform::{Columns, Residue, TRANSFORM_BITS, Transform, fold, number_at, place};
 use alloc::{vec, vec::Vec};
@@ -213,7 +213,7 @@ pub(super) fn read(
 ) -> Option<()> {
     let (first, rest) = data.split_at_mut_checked(length)?;
     let count = rest.len() / length.max(1);
-    let mut residues = vec![0u32; count];
+    let mut residues = vec![0u32; count + BEHIND];
     let mut reader = Reader::new(bytes);
     let mut column = 0;
     while column < length {
@@ -224,15 +224,16 @@ pub(super) fn read(
             let transform = Transform::from_number(reader.take(TRANSFORM_BITS))?;
             let alternative = reader.take(1) == 1;
             if alternative {
-                read_sparse(&mut reader, &mut residues)?;
+                read_sparse(&mut reader, residues.get_mut(..count)?)?;
             } else {
-                read_rice(&mut reader, &mut residues);
+                read_rice(&mut reader, count, &mut residues)?;
             }
             if column + transform.width > length {
                 return None;
             }
-            transform.restore(number_at(first, column, transform.width), &mut residues);
-            place(rest, length, column, transform.width, &residues);
+            let numbers = residues.get_mut(..count)?;
+            transform.restore(number_at(first, column, transform.width), numbers);
+            place(rest, length, column, transform.width, numbers);
             Group::Numbers { transform, alternative }
         };
         told(column, group, reader.position() - begin);
@@ -256,12 +257,14 @@ fn read_sparse(reader: &mut Reader<'_>, residues: &mut [u32]) -> Option<()> {
     Some(())
 }
 
-fn read_rice(reader: &mut Reader<'_>, residues: &mut [u32]) {
+/// Fills the first `count` residues; those behind them are written over.
+fn read_rice(reader: &mut Reader<'_>, count: usize, residues: &mut [u32]) -> Option<()> {
     let k = reader.take(PARAMETER_BITS);
-    reader.runs(OVERFLOW, residues);
-    let overflows = residues.iter().filter(|quotient| **quotient == OVERFLOW).count();
-    if overflows == 0 {
-        return reader.append(k, residues);
+    let overflows = reader.runs(OVERFLOW, count, residues);
+    let residues = residues.get_mut(..count)?;
+    if !overflows {
+        reader.append(k, residues);
+        return Some(());
     }
     let quotients = residues.to_vec();
     reader.append(k, residues);
@@ -271,4 +274,5 @@ fn read_rice(reader: &mut Reader<'_>, residues: &mut [u32]) {
             *residue = (reader.take(32 - k) << k) | (*residue & mask);
         }
     }
+    Some(())
 }

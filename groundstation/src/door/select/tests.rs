@@ -104,6 +104,22 @@ fn packets_go_out_once_whatever_carried_them() {
 }
 
 #[test]
+fn what_no_header_names_goes_out_with_the_erred_and_is_counted_without() {
+    let (mut units, _) = frames(0, 4);
+    let all = units.len();
+    units.push(unit(Channel::UNIDENTIFIED, 9, Codec::AosFrame, vec![0xA5; 128]));
+    let erred = |selection: &mut Selection| selection.erred = true;
+    let got = out(&mut selector(erred, Goods::Frames), &units);
+    let nameless: Vec<_> =
+        got.iter().filter(|parcel| parcel.about == About::Nameless { count: 9 }).collect();
+    assert_eq!((got.len(), nameless.len()), (all + 1, 1));
+    assert_eq!(nameless[0].bytes, vec![0xA5; 128]);
+    let mut usual = selector(|_| (), Goods::Frames);
+    assert_eq!(out(&mut usual, &units).len(), all);
+    assert_eq!(usual.left_out().get("unidentified"), Some(&1));
+}
+
+#[test]
 fn only_what_was_chosen_goes_out() {
     let (zero, _) = frames(0, 10);
     let (five, sent) = frames(5, 10);

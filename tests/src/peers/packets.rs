@@ -2,34 +2,39 @@
 
 use bytes::Bytes;
 use codecs::squeeze::columns::{Level, MAX_BLOCK_BYTES, squeeze, unsqueeze};
+use codecs::squeeze::rice::{self, BlockSize, Layout, Order, RiceConfig};
 use pco::{ChunkConfig, standalone};
 use std::cell::RefCell;
-use std::io::Write;
-use std::process::{Command, Stdio};
 use zstd::bulk::{Compressor, Decompressor};
 use zstd::zstd_safe::get_frame_content_size;
 
-pub type Pack = Box<dyn Fn(&[u8], usize) -> Vec<u8>>;
-pub type Unpack = Box<dyn Fn(&[u8], usize) -> Bytes>;
+const RICE_LAYOUT: Layout = Layout { order: Order::LittleEndian, three_bytes: false };
 
-pub struct Codec {
+type Pack = Box<dyn Fn(&[u8], usize) -> Vec<u8>>;
+type Unpack = Box<dyn Fn(&[u8], usize) -> Bytes>;
+
+/// A codec of blocks.
+pub struct PacketCodec {
+    /// Its name, and how it is used.
     pub name: &'static str,
+    /// Whether it is one of ours.
+    pub ours: bool,
     /// Packets of a block, behind one another, and the length of one.
     pub pack: Pack,
-    /// The same back; none where only the size is of interest.
-    pub unpack: Option<Unpack>,
+    /// The same back.
+    pub unpack: Unpack,
 }
 
 fn codec(
     name: &'static str,
     pack: impl Fn(&[u8], usize) -> Vec<u8> + 'static,
     unpack: impl Fn(&[u8], usize) -> Bytes + 'static,
-) -> Codec {
-    Codec { name, pack: Box::new(pack), unpack: Some(Box::new(unpack)) }
+) -> PacketCodec {
+    PacketCodec { name, ours: false, pack: Box::new(pack), unpack: Box::new(unpack) }
 }
 
 /// Ours first.
-pub fn all() -> Vec<Codec> {
+pub fn all() -> Vec<PacketCodec> {
     let mut all = vec![ours("ours, fast", Level::Fast), ours("ours, dense", Level::Dense)];
     all.extend([3, 19].map(|level| {
         let name = if level == 3 { "zstd 3" } else { "zstd 19" };
@@ -43,33 +48,24 @@ pub fn all() -> Vec<Codec> {
         codec(
             name,
             move |block, length| pack_zstd(&zstd, &turned(&xored(block, length), length)),
-            |squeezed, length| {
-                let columns = unzstd(squeezed);
-                let rows = columns.len() / length;
-                let mut block = turned(&columns, rows);
-                for at in length..block.len() {
-                    block[at] ^= block[at - length];
-                }
-                block.into()
-            },
+            |squeezed, length| unxored(&unzstd(squeezed), length),
         )
     }));
     all.push(codec("pco 8, u16 columns", pco, unpco));
-    if Command::new("aec").stdin(Stdio::null()).stderr(Stdio::null()).status().is_ok() {
-        all.push(Codec { name: "XOR, columns, aec", pack: Box::new(aec), unpack: None });
-    }
+    all.push(codec("XOR, columns, CCSDS 121", rice_columns, unrice_columns));
     all
 }
 
-fn ours(name: &'static str, level: Level) -> Codec {
-    codec(
+fn ours(name: &'static str, level: Level) -> PacketCodec {
+    let codec = codec(
         name,
         move |block, length| {
             let packets: Vec<&[u8]> = block.chunks_exact(length).collect();
             squeeze(&packets, level).expect("a block")
         },
         |squeezed, _| unsqueeze(squeezed, MAX_BLOCK_BYTES).expect("a block of ours").data,
-    )
+    );
+    PacketCodec { ours: true, ..codec }
 }
 
 /// A level of zstd with its memory kept from block to block.
@@ -99,6 +95,34 @@ fn turned(rows: &[u8], width: usize) -> Vec<u8> {
 fn xored(block: &[u8], length: usize) -> Vec<u8> {
     let before = [0].iter().cycle().take(length).chain(block);
     block.iter().zip(before).map(|(byte, before)| byte ^ before).collect()
+}
+
+/// The packets again from columns of XORed bytes.
+fn unxored(columns: &[u8], length: usize) -> Bytes {
+    let mut block = turned(columns, columns.len() / length);
+    for at in length..block.len() {
+        block[at] ^= block[at - length];
+    }
+    block.into()
+}
+
+/// Our coder of CCSDS 121.0-B, whose bytes are libaec's; behind two bytes with the packets' number,
+/// since nothing in a stream says where it ends.
+fn rice_columns(block: &[u8], length: usize) -> Vec<u8> {
+    let columns = turned(&xored(block, length), length);
+    let stream = rice::encode_bytes(&rice_config(), RICE_LAYOUT, &columns).expect("bytes");
+    [&((block.len() / length) as u16).to_be_bytes()[..], &stream].concat()
+}
+
+fn unrice_columns(squeezed: &[u8], length: usize) -> Bytes {
+    let (packets, stream) = squeezed.split_first_chunk::<2>().expect("a number");
+    let bytes = usize::from(u16::from_be_bytes(*packets)) * length;
+    let columns = rice::decode_bytes(&rice_config(), RICE_LAYOUT, stream, bytes);
+    unxored(&columns.expect("a stream of ours"), length)
+}
+
+fn rice_config() -> RiceConfig {
+    RiceConfig { block: BlockSize::Eight, ..RiceConfig::new(8) }
 }
 
 /// Pairs of columns as numbers, each a chunk of its own so that it finds its own order; the odd
@@ -135,19 +159,4 @@ fn unpco(mut squeezed: &[u8], length: usize) -> Bytes {
         block.extend(squeezed.get(packet));
     }
     block.into()
-}
-
-/// libaec over the columns' bytes, through its command.
-fn aec(block: &[u8], length: usize) -> Vec<u8> {
-    let folder = tempfile::tempdir().expect("a folder");
-    let [plain, squeezed] = ["plain", "squeezed"].map(|name| folder.path().join(name));
-    let columns = turned(&xored(block, length), length);
-    std::fs::File::create(&plain).and_then(|mut file| file.write_all(&columns)).expect("a file");
-    let status = Command::new("aec")
-        .args(["-n", "8", "-j", "8", "-r", "128"])
-        .args([&plain, &squeezed])
-        .status()
-        .expect("aec runs");
-    assert!(status.success(), "aec: {status}");
-    std::fs::read(&squeezed).expect("what aec wrote")
 }
