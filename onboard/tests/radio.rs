@@ -33,7 +33,7 @@ use codecs::{
     packet::space::{PacketView, SequenceCount},
     time::Tai,
 };
-use onboard::store::StoreReport;
+use onboard::{pipeline::TELEMETRY, store::StoreReport};
 
 const ORIGIN: Origin = Origin([3; 16]);
 const PATIENCE: Duration = Duration::from_secs(100);
@@ -155,6 +155,10 @@ struct Flight {
 
 impl Flight {
     fn start(folder: &Path, ground: &Ground, rate_bps: u64) -> Self {
+        Self::start_with(folder, ground, rate_bps, "")
+    }
+
+    fn start_with(folder: &Path, ground: &Ground, rate_bps: u64, more: &str) -> Self {
         let (to, up) = (ground.socket.local_addr().unwrap(), ground.up);
         let text = format!(
             "[spacecraft]\nid = 7\nname = \"SKY-7\"\n\
@@ -163,7 +167,7 @@ impl Flight {
              scid = 71\nagain_s = 4\n\
              [source]\nunix = \"s\"\n\
              [store]\ndir = \"store\"\ncapacity_bytes = 8388608\nsegment_bytes = 1048576\n\
-             [squeeze]\nblock_packets = 4\nflush_ms = 100\nlevel = \"fast\"\n"
+             [squeeze]\nblock_packets = 4\nflush_ms = 100\nlevel = \"fast\"\n{more}"
         );
         let config = folder.join("onboard.toml");
         std::fs::write(&config, text).unwrap();
@@ -341,4 +345,47 @@ fn without_an_uplink_all_is_kept_until_space_is_needed_and_voids_say_what_went()
             assert!(accounted.contains(&key), "{} {sequence}: lost in silence", counter.name);
         }
     }
+}
+
+#[test]
+fn the_policy_goes_by_a_plan_only_after_a_ground_told_the_time() {
+    let folder = tempfile::tempdir().unwrap();
+    // The ground's time is 08:00; the rule drops telemetry in a contact, which a void tells.
+    let plan = "[[contact]]\nrise = \"2027-01-15T07:00:00Z\"\nset = \"2027-01-15T09:00:00Z\"\n\
+                bearer = \"rf\"\n";
+    std::fs::write(folder.path().join("contacts.toml"), plan).unwrap();
+    let policy = "[[rule]]\nname = \"in contact\"\nclass = \"telemetry\"\ncontact_min_s = 60\n\
+                  action = \"drop\"\n";
+    std::fs::write(folder.path().join("policy.toml"), policy).unwrap();
+    let more = "[downlink]\nplan = \"contacts.toml\"\n[triage]\npolicy = \"policy.toml\"\n";
+    let mut ground = Ground::new(16_000);
+    let mut flight = Flight::start_with(folder.path(), &ground, 128_000, more);
+    let path = folder.path().join("store");
+    let report = || onboard::cli::store_report(&path).unwrap();
+    let telemetry = |report: &StoreReport| {
+        let of = |of: &&onboard::store::CounterReport| of.channel == TELEMETRY.0;
+        report.keys.iter().find(of).map_or((0, 0), |of| {
+            (of.next, of.voided.iter().map(|[first, last]| last - first + 1).sum())
+        })
+    };
+    flight.feed(0..40, 300);
+    let deadline = Instant::now() + PATIENCE;
+    let first = || flight.report().map_or(0, |report| telemetry(&report).0);
+    while first() < 10 {
+        assert!(Instant::now() < deadline, "the first blocks");
+        std::thread::yield_now();
+    }
+    assert_eq!(telemetry(&report()).1, 0, "no contact is believed without time");
+    // Time is the first thing that is said.
+    ground.until("a receipt", &mut flight, |_| report().units_receipted > 0);
+    flight.feed(40..80, 300);
+    ground.until("the rule", &mut flight, |_| telemetry(&report()).1 >= 10);
+    let (numbered, left_out) = telemetry(&flight.kill());
+    let flight = Flight::start_with(folder.path(), &ground, 128_000, more);
+    flight.feed(80..120, 300);
+    while telemetry(&report()).0 < numbered + 10 {
+        assert!(Instant::now() < deadline, "{:?}", report());
+        std::thread::yield_now();
+    }
+    assert_eq!(telemetry(&report()).1, left_out, "a new start knows no time");
 }

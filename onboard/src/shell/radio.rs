@@ -4,6 +4,7 @@ use std::{
     fs::{File, OpenOptions},
     io::{self, Write},
     sync::Arc,
+    time::Duration,
 };
 
 use anyhow::{Context, bail};
@@ -30,6 +31,8 @@ use crate::{
 
 /// Slot of the counters of what was heard.
 pub const COUNTERS_SLOT: u32 = 0xfffb_0001;
+/// How long a line may take for a frame beyond which it stands.
+const WRITE_MAX: Duration = Duration::from_secs(2);
 /// Bytes of one read: more than the longest command unit.
 const READ_BYTES: usize = 64 << 10;
 
@@ -187,7 +190,11 @@ impl Out {
     async fn send(&mut self, cadu: &[u8]) -> io::Result<()> {
         match self {
             Self::Udp(socket) => socket.send(cadu).await.map(|_| ()),
-            Self::Serial(line) => line.write_all(cadu).await,
+            Self::Serial(line) => {
+                // A line that stands must not keep the uplink from being heard.
+                let written = tokio::time::timeout(WRITE_MAX, line.write_all(cadu)).await;
+                written.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+            }
             // A frame at a time into the page cache: no wait that a thread would be worth.
             Self::File(file) => file.write_all(cadu),
         }
