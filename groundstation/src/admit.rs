@@ -140,6 +140,61 @@ impl Table {
     }
 }
 
+/// Why it is not known whose store a radio speaks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoStore {
+    /// No row may deliver for it as the spacecraft itself.
+    #[error("no [[principal]] may deliver for it, that does not carry for others")]
+    NotEnrolled,
+    /// Rows of several stores may.
+    #[error("several stores may deliver for it; name one with `origin`")]
+    Ambiguous,
+}
+
+impl NoStore {
+    /// Name in metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NotEnrolled => "not-enrolled",
+            Self::Ambiguous => "ambiguous-store",
+        }
+    }
+}
+
+impl Table {
+    /// The store of a spacecraft: the one that may deliver for it and carries for no one, `stated`
+    /// among several.
+    pub fn store_of(
+        &self,
+        spacecraft: SpacecraftId,
+        stated: Option<Origin>,
+    ) -> Result<Origin, NoStore> {
+        let own = |row: &&Principal| {
+            row.spacecraft.contains(&spacecraft)
+                && row.actions.contains(&Action::Deliver)
+                && !row.actions.contains(&Action::Carry)
+                && stated.is_none_or(|stated| stated == row.origin)
+        };
+        let mut origins = self.rows.values().filter(own).map(|row| row.origin);
+        let first = origins.next().ok_or(NoStore::NotEnrolled)?;
+        if origins.any(|other| other != first) {
+            return Err(NoStore::Ambiguous);
+        }
+        Ok(first)
+    }
+
+    /// Whether frames that `by` numbered may bring units of the `store` of a spacecraft: its own
+    /// may, and whoever may carry for it.
+    pub fn may_carry(&self, by: Origin, store: Origin, spacecraft: SpacecraftId) -> bool {
+        by == store
+            || self.rows.values().any(|row| {
+                row.origin == by
+                    && row.spacecraft.contains(&spacecraft)
+                    && row.actions.contains(&Action::Carry)
+            })
+    }
+}
+
 /// Judges an object by its header: admission looks no further.
 pub fn judge(
     principal: &Principal,

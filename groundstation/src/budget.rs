@@ -9,6 +9,7 @@ use crate::{
     ledger,
     peers::{FIRST_CREDIT_BYTES, HANDSHAKES_MAX, SharesError},
     publish::memory,
+    rf,
 };
 use codecs::{
     link::uplink::{
@@ -108,6 +109,7 @@ impl Budget {
             bound,
         };
         let out = door_connections(config);
+        let (radios, radio) = (config.rf.len() as u64, rf::RADIO_BYTES_MAX as u64);
         let door = (deframe::RECENT_BYTES_MAX + order::HELD_BYTES_MAX + outbox::BYTES_MAX) as u64
             + select::IDENTITIES_MAX as u64 * IDENTITY_BYTES;
         let recent = deframe::recent_bytes(&profile) as u64;
@@ -144,6 +146,7 @@ impl Budget {
             row("uplink, contents", 1, WAITING_BYTES_MAX as u64, "without an outcome"),
             row("uplink, objects", objects, UPLINK_BYTES, "1,024 a kind and spacecraft, and ended"),
             row("uplink, on streams", sessions, on_streams, "sessions x 4"),
+            row("radios, parts heard", radios, radio, "[[rf]] x half a unit, and units under way"),
             row("doors", out, door, "connections x frames, order, packets known, unconfirmed"),
             row("floor of retention", lets_go * ranges, RANGE_BYTES + 16, "a ledger, and its copy"),
             row("stored elsewhere", stores * ranges, RANGE_BYTES, "what the store has of a ledger"),

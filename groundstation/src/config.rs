@@ -7,6 +7,7 @@ use crate::{
     door::spec::{self, DoorConfig},
     keep::Policy,
     peers::{LimitsConfig, Shares, SharesError},
+    rf::{self, Radio, RfConfig},
     shell::door_files,
 };
 use codecs::{
@@ -66,6 +67,9 @@ pub struct Config {
     /// What goes out, and to whom.
     #[serde(default, rename = "door")]
     pub doors: Vec<DoorConfig>,
+    /// Spacecraft whose units come in frames.
+    #[serde(default)]
+    pub rf: Vec<RfConfig>,
     /// The folder of the station file: what its paths are relative to.
     #[serde(skip)]
     pub base: PathBuf,
@@ -153,6 +157,8 @@ pub struct Identity {
     pub certificate: PathBuf,
     /// Its key.
     pub key: PathBuf,
+    /// Ed25519 key of the domain, PEM: it signs what is said to spacecraft over the air.
+    pub domain_key: Option<PathBuf>,
 }
 
 /// The archive.
@@ -368,7 +374,13 @@ impl Config {
         let operators = operators.map(|of| ("operator", &of.name, "may act for", &of.spacecraft));
         let doors = self.doors.iter();
         let doors = doors.map(|of| ("door", &of.name, "hands out", &of.spacecraft));
-        for (kind, name, does, named) in principals.chain(operators).chain(doors) {
+        let radios: Vec<_> = self
+            .rf
+            .iter()
+            .map(|of| (format!("of {}", of.spacecraft), vec![of.spacecraft]))
+            .collect();
+        let radios = radios.iter().map(|(name, of)| ("rf", name, "is the radio of", of));
+        for (kind, name, does, named) in principals.chain(operators).chain(doors).chain(radios) {
             let Some(id) = named.iter().find(|id| !spacecraft.contains(&SpacecraftId(**id))) else {
                 continue;
             };
@@ -469,7 +481,18 @@ impl Config {
                 return wrong(&format!("pool {}: url", pool.name), message.into());
             }
         }
+        if self.rf.iter().any(|of| of.uplink_bps > 0) && self.identity.domain_key.is_none() {
+            let message = "missing; what is said to a spacecraft over the air is signed with it, \
+                and the spacecraft knows its public half: `groundstation init` makes one";
+            return wrong("identity.domain_key", message.into());
+        }
+        rf::config::check_all(&self.rf, &self.table())?;
         spec::check_all(&self.doors)
+    }
+
+    /// The radios; [`Config::load`] checked them.
+    pub fn radios(&self) -> Vec<Radio> {
+        self.rf.iter().filter_map(|radio| radio.check().ok()).collect()
     }
 
     /// The doors; [`Config::load`] checked them.

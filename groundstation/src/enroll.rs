@@ -116,7 +116,7 @@ fn spacecraft(args: &CraftArgs, today: Tai, origin: Origin) -> anyhow::Result<Pa
     args.craft
         .check(&mission::load(&station.mission)?)
         .with_context(|| station.mission.display().to_string())?;
-    let table = init::onboard_table(station.pin, origin);
+    let table = init::onboard_table(station.pin, origin) + &station.spoken()?;
     let files = [("onboard-identity.toml", table)];
     station.enroll(&args.craft.slug(), (&[args.craft.id], &["deliver"]), today, origin, &files)
 }
@@ -190,6 +190,16 @@ impl Enrolling {
             self.file.display()
         );
         Ok(Issuer::new(init::authority(name, today), key))
+    }
+
+    /// What a spacecraft must know of the domain's key, where the station has one.
+    fn spoken(&self) -> anyhow::Result<String> {
+        let Some(path) = &self.config.identity.domain_key else { return Ok(String::new()) };
+        let path = self.config.path(path);
+        let what = || format!("domain key {}", path.display());
+        let key = KeyPair::from_pem(&std::fs::read_to_string(&path).with_context(what)?);
+        let domain = mission::load(&self.mission)?.domain;
+        Ok(init::spoken(&domain, &key.with_context(what)?))
     }
 
     fn enroll(

@@ -187,6 +187,10 @@ pub fn init(plan: &Plan, today: Tai, origins: &[Origin]) -> Result<(), InitError
     write(&plan.dir, "identity/station.crt", &station.certificate, 0o644)?;
     write(&plan.dir, "identity/station.key", &station.key, 0o600)?;
 
+    let domain = KeyPair::generate_for(&PKCS_ED25519)?;
+    write(&plan.dir, "identity/domain.key", &domain.serialize_pem(), 0o600)?;
+    let spoken = spoken(&mission.domain, &domain);
+
     let mut principals = String::new();
     for (craft, origin) in plan.spacecraft.iter().zip(origins) {
         let slug = craft.slug();
@@ -208,7 +212,7 @@ pub fn init(plan: &Plan, today: Tai, origins: &[Origin]) -> Result<(), InitError
                 &["deliver"],
             ));
         }
-        let table = onboard_table(station.hash, *origin);
+        let table = onboard_table(station.hash, *origin) + &spoken;
         write(&plan.dir, &format!("{folder}/onboard-identity.toml"), &table, 0o644)?;
     }
     write(&plan.dir, "mission.toml", &plan.mission, 0o644)?;
@@ -291,6 +295,8 @@ http = "{}"
 authority = "authority/authority.crt"
 certificate = "identity/station.crt"
 key = "identity/station.key"
+# Signs receipts that go up by radio; the spacecraft knows its public half.
+domain_key = "identity/domain.key"
 
 [archive]
 dir = "archive"
@@ -333,6 +339,15 @@ pub(crate) fn onboard_table(station: KeyHash, origin: Origin) -> String {
          certificate = \"identity.crt\"\nkey = \"identity.key\"\n\
          golden_certificate = \"golden.crt\"\ngolden_key = \"golden.key\"\n\
          ground_pins = [\"{station}\"]\norigin = \"{origin}\"\n"
+    )
+}
+
+/// What it must know to believe what comes up by radio.
+pub(crate) fn spoken(domain: &str, key: &KeyPair) -> String {
+    let key: String = key.public_key_raw().iter().map(|byte| format!("{byte:02x}")).collect();
+    format!(
+        "# Whose statements hold that come by radio, and the Ed25519 key that signs them:\n\
+         # domain = {domain:?}\n# domain_keys = [\"{key}\"]\n"
     )
 }
 

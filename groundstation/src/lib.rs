@@ -35,6 +35,7 @@ pub mod decode;
 pub mod limits;
 pub mod product;
 pub mod records;
+pub mod rf;
 pub mod process;
 pub mod publish;
 pub mod pool;

@@ -12,11 +12,13 @@ use crate::merge::{Merge, Standing};
 use crate::publish::{AlarmState, Event, Limits, Mission, ParameterInfo, Quality};
 use crate::records::Records;
 use crate::{product, unsqueeze};
-use codecs::ids::{Channel, Codec, SpacecraftId};
+use bytes::Bytes;
+use codecs::ids::{Apid, Channel, Codec, SpacecraftId};
 use codecs::link::object::Quality as Heard;
 use codecs::link::void::Void;
 use codecs::mission::definition::{Rule, Trigger};
 use codecs::mission::{Definition, Plans};
+use codecs::packet::space::PacketView;
 use codecs::product::{Product, ProductKind};
 use codecs::tensor::Tensor;
 use codecs::time::Tai;
@@ -45,6 +47,8 @@ pub struct Outcome {
     pub events: Vec<Event>,
     /// To be dispatched.
     pub work: Vec<Work>,
+    /// Packets that carry parts of units: of a radio, and not interpreted here.
+    pub parts: Vec<Bytes>,
 }
 
 /// Counted outcomes of units, frames and packets that led to less than all they could.
@@ -68,6 +72,7 @@ pub struct Process {
     deframer: Deframer,
     decoders: BTreeMap<SpacecraftId, Decoder>,
     records: Records,
+    radios: BTreeMap<SpacecraftId, Apid>,
     counts: Counts,
 }
 
@@ -82,6 +87,7 @@ impl Process {
             deframer: Deframer::new(&definition),
             decoders: BTreeMap::new(),
             records: Records::default(),
+            radios: BTreeMap::new(),
             counts: Counts::default(),
             definition,
         }
@@ -90,6 +96,12 @@ impl Process {
     /// Keeps at most so many bytes of frames to put late ones between their neighbours.
     pub fn keeping_frames(mut self, bytes: usize) -> Self {
         self.deframer = self.deframer.keeping(bytes);
+        self
+    }
+
+    /// Takes packets of these applications for parts of units.
+    pub fn hearing(mut self, radios: BTreeMap<SpacecraftId, Apid>) -> Self {
+        self.radios = radios;
         self
     }
 
@@ -195,7 +207,17 @@ impl Process {
             outcome.events.push(Event::Frame { spacecraft, vc, quality, gap, at });
         }
         let annotated_erred = heard == Some(Heard::Erred);
+        let parts_apid = self.radios.get(&spacecraft).copied();
+        let is_part = |packet: &[u8]| {
+            let read = PacketView::parse(packet).ok();
+            read.is_some_and(|packet| Some(packet.header().apid) == parts_apid)
+        };
         for (packet, erred) in deframed.packets {
+            // From an erred frame as well: each has a check of its own.
+            if is_part(&packet) {
+                outcome.parts.push(packet);
+                continue;
+            }
             // A wrong bit would be a wrong value, or an alarm: such packets only count.
             if erred || annotated_erred {
                 *self.counts.packets.entry("erred").or_default() += 1;

@@ -23,6 +23,7 @@ fn render(live: &Snapshot) -> String {
     insight(&mut text, live);
     spacecraft(&mut text, live);
     doors(&mut text, live);
+    radios(&mut text, live);
     text.0.push_str("# EOF\n");
     text.0
 }
@@ -154,6 +155,34 @@ fn doors(text: &mut Text, live: &Snapshot) {
         for (reason, count) in &door.dropped {
             let labels = format!("door=\"{}\",reason=\"{}\"", door.name, escape(reason));
             text.sample("door_dropped_total", &labels, count);
+        }
+    }
+}
+
+fn radios(text: &mut Text, live: &Snapshot) {
+    type Read = fn(&crate::publish::RadioView) -> u64;
+    let families: [(&str, &str, Read); 7] = [
+        ("rf_statements", "Signed statements said.", |radio| radio.statements),
+        ("rf_statement_bytes", "Bytes of their CLTUs.", |radio| radio.statement_bytes),
+        ("rf_unsaid", "What found no room to be said.", |radio| radio.unsaid),
+        ("rf_parts", "Parts of units heard.", |radio| radio.parts),
+        ("rf_parts_repeated", "Of them, those held already.", |radio| radio.parts_repeated),
+        ("rf_units_rebuilt", "Units rebuilt whole from parts.", |radio| radio.rebuilt),
+        ("rf_units_durable", "Of them, those durable as the mission asks.", |radio| radio.durable),
+    ];
+    for (name, help, read) in families {
+        text.family(name, "counter", help);
+        for radio in &live.radios {
+            let labels = format!("spacecraft=\"{}\"", radio.spacecraft);
+            text.sample(&format!("{name}_total"), &labels, read(radio));
+        }
+    }
+    text.family("rf_refused", "counter", "Parts and units that led to nothing.");
+    for radio in &live.radios {
+        for (reason, count) in &radio.refused {
+            let (craft, reason) = (radio.spacecraft, escape(reason));
+            let labels = format!("spacecraft=\"{craft}\",reason=\"{reason}\"");
+            text.sample("rf_refused_total", &labels, count);
         }
     }
 }

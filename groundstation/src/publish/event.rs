@@ -1,6 +1,6 @@
 //! What the pipeline tells the page: one enum, so that a new teller needs no new plumbing.
 
-use super::view::DoorView;
+use super::view::{DoorView, RadioView};
 use crate::receipt::SessionId;
 use bytes::Bytes;
 use codecs::ids::{Apid, Channel, Codec, KeyPrefix, SeqRange, SpacecraftId, UnitKey};
@@ -237,6 +237,8 @@ pub enum Event {
         /// Which.
         name: String,
     },
+    /// What came of what a radio sent; replaces what was told of it before.
+    Radio(RadioView),
     /// One captured thing became insight; never told for replayed units.
     Insight {
         /// Which spacecraft.

@@ -7,7 +7,7 @@ use super::latency::Latency;
 use super::packets::PacketIdentities;
 use super::view::{
     AlarmView, Conserved, Counts, Cursor, DoorView, InsightView, JobView, LinkSampleView,
-    ProductView, Snapshot,
+    ProductView, RadioView, Snapshot,
 };
 use bytes::Bytes;
 use codecs::ids::{KeyPrefix, SpacecraftId};
@@ -40,6 +40,7 @@ pub struct Live {
     products: Keyed<(ProductView, Bytes)>,
     jobs: Keyed<JobView>,
     doors: BTreeMap<String, DoorView>,
+    radios: BTreeMap<u16, RadioView>,
     packets: PacketIdentities,
     counts: Counts,
     conserved: Conserved,
@@ -56,6 +57,7 @@ impl Default for Live {
             products: Keyed::new(PRODUCTS_MAX),
             jobs: Keyed::new(JOBS_MAX),
             doors: BTreeMap::new(),
+            radios: BTreeMap::new(),
             packets: PacketIdentities::default(),
             counts: Counts::default(),
             conserved: Conserved::new(),
@@ -147,6 +149,10 @@ impl Live {
             }
             Event::DoorClosed { name } => {
                 self.doors.remove(&name);
+            }
+            Event::Radio(radio) => {
+                // As many as the station file has as well.
+                self.radios.insert(radio.spacecraft, radio);
             }
             Event::Insight { spacecraft, captured, published } => {
                 self.insight(spacecraft, captured, published);
@@ -299,6 +305,7 @@ impl Live {
             products: self.products.since(since).map(|(product, _)| product.clone()).collect(),
             jobs: self.jobs.since(since).cloned().collect(),
             doors: self.doors.values().cloned().collect(),
+            radios: self.radios.values().cloned().collect(),
             counts: self.counts.clone(),
             conserved: if seen.is_none() { self.conserved.clone() } else { Default::default() },
             capture_to_insight_ms: InsightView {

@@ -25,7 +25,7 @@ pub use feed::Feed;
 pub use latency::{Latency, Quantiles};
 pub use live::{CONSERVED_MAX, Live};
 pub use packets::PacketIdentities;
-pub use view::{Conserved, Cursor, DoorView, Snapshot};
+pub use view::{Conserved, Cursor, DoorView, RadioView, Snapshot};
 
 #[cfg(test)]
 mod tests;

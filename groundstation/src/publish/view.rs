@@ -31,6 +31,8 @@ pub struct Snapshot {
     pub jobs: Vec<JobView>,
     /// Doors by name.
     pub doors: Vec<DoorView>,
+    /// Radios by spacecraft.
+    pub radios: Vec<RadioView>,
     /// Sums since the start of the daemon.
     pub counts: Counts,
     /// The same law by counter of units; for metrics, since a page has no use for it.
@@ -122,6 +124,34 @@ pub struct DoorView {
     /// What was chosen and did not go out, by reason.
     pub dropped: BTreeMap<&'static str, u64>,
     /// What went wrong last, where something does.
+    pub error: Option<String>,
+}
+
+/// A spacecraft's radio: what came of what it sent since the start of the daemon, what was read
+/// back then included.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct RadioView {
+    /// The mission's number of the spacecraft.
+    pub spacecraft: u16,
+    /// Parts of units.
+    pub parts: u64,
+    /// Of them, those that were held already.
+    pub parts_repeated: u64,
+    /// Units rebuilt whole.
+    pub rebuilt: u64,
+    /// Parts and units that led to nothing, by reason.
+    pub refused: BTreeMap<&'static str, u64>,
+    /// Units newly durable in the class that makes them reclaimable on board, or again.
+    pub durable: u64,
+    /// The modem of its way up, where something was said.
+    pub to: Option<String>,
+    /// Statements that went up.
+    pub statements: u64,
+    /// Bytes of their units for the air.
+    pub statement_bytes: u64,
+    /// Ranges and statements that found no room; their units come again.
+    pub unsaid: u64,
+    /// What went wrong last on the way up, where something does.
     pub error: Option<String>,
 }
 

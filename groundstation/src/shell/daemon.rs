@@ -10,6 +10,7 @@ use super::{
     keeping::Keeping,
     memory, mission, pipeline,
     reload::{self, Reloader, Standing},
+    rf,
     rules::Rules,
     server,
     session::Station,
@@ -31,6 +32,7 @@ use crate::{
     process::Process,
     publish::{Event, Feed},
     receipt::Ingest,
+    rf::hear::applications,
 };
 use anyhow::Context as _;
 use codecs::link::{MAX_OBJECT_BYTES, MAX_UNIT_BYTES, receiver::ReceiverConfig, wire::Limits};
@@ -163,8 +165,12 @@ async fn daemon(config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
     };
     let mut doors = Doors::new(shared, feed.clone());
     doors.apply(doors.prepare(&config.doors).await?).await;
+    let (rules, standing) = watch::channel(Arc::new(Rules::of(&config)));
+    let (radio, heard) = rf::listen(&config.radios(), standing.clone());
+    let radios = Arc::clone(&radio.ear);
+    let behind = Behind { ready, uplink: Arc::clone(&uplink), radio };
     let (pipeline, process_thread) =
-        start_process(&config, &definition, hub, &feed, clock, (ready, Arc::clone(&uplink)))?;
+        start_process(&config, &definition, hub, &feed, clock, behind)?;
     let commit = Duration::from_millis(config.archive.commit_ms);
     let Archive { intake, volume } = opened.archive;
     let ingest = Ingest::new(intake).keeping(Keeper::new(config.archive.policy()));
@@ -175,7 +181,25 @@ async fn daemon(config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
         (opened.keeping.log.clone(), opened.keeping.predecessors.clone());
     let threads =
         opened.keeping.start(opened.folder, ledger, clock, feed.clone(), &writer, &stopped)?;
-    let (rules, standing) = watch::channel(Arc::new(Rules::of(&config)));
+    let speech = rf::Speech {
+        domain: &definition.domain,
+        ledger,
+        class: definition.reclaimable,
+        key: rf::key::read(&config)?,
+        folder: &archive,
+        clock,
+    };
+    let radio = rf::Task {
+        ways: rf::Ways::open(&config.radios(), &standing.borrow(), &speech)?,
+        radios: config.radios(),
+        ear: radios,
+        heard,
+        writer: writer.clone(),
+        rules: standing.clone(),
+        class: definition.reclaimable,
+        feed: feed.clone(),
+    };
+    let radio = tokio::spawn(radio.run(stopped.clone()));
     let mut reloader = Reloader::new(
         args.config.clone(),
         &config,
@@ -247,6 +271,7 @@ async fn daemon(config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
     // With the last session the last writer handle goes: the archive seals and its thread ends,
     // then the thread behind it.
     serving.await.context("QUIC")?;
+    radio.await.context("radios")?;
     join(archive_thread, "archive").await?;
     join(process_thread, "process").await?;
     threads.join().await?;
@@ -302,6 +327,13 @@ async fn supervise(
     }
 }
 
+/// Who else looks at archived units.
+struct Behind {
+    ready: watch::Sender<bool>,
+    uplink: Arc<Uplink>,
+    radio: rf::Listening,
+}
+
 /// Starts what interprets units.
 fn start_process(
     config: &Config,
@@ -309,10 +341,13 @@ fn start_process(
     hub: Hub,
     feed: &Feed,
     clock: StationClock,
-    (ready, uplink): (watch::Sender<bool>, Arc<Uplink>),
+    behind: Behind,
 ) -> anyhow::Result<(pipeline::PipelineSender, JoinHandle<()>)> {
     let frames = deframe::recent_bytes(&config.profile());
-    let mut process = Process::new(Arc::clone(definition)).keeping_frames(frames);
+    let Behind { ready, uplink, mut radio } = behind;
+    let radios = applications(&config.radios());
+    let process = Process::new(Arc::clone(definition)).keeping_frames(frames);
+    let mut process = process.hearing(radios);
     feed.publish_all(process.mission_events());
     let feed = feed.clone();
     let mut dispatch = super::work::dispatcher(config, feed.clone(), clock)?;
@@ -320,6 +355,7 @@ fn start_process(
         uplink.observe(unit);
         let outcome = process.take(unit, clock.tai());
         feed.publish_all(outcome.events);
+        radio.hear(unit, &outcome.parts);
         outcome.work.into_iter().for_each(&mut dispatch);
     };
     // Readiness means that what was archived before is shown as well.

@@ -4,7 +4,7 @@
 use super::{
     bucket::Bucket,
     disk::Folder,
-    mission, reset, server, tls,
+    mission, reset, rf, server, tls,
     uplink::{UPLINK_LOG, operators},
     witness, work,
 };
@@ -39,6 +39,7 @@ impl Ground {
         let definition = mission::load(&config.path(&config.mission))?;
         config.check_mission(&mission::spacecraft(&definition))?;
         let bucket = bucket(config, &definition)?;
+        rf::key::read(config)?;
         // Handed to the endpoint once, and made anew at each reload.
         server::config(tls::server_config(config)?, &config.profile(), &config.transport())?;
         let crypto = tls::server_config(config)?;

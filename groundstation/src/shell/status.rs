@@ -95,7 +95,31 @@ fn text(address: &str, snapshot: &Value) -> String {
         out.push('\n');
         out.push_str(&door_line(door));
     }
+    for radio in snapshot["radios"].as_array().into_iter().flatten() {
+        out.push('\n');
+        out.push_str(&radio_line(radio));
+    }
     out
+}
+
+fn radio_line(radio: &Value) -> String {
+    let count = |key: &str| radio[key].as_u64().unwrap_or(0);
+    let refused: u64 = radio["refused"]
+        .as_object()
+        .map_or(0, |reasons| reasons.values().filter_map(Value::as_u64).sum());
+    let said = match radio["to"].as_str() {
+        Some(to) => format!("; {} statements said to {to}", count("statements")),
+        None => "; nothing said".into(),
+    };
+    let error = radio["error"].as_str().map_or(String::new(), |error| format!("; {error}"));
+    format!(
+        "radio of spacecraft {}: {} parts, {} units rebuilt, {} durable, {refused} refused\
+         {said}{error}",
+        count("spacecraft"),
+        count("parts"),
+        count("rebuilt"),
+        count("durable"),
+    )
 }
 
 fn door_line(door: &Value) -> String {

@@ -7,13 +7,13 @@ use super::{clock::StationClock, pipeline::PipelineSender};
 use crate::{
     archive::{Incoming, batch::Batch, intake::Progress, storage::Storage, volume::Volume},
     keep::Keeper,
-    ledger::Ledger,
+    ledger::{Ledger, Standing},
     publish::Feed,
     receipt::{Commit, Fates, Ingest, SessionId},
     upload::Stored,
 };
 use codecs::{
-    ids::{Codec, KeyPrefix, Origin, RangeSet, SeqRange},
+    ids::{Codec, KeyPrefix, Origin, RangeSet, SeqRange, UnitKey},
     link::{
         custody::KeyRanges,
         object::{ObjectError, ObjectReader},
@@ -238,6 +238,12 @@ impl Writer {
             (ingest.take(session, &unit, clock.now()) == Progress::Drained).then_some(())
         })
         .await
+    }
+
+    /// Whether a unit is synced here, or let go on purpose after it was.
+    pub async fn holds(&self, key: &UnitKey) -> Result<bool, Closed> {
+        let standing = self.shared()?.with(|ingest| ingest.ledger().standing(key))?;
+        Ok(standing == Standing::Held)
     }
 
     /// Repeats `act` whenever there may be room, until it gives something.

@@ -3,6 +3,7 @@
 
 mod antennas;
 mod files;
+mod radio;
 mod site;
 
 use codecs::ids::Apid;

@@ -1,0 +1,297 @@
+//! Units over a radio: a transmitter as the spacecraft, the real edge and station, and what is in
+//! the archive under the spacecraft's key.
+
+use super::site::*;
+use codecs::{
+    frame::{
+        aos::{AosBuilder, AosConfig},
+        cadu::{CaduEncoder, Coding},
+        cltu::bch,
+        tc::{TcConfig, TcFrame, TcType},
+    },
+    ids::{Channel, Codec, KeyPrefix, Origin, RangeSet, SpacecraftId, StoreEpoch, UnitKey},
+    link::{
+        custody::Durability,
+        rf::{PARTS_APID, signed::Listener, split::Splitter},
+        wire::Message,
+    },
+    packet::space::PacketView,
+};
+use groundstation::{
+    archive::{read::replay, record::Position},
+    shell::disk::Folder,
+};
+use serde_json::Value;
+use std::{collections::BTreeMap, net::UdpSocket, time::Duration};
+use tests::process::Daemon;
+
+/// The spacecraft's store, as it was enrolled.
+fn store(site: &Site) -> Origin {
+    let file = site.path("station/enrolled/sky-7/onboard-identity.toml");
+    let text = std::fs::read_to_string(file).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix("origin = ")).unwrap();
+    Origin::from_hex(line.trim_matches('"')).unwrap()
+}
+
+fn key(origin: Origin, sequence: u64) -> UnitKey {
+    let (epoch, channel) = (StoreEpoch(9), Channel::stream(2));
+    let prefix = KeyPrefix { origin, epoch, spacecraft: SpacecraftId(7), channel };
+    UnitKey { prefix, sequence }
+}
+
+/// A unit on board: longer than a frame, and like no other.
+fn unit(sequence: u64) -> Vec<u8> {
+    (0..300 + sequence * 97 % 3_000).map(|at| (at * 7 + sequence) as u8).collect()
+}
+
+/// The spacecraft's transmitter, from its store to the modem at the antenna.
+struct Transmitter {
+    origin: Origin,
+    splitter: Splitter,
+    builder: AosBuilder,
+    encoder: CaduEncoder,
+    socket: UdpSocket,
+}
+
+impl Transmitter {
+    fn of(site: &Site) -> Self {
+        let coding: Coding = CODING.parse().unwrap();
+        Self {
+            origin: store(site),
+            splitter: Splitter::new(PARTS_APID, 700).unwrap(),
+            builder: AosBuilder::new(AosConfig::new(FRAME_BYTES), 71, 0, 0).unwrap(),
+            encoder: CaduEncoder::new(&coding, FRAME_BYTES, coding.marker()).unwrap(),
+            socket: UdpSocket::bind("127.0.0.1:0").unwrap(),
+        }
+    }
+
+    /// Sends units; frames of the numbers given, by their count in this pass, are not heard.
+    fn send(&mut self, to: &str, units: impl Iterator<Item = u64>, lost: impl Fn(usize) -> bool) {
+        let (mut packets, mut frames) = (Vec::new(), Vec::new());
+        for sequence in units {
+            let (key, unit) = (key(self.origin, sequence), unit(sequence));
+            let sink = &mut |packet| packets.push(packet);
+            self.splitter.split(key, Codec::Product, 3, &unit, sink).unwrap();
+        }
+        let mut sink = |frame| frames.push(frame);
+        packets.iter().for_each(|packet| self.builder.push(packet, &mut sink).unwrap());
+        self.builder.flush(&mut sink);
+        for (at, frame) in frames.iter().enumerate() {
+            let mut cadu = Vec::new();
+            self.encoder.push(frame, &mut cadu).unwrap();
+            if !lost(at) {
+                self.socket.send_to(&cadu, to).unwrap();
+            }
+        }
+    }
+}
+
+/// The spacecraft's receiver behind the uplink modem.
+struct Receiver {
+    modem: UdpSocket,
+    listener: Listener,
+    /// The class that receipts must have.
+    class: Durability,
+    receipted: RangeSet,
+    times: usize,
+}
+
+impl Receiver {
+    /// Believes the key that enrolment handed to the spacecraft.
+    fn of(site: &Site) -> Self {
+        let file = site.path("station/enrolled/sky-7/onboard-identity.toml");
+        let text = std::fs::read_to_string(file).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix("# domain_keys = ")).unwrap();
+        let digits = line.trim_matches(['[', ']', '"']).as_bytes();
+        let key: Vec<u8> = digits
+            .chunks(2)
+            .map(|of| u8::from_str_radix(str::from_utf8(of).unwrap(), 16).unwrap())
+            .collect();
+        let listener = Listener::new("sky", &key.try_into().unwrap(), store(site), 0).unwrap();
+        let modem = UdpSocket::bind("127.0.0.1:0").unwrap();
+        modem.set_read_timeout(Some(Duration::from_millis(10))).unwrap();
+        let class = Durability::Local;
+        Self { modem, listener, class, receipted: RangeSet::new(), times: 0 }
+    }
+
+    /// Hears what has come by now: each unit one frame, each frame one statement to be believed.
+    fn hear(&mut self) {
+        let mut datagram = [0; 4096];
+        while let Ok(length) = self.modem.recv(&mut datagram) {
+            let unit = bch::decode(&datagram[..length], bch::Mode::Detect, None).unwrap();
+            let frame = unit.frames().next().unwrap();
+            let frame = TcFrame::parse(frame, &TcConfig::new(true, true)).unwrap();
+            assert!(frame.fecf_holds());
+            let (header, segment) = (frame.header(), frame.segment().unwrap());
+            assert_eq!((header.kind, header.scid, header.vcid), (TcType::Bd, 71, 2));
+            assert_eq!(segment.map, 4);
+            let packet = PacketView::parse(frame.data()).unwrap();
+            match self.listener.hear(&packet).unwrap().message {
+                None => self.times += 1,
+                Some(Message::Receipts { entries, class, .. }) => {
+                    assert_eq!(class, self.class);
+                    let wanted = key(Origin([0; 16]), 0).prefix;
+                    for of in entries {
+                        assert_eq!((of.epoch, of.channel), (wanted.epoch, wanted.channel));
+                        self.receipted.extend(&of.ranges.into_iter().collect());
+                    }
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}
+
+/// Units under the spacecraft's own key, as the archive has them; each only once.
+fn archived_units(site: &Site) -> BTreeMap<UnitKey, Vec<u8>> {
+    let (mut units, origin) = (BTreeMap::new(), store(site));
+    let mut folder = Folder::at(&site.path("station/archive"));
+    let at = |segment| Position { segment, offset: 0 };
+    // A daemon may be writing behind what is read: then the next look sees more.
+    let _ = replay(&mut folder, at(0), at(u64::MAX), |unit| {
+        if unit.key.prefix.origin == origin {
+            let heard = unit.annotation.expect("when and where it was heard");
+            assert_eq!(heard.antenna, 1);
+            assert!(units.insert(unit.key, unit.bytes.to_vec()).is_none(), "{:?} twice", unit.key);
+        }
+        Ok(())
+    });
+    units
+}
+
+fn with_radio(site: &Site, section: &str) {
+    let file = site.path("station/station.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text + "\n[[rf]]\nspacecraft = 7\n" + section).unwrap();
+}
+
+/// An edge that hears coded units as datagrams, and where.
+fn antenna(site: &Site, station: &str) -> (Daemon, String) {
+    let input = cadu_input("udp:127.0.0.1:0");
+    let (edge, ready): (Daemon, Value) = site.edge("antenna-1", station, &refs(&input));
+    let place = ready["inputs"][0].as_str().unwrap();
+    (edge, place.split_once(':').unwrap().1.to_string())
+}
+
+/// An uplink of so many bits a second to the receiver.
+fn uplink(receiver: &Receiver, bps: u64) -> String {
+    let to = receiver.modem.local_addr().unwrap();
+    format!(
+        "uplink_bps = {bps}\nto = \"udp:{to}\"\nscid = 71\nvc = 2\nmap = 4\nrepeat_s = 1\n\
+         time_s = 1\n"
+    )
+}
+
+#[test]
+fn units_over_radio_outlive_losses_and_kills_and_stand_once_under_the_spacecraft_s_key() {
+    let site = Site::new();
+    let mut receiver = Receiver::of(&site);
+    with_radio(&site, &uplink(&receiver, 16_000));
+    let station = site.station();
+    let (edge, modem) = antenna(&site, &station.quic);
+    let mut sky = Transmitter::of(&site);
+    sky.send(&modem, 0..60, |at| at % 7 == 3);
+    // A frame behind the last: what is before it is heard when it is.
+    sky.send(&modem, 60..61, |_| false);
+    await_that("receipts of the first pass", || {
+        receiver.hear();
+        receiver.receipted.count() >= 20
+    });
+    // Both are killed while the second pass comes.
+    sky.send(&modem, 0..60, |at| at % 5 == 1);
+    drop(station);
+    drop(edge);
+    receiver.hear();
+    let held = archived_units(&site);
+    let is_held = |sequence| held.contains_key(&key(store(&site), sequence));
+    let sequences = receiver.receipted.ranges().iter().flat_map(|of| of.first..=of.last);
+    let missing: Vec<u64> = sequences.filter(|sequence| !is_held(*sequence)).collect();
+    assert!(missing.is_empty(), "receipted and not held: {missing:?}");
+
+    let station = site.station();
+    let (_edge, modem) = antenna(&site, &station.quic);
+    sky.send(&modem, 0..61, |_| false);
+    // The receiver would not believe a counter of the life before.
+    await_that("receipts of all units", || {
+        receiver.hear();
+        receiver.receipted.count() == 61
+    });
+    assert!(receiver.times > 0 && receiver.listener.ignored().is_empty());
+    assert!(metric(&station.http, "groundtrack_rf_units_rebuilt_total") > 0);
+    station.stop();
+    let units = archived_units(&site);
+    let wanted = (0..61).map(|sequence| (key(store(&site), sequence), unit(sequence)));
+    assert!(units == wanted.collect(), "{:?}", units.keys().collect::<Vec<_>>());
+    assert_eq!(site.audit().1, 0);
+}
+
+/// Where the mission asks for the object store, being synced is not said.
+#[test]
+fn a_receipt_waits_for_the_class_that_the_mission_asks_for() {
+    let mission = MISSION.replacen("domain", "reclaimable = \"object-store\"\ndomain", 1);
+    let site = Site::of(&mission);
+    let mut receiver = Receiver { class: Durability::ObjectStore, ..Receiver::of(&site) };
+    with_radio(&site, &uplink(&receiver, 16_000));
+    std::fs::create_dir(site.path("elsewhere")).unwrap();
+    let file = site.path("station/station.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let archive =
+        format!("[archive]\nseal_s = 1\nobject_store = {{ dir = {:?} }}\n", site.text("elsewhere"));
+    std::fs::write(&file, text.replacen("[archive]\n", &archive, 1)).unwrap();
+    let station = site.station();
+    let (_edge, modem) = antenna(&site, &station.quic);
+    let mut sky = Transmitter::of(&site);
+    sky.send(&modem, 0..10, |_| false);
+    await_that("receipts", || {
+        receiver.hear();
+        receiver.receipted.count() == 10
+    });
+    // Sent again: held, and stored long since.
+    receiver.receipted = RangeSet::new();
+    sky.send(&modem, 0..10, |_| false);
+    await_that("receipts once more", || {
+        receiver.hear();
+        receiver.receipted.count() == 10
+    });
+    station.stop();
+    assert_eq!(archived_units(&site).len(), 10);
+    let stored = std::fs::read_dir(site.path("elsewhere")).unwrap().count();
+    assert!(stored > 0);
+}
+
+#[test]
+fn an_uplink_of_nothing_says_nothing() {
+    let site = Site::new();
+    let mut receiver = Receiver::of(&site);
+    with_radio(&site, &uplink(&receiver, 0));
+    let station = site.station();
+    let (_edge, modem) = antenna(&site, &station.quic);
+    let mut sky = Transmitter::of(&site);
+    sky.send(&modem, 0..10, |_| false);
+    await_that("durable units", || {
+        metric(&station.http, "groundtrack_rf_units_durable_total") >= 10
+    });
+    station.stop();
+    receiver.hear();
+    assert_eq!((receiver.receipted.count(), receiver.times), (0, 0));
+    assert_eq!(archived_units(&site).len(), 10);
+}
+
+#[test]
+fn an_edge_that_may_not_carry_brings_frames_and_no_units() {
+    let site = Site::new();
+    with_radio(&site, "");
+    let file = site.path("station/station.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let mine = store(&site);
+    let text = text.replace("\"deliver\", \"carry\"", "\"deliver\"");
+    let text = text.replace("[[rf]]\n", &format!("[[rf]]\norigin = \"{mine}\"\n"));
+    std::fs::write(&file, text).unwrap();
+    let station = site.station();
+    let (_edge, modem) = antenna(&site, &station.quic);
+    Transmitter::of(&site).send(&modem, 0..5, |_| false);
+    await_that("refused parts", || metric(&station.http, "groundtrack_rf_refused_total") >= 5);
+    assert_eq!(metric(&station.http, "groundtrack_rf_units_rebuilt_total"), 0);
+    station.stop();
+    assert!(archived_units(&site).is_empty());
+}
