@@ -1,5 +1,6 @@
 //! The flight process's configuration: one TOML file, paths relative to it.
 
+mod downlink;
 mod health;
 mod models;
 mod source;
@@ -21,6 +22,7 @@ use crate::{
     triage::Policy,
 };
 use codecs_quic::{MTU_DEFAULT, MTU_MAX, MTU_MIN};
+pub use downlink::{Door, Downlink, Rf};
 pub use health::Health;
 pub use source::{Finished, Source, Sources};
 
@@ -35,8 +37,8 @@ pub struct Config {
     pub spacecraft: Spacecraft,
     /// Its keys and whom it trusts.
     pub identity: Identity,
-    /// The station.
-    pub ground: Ground,
+    /// The station; none where there is only a radio.
+    pub ground: Option<Ground>,
     /// Where packets and images come from.
     pub source: Sources,
     /// Where units are kept.
@@ -53,6 +55,9 @@ pub struct Config {
     /// Frames of realtime telemetry.
     #[serde(default)]
     pub realtime: Realtime,
+    /// How and when units go down.
+    #[serde(default)]
+    pub downlink: Downlink,
     /// How the flight software minds itself.
     #[serde(default)]
     pub health: Health,
@@ -77,9 +82,11 @@ pub struct Spacecraft {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Identity {
-    /// Certificate, PEM.
+    /// Certificate, PEM; needed with a `[ground]`.
+    #[serde(default)]
     pub certificate: PathBuf,
     /// Its key, PEM.
+    #[serde(default)]
     pub key: PathBuf,
     /// Certificate to use where the usual one or its key can't be read, from storage that nothing
     /// writes to.
@@ -87,7 +94,13 @@ pub struct Identity {
     /// Its key, PEM.
     pub golden_key: Option<PathBuf>,
     /// `sha256:` and the hexadecimal digest of each SubjectPublicKeyInfo that may be the station's.
+    #[serde(default)]
     pub ground_pins: Vec<String>,
+    /// Domain whose statements are believed that come by radio.
+    pub domain: Option<String>,
+    /// Public Ed25519 keys that it may sign them with, 64 hexadecimal digits each.
+    #[serde(default)]
+    pub domain_keys: Vec<String>,
     /// Name of this store, 32 hexadecimal digits.
     pub origin: String,
 }
@@ -252,6 +265,12 @@ impl Config {
     /// Reads and checks text and the policy that it names; relative paths start at `folder`.
     pub fn parse(file: &str, text: &str, folder: &Path) -> anyhow::Result<Self> {
         let mut config: Self = codecs::config::parse(file, text)?;
+        let identity = &config.identity;
+        let named = ![&identity.certificate, &identity.key].contains(&&PathBuf::new());
+        ensure!(
+            config.ground.is_none() || named,
+            "{file}: a [ground] needs [identity] certificate and key"
+        );
         config.resolve(folder);
         config.check().with_context(|| file.to_string())?;
         config.digest = codecs::fec::crc::crc32c(text.as_bytes());
@@ -262,6 +281,11 @@ impl Config {
             let text = std::fs::read_to_string(policy)
                 .with_context(|| format!("{}: can't read the policy", policy.display()))?;
             config.triage.rules = Some(Policy::parse(&policy.display().to_string(), &text)?);
+        }
+        if let Some(plan) = config.downlink.plan.clone() {
+            let text = std::fs::read_to_string(&plan)
+                .with_context(|| format!("{}: can't read the contact plan", plan.display()))?;
+            config.downlink.read_plan(&plan.display().to_string(), &text)?;
         }
         Ok(config)
     }
@@ -279,6 +303,7 @@ impl Config {
             *path = folder.join(&*path);
         }
         self.source.resolve(folder);
+        self.downlink.resolve(folder);
     }
 
     fn check(&self) -> anyhow::Result<()> {
@@ -288,16 +313,13 @@ impl Config {
             self.store.reclaimable
         );
         self.origin()?;
-        self.pins()?;
-        self.profile()?;
+        if let Some(ground) = &self.ground {
+            self.pins()?;
+            ground.check()?;
+        }
         self.replay_frame()?;
         self.models.check()?;
-        let mtu = MTU_MIN..=MTU_MAX;
-        ensure!(
-            mtu.contains(&self.ground.mtu_max),
-            "[ground] mtu_max = {}: {MTU_MIN} to {MTU_MAX} bytes",
-            self.ground.mtu_max
-        );
+        self.check_downlink()?;
         self.source.check()?;
         self.health.check()?;
         let StoreConfig { capacity_bytes, segment_bytes, .. } = self.store;
@@ -340,28 +362,10 @@ impl Config {
         self.identity.ground_pins.iter().map(|pin| parse_pin(pin)).collect()
     }
 
-    /// Transport settings.
-    pub fn profile(&self) -> anyhow::Result<Profile> {
-        let name = &self.ground.profile;
-        Profile::named(name).with_context(|| {
-            let known: Vec<&str> = Profile::ALL.iter().map(|profile| profile.name).collect();
-            format!("[ground] profile = {name:?}: one of {}", known.join(", "))
-        })
-    }
-
     /// Kind and length of replayed frames.
     pub fn replay_frame(&self) -> anyhow::Result<Option<(FrameKind, usize)>> {
         let Some(replay) = &self.replay else { return Ok(None) };
-        let parsed = replay.frame.split_once(':').and_then(|(kind, length)| {
-            let kind = match kind {
-                "aos" => FrameKind::Aos,
-                "tm" => FrameKind::Tm,
-                _ => return None,
-            };
-            let length = length.parse().ok().filter(|length| (16..=65_536).contains(length))?;
-            Some((kind, length))
-        });
-        match parsed {
+        match frame_of(&replay.frame) {
             Some(frame) => Ok(Some(frame)),
             None => bail!("[replay] frame = {:?}: aos:LENGTH or tm:LENGTH", replay.frame),
         }
@@ -383,6 +387,49 @@ impl Config {
     }
 }
 
+impl Ground {
+    fn check(&self) -> anyhow::Result<()> {
+        self.profile()?;
+        let mtu = MTU_MIN..=MTU_MAX;
+        ensure!(
+            mtu.contains(&self.mtu_max),
+            "[ground] mtu_max = {}: {MTU_MIN} to {MTU_MAX} bytes",
+            self.mtu_max
+        );
+        Ok(())
+    }
+
+    /// Transport settings.
+    pub fn profile(&self) -> anyhow::Result<Profile> {
+        let name = &self.profile;
+        Profile::named(name).with_context(|| {
+            let known: Vec<&str> = Profile::ALL.iter().map(|profile| profile.name).collect();
+            format!("[ground] profile = {name:?}: one of {}", known.join(", "))
+        })
+    }
+}
+
+/// Kind and length of frames, as `aos:LENGTH` or `tm:LENGTH`.
+fn frame_of(text: &str) -> Option<(FrameKind, usize)> {
+    let (kind, length) = text.split_once(':')?;
+    let kind = match kind {
+        "aos" => FrameKind::Aos,
+        "tm" => FrameKind::Tm,
+        _ => return None,
+    };
+    let length = length.parse().ok().filter(|length| (16..=65_536).contains(length))?;
+    Some((kind, length))
+}
+
+/// 32 bytes from 64 hexadecimal digits.
+fn bytes_of(digits: &str) -> Option<[u8; 32]> {
+    let (high, low) = digits.split_at_checked(32)?;
+    let mut bytes = [0; 32];
+    bytes[..16].copy_from_slice(&Origin::from_hex(high)?.0);
+    bytes[16..].copy_from_slice(&Origin::from_hex(low)?.0);
+    Some(bytes)
+}
+
 /// Kind of a transfer frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FrameKind {
@@ -395,13 +442,7 @@ pub enum FrameKind {
 fn parse_pin(text: &str) -> anyhow::Result<[u8; 32]> {
     let wrong = || format!("[identity] pin {text:?}: \"sha256:\" and 64 hexadecimal digits");
     let digits = text.strip_prefix("sha256:").with_context(wrong)?;
-    let (high, low) = digits.split_at_checked(32).with_context(wrong)?;
-    let halves = [high, low].map(Origin::from_hex);
-    let [Some(high), Some(low)] = halves else { bail!(wrong()) };
-    let mut pin = [0; 32];
-    pin[..16].copy_from_slice(&high.0);
-    pin[16..].copy_from_slice(&low.0);
-    Ok(pin)
+    bytes_of(digits).with_context(wrong)
 }
 
 #[cfg(test)]

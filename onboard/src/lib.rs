@@ -28,6 +28,7 @@ pub mod uplink;
 pub mod pipeline;
 pub mod health;
 pub use codecs_store as store;
+pub mod downlink;
 pub mod shell;
 pub mod image;
 pub mod cli;

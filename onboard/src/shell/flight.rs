@@ -5,17 +5,16 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use codecs::{
     ids::{SpacecraftId, StoreEpoch},
-    link::profile::Profile,
     time::Tai,
 };
-use codecs_quic::{
-    Change, Client, FromLink, LinkCounts, LinkTime, Monotonic, Peer, TransportOptions,
-};
+use codecs_quic::{FromLink, LinkCounts, Monotonic};
 use serde::Serialize;
 use serde_json::json;
-use tokio::sync::{Mutex, mpsc, watch};
+use tokio::sync::{Mutex, watch};
 
 use super::{
+    bearers::{self, Bearers, Changes},
+    contact::Contacts,
     held::{Held, change},
     mind::Mind,
     models,
@@ -24,6 +23,8 @@ use super::{
 };
 use crate::{
     config::Config,
+    downlink::Bearer,
+    downlink::radio::RadioCounts,
     pipeline::{Outcome, Pipeline},
     realtime,
     store::{Committed, Disk, Store, StoreError, Stored},
@@ -39,9 +40,6 @@ const COMMIT_BYTES: u64 = 256 << 10;
 const RETRY_NS: u64 = 200_000_000;
 /// Outcomes that may wait for a store that can't write before the source waits too.
 const OUTCOMES_MAX: usize = 64;
-
-/// Live frames that may wait in the transport, bytes: an old one is worth nothing.
-const LOOK_BYTES: usize = 8 << 10;
 
 /// Said once packets are taken.
 #[derive(Clone, Debug, Serialize)]
@@ -120,6 +118,8 @@ pub struct Done {
     pub connections: u64,
     /// Live frames sent beside their units.
     pub quick_looks: u64,
+    /// What the radio did, where there is one.
+    pub radio: Option<RadioCounts>,
     /// What each model did and cost, by task.
     pub models: serde_json::Value,
 }
@@ -131,7 +131,7 @@ pub async fn run(
     say: impl Fn(&Said),
 ) -> anyhow::Result<Done> {
     let clock = Monotonic::start();
-    let peer = peer(&config)?;
+    let peer = bearers::peer(&config)?;
     let (mut models, scorers) = models::load(&config.models, clock)?;
     let mut sources = Sources::open(&config, clock).await?;
     let mut epoch = [0; 8];
@@ -148,7 +148,7 @@ pub async fn run(
     let said = Ready {
         event: "ready",
         source: sources.describe(),
-        ground: config.ground.address.clone(),
+        ground: bearers::describe(&config),
         units_numbered: store.report().units_numbered,
         notices: scorers.notices,
     };
@@ -160,30 +160,26 @@ pub async fn run(
 
     sources.recall(&store);
     let mut uplink = Uplink::recall(SpacecraftId(config.spacecraft.id), &store, &mut pipeline);
+    let mut contacts = Contacts::recall(&config, &store);
     let held = Held {
         store,
         spacecraft: SpacecraftId(config.spacecraft.id),
         housekeeping_percent: pipeline.housekeeping_percent(),
     };
     let store: SharedStore = Arc::new(Mutex::new(held));
-    let (to_pipeline, mut from_link) = mpsc::unbounded_channel();
-    let (to_link, commits) = mpsc::unbounded_channel();
-    let (stopping, stopped) = watch::channel(false);
     let (time, time_seen) = watch::channel(Tai(0));
     let (looks, newest) = watch::channel(Bytes::new());
-    let downlink = {
-        let opened = store.lock().await;
-        let time = LinkTime { clock, zero: time_seen };
-        Client::new(peer, store.clone(), &opened, time, to_pipeline).with_quick_looks(newest)
-    };
-    let link = tokio::spawn(downlink.run(commits, stopped));
-    let mut keeper = Keeper::new(store.clone(), to_link, config.store.commit_ms * 1_000_000);
+    let feeds = (clock, time_seen, newest);
+    let mut bearers = Bearers::start(&config, peer, &store, &contacts, feeds).await?;
+    let commit_ns = config.store.commit_ms * 1_000_000;
+    let mut keeper = Keeper::new(store.clone(), bearers.changes(), commit_ns);
     tracing::info!(source = said.source, ground = said.ground, "flying");
     say(&Said::Ready(said));
 
     tokio::pin!(stop);
     loop {
         let now = clock.now_ns();
+        contacts.tend(&mut pipeline, now);
         pipeline.handle_timeout(now);
         models.tend(&mut pipeline, now);
         sources.handle_timeout(&mut pipeline, now);
@@ -222,6 +218,7 @@ pub async fn run(
             looked,
             mind.timeout(),
             Some(models.timeout()),
+            Some(contacts.timeout()),
         ];
         let due = due.into_iter().flatten().min();
         tokio::select! {
@@ -229,12 +226,28 @@ pub async fn run(
             turn = sources.next(), if !keeper.is_stuck() => {
                 sources.take(turn, &mut pipeline, clock.now_ns());
             }
-            Some(told) = from_link.recv() => {
+            Some(heard) = bearers.heard.recv() => {
                 let now = clock.now_ns();
+                let (time, change) = contacts.hear(heard, &mut store.lock().await.store, now);
+                if let Some(time) = time {
+                    pipeline.trust(time, now);
+                    uplink.trust(time, now);
+                }
+                keeper.changes.send(&change);
+                keeper.dirty(now);
+            }
+            Some(told) = bearers.told.recv() => {
+                let now = clock.now_ns();
+                contacts.heard(Bearer::Quic, now);
                 match told {
                     FromLink::Time(time) => {
                         pipeline.trust(time, now);
                         uplink.trust(time, now);
+                        contacts.trust(time, now);
+                    }
+                    FromLink::Planned(plan) => {
+                        contacts.plan(plan, &mut store.lock().await.store, now);
+                        keeper.hurry(now);
                     }
                     FromLink::Uplink(object) => uplink.receive(*object, now),
                     FromLink::Dirty => keeper.dirty(now),
@@ -255,38 +268,14 @@ pub async fn run(
     tracing::info!("stopping");
     pipeline.finish(clock.now_ns());
     keeper.finish(&mut pipeline, clock.now_ns()).await;
-    stopping.send_replace(true);
-    let link = link.await?;
+    let (link, radio) = bearers.stop().await?;
     // Receipts that came with the last words.
     let unstored = !keeper.finish(&mut pipeline, clock.now_ns()).await;
     let store = store.lock().await;
     let (models, sources) = (models.status(&mut pipeline), sources.reports());
-    Ok(Done { unstored, models, sources, ..done(&pipeline, &store.store, link) })
-}
-
-fn peer(config: &Config) -> anyhow::Result<Peer> {
-    let identity = &config.identity;
-    let profile: Profile = config.profile()?;
-    let usual = (&*identity.certificate, &*identity.key);
-    let (tls, lost) =
-        codecs_quic::client_config_or_golden(usual, identity.golden(), config.pins()?)?;
-    // A spoilt golden identity must not keep a good usual one on the ground.
-    let golden = identity.golden().filter(|_| !lost).and_then(|(certificate, key)| {
-        let config = codecs_quic::client_config(certificate, key, config.pins().ok()?);
-        config.inspect_err(|error| tracing::error!("the golden identity: {error:#}")).ok()
-    });
-    let options = TransportOptions {
-        mtu_max: config.ground.mtu_max,
-        datagram_buffer_bytes: Some(LOOK_BYTES),
-    };
-    Ok(Peer {
-        address: config.ground.address.clone(),
-        server_name: config.ground.server_name.clone(),
-        profile,
-        options,
-        tls,
-        golden,
-    })
+    let done = done(&pipeline, &store.store, link);
+    let units_receipted = done.units_receipted + contacts.receipted();
+    Ok(Done { unstored, models, sources, units_receipted, radio, ..done })
 }
 
 fn done(pipeline: &Pipeline, store: &Store<Disk>, link: LinkCounts) -> Done {
@@ -315,6 +304,7 @@ fn done(pipeline: &Pipeline, store: &Store<Disk>, link: LinkCounts) -> Done {
         udp_bytes: link.udp_bytes,
         connections: link.connections,
         quick_looks: link.quick_looks,
+        radio: None,
         models: serde_json::Value::Null,
     }
 }
@@ -358,7 +348,7 @@ fn put(store: &mut Store<Disk>, outcome: &Outcome, spacecraft: SpacecraftId) -> 
 /// Brings outcomes into the store and commits them together, off the thread of the sockets.
 struct Keeper {
     store: SharedStore,
-    to_link: mpsc::UnboundedSender<Change>,
+    changes: Changes,
     commit_ns: u64,
     due_ns: Option<u64>,
     /// Since when the store can't write, and what it said.
@@ -371,11 +361,11 @@ struct Keeper {
 }
 
 impl Keeper {
-    fn new(store: SharedStore, to_link: mpsc::UnboundedSender<Change>, commit_ns: u64) -> Self {
+    fn new(store: SharedStore, changes: Changes, commit_ns: u64) -> Self {
         // Voids of what the last boot found lost wait for the first commit.
         Self {
             store,
-            to_link,
+            changes,
             commit_ns,
             due_ns: Some(0),
             trouble: None,
@@ -415,7 +405,7 @@ impl Keeper {
     /// Offers units to the link that the store held back.
     fn offer(&mut self, stored: Vec<Stored>) {
         if !stored.is_empty() {
-            let _ = self.to_link.send(change(Committed { stored, ..Committed::default() }));
+            self.changes.send(&change(Committed { stored, ..Committed::default() }));
         }
     }
 
@@ -482,7 +472,7 @@ impl Keeper {
                 }
                 self.due_ns = None;
                 if !committed.stored.is_empty() || !committed.evicted.is_empty() {
-                    let _ = self.to_link.send(change(committed));
+                    self.changes.send(&change(committed));
                 }
             }
             Ok(Err(error)) => {

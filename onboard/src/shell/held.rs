@@ -18,7 +18,8 @@ pub struct Held {
     pub housekeeping_percent: u8,
 }
 
-fn offer(stored: Stored) -> Offer {
+/// What a link must know of a unit.
+pub fn offer(stored: Stored) -> Offer {
     let Stored { key, codec, priority, length, .. } = stored;
     let due = stored.due();
     Offer { key, info: UnitInfo { codec, priority, length, annotated: false, due } }

@@ -5,6 +5,9 @@ pub mod models;
 mod held;
 pub mod mind;
 mod uplink;
+mod contact;
+mod radio;
+mod bearers;
 mod flight;
 
 pub use flight::{Done, Ready, Said, run};

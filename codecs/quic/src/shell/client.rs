@@ -17,6 +17,7 @@ use codecs::{
         receipted::Receipted,
         sender::{Backlog, Sender, SenderConfig, SenderEvent, UNITS_MAX},
         uplink::object::UplinkObject,
+        wire::PlannedContact,
     },
     time::Tai,
 };
@@ -63,6 +64,8 @@ pub enum FromLink {
     Dirty,
     /// The ground wants something done.
     Uplink(Box<UplinkObject>),
+    /// The station's contact plan.
+    Planned(Vec<PlannedContact>),
 }
 
 /// What the link did.
@@ -111,6 +114,8 @@ pub struct Client<C> {
     socket: Option<SocketReport>,
     /// Live frames, newest only.
     looks: Looks,
+    /// Whether a connection is to be tried; always, where nobody says.
+    awake: Option<watch::Receiver<bool>>,
     /// The golden identity stands in the usual one's place.
     golden: bool,
     /// Units that the sender keeps track of at a time.
@@ -155,6 +160,7 @@ impl<C: Custodian> Client<C> {
             shown: watch::Sender::default(),
             socket: None,
             looks,
+            awake: None,
             golden: false,
             units_max: opened.tracked_max().min(UNITS_MAX) as u64,
             overflow: false,
@@ -167,6 +173,12 @@ impl<C: Custodian> Client<C> {
     /// Sends the newest of these datagrams while a station listens, as a small share of the link.
     pub fn with_quick_looks(mut self, newest: watch::Receiver<Bytes>) -> Self {
         self.looks = Looks::new(newest, self.time.clock);
+        self
+    }
+
+    /// Tries no new connection while this is false; one that there is stays.
+    pub fn with_sleep(mut self, awake: watch::Receiver<bool>) -> Self {
+        self.awake = Some(awake);
         self
     }
 
@@ -184,6 +196,10 @@ impl<C: Custodian> Client<C> {
         let mut backoff = BACKOFF_MIN;
         let mut crowded = BACKOFF_MIN;
         while !*stop.borrow() {
+            self.sleep(&mut commits, &mut stop).await;
+            if *stop.borrow() {
+                break;
+            }
             let attempt = endpoint::connect(self.peer.clone());
             let mut refused = false;
             let connected = tokio::select! {
@@ -247,6 +263,26 @@ impl<C: Custodian> Client<C> {
             }
         }
         self.counts
+    }
+
+    /// Ends once a connection is to be tried, or `stop` turns true.
+    async fn sleep(
+        &mut self,
+        commits: &mut mpsc::UnboundedReceiver<Change>,
+        stop: &mut watch::Receiver<bool>,
+    ) {
+        let Some(mut awake) = self.awake.clone() else { return };
+        loop {
+            tokio::select! {
+                // Whoever decided about sleep is gone: it is tried.
+                _ = awake.wait_for(|awake| *awake) => return,
+                _ = stop.wait_for(|stop| *stop) => return,
+                commit = commits.recv() => match commit {
+                    Some(commit) => { self.committed(commit); }
+                    None => return,
+                },
+            }
+        }
     }
 
     async fn session(
@@ -375,6 +411,7 @@ impl<C: Custodian> Client<C> {
                 }
                 SenderEvent::Planned(contacts) => {
                     tracing::info!(contacts = contacts.len(), "contact plan");
+                    let _ = self.told.send(FromLink::Planned(contacts));
                 }
                 SenderEvent::Farewell(text) => tracing::info!(text, "the station says goodbye"),
             }

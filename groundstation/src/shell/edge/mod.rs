@@ -290,7 +290,7 @@ impl Run {
                     FromLink::Uplink(_) => {
                         tracing::warn!("an uplink object came to an edge, which executes none");
                     }
-                    FromLink::Time(_) | FromLink::Backlog(_) => {}
+                    FromLink::Time(_) | FromLink::Backlog(_) | FromLink::Planned(_) => {}
                 },
                 () = until(self.mono, due) => {}
                 _ = status.tick(), if !quiet => {

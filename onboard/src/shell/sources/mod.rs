@@ -1,7 +1,7 @@
 //! All sources: each in its turn, within its limits, and every drop counted.
 
 mod folder;
-mod serial;
+pub mod serial;
 mod sockets;
 
 use std::{

@@ -1,7 +1,7 @@
 //! A serial line, read as it comes.
 
 use std::{
-    fs::OpenOptions,
+    fs::{File, OpenOptions},
     io,
     os::unix::fs::OpenOptionsExt,
     path::Path,
@@ -33,23 +33,7 @@ impl Serial {
     /// Opens a device and sets it to raw bytes of eight bits at `baud`.
     pub fn open(device: &Path, baud: u32) -> anyhow::Result<Self> {
         let at = || format!("[source] serial = {device:?}");
-        let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
-        let line = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .custom_flags(flags.bits() as i32)
-            .open(device)
-            .with_context(|| format!("{}: can't be opened; is the device there?", at()))?;
-        let mut modes = tcgetattr(&line)
-            .with_context(|| format!("{}: is no serial line; give a device", at()))?;
-        modes.make_raw();
-        modes.input_modes.remove(InputModes::IXON | InputModes::IXOFF);
-        modes.control_modes.insert(ControlModes::CREAD | ControlModes::CLOCAL);
-        modes
-            .set_speed(baud)
-            .with_context(|| format!("{}: baud = {baud}: not a speed of this line", at()))?;
-        tcsetattr(&line, OptionalActions::Now, &modes)
-            .with_context(|| format!("{}: baud = {baud}: can't be set", at()))?;
+        let line = open(device, baud).with_context(at)?;
         let line = Receiver::from_file_unchecked(line).with_context(at)?;
         Ok(Self { line, buffer: vec![0; READ_BYTES].into() })
     }
@@ -63,6 +47,25 @@ impl Serial {
             length => Poll::Ready(Ok(self.buffer.get(..length).unwrap_or_default())),
         }
     }
+}
+
+/// Opens a device for both ways, and sets it to raw bytes of eight bits at `baud`.
+pub fn open(device: &Path, baud: u32) -> anyhow::Result<File> {
+    let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
+    let line = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(flags.bits() as i32)
+        .open(device)
+        .context("can't be opened; is the device there?")?;
+    let mut modes = tcgetattr(&line).context("is no serial line; give a device")?;
+    modes.make_raw();
+    modes.input_modes.remove(InputModes::IXON | InputModes::IXOFF);
+    modes.control_modes.insert(ControlModes::CREAD | ControlModes::CLOCAL);
+    modes.set_speed(baud).with_context(|| format!("baud = {baud}: not a speed of this line"))?;
+    tcsetattr(&line, OptionalActions::Now, &modes)
+        .with_context(|| format!("baud = {baud}: can't be set"))?;
+    Ok(line)
 }
 
 #[cfg(test)]

@@ -260,7 +260,7 @@ mod tests {
         let ground = "127.0.0.1:9".parse().unwrap();
         write_onboard(&layout, "SKY-7", ground, Some(Path::new("/packages")), None).unwrap();
         let config = onboard::config::Config::load(&layout.onboard_file()).unwrap();
-        assert_eq!(config.ground.address, "127.0.0.1:9");
+        assert_eq!(config.ground.unwrap().address, "127.0.0.1:9");
         assert_eq!(config.identity.key, layout.station().join("enrolled/sky-7/identity.key"));
         assert_eq!(config.models.tiles.unwrap(), Path::new("/packages/cloud-screen"));
         let recording = Recording { frame: "aos:1113".to_owned(), fecf: true };

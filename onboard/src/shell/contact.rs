@@ -1,0 +1,148 @@
+//! The contact machine between the bearers, the pipeline and the store.
+
+use codecs::{
+    ids::{KeyPrefix, RangeSet, UnitKey},
+    link::{rf::line::Heard, wire::PlannedContact},
+    time::Tai,
+};
+use codecs_quic::Change;
+use tokio::sync::watch;
+
+use super::{
+    held::offer,
+    radio::{COUNTERS_SLOT, HeardTogether},
+};
+use crate::{
+    config::Config,
+    downlink::{Bearer, Downlink, Stand},
+    pipeline::Pipeline,
+    store::{Disk, Store},
+};
+
+/// Slot of the ground's contact plan.
+const PLAN_SLOT: u32 = 0xfffb_0000;
+
+/// Who goes by the contact plan.
+pub struct Contacts {
+    machine: Downlink,
+    bearers: Vec<Bearer>,
+    sleep: bool,
+    awake: watch::Sender<bool>,
+    radio: watch::Sender<Stand>,
+    receipted: u64,
+}
+
+impl Contacts {
+    /// Takes up the file's plan, or the one that the ground told before the last stop.
+    pub fn recall(config: &Config, store: &Store<Disk>) -> Self {
+        let mut machine = Downlink::new(config.downlink.contacts.clone());
+        let kept = store.notes().find(|(slot, _)| *slot == PLAN_SLOT);
+        if let Some((_, kept)) = kept
+            && !machine.recall(kept)
+        {
+            tracing::error!("the contact plan that was kept can't be read; the file's is used");
+        }
+        Self {
+            machine,
+            bearers: config.bearers(),
+            sleep: config.downlink.sleep,
+            awake: watch::Sender::new(true),
+            radio: watch::Sender::default(),
+            receipted: 0,
+        }
+    }
+
+    /// Whether a connection is to be tried.
+    pub fn awake(&self) -> watch::Receiver<bool> {
+        self.awake.subscribe()
+    }
+
+    /// How the contact stands for the radio.
+    pub fn radio(&self) -> watch::Receiver<Stand> {
+        self.radio.subscribe()
+    }
+
+    /// Units that receipts over the radio made reclaimable.
+    pub fn receipted(&self) -> u64 {
+        self.receipted
+    }
+
+    /// Takes what was believed over the radio into the store, for one commit; what the other bearer
+    /// must know of it. The time that a ground told comes first, where it did.
+    pub fn hear(
+        &mut self,
+        together: HeardTogether,
+        store: &mut Store<Disk>,
+        now_ns: u64,
+    ) -> (Option<Tai>, Change) {
+        self.machine.heard(Bearer::Rf, now_ns);
+        let (mut time, mut change) = (None, Change::default());
+        for heard in together.heard {
+            match heard {
+                Heard::Time(told) => {
+                    self.machine.trust(told, now_ns);
+                    time = Some(told);
+                }
+                Heard::Planned(plan) => self.plan(plan, store, now_ns),
+                Heard::Asked { prefix, ranges } => {
+                    change.offered.extend(store.ask(prefix, &ranges).into_iter().map(offer));
+                }
+                Heard::Receipt { prefix, ranges, ledger, class } => {
+                    if class >= store.reclaimable_from() {
+                        live(store, prefix, &ranges, &mut change.gone);
+                    }
+                    self.receipted += store.receipt(ledger, class as u8, prefix, &ranges);
+                }
+            }
+        }
+        if !store.note(COUNTERS_SLOT, together.counters) {
+            tracing::error!("the counters of what came by radio found no place in the store");
+        }
+        (time, change)
+    }
+
+    /// Takes a ground's time.
+    pub fn trust(&mut self, time: Tai, now_ns: u64) {
+        self.machine.trust(time, now_ns);
+    }
+
+    /// A station was heard.
+    pub fn heard(&mut self, bearer: Bearer, now_ns: u64) {
+        self.machine.heard(bearer, now_ns);
+    }
+
+    /// Takes a ground's plan; it is durable with the next commit.
+    pub fn plan(&mut self, plan: Vec<PlannedContact>, store: &mut Store<Disk>, now_ns: u64) {
+        let kept = self.machine.plan(plan, now_ns);
+        if !store.note(PLAN_SLOT, kept) {
+            tracing::error!("the contact plan found no place in the store: a restart forgets it");
+        }
+    }
+
+    /// When to tend again.
+    pub fn timeout(&self) -> u64 {
+        self.machine.timeout()
+    }
+
+    /// Tells everybody how the contact stands, where that is due.
+    pub fn tend(&mut self, pipeline: &mut Pipeline, now_ns: u64) {
+        if !self.machine.is_due(now_ns) {
+            return;
+        }
+        pipeline.set_contact(self.machine.left_s(&self.bearers, now_ns));
+        let stand = self.machine.stand(Bearer::Rf, now_ns);
+        self.radio.send_if_modified(|before| std::mem::replace(before, stand) != stand);
+        let awake = !self.sleep || self.machine.stand(Bearer::Quic, now_ns).phase.sends();
+        self.awake.send_if_modified(|before| std::mem::replace(before, awake) != awake);
+    }
+}
+
+/// Adds the units among these that a link may still have.
+fn live(store: &Store<Disk>, prefix: KeyPrefix, ranges: &RangeSet, keys: &mut Vec<UnitKey>) {
+    let Some((_, counter)) = store.counters().find(|of| of.0 == prefix) else { return };
+    for range in ranges.ranges() {
+        let held = counter.units.range(range.first..=range.last);
+        let live = held.filter(|(_, entry)| entry.live());
+        keys.extend(live.map(|(sequence, _)| UnitKey { prefix, sequence: *sequence }));
+    }
+}
