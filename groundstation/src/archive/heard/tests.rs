@@ -118,10 +118,10 @@ fn pass() -> (Vec<Bytes>, Vec<Vec<u8>>) {
         let count = packets.len();
         let header = PacketHeader::telemetry(Apid(100), SequenceCount((count % (1 << 14)) as u16));
         let packet = build(&header, &(count as u64).to_be_bytes().repeat(36)).unwrap();
-        builder.push(&packet, &mut |frame| frames.push(Bytes::from(frame))).unwrap();
+        builder.push(&packet, &mut |frame| frames.push(frame)).unwrap();
         packets.push(packet);
     }
-    builder.flush(&mut |frame| frames.push(Bytes::from(frame)));
+    builder.flush(&mut |frame| frames.push(frame));
     (frames, packets)
 }
 
