@@ -97,7 +97,8 @@ proptest! {
         for craft in 1..4 {
             let mut latest = 0;
             for (_, at) in read.iter().filter(|(of, _)| *of == craft) {
-                prop_assert!((at - latest) * SECOND_NS > -CLOCK_SET_BACK_NS, "{at} behind {latest}");
+                let back_ns = (latest - at) * SECOND_NS;
+                prop_assert!(back_ns < CLOCK_SET_BACK_NS, "{at} behind {latest}");
                 latest = latest.max(*at);
             }
         }
