@@ -347,7 +347,7 @@ pub(crate) fn spoken(domain: &str, key: &KeyPair) -> String {
     let key: String = key.public_key_raw().iter().map(|byte| format!("{byte:02x}")).collect();
     format!(
         "# Whose statements hold that come by radio, and the Ed25519 key that signs them:\n\
-         # domain = {domain:?}\n# domain_keys = [\"{key}\"]\n"
+         domain = {domain:?}\ndomain_keys = [\"{key}\"]\n"
     )
 }
 

@@ -9,13 +9,13 @@ use codecs::{
         cltu::bch,
         tc::{TcConfig, TcFrame, TcType},
     },
-    ids::{Channel, Codec, KeyPrefix, Origin, RangeSet, SpacecraftId, StoreEpoch, UnitKey},
+    ids::{Apid, Channel, Codec, KeyPrefix, Origin, RangeSet, SpacecraftId, StoreEpoch, UnitKey},
     link::{
         custody::Durability,
         rf::{PARTS_APID, signed::Listener, split::Splitter},
         wire::Message,
     },
-    packet::space::PacketView,
+    packet::space::{PacketHeader, PacketView, SequenceCount, build},
 };
 use groundstation::{
     archive::{read::replay, record::Position},
@@ -101,7 +101,7 @@ impl Receiver {
     fn of(site: &Site) -> Self {
         let file = site.path("station/enrolled/sky-7/onboard-identity.toml");
         let text = std::fs::read_to_string(file).unwrap();
-        let line = text.lines().find_map(|line| line.strip_prefix("# domain_keys = ")).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix("domain_keys = ")).unwrap();
         let digits = line.trim_matches(['[', ']', '"']).as_bytes();
         let key: Vec<u8> = digits
             .chunks(2)
@@ -298,4 +298,66 @@ fn an_edge_that_may_not_carry_brings_frames_and_no_units() {
     assert_eq!(metric(&station.http, "groundtrack_rf_units_rebuilt_total"), 0);
     station.stop();
     assert!(archived_units(&site).is_empty());
+}
+
+/// Both ends as they fly: what the flight software sends by radio comes back as receipts by radio.
+#[test]
+fn the_flight_software_hears_by_radio_that_its_units_are_held() {
+    let site = Site::new();
+    let up = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    with_radio(
+        &site,
+        &format!("uplink_bps = 16000\nto = \"udp:{up}\"\nscid = 71\nrepeat_s = 1\ntime_s = 1\n"),
+    );
+    let station = site.station();
+    let (edge, modem) = antenna(&site, &station.quic);
+    let folder = site.path("station/enrolled/sky-7");
+    let identity = std::fs::read_to_string(folder.join("onboard-identity.toml")).unwrap();
+    let flight = format!(
+        "[spacecraft]\nid = 7\nname = \"SKY-7\"\n[source]\nunix = \"s\"\n[store]\n\
+         dir = \"store\"\n[squeeze]\nblock_packets = 4\nflush_ms = 100\n[downlink]\n\
+         bearer = \"rf\"\n[downlink.rf]\nto = \"udp:{modem}\"\nfrom = \"udp:{up}\"\n\
+         rate_bps = 500000\nscid = 71\nagain_s = 2\nidle = true\ncoding = {CODING:?}\n{identity}"
+    );
+    std::fs::write(folder.join("onboard.toml"), flight).unwrap();
+    let config = folder.join("onboard.toml");
+    let fly = || {
+        let arguments = ["run", "--ready-json", "--config", config.to_str().unwrap()];
+        let mut craft = Daemon::start("onboard", &arguments);
+        craft.expect("ready");
+        craft
+    };
+    let craft = fly();
+    let sensor = std::os::unix::net::UnixDatagram::unbound().unwrap();
+    let feed = |from: u16| {
+        for count in from..from + 20 {
+            let header = PacketHeader::telemetry(Apid(200), SequenceCount(count));
+            let packet = build(&header, &[count as u8; 60]).unwrap();
+            sensor.send_to(&packet, folder.join("s")).unwrap();
+        }
+    };
+    let store_of = |state: fn(&onboard::store::StoreReport) -> bool| {
+        onboard::cli::store_report(&folder.join("store")).is_ok_and(|report| state(&report))
+    };
+    feed(0);
+    await_that("receipts by radio", || {
+        store_of(|report| report.units_receipted >= 5 && report.units_held == 0)
+    });
+    // A power cut on board, another of the edge: what is new goes on, what is held stays so.
+    drop(craft);
+    drop(edge);
+    let (_edge, again) = antenna(&site, &station.quic);
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, text.replace(&modem, &again)).unwrap();
+    let craft = fly();
+    feed(20);
+    await_that("receipts of the second flight", || {
+        store_of(|report| report.units_receipted >= 10 && report.units_held == 0)
+    });
+    drop(craft);
+    station.stop();
+    let report = onboard::cli::store_report(&folder.join("store")).unwrap();
+    let held = archived_units(&site).len() as u64;
+    assert!(held >= report.units_receipted, "{held} of {}", report.units_receipted);
+    assert_eq!(site.audit().1, 0);
 }
