@@ -1,8 +1,16 @@
 //! Element sets in (TLE or OMM JSON), positions and velocities out (SGP4, frame TEME).
 
-use super::vector::Vector;
+use super::fleet::{MeanElements, Propagator};
+use super::vector::{Vector, norm};
 use codecs::time::Tai;
+use std::f64::consts::TAU;
 use thiserror::Error;
+
+const MINUTES_A_DAY: f64 = 1440.0;
+/// Days from 1949-12-31, from which SDP4 counts, to 1970-01-01.
+const UNIX_SINCE_1949_DAYS: f64 = 7_306.0;
+/// The earth's radius as SGP4 takes it.
+const RADIUS_KM: f64 = 6_378.135;
 
 /// Most element sets taken from one file; ten times the largest constellation flying.
 pub const MAX_ELEMENT_SETS: usize = 100_000;
@@ -53,6 +61,7 @@ pub struct ElementSet {
     name: String,
     epoch: Tai,
     constants: sgp4::Constants,
+    propagator: Propagator,
 }
 
 impl ElementSet {
@@ -67,7 +76,33 @@ impl ElementSet {
             _ => elements.norad_id.to_string(),
         };
         let epoch = Tai::from_unix(utc.timestamp(), utc.timestamp_subsec_nanos());
-        Ok(Self { name, epoch, constants })
+        let mean = MeanElements {
+            inclination: elements.inclination.to_radians(),
+            node: elements.right_ascension.to_radians(),
+            eccentricity: elements.eccentricity,
+            argument: elements.argument_of_perigee.to_radians(),
+            anomaly: elements.mean_anomaly.to_radians(),
+            motion: elements.mean_motion * TAU / MINUTES_A_DAY,
+            drag: elements.drag_term,
+        };
+        let years = sgp4::julian_years_since_j2000_afspc_compatibility_mode(&elements.datetime);
+        let sidereal = sgp4::afspc_epoch_to_sidereal_time(years);
+        let days = utc.timestamp_micros() as f64 / 86_400e6 + UNIX_SINCE_1949_DAYS;
+        let propagator =
+            Propagator::new(&mean, days, sidereal).map_err(|error| format(error.to_string()))?;
+        Ok(Self { name, epoch, constants, propagator })
+    }
+
+    /// The same orbit for many instants at once; agrees with [`propagate`](Self::propagate) to a
+    /// metre.
+    pub fn propagator(&self) -> &Propagator {
+        &self.propagator
+    }
+
+    /// Minutes from the epoch to an instant, as SGP4 counts.
+    pub fn minutes_at(&self, at: Tai) -> f64 {
+        // SGP4 counts UTC as if it had no leap seconds.
+        (at.to_unix_nanos() - self.epoch.to_unix_nanos()) as f64 / 60e9
     }
 
     /// The satellite's name, or its catalogue number.
@@ -82,13 +117,13 @@ impl ElementSet {
 
     /// Position and velocity in the frame TEME.
     pub fn propagate(&self, at: Tai) -> Result<State, ElementsError> {
-        // SGP4 counts UTC as if it had no leap seconds.
-        let nanos = at.to_unix_nanos() - self.epoch.to_unix_nanos();
-        self.propagate_minutes(nanos as f64 / 60e9).map_err(|error| ElementsError::Propagation {
-            name: self.name.clone(),
-            at,
-            reason: error.to_string(),
-        })
+        let refuse = |reason| ElementsError::Propagation { name: self.name.clone(), at, reason };
+        let state =
+            self.propagate_minutes(self.minutes_at(at)).map_err(|e| refuse(e.to_string()))?;
+        if norm(state.position_km) < RADIUS_KM {
+            return Err(refuse("the orbit has come down to the ground: decayed".into()));
+        }
+        Ok(state)
     }
 
     /// The same by minutes since the epoch, as reference tables count.
@@ -131,7 +166,14 @@ fn tle(text: &str) -> Result<Vec<sgp4::Elements>, ElementsError> {
     for line in text.lines().map(str::trim_end).filter(|line| !line.starts_with('#')) {
         let columns = line.get(..COLUMNS).unwrap_or(line);
         if line.starts_with("1 ") {
-            first = Some(columns);
+            // Old sets leave the ephemeris type blank; it adds nothing to the checksum.
+            let typed = match (columns.get(..62), columns.get(63..)) {
+                (Some(before), Some(after)) if columns.as_bytes().get(62) == Some(&b' ') => {
+                    format!("{before}0{after}")
+                }
+                _ => columns.to_owned(),
+            };
+            first = Some(typed);
         } else if let (true, Some(one)) = (line.starts_with("2 "), first.take()) {
             let index = sets.len();
             let set = sgp4::Elements::from_tle(name.take(), one.as_bytes(), columns.as_bytes())

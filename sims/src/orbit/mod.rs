@@ -12,6 +12,7 @@
 
 pub mod vector;
 pub mod elements;
+pub mod fleet;
 pub mod earth;
 pub mod look;
 pub mod sun;
