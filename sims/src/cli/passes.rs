@@ -28,7 +28,7 @@ const DAY_NS: i64 = 86_400_000_000_000;
     --station 'Svalbard,78.23,15.40,450' \\\n    \
     --from 2026-11-23T00:00:00Z --to 2026-11-24T00:00:00Z --min-elevation 10")]
 pub struct Passes {
-    /// Two-line elements, or OMM in JSON
+    /// Two-line elements, or OMM as JSON, XML, CSV or key = value
     #[arg(long, value_name = "FILE")]
     elements: PathBuf,
     /// A station; may be given several times

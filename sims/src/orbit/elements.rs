@@ -1,14 +1,18 @@
-//! Element sets in (TLE or OMM JSON), positions and velocities out (SGP4, frame TEME).
+//! Element sets in (TLE or OMM), positions and velocities out (SGP4, frame TEME).
 
-use super::fleet::{MeanElements, Propagator};
+use super::fleet::{MeanElements, NoOrbit, Propagator};
+use super::omm;
 use super::vector::{Vector, norm};
 use codecs::time::Tai;
 use std::f64::consts::TAU;
+use std::fmt;
 use thiserror::Error;
 
 const MINUTES_A_DAY: f64 = 1440.0;
 /// Days from 1949-12-31, from which SDP4 counts, to 1970-01-01.
 const UNIX_SINCE_1949_DAYS: f64 = 7_306.0;
+/// Days from there to 2000-01-01T12:00.
+const J2000_SINCE_1949_DAYS: f64 = 18_263.5;
 /// The earth's radius as SGP4 takes it.
 const RADIUS_KM: f64 = 6_378.135;
 
@@ -18,7 +22,7 @@ pub const MAX_ELEMENT_SETS: usize = 100_000;
 /// Why an element set can't be read or flown.
 #[derive(Debug, Error)]
 pub enum ElementsError {
-    /// Neither TLE nor OMM JSON, or damaged.
+    /// Neither TLE nor OMM, or damaged.
     #[error("element set {index}: {reason}")]
     Format {
         /// Number of the set in its file, from 0.
@@ -27,7 +31,9 @@ pub enum ElementsError {
         reason: String,
     },
     /// A file without one.
-    #[error("no element set found: expected two-line elements or OMM in JSON")]
+    #[error(
+        "no element set found: expected two-line elements, or OMM as JSON, XML, CSV or key = value"
+    )]
     Empty,
     /// More than [`MAX_ELEMENT_SETS`].
     #[error("{count} element sets are more than the {MAX_ELEMENT_SETS} this program takes")]
@@ -64,12 +70,17 @@ pub struct ElementSet {
     propagator: Propagator,
 }
 
+impl fmt::Debug for ElementSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ElementSet")
+            .field("name", &self.name)
+            .field("epoch", &self.epoch)
+            .finish_non_exhaustive()
+    }
+}
+
 impl ElementSet {
-    /// Prepares SGP4 with WGS-72 constants, which public element sets are fitted with.
     fn new(index: usize, elements: &sgp4::Elements) -> Result<Self, ElementsError> {
-        let format = |reason: String| ElementsError::Format { index, reason };
-        let constants = sgp4::Constants::from_elements_afspc_compatibility_mode(elements)
-            .map_err(|error| format(error.to_string()))?;
         let utc = elements.datetime.and_utc();
         let name = match elements.object_name.as_deref().map(str::trim) {
             Some(name) if !name.is_empty() => name.to_owned(),
@@ -85,12 +96,33 @@ impl ElementSet {
             motion: elements.mean_motion * TAU / MINUTES_A_DAY,
             drag: elements.drag_term,
         };
-        let years = sgp4::julian_years_since_j2000_afspc_compatibility_mode(&elements.datetime);
-        let sidereal = sgp4::afspc_epoch_to_sidereal_time(years);
-        let days = utc.timestamp_micros() as f64 / 86_400e6 + UNIX_SINCE_1949_DAYS;
-        let propagator =
-            Propagator::new(&mean, days, sidereal).map_err(|error| format(error.to_string()))?;
-        Ok(Self { name, epoch, constants, propagator })
+        Self::from_mean(name, epoch, &mean)
+            .map_err(|error| ElementsError::Format { index, reason: error.to_string() })
+    }
+
+    /// Prepares SGP4 with WGS-72 constants, which public element sets are fitted with.
+    pub fn from_mean(
+        name: impl Into<String>,
+        epoch: Tai,
+        mean: &MeanElements,
+    ) -> Result<Self, NoOrbit> {
+        let days = epoch.to_unix_nanos() as f64 / 86_400e9 + UNIX_SINCE_1949_DAYS;
+        let years = (days - J2000_SINCE_1949_DAYS) / 365.25;
+        let sidereal = sgp4::afspc_epoch_to_sidereal_time;
+        let propagator = Propagator::new(mean, days, sidereal(years))?;
+        let orbit = sgp4::Orbit::from_kozai_elements(
+            &sgp4::WGS72,
+            mean.inclination,
+            mean.node,
+            mean.eccentricity,
+            mean.argument,
+            mean.anomaly,
+            mean.motion,
+        )
+        .map_err(|_| NoOrbit::Motion)?;
+        let constants = sgp4::Constants::new(sgp4::WGS72, sidereal, years, mean.drag, orbit)
+            .map_err(|_| NoOrbit::Eccentricity)?;
+        Ok(Self { name: name.into(), epoch, constants, propagator })
     }
 
     /// The same orbit for many instants at once; agrees with [`propagate`](Self::propagate) to a
@@ -133,28 +165,21 @@ impl ElementSet {
     }
 }
 
-/// Reads every element set of a text: OMM JSON (one object or an array), or TLE with or without
-/// name lines.
+/// Reads every element set of a text: OMM as JSON, XML, key-value notation or comma-separated values
+/// (one or many), or TLE with or without name lines.
 pub fn read(text: &str) -> Result<Vec<ElementSet>, ElementsError> {
-    let trimmed = text.trim_start();
-    let elements = match trimmed.as_bytes().first() {
-        None => return Err(ElementsError::Empty),
-        Some(b'{') => vec![omm(trimmed, 0)?],
-        Some(b'[') => serde_json::from_str(trimmed)
-            .map_err(|error| ElementsError::Format { index: 0, reason: error.to_string() })?,
-        Some(_) => tle(trimmed)?,
-    };
-    match elements.len() {
-        0 => return Err(ElementsError::Empty),
-        count if count > MAX_ELEMENT_SETS => return Err(ElementsError::TooMany { count }),
-        _ => {}
+    if let Some(sets) = omm::read(text) {
+        return match sets {
+            Ok(sets) if sets.is_empty() => Err(ElementsError::Empty),
+            sets => sets,
+        };
     }
-    elements.iter().enumerate().map(|(index, set)| ElementSet::new(index, set)).collect()
-}
-
-fn omm(text: &str, index: usize) -> Result<sgp4::Elements, ElementsError> {
-    serde_json::from_str(text)
-        .map_err(|error| ElementsError::Format { index, reason: error.to_string() })
+    let elements = tle(text)?;
+    match elements.len() {
+        0 => Err(ElementsError::Empty),
+        count if count > MAX_ELEMENT_SETS => Err(ElementsError::TooMany { count }),
+        _ => elements.iter().enumerate().map(|(index, set)| ElementSet::new(index, set)).collect(),
+    }
 }
 
 /// Collects lines 1 and 2; a line before them that is neither names the satellite.

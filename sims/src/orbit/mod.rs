@@ -13,6 +13,7 @@
 pub mod vector;
 pub mod elements;
 pub mod fleet;
+mod omm;
 pub mod earth;
 pub mod look;
 pub mod sun;
