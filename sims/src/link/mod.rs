@@ -7,6 +7,7 @@
 pub mod geometry;
 pub mod loss;
 pub mod noise;
+pub mod weather;
 
 use codecs::time::Tai;
 pub use geometry::{Fixed, Geometry, Sky, Track};
