@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use sims::link::weather::{
+    gas::Air,
     rain::{RainPath, SpecificAttenuation},
     scintillation::Scintillation,
 };
@@ -88,4 +89,22 @@ fn scintillation_fades_as_the_table_says() {
     }
     println!("{} rows, worst {worst:.1e} dB", rows.len());
     assert!(worst < 1e-3);
+}
+
+#[test]
+fn gases_take_a_kilometre_what_the_table_says() {
+    let Some(rows) = table("676/ITURP676-13_gamma.csv") else { return };
+    let mut worst = 0.0f64;
+    for row in &rows {
+        let [frequency, pressure, temperature_k, vapour_g_m3, oxygen, vapour, all] = row[..] else {
+            panic!("{row:?}")
+        };
+        // The table's pressure is that of the dry part.
+        let air = Air { dry_hpa: pressure, temperature_k, vapour_g_m3 };
+        let ours = (air.oxygen_db_km(frequency), air.vapour_db_km(frequency));
+        worst = worst.max((ours.0 - oxygen).abs()).max((ours.1 - vapour).abs());
+        worst = worst.max((ours.0 + ours.1 - all).abs());
+    }
+    println!("{} rows, worst {worst:.1e} dB/km", rows.len());
+    assert!(worst < 1e-6);
 }
