@@ -1,5 +1,7 @@
 //! Orbits and contacts against Skyfield and the SGP4 verification set, where the recordings are.
 
+mod data;
+
 use codecs::time::Tai;
 use sims::contact;
 use sims::contact::sweep::{Grid, Track};
@@ -9,21 +11,6 @@ use sims::orbit::{
     vector,
 };
 use std::collections::BTreeMap;
-use std::path::PathBuf;
-
-/// The recordings' folder, or a printed reason to skip.
-fn recordings(folder: &str) -> Option<PathBuf> {
-    let root = std::env::var_os("GROUNDTRACK_DATA").map_or_else(
-        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/data"),
-        PathBuf::from,
-    );
-    let path = root.join("orbit").join(folder);
-    if path.is_dir() {
-        return Some(path);
-    }
-    println!("skipped: no {} (set GROUNDTRACK_DATA to the recordings)", path.display());
-    None
-}
 
 fn skyfield_satellites(folder: &std::path::Path) -> BTreeMap<String, ElementSet> {
     let text = std::fs::read_to_string(folder.join("tles.txt")).unwrap();
@@ -33,7 +20,7 @@ fn skyfield_satellites(folder: &std::path::Path) -> BTreeMap<String, ElementSet>
 
 #[test]
 fn look_angles_agree_with_skyfield() {
-    let Some(folder) = recordings("skyfield") else { return };
+    let Some(folder) = data::orbit("skyfield") else { return };
     let satellites = skyfield_satellites(&folder);
     // topocentric.csv names stations only; their places stand in passes.csv.
     let passes = std::fs::read_to_string(folder.join("passes.csv")).unwrap();
@@ -78,7 +65,7 @@ fn look_angles_agree_with_skyfield() {
 /// angles above tie to Skyfield's within 1e-5 degrees.
 #[test]
 fn passes_agree_with_skyfield() {
-    let Some(folder) = recordings("skyfield") else { return };
+    let Some(folder) = data::orbit("skyfield") else { return };
     let satellites = skyfield_satellites(&folder);
     let text = std::fs::read_to_string(folder.join("passes.csv")).unwrap();
     let mut expected: BTreeMap<String, Vec<[Tai; 3]>> = BTreeMap::new();
@@ -142,7 +129,7 @@ fn repaired(line: &str) -> String {
 
 #[test]
 fn sgp4_agrees_with_the_verification_set() {
-    let Some(folder) = recordings("sgp4-vallado") else { return };
+    let Some(folder) = data::orbit("sgp4-vallado") else { return };
     let sets = std::fs::read_to_string(folder.join("SGP4-VER.TLE")).unwrap();
     let reference = std::fs::read_to_string(folder.join("tcppver.out")).unwrap();
     let mut lines = sets.lines().filter(|line| line.starts_with(['1', '2'])).peekable();
@@ -199,7 +186,7 @@ fn sgp4_agrees_with_the_verification_set() {
 
 #[test]
 fn a_constellation_is_where_each_of_its_satellites_is() {
-    let Some(folder) = recordings("") else { return };
+    let Some(folder) = data::orbit("") else { return };
     let text = std::fs::read_to_string(folder.join("oneweb_tle.txt")).unwrap();
     let sets = elements::read(&text).unwrap();
     assert_eq!(sets.len(), 651);
@@ -223,7 +210,7 @@ fn a_constellation_is_where_each_of_its_satellites_is() {
 /// Skyfield's own passes, by the search for constellations.
 #[test]
 fn the_search_for_many_agrees_with_skyfield() {
-    let Some(folder) = recordings("skyfield") else { return };
+    let Some(folder) = data::orbit("skyfield") else { return };
     let satellites = skyfield_satellites(&folder);
     let text = std::fs::read_to_string(folder.join("passes.csv")).unwrap();
     let mut counts: BTreeMap<String, (Vec<Tai>, Vec<Tai>)> = BTreeMap::new();

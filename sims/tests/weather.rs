@@ -1,6 +1,6 @@
 //! Attenuation by the air against the validation tables of ITU-R, where the recordings are.
 
-use std::path::PathBuf;
+mod data;
 
 use sims::link::weather::{
     gas::Air,
@@ -10,15 +10,7 @@ use sims::link::weather::{
 
 /// A table's rows of numbers under its two lines of names and units, or a printed reason to skip.
 fn table(name: &str) -> Option<Vec<Vec<f64>>> {
-    let root = std::env::var_os("GROUNDTRACK_DATA").map_or_else(
-        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/data"),
-        PathBuf::from,
-    );
-    let path = root.join("orbit/itu-r").join(name);
-    if !root.is_dir() {
-        println!("skipped: no {} (set GROUNDTRACK_DATA to the recordings)", root.display());
-        return None;
-    }
+    let path = data::orbit(&format!("itu-r/{name}"))?;
     let bytes = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     // Degree signs stand in Latin-1 in some of them.
     let text = String::from_utf8_lossy(&bytes);

@@ -6,6 +6,7 @@
 
 pub mod geometry;
 pub mod loss;
+pub mod modcod;
 pub mod noise;
 pub mod weather;
 

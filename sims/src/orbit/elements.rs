@@ -11,8 +11,9 @@ use thiserror::Error;
 const MINUTES_A_DAY: f64 = 1440.0;
 /// Days from 1949-12-31, from which SDP4 counts, to 1970-01-01.
 const UNIX_SINCE_1949_DAYS: f64 = 7_306.0;
-/// Days from there to 2000-01-01T12:00.
-const J2000_SINCE_1949_DAYS: f64 = 18_263.5;
+/// Julian dates of 1949-12-31T00:00 and 2000-01-01T12:00.
+const JULIAN_1949: f64 = 2_433_281.5;
+const JULIAN_2000: f64 = 2_451_545.0;
 /// The earth's radius as SGP4 takes it.
 const RADIUS_KM: f64 = 6_378.135;
 
@@ -107,7 +108,8 @@ impl ElementSet {
         mean: &MeanElements,
     ) -> Result<Self, NoOrbit> {
         let days = epoch.to_unix_nanos() as f64 / 86_400e9 + UNIX_SINCE_1949_DAYS;
-        let years = (days - J2000_SINCE_1949_DAYS) / 365.25;
+        // By way of the Julian date, whose rounding the reference has as well.
+        let years = (days + JULIAN_1949 - JULIAN_2000) / 365.25;
         let sidereal = sgp4::afspc_epoch_to_sidereal_time;
         let propagator = Propagator::new(mean, days, sidereal(years))?;
         let orbit = sgp4::Orbit::from_kozai_elements(
