@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     api,
-    archive::{Archive, Settings, record::Position},
+    archive::{Archive, Settings, record::Position, twice::Twice},
     budget::Budget,
     commands::say,
     config::Config,
@@ -72,6 +72,7 @@ struct Opened {
     end: Position,
     folder: Folder,
     keeping: Keeping,
+    twice: Twice,
     /// Segments that are not there although they should.
     missing: u64,
     /// Held as long as the daemon writes.
@@ -112,7 +113,9 @@ async fn open_archive(
     tracing::info!(segments = report.segments, scanned = report.scanned, units, "archive open");
     let end = archive.end();
     let missing = report.missing.count();
-    Ok(Opened { archive, end, folder, keeping, missing, _lock: lock })
+    let twice =
+        Twice::find(&mut folder.clone()).with_context(|| format!("archive {}", dir.display()))?;
+    Ok(Opened { archive, end, folder, keeping, twice, missing, _lock: lock })
 }
 
 async fn daemon(config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
@@ -154,7 +157,7 @@ async fn daemon(config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
         operators: may,
         mission: Arc::clone(&spacecraft),
     };
-    let hub = Hub::new(opened.folder.clone(), opened.end);
+    let hub = Hub::new(opened.folder.clone(), opened.twice, opened.end);
     let shared = doors::Shared {
         hub: hub.clone(),
         definition: Arc::clone(&definition),

@@ -14,6 +14,7 @@ use crate::{
         record::Position,
         segment::{SegmentHeader, file_name, number_of},
         storage::{Storage as _, StoredFile as _},
+        twice::Twice,
     },
     commands::WrongUsage,
     config::Config,
@@ -190,7 +191,8 @@ impl Choice {
             first.at(position);
             if stop.is_over() { Err(io::ErrorKind::Interrupted.into()) } else { Ok(()) }
         };
-        let result = read_as_heard(&mut folder, from, end, look, |found| {
+        let twice = Twice::find(&mut folder).with_context(what)?;
+        let result = read_as_heard(&mut folder, &twice, (from, end), look, |found| {
             let unit = match found {
                 Found::Unit(unit) => unit,
                 Found::Damage(damaged) => {

@@ -42,7 +42,7 @@ fn order(bounds: Bounds, heard: &[(u32, i64)]) -> Vec<(u16, i64)> {
         looked += 1;
         Ok(())
     };
-    read_within(bounds, &mut disk, (BEGIN, END), look, |found| {
+    read_within((bounds, &Twice::NOTHING), &mut disk, (BEGIN, END), look, |found| {
         let Found::Unit(unit) = found else { panic!("{found:?}") };
         read.push((unit.key.prefix.spacecraft.0, unit.received.0 / SECOND_NS));
         Ok(())
@@ -162,7 +162,7 @@ fn export(bounds: Bounds, disk: &ForgetfulDisk, goods: Goods) -> Vec<Parcel> {
         Selector::new(Selection::all(goods), &definition, PATIENCE_MS_DEFAULT * 1_000_000);
     let (mut out, mut latest) = (Vec::new(), 0);
     read_within(
-        bounds,
+        (bounds, &Twice::NOTHING),
         &mut disk.clone(),
         (BEGIN, END),
         |_| Ok(()),
