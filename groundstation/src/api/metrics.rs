@@ -28,7 +28,8 @@ fn render(live: &Snapshot) -> String {
     text.0
 }
 
-/// received = archived + duplicate + conflict + rejected + shed + in flight.
+/// received = archived + duplicate + conflict + rejected + shed + in flight, and
+/// archived + duplicate = receipted + left to welcome.
 fn custody(text: &mut Text, counts: &Counts) {
     text.counter("units_received", "Units that came in.", counts.received);
     text.counter("units_archived", "Units new in the archive and synced.", counts.archived);
@@ -45,7 +46,9 @@ fn custody(text: &mut Text, counts: &Counts) {
     text.reasons("datagrams_dropped", "Datagrams to the QUIC port of no connection.", strays);
     text.family("units_in_flight", "gauge", "Received units whose end is not told yet.");
     text.sample("units_in_flight", "", counts.in_flight());
-    text.counter("units_receipted", "Units newly receipted.", counts.receipted);
+    text.counter("units_receipted", "Units receipted to who brought them.", counts.receipted);
+    let left = "Units held whose session was gone: the next welcome says so.";
+    text.counter("units_left_to_welcome", left, counts.left_to_welcome);
     text.counter("units_replayed", "Units read back from the archive.", counts.replayed);
     text.counter("packets", "Space packets, counted once by identity.", counts.packets);
     text.counter("packet_copies", "Copies of packets that had come.", counts.packet_copies);

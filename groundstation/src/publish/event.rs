@@ -3,9 +3,12 @@
 use super::view::{DoorView, RadioView};
 use crate::receipt::SessionId;
 use bytes::Bytes;
-use codecs::ids::{Apid, Channel, Codec, KeyPrefix, SeqRange, SpacecraftId, UnitKey};
+use codecs::ids::{
+    Apid, Channel, Codec, KeyPrefix, Origin, RangeSet, SeqRange, SpacecraftId, UnitKey,
+};
 use codecs::time::Tai;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Something happened that an operator may want to see.
@@ -76,10 +79,21 @@ pub enum Event {
         /// How many.
         count: u64,
     },
+    /// What a store says, unit by unit, that it holds and this station does not.
+    OnBoard {
+        /// Which spacecraft.
+        spacecraft: SpacecraftId,
+        /// Whose store: its own, or that of an edge.
+        origin: Origin,
+        /// Which units.
+        held: BTreeMap<KeyPrefix, RangeSet>,
+    },
     /// What the spacecraft says is still on board and not receipted.
     Backlog {
         /// Which spacecraft.
         spacecraft: SpacecraftId,
+        /// Whose store.
+        origin: Origin,
         /// Units not yet receipted.
         units: u64,
         /// Their bytes; 0 where the spacecraft did not say.
@@ -128,11 +142,19 @@ pub enum Event {
         /// Why, in the spacecraft's words.
         reason: String,
     },
-    /// Receipts were sent for units that are synced.
+    /// Units are synced, and the session that brought them is told.
     Receipted {
         /// Whose counter.
         prefix: KeyPrefix,
-        /// How many units became receipted that were not before.
+        /// How many units, duplicates included.
+        count: u64,
+    },
+    /// Units are synced, and the session that brought them is gone: the next welcome of their store
+    /// says that they are held.
+    LeftToWelcome {
+        /// Whose counter.
+        prefix: KeyPrefix,
+        /// How many units, duplicates included.
         count: u64,
     },
     /// A transfer frame was judged.
@@ -145,6 +167,8 @@ pub enum Event {
         quality: Quality,
         /// Frames lost between the one before and this one, by the frame counter.
         gap: u64,
+        /// It was told as lost by an earlier event, and came late.
+        found: bool,
         /// Earth receive time.
         at: Tai,
     },

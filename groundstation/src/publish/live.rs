@@ -2,7 +2,7 @@
 
 use super::craft::Craft;
 use super::event::{AlarmState, Event, JobState, Outcome};
-use super::history::{Keyed, Revision, unix_ms};
+use super::history::{Keyed, Lost, Revision, unix_ms};
 use super::latency::Latency;
 use super::packets::PacketIdentities;
 use super::view::{
@@ -96,8 +96,11 @@ impl Live {
             Event::DatagramsDropped { reason, count } => {
                 *self.counts.datagrams_dropped.entry(reason).or_default() += count;
             }
-            Event::Backlog { spacecraft, units, bytes } => {
-                self.with(spacecraft, |craft| craft.backlog(units, bytes));
+            Event::OnBoard { spacecraft, origin, held } => {
+                self.with(spacecraft, |craft| craft.on_board(origin, held));
+            }
+            Event::Backlog { spacecraft, origin, units, bytes } => {
+                self.with(spacecraft, |craft| craft.backlog(origin, units, bytes));
             }
             Event::Custody { prefix, outcome, count } => self.custody(prefix, outcome, count),
             Event::PeerRejected { reason } => {
@@ -121,9 +124,14 @@ impl Live {
                 self.counts.receipted += count;
                 self.with(prefix.spacecraft, |craft| craft.receipted(count));
             }
-            Event::Frame { spacecraft, vc, quality, gap, at } => {
+            Event::LeftToWelcome { prefix, count } => {
+                self.counts.left_to_welcome += count;
+                self.with(prefix.spacecraft, |craft| craft.left_to_welcome(count));
+            }
+            Event::Frame { spacecraft, vc, quality, gap, found, at } => {
+                let lost = Lost { gap, found };
                 let shown =
-                    self.with(spacecraft, |craft| craft.frame(vc, quality, gap, at, revision));
+                    self.with(spacecraft, |craft| craft.frame(vc, quality, lost, at, revision));
                 self.counts.not_shown += u64::from(shown == Some(false));
             }
             Event::Packet(identity) => {

@@ -72,8 +72,11 @@ pub struct Counts {
     pub datagrams_dropped: BTreeMap<&'static str, u64>,
     /// Units read back from the archive at start.
     pub replayed: u64,
-    /// Units newly receipted.
+    /// Units receipted to the session that brought them, duplicates included.
     pub receipted: u64,
+    /// Units whose session was gone when they were synced, duplicates included: the next welcome
+    /// of their store says that they are held. With `receipted`, all that is archived or duplicate.
+    pub left_to_welcome: u64,
     /// Packets, counted once by identity.
     pub packets: u64,
     /// Copies of packets that had come before.
@@ -229,9 +232,9 @@ pub struct LinkSampleView {
 /// What is still on board.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct BacklogView {
-    /// Units not receipted.
+    /// Units that its stores hold, its own and those of edges, and this station does not.
     pub units: u64,
-    /// Their bytes, where the spacecraft said so.
+    /// Their bytes, where each store said so.
     pub bytes: Option<u64>,
 }
 
@@ -242,8 +245,10 @@ pub struct CustodyView {
     pub archived: u64,
     /// Their bytes.
     pub archived_bytes: u64,
-    /// Newly receipted since the start.
+    /// Receipted since the start to the session that brought them, duplicates included.
     pub receipted: u64,
+    /// Held since the start, and left to the next welcome to say so.
+    pub left_to_welcome: u64,
     /// Holes below the newest unit of each channel: on their way, or asked for.
     pub awaited: u64,
     /// Left out on purpose.
@@ -263,7 +268,7 @@ pub struct ChannelView {
     pub name: String,
     /// Frames or units since the start.
     pub total: u64,
-    /// Frames lost by the frame counter since the start.
+    /// Frames lost by the frame counter since the start, and not delivered late since.
     pub missing: u64,
     /// Columns.
     pub buckets: Vec<FrameBucket>,

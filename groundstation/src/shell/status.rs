@@ -70,12 +70,13 @@ fn text(address: &str, snapshot: &Value) -> String {
         .map_or(0, |reasons| reasons.values().filter_map(Value::as_u64).sum());
     let mut out = format!(
         "station on http://{address}/\nunits: {} received = {} archived + {} duplicate + {} \
-         conflict + {rejected} rejected; {} receipted",
+         conflict + {rejected} rejected; of those held, {} receipted + {} left to the next welcome",
         count("received"),
         count("archived"),
         count("duplicate"),
         count("conflict"),
         count("receipted"),
+        count("left_to_welcome"),
     );
     let missing = counts["segments"]["missing"].as_u64().unwrap_or(0);
     if missing > 0 {

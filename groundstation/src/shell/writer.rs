@@ -8,7 +8,7 @@ use crate::{
     archive::{Incoming, batch::Batch, intake::Progress, storage::Storage, volume::Volume},
     keep::Keeper,
     ledger::{Ledger, Standing},
-    publish::Feed,
+    publish::{Event, Feed},
     receipt::{Commit, Fates, Ingest, SessionId},
     upload::Stored,
 };
@@ -20,7 +20,7 @@ use codecs::{
     },
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io,
     pin::pin,
     sync::{
@@ -510,15 +510,22 @@ impl<S: Storage> Thread<S> {
         let commit = volume.commit(now, || settled(shared));
         let judged = claims.iter().map(|(claim, bytes)| volume.judge(claim, bytes)).collect();
         let committed = shared.state().ingest.settle(&commit, &claims, judged, now);
-        let told = committed.events();
+        let mut told = committed.events();
+        let mut heard = BTreeSet::new();
         {
             let sessions = shared.sessions();
             for (session, fates) in committed.fates {
-                if let Some(session) = sessions.get(&session) {
-                    let _ = session.send(fates);
+                if sessions.get(&session).is_some_and(|told| told.send(fates).is_ok()) {
+                    heard.insert(session);
                 }
             }
         }
+        told.extend(committed.settled.into_iter().map(|((session, prefix), count)| {
+            match heard.contains(&session) {
+                true => Event::Receipted { prefix, count },
+                false => Event::LeftToWelcome { prefix, count },
+            }
+        }));
         self.publish(commit);
         self.feed.publish_all(told);
         self.shared.room.notify_waiters();
@@ -540,3 +547,6 @@ impl<S: Storage> Thread<S> {
 fn settled(shared: &Shared) -> Ledger {
     shared.state().ingest.ledger().settled()
 }
+
+#[cfg(test)]
+mod tests;

@@ -168,7 +168,8 @@ fn what_went_with_a_segment_stays_of_one_kind() {
         let station = Station::with(&all);
         let middle = (0..9).find(|number| {
             let index = station.segment(*number).with_extension("index");
-            index.exists() && !units_in(&station, &[*number], &[record.clone()]).is_empty()
+            index.exists()
+                && !units_in(&station, &[*number], std::slice::from_ref(&record)).is_empty()
         });
         let middle = middle.unwrap();
         let gone = units_in(&station, &[middle], &all);
