@@ -1,5 +1,6 @@
 //! What the pipeline tells the page: one enum, so that a new teller needs no new plumbing.
 
+use super::disk::{Look, WriteTrouble};
 use super::view::{DoorView, RadioView};
 use crate::receipt::SessionId;
 use bytes::Bytes;
@@ -71,6 +72,22 @@ pub enum Event {
         reason: &'static str,
         /// How many.
         count: u64,
+    },
+    /// A write of the archive did not reach the disk, or does again.
+    DiskWrote {
+        /// Why not.
+        trouble: Option<WriteTrouble>,
+        /// When.
+        at: Tai,
+    },
+    /// Someone looked at the archive's folder.
+    DiskLooked {
+        /// What was found.
+        look: Look,
+        /// Less room than this is nearly none.
+        least_bytes: u64,
+        /// When.
+        at: Tai,
     },
     /// Datagrams on the QUIC port that belong to no connection and begin none.
     DatagramsDropped {

@@ -1,6 +1,7 @@
 //! The live state: events in, views out.
 
 use super::craft::Craft;
+use super::disk::{Disk, DiskView};
 use super::event::{AlarmState, Event, JobState, Outcome};
 use super::history::{Keyed, Lost, Revision, unix_ms};
 use super::latency::Latency;
@@ -36,6 +37,7 @@ const REASONS_MAX: usize = 32;
 pub struct Live {
     revision: Revision,
     crafts: BTreeMap<SpacecraftId, Craft>,
+    disk: Disk,
     alarms: Keyed<AlarmView>,
     products: Keyed<(ProductView, Bytes)>,
     jobs: Keyed<JobView>,
@@ -53,6 +55,7 @@ impl Default for Live {
         Self {
             revision: 0,
             crafts: BTreeMap::new(),
+            disk: Disk::default(),
             alarms: Keyed::new(ALARMS_MAX),
             products: Keyed::new(PRODUCTS_MAX),
             jobs: Keyed::new(JOBS_MAX),
@@ -92,6 +95,10 @@ impl Live {
             }
             Event::QuickLookDropped { reason, count } => {
                 *self.counts.quick_looks_dropped.entry(reason).or_default() += count;
+            }
+            Event::DiskWrote { trouble, at } => self.disk.wrote(trouble, at),
+            Event::DiskLooked { look, least_bytes, at } => {
+                self.disk.looked(look, least_bytes, at);
             }
             Event::DatagramsDropped { reason, count } => {
                 *self.counts.datagrams_dropped.entry(reason).or_default() += count;
@@ -297,6 +304,11 @@ impl Live {
         changed.then(|| (self.view(cursor.0), Cursor(Some(self.revision))))
     }
 
+    /// The disk of the archive.
+    pub fn disk(&self) -> DiskView {
+        self.disk.view()
+    }
+
     /// Thumbnail of a product, as PNG.
     pub fn thumbnail(&self, product: &str) -> Option<Bytes> {
         let (_, thumbnail) = self.products.get(product)?;
@@ -314,6 +326,7 @@ impl Live {
             jobs: self.jobs.since(since).cloned().collect(),
             doors: self.doors.values().cloned().collect(),
             radios: self.radios.values().cloned().collect(),
+            disk: self.disk.view(),
             counts: self.counts.clone(),
             conserved: if seen.is_none() { self.conserved.clone() } else { Default::default() },
             capture_to_insight_ms: InsightView {

@@ -3,6 +3,7 @@
 //! One shape serves both the snapshot and the changes: a change holds every small number again and
 //! only those items of a history that are new or different. Keys and times make it idempotent.
 
+use super::disk::DiskView;
 use super::event::{AlarmState, Decision, JobState, Level, Limits};
 use super::history::Revision;
 use super::latency::Quantiles;
@@ -33,6 +34,8 @@ pub struct Snapshot {
     pub doors: Vec<DoorView>,
     /// Radios by spacecraft.
     pub radios: Vec<RadioView>,
+    /// The disk of the archive.
+    pub disk: DiskView,
     /// Sums since the start of the daemon.
     pub counts: Counts,
     /// The same law by counter of units; for metrics, since a page has no use for it.

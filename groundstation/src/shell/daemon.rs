@@ -19,6 +19,7 @@ use super::{
     start::{self, Ground},
     systemd::{self, Manager},
     uplink::Uplink,
+    watch::Watch,
     writer::Writer,
 };
 use crate::{
@@ -180,6 +181,8 @@ async fn daemon(config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
     let (writer, archive_thread) =
         Writer::start(ingest, volume, clock, commit, feed.clone(), pipeline)?;
     let watched = writer.clone();
+    let (watch, watch_thread) =
+        Watch::start(opened.folder.clone(), config.archive.segment_bytes, clock, feed.clone())?;
     let (catalogue, predecessors) =
         (opened.keeping.log.clone(), opened.keeping.predecessors.clone());
     let threads =
@@ -277,6 +280,8 @@ async fn daemon(config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
     radio.await.context("radios")?;
     join(archive_thread, "archive").await?;
     join(process_thread, "process").await?;
+    drop(watch);
+    join(watch_thread, "disk").await?;
     threads.join().await?;
     tokio::task::spawn_blocking(move || doors.join()).await?;
     page.await.context("page")?.context("page")?;

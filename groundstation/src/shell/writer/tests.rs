@@ -1,17 +1,23 @@
 use super::*;
 use crate::{
-    archive::{Archive, Settings, tests::unit, twice::Twice},
+    archive::{Archive, Settings, forgetful::ForgetfulDisk, tests::unit, twice::Twice},
+    publish::DiskState,
     shell::{disk::Folder, follow::Hub, pipeline},
 };
+use std::path::Path;
 
 const SETTINGS: Settings = Settings { segment_bytes: 4 << 20 };
 const HERE: SessionId = SessionId(1);
 const GONE: SessionId = SessionId(2);
 
-/// A writer over a folder, and what joins its threads once the last handle is gone.
-pub(super) fn writer(folder: &Folder, feed: &Feed) -> (Writer, impl FnOnce() + use<>) {
-    let (archive, _) = Archive::open(folder.clone(), SETTINGS, 9).unwrap();
-    let hub = Hub::new(folder.clone(), Twice::NOTHING, archive.end());
+/// A writer over a disk, and what joins its threads once the last handle is gone.
+fn writer<S>(disk: S, feed: &Feed) -> (Writer, impl FnOnce() + use<S>)
+where
+    S: Storage<File: Send> + Send + 'static,
+{
+    let (archive, _) = Archive::open(disk, SETTINGS, 9).unwrap();
+    // Nothing reads back here.
+    let hub = Hub::new(Folder::at(Path::new("/nowhere")), Twice::NOTHING, archive.end());
     let (pipeline, process) = pipeline::start(hub, |_| {}, || {}).unwrap();
     let Archive { intake, volume } = archive;
     let (commit, clock) = (Duration::from_millis(1), StationClock::new(0.0));
@@ -29,7 +35,7 @@ pub(super) fn writer(folder: &Folder, feed: &Feed) -> (Writer, impl FnOnce() + u
 async fn what_is_held_is_either_receipted_or_left_to_the_next_welcome() {
     let dir = tempfile::tempdir().unwrap();
     let feed = Feed::default();
-    let (writer, join) = writer(&Folder::at(dir.path()), &feed);
+    let (writer, join) = writer(Folder::at(dir.path()), &feed);
     let (fates, mut told) = mpsc::unbounded_channel();
     writer.join(HERE, fates).await.unwrap();
     // Ten of a session that is there, ten of one that went before the commit; five come twice.
@@ -51,4 +57,28 @@ async fn what_is_held_is_either_receipted_or_left_to_the_next_welcome() {
     assert_eq!((counts.receipted, counts.left_to_welcome), (15, 10));
     let custody = feed.snapshot().spacecraft[0].custody;
     assert_eq!((custody.receipted, custody.left_to_welcome), (15, 10));
+}
+
+#[tokio::test]
+async fn a_full_disk_is_told_and_so_is_its_end() {
+    let (disk, feed) = (ForgetfulDisk::default(), Feed::default());
+    let (writer, join) = writer(disk.clone(), &feed);
+    let (fates, mut told) = mpsc::unbounded_channel();
+    writer.join(HERE, fates).await.unwrap();
+    disk.set_room(Some(0));
+    writer.deliver(HERE, unit(1, 0)).await.unwrap();
+    assert!(!told.recv().await.unwrap().refusals.is_empty());
+    writer.round().await.unwrap();
+    let view = feed.disk();
+    assert_eq!((view.state, view.advice.is_some()), (DiskState::Full, true));
+    disk.set_room(None);
+    writer.deliver(HERE, unit(1, 0)).await.unwrap();
+    // Refused without a try for a second; then it goes, and is told.
+    while told.recv().await.is_some_and(|fates| fates.receipts.is_empty()) {
+        writer.deliver(HERE, unit(1, 0)).await.unwrap();
+    }
+    writer.round().await.unwrap();
+    assert_eq!(feed.disk().state, DiskState::Good);
+    drop(writer);
+    tokio::task::spawn_blocking(join).await.unwrap();
 }
