@@ -190,7 +190,8 @@ mod tests {
             "error": null, "advice": "make room",
         });
         let told = text("a", &json!({ "disk": disk }));
-        let line = "the archive's disk is full since 2026-11-23T00:00:00.000Z, 0 MB free: make room";
+        let line =
+            "the archive's disk is full since 2026-11-23T00:00:00.000Z, 0 MB free: make room";
         assert!(told.contains(line), "{told}");
         let good = json!({ "state": "good", "since_ms": 1, "advice": null });
         assert!(!text("a", &json!({ "disk": good })).contains("disk"));
