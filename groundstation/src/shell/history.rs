@@ -20,7 +20,7 @@ use crate::{
     config::Config,
     door::{
         select::{Parcel, Selector},
-        spec::{Goods, PATIENCE_MS_DEFAULT, Selection},
+        spec::{Goods, Selection},
     },
     gaps::ContactId,
 };
@@ -167,8 +167,7 @@ impl Choice {
         let what = || format!("archive {}", dir.display());
         let mut folder = reading::open(config)?;
         let definition = mission::load(&config.path(&config.mission))?;
-        let patience_ns = PATIENCE_MS_DEFAULT * 1_000_000;
-        let mut selector = Selector::new(self.selection(), &definition, patience_ns);
+        let mut selector = Selector::of_reading(self.selection(), &definition);
         let mut progress = Progress::new(&mut folder).with_context(what)?;
         let (after, until) = self.span(&mut folder).with_context(what)?;
         let from = Position { segment: progress.first(after), offset: 0 };
