@@ -203,8 +203,8 @@ impl Process {
             Some(Heard::Good | Heard::Undetermined) | None => Quality::Good,
         };
         if let Some(vc) = deframed.vc {
-            let (gap, at) = (deframed.gap, unit.received);
-            outcome.events.push(Event::Frame { spacecraft, vc, quality, gap, at });
+            let (gap, found, at) = (deframed.gap, deframed.found, unit.received);
+            outcome.events.push(Event::Frame { spacecraft, vc, quality, gap, found, at });
         }
         let annotated_erred = heard == Some(Heard::Erred);
         let parts_apid = self.radios.get(&spacecraft).copied();

@@ -78,7 +78,8 @@ impl Records {
         match record.event.as_str() {
             "backlog" => {
                 let Record { units, bytes, .. } = record;
-                sink.push(Event::Backlog { spacecraft, units, bytes });
+                let origin = key.prefix.origin;
+                sink.push(Event::Backlog { spacecraft, origin, units, bytes });
             }
             "anomaly" => self.anomaly(spacecraft, record, time, sink),
             "model suspended" => {

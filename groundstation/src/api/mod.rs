@@ -146,11 +146,16 @@ async fn thumbnail(State(shared): State<Shared>, query: Query<ThumbnailQuery>) -
 }
 
 async fn ready(State(shared): State<Shared>) -> Response {
-    if *shared.context.ready.borrow() {
-        "ready\n".into_response()
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "starting: the archive is being read\n").into_response()
+    if !*shared.context.ready.borrow() {
+        let starting = "starting: the archive is being read\n";
+        return (StatusCode::SERVICE_UNAVAILABLE, starting).into_response();
     }
+    let disk = shared.context.feed.disk();
+    if disk.state.takes_units() {
+        return "ready\n".into_response();
+    }
+    let text = format!("the archive's disk is {}: {}\n", disk.state, disk.advice.unwrap_or("?"));
+    (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
 }
 
 #[cfg(test)]

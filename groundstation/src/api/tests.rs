@@ -198,6 +198,12 @@ async fn health_and_readiness_differ_while_the_archive_is_read() {
     assert_eq!(status(&station.get("/readyz").await), 503);
     station.ready.send(true).unwrap();
     assert_eq!(status(&station.get("/readyz").await), 200);
+    let wrote = |trouble| Event::DiskWrote { trouble, at: Tai(0) };
+    station.feed.publish(wrote(Some(crate::publish::WriteTrouble::Full)));
+    let full = station.get("/readyz").await;
+    assert!(status(&full) == 503 && full.contains("disk is full: units are refused"), "{full}");
+    station.feed.publish(wrote(None));
+    assert_eq!(status(&station.get("/readyz").await), 200);
 }
 
 #[tokio::test]

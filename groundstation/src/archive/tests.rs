@@ -72,7 +72,7 @@ pub(crate) fn found(disk: &ForgetfulDisk) -> BTreeMap<UnitKey, usize> {
     let mut found = BTreeMap::new();
     let whole = Position { segment: u64::MAX, offset: u64::MAX };
     let start = Position { segment: 0, offset: 0 };
-    read::replay(&mut disk.clone(), start, whole, |archived| {
+    read::replay(&mut disk.clone(), &twice::Twice::NOTHING, start, whole, |archived| {
         assert_eq!(archived.bytes, unit(1, archived.key.sequence).bytes);
         *found.entry(archived.key).or_default() += 1;
         Ok(())

@@ -31,8 +31,15 @@ pub struct Audit {
     pub units: u64,
     /// Bytes of those units.
     pub bytes: u64,
-    /// Records under a key that already stands in the archive.
+    /// Records under a key that already stands in the archive, and nothing accounts for.
     pub duplicates: u64,
+    /// Units that stand twice, alike, and are read once: they were taken again while the segment
+    /// of their first record was away.
+    pub taken_again: u64,
+    /// Those, by counter.
+    pub again: Vec<Key>,
+    /// Units that were taken again so, with other bytes: the first record is read.
+    pub differing: Vec<Key>,
     /// Damage, in all.
     pub damaged_count: u64,
     /// Damage, the first of it one by one.
@@ -251,6 +258,7 @@ impl Audit {
     pub fn is_clean(&self) -> bool {
         self.damaged_count == 0
             && self.duplicates == 0
+            && self.differing.is_empty()
             && self.missing_from_archive.is_empty()
             && self.lost.is_empty()
             && self.ledger_gone.is_none()
@@ -293,6 +301,17 @@ impl Audit {
         if !self.lost.is_empty() {
             let text = "what is lost is asked for whenever its store connects, and archived again \
                         if it is still held there";
+            advice.push(text.into());
+        }
+        if !self.differing.is_empty() {
+            let text = "what differs came again with other bytes while its segment was away: the \
+                        first record is read, and both stay; ask whoever keeps its store which is \
+                        right";
+            advice.push(text.into());
+        }
+        if self.duplicates > 0 {
+            let text = "units stand twice, are read twice, and nothing accounts for it: that is a \
+                        defect of this program; report it with what `audit --json` prints";
             advice.push(text.into());
         }
         if let Some(gone) = &self.ledger_gone {

@@ -137,10 +137,16 @@ fn a_torn_tail_is_told_from_damage_in_it() {
     // A flipped byte in the last commit, which was whole.
     let mut last = 0;
     let end = Position { segment: u64::MAX, offset: 0 };
-    read::replay(&mut disk.clone(), Position { segment: 0, offset: 0 }, end, |unit| {
-        last = unit.position.offset;
-        Ok(())
-    })
+    read::replay(
+        &mut disk.clone(),
+        &Twice::NOTHING,
+        Position { segment: 0, offset: 0 },
+        end,
+        |unit| {
+            last = unit.position.offset;
+            Ok(())
+        },
+    )
     .unwrap();
     disk.flip(tail, last as usize + UNIT_HEADER_BYTES + 20, 1);
     let audit = audit_of(&disk);

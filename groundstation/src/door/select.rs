@@ -2,7 +2,7 @@
 
 use super::{
     order::Order,
-    spec::{Goods, Selection},
+    spec::{Goods, PATIENCE_MS_DEFAULT, Selection},
 };
 use crate::{
     archive::{Archived, record::Position},
@@ -111,6 +111,13 @@ impl Selector {
             seen: PacketIdentities::with_bound(IDENTITIES_MAX),
             left_out: BTreeMap::new(),
         }
+    }
+
+    /// Of an archive that is read in the order in which it was heard, with times of reception for
+    /// `now_ns`: a frame waits as long as the clocks of two antennas may differ.
+    pub fn of_reading(selection: Selection, definition: &Definition) -> Self {
+        let window_ns = definition.merge_window_ns.max(0) as u64;
+        Self::new(selection, definition, window_ns.max(PATIENCE_MS_DEFAULT * 1_000_000))
     }
 
     /// Whether a unit may hold something that goes out: what is counted when it is dropped.

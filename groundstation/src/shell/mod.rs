@@ -5,6 +5,7 @@ pub mod output;
 pub mod clock;
 pub mod mission;
 pub mod disk;
+pub mod watch;
 mod window;
 pub mod witness;
 pub mod catalogue;

@@ -19,7 +19,7 @@ use crate::{
     catalogue::{Closed, Entry, Opened},
     peers::Bucket,
     publish::{Event, Feed},
-    receipt::{Fates, SessionId, lost_by_us},
+    receipt::{Fates, SessionId, lost_by_us, on_board},
 };
 use bytes::{Buf as _, Bytes};
 use codecs::{
@@ -195,6 +195,9 @@ pub async fn serve(
         session.tell_closed(session.principal.spacecraft.iter().copied(), &ended.reason);
     }
 }
+
+/// Units that a store holds and this ledger does not.
+type Held = BTreeMap<SpacecraftId, BTreeMap<KeyPrefix, RangeSet>>;
 
 struct Session {
     station: Arc<Station>,
@@ -399,6 +402,8 @@ impl Session {
                         ledger == station.receiver.ledger || station.predecessors.contains(&ledger)
                     };
                     let lost = lost_by_us(origin, ours, &channels, &durable);
+                    let own = self.principal.spacecraft.iter().copied();
+                    let held = on_board(origin, own, &channels, &durable);
                     self.receiver.welcome(self.station.clock.tai(), durable);
                     self.stored(&stored.unwrap_or_default());
                     self.ask_for(lost).await;
@@ -408,7 +413,7 @@ impl Session {
                     }
                     let (store, uplink) = (craft_store(&channels), &self.station.uplink);
                     uplink.attend(self.id, &self.principal, store, &self.connection);
-                    self.greeted(session, &channels);
+                    self.greeted(session, &channels, held);
                 }
                 ReceiverEvent::Farewell(text) => {
                     tracing::info!(principal = %self.principal.name, text, "the peer says goodbye");
@@ -457,17 +462,14 @@ impl Session {
     fn fates(&mut self, fates: Fates) {
         self.stored(&fates.stored);
         let now = self.station.clock.mono_ns();
-        let mut events = Vec::new();
         for (prefix, ranges) in fates.receipts {
             ranges.ranges().iter().for_each(|range| self.receiver.receipt(prefix, *range, now));
             *self.receipted.entry(prefix.spacecraft).or_default() += ranges.count();
-            events.push(Event::Receipted { prefix, count: ranges.count() });
         }
         for refused in fates.refusals {
             let (range, reason) = (refused.range, refused.reason);
             self.receiver.refuse(refused.prefix, range, reason, refused.retry_after_ms);
         }
-        self.station.feed.publish_all(events);
     }
 
     /// The last receipts and a goodbye, if the peer still listens.
@@ -489,23 +491,17 @@ impl Session {
         Ended::new(close::DONE, "the station stops")
     }
 
-    fn greeted(&mut self, session: u64, channels: &[ChannelState]) {
+    fn greeted(&mut self, session: u64, channels: &[ChannelState], held: Held) {
         self.opened = true;
         self.number = session;
         let peer = self.connection.remote_address();
         let name = &self.principal.name;
         tracing::info!(principal = %name, %peer, session, counters = channels.len(), "link opened");
-        let mut backlog: BTreeMap<SpacecraftId, u64> =
-            self.principal.spacecraft.iter().map(|spacecraft| (*spacecraft, 0)).collect();
-        for channel in channels {
-            let units: u64 = channel.held.ranges.iter().map(|range| range.count()).sum();
-            if let Some(sum) = backlog.get_mut(&channel.held.spacecraft) {
-                *sum = sum.saturating_add(units);
-            }
-        }
-        self.tell_opened(backlog.keys().copied());
-        let told = |(spacecraft, units)| Event::Backlog { spacecraft, units, bytes: 0 };
-        self.station.feed.publish_all(backlog.into_iter().map(told).collect());
+        self.tell_opened(held.keys().copied());
+        let origin = self.principal.origin;
+        let told =
+            held.into_iter().map(|(spacecraft, held)| Event::OnBoard { spacecraft, origin, held });
+        self.station.feed.publish_all(told.collect());
     }
 
     fn tell_opened(&self, spacecraft: impl Iterator<Item = SpacecraftId>) {

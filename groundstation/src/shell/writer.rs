@@ -3,12 +3,12 @@
 //! Objects are read and copied into blocks on the network's side, under a lock that no one holds
 //! while a disk is waited for; this thread writes blocks as they fill and syncs them together.
 
-use super::{clock::StationClock, pipeline::PipelineSender};
+use super::{clock::StationClock, pipeline::PipelineSender, watch::trouble};
 use crate::{
     archive::{Incoming, batch::Batch, intake::Progress, storage::Storage, volume::Volume},
     keep::Keeper,
     ledger::{Ledger, Standing},
-    publish::Feed,
+    publish::{Event, Feed},
     receipt::{Commit, Fates, Ingest, SessionId},
     upload::Stored,
 };
@@ -20,7 +20,7 @@ use codecs::{
     },
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io,
     pin::pin,
     sync::{
@@ -188,6 +188,7 @@ impl Writer {
             commit_ms,
             feed,
             pipeline,
+            troubled: false,
             _alive: alive,
         };
         let thread = thread::Builder::new().name("archive".into()).spawn(move || thread.run())?;
@@ -378,6 +379,8 @@ struct Thread<S: Storage> {
     commit_ms: u64,
     feed: Feed,
     pipeline: PipelineSender,
+    /// The last commit failed, and the disk was told of.
+    troubled: bool,
     /// Dropped with the thread, however it ends.
     _alive: watch::Sender<()>,
 }
@@ -504,21 +507,34 @@ impl<S: Storage> Thread<S> {
 
     /// Syncs what was written and tells everyone; with `claims`, what is held as well is judged.
     fn sync(&mut self, claims: bool) {
-        let Self { shared, volume, .. } = self;
+        let Self { shared, volume, troubled, .. } = self;
         let now = shared.clock.now();
         let claims = if claims { shared.state().ingest.intake().claims() } else { <_>::default() };
         let commit = volume.commit(now, || settled(shared));
+        let trouble = commit.as_ref().err().map(|(error, _)| trouble(error));
+        let wrote = commit.as_ref().is_ok_and(|batches| !batches.is_empty());
+        if trouble.is_some() || (wrote && *troubled) {
+            *troubled = trouble.is_some();
+            self.feed.publish(Event::DiskWrote { trouble, at: now.tai });
+        }
         let judged = claims.iter().map(|(claim, bytes)| volume.judge(claim, bytes)).collect();
         let committed = shared.state().ingest.settle(&commit, &claims, judged, now);
-        let told = committed.events();
+        let mut told = committed.events();
+        let mut heard = BTreeSet::new();
         {
             let sessions = shared.sessions();
             for (session, fates) in committed.fates {
-                if let Some(session) = sessions.get(&session) {
-                    let _ = session.send(fates);
+                if sessions.get(&session).is_some_and(|told| told.send(fates).is_ok()) {
+                    heard.insert(session);
                 }
             }
         }
+        told.extend(committed.settled.into_iter().map(|((session, prefix), count)| {
+            match heard.contains(&session) {
+                true => Event::Receipted { prefix, count },
+                false => Event::LeftToWelcome { prefix, count },
+            }
+        }));
         self.publish(commit);
         self.feed.publish_all(told);
         self.shared.room.notify_waiters();
@@ -540,3 +556,6 @@ impl<S: Storage> Thread<S> {
 fn settled(shared: &Shared) -> Ledger {
     shared.state().ingest.ledger().settled()
 }
+
+#[cfg(test)]
+mod tests;

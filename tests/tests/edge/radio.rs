@@ -18,7 +18,7 @@ use codecs::{
     packet::space::{PacketHeader, PacketView, SequenceCount, build},
 };
 use groundstation::{
-    archive::{read::replay, record::Position},
+    archive::{read::replay, record::Position, twice::Twice},
     shell::disk::Folder,
 };
 use serde_json::Value;
@@ -148,7 +148,7 @@ fn archived_units(site: &Site) -> BTreeMap<UnitKey, Vec<u8>> {
     let mut folder = Folder::at(&site.path("station/archive"));
     let at = |segment| Position { segment, offset: 0 };
     // A daemon may be writing behind what is read: then the next look sees more.
-    let _ = replay(&mut folder, at(0), at(u64::MAX), |unit| {
+    let _ = replay(&mut folder, &Twice::NOTHING, at(0), at(u64::MAX), |unit| {
         if unit.key.prefix.origin == origin {
             let heard = unit.annotation.expect("when and where it was heard");
             assert_eq!(heard.antenna, 1);
