@@ -363,13 +363,9 @@ impl EdgeConfig {
         }
     }
 
-    /// The inputs, understood; an error names the input and the key.
+    /// The inputs, understood; an error names the input and the key. Without any an edge brings its
+    /// spool to the station.
     pub fn inputs(&self, mission: &Definition) -> Result<Vec<Input>, String> {
-        if self.inputs.is_empty() {
-            return Err("no [[input]]: nothing would be heard; add one, or --from on the command \
-                        line"
-                .into());
-        }
         let understood = |input: &InputConfig| {
             let name = input.name.clone().unwrap_or_else(|| input.from.clone());
             self.input(input, mission, &name).map_err(|error| format!("input {name}: {error}"))

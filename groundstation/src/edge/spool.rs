@@ -113,6 +113,11 @@ impl<M: Medium> Spool<M> {
         self.store.identity().epoch
     }
 
+    /// Whether it holds no unit, not even one that the station may yet ask for.
+    pub fn is_empty(&mut self) -> bool {
+        !self.store.is_dirty() && self.store.counters().all(|(_, of)| of.units.is_empty())
+    }
+
     /// Units refused, by reason, repeats included.
     pub fn refusals(&self) -> &BTreeMap<&'static str, u64> {
         &self.refusals

@@ -76,7 +76,6 @@ fn the_class_that_lets_units_go_is_the_mission_s_unless_the_file_says_another() 
 #[test]
 fn mistakes_name_the_input_the_key_and_the_remedy() {
     let wrong = |text: &str| inputs(&format!("[[input]]\n{text}")).unwrap_err();
-    assert_eq!(inputs("").unwrap_err().split(':').next(), Some("no [[input]]"));
     assert!(wrong("from = \"serial\"").contains("tcp-listen"), "the shapes are listed");
     assert!(wrong("from = \"udp:5000\"").contains("no address with a port"));
     assert!(wrong("from = \"-\"").starts_with("input -: frame: missing"));

@@ -87,7 +87,10 @@ fn check(
 ) -> anyhow::Result<ExitCode> {
     let dir = config.path(&config.spool.dir);
     // Opening it claims it: a second edge on one spool is told now, not in a pass.
-    Disk::open(&dir).context("spool.dir")?;
+    match inputs {
+        [] => refuse_idle(args, inputs, &mut open_spool(config, reclaim)?)?,
+        _ => drop(Disk::open(&dir).context("spool.dir")?),
+    }
     inputs.iter().try_for_each(inputs::try_open)?;
     if let Some(address) = config.status.http {
         told::listen(address)?;
@@ -136,6 +139,17 @@ fn open_spool(config: &EdgeConfig, reclaim: Durability) -> anyhow::Result<Spool<
     Ok(Spool::new(store))
 }
 
+/// Refuses an edge that would hear nothing and has nothing to send.
+fn refuse_idle(args: &EdgeArgs, inputs: &[Input], spool: &mut Spool<Disk>) -> anyhow::Result<()> {
+    if inputs.is_empty() && spool.is_empty() {
+        return Err(args.wrong(
+            "no [[input]], and the spool holds nothing: add an input, or --from on the command \
+             line",
+        ));
+    }
+    Ok(())
+}
+
 async fn edge(
     args: &EdgeArgs,
     config: &EdgeConfig,
@@ -148,6 +162,10 @@ async fn edge(
     let signals = Signals::new()?;
     let clock = StationClock::new(config.clock.simulated_offset_s);
     let mut spool = open_spool(config, reclaim)?;
+    refuse_idle(args, &inputs, &mut spool)?;
+    if inputs.is_empty() {
+        tracing::warn!("no input: nothing is heard, and what the spool holds is sent");
+    }
     let (epoch, noted) = (spool.epoch(), taken::known(spool.store().notes()));
     let finished = FinishedFiles::open(&config.path(&config.spool.dir), epoch);
     let hub = Arc::new(Hub::new(inputs, clock, args.again));
@@ -268,6 +286,7 @@ impl Run {
         let quiet = interval.is_zero();
         let mut status = tokio::time::interval(interval.max(Duration::from_secs(1)));
         status.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut listened = self.counts.clone();
         loop {
             let (now, now_ns) = (self.clock.tai(), self.mono.now_ns());
             self.zero.send_replace(now.plus(-(now_ns as i64)));
@@ -293,6 +312,7 @@ impl Run {
                     FromLink::Time(_) | FromLink::Backlog(_) | FromLink::Planned(_) => {}
                 },
                 () = until(self.mono, due) => {}
+                Ok(()) = listened.changed(), if self.is_listening() => {}
                 _ = status.tick(), if !quiet => {
                     let tally = self.tally("status").await;
                     tracing::info!("{}", tally.line());
@@ -382,10 +402,18 @@ impl Run {
             return self.keeper.is_stuck()
                 || (gone && from_live.is_empty() && self.keeper.takes_live());
         }
+        // A station that lost what it had receipted says so when it greets; until then what is
+        // receipted may yet be asked for.
         self.until_done
             && self.ended.iter().all(|ended| *ended)
             && self.keeper.is_idle()
+            && self.counts.borrow().heard_out
             && self.spool.lock().await.is_settled()
+    }
+
+    /// Whether all is over but for what the station may ask for.
+    fn is_listening(&self) -> bool {
+        self.until_done && self.ended.iter().all(|ended| *ended) && !self.counts.borrow().heard_out
     }
 
     /// Writes what is left and says goodbye; whether all of it is kept, and all receipted.
