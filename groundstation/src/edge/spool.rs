@@ -221,7 +221,10 @@ mod tests {
     use super::*;
     use codecs::{
         ids::{Codec, SeqRange, SpacecraftId},
-        link::{object::Quality, void::Void},
+        link::{
+            object::{Quality, TimeSource},
+            void::Void,
+        },
         time::Tai,
     };
     use codecs_store::{Disk, Limits};
@@ -242,7 +245,13 @@ mod tests {
 
     fn heard(number: u8) -> Annotation {
         let (received, quality) = (Tai(i64::from(number)), LABEL.quality);
-        Annotation { received, quality, antenna: 3, corrected_symbols: 9 }
+        Annotation {
+            received,
+            source: TimeSource::Stated,
+            quality,
+            antenna: 3,
+            corrected_symbols: 9,
+        }
     }
 
     fn open(folder: &Path) -> Spool<Disk> {

@@ -5,6 +5,7 @@ mod files;
 mod inputs;
 mod keeper;
 mod options;
+mod reading;
 mod told;
 
 pub use options::EdgeArgs;
@@ -98,7 +99,14 @@ fn check(
     let units = config.spool.spool_bytes >> 10;
     let index_bytes = units * INDEX_BYTES;
     if args.json {
-        let told = |input: &Input| json!({ "name": input.name, "from": input.place.to_string(), "antenna": input.antenna });
+        let told = |input: &Input| {
+            json!({
+                "name": input.name,
+                "from": input.place.to_string(),
+                "antenna": input.antenna,
+                "rate_bps": input.recorded.map(|recorded| recorded.rate_bps()),
+            })
+        };
         say(&json!({
             "good": true,
             "inputs": inputs.iter().map(told).collect::<Vec<_>>(),
@@ -114,7 +122,8 @@ fn check(
         return Ok(ExitCode::SUCCESS);
     }
     for input in inputs {
-        say(&format!("input {}: {}, antenna {}", input.name, input.place, input.antenna));
+        let heard = input.recorded.map_or(String::new(), |recorded| format!(", {recorded}"));
+        say(&format!("input {}: {}, antenna {}{heard}", input.name, input.place, input.antenna));
     }
     say(&format!(
         "spool {}: at most {} bytes on disk; units go once receipted as {}; its index takes about \
@@ -336,8 +345,8 @@ impl Run {
         match message {
             // A file goes on at the next start where it stops now.
             FromInput::Heard { input, .. } if self.is_stopping() && self.keeper.is_file(input) => {}
-            FromInput::Heard { input, received, units, read } => {
-                self.keeper.take(input, received, units, read);
+            FromInput::Heard { input, units, read } => {
+                self.keeper.take(input, units, read);
             }
             FromInput::Begun { input, file, resumed } => {
                 self.finished.forget(file);
