@@ -5,7 +5,7 @@ mod report;
 #[cfg(test)]
 mod tests;
 
-pub use report::{Audit, Damage, Key, Stored, Unit};
+pub use report::{Audit, Damage, Key, Receptions, Stored, Unit};
 
 use crate::{
     archive::{
@@ -24,7 +24,7 @@ use crate::{
 };
 use codecs::{
     ids::{Channel, KeyPrefix, RangeSet},
-    link::void::Void,
+    link::{object::Annotation, void::Void},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -226,6 +226,8 @@ impl<S: Storage> Walk<'_, S> {
                 Step::Unit { header, bytes, offset } => {
                     audit.units += 1;
                     audit.bytes += bytes.len() as u64;
+                    let heard = header.annotation.map(|of| Annotation::decode(of).quality);
+                    heard.into_iter().for_each(|quality| audit.receptions.count(quality));
                     chain.scanned(&header, Position { segment: number, offset });
                     if !proven.note(&header.key, bytes.len() as u64) {
                         audit.duplicates += 1;

@@ -7,7 +7,8 @@ use crate::archive::{
     segment::{file_name, number_of},
 };
 use codecs::ids::{Channel, KeyPrefix, RangeSet, SeqRange, UnitKey};
-use serde::Serialize;
+use codecs::link::object::Quality;
+use serde::{Deserialize, Serialize};
 use std::{collections::BTreeSet, fmt};
 
 /// Damage listed one by one; the rest is counted.
@@ -31,6 +32,8 @@ pub struct Audit {
     pub units: u64,
     /// Bytes of those units.
     pub bytes: u64,
+    /// Of them, those that antennas heard.
+    pub receptions: Receptions,
     /// Records under a key that already stands in the archive.
     pub duplicates: u64,
     /// Damage, in all.
@@ -59,6 +62,32 @@ pub struct Audit {
     pub voided: Vec<Key>,
     /// Units kept aside because their key held other bytes.
     pub conflicts: u64,
+}
+
+/// Units that antennas heard, by how they looked there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receptions {
+    /// Without a correction.
+    pub good: u64,
+    /// With corrected symbols.
+    pub corrected: u64,
+    /// Known to be wrong.
+    pub erred: u64,
+    /// Of which nothing tells.
+    pub undetermined: u64,
+}
+
+impl Receptions {
+    /// Counts one.
+    pub fn count(&mut self, quality: Quality) {
+        let counter = match quality {
+            Quality::Good => &mut self.good,
+            Quality::Corrected => &mut self.corrected,
+            Quality::Erred => &mut self.erred,
+            Quality::Undetermined => &mut self.undetermined,
+        };
+        *counter += 1;
+    }
 }
 
 /// A stretch of a segment that can't be trusted.

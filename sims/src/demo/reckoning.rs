@@ -2,6 +2,7 @@
 //! audit finds on the station's disk. No counter of either program enters it.
 
 use codecs::ids::{RangeSet, SeqRange};
+use groundstation::audit::Receptions;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -60,6 +61,8 @@ struct AuditKey {
 #[derive(Debug, Deserialize)]
 struct AuditListing {
     units: u64,
+    #[serde(default)]
+    receptions: Receptions,
     keys: Vec<AuditKey>,
 }
 
@@ -76,6 +79,8 @@ pub struct Reckoning {
     pub kept: u64,
     /// Units that the audit read.
     pub archived: u64,
+    /// Of them, those that antennas heard, as their annotations say.
+    pub receptions: Receptions,
     /// Receipted, so reclaimable on the spacecraft, and absent from the station's disk.
     pub missing: u64,
 }
@@ -120,6 +125,7 @@ pub fn reckon(store: &str, audit: &str) -> Result<Reckoning, ReckoningError> {
         held: 0,
         kept: store.units_kept,
         archived: audit.units,
+        receptions: audit.receptions,
         missing: 0,
     };
     let nothing = RangeSet::new();
@@ -229,7 +235,7 @@ pub struct Radio {
     pub idle_frames_sent: u64,
     /// Frames that the edge numbered; what is absent here was lost on the air.
     pub frames_heard: u64,
-    /// As the edge told; of one that was killed, up to a second before.
+    /// Frames without a correction, by what is archived with each.
     pub good: u64,
     /// Frames with corrected symbols.
     pub corrected: u64,
@@ -392,6 +398,7 @@ mod tests {
     fn audit(first: &[[u64; 2]]) -> String {
         json!({
             "ledger": "1", "segments": 1, "units": 111, "bytes": 1, "duplicates": 0,
+            "receptions": {"good": 100, "corrected": 10, "erred": 1, "undetermined": 0},
             "keys": [
                 {"origin": ORIGIN, "epoch": 9, "spacecraft": 7, "channel": 5, "ranges": first},
                 {"origin": ORIGIN, "epoch": 9, "spacecraft": 7, "channel": 6, "ranges": [[0, 30]]},
@@ -432,6 +439,7 @@ mod tests {
             held: 10,
             kept: 0,
             archived: 111,
+            receptions: Receptions { good: 100, corrected: 10, erred: 1, undetermined: 0 },
             missing: 0,
         };
         assert_eq!(reckoning, expected);

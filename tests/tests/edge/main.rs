@@ -326,6 +326,9 @@ fn a_pass_over_radio_outlives_the_edge_and_the_station() {
     assert_eq!((number("/missing"), number("/units_held")), (0, 0), "{report}");
     assert_eq!(number("/units_archived"), number("/radio/frames_heard"), "{report}");
     assert!(number("/radio/frames_heard") < number("/radio/frames_sent"), "{report}");
+    // Each frame's quality is in the archive, whatever the edge had told when it was killed.
+    let qualities = ["/radio/good", "/radio/corrected", "/radio/erred"];
+    assert_eq!(qualities.map(number).iter().sum::<u64>(), number("/units_archived"), "{report}");
     for key in ["/radio/good", "/radio/corrected", "/radio/erred", "/packets", "/parameters"] {
         assert!(number(key) > 0, "{key} in {report}");
     }
