@@ -226,8 +226,10 @@ impl<S: Storage> Walk<'_, S> {
                 Step::Unit { header, bytes, offset } => {
                     audit.units += 1;
                     audit.bytes += bytes.len() as u64;
-                    let heard = header.annotation.map(|of| Annotation::decode(of).quality);
-                    heard.into_iter().for_each(|quality| audit.receptions.count(quality));
+                    if let Some(annotation) = header.annotation {
+                        let of = audit.receptions.entry(header.key.prefix.origin).or_default();
+                        of.count(Annotation::decode(annotation).quality);
+                    }
                     chain.scanned(&header, Position { segment: number, offset });
                     if !proven.note(&header.key, bytes.len() as u64) {
                         audit.duplicates += 1;

@@ -6,10 +6,14 @@ use crate::archive::{
     scan::Hole,
     segment::{file_name, number_of},
 };
-use codecs::ids::{Channel, KeyPrefix, RangeSet, SeqRange, UnitKey};
+use codecs::ids::{Channel, KeyPrefix, Origin, RangeSet, SeqRange, UnitKey};
 use codecs::link::object::Quality;
-use serde::{Deserialize, Serialize};
-use std::{collections::BTreeSet, fmt};
+use serde::{Deserialize, Serialize, Serializer};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    iter::Sum,
+};
 
 /// Damage listed one by one; the rest is counted.
 const LISTED_MAX: usize = 1_000;
@@ -32,8 +36,9 @@ pub struct Audit {
     pub units: u64,
     /// Bytes of those units.
     pub bytes: u64,
-    /// Of them, those that antennas heard.
-    pub receptions: Receptions,
+    /// Of them, those that antennas heard, by the store that numbered them.
+    #[serde(serialize_with = "by_hex")]
+    pub receptions: BTreeMap<Origin, Receptions>,
     /// Records under a key that already stands in the archive.
     pub duplicates: u64,
     /// Damage, in all.
@@ -88,6 +93,24 @@ impl Receptions {
         };
         *counter += 1;
     }
+}
+
+impl Sum for Receptions {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), |sum, of| Self {
+            good: sum.good + of.good,
+            corrected: sum.corrected + of.corrected,
+            erred: sum.erred + of.erred,
+            undetermined: sum.undetermined + of.undetermined,
+        })
+    }
+}
+
+fn by_hex<S: Serializer>(
+    receptions: &BTreeMap<Origin, Receptions>,
+    to: S,
+) -> Result<S::Ok, S::Error> {
+    to.collect_map(receptions.iter().map(|(origin, of)| (origin.to_string(), of)))
 }
 
 /// A stretch of a segment that can't be trusted.

@@ -5,7 +5,7 @@ use codecs::ids::{RangeSet, SeqRange};
 use groundstation::audit::Receptions;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use thiserror::Error;
 
 /// Counters compared at most; a demonstration has a handful.
@@ -61,8 +61,9 @@ struct AuditKey {
 #[derive(Debug, Deserialize)]
 struct AuditListing {
     units: u64,
+    /// By origin.
     #[serde(default)]
-    receptions: Receptions,
+    receptions: BTreeMap<String, Receptions>,
     keys: Vec<AuditKey>,
 }
 
@@ -79,7 +80,7 @@ pub struct Reckoning {
     pub kept: u64,
     /// Units that the audit read.
     pub archived: u64,
-    /// Of them, those that antennas heard, as their annotations say.
+    /// Units of the store's own that antennas heard, as is archived with each.
     pub receptions: Receptions,
     /// Receipted, so reclaimable on the spacecraft, and absent from the station's disk.
     pub missing: u64,
@@ -119,13 +120,15 @@ pub fn reckon(store: &str, audit: &str) -> Result<Reckoning, ReckoningError> {
         let prefix = (key.origin.clone(), key.epoch, key.spacecraft, key.channel);
         found.entry(prefix).or_default().extend(&ranges(&key.ranges, ground)?);
     }
+    let own: BTreeSet<&str> = store.keys.iter().map(|key| &*key.origin).collect();
+    let receptions = own.iter().filter_map(|origin| audit.receptions.get(*origin)).copied().sum();
     let mut sum = Reckoning {
         numbered: store.units_numbered,
         receipted: 0,
         held: 0,
         kept: store.units_kept,
         archived: audit.units,
-        receptions: audit.receptions,
+        receptions,
         missing: 0,
     };
     let nothing = RangeSet::new();
@@ -398,7 +401,10 @@ mod tests {
     fn audit(first: &[[u64; 2]]) -> String {
         json!({
             "ledger": "1", "segments": 1, "units": 111, "bytes": 1, "duplicates": 0,
-            "receptions": {"good": 100, "corrected": 10, "erred": 1, "undetermined": 0},
+            "receptions": {
+                ORIGIN: {"good": 100, "corrected": 10, "erred": 1, "undetermined": 0},
+                "ff": {"good": 7, "corrected": 7, "erred": 7, "undetermined": 7},
+            },
             "keys": [
                 {"origin": ORIGIN, "epoch": 9, "spacecraft": 7, "channel": 5, "ranges": first},
                 {"origin": ORIGIN, "epoch": 9, "spacecraft": 7, "channel": 6, "ranges": [[0, 30]]},
