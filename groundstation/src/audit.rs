@@ -5,7 +5,7 @@ mod report;
 #[cfg(test)]
 mod tests;
 
-pub use report::{Audit, Damage, Key, Stored, Unit};
+pub use report::{Audit, Damage, Key, Receptions, Stored, Unit};
 
 use crate::{
     archive::{
@@ -26,7 +26,7 @@ use crate::{
 };
 use codecs::{
     ids::{Channel, KeyPrefix, RangeSet, UnitKey},
-    link::void::Void,
+    link::{object::Annotation, void::Void},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -243,6 +243,10 @@ impl<S: Storage> Walk<'_, S> {
                 Step::Unit { header, bytes, offset } => {
                     audit.units += 1;
                     audit.bytes += bytes.len() as u64;
+                    if let Some(annotation) = header.annotation {
+                        let of = audit.receptions.entry(header.key.prefix.origin).or_default();
+                        of.count(Annotation::decode(annotation).quality);
+                    }
                     chain.scanned(&header, Position { segment: number, offset });
                     let new = proven.note(&header.key, bytes.len() as u64);
                     match twice.is_again(number, &header.key) {

@@ -14,7 +14,7 @@ mod shell;
 pub use shell::{
     client::{Client, FromLink, LinkCounts, LinkTime},
     clock::Monotonic,
-    crowd::Crowd,
+    crowd::{Crowd, LOOK_BYTES},
     custodian::{Change, Custodian, Offer, Recalled, Taken, Untakable},
     endpoint::{Peer, SocketReport, connect, open, open_watched},
     strays::Strays,

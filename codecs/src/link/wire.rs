@@ -106,7 +106,7 @@ pub enum Message {
         /// The units.
         entries: Vec<KeyRanges>,
     },
-    /// When the next contacts are expected.
+    /// When the next contacts are expected; the end of a ledger's first words.
     ContactPlan {
         /// In order of rise.
         contacts: Vec<PlannedContact>,

@@ -50,6 +50,9 @@ fn a_clean_archive_proves_every_unit() {
     assert_eq!(audit.keys[0].ranges, [[0, 199]]);
     let bytes: usize = (0..200).map(|sequence| unit(1, sequence).bytes.len()).sum();
     assert_eq!(audit.bytes, bytes as u64);
+    // Every other one is annotated, with its own number as its quality.
+    let receptions = Receptions { good: 1, corrected: 0, erred: 1, undetermined: 98 };
+    assert_eq!(audit.receptions.values().copied().collect::<Vec<_>>(), [receptions]);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The edge: at the antenna, between a modem and the station.
 //!
 //! ```text
-//! config ─► intake (bytes ─► receptions) ─► label (whose, which channel) ─► spool ─► link client
+//! config ─► intake (bytes ─► receptions), recorded (when) ─► label (whose, which channel) ─► spool ─► link client
 //!             └ kiss                           taken, progress (of files) ────┘  └ tally
 //! ```
 //!
@@ -12,6 +12,7 @@
 pub mod config;
 pub mod kiss;
 pub mod intake;
+pub mod recorded;
 pub mod label;
 pub mod spool;
 pub mod taken;

@@ -2,7 +2,7 @@ use super::*;
 use crate::archive::record::Position;
 use codecs::frame::aos::{AosBuilder, AosConfig};
 use codecs::ids::{Codec, Origin, StoreEpoch, UnitKey};
-use codecs::link::object::{Annotation, Quality};
+use codecs::link::object::{Annotation, Quality, TimeSource};
 use codecs::link::void::VoidRange;
 use codecs::packet::idle::idle_packet;
 
@@ -41,7 +41,13 @@ fn unit(prefix: KeyPrefix, sequence: u64, second: i64, count: u32) -> Archived {
 fn heard(site: u8, sequence: u64, second: i64, count: u32) -> Archived {
     let received = Tai(second * SECOND);
     let (quality, antenna) = (Quality::Good, site.into());
-    let annotation = Annotation { received, quality, antenna, corrected_symbols: 0 };
+    let annotation = Annotation {
+        received,
+        source: TimeSource::Measured,
+        quality,
+        antenna,
+        corrected_symbols: 0,
+    };
     Archived { annotation: Some(annotation), ..unit(prefix(site), sequence, second, count) }
 }
 

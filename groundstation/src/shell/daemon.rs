@@ -131,7 +131,7 @@ async fn daemon(config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
     }
     let options = config.transport();
     let strays = Arc::clone(&endpoint.1);
-    let crowd = memory::crowd(Budget::of(&config, &definition)?.bytes);
+    let crowd = memory::crowd(Budget::of(&config, &definition)?.crowded_bytes);
     let endpoint = server::endpoint(quic, crypto, endpoint, &profile, &options, crowd)
         .with_context(|| format!("QUIC on {} (config key listen.quic)", config.listen.quic))?;
     let (feed, (stop, stopped)) = (Feed::default(), watch::channel(false));

@@ -13,7 +13,7 @@ use crate::{
     },
 };
 use anyhow::{Context as _, bail};
-use codecs::{frame::cadu::Coding, time::Tai};
+use codecs::{frame::cadu::Coding, link::object::TimeSource, time::Tai};
 use serde::Serialize;
 use serde_json::json;
 use std::{
@@ -91,6 +91,9 @@ struct Line {
     count: u64,
     #[serde(skip_serializing_if = "is_false")]
     erred: bool,
+    /// What `received` rests on, where it was not measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<&'static str>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks with a reference")]
@@ -200,7 +203,9 @@ impl Export<'_> {
         let bytes = output.waiting.len() - before;
         if self.args.index {
             let received = parcel.received.to_rfc3339();
-            let line = Line { received, offset: output.bytes, bytes, count, erred };
+            let measured = parcel.source == TimeSource::Measured;
+            let source = (!measured).then(|| parcel.source.name());
+            let line = Line { received, offset: output.bytes, bytes, count, erred, source };
             let lines = output.lines.len();
             serde_json::to_writer(&mut output.lines, &line)?;
             output.lines.push(b'\n');

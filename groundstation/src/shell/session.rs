@@ -406,10 +406,9 @@ impl Session {
                     let held = on_board(origin, own, &channels, &durable);
                     self.receiver.welcome(self.station.clock.tai(), durable);
                     self.stored(&stored.unwrap_or_default());
-                    self.ask_for(lost).await;
-                    let contacts = (self.station.contacts)();
-                    if !contacts.is_empty() {
-                        self.receiver.plan(contacts);
+                    // The plan tells the peer that nothing more is asked for.
+                    if self.ask_for(lost).await {
+                        self.receiver.plan((self.station.contacts)());
                     }
                     let (store, uplink) = (craft_store(&channels), &self.station.uplink);
                     uplink.attend(self.id, &self.principal, store, &self.connection);
@@ -426,24 +425,24 @@ impl Session {
         Ok(())
     }
 
-    /// Asks for what was receipted once and is not held now; a loss is on record before.
-    async fn ask_for(&mut self, lost: Vec<(KeyPrefix, Vec<SeqRange>)>) {
+    /// Asks for what was receipted once and is not held now; a loss is on record before. Whether
+    /// all is asked for.
+    async fn ask_for(&mut self, lost: Vec<(KeyPrefix, Vec<SeqRange>)>) -> bool {
         if lost.is_empty() {
-            return;
+            return true;
         }
-        match self.station.writer.lose(lost.clone()).await {
-            Ok(Ok(())) => {}
-            failed => {
-                // The store still names it with its next hello.
-                tracing::error!(?failed, "a loss can't be recorded; not asked for yet");
-                return;
-            }
+        let recorded = self.station.writer.lose(lost.clone()).await;
+        if !matches!(recorded, Ok(Ok(()))) {
+            // The store still names it with its next hello.
+            tracing::error!(?recorded, "a loss can't be recorded; not asked for yet");
+            return false;
         }
         for (prefix, ranges) in lost {
             let units = crate::audit::Key::new(&prefix, &ranges.iter().copied().collect());
             tracing::error!(%units, "receipted once, not held now; asked for");
             self.receiver.ask(prefix, ranges);
         }
+        true
     }
 
     /// Receipts of the object store's class. Those before the welcome are said with it.

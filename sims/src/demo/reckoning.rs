@@ -2,9 +2,10 @@
 //! audit finds on the station's disk. No counter of either program enters it.
 
 use codecs::ids::{RangeSet, SeqRange};
+use groundstation::audit::Receptions;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use thiserror::Error;
 
 /// Counters compared at most; a demonstration has a handful.
@@ -60,6 +61,9 @@ struct AuditKey {
 #[derive(Debug, Deserialize)]
 struct AuditListing {
     units: u64,
+    /// By origin.
+    #[serde(default)]
+    receptions: BTreeMap<String, Receptions>,
     keys: Vec<AuditKey>,
 }
 
@@ -76,6 +80,8 @@ pub struct Reckoning {
     pub kept: u64,
     /// Units that the audit read.
     pub archived: u64,
+    /// Units of the store's own that antennas heard, as is archived with each.
+    pub receptions: Receptions,
     /// Receipted, so reclaimable on the spacecraft, and absent from the station's disk.
     pub missing: u64,
 }
@@ -114,12 +120,15 @@ pub fn reckon(store: &str, audit: &str) -> Result<Reckoning, ReckoningError> {
         let prefix = (key.origin.clone(), key.epoch, key.spacecraft, key.channel);
         found.entry(prefix).or_default().extend(&ranges(&key.ranges, ground)?);
     }
+    let own: BTreeSet<&str> = store.keys.iter().map(|key| &*key.origin).collect();
+    let receptions = own.iter().filter_map(|origin| audit.receptions.get(*origin)).copied().sum();
     let mut sum = Reckoning {
         numbered: store.units_numbered,
         receipted: 0,
         held: 0,
         kept: store.units_kept,
         archived: audit.units,
+        receptions,
         missing: 0,
     };
     let nothing = RangeSet::new();
@@ -229,7 +238,7 @@ pub struct Radio {
     pub idle_frames_sent: u64,
     /// Frames that the edge numbered; what is absent here was lost on the air.
     pub frames_heard: u64,
-    /// As the edge told; of one that was killed, up to a second before.
+    /// Frames without a correction, by what is archived with each.
     pub good: u64,
     /// Frames with corrected symbols.
     pub corrected: u64,
@@ -392,6 +401,10 @@ mod tests {
     fn audit(first: &[[u64; 2]]) -> String {
         json!({
             "ledger": "1", "segments": 1, "units": 111, "bytes": 1, "duplicates": 0,
+            "receptions": {
+                ORIGIN: {"good": 100, "corrected": 10, "erred": 1, "undetermined": 0},
+                "ff": {"good": 7, "corrected": 7, "erred": 7, "undetermined": 7},
+            },
             "keys": [
                 {"origin": ORIGIN, "epoch": 9, "spacecraft": 7, "channel": 5, "ranges": first},
                 {"origin": ORIGIN, "epoch": 9, "spacecraft": 7, "channel": 6, "ranges": [[0, 30]]},
@@ -432,6 +445,7 @@ mod tests {
             held: 10,
             kept: 0,
             archived: 111,
+            receptions: Receptions { good: 100, corrected: 10, erred: 1, undetermined: 0 },
             missing: 0,
         };
         assert_eq!(reckoning, expected);

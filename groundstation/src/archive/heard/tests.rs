@@ -14,7 +14,7 @@ use bytes::Bytes;
 use codecs::{
     frame::aos::{AosBuilder, AosConfig},
     ids::{Apid, Channel, Codec, Origin, StoreEpoch, UnitKey},
-    link::object::{Annotation, Quality},
+    link::object::{Annotation, Quality, TimeSource},
     mission::Definition,
     packet::space::{PacketHeader, SequenceCount, build},
 };
@@ -143,7 +143,13 @@ fn hear(
     let unit = |(sequence, (at, frame)): (u64, (usize, &Bytes))| {
         let received = Tai(1_000 * SECOND_NS + at as i64 * 500_000 + ahead_ns);
         let (antenna, quality) = (antenna.into(), Quality::Good);
-        let annotation = Annotation { received, quality, antenna, corrected_symbols: 0 };
+        let annotation = Annotation {
+            received,
+            source: TimeSource::Measured,
+            quality,
+            antenna,
+            corrected_symbols: 0,
+        };
         Incoming {
             key: UnitKey { prefix, sequence },
             codec: Codec::AosFrame,

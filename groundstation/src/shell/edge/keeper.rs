@@ -5,6 +5,7 @@ use crate::edge::{
     intake::Reception,
     label::Labeller,
     progress::{Progress, Verdict},
+    recorded::Stamp,
     spool::{Spool, change},
     taken::{FileMark, Taken, content_of, slot_of},
 };
@@ -30,7 +31,7 @@ const LAST_ATTEMPTS: u32 = 10;
 /// A unit on its way into the spool.
 struct Waiting {
     input: usize,
-    received: Tai,
+    came: Stamp,
     heard: Reception,
     read: Option<FileMark>,
 }
@@ -148,16 +149,10 @@ impl Keeper {
     }
 
     /// Takes what was heard.
-    pub fn take(
-        &mut self,
-        input: usize,
-        received: Tai,
-        units: Vec<Reception>,
-        read: Option<FileMark>,
-    ) {
+    pub fn take(&mut self, input: usize, units: Vec<(Stamp, Reception)>, read: Option<FileMark>) {
         let ends = self.hub.inputs[input].place.ends();
         let waiting = if ends { &mut self.of_files } else { &mut self.waiting };
-        waiting.extend(units.into_iter().map(|heard| Waiting { input, received, heard, read }));
+        waiting.extend(units.into_iter().map(|(came, heard)| Waiting { input, came, heard, read }));
     }
 
     /// A file is read from its start, of which the spool may have some.
@@ -245,11 +240,12 @@ impl Keeper {
     }
 
     fn number_one(&mut self, spool: &mut Spool<Disk>, unit: &Waiting) -> Done {
-        let Waiting { input, received, heard, read } = unit;
+        let Waiting { input, came, heard, read } = unit;
         let of = &self.hub.inputs[*input];
         let label = self.labeller.label(heard, &of.carrying, &of.assumed);
         let annotation = Annotation {
-            received: *received,
+            received: came.received,
+            source: came.source,
             quality: label.quality,
             antenna: of.antenna,
             corrected_symbols: heard.corrected_symbols,

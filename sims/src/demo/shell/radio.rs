@@ -43,8 +43,8 @@ struct Reception<'a> {
     ground: Running,
     /// Counters of the daemon that was killed, and its peak memory.
     kill: Option<(Told, (u64, u64))>,
-    /// What the edge told before it was killed, and its peak memory.
-    edge_kill: Option<(serde_json::Value, (u64, u64))>,
+    /// Peak memory of the edge that was killed.
+    edge_kill: Option<(u64, u64)>,
 }
 
 impl Stage<'_> {
@@ -190,11 +190,10 @@ impl Reception<'_> {
     }
 
     async fn kill_edge(&mut self) -> anyhow::Result<()> {
-        let told = fs::read(self.stage.layout.edge_status()).unwrap_or_default();
         let peak = self.edge.kill().await?;
         eprintln!("Killed the edge; starting it again");
         self.edge = self.stage.start_edge()?;
-        self.edge_kill = Some((serde_json::from_slice(&told).unwrap_or_default(), peak));
+        self.edge_kill = Some(peak);
         self.edge.ready().await?;
         Ok(())
     }
@@ -213,16 +212,12 @@ impl Reception<'_> {
         fs::write(layout.root.join("store.json"), &store)?;
         fs::write(layout.root.join("audit.json"), &audit)?;
         let done = done.unwrap_or_default();
-        let before = edge_kill.as_ref().map(|(told, _)| told.clone()).unwrap_or_default();
-        let heard = |name: &str| {
-            [&before, &done].map(|of| of["inputs"][0][name].as_u64().unwrap_or(0)).iter().sum()
-        };
         let peak = |own: (u64, u64), killed: Option<(u64, u64)>| {
             let killed = killed.unwrap_or_default();
             (own.0.max(killed.0), own.1.max(killed.1))
         };
         let ground_peak = peak(ground_peak, kill.map(|(_, peak)| peak));
-        let edge_peak = peak(edge_peak, edge_kill.as_ref().map(|(_, peak)| *peak));
+        let edge_peak = peak(edge_peak, edge_kill);
         Ok(Summary {
             units_sent: reckoning.numbered,
             units_archived: reckoning.archived,
@@ -246,9 +241,9 @@ impl Reception<'_> {
                 frames_sent: sent.frames,
                 idle_frames_sent: sent.idle_frames,
                 frames_heard: reckoning.numbered,
-                good: heard("good"),
-                corrected: heard("corrected"),
-                erred: heard("erred"),
+                good: reckoning.receptions.good,
+                corrected: reckoning.receptions.corrected,
+                erred: reckoning.receptions.erred,
                 edge_killed: edge_kill.is_some(),
             }),
             audit_clean,
