@@ -3,7 +3,9 @@
 mod downlink;
 mod health;
 mod models;
+mod slots;
 mod source;
+pub mod trial;
 
 use std::path::{Path, PathBuf};
 
@@ -24,6 +26,7 @@ use crate::{
 use codecs_quic::{MTU_DEFAULT, MTU_MAX, MTU_MIN};
 pub use downlink::{Door, Downlink, Rf};
 pub use health::Health;
+pub use slots::ConfigSlots;
 pub use source::{Finished, Source, Sources};
 
 /// Least length of a segment: below it checkpoints would outweigh units.
@@ -61,6 +64,9 @@ pub struct Config {
     /// How the flight software minds itself.
     #[serde(default)]
     pub health: Health,
+    /// Where configurations that come up are kept.
+    #[serde(default)]
+    pub config: ConfigSlots,
     /// A recording of frames instead of packets, one frame a datagram.
     pub replay: Option<Replay>,
     /// CRC-32C of the file's text: which configuration this is.
@@ -297,6 +303,7 @@ impl Config {
             self.identity.golden_key.as_mut(),
             self.triage.policy.as_mut(),
             self.health.watchdog.as_mut(),
+            self.config.slots.as_mut(),
         ];
         let paths = always.into_iter().chain(optional.into_iter().flatten());
         for path in paths.chain(self.models.paths()) {
@@ -322,6 +329,7 @@ impl Config {
         self.check_downlink()?;
         self.source.check()?;
         self.health.check()?;
+        self.config.check()?;
         let StoreConfig { capacity_bytes, segment_bytes, .. } = self.store;
         ensure!(
             segment_bytes >= SEGMENT_BYTES_MIN,

@@ -448,14 +448,9 @@ impl Pipeline {
         }
     }
 
-    /// Tells something to the ground; `record` is an object with an `event`.
-    pub fn record(&mut self, mut record: Value, at: Tai, priority: u8) {
-        if let Value::Object(fields) = &mut record {
-            fields.insert("time".into(), at.to_rfc3339().into());
-            fields.insert("time_ns".into(), at.0.into());
-        }
-        let bytes = record.to_string().into_bytes().into();
-        self.keep(Channel::RECORDS, Codec::Record, priority, at, bytes);
+    /// Tells something to the ground; `said` is an object with an `event`.
+    pub fn record(&mut self, said: Value, at: Tai, priority: u8) {
+        self.out.push_back(Outcome::Keep(record(self.spacecraft, said, at, priority)));
     }
 
     fn keep(&mut self, channel: Channel, codec: Codec, priority: u8, captured: Tai, bytes: Bytes) {
@@ -528,6 +523,17 @@ impl Pipeline {
             }
         }
     }
+}
+
+/// The unit that tells something to the ground; `said` is an object with an `event`.
+pub fn record(spacecraft: SpacecraftId, mut said: Value, at: Tai, priority: u8) -> NewUnit {
+    if let Value::Object(fields) = &mut said {
+        fields.insert("time".into(), at.to_rfc3339().into());
+        fields.insert("time_ns".into(), at.0.into());
+    }
+    let bytes = said.to_string().into_bytes().into();
+    let (channel, codec) = (Channel::RECORDS, Codec::Record);
+    NewUnit { spacecraft, channel, codec, priority, captured: at, deadline_s: 0, bytes }
 }
 
 fn method(method: Method) -> &'static str {

@@ -14,6 +14,7 @@ use tokio::sync::{Mutex, watch};
 
 use super::{
     bearers::{self, Bearers, Changes},
+    configs::Configs,
     contact::Contacts,
     held::{Held, change},
     mind::Mind,
@@ -62,6 +63,13 @@ pub struct Ready {
 pub enum Said {
     /// Packets are taken.
     Ready(Ready),
+    /// The flight ends to begin again with another configuration.
+    Again {
+        /// Always `starting again`.
+        event: &'static str,
+        /// Why.
+        reason: String,
+    },
     /// A command that takes its time was begun.
     Holding {
         /// Always `holding`.
@@ -124,9 +132,20 @@ pub struct Done {
     pub models: serde_json::Value,
 }
 
-/// Flies until `stop` resolves; `say` is told what a person who watches may want to know.
+/// Flies with one configuration until `stop` resolves.
 pub async fn run(
     config: Config,
+    stop: impl Future<Output = ()>,
+    say: impl Fn(&Said),
+) -> anyhow::Result<Done> {
+    fly(config, &mut Configs::fixed(), stop, say).await
+}
+
+/// Flies until `stop` resolves, or another configuration is to be flown ([`Configs::again`]); `say`
+/// is told what a person who watches may want to know.
+pub async fn fly(
+    config: Config,
+    configs: &mut Configs,
     stop: impl Future<Output = ()>,
     say: impl Fn(&Said),
 ) -> anyhow::Result<Done> {
@@ -158,6 +177,8 @@ pub async fn run(
         pipeline.record(record, Tai(0), triage::RECORDS);
     }
 
+    let craft = SpacecraftId(config.spacecraft.id);
+    configs.flying(&mut store, craft, clock);
     sources.recall(&store);
     let mut uplink = Uplink::recall(SpacecraftId(config.spacecraft.id), &store, &mut pipeline);
     let mut contacts = Contacts::recall(&config, &store);
@@ -187,10 +208,17 @@ pub async fn run(
             let (held, reports) = (store.lock().await, sources.reports());
             mind.tell(&held.store, &mut pipeline, &reports, keeper.evicted, now);
         }
-        if !uplink.is_idle(now)
-            && uplink.keep(&mut store.lock().await.store, &mut pipeline, &mut models, now)
-        {
+        if !uplink.is_idle(now) && {
+            let (store, asked) = (&mut store.lock().await.store, (&mut models, &mut *configs));
+            uplink.keep(store, &mut pipeline, asked, now)
+        } {
             keeper.hurry(now);
+        }
+        if configs.is_due() {
+            let fit = (!keeper.is_failing(), pipeline.time(now));
+            if configs.tend(&mut store.lock().await.store, craft, fit, now) {
+                keeper.hurry(now);
+            }
         }
         uplink.take_said().iter().for_each(&say);
         keeper.offer(uplink.take_asked());
@@ -205,8 +233,16 @@ pub async fn run(
         if keeper.is_settled(&pipeline) {
             sources.settled(&mut pipeline, now);
         }
-        if keeper.commits > commits && uplink.committed(now) {
-            continue;
+        if keeper.commits > commits {
+            configs.committed();
+            if uplink.committed(now) {
+                continue;
+            }
+        }
+        // An order to start again has its outcome in the store first, where that writes.
+        let settled = uplink.is_idle(now) && keeper.is_settled(&pipeline);
+        if configs.again().is_some() && (settled || keeper.trouble.is_some()) {
+            break;
         }
         time.send_replace(pipeline.time(now).plus(-(now as i64)));
         // A source that must wait for the store is not due.
@@ -217,6 +253,7 @@ pub async fn run(
             uplink.timeout(),
             looked,
             mind.timeout(),
+            configs.timeout(),
             Some(models.timeout()),
             Some(contacts.timeout()),
         ];
@@ -260,6 +297,10 @@ pub async fn run(
             }
             proven = models.proven() => {
                 let (key, answer) = models.install(proven);
+                uplink.executed(key, answer);
+            }
+            checked = configs.checked() => {
+                let (key, answer) = configs.keep(checked);
                 uplink.executed(key, answer);
             }
             () = until(clock, due) => {}

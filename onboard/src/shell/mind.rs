@@ -11,7 +11,7 @@ use std::{
 
 use codecs::ids::Apid;
 use rustix::{
-    process::{Resource, Rlimit, setpriority_process, setrlimit},
+    process::{Resource, Rlimit, getrlimit, setpriority_process, setrlimit},
     time::{ClockId, clock_gettime},
 };
 
@@ -31,7 +31,9 @@ const DEVICE_EVERY_NS: u64 = 1_000_000_000;
 /// Keeps the process's memory and share as configured: once, before anything is opened.
 pub fn limit(config: &Config) {
     if let Some(bytes) = config.memory_bytes_max() {
-        let limit = Rlimit { current: Some(bytes), maximum: Some(bytes) };
+        // The hard limit stays: a process that begins again with another configuration may need more.
+        let maximum = getrlimit(Resource::Data).maximum;
+        let limit = Rlimit { current: Some(bytes), maximum };
         if let Err(error) = setrlimit(Resource::Data, limit) {
             tracing::warn!("memory can't be limited to {bytes} bytes: {error}");
         }
