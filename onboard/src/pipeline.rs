@@ -22,6 +22,7 @@ use serde_json::{Value, json};
 
 use crate::{
     config::{Config, FrameKind},
+    downlink::Reach,
     realtime::Framing,
     score::{Method, TelemetryScorer, TileScore, TileScorer},
     source::{Clock, Malformed, Packet, SourceCounts, parse},
@@ -85,6 +86,8 @@ pub struct PipelineCounts {
     pub blocks: u64,
     /// Frames made or passed on.
     pub frames: u64,
+    /// Times that a model was suspended.
+    pub suspensions: u32,
 }
 
 /// Everything between the source and the store.
@@ -105,6 +108,8 @@ pub struct Pipeline {
     tiles: TileScorer,
     framing: Framing,
     squeezer: Squeezer,
+    /// How long a block may wait: in contact, between contacts.
+    flush_ns: [u64; 2],
     look: Option<Bytes>,
     out: VecDeque<Outcome>,
 }
@@ -124,7 +129,7 @@ impl Pipeline {
             Some(policy) => policy.clone(),
             None => Policy::usual(triage.cloudy_above, &triage.bulk_apids),
         };
-        let flush_ns = squeeze.flush_ms * 1_000_000;
+        let flush_ns = [squeeze.flush_ms, squeeze.flush_away_ms].map(|ms| ms * 1_000_000);
         Ok(Self {
             spacecraft: SpacecraftId(config.spacecraft.id),
             policy,
@@ -140,7 +145,8 @@ impl Pipeline {
             watch,
             tiles,
             framing: Framing::new(&config.realtime, framed)?,
-            squeezer: Squeezer::new(squeeze.block_packets, flush_ns, squeeze.level),
+            squeezer: Squeezer::new(squeeze.block_packets, flush_ns[0], squeeze.level),
+            flush_ns,
             look: None,
             out: VecDeque::new(),
         })
@@ -184,6 +190,15 @@ impl Pipeline {
     /// Says how many seconds of the contact are left; 0 between contacts.
     pub fn set_contact(&mut self, left_s: u64) {
         self.contact_s = left_s;
+    }
+
+    /// Says who may be reached: blocks wait for company between contacts, and frames that nobody
+    /// would see live are not made.
+    pub fn set_reach(&mut self, reach: Reach, now_ns: u64) {
+        self.framing.set_live(reach != Reach::Nobody);
+        let [near_ns, away_ns] = self.flush_ns;
+        let flush_ns = if reach == Reach::Station { near_ns } else { away_ns };
+        self.squeezer.set_flush(flush_ns, now_ns);
     }
 
     /// How often each rule decided; `usual` where none fitted.
@@ -321,6 +336,7 @@ impl Pipeline {
     }
 
     fn suspended(&mut self, model: &str, reason: &str, at: Tai) {
+        self.done.suspensions += 1;
         let record = json!({ "event": "model suspended", "model": model, "reason": reason });
         self.record(record, at, triage::RECORDS);
     }

@@ -17,7 +17,7 @@ use super::{
     configs::Configs,
     contact::Contacts,
     held::{Held, change},
-    mind::Mind,
+    mind::{Mind, Others},
     models,
     sources::{SourceReport, Sources},
     uplink::Uplink,
@@ -26,6 +26,7 @@ use crate::{
     config::Config,
     downlink::Bearer,
     downlink::radio::RadioCounts,
+    health::ChargeHealth,
     pipeline::{Outcome, Pipeline},
     realtime,
     store::{Committed, Disk, Store, StoreError, Stored},
@@ -205,8 +206,17 @@ pub async fn fly(
         models.tend(&mut pipeline, now);
         sources.handle_timeout(&mut pipeline, now);
         if mind.is_due(now) {
-            let (held, reports) = (store.lock().await, sources.reports());
-            mind.tell(&held.store, &mut pipeline, &reports, keeper.evicted, now);
+            let (held, reports, standing) =
+                (store.lock().await, sources.reports(), configs.standing());
+            let charge = ChargeHealth {
+                suspended: models.suspended(&mut pipeline),
+                suspensions: pipeline.counts().suspensions,
+                from: standing.from,
+                trial: standing.trial,
+            };
+            let link = contacts.link(now);
+            let others = Others { sources: &reports, evicted: keeper.evicted, link, charge };
+            mind.tell(&held.store, &mut pipeline, others, now);
         }
         if !uplink.is_idle(now) && {
             let (store, asked) = (&mut store.lock().await.store, (&mut models, &mut *configs));
@@ -280,7 +290,7 @@ pub async fn fly(
                     FromLink::Time(time) => {
                         pipeline.trust(time, now);
                         uplink.trust(time, now);
-                        contacts.trust(time, now);
+                        contacts.welcomed(time, now);
                     }
                     FromLink::Planned(plan) => {
                         contacts.plan(plan, &mut store.lock().await.store, now);
