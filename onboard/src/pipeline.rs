@@ -3,16 +3,14 @@
 //! One mutation, then drain: after every call take what [`Pipeline::poll`] gives until it says
 //! `None`, then sleep until [`Pipeline::timeout`]. Times are monotonic nanoseconds.
 
+mod outcome;
+mod replay;
 mod watch;
 
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use codecs::{
-    frame::{
-        aos::{AosConfig, AosFrame},
-        tm::{TmConfig, TmFrame},
-    },
     ids::{Channel, Codec, SpacecraftId},
     link::{object::Quality, quicklook::QuickLook},
     product::ProductKind,
@@ -32,63 +30,14 @@ use crate::{
     uplink,
 };
 
+use outcome::Due;
+pub use outcome::{Outcome, PipelineCounts, record};
 pub use watch::Watch;
 
 /// Stream of recorded telemetry.
 pub const TELEMETRY: Channel = Channel::stream(1);
 /// Stream of products.
 pub const PRODUCTS: Channel = Channel::stream(2);
-
-/// What the store shall do.
-#[derive(Clone, Debug)]
-pub enum Outcome {
-    /// Number and keep it.
-    Keep(NewUnit),
-    /// Number it and say in a void that triage left it out.
-    LeaveOut {
-        /// Its channel.
-        channel: Channel,
-        /// Bytes that it had.
-        bytes: u64,
-        /// When it was taken.
-        captured: Tai,
-    },
-    /// All of it in one commit, with a small value that says how far a file was taken.
-    Together {
-        /// What was made of a piece of the file.
-        made: Vec<Outcome>,
-        /// Slot of the value.
-        slot: u32,
-        /// The value.
-        note: Bytes,
-    },
-}
-
-/// When something was taken, and for how long it is worth something.
-#[derive(Clone, Copy)]
-struct Due {
-    captured: Tai,
-    deadline_s: u32,
-}
-
-/// What the pipeline did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PipelineCounts {
-    /// Tiles scored.
-    pub tiles: u64,
-    /// Tiles that go down as a summary, stay on board, or are dropped.
-    pub left_out: u64,
-    /// Blocks of telemetry that stay on board or are dropped.
-    pub blocks_left_out: u64,
-    /// Anomalies told.
-    pub anomalies: u64,
-    /// Blocks made.
-    pub blocks: u64,
-    /// Frames made or passed on.
-    pub frames: u64,
-    /// Times that a model was suspended.
-    pub suspensions: u32,
-}
 
 /// Everything between the source and the store.
 pub struct Pipeline {
@@ -257,36 +206,6 @@ impl Pipeline {
     /// Takes a packet that the flight software made of itself.
     pub fn own(&mut self, packet: Packet, now_ns: u64) -> Result<(), Malformed> {
         self.packet(packet, now_ns)
-    }
-
-    fn frame(
-        &mut self,
-        bytes: Bytes,
-        kind: FrameKind,
-        length: usize,
-        fecf: bool,
-        now_ns: u64,
-    ) -> Result<(), Malformed> {
-        if bytes.len() != length {
-            return Err(Malformed::FrameLength);
-        }
-        let (codec, channel) = match kind {
-            FrameKind::Aos => {
-                let config = AosConfig::new(length).with_fecf(fecf);
-                let frame = AosFrame::parse(&bytes, &config).ok().filter(AosFrame::fecf_holds);
-                (Codec::AosFrame, frame.map(|frame| frame.channel()))
-            }
-            FrameKind::Tm => {
-                let config = TmConfig::new(length).with_fecf(fecf);
-                let frame = TmFrame::parse(&bytes, &config).ok().filter(TmFrame::fecf_holds);
-                (Codec::TmFrame, frame.map(|frame| frame.channel()))
-            }
-        };
-        // An erred frame goes down too, where no channel is claimed for it.
-        let channel = channel.map_or(Channel::UNIDENTIFIED, Channel::from);
-        self.done.frames += 1;
-        self.keep(channel, codec, triage::HOUSEKEEPING, self.clock.at(now_ns), bytes);
-        Ok(())
     }
 
     fn packet(&mut self, packet: Packet, now_ns: u64) -> Result<(), Malformed> {
@@ -539,17 +458,6 @@ impl Pipeline {
             }
         }
     }
-}
-
-/// The unit that tells something to the ground; `said` is an object with an `event`.
-pub fn record(spacecraft: SpacecraftId, mut said: Value, at: Tai, priority: u8) -> NewUnit {
-    if let Value::Object(fields) = &mut said {
-        fields.insert("time".into(), at.to_rfc3339().into());
-        fields.insert("time_ns".into(), at.0.into());
-    }
-    let bytes = said.to_string().into_bytes().into();
-    let (channel, codec) = (Channel::RECORDS, Codec::Record);
-    NewUnit { spacecraft, channel, codec, priority, captured: at, deadline_s: 0, bytes }
 }
 
 fn method(method: Method) -> &'static str {

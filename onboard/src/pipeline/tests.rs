@@ -126,7 +126,7 @@ fn what_is_malformed_is_counted_and_changes_nothing() {
 #[test]
 fn recorded_frames_pass_as_they_are_and_erred_ones_claim_no_channel() {
     let mut pipeline = pipeline("[replay]\nframe = \"aos:1113\"\nfecf = true\n", None);
-    let config = AosConfig::new(1113).with_fecf(true);
+    let config = codecs::frame::aos::AosConfig::new(1113).with_fecf(true);
     let mut builder = codecs::frame::aos::AosBuilder::new(config, 71, 3, 0).unwrap();
     let mut frames = Vec::new();
     for _ in 0..3 {

@@ -10,6 +10,7 @@ mod uplink;
 mod contact;
 mod radio;
 mod bearers;
+mod keeper;
 mod flight;
 
 pub use configs::Configs;
