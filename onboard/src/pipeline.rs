@@ -203,9 +203,27 @@ impl Pipeline {
         self.out.push_back(Outcome::Together { made, slot, note });
     }
 
-    /// Takes a packet that the flight software made of itself.
+    /// Takes a packet that the flight software made of itself. It is not scored: its counts are
+    /// nothing unusual, however they grow.
     pub fn own(&mut self, packet: Packet, now_ns: u64) -> Result<(), Malformed> {
-        self.packet(packet, now_ns)
+        let captured = packet.time.unwrap_or_else(|| self.clock.at(now_ns));
+        self.recorded(packet, captured, 0.0, now_ns)
+    }
+
+    fn recorded(
+        &mut self,
+        packet: Packet,
+        captured: Tai,
+        score: f32,
+        now_ns: u64,
+    ) -> Result<(), Malformed> {
+        let Packet { apid, bytes, .. } = packet;
+        for frame in self.framing.push(apid, &bytes, now_ns) {
+            self.realtime(frame, captured);
+        }
+        let closed = self.squeezer.push(apid, bytes, captured, score, now_ns);
+        self.blocks(closed.map_err(|_| Malformed::Length)?, now_ns);
+        Ok(())
     }
 
     fn packet(&mut self, packet: Packet, now_ns: u64) -> Result<(), Malformed> {
@@ -213,13 +231,8 @@ impl Pipeline {
         if packet.apid.0 == self.imager_apid {
             self.tile(&packet, captured, now_ns)?;
         } else {
-            for frame in self.framing.push(packet.apid, &packet.bytes, now_ns) {
-                self.realtime(frame, captured);
-            }
             let score = self.score(&packet.bytes, captured);
-            let Packet { apid, bytes, .. } = packet.clone();
-            let closed = self.squeezer.push(apid, bytes, captured, score, now_ns);
-            self.blocks(closed.map_err(|_| Malformed::Length)?, now_ns);
+            self.recorded(packet.clone(), captured, score, now_ns)?;
         }
         if let Some(time) = packet.time {
             self.clock.see(time, now_ns);
