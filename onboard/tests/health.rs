@@ -85,6 +85,37 @@ fn a_watchdog_is_petted_while_it_makes_progress_and_not_when_it_stands() {
     assert!(silent, "a stopped process is silent");
 }
 
+/// A pipe in a device's place: bytes come while the loop makes progress.
+#[test]
+fn a_watchdog_device_is_fed_while_the_flight_goes_on_and_starves_when_it_stands() {
+    use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat, open};
+    let folder = tempfile::tempdir().unwrap();
+    let device = folder.path().join("watchdog");
+    mknodat(CWD, &device, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+    let pipe = open(&device, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty()).unwrap();
+    let flight = start(folder.path(), "watchdog = \"watchdog\"\n");
+    let fed = |wanted: usize| {
+        let (mut buffer, mut fed, end) = ([0; 16], 0, Instant::now() + PATIENCE);
+        while fed < wanted && Instant::now() < end {
+            fed += rustix::io::read(&pipe, &mut buffer).unwrap_or(0);
+            std::thread::yield_now();
+        }
+        fed
+    };
+    assert!(fed(3) >= 3, "within {PATIENCE:?}");
+    let pid = rustix::process::Pid::from_child(&flight.0);
+    rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
+    // What was written before is read; a loop that stands writes nothing behind it.
+    let (begun, mut buffer) = (Instant::now(), [0; 16]);
+    let mut late = 0;
+    while begun.elapsed() < Duration::from_secs(2) {
+        let read = rustix::io::read(&pipe, &mut buffer).unwrap_or(0);
+        late += if begun.elapsed() > Duration::from_millis(500) { read } else { 0 };
+        std::thread::yield_now();
+    }
+    assert_eq!(late, 0);
+}
+
 /// Whether a block of the process's own housekeeping is stored.
 fn tells_of_itself(store: &Path) -> bool {
     let disk = Disk::read_only(store).unwrap();
