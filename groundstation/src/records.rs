@@ -98,6 +98,10 @@ impl Records {
                 let message = format!("uplink object {sequence}: {outcome} {}", why.join(", "));
                 sink.push(notice(spacecraft, "uplink", message.trim_end().into(), time));
             }
+            "configuration rolled back" => {
+                let message = format!("the configuration on trial was left: {}", record.reason);
+                sink.push(notice(spacecraft, "onboard configuration", message, time));
+            }
             "squeeze failed" => {
                 let message = format!("packets could not be squeezed: {}", record.reason);
                 sink.push(notice(spacecraft, "squeeze", message, time));

@@ -17,7 +17,7 @@ pub mod order;
 pub mod budget;
 pub mod governed;
 #[cfg(test)]
-mod forgetful;
+pub(crate) mod forgetful;
 #[cfg(test)]
 mod tests;
 

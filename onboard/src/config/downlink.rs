@@ -37,6 +37,9 @@ pub struct Downlink {
     pub plan: Option<PathBuf>,
     /// Whether no connection is tried between the contacts of a plan that is believed.
     pub sleep: bool,
+    /// Seconds without a word from the ground after which time and plan are doubted, and contact is
+    /// tried all the time; 0 never, a day unless given.
+    pub doubt_s: Option<u64>,
     /// The radio.
     pub rf: Option<Rf>,
     /// What the file of contacts says.

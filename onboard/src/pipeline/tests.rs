@@ -9,28 +9,10 @@ use codecs::{
 };
 
 use super::*;
-use crate::score::TelemetrySettings;
+use crate::{config::LEAST, score::TelemetrySettings};
 
 const SECOND: u64 = 1_000_000_000;
 const START: Tai = Tai(1_800_000_000_000_000_000);
-
-const CONFIG: &str = r#"
-[spacecraft]
-id = 7
-name = "SKY-7"
-[identity]
-certificate = "a"
-key = "b"
-ground_pins = ["sha256:000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"]
-origin = "000102030405060708090a0b0c0d0e0f"
-[ground]
-address = "127.0.0.1:1"
-server_name = "station"
-[source]
-unix = "sensors.sock"
-[store]
-dir = "store"
-"#;
 
 const MISSION: &str = r#"
 mission = "test"
@@ -48,7 +30,7 @@ type = "u16"
 "#;
 
 fn pipeline(extra: &str, watch: Option<Watch>) -> Pipeline {
-    let text = format!("{CONFIG}{extra}");
+    let text = format!("{LEAST}{extra}");
     let config = Config::parse("onboard.toml", &text, Path::new("")).unwrap();
     Pipeline::new(&config, 0, watch, TileScorer::new(None).unwrap()).unwrap()
 }
@@ -144,7 +126,7 @@ fn what_is_malformed_is_counted_and_changes_nothing() {
 #[test]
 fn recorded_frames_pass_as_they_are_and_erred_ones_claim_no_channel() {
     let mut pipeline = pipeline("[replay]\nframe = \"aos:1113\"\nfecf = true\n", None);
-    let config = AosConfig::new(1113).with_fecf(true);
+    let config = codecs::frame::aos::AosConfig::new(1113).with_fecf(true);
     let mut builder = codecs::frame::aos::AosBuilder::new(config, 71, 3, 0).unwrap();
     let mut frames = Vec::new();
     for _ in 0..3 {

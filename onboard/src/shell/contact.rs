@@ -14,7 +14,8 @@ use super::{
 };
 use crate::{
     config::Config,
-    downlink::{Bearer, Downlink, Stand},
+    downlink::{Bearer, DOUBT_S, Downlink, Stand},
+    health::{LinkHealth, NOT_THERE},
     pipeline::Pipeline,
     store::{Disk, Store},
 };
@@ -30,12 +31,14 @@ pub struct Contacts {
     awake: watch::Sender<bool>,
     radio: watch::Sender<Stand>,
     receipted: u64,
+    welcomes: u32,
 }
 
 impl Contacts {
     /// Takes up the file's plan, or the one that the ground told before the last stop.
     pub fn recall(config: &Config, store: &Store<Disk>) -> Self {
-        let mut machine = Downlink::new(config.downlink.contacts.clone());
+        let doubt_s = Some(config.downlink.doubt_s.unwrap_or(DOUBT_S)).filter(|of| *of > 0);
+        let mut machine = Downlink::new(config.downlink.contacts.clone()).with_doubt(doubt_s);
         let kept = store.notes().find(|(slot, _)| *slot == PLAN_SLOT);
         if let Some((_, kept)) = kept
             && !machine.recall(kept)
@@ -49,6 +52,7 @@ impl Contacts {
             awake: watch::Sender::new(true),
             radio: watch::Sender::default(),
             receipted: 0,
+            welcomes: 0,
         }
     }
 
@@ -101,8 +105,14 @@ impl Contacts {
         (time, change)
     }
 
+    /// A connection was welcomed, with the ground's time.
+    pub fn welcomed(&mut self, time: Tai, now_ns: u64) {
+        self.welcomes = self.welcomes.saturating_add(1);
+        self.trust(time, now_ns);
+    }
+
     /// Takes a ground's time.
-    pub fn trust(&mut self, time: Tai, now_ns: u64) {
+    fn trust(&mut self, time: Tai, now_ns: u64) {
         self.machine.trust(time, now_ns);
     }
 
@@ -119,6 +129,20 @@ impl Contacts {
         }
     }
 
+    /// How each bearer stands, for housekeeping.
+    pub fn link(&self, now_ns: u64) -> LinkHealth {
+        let phase = |bearer| match self.bearers.contains(&bearer) {
+            true => self.machine.stand(bearer, now_ns).phase as u8,
+            false => NOT_THERE,
+        };
+        let silence = self.machine.silence_s(now_ns).and_then(|of| u32::try_from(of).ok());
+        LinkHealth {
+            phases: [phase(Bearer::Quic), phase(Bearer::Rf)],
+            welcomes: self.welcomes,
+            silence_s: silence.unwrap_or(u32::MAX),
+        }
+    }
+
     /// When to tend again.
     pub fn timeout(&self) -> u64 {
         self.machine.timeout()
@@ -130,6 +154,7 @@ impl Contacts {
             return;
         }
         pipeline.set_contact(self.machine.left_s(&self.bearers, now_ns));
+        pipeline.set_reach(self.machine.reach(&self.bearers, now_ns), now_ns);
         let stand = self.machine.stand(Bearer::Rf, now_ns);
         self.radio.send_if_modified(|before| std::mem::replace(before, stand) != stand);
         let awake = !self.sleep || self.machine.stand(Bearer::Quic, now_ns).phase.sends();

@@ -358,6 +358,12 @@ impl Keeper {
         Some(format!("{}: {said}, since the model {reason}", task.name()))
     }
 
+    /// Which models are suspended: bit 0 telemetry, bit 1 tiles.
+    pub fn suspended(&self, pipeline: &mut Pipeline) -> u8 {
+        let mut suspended = |task| model(pipeline, task).is_some_and(|of| of.suspended().is_some());
+        u8::from(suspended(Task::Telemetry)) | u8::from(suspended(Task::Tiles)) << 1
+    }
+
     /// What every model did and cost.
     pub fn status(&self, pipeline: &mut Pipeline) -> Value {
         let mut status = serde_json::Map::new();
