@@ -272,3 +272,18 @@ fn sessions_run_side_by_side_in_one_environment() {
         }
     });
 }
+
+#[test]
+fn a_provider_that_the_library_lacks_is_left_to_the_processor_and_said() {
+    let Some(runtime) = runtime() else { return };
+    let asked = ["xnnpack".to_owned(), "cpu".to_owned()];
+    let runtime = runtime.with_providers(&asked);
+    let available = runtime.available();
+    let mut session = runtime.load(&open("cloud-screen")).unwrap();
+    // What it says that took the model is what the library has of it, no more: the build on PyPI
+    // lacks XNNPACK, one from source may have it.
+    assert_eq!(session.providers(), available);
+    assert!(available.contains(&asked[1]), "{available:?}");
+    let question = open("cloud-screen").vectors()[0].inputs.clone();
+    assert_eq!(session.run(&question).unwrap().len(), 2, "it runs all the same");
+}

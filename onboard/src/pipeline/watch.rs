@@ -9,8 +9,9 @@ use codecs::{
 
 use crate::score::{ChannelId, Score, TelemetryScorer};
 
-/// An anomaly of one parameter is told again after this time at the earliest.
-const ANOMALY_EVERY_NS: i64 = 10_000_000_000;
+/// An anomaly of one parameter is told again after this time at the earliest: one that lasts is one
+/// alarm, not a stream of them.
+pub const ANOMALY_EVERY_NS: i64 = 600_000_000_000;
 
 /// Parameters under watch.
 pub struct Watch {
