@@ -16,7 +16,7 @@ use onboard_model::{
     Backend, BackendError, LoadOptions, LoadedModel, ModelError, Package, Runtime, Trust,
 };
 
-const NAMES: [&str; 2] = ["telemetry-anomaly", "cloud-screen"];
+const NAMES: [&str; 3] = ["telemetry-anomaly", "cloud-screen", "cloud-screen-int8"];
 
 fn folder(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("packages").join(name)
@@ -64,7 +64,9 @@ fn the_committed_packages_are_whole() {
         assert!(size.sum::<u64>() <= 200_000, "{name} is too large to commit");
     }
     assert!(open("telemetry-anomaly").manifest().fulfils("telemetry-triage/1"));
-    assert!(open("cloud-screen").manifest().fulfils("cloud-mask/1"));
+    for screen in ["cloud-screen", "cloud-screen-int8"] {
+        assert!(open(screen).manifest().fulfils("cloud-mask/1"));
+    }
     let notice = fs::read_to_string(folder("telemetry-anomaly").join("LICENSE.OPS-SAT-AD"));
     assert!(notice.unwrap().contains("KP Labs"), "the data's notice is shipped");
 }
