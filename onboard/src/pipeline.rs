@@ -31,7 +31,7 @@ use crate::{
     uplink,
 };
 
-pub use watch::{ANOMALY_EVERY_NS, Watch};
+pub use watch::{Latch, Watch};
 
 /// Stream of recorded telemetry.
 pub const TELEMETRY: Channel = Channel::stream(1);

@@ -12,8 +12,11 @@ use codecs::{
     time::Tai,
 };
 use onboard::models::{Task, Thresholds, thresholds::Origin};
+use onboard::pipeline::Latch;
 use onboard::score::{
-    Baseline, Score, TelemetryScorer, TelemetrySettings, baseline::Persistence, learn::Learner,
+    Baseline, Score, TelemetryScorer, TelemetrySettings,
+    baseline::{Limits, Persistence},
+    learn::Learner,
 };
 use onboard_model::{Package, Runtime, Session};
 use serde::Deserialize;
@@ -26,6 +29,8 @@ const MODEL: &str = "telemetry-anomaly";
 /// Where the limits go, and the phrase behind the published development key.
 const FOLDER: &str = "missions/sky-7/thresholds";
 const PHRASE: &[u8] = b"groundtrack development key: published, trust it with nothing";
+/// Parameters of events, which no judge has a word on.
+const EVENTS: [&str; 3] = ["EVENT_CODE", "EVENT_SEVERITY", "EVENT_VALUE"];
 /// A fault is still told a while after it healed: its last windows hold it.
 const GRACE_S: f64 = 900.0;
 const SECOND_NS: i64 = 1_000_000_000;
@@ -72,7 +77,11 @@ fn main() -> anyhow::Result<()> {
         flight.fly(day, plan.hours, None, &mut |name, score| learner.take(name, score))?;
         learner.pause();
     }
-    let baseline = learner.finish(plan.false_alarms_per_day);
+    let mut baseline = learner.finish(plan.false_alarms_per_day);
+    // Nothing is usual or unusual about the numbers of events.
+    for name in EVENTS {
+        baseline.channels.insert(name.to_owned(), Limits::default());
+    }
     println!("{} days taught {} channels", plan.teaching.len(), baseline.channels.len());
     for day in &plan.judging {
         for (by, limits) in [("without", None), ("by these limits", Some(&baseline))] {
@@ -189,21 +198,16 @@ impl Broken {
     }
 }
 
-/// What a day was told of: each parameter once in ten minutes, as the flight tells it.
+/// What a day was told of, as the flight tells it.
 #[derive(Default)]
 struct Told {
-    last: BTreeMap<String, Tai>,
+    latches: BTreeMap<String, Latch>,
     all: Vec<(f64, String)>,
 }
 
 impl Told {
     fn take(&mut self, name: &str, score: &Score, start: Tai) {
-        let due = self
-            .last
-            .get(name)
-            .is_none_or(|last| score.time.since(*last) >= onboard::pipeline::ANOMALY_EVERY_NS);
-        if score.anomalous && due {
-            self.last.insert(name.to_owned(), score.time);
+        if self.latches.entry(name.to_owned()).or_default().tells(score) {
             let why = score.judge.map_or("", |judge| judge.words());
             let at_s = score.time.since(start) as f64 / SECOND_NS as f64;
             self.all.push((at_s, format!("{name} {why}")));
