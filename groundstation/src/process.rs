@@ -269,7 +269,7 @@ impl Process {
             let (captured, published) = (product.captured, arrival.now);
             outcome.events.push(Event::Insight { spacecraft, captured, published });
         }
-        if product.kind != ProductKind::Tile {
+        if product.kind == ProductKind::Summary {
             return;
         }
         let wanted = Trigger::Product(kind.to_owned());

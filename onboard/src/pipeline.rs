@@ -22,7 +22,7 @@ use crate::{
     config::{Config, FrameKind},
     downlink::Reach,
     realtime::Framing,
-    score::{Method, TelemetryScorer, TileScore, TileScorer},
+    score::{Judge, Method, TelemetryScorer, Tile, TileScore, TileScorer},
     source::{Clock, Malformed, Packet, SourceCounts, parse},
     squeeze::{Block, Squeezer},
     store::{KEPT, NewUnit},
@@ -32,7 +32,7 @@ use crate::{
 
 use outcome::Due;
 pub use outcome::{Outcome, PipelineCounts, record};
-pub use watch::Watch;
+pub use watch::{Latch, Watch};
 
 /// Stream of recorded telemetry.
 pub const TELEMETRY: Channel = Channel::stream(1);
@@ -247,9 +247,10 @@ impl Pipeline {
         for (parameter, score) in anomalies {
             self.done.anomalies += 1;
             let by = method(score.method);
+            let why = score.judge.map_or("", Judge::words);
             let record = json!({
                 "event": "anomaly",
-                "message": format!("{parameter} is unusual: score {:.2} by {by}", score.score),
+                "message": format!("{parameter} is unusual {why}: score {:.2} by {by}", score.score),
                 // What makes it an alarm on the ground; no model alone calls anything red.
                 "level": "yellow",
                 "parameter": parameter,
@@ -257,6 +258,7 @@ impl Pipeline {
                 "score": score.score,
                 "by_shape": score.shape,
                 "by_level": score.level,
+                "judge": score.judge,
                 "method": by,
             });
             self.record(record, score.time, triage::ANOMALOUS);
@@ -289,11 +291,33 @@ impl Pipeline {
         source_bytes: usize,
         now_ns: u64,
     ) {
+        let score = self.score_tiles(std::slice::from_ref(&tile), captured).pop();
+        let score = score.unwrap_or_else(TileScore::unknown);
+        self.scored_image(tile, score, apid, captured, source_bytes, now_ns);
+    }
+
+    /// Scores tiles that wait at the same time, in as few questions to the model as it allows.
+    pub fn score_tiles(&mut self, tiles: &[TilePacket], at: Tai) -> Vec<TileScore> {
+        let tiles: Vec<Tile> = tiles.iter().map(TilePacket::scored).collect();
+        let scores = self.tiles.score_all(&tiles).into_iter();
         // What nothing here can score counts as clear: it may be worth something.
-        let score = self.tiles.score(&tile.scored()).unwrap_or_else(|_| TileScore::unknown());
+        let scores = scores.map(|score| score.unwrap_or_else(|_| TileScore::unknown())).collect();
         if let Some(reason) = self.tiles.take_suspension() {
-            self.suspended("tiles", &reason, captured);
+            self.suspended("tiles", &reason, at);
         }
+        scores
+    }
+
+    /// Does with a tile that was scored what the policy says.
+    pub fn scored_image(
+        &mut self,
+        tile: TilePacket,
+        score: TileScore,
+        apid: u16,
+        captured: Tai,
+        source_bytes: usize,
+        now_ns: u64,
+    ) {
         self.done.tiles += 1;
         let fraction = score.fraction;
         let decision = self.decide(Class::Tile, apid, fraction, captured, now_ns);
@@ -301,6 +325,10 @@ impl Pipeline {
         let priority = |bytes| decision.priority(bytes);
         let make = |tile: TilePacket, score, kind| {
             Bytes::from(tile.product(kind, score, captured, source_bytes, max_error).encode())
+        };
+        let behind = |tile: &TilePacket, score: &TileScore| {
+            (original == Original::Keep)
+                .then(|| make(tile.clone(), score.clone(), ProductKind::Tile))
         };
         // Values are worked out before the pipeline is changed.
         let (mut outcomes, mut left_out) = (Vec::new(), true);
@@ -310,10 +338,17 @@ impl Pipeline {
                 let product = make(tile, score, ProductKind::Tile);
                 outcomes.push((Some(product.clone()), priority(product.len())));
             }
+            Action::Parts => {
+                let kind = tile.visible(&score);
+                left_out = kind == ProductKind::Parts;
+                if left_out {
+                    outcomes.push((behind(&tile, &score), KEPT));
+                }
+                let visible = make(tile, score, kind);
+                outcomes.push((Some(visible.clone()), priority(visible.len())));
+            }
             Action::Summary => {
-                let behind = (original == Original::Keep)
-                    .then(|| make(tile.clone(), score.clone(), ProductKind::Tile));
-                outcomes.push((behind, KEPT));
+                outcomes.push((behind(&tile, &score), KEPT));
                 let summary = make(tile, score, ProductKind::Summary);
                 outcomes.push((Some(summary.clone()), priority(summary.len())));
             }
@@ -389,7 +424,7 @@ impl Pipeline {
                     self.done.blocks_left_out += 1;
                     self.keep_due(TELEMETRY, Codec::Squeezed, KEPT, due, bytes);
                 }
-                Action::First | Action::Compressed | Action::Summary => {
+                Action::First | Action::Compressed | Action::Parts | Action::Summary => {
                     self.keep_due(TELEMETRY, Codec::Squeezed, priority, due, bytes);
                 }
             }

@@ -24,6 +24,9 @@ pub struct Held {
     /// Parameters that differ from the manifest's.
     #[serde(default)]
     pub parameters: BTreeMap<String, f64>,
+    /// Digest of the threshold file that goes with it, if one does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thresholds: Option<Digest>,
     /// Why it was taken out of service, if it was.
     #[serde(default)]
     pub failed: Option<String>,

@@ -111,6 +111,41 @@ fn a_cloudy_tile_is_left_out_but_for_its_summary() {
 }
 
 #[test]
+fn parts_of_a_tile_go_down_and_what_is_hidden_is_told_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("triage.toml");
+    for (original, behind) in [("drop", None), ("keep", Some(KEPT))] {
+        let rule = "[[rule]]\nname = \"clear parts\"\nclass = \"tile\"\naction = \"parts\"\n";
+        std::fs::write(&path, format!("{rule}original = {original:?}\n")).unwrap();
+        let mut pipeline = pipeline(&format!("[triage]\npolicy = {path:?}\n"), None);
+        let mut half = tile(20).to_vec();
+        let pixels = half.len() - 4 * 4096;
+        for band in half[pixels..].chunks_exact_mut(4096) {
+            band[..2048].fill(220);
+        }
+        pipeline.datagram(half.into(), 0).unwrap();
+        let outcomes = drain(&mut pipeline);
+        assert_eq!(outcomes.len(), 2, "{outcomes:?}");
+        match (&outcomes[0], behind) {
+            (Outcome::LeaveOut { channel: PRODUCTS, bytes: 16_417, .. }, None) => {}
+            (Outcome::Keep(unit), Some(priority)) => assert_eq!(unit.priority, priority),
+            (other, _) => panic!("{original}: {other:?}"),
+        }
+        let Outcome::Keep(unit) = &outcomes[1] else { panic!("{outcomes:?}") };
+        let parts = Product::decode(&unit.bytes).unwrap();
+        assert_eq!((parts.kind, parts.score), (ProductKind::Parts, 0.5));
+        assert!(
+            parts.pixels.chunks_exact(4096).all(|band| band[2048..].iter().all(|of| *of == 20))
+        );
+        pipeline.datagram(tile(20), 0).unwrap();
+        let units = kept(drain(&mut pipeline));
+        assert_eq!(units.len(), 1, "nothing of it is hidden");
+        assert_eq!(Product::decode(&units[0].bytes).unwrap().kind, ProductKind::Tile);
+        assert_eq!((pipeline.counts().tiles, pipeline.counts().left_out), (2, 1));
+    }
+}
+
+#[test]
 fn what_is_malformed_is_counted_and_changes_nothing() {
     let mut pipeline = pipeline("", None);
     let whole = tile(9);

@@ -451,7 +451,8 @@ impl Reader {
         if !images {
             return Ok(Taking::packets(digest, self.kept, bytes.into(), packet_bytes_max));
         }
-        let image = image::read(name, &bytes, sidecar, image_bytes_max)?;
+        let mut image = image::read(name, &bytes, sidecar, image_bytes_max)?;
+        image.reflectance = image.reflectance.or(self.config.reflectance());
         Ok(Taking::tiles(digest, self.kept, image, tile_side, self.apid)?)
     }
 }
