@@ -201,20 +201,9 @@ impl Product {
         assert!(self.regions.len() <= MAX_BOXES && self.features.len() <= MAX_FEATURES);
         let hidden = self.hidden();
         assert!(hidden.is_some() || self.kind != ProductKind::Parts, "a mask for each pixel");
-        let shape = Shape {
-            width: self.width,
-            height: self.height,
-            bands: self.bands.into(),
-            bits: self.bits,
-        };
+        let shape = self.shape(self.bits);
         let pixels = squeeze(shape, &self.pixels, self.max_error, hidden.as_deref());
-        let mask_shape = Shape {
-            width: self.mask_width.into(),
-            height: self.mask_height.into(),
-            bands: 1,
-            bits: 8,
-        };
-        let squeezed = squeeze(mask_shape, &self.mask, 0, None).map(|(tile, _)| tile);
+        let squeezed = squeeze(self.mask_shape(), &self.mask, 0, None).map(|(tile, _)| tile);
         let (mask_flag, written) = match (squeezed, bits_of(&self.mask)) {
             (Some(tile), Some(bits)) if bits.len() > tile.len() => (MASK_SQUEEZED, tile),
             (_, Some(bits)) => (MASK_BITS, bits),
@@ -280,30 +269,17 @@ impl Product {
             before::MAGIC => return before::decode(bytes),
             _ => return Err(ProductError::Unknown("magic")),
         }
-        let kind = match at::<1>(bytes, 4)? {
-            [1] => ProductKind::Tile,
-            [2] => ProductKind::Summary,
-            [3] => ProductKind::Parts,
-            _ => return Err(ProductError::Unknown("kind")),
-        };
+        let head = Self::head(bytes)?;
         let [flags] = at(bytes, 5)?;
         let known = PIXELS_SQUEEZED | MASK_SQUEEZED | ATTITUDE | FOOTPRINT | MASK_BITS;
         if flags & !known != 0 || flags & MASK_SQUEEZED != 0 && flags & MASK_BITS != 0 {
             return Err(ProductError::Unknown("flag"));
         }
-        let [truth] = at(bytes, 30)?;
-        let ([bands], [bits]) = (at(bytes, 31)?, at(bytes, 46)?);
-        let (width, height) =
-            (u16::from_be_bytes(at(bytes, 32)?), u16::from_be_bytes(at(bytes, 34)?));
+        let [bits] = at(bytes, 46)?;
         if !(1..=16).contains(&bits) {
             return Err(ProductError::Unknown("number of bits"));
         }
-        let samples = usize::from(width) * usize::from(height);
-        let size = samples.saturating_mul(usize::from(bands) * sample_bytes(bits));
-        if size > MAX_PIXEL_BYTES {
-            return Err(ProductError::TooLarge(size));
-        }
-        let ([mask_width], [mask_height]) = (at(bytes, 40)?, at(bytes, 41)?);
+        head.pixel_bytes(bits)?;
         let mut rest = Fields { bytes, offset: HEADER };
         let attitude = (flags & ATTITUDE != 0).then(|| rest.floats()).transpose()?;
         let corners = (flags & FOOTPRINT != 0).then(|| rest.floats::<8>()).transpose()?;
@@ -320,18 +296,16 @@ impl Product {
         if bytes.len() < end {
             return Err(ProductError::Short { wanted: end, found: bytes.len() });
         }
-        let shape = Shape { width, height, bands: bands.into(), bits };
-        let mask_shape =
-            Shape { width: mask_width.into(), height: mask_height.into(), bands: 1, bits: 8 };
+        let (shape, mask_shape) = (head.shape(bits), head.mask_shape());
         let mask = match (flags & MASK_BITS != 0, bytes.slice(fields..end)) {
             (true, bits) => spread(&bits, mask_shape.samples())?,
             (false, mask) => unsqueeze(flags & MASK_SQUEEZED != 0, mask, mask_shape, None)?,
         };
-        let hidden = match kind {
-            ProductKind::Parts => Some(
-                hidden([mask_width, mask_height], &mask, [width, height])
-                    .ok_or(ProductError::Damaged)?,
-            ),
+        let sides = ([head.mask_width, head.mask_height], [head.width, head.height]);
+        let hidden = match head.kind {
+            ProductKind::Parts => {
+                Some(hidden(sides.0, &mask, sides.1).ok_or(ProductError::Damaged)?)
+            }
             ProductKind::Tile | ProductKind::Summary => None,
         };
         let squeezed = flags & PIXELS_SQUEEZED != 0;
@@ -340,29 +314,58 @@ impl Product {
         if check(bytes.get(..fields).unwrap_or_default(), &mask, &pixels) != stated {
             return Err(ProductError::Damaged);
         }
+        let max_error = u16::from_be_bytes(at(bytes, 47)?);
+        Ok(Self { attitude, footprint, bits, max_error, mask, regions, features, pixels, ..head })
+    }
+
+    /// What every version has at the same places, with nothing else filled in.
+    fn head(bytes: &Bytes) -> Result<Self, ProductError> {
+        let kind = match at::<1>(bytes, 4)? {
+            [1] => ProductKind::Tile,
+            [2] => ProductKind::Summary,
+            [3] => ProductKind::Parts,
+            _ => return Err(ProductError::Unknown("kind")),
+        };
+        let ([truth], [bands]) = (at(bytes, 30)?, at(bytes, 31)?);
+        let ([mask_width], [mask_height]) = (at(bytes, 40)?, at(bytes, 41)?);
         Ok(Self {
             kind,
             id: u32::from_be_bytes(at(bytes, 6)?),
             captured: Tai(i64::from_be_bytes(at(bytes, 10)?)),
             latitude: f32::from_be_bytes(at(bytes, 18)?),
             longitude: f32::from_be_bytes(at(bytes, 22)?),
-            attitude,
-            footprint,
+            attitude: None,
+            footprint: None,
             score: f32::from_be_bytes(at(bytes, 26)?),
             truth: (truth <= 100).then_some(truth),
             bands,
-            bits,
-            max_error: u16::from_be_bytes(at(bytes, 47)?),
-            width,
-            height,
+            bits: 8,
+            max_error: 0,
+            width: u16::from_be_bytes(at(bytes, 32)?),
+            height: u16::from_be_bytes(at(bytes, 34)?),
             source_bytes: u32::from_be_bytes(at(bytes, 36)?),
             mask_width,
             mask_height,
-            mask,
-            regions,
-            features,
-            pixels,
+            mask: Bytes::new(),
+            regions: Vec::new(),
+            features: Vec::new(),
+            pixels: Bytes::new(),
         })
+    }
+
+    /// Bytes of pixels of so many bits, if they are within the bound.
+    fn pixel_bytes(&self, bits: u8) -> Result<usize, ProductError> {
+        let samples = usize::from(self.width) * usize::from(self.height);
+        let size = samples.saturating_mul(usize::from(self.bands) * sample_bytes(bits));
+        if size > MAX_PIXEL_BYTES { Err(ProductError::TooLarge(size)) } else { Ok(size) }
+    }
+
+    fn shape(&self, bits: u8) -> Shape {
+        Shape { width: self.width, height: self.height, bands: self.bands.into(), bits }
+    }
+
+    fn mask_shape(&self) -> Shape {
+        Shape { width: self.mask_width.into(), height: self.mask_height.into(), bands: 1, bits: 8 }
     }
 }
 

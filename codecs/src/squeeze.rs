@@ -3,6 +3,7 @@
 //! ```text
 //! columns (self-contained blocks of packets of one APID and length)
 //! rice (samples as the standard codes them)   image (tiles of several bands)
+//! pocketplus (packet by packet, as the standard codes them; patented, off by default)
 //! ```
 
 #![cfg_attr(
@@ -17,3 +18,5 @@ mod modes;
 mod bits;
 pub mod rice;
 pub mod image;
+#[cfg(feature = "pocketplus")]
+pub mod pocketplus;

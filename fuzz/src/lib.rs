@@ -25,6 +25,7 @@ pub mod ground;
 pub mod onboard;
 pub mod blocks;
 pub mod samples;
+pub mod pocketplus;
 pub mod text;
 
 pub use input::Input;
@@ -82,6 +83,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("squeeze", blocks::squeeze),
     ("rice", samples::rice),
     ("tile", samples::tile),
+    ("pocketplus", pocketplus::pocketplus),
     ("product", blocks::product),
     ("tensor", blocks::tensor),
     ("imager", onboard::imager),

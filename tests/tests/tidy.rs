@@ -63,6 +63,21 @@ fn arrows_between_crates_hold() {
     hold(arrows::check(&serde_json::from_slice(&output.stdout).unwrap()));
 }
 
+/// POCKET+ is patented: no binary of ours may hold it unless somebody asks for it.
+#[test]
+fn patented_methods_are_off_in_what_is_shipped() {
+    let shipped = ["-p", "onboard", "-p", "groundstation", "-p", "sims", "-p", "onboard-model"];
+    let output = Command::new(env!("CARGO"))
+        .args(["tree", "--offline", "--locked", "--edges", "normal,build", "--no-dedupe"])
+        .args(["--prefix", "none", "--format", "{p} {f}", "--target", "all"])
+        .args(shipped)
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    hold(arrows::turned_on(&String::from_utf8_lossy(&output.stdout)));
+}
+
 #[test]
 fn cores_know_nothing_outside() {
     hold(each_core(rules::outside_in_core));

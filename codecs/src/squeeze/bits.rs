@@ -12,6 +12,24 @@ pub(super) struct BitWriter {
 }
 
 impl BitWriter {
+    /// Bits behind bytes that are there already.
+    #[cfg(feature = "pocketplus")]
+    pub fn behind(bytes: Vec<u8>) -> Self {
+        Self { bytes, ..Self::default() }
+    }
+
+    /// As [`put`](Self::put), of at most 64 bits.
+    #[cfg(feature = "pocketplus")]
+    #[inline]
+    pub fn put_long(&mut self, value: u64, count: u32) {
+        if count > 32 {
+            self.put((value >> 32) as u32, count - 32);
+            self.put(value as u32, 32);
+        } else {
+            self.put(value as u32, count);
+        }
+    }
+
     /// The low `count` bits of `value`, which has no others; at most 32.
     #[inline]
     pub fn put(&mut self, value: u32, count: u32) {
@@ -98,6 +116,17 @@ impl<'a> BitReader<'a> {
         self.word <<= count;
         self.held -= count;
         Some(value)
+    }
+
+    /// As [`take`](Self::take), of at most 64 bits.
+    #[cfg(feature = "pocketplus")]
+    #[inline]
+    pub fn take_long(&mut self, count: u32) -> Option<u64> {
+        if count <= 32 {
+            return self.take(count).map(u64::from);
+        }
+        let high = self.take(count - 32)?;
+        Some(u64::from(high) << 32 | u64::from(self.take(32)?))
     }
 
     /// Zeros before the next one, which is taken too; `None` where the data ends before.

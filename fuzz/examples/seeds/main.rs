@@ -4,6 +4,7 @@
 //! choose the target's configuration. Seeds named after bugs are not touched.
 
 mod onboard;
+mod pocketplus;
 
 use bytes::Bytes;
 use codecs::fec::crc::crc16;
@@ -587,4 +588,5 @@ fn main() {
     blocks();
     samples_coded();
     onboard::sensors();
+    pocketplus::seeds();
 }

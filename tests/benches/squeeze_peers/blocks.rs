@@ -6,7 +6,7 @@ use tests::peers::packets::{PacketCodec, all};
 use tests::recordings::packets::Recording;
 
 /// Bytes that a frame of 1,115 bytes, usual for such missions, leaves for packets.
-const FRAME_BYTES: usize = 1105;
+pub const FRAME_BYTES: usize = 1105;
 
 /// What a codec made of a recording in blocks of so many packets.
 pub struct BlocksRow {

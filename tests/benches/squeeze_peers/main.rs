@@ -15,9 +15,13 @@
 //! compared with what went in.
 //!
 //! Beside them, where they can be had: libaec through its command `aec`, JPEG-LS with
-//! `--features jpeg-ls` (builds CharLS: needs cmake and a C++ compiler).
+//! `--features jpeg-ls` (builds CharLS: needs cmake and a C++ compiler), JPEG XL with
+//! `--features jpeg-xl`, and POCKET+ with `--features pocketplus`, packet by packet, so that it
+//! holds none back (patented by ESA, whose licence its use needs: docs/standards.md).
 
 mod blocks;
+#[cfg(feature = "pocketplus")]
+mod pocketplus;
 mod tiles;
 mod figures;
 mod tables;
@@ -25,7 +29,7 @@ mod tables;
 use tests::recordings::{packets, scenes};
 
 /// Packets of a block: from live to leisurely.
-const BLOCK_PACKETS: [usize; 8] = [8, 16, 32, 64, 128, 256, 512, 1024];
+const BLOCK_PACKETS: [usize; 11] = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024];
 /// Largest errors of a sample: lossless, and what a radiometric product may bear.
 const MAX_ERRORS: [u16; 4] = [0, 1, 2, 4];
 
@@ -33,6 +37,8 @@ fn main() {
     let json = std::env::args().any(|argument| argument == "--json");
     let mut found = tables::Found::default();
     for recording in packets::all() {
+        #[cfg(feature = "pocketplus")]
+        found.blocks.extend(pocketplus::measure(&recording));
         for packets in BLOCK_PACKETS {
             found.blocks.extend(blocks::measure(&recording, packets));
         }

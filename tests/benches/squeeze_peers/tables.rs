@@ -56,9 +56,11 @@ impl Found {
             {
                 let held = row.held_back_s.map_or(String::new(), |s| format!(" ({s:.0} s)"));
                 println!(
-                    "\n{}, {} packets a block{held} | ratio | encode MB/s | decode MB/s \
+                    "\n{}, {} packet{} a block{held} | ratio | encode MB/s | decode MB/s \
                      | loss",
-                    row.recording, row.block_packets
+                    row.recording,
+                    row.block_packets,
+                    if row.block_packets == 1 { "" } else { "s" }
                 );
                 println!("--- | --- | --- | --- | ---");
             }

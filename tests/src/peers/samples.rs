@@ -25,6 +25,8 @@ pub fn all(max_error: u16) -> Vec<SampleCodec> {
     #[cfg(feature = "jpeg-ls")]
     all.push(jpeg_ls(max_error));
     if max_error == 0 {
+        #[cfg(feature = "jpeg-xl")]
+        all.push(jpeg_xl());
         all.extend([rice(), zstd(3), zstd(19), png()]);
     }
     all
@@ -155,4 +157,36 @@ fn jpeg_ls(max_error: u16) -> SampleCodec {
     let unpack =
         |_: &Picture, packed: &[u8]| CharLS::default().decode(packed).expect("a band of CharLS'");
     each_band("JPEG-LS (CharLS), a band each", max_error, pack, unpack)
+}
+
+/// The fast lossless kind, the one that a permissive encoder writes.
+#[cfg(feature = "jpeg-xl")]
+fn jpeg_xl() -> SampleCodec {
+    use zune_core::{bit_depth::BitDepth, colorspace::ColorSpace, options::EncoderOptions};
+    let pack = |tile: &Picture, bytes: &[u8]| {
+        let (width, height) = (tile.shape.width.into(), tile.shape.height.into());
+        let (depth, bytes) = match tile.sample_bytes() {
+            1 => (BitDepth::Eight, bytes.to_vec()),
+            // It takes samples as the machine has them.
+            _ => (BitDepth::Sixteen, deep(bytes).flat_map(u16::to_ne_bytes).collect()),
+        };
+        let options = EncoderOptions::new(width, height, ColorSpace::Luma, depth);
+        let mut file = Vec::new();
+        let encoder = zune_jpegxl::JxlSimpleEncoder::new(&bytes, options);
+        encoder.encode(&mut file).expect("a band");
+        file
+    };
+    let unpack = |tile: &Picture, packed: &[u8]| {
+        let image = jxl_oxide::JxlImage::builder().read(packed).expect("JPEG XL");
+        let frame = image.render_frame(0).expect("pixels");
+        let mut bytes = vec![0u8; usize::from(tile.shape.width) * usize::from(tile.shape.height)];
+        if tile.sample_bytes() == 1 {
+            frame.stream().write_to_buffer(&mut bytes);
+            return bytes;
+        }
+        let mut samples = vec![0u16; bytes.len()];
+        frame.stream().write_to_buffer(&mut samples);
+        samples.into_iter().flat_map(u16::to_le_bytes).collect()
+    };
+    each_band("JPEG XL (zune-jpegxl), a band each", 0, pack, unpack)
 }

@@ -19,6 +19,29 @@ const ARROWS: [(&str, &[&str]); 9] = [
 /// Dependencies that one crate alone may know, so that they stay replaceable.
 const OWNED: [(&str, &str); 2] = [("ort", "onboard-model"), ("libfuzzer-sys", "fuzz")];
 
+/// Features that nothing of ours may turn on by default, and whose they are.
+const OFF: [(&str, &str); 1] = [("codecs", "pocketplus")];
+
+/// Features that should be off, in lines of package, version, path and features (`cargo tree
+/// --prefix none --format "{p} {f}"`) of what is shipped.
+pub fn turned_on(tree: &str) -> Vec<String> {
+    let mut findings = Vec::new();
+    for (package, feature) in OFF {
+        let lines = || tree.lines().filter(|line| line.split(' ').next() == Some(package));
+        if lines().next().is_none() {
+            findings.push(format!("no {package} among what is shipped: the tree proves nothing"));
+        }
+        let is_on = |line: &str| {
+            let features = line.split(' ').flat_map(|word| word.split(','));
+            features.into_iter().any(|named| named == feature)
+        };
+        if lines().any(is_on) {
+            findings.push(format!("{feature} of {package} is on in what is shipped"));
+        }
+    }
+    findings
+}
+
 /// Dependencies that stand against the arrows, in `cargo metadata`.
 pub fn check(metadata: &Value) -> Vec<String> {
     let mut findings = Vec::new();
@@ -51,6 +74,15 @@ pub fn check(metadata: &Value) -> Vec<String> {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn a_feature_that_is_on_is_found() {
+        let line = "codecs v0.1.0 (/here/pocketplus/codecs) default,mission";
+        assert_eq!(turned_on(&format!("onboard v0.1.0\n{line},std (*)")), [""; 0]);
+        let on = format!("onboard v0.1.0\n{line}\n{line},pocketplus,std (*)");
+        assert_eq!(turned_on(&on).len(), 1);
+        assert_eq!(turned_on("onboard v0.1.0 default").len(), 1);
+    }
 
     #[test]
     fn an_arrow_upwards_is_found() {

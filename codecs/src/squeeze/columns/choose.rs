@@ -27,6 +27,21 @@ impl Group {
     }
 }
 
+/// Goes through groups with the residues of each; a constant one has none.
+pub(super) fn each(columns: &Columns, groups: &[Group], mut of: impl FnMut(Group, &mut Vec<u32>)) {
+    let (mut numbers, mut residues) = (Vec::new(), Vec::new());
+    let mut column = 0;
+    for group in groups {
+        residues.clear();
+        if let Group::Numbers { transform, .. } = group {
+            columns.numbers(column, transform.width, &mut numbers);
+            transform.residues(&numbers, &mut residues);
+        }
+        of(*group, &mut residues);
+        column += group.width();
+    }
+}
+
 /// A way to write a group and the bits that it takes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Way {

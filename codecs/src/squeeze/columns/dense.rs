@@ -5,7 +5,7 @@
 //! after the leading one are predicted, what is below is noise. The alternative for groups of one
 //! byte takes each value as a symbol. One routine writes and reads, so that they cannot differ.
 
-use super::choose::{Cost, Group, Way};
+use super::choose::{Cost, Group, Way, each};
 use super::mixing::{Coder, Model, Reader, SLOTS, Writer};
 use super::transform::{Columns, RESIDUES, Residue, TRANSFORM_BITS, Transform, number_at, place};
 use alloc::{vec, vec::Vec};
@@ -120,20 +120,16 @@ fn length_of(number: u32) -> u32 {
 pub(super) fn write(columns: &Columns, groups: &[Group], first: &[u8]) -> Vec<u8> {
     let mut model = Model::new(Writer::new());
     first_packet(&mut model, &mut first.to_vec());
-    let (mut numbers, mut residues) = (Vec::new(), Vec::new());
     let mut beside = vec![0u32; numbers_after_first(columns)];
-    let (mut column, mut before) = (0, Group::Constant);
-    for group in groups {
-        kind(&mut model, before, *group);
-        if let Group::Numbers { transform, alternative } = *group {
-            columns.numbers(column, transform.width, &mut numbers);
-            transform.residues(&numbers, &mut residues);
-            code(&mut model, transform, alternative, &mut residues, &beside);
-            core::mem::swap(&mut beside, &mut residues);
+    let mut before = Group::Constant;
+    each(columns, groups, |group, residues| {
+        kind(&mut model, before, group);
+        if let Group::Numbers { transform, alternative } = group {
+            code(&mut model, transform, alternative, residues, &beside);
+            core::mem::swap(&mut beside, residues);
         }
-        column += group.width();
-        before = *group;
-    }
+        before = group;
+    });
     model.coder.finish()
 }
 

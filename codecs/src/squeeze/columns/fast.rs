@@ -10,7 +10,7 @@
 //! `c` is the number of bits of the count of packets after the first.
 
 use super::bits::{BEHIND, Reader, Writer};
-use super::choose::{Cost, Group, Way};
+use super::choose::{Cost, Group, Way, each};
 use super::transform::{Columns, Residue, TRANSFORM_BITS, Transform, fold, number_at, place};
 use alloc::{vec, vec::Vec};
 
@@ -142,26 +142,19 @@ fn place_bits(count: usize) -> u32 {
 /// Writes all groups behind `out`.
 pub(super) fn write(columns: &Columns, groups: &[Group], out: Vec<u8>) -> Vec<u8> {
     let mut writer = Writer::behind(out);
-    let (mut numbers, mut residues) = (Vec::new(), Vec::new());
-    let mut column = 0;
-    for group in groups {
-        match *group {
-            Group::Constant => writer.put(0, 1),
-            Group::Numbers { transform, alternative } => {
-                columns.numbers(column, transform.width, &mut numbers);
-                transform.residues(&numbers, &mut residues);
-                writer.put(1, 1);
-                writer.put(transform.number(), TRANSFORM_BITS);
-                writer.put(alternative.into(), 1);
-                if alternative {
-                    write_sparse(&mut writer, &residues);
-                } else {
-                    write_rice(&mut writer, &residues);
-                }
+    each(columns, groups, |group, residues| match group {
+        Group::Constant => writer.put(0, 1),
+        Group::Numbers { transform, alternative } => {
+            writer.put(1, 1);
+            writer.put(transform.number(), TRANSFORM_BITS);
+            writer.put(alternative.into(), 1);
+            if alternative {
+                write_sparse(&mut writer, residues);
+            } else {
+                write_rice(&mut writer, residues);
             }
         }
-        column += group.width();
-    }
+    });
     writer.finish()
 }
 
