@@ -36,6 +36,12 @@ fn a_killed_station_loses_nothing_that_it_receipted() {
     for key in ["/units_sent", "/packets", "/parameters", "/alarms", "/source_bytes"] {
         assert!(number(&report, key) > 0, "{key} in {report}");
     }
+    // Pictures from the folder, the flight software's own packets, kept units that were asked for.
+    for key in ["/files_taken", "/uptime_s", "/orders/done", "/orders/units_asked"] {
+        assert!(number(&report, key) > 0, "{key} in {report}");
+    }
+    let (asked, came) = ("/orders/units_asked", "/orders/units_came");
+    assert_eq!(number(&report, asked), number(&report, came), "{report}");
     assert!(number(&report, "/downlink_bytes") < number(&report, "/source_bytes"), "{report}");
     for quantile in
         ["/capture_to_insight_ms/p99", "/capture_to_insight_ms/contact_wait_excluded/p99"]
