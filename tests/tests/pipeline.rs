@@ -32,7 +32,10 @@ fn a_killed_station_loses_nothing_that_it_receipted() {
     assert_eq!(number(&report, "/duplicates"), 0, "{report}");
     assert!(number(&report, "/kill/receipted_before") > 0, "{report}");
     assert!(number(&report, "/kill/receipted_after") > 0, "{report}");
-    assert_eq!(number(&report, "/units_receipted"), number(&report, "/units_archived"), "{report}");
+    // What the flight software says of itself at the end may be there before its receipt is back.
+    let known = number(&report, "/units_receipted") + number(&report, "/units_unheard");
+    assert_eq!(known, number(&report, "/units_archived"), "{report}");
+    assert!(number(&report, "/units_held") < 10, "{report}");
     for key in ["/units_sent", "/packets", "/parameters", "/alarms", "/source_bytes"] {
         assert!(number(&report, key) > 0, "{key} in {report}");
     }

@@ -18,10 +18,16 @@ use codecs::{
     sync::randomizer::{Randomizer, Sequence},
     time::Tai,
 };
+use std::collections::BTreeMap;
 
 /// Counters are kept so far ahead of those that were used: they follow the time in ns, so this is
 /// a write a minute.
 pub const AHEAD: u64 = 60_000_000_000;
+
+/// How urgent the time is that is said, and everything else.
+const PRIORITY: [u8; 2] = [192, 128];
+/// Said time is worth less than nothing later than this: a spacecraft takes it to be off by 2 s.
+const TIME_SPAN_NS: u64 = 1_000_000_000;
 
 /// In whose name, and to whom.
 #[derive(Clone, Debug)]
@@ -43,6 +49,10 @@ pub struct Said {
     pub keep: Option<u64>,
     /// A CLTU.
     pub bytes: Vec<u8>,
+    /// Where several wait for one modem, the higher goes first.
+    pub priority: u8,
+    /// For how long it is worth being radiated, ns.
+    pub span_ns: u64,
 }
 
 /// What was said so far.
@@ -116,6 +126,11 @@ impl Mouth {
         ranges.ranges().iter().for_each(|range| self.speaker.durable(prefix, *range));
     }
 
+    /// These are lost, and none else.
+    pub fn lost(&mut self, lost: &BTreeMap<KeyPrefix, RangeSet>, now_ns: u64) {
+        self.speaker.lost(lost, now_ns);
+    }
+
     /// What was said so far.
     pub fn counts(&self) -> SaidCounts {
         self.counts
@@ -152,7 +167,13 @@ impl Mouth {
         let ns = bytes.len() as u128 * 8 * 1_000_000_000 / u128::from(self.up.rate_bps.max(1));
         self.free_ns = now_ns.saturating_add(u64::try_from(ns).unwrap_or(u64::MAX));
         let keep = (statement.counter > self.kept).then(|| statement.counter.saturating_add(AHEAD));
-        Some(Said { keep, bytes })
+        let [time, other] = PRIORITY;
+        let (priority, span_ns) = match statement.message {
+            None => (time, TIME_SPAN_NS),
+            // Then it is said anew.
+            Some(_) => (other, self.up.repeat_ns),
+        };
+        Some(Said { keep, bytes, priority, span_ns })
     }
 
     /// One statement is one packet, one frame of type BD and one unit: each stands by itself, since

@@ -71,6 +71,8 @@ pub struct Reckoning {
     pub receipted: u64,
     /// Units still without one.
     pub held: u64,
+    /// Of these, those that the audit found: their receipts have not come back.
+    pub unheard: u64,
     /// Units that stay on board until they are asked for.
     pub kept: u64,
     /// Units of the store's own that the audit found.
@@ -124,6 +126,7 @@ pub fn reckon(store: &str, audit: &str) -> Result<Reckoning, ReckoningError> {
         numbered: store.units_numbered,
         receipted: 0,
         held: 0,
+        unheard: 0,
         kept: store.units_kept,
         archived,
         missing: 0,
@@ -132,11 +135,14 @@ pub fn reckon(store: &str, audit: &str) -> Result<Reckoning, ReckoningError> {
     for key in store.keys {
         let receipted = ranges(&key.receipted, onboard)?;
         sum.receipted += receipted.count();
-        sum.held += ranges(&key.held, onboard)?.count();
+        let held = ranges(&key.held, onboard)?;
+        sum.held += held.count();
         let prefix = (key.origin, key.epoch, key.spacecraft, key.channel);
         let on_disk = found.get(&prefix).unwrap_or(&nothing);
         let absent = receipted.ranges().iter().flat_map(|range| on_disk.missing_from(*range));
         sum.missing += absent.map(SeqRange::count).sum::<u64>();
+        let absent = held.ranges().iter().flat_map(|range| on_disk.missing_from(*range));
+        sum.unheard += held.count() - absent.map(SeqRange::count).sum::<u64>();
     }
     Ok(sum)
 }
@@ -191,6 +197,7 @@ mod tests {
             numbered: 120,
             receipted: 110,
             held: 10,
+            unheard: 0,
             kept: 0,
             archived: 121,
             missing: 0,
@@ -200,8 +207,8 @@ mod tests {
 
     #[test]
     fn one_receipted_unit_taken_off_the_disk_is_missing() {
-        let reckoning = reckon(&store(), &audit(&[[0, 40], [42, 89]])).unwrap();
-        assert_eq!(reckoning.missing, 1);
+        let reckoning = reckon(&store(), &audit(&[[0, 40], [42, 92]])).unwrap();
+        assert_eq!((reckoning.missing, reckoning.unheard), (1, 3));
     }
 
     #[test]

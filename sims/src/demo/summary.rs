@@ -154,6 +154,8 @@ pub struct Summary {
     pub units_receipted: u64,
     /// Units still without a receipt on board.
     pub units_held: u64,
+    /// Of these, those that are archived: their receipts have not come back.
+    pub units_unheard: u64,
     /// Units that triage keeps on board until they are asked for.
     pub units_kept: u64,
     /// Units that came again and were not archived again.
@@ -254,6 +256,13 @@ impl Summary {
         if self.missing > 0 {
             failures.push(format!("{} receipted units are not on the ground", self.missing));
         }
+        // Each unit on the ground is one that the spacecraft knows to be there, or still holds.
+        if self.units_archived
+            != self.units_receipted.saturating_sub(self.missing) + self.units_unheard
+        {
+            failures
+                .push("the archive holds units that the spacecraft has no account of".to_owned());
+        }
         if self.units_receipted == 0 {
             failures.push("nothing was receipted".to_owned());
         }
@@ -297,6 +306,7 @@ impl Summary {
             ("units archived", self.units_archived.to_string()),
             ("units receipted", self.units_receipted.to_string()),
             ("units held, kept", format!("{}, {}", self.units_held, self.units_kept)),
+            ("archived, not heard of", self.units_unheard.to_string()),
             ("receipted and missing", self.missing.to_string()),
             ("duplicates refused", self.duplicates.to_string()),
             ("packets", self.packets.to_string()),
@@ -339,6 +349,7 @@ mod tests {
             units_archived: 110,
             units_receipted: 110,
             units_held: 0,
+            units_unheard: 0,
             units_kept: 0,
             duplicates: 3,
             missing,
@@ -366,14 +377,18 @@ mod tests {
             Summary { kill, ..summary(0) }.failures().len()
         };
         assert_eq!([with(5, 5), with(0, 5), with(5, 0), with(0, 0)], [0, 1, 1, 2]);
-        let nothing = Summary { units_receipted: 0, ..summary(0) };
+        let nothing = Summary { units_receipted: 0, units_archived: 0, ..summary(0) };
         assert_eq!(nothing.failures(), ["nothing was receipted"]);
     }
 
     #[test]
     fn a_receipted_unit_off_the_disk_fails_the_demonstration() {
         assert_eq!(summary(0).failures(), Vec::<String>::new());
-        assert_eq!(summary(1).failures().len(), 1);
+        let missing = Summary { units_archived: 109, ..summary(1) };
+        assert_eq!(missing.failures().len(), 1);
+        let waiting = Summary { units_archived: 112, units_unheard: 2, ..summary(0) };
+        assert!(waiting.failures().is_empty());
+        assert_eq!(Summary { units_unheard: 1, ..summary(0) }.failures().len(), 1);
     }
 
     #[test]

@@ -300,15 +300,20 @@ fn an_edge_that_may_not_carry_brings_frames_and_no_units() {
     assert!(archived_units(&site).is_empty());
 }
 
-/// Both ends as they fly: what the flight software sends by radio comes back as receipts by radio.
+/// Both ends as they fly: what the flight software sends by radio comes back as receipts by radio,
+/// through the edge, since the station is not at the antenna.
 #[test]
 fn the_flight_software_hears_by_radio_that_its_units_are_held() {
     let site = Site::new();
     let up = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     with_radio(
         &site,
-        &format!("uplink_bps = 16000\nto = \"udp:{up}\"\nscid = 71\nrepeat_s = 1\ntime_s = 1\n"),
+        "uplink_bps = 16000\nto = \"edge:antenna-1\"\nscid = 71\nrepeat_s = 1\ntime_s = 1\n",
     );
+    let file = site.path("station/enrolled/antenna-1/edge.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, format!("{text}\n[uplink]\nto = \"udp:{up}\"\nrate_bps = 16000\n"))
+        .unwrap();
     let station = site.station();
     let (edge, modem) = antenna(&site, &station.quic);
     let folder = site.path("station/enrolled/sky-7");

@@ -48,11 +48,6 @@ impl Air {
         self.down.address()
     }
 
-    /// Where the ground transmits to.
-    pub fn uplink(&self) -> io::Result<SocketAddr> {
-        self.up.address()
-    }
-
     /// Carries what is sent from now on.
     pub fn carry(self, stage: &Stage<'_>, clock: SimulatedClock) -> Carried {
         let options = stage.options;
@@ -115,7 +110,8 @@ impl Antenna {
         station: SocketAddr,
         (clock, offset_s): (SimulatedClock, f64),
     ) -> anyhow::Result<Self> {
-        files::extend_edge(&stage.layout, EDGE, station, air.modem, offset_s)?;
+        let modems = [air.modem, air.up.address()?];
+        files::extend_edge(&stage.layout, EDGE, station, modems, offset_s)?;
         let mut edge = stage.start_edge()?;
         edge.ready().await?;
         let air = air.carry(stage, clock);

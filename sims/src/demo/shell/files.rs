@@ -127,8 +127,8 @@ pub fn extend_station(
 /// Bits a second of the demonstration's uplink.
 const UPLINK_BPS: i64 = 16_000;
 
-/// What a demonstration adds to a station's file for a radio: what is said, and to which modem.
-pub fn add_radio(layout: &Layout, modem: SocketAddr) -> anyhow::Result<()> {
+/// What a demonstration adds to a station's file for a radio: what is said, and through which edge.
+pub fn add_radio(layout: &Layout, edge: &str) -> anyhow::Result<()> {
     let path = layout.station_file();
     let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
     let mut table: Table = text.parse().with_context(|| format!("in {}", path.display()))?;
@@ -136,7 +136,7 @@ pub fn add_radio(layout: &Layout, modem: SocketAddr) -> anyhow::Result<()> {
     let radio = [
         ("spacecraft", number(7)),
         ("uplink_bps", number(UPLINK_BPS)),
-        ("to", Value::String(format!("udp:{modem}"))),
+        ("to", Value::String(format!("edge:{edge}"))),
         ("scid", number(scene::SCID)),
         ("repeat_s", number(2)),
         ("time_s", number(5)),
@@ -151,7 +151,7 @@ pub fn extend_edge(
     layout: &Layout,
     name: &str,
     station: SocketAddr,
-    modem: SocketAddr,
+    [modem, uplink]: [SocketAddr; 2],
     offset_s: f64,
 ) -> anyhow::Result<()> {
     let path = layout.edge_file(name);
@@ -169,6 +169,9 @@ pub fn extend_edge(
     table.insert("status".to_owned(), Value::Table(told));
     let clock = rows(vec![("simulated_offset_s", Value::Float(offset_s))]);
     table.insert("clock".to_owned(), Value::Table(clock));
+    let rate = Value::Integer(UPLINK_BPS);
+    let uplink = rows(vec![("to", text(&format!("udp:{uplink}"))), ("rate_bps", rate)]);
+    table.insert("uplink".to_owned(), Value::Table(uplink));
     let input = rows(vec![
         ("name", text("modem")),
         ("from", text(&format!("udp:{modem}"))),

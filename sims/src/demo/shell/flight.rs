@@ -21,8 +21,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-/// How long a drain may take.
-const DRAIN: Duration = Duration::from_secs(15);
+/// How long a drain may take, at the least and while the spacecraft is up: a loaded machine is
+/// slower than the link.
+const DRAIN: [Duration; 2] = [Duration::from_secs(15), Duration::from_secs(60)];
 /// Between two looks at the station.
 pub(super) const LOOK: Duration = Duration::from_millis(500);
 /// Between two lines of progress.
@@ -141,7 +142,8 @@ impl Flight<'_> {
 
     /// Waits until the spacecraft holds receipts for everything, or time is up.
     async fn drain(&mut self, last: Told) -> anyhow::Result<Told> {
-        let until = Instant::now() + DRAIN;
+        let [least, most] = DRAIN.map(|time| Instant::now() + time);
+        let until = self.clock.instant_of(self.stage.scene.pass.set).clamp(least, most);
         let mut told = last;
         let mut empty = 0;
         while Instant::now() < until && empty < 3 {
@@ -285,6 +287,7 @@ fn summary(
         units_archived: reckoning.archived,
         units_receipted: reckoning.receipted,
         units_held: reckoning.held,
+        units_unheard: reckoning.unheard,
         units_kept: reckoning.kept,
         duplicates: before.duplicates + told.duplicates,
         missing: reckoning.missing,

@@ -199,8 +199,8 @@ impl Stage<'_> {
         let (clock, offset_s) = clock(self.scene.pass.rise)?;
         let plan = self.scene.contacts(self.options.rate_bps)?;
         files::extend_station(&self.layout, &plan, offset_s, packages.as_deref())?;
-        if let Between::Air(air) = &between {
-            files::add_radio(&self.layout, air.uplink()?)?;
+        if matches!(between, Between::Air(_)) {
+            files::add_radio(&self.layout, antenna::EDGE)?;
         }
         let mut ground = self.start_ground()?;
         ground.ready().await?;
