@@ -5,7 +5,7 @@ use codecs::{
     link::{rf::line::Heard, wire::PlannedContact},
     time::Tai,
 };
-use codecs_quic::Change;
+use codecs_quic::{Change, PlannedRate};
 use tokio::sync::watch;
 
 use super::{
@@ -29,6 +29,7 @@ pub struct Contacts {
     sleep: bool,
     awake: watch::Sender<bool>,
     radio: watch::Sender<Stand>,
+    planned: PlannedRate,
     receipted: u64,
 }
 
@@ -48,6 +49,7 @@ impl Contacts {
             sleep: config.downlink.sleep,
             awake: watch::Sender::new(true),
             radio: watch::Sender::default(),
+            planned: PlannedRate::default(),
             receipted: 0,
         }
     }
@@ -60,6 +62,11 @@ impl Contacts {
     /// How the contact stands for the radio.
     pub fn radio(&self) -> watch::Receiver<Stand> {
         self.radio.subscribe()
+    }
+
+    /// The rate that the plan gives a connection.
+    pub fn planned(&self) -> PlannedRate {
+        self.planned.clone()
     }
 
     /// Units that receipts over the radio made reclaimable.
@@ -132,7 +139,9 @@ impl Contacts {
         pipeline.set_contact(self.machine.left_s(&self.bearers, now_ns));
         let stand = self.machine.stand(Bearer::Rf, now_ns);
         self.radio.send_if_modified(|before| std::mem::replace(before, stand) != stand);
-        let awake = !self.sleep || self.machine.stand(Bearer::Quic, now_ns).phase.sends();
+        let stand = self.machine.stand(Bearer::Quic, now_ns);
+        self.planned.set(stand.rate_bps);
+        let awake = !self.sleep || stand.phase.sends();
         self.awake.send_if_modified(|before| std::mem::replace(before, awake) != awake);
     }
 }

@@ -25,7 +25,7 @@ use crate::{
 use anyhow::Context as _;
 use codecs::{ids::StoreEpoch, link::custody::Durability, mission::Definition, time::Tai};
 use codecs_quic::{
-    Client, FromLink, LinkCounts, LinkTime, Monotonic, Peer, TransportOptions,
+    Client, FromLink, LinkCounts, LinkTime, Monotonic, Peer, PlannedRate, TransportOptions,
 };
 use codecs_store::{Disk, Store};
 use files::FinishedFiles;
@@ -79,6 +79,7 @@ fn peer(config: &EdgeConfig) -> anyhow::Result<Peer> {
             &config.path(&identity.key),
             config.pins().map_err(wrong)?,
         )?,
+        planned: PlannedRate::default(),
         golden: None,
     })
 }
