@@ -223,7 +223,7 @@ fn the_same_key_with_other_bytes_is_kept_aside() {
     assert_eq!(archive.offer(&unit(1, 70), now(0)).unwrap(), Verdict::Duplicate);
     let other = Incoming { bytes: Bytes::from_static(b"other"), ..unit(1, 70) };
     assert_eq!(archive.offer(&other, now(0)).unwrap(), Verdict::Conflict);
-    let aside = |mut disk: ForgetfulDisk| {
+    let aside = |disk: ForgetfulDisk| {
         disk.list().unwrap().iter().filter(|name| name.ends_with(".conflict")).count()
     };
     assert_eq!(aside(disk.clone()), 2);
