@@ -13,6 +13,8 @@ use codecs::{
             say::{Speaker, SpeakerConfig},
             signed::Statement,
         },
+        uplink::{UplinkKey, object::UplinkObject},
+        wire::Message,
     },
     packet::space::SequenceCount,
     sync::randomizer::{Randomizer, Sequence},
@@ -53,6 +55,8 @@ pub struct Said {
     pub priority: u8,
     /// For how long it is worth being radiated, ns.
     pub span_ns: u64,
+    /// The uplink object that it holds.
+    pub object: Option<UplinkKey>,
 }
 
 /// What was said so far.
@@ -126,6 +130,21 @@ impl Mouth {
         ranges.ranges().iter().for_each(|range| self.speaker.durable(prefix, *range));
     }
 
+    /// Bytes of an object that may be said, where one may be given now.
+    pub fn takes_object(&self) -> Option<usize> {
+        self.speaker.takes_object().then(|| self.speaker.object_bytes_max())
+    }
+
+    /// Says an object next.
+    pub fn say_object(&mut self, object: UplinkObject) {
+        self.speaker.say_object(object);
+    }
+
+    /// Forgets the object that was not said.
+    pub fn drop_object(&mut self) {
+        self.speaker.drop_object();
+    }
+
     /// These are lost, and none else.
     pub fn lost(&mut self, lost: &BTreeMap<KeyPrefix, RangeSet>, now_ns: u64) {
         self.speaker.lost(lost, now_ns);
@@ -173,7 +192,11 @@ impl Mouth {
             // Then it is said anew.
             Some(_) => (other, self.up.repeat_ns),
         };
-        Some(Said { keep, bytes, priority, span_ns })
+        let object = match statement.message {
+            Some(Message::Uplink { object }) => Some(object.key),
+            _ => None,
+        };
+        Some(Said { keep, bytes, priority, span_ns, object })
     }
 
     /// One statement is one packet, one frame of type BD and one unit: each stands by itself, since

@@ -190,6 +190,7 @@ async fn daemon(config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
         folder: &archive,
         clock,
         edges: rf::Edges { sessions: Arc::clone(&sessions), rules: standing.clone() },
+        uplink: Arc::clone(&uplink),
     };
     let radio = rf::Task {
         ways: rf::Ways::open(&config.radios(), &standing.borrow(), &speech)?,

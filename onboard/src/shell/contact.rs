@@ -2,7 +2,7 @@
 
 use codecs::{
     ids::{KeyPrefix, RangeSet, UnitKey},
-    link::{rf::line::Heard, wire::PlannedContact},
+    link::{rf::line::Heard, uplink::object::UplinkObject, wire::PlannedContact},
     time::Tai,
 };
 use codecs_quic::{Change, PlannedRate};
@@ -75,15 +75,15 @@ impl Contacts {
     }
 
     /// Takes what was believed over the radio into the store, for one commit; what the other bearer
-    /// must know of it. The time that a ground told comes first, where it did.
+    /// must know of it, the time that a ground told, and what is to be done.
     pub fn hear(
         &mut self,
         together: HeardTogether,
         store: &mut Store<Disk>,
         now_ns: u64,
-    ) -> (Option<Tai>, Change) {
+    ) -> (Option<Tai>, Change, Vec<UplinkObject>) {
         self.machine.heard(Bearer::Rf, now_ns);
-        let (mut time, mut change) = (None, Change::default());
+        let (mut time, mut change, mut objects) = (None, Change::default(), Vec::new());
         for heard in together.heard {
             match heard {
                 Heard::Time(told) => {
@@ -91,6 +91,7 @@ impl Contacts {
                     time = Some(told);
                 }
                 Heard::Planned(plan) => self.plan(plan, store, now_ns),
+                Heard::Uplink(object) => objects.push(*object),
                 Heard::Asked { prefix, ranges } => {
                     change.offered.extend(store.ask(prefix, &ranges).into_iter().map(offer));
                 }
@@ -105,7 +106,7 @@ impl Contacts {
         if !store.note(COUNTERS_SLOT, together.counters) {
             tracing::error!("the counters of what came by radio found no place in the store");
         }
-        (time, change)
+        (time, change, objects)
     }
 
     /// Takes a ground's time.

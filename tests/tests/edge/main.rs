@@ -299,7 +299,7 @@ fn a_pass_over_radio_outlives_the_edge_and_the_station() {
     for key in ["/radio/good", "/radio/corrected", "/radio/erred", "/radio/statements"] {
         assert!(number(key) > 0, "{key} in {report}");
     }
-    for key in ["/packets", "/parameters", "/units_kept", "/files_taken", "/uptime_s"] {
+    for key in ["/packets", "/parameters", "/orders/done", "/files_taken", "/uptime_s"] {
         assert!(number(key) > 0, "{key} in {report}");
     }
 }

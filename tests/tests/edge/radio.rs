@@ -24,9 +24,9 @@ use groundstation::{
 use serde_json::Value;
 use std::{
     collections::BTreeMap, net::UdpSocket, os::unix::net::UnixDatagram, path::PathBuf,
-    time::Duration,
+    process::Command, time::Duration,
 };
-use tests::process::Daemon;
+use tests::process::{Daemon, binary};
 
 /// The spacecraft's store, as it was enrolled.
 fn store(site: &Site) -> Origin {
@@ -483,6 +483,19 @@ fn the_flight_software_hears_by_radio_that_its_units_are_held() {
     flight.feed(20);
     await_that("receipts of the second flight", || {
         flight.is(|report| report.units_receipted >= 10 && report.units_held == 0)
+    });
+    // An order goes the same way, and its outcome comes back as a unit.
+    let config = site.text("station/station.toml");
+    let order = ["uplink", "send", "--spacecraft", "7", "--kind", "command", "--text", "echo sky"];
+    done(&[&order[..], &["--config", &config]].concat());
+    await_that("the outcome of an order", || {
+        let output = Command::new(binary("groundstation"))
+            .args(["uplink", "list", "--json", "--config", &config])
+            .output()
+            .unwrap();
+        let listed: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let row = &listed["objects"][0];
+        row["outcome"] == "done" && row["detail"] == "sky"
     });
     drop(craft);
     station.stop();

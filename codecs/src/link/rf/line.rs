@@ -1,6 +1,7 @@
 //! What a spacecraft sends next where no connection tells it what arrived.
 
 use alloc::{
+    boxed::Box,
     collections::{BTreeMap, BTreeSet},
     vec::Vec,
 };
@@ -13,6 +14,7 @@ use crate::{
         custody::Durability,
         sender::{UNITS_MAX, UnitInfo},
         share::{Lane, Share},
+        uplink::object::UplinkObject,
         wire::{Message, PlannedContact},
     },
     time::Tai,
@@ -43,6 +45,8 @@ pub enum Heard {
     Planned(Vec<PlannedContact>),
     /// Trusted time.
     Time(Tai),
+    /// To be done, at most once.
+    Uplink(Box<UplinkObject>),
 }
 
 /// Times sent, priority, deadline, turn.
@@ -237,6 +241,7 @@ impl Line {
                 heard.collect()
             }
             Some(Message::ContactPlan { contacts }) => Vec::from([Heard::Planned(contacts)]),
+            Some(Message::Uplink { object }) => Vec::from([Heard::Uplink(Box::new(object))]),
             Some(_) => Vec::new(),
         }
     }

@@ -13,7 +13,7 @@ use super::{
     line::{Heard, Line},
     rebuild::Rebuilder,
     say::{Speaker, SpeakerConfig},
-    signed::Listener,
+    signed::{Ignored, Listener, Statement},
     split::Splitter,
 };
 use crate::{
@@ -23,6 +23,8 @@ use crate::{
     link::{
         custody::Durability,
         sender::{NO_DEADLINE, UnitInfo},
+        uplink::{UplinkCounter, UplinkKey, object::UplinkObject},
+        wire::Message,
     },
     packet::space::{PacketView, SequenceCount},
     time::Tai,
@@ -278,6 +280,69 @@ fn what_the_ground_lost_is_asked_for_until_it_is_back() {
             assert!(!heard.iter().any(|of| matches!(of, Heard::Asked { .. })));
         }
     }
+}
+
+/// What is to be done on board comes up by radio: in turn with receipts, not once it is too late,
+/// and in the domain's own name only.
+#[test]
+fn an_object_is_said_once_in_turn_and_not_when_it_is_late() {
+    let mut world = World::new(1_000, 3);
+    let object = |sequence, domain: &str, expires| UplinkObject {
+        key: UplinkKey {
+            counter: UplinkCounter {
+                domain: domain.into(),
+                ledger: 9,
+                spacecraft: SpacecraftId(7),
+                channel: Channel::stream(1),
+            },
+            sequence,
+        },
+        kind: 1,
+        priority: 100,
+        created: Tai(0),
+        expires,
+        body: vec![1; 600].into(),
+    };
+    let prefix = key(0).prefix;
+    (0..200).for_each(|at| world.speaker.durable(prefix, SeqRange { first: at * 2, last: at * 2 }));
+    let (mut said, mut kinds, mut next) = (Vec::new(), Vec::new(), 0);
+    for second in 0..300 {
+        if world.speaker.takes_object() && next < 4 {
+            // The third is late before its turn comes.
+            let expires = (next == 2).then_some(Tai(0));
+            world.speaker.say_object(object(next, "orbit", expires));
+            next += 1;
+        }
+        let Some(statement) = world.speaker.poll(second * SECOND, Tai((second * SECOND) as i64))
+        else {
+            continue;
+        };
+        let packet = statement.packet(&KEY, SIGNED_APID, SequenceCount(0)).unwrap();
+        let heard = world.listener.hear(&PacketView::parse(&packet).unwrap()).unwrap();
+        for heard in world.line.hear(heard) {
+            kinds.push(matches!(heard, Heard::Uplink(_)));
+            if let Heard::Uplink(object) = heard {
+                said.push(object.key.sequence);
+            }
+        }
+    }
+    assert_eq!(said, [0, 1, 3]);
+    assert!(kinds.windows(2).all(|pair| pair != [true, true]), "{kinds:?}");
+    // Another domain's object in a statement of this one.
+    let foreign = object(5, "moon", None);
+    assert!(foreign.encode().len() < world.speaker.object_bytes_max());
+    let statement = Statement {
+        domain: "orbit".into(),
+        ledger: 5,
+        origin: ORIGIN,
+        counter: u64::MAX,
+        issued: Tai(0),
+        message: Some(Message::Uplink { object: foreign }),
+    };
+    let packet = statement.packet(&KEY, SIGNED_APID, SequenceCount(0)).unwrap();
+    let heard = world.listener.hear(&PacketView::parse(&packet).unwrap());
+    assert_eq!(heard, Err(Ignored::Malformed));
+    assert_eq!(World::new(0, 0).speaker.object_bytes_max(), 0);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use crate::{
     ids::{KeyPrefix, Origin, RangeSet, SeqRange},
     link::{
         custody::{Durability, KeyRanges},
+        uplink::object::UplinkObject,
         wire::Message,
     },
     time::Tai,
@@ -69,6 +70,10 @@ pub struct Speaker {
     /// By how often they are still to be said, least first.
     times: [Times; REPEATS],
     asks: Asks,
+    /// To be done on board, next.
+    object: Option<UplinkObject>,
+    /// An object went; what else is due goes before the next.
+    object_gave_way: bool,
     counter: u64,
     free_ns: u64,
     time_due_ns: u64,
@@ -80,7 +85,19 @@ impl Speaker {
     /// that they rise over restarts too.
     pub fn new(config: SpeakerConfig, counter: u64) -> Self {
         let (times, asks) = Default::default();
-        Self { config, times, asks, counter, free_ns: 0, time_due_ns: 0, left_out: 0 }
+        let (object, object_gave_way) = (None, false);
+        let (free_ns, time_due_ns, left_out) = (0, 0, 0);
+        Self {
+            config,
+            times,
+            asks,
+            object,
+            object_gave_way,
+            counter,
+            free_ns,
+            time_due_ns,
+            left_out,
+        }
     }
 
     /// Ranges that found no room.
@@ -100,6 +117,26 @@ impl Speaker {
             }
         }
         self.left_out += u64::from(!most.add(prefix, range));
+    }
+
+    /// Bytes of an object that fit one statement; 0 without an uplink.
+    pub fn object_bytes_max(&self) -> usize {
+        if self.config.rate_bps == 0 { 0 } else { self.room(0).unwrap_or(0) }
+    }
+
+    /// Whether an object may be given; one at a time.
+    pub fn takes_object(&self) -> bool {
+        self.object.is_none() && self.object_bytes_max() > 0
+    }
+
+    /// Says an object next, once. What has expired by then is not said.
+    pub fn say_object(&mut self, object: UplinkObject) {
+        self.object = Some(object);
+    }
+
+    /// Forgets the object that was not said.
+    pub fn drop_object(&mut self) {
+        self.object = None;
     }
 
     /// The ground lost these, and none else: they are asked for with ever longer pauses, beginning
@@ -132,7 +169,8 @@ impl Speaker {
         let receipts = receipts.map(|times| times.from_ns);
         let time = (self.config.time_ns > 0).then_some(self.time_due_ns);
         let asks = (!self.asks.of.is_empty()).then_some(self.asks.due_ns);
-        receipts.chain(time).chain(asks).min().map(|due| due.max(self.free_ns))
+        let object = self.object.is_some().then_some(0);
+        receipts.chain(time).chain(asks).chain(object).min().map(|due| due.max(self.free_ns))
     }
 
     /// The next statement, if the uplink is free and something is to be said; `now_ns` is for the
@@ -145,7 +183,7 @@ impl Speaker {
             self.time_due_ns = now_ns.saturating_add(self.config.time_ns);
             None
         } else {
-            Some(self.asks_or_receipts(now_ns)?)
+            Some(self.object_or_other(now_ns, time)?)
         };
         self.counter = self.counter.saturating_add(1).max(time.0.max(0).unsigned_abs());
         let SpeakerConfig { domain, ledger, origin, .. } = &self.config;
@@ -161,6 +199,24 @@ impl Speaker {
         let takes_ns = u128::from(bits) * 1_000_000_000 / u128::from(self.config.rate_bps);
         self.free_ns = now_ns.saturating_add(u64::try_from(takes_ns).unwrap_or(u64::MAX));
         Some(statement)
+    }
+
+    /// In turn, where both are due.
+    fn object_or_other(&mut self, now_ns: u64, time: Tai) -> Option<Message> {
+        let late = |object: &UplinkObject| object.expires.is_some_and(|expires| expires <= time);
+        self.object = self.object.take().filter(|object| !late(object));
+        if core::mem::take(&mut self.object_gave_way)
+            && let Some(other) = self.asks_or_receipts(now_ns)
+        {
+            return Some(other);
+        }
+        match self.object.take() {
+            Some(object) => {
+                self.object_gave_way = true;
+                Some(Message::Uplink { object })
+            }
+            None => self.asks_or_receipts(now_ns),
+        }
     }
 
     /// In turn, where both are due: a long list of either keeps the other waiting no longer.

@@ -10,7 +10,7 @@ use codecs::{
         tc::{TcConfig, TcFrame},
     },
     ids::{Channel, SeqRange, SpacecraftId, StoreEpoch},
-    link::{rf::signed::Listener, wire::Message},
+    link::rf::signed::Listener,
     packet::space::PacketView,
 };
 

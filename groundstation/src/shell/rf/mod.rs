@@ -13,7 +13,7 @@ mod up;
 
 pub use up::Edges;
 
-use super::{clock::StationClock, rules::Rules, writer::Writer};
+use super::{clock::StationClock, rules::Rules, uplink::Uplink, writer::Writer};
 use crate::{
     archive::{Archived, record::Digest},
     publish::{Event, Feed, RadioView},
@@ -27,7 +27,7 @@ use crate::{
 use anyhow::Context as _;
 use bytes::Bytes;
 use codecs::{
-    ids::{KeyPrefix, Origin, RangeSet, SeqRange, SpacecraftId},
+    ids::{KeyPrefix, Origin, RangeSet, SeqRange, SpacecraftId, StoreEpoch},
     link::custody::{Durability, RefusalReason},
 };
 use counter::CounterFile;
@@ -124,6 +124,8 @@ struct Up {
     news: mpsc::UnboundedSender<News>,
     /// What it was told last of losses.
     lost: BTreeMap<KeyPrefix, RangeSet>,
+    /// The store that it was told to be there.
+    store: Option<StoreEpoch>,
     told: Arc<Mutex<up::Told>>,
 }
 
@@ -143,6 +145,8 @@ pub struct Speech<'a> {
     pub clock: StationClock,
     /// Where edges are found.
     pub edges: Edges,
+    /// What is to be done on board.
+    pub uplink: Arc<Uplink>,
 }
 
 impl Ways {
@@ -167,10 +171,13 @@ impl Ways {
                 edges: speech.edges.clone(),
                 counter: up::counter(speech.domain, speech.ledger, spacecraft),
                 clock: speech.clock,
+                uplink: Arc::clone(&speech.uplink),
+                store: None,
                 told: Arc::clone(&told),
                 handed: 0,
             });
-            ways.up.insert(spacecraft, Up { origin, news, lost: BTreeMap::new(), told });
+            ways.up
+                .insert(spacecraft, Up { origin, news, lost: BTreeMap::new(), store: None, told });
         }
         Ok(ways)
     }
@@ -228,8 +235,13 @@ impl Task {
     }
 
     /// Offers a unit to the archive; whether there still is one.
-    async fn take(&self, heard: Heard, durable: &mut Durable) -> bool {
+    async fn take(&mut self, heard: Heard, durable: &mut Durable) -> bool {
         let key = heard.unit.key;
+        if let Some(up) = self.ways.up.get_mut(&key.prefix.spacecraft)
+            && up.store.replace(key.prefix.epoch) != Some(key.prefix.epoch)
+        {
+            let _ = up.news.send(News::Store(key.prefix.epoch));
+        }
         // A start reads back every part there ever was. What has other bytes than the unit that is
         // held is offered nevertheless: it is kept aside, and told.
         if heard.replayed && self.writer.holds(&key).await.unwrap_or(false) {

@@ -13,10 +13,11 @@ use crate::{
         modem::{Line, within},
         rules::Rules,
         sessions::Sessions,
+        uplink::Uplink,
     },
 };
 use codecs::{
-    ids::{KeyPrefix, RangeSet, SpacecraftId},
+    ids::{KeyPrefix, RangeSet, SpacecraftId, StoreEpoch},
     link::uplink::{RADIATE, RADIATE_CHANNEL, UplinkCounter, UplinkKey, object::UplinkObject},
 };
 use quinn::Connection;
@@ -52,6 +53,8 @@ pub enum News {
     Durable(KeyPrefix, RangeSet),
     /// These are lost, and none else.
     Lost(BTreeMap<KeyPrefix, RangeSet>),
+    /// Units of this store were heard: it is there.
+    Store(StoreEpoch),
 }
 
 /// A way up.
@@ -71,6 +74,10 @@ pub struct Way {
     pub news: mpsc::UnboundedReceiver<News>,
     /// For its pace, and what is said of the time.
     pub clock: StationClock,
+    /// What is to be done on board.
+    pub uplink: Arc<Uplink>,
+    /// The store that is there, once a unit of it was heard.
+    pub store: Option<StoreEpoch>,
     /// What it tells.
     pub told: Arc<Mutex<Told>>,
     /// Units handed to an edge.
@@ -98,16 +105,35 @@ impl Way {
         let mut line = None;
         let mut not_before = Instant::now();
         let mut complaint = None;
+        let mut changed = self.uplink.changes();
         loop {
-            let due = self.mouth.timeout().map(|at| Instant::from(self.clock.instant(at)));
-            let wake = due.unwrap_or_else(|| Instant::now() + Duration::from_secs(3600));
+            // While nobody takes what is said, another way up may have it.
+            if Instant::now() >= not_before {
+                self.take_object().await;
+            }
+            let again = self.uplink.radio_due(self.counter.spacecraft);
+            let again = again.filter(|_| self.mouth.takes_object().is_some());
+            let due = self
+                .mouth
+                .timeout()
+                .into_iter()
+                .chain(again)
+                .min()
+                .map(|at| Instant::from(self.clock.instant(at)));
+            let mut wake = due.unwrap_or_else(|| Instant::now() + Duration::from_secs(3600));
+            if not_before > Instant::now() {
+                wake = not_before;
+            }
             tokio::select! {
                 biased;
                 () = crate::shell::signals::told(&mut stop) => return,
                 Some(news) = self.news.recv() => match news {
                     News::Durable(prefix, ranges) => self.mouth.durable(prefix, &ranges),
                     News::Lost(lost) => self.mouth.lost(&lost, self.clock.mono_ns()),
+                    News::Store(store) => self.store = Some(store),
                 },
+                // Looked at above.
+                Ok(()) = changed.changed() => {}
                 () = sleep_until(wake.max(not_before)) => {
                     let said = tokio::select! {
                         said = self.say(&mut line) => said,
@@ -117,6 +143,7 @@ impl Way {
                     if let Some(error) = &error {
                         line = None;
                         not_before = Instant::now() + AGAIN;
+                        self.give_back();
                         if complaint.as_ref() != Some(error) {
                             tracing::warn!(to = %self.to, error, "nothing is said to the spacecraft");
                         }
@@ -125,6 +152,23 @@ impl Way {
                     self.tell(error);
                 }
             }
+        }
+    }
+
+    /// Gives back what was not said, for whoever is there.
+    fn give_back(&mut self) {
+        self.mouth.drop_object();
+        self.uplink.radio_lost(self.counter.spacecraft);
+    }
+
+    /// Takes the next object, where there is one and room for it.
+    async fn take_object(&mut self) {
+        let (Some(bytes_max), Some(store)) = (self.mouth.takes_object(), self.store) else {
+            return;
+        };
+        if let Some(object) = self.uplink.for_radio(self.counter.spacecraft, store, bytes_max).await
+        {
+            self.mouth.say_object(object);
         }
     }
 
@@ -139,6 +183,10 @@ impl Way {
             sleep(Duration::from_millis(100)).await;
             return Ok(());
         };
+        // Lost or not, it goes again where no record comes.
+        if let Some(key) = &said.object {
+            self.uplink.said_by_radio(key);
+        }
         if let Some(bound) = said.keep {
             let file = self.file.clone();
             let kept = tokio::task::spawn_blocking(move || file.keep(bound));

@@ -204,8 +204,6 @@ impl Stage<'_> {
         }
         let mut ground = self.start_ground()?;
         ground.ready().await?;
-        // Nothing but receipts, time and plan goes up by radio.
-        let ordering = generated && matches!(between, Between::Path(_));
         let (antenna, _relaying) = match between {
             Between::Path(relay) => (None, Some(self.relay(relay, clock))),
             Between::Air(air) => {
@@ -214,7 +212,7 @@ impl Stage<'_> {
         };
         self.announce(page);
         let feeding = self.feed(feeder, cargo, clock);
-        let desk = ordering.then(|| tokio::spawn(self.desk(&stop).run()));
+        let desk = generated.then(|| tokio::spawn(self.desk(&stop).run()));
         let flight = Flight {
             stage: self,
             clock,
