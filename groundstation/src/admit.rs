@@ -227,6 +227,16 @@ impl Table {
         Ok(first)
     }
 
+    /// The store of the one of this name that carries for a spacecraft.
+    pub fn carrier(&self, name: &str, spacecraft: SpacecraftId) -> Option<Origin> {
+        let carries = |row: &&Principal| {
+            row.name == name
+                && row.spacecraft.contains(&spacecraft)
+                && row.actions.contains(&Action::Carry)
+        };
+        self.rows.values().find(carries).map(|row| row.origin)
+    }
+
     /// Whether frames that `by` numbered may bring units of the `store` of a spacecraft: its own
     /// may, and whoever may carry for it.
     pub fn may_carry(&self, by: Origin, store: Origin, spacecraft: SpacecraftId) -> bool {

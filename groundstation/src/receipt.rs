@@ -374,6 +374,17 @@ impl Ingest {
         held.filter(|keys| !keys.ranges.is_empty()).collect()
     }
 
+    /// What of an origin was receipted and is not held now, and that no void of its store explains.
+    pub fn lost_of(&self, origin: Origin) -> BTreeMap<KeyPrefix, RangeSet> {
+        let counters = self.intake.ledger().counters().filter(|of| of.0.origin == origin);
+        let lost = counters.map(|(prefix, counter)| {
+            let mut lost = counter.lost.clone();
+            counter.voided.ranges().iter().for_each(|range| lost.remove(*range));
+            (*prefix, lost)
+        });
+        lost.filter(|(_, lost)| !lost.is_empty()).collect()
+    }
+
     /// Notes what is verified in the object store; what to tell every session.
     pub fn stored(&mut self, ranges: BTreeMap<KeyPrefix, RangeSet>) -> Fates {
         for (prefix, ranges) in &ranges {

@@ -147,6 +147,7 @@ impl Receiver {
                 Message::ContactPlan { .. } => {
                     return Err(ReceiverError::OutOfTurn("contact plan"));
                 }
+                Message::Uplink { .. } => return Err(ReceiverError::OutOfTurn("uplink")),
             }
         }
         Ok(())

@@ -69,7 +69,7 @@ impl UnitInfo {
         unit_footprint(self.length as usize, self.annotated)
     }
 
-    fn lane(&self) -> Lane {
+    pub(super) fn lane(&self) -> Lane {
         if self.codec == Codec::Product { Lane::Payload } else { Lane::Housekeeping }
     }
 }

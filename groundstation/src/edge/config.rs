@@ -3,9 +3,13 @@
 use super::{
     intake::{Envelope, Intake},
     label::Assumed,
+    radiate::UplinkConfig,
     recorded::{Begun, Recorded},
 };
-use crate::admit::KeyHash;
+use crate::{
+    admit::KeyHash,
+    rf::config::{Modem, modem},
+};
 use codecs::{
     config::{ConfigError, parse},
     frame::{
@@ -55,6 +59,8 @@ pub struct EdgeConfig {
     /// What is heard.
     #[serde(default, rename = "input")]
     pub inputs: Vec<InputConfig>,
+    /// What radiates.
+    pub uplink: Option<UplinkConfig>,
     /// The folder of the file: what its paths are relative to.
     #[serde(skip)]
     pub base: PathBuf,
@@ -330,6 +336,14 @@ impl EdgeConfig {
             let known: Vec<_> = Profile::ALL.iter().map(|profile| profile.name).collect();
             format!("station.profile = {name:?}: one of {}", known.join(", "))
         })
+    }
+
+    /// The modem that radiates, where there is one, and its rate.
+    pub fn uplink(&self) -> Result<Option<(Modem, u64)>, String> {
+        let Some(UplinkConfig { to, rate_bps }) = &self.uplink else { return Ok(None) };
+        let modem = modem(to)
+            .ok_or_else(|| format!("uplink.to = {to:?}: udp:HOST:PORT or tcp:HOST:PORT"))?;
+        Ok(Some((modem, *rate_bps)))
     }
 
     /// Name of the spool.

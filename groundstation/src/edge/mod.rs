@@ -3,6 +3,7 @@
 //! ```text
 //! config ─► intake (bytes ─► receptions), recorded (when) ─► label (whose, which channel) ─► spool ─► link client
 //!             └ kiss                           taken, progress (of files) ────┘  └ tally
+//! modem ◄─ radiate (units for the air, paced) ◄─────────────────────────────── link client
 //! ```
 //!
 //! An edge numbers what it hears under an origin of its own, syncs it to a spool, and only then
@@ -18,4 +19,5 @@ pub mod spool;
 pub mod taken;
 pub mod progress;
 pub mod finished;
+pub mod radiate;
 pub mod tally;

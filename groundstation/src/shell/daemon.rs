@@ -187,6 +187,7 @@ async fn daemon(config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
         (opened.keeping.log.clone(), opened.keeping.predecessors.clone());
     let threads =
         opened.keeping.start(opened.folder, ledger, clock, feed.clone(), &writer, &stopped)?;
+    let sessions = Arc::new(Sessions::default());
     let speech = rf::Speech {
         domain: &definition.domain,
         ledger,
@@ -194,12 +195,15 @@ async fn daemon(config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
         key: rf::key::read(&config)?,
         folder: &archive,
         clock,
+        edges: rf::Edges { sessions: Arc::clone(&sessions), rules: standing.clone() },
+        uplink: Arc::clone(&uplink),
     };
     let radio = rf::Task {
         ways: rf::Ways::open(&config.radios(), &standing.borrow(), &speech)?,
         radios: config.radios(),
         ear: radios,
         heard,
+        conflicts: Default::default(),
         writer: writer.clone(),
         rules: standing.clone(),
         class: definition.reclaimable,
@@ -217,7 +221,7 @@ async fn daemon(config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
         rules: standing,
         mission: spacecraft,
         writer,
-        sessions: Sessions::default(),
+        sessions,
         feed: feed.clone(),
         clock,
         receiver: ReceiverConfig {

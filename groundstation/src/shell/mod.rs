@@ -36,6 +36,7 @@ pub mod plan;
 pub mod jobs;
 pub mod work;
 pub mod uplink;
+pub mod modem;
 pub mod rf;
 pub mod signals;
 pub mod systemd;

@@ -62,7 +62,7 @@ pub struct Station {
     /// The way to the archive.
     pub writer: Writer,
     /// Who is connected.
-    pub sessions: Sessions,
+    pub sessions: Arc<Sessions>,
     /// What the page shows.
     pub feed: Feed,
     /// The station's time.

@@ -5,7 +5,9 @@
 
 use super::{clock::StationClock, pipeline::PipelineSender, watch::trouble};
 use crate::{
-    archive::{Incoming, batch::Batch, intake::Progress, storage::Storage, volume::Volume},
+    archive::{
+        Incoming, batch::Batch, intake::Progress, record::Digest, storage::Storage, volume::Volume,
+    },
     keep::Keeper,
     ledger::{Ledger, Standing},
     publish::{Event, Feed},
@@ -63,6 +65,8 @@ struct State {
     lost: Vec<(Lost, oneshot::Sender<io::Result<()>>)>,
     /// Segments that the object store verified, for the keeper.
     stored: Vec<u64>,
+    /// Units to be held against what is held under their keys, and who asks.
+    compared: Vec<((UnitKey, Digest), oneshot::Sender<bool>)>,
     /// The last handle is gone, or the thread is.
     closed: bool,
 }
@@ -161,8 +165,9 @@ impl Writer {
         S: Storage<File: Send> + Send + 'static,
     {
         let keeper = ingest.take_keeper();
-        let (lost, stored) = (Vec::new(), Vec::new());
-        let state = State { ingest, asleep: false, asked: false, lost, stored, closed: false };
+        let (lost, stored, compared) = Default::default();
+        let (asleep, asked, closed) = (false, false, false);
+        let state = State { ingest, asleep, asked, lost, stored, compared, closed };
         let shared = Arc::new(Shared {
             state: Mutex::new(state),
             work: Condvar::new(),
@@ -247,6 +252,13 @@ impl Writer {
         Ok(standing == Standing::Held)
     }
 
+    /// Whether a unit that is held has other bytes than these; not where that can't be told.
+    pub async fn differs(&self, key: UnitKey, digest: Digest) -> Result<bool, Closed> {
+        let (answer, done) = oneshot::channel();
+        self.shared()?.ask(|state| state.compared.push(((key, digest), answer)))?;
+        done.await.map_err(|_| Closed)
+    }
+
     /// Repeats `act` whenever there may be room, until it gives something.
     async fn with_room<T>(
         &self,
@@ -307,6 +319,14 @@ impl Writer {
     pub async fn stored_of(&self, origin: Origin) -> Result<BTreeMap<KeyPrefix, RangeSet>, Closed> {
         match self.shared() {
             Ok(shared) => shared.with(|ingest| ingest.stored_of(origin)),
+            Err(Closed) => Ok(BTreeMap::new()),
+        }
+    }
+
+    /// What of an origin is lost and may be asked for: it is on record as such.
+    pub async fn lost_of(&self, origin: Origin) -> Result<BTreeMap<KeyPrefix, RangeSet>, Closed> {
+        match self.shared() {
+            Ok(shared) => shared.with(|ingest| ingest.lost_of(origin)),
             Err(Closed) => Ok(BTreeMap::new()),
         }
     }
@@ -397,6 +417,7 @@ enum Step {
     Sync,
     /// The oldest has waited long enough.
     Commit,
+    Compare,
     Keep,
     End,
 }
@@ -408,6 +429,7 @@ impl<S: Storage> Thread<S> {
                 Step::Write(batch) => self.write(batch),
                 Step::Sync => self.sync(false),
                 Step::Commit => self.commit(),
+                Step::Compare => self.compare(),
                 Step::Keep => self.keep(),
                 Step::End => break,
             }
@@ -438,6 +460,9 @@ impl<S: Storage> Thread<S> {
             }
             if state.closed {
                 return Step::End;
+            }
+            if !state.compared.is_empty() {
+                return Step::Compare;
             }
             let keep = self.keeper.due_ms(&self.volume);
             if !state.lost.is_empty()
@@ -478,6 +503,17 @@ impl<S: Storage> Thread<S> {
             waiting -= 1;
         }
         self.sync(true);
+    }
+
+    fn compare(&mut self) {
+        let compared = std::mem::take(&mut self.shared.state().compared);
+        for ((key, digest), answer) in compared {
+            let differs = self.volume.differs(&key, digest).unwrap_or_else(|error| {
+                tracing::error!(%error, ?key, "a unit can't be compared with the one that is held");
+                false
+            });
+            let _ = answer.send(differs);
+        }
     }
 
     /// Segments are sealed and let go, and losses kept, between two commits.

@@ -198,6 +198,7 @@ impl Config {
             origin: self.origin()?,
             reclaimable_from: self.reclaimable(),
             again_ns: rf.again_s.saturating_mul(1_000_000_000),
+            housekeeping_percent: 0,
             apid: Apid(rf.parts_apid),
             part_bytes: rf.part_bytes.unwrap_or(usual),
             kind,

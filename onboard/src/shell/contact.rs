@@ -2,10 +2,10 @@
 
 use codecs::{
     ids::{KeyPrefix, RangeSet, UnitKey},
-    link::{rf::line::Heard, wire::PlannedContact},
+    link::{rf::line::Heard, uplink::object::UplinkObject, wire::PlannedContact},
     time::Tai,
 };
-use codecs_quic::Change;
+use codecs_quic::{Change, PlannedRate};
 use tokio::sync::watch;
 
 use super::{
@@ -30,6 +30,7 @@ pub struct Contacts {
     sleep: bool,
     awake: watch::Sender<bool>,
     radio: watch::Sender<Stand>,
+    planned: PlannedRate,
     receipted: u64,
     welcomes: u32,
 }
@@ -51,6 +52,7 @@ impl Contacts {
             sleep: config.downlink.sleep,
             awake: watch::Sender::new(true),
             radio: watch::Sender::default(),
+            planned: PlannedRate::default(),
             receipted: 0,
             welcomes: 0,
         }
@@ -66,21 +68,26 @@ impl Contacts {
         self.radio.subscribe()
     }
 
+    /// The rate that the plan gives a connection.
+    pub fn planned(&self) -> PlannedRate {
+        self.planned.clone()
+    }
+
     /// Units that receipts over the radio made reclaimable.
     pub fn receipted(&self) -> u64 {
         self.receipted
     }
 
     /// Takes what was believed over the radio into the store, for one commit; what the other bearer
-    /// must know of it. The time that a ground told comes first, where it did.
+    /// must know of it, the time that a ground told, and what is to be done.
     pub fn hear(
         &mut self,
         together: HeardTogether,
         store: &mut Store<Disk>,
         now_ns: u64,
-    ) -> (Option<Tai>, Change) {
+    ) -> (Option<Tai>, Change, Vec<UplinkObject>) {
         self.machine.heard(Bearer::Rf, now_ns);
-        let (mut time, mut change) = (None, Change::default());
+        let (mut time, mut change, mut objects) = (None, Change::default(), Vec::new());
         for heard in together.heard {
             match heard {
                 Heard::Time(told) => {
@@ -88,6 +95,7 @@ impl Contacts {
                     time = Some(told);
                 }
                 Heard::Planned(plan) => self.plan(plan, store, now_ns),
+                Heard::Uplink(object) => objects.push(*object),
                 Heard::Asked { prefix, ranges } => {
                     change.offered.extend(store.ask(prefix, &ranges).into_iter().map(offer));
                 }
@@ -102,7 +110,7 @@ impl Contacts {
         if !store.note(COUNTERS_SLOT, together.counters) {
             tracing::error!("the counters of what came by radio found no place in the store");
         }
-        (time, change)
+        (time, change, objects)
     }
 
     /// A connection was welcomed, with the ground's time.
@@ -157,7 +165,9 @@ impl Contacts {
         pipeline.set_reach(self.machine.reach(&self.bearers, now_ns), now_ns);
         let stand = self.machine.stand(Bearer::Rf, now_ns);
         self.radio.send_if_modified(|before| std::mem::replace(before, stand) != stand);
-        let awake = !self.sleep || self.machine.stand(Bearer::Quic, now_ns).phase.sends();
+        let stand = self.machine.stand(Bearer::Quic, now_ns);
+        self.planned.set(stand.rate_bps);
+        let awake = !self.sleep || stand.phase.sends();
         self.awake.send_if_modified(|before| std::mem::replace(before, awake) != awake);
     }
 }

@@ -266,11 +266,13 @@ pub async fn fly(
             }
             Some(heard) = bearers.heard.recv() => {
                 let now = clock.now_ns();
-                let (time, change) = contacts.hear(heard, &mut store.lock().await.store, now);
+                let (time, change, objects) =
+                    contacts.hear(heard, &mut store.lock().await.store, now);
                 if let Some(time) = time {
                     pipeline.trust(time, now);
                     uplink.trust(time, now);
                 }
+                objects.into_iter().for_each(|object| uplink.receive(object, now));
                 keeper.tell(&change);
                 keeper.dirty(now);
             }

@@ -3,7 +3,7 @@
 //! ```text
 //! environment ─► power ◄─► thermal      faults (labels apart)
 //!       └─► attitude ◄─► wheels ─► sensors ─► packets
-//!       └─► imager ───────────────────────────┘└─► radio (frames, coded units)
+//!       └─► imager ───────────────────────────┘└─► payload (pictures as files)
 //! ```
 //!
 //! To extend it, add a subsystem to [`Subsystems`], step it in [`Spacecraft::step`], and give its
@@ -19,7 +19,7 @@ pub mod sensors;
 pub mod imager;
 pub mod place;
 pub mod packets;
-pub mod radio;
+pub mod payload;
 
 use crate::orbit::elements::{ElementSet, ElementsError};
 use attitude::Attitude;

@@ -72,6 +72,7 @@ impl Sender {
             }
             Message::Goodbye { text } => self.events.push_back(SenderEvent::Farewell(text)),
             Message::Hello { .. } => return Err(SenderError::OutOfTurn("hello")),
+            Message::Uplink { .. } => return Err(SenderError::OutOfTurn("uplink")),
         }
         Ok(())
     }

@@ -290,7 +290,7 @@ async fn serve(
         rules: standing,
         mission: Arc::new(mission::spacecraft(&definition)),
         writer,
-        sessions: Sessions::default(),
+        sessions: Arc::new(Sessions::default()),
         feed: Feed::default(),
         clock,
         receiver: ReceiverConfig {

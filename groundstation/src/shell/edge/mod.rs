@@ -5,6 +5,7 @@ mod files;
 mod inputs;
 mod keeper;
 mod options;
+mod radiate;
 mod reading;
 mod told;
 
@@ -24,11 +25,14 @@ use crate::{
 };
 use anyhow::Context as _;
 use codecs::{ids::StoreEpoch, link::custody::Durability, mission::Definition, time::Tai};
-use codecs_quic::{Client, FromLink, LinkCounts, LinkTime, Monotonic, Peer, TransportOptions};
+use codecs_quic::{
+    Client, FromLink, LinkCounts, LinkTime, Monotonic, Peer, PlannedRate, TransportOptions,
+};
 use codecs_store::{Disk, Store};
 use files::FinishedFiles;
 use inputs::{FromInput, Heard, Hub, Phase};
 use keeper::{Keeper, SharedSpool};
+use radiate::Uplink;
 use serde_json::json;
 use std::{process::ExitCode, sync::Arc, time::Duration};
 use tokio::{
@@ -48,6 +52,7 @@ pub fn run(args: &EdgeArgs) -> anyhow::Result<ExitCode> {
     let inputs = config.inputs(&definition).map_err(|wrong| args.wrong(&wrong))?;
     let peer = peer(&config).map_err(|error| error.context(args.file()))?;
     let reclaim = config.reclaim(definition.reclaimable).map_err(|wrong| args.wrong(&wrong))?;
+    config.uplink().map_err(|wrong| args.wrong(&wrong))?;
     if args.check {
         return check(args, &config, &inputs, reclaim);
     }
@@ -75,6 +80,7 @@ fn peer(config: &EdgeConfig) -> anyhow::Result<Peer> {
             &config.path(&identity.key),
             config.pins().map_err(wrong)?,
         )?,
+        planned: PlannedRate::default(),
         golden: None,
     })
 }
@@ -197,6 +203,8 @@ async fn edge(
     let labeller = Labeller::new(definition);
     let keeper = Keeper::new(spool.clone(), to_link, labeller, hub.clone(), noted, commit_ns);
     let (told, http) = Told::start(&config.status, |path| config.path(path)).await?;
+    let uplink = config.uplink().map_err(anyhow::Error::msg)?;
+    let uplink = uplink.map(|(to, rate_bps)| Uplink::start(to, rate_bps, mono));
     let numbered = spool.lock().await.store().report().units_numbered;
     let ready = json!({
         "event": "ready",
@@ -225,6 +233,7 @@ async fn edge(
         keeper,
         phase,
         counts,
+        uplink,
         told,
         signals,
     };
@@ -261,6 +270,8 @@ struct Run {
     keeper: Keeper,
     phase: watch::Sender<Phase>,
     counts: watch::Receiver<LinkCounts>,
+    /// What radiates, where something does.
+    uplink: Option<Uplink>,
     told: Told,
     signals: Signals,
 }
@@ -315,8 +326,11 @@ impl Run {
                 }
                 told = from_link.recv() => match told.context("the link ended")? {
                     FromLink::Dirty => self.keeper.dirty(self.mono.now_ns()),
-                    FromLink::Uplink(_) => {
-                        tracing::warn!("an uplink object came to an edge, which executes none");
+                    FromLink::Uplink(object) => {
+                        if !self.uplink.as_ref().is_some_and(|uplink| uplink.take(&object)) {
+                            let key = &object.key;
+                            tracing::warn!(%key, "what goes up is for no modem of this edge");
+                        }
                     }
                     FromLink::Time(_) | FromLink::Backlog(_) | FromLink::Planned(_) => {}
                 },
@@ -469,7 +483,8 @@ impl Run {
         let spool = SpoolTally { now, run, ever };
         let link = LinkTally::from(counts);
         let (started, inputs) = (self.started.clone(), self.hub.tallies());
-        Tally { event, started, inputs, spool, link, refused }
+        let uplink = self.uplink.as_ref().map(Uplink::tally);
+        Tally { event, started, inputs, spool, link, refused, uplink }
     }
 }
 
