@@ -230,12 +230,14 @@ pub fn encode_visible(
 }
 
 /// Range coder's part, plain bits and decoded samples.
+type Streams = (Vec<u8>, Vec<u8>, Vec<u16>);
+
 fn squeezed(
     shape: Shape,
     samples: &[u16],
     max_error: u16,
     hidden: &[bool],
-) -> Result<(Vec<u8>, Vec<u8>, Vec<u16>), TileError> {
+) -> Result<Streams, TileError> {
     shape.check(MAX_TILE_SAMPLES)?;
     if samples.len() != shape.samples() {
         return Err(TileError::Count { wanted: shape.samples(), found: samples.len() });

@@ -4,7 +4,7 @@ use crate::station::{Station, recording, said};
 use codecs::{
     ids::{Channel, Codec, KeyPrefix, SeqRange, UnitKey},
     link::{
-        object::{Annotation, Quality},
+        object::{Annotation, Quality, TimeSource},
         void::{Void, VoidRange, VoidReason},
     },
     time::Tai,
@@ -17,8 +17,13 @@ use std::path::PathBuf;
 fn heard(units: &[Incoming]) -> Vec<Incoming> {
     let heard = |unit: &Incoming| {
         let received = unit.received;
-        let annotation =
-            Annotation { received, quality: Quality::Good, antenna: 1, corrected_symbols: 0 };
+        let annotation = Annotation {
+            received,
+            source: TimeSource::Measured,
+            quality: Quality::Good,
+            antenna: 1,
+            corrected_symbols: 0,
+        };
         Incoming { annotation: Some(annotation.encode()), ..unit.clone() }
     };
     units.iter().map(heard).collect()
