@@ -281,7 +281,7 @@ fn uslp_frames_give_their_packets_gaps_and_faults() {
 
 /// Frames as an antenna's site heard them, a tenth of a second apart, numbered by itself.
 fn heard(site: u8, frames: &[Archived], which: impl Fn(usize) -> bool) -> Vec<Archived> {
-    use codecs::link::object::Annotation;
+    use codecs::link::object::{Annotation, TimeSource};
     let chosen = frames.iter().enumerate().filter(|(at, _)| which(*at));
     let heard = chosen.zip(0..).map(|((at, frame), sequence)| {
         let mut frame = frame.clone();
@@ -289,7 +289,9 @@ fn heard(site: u8, frames: &[Archived], which: impl Fn(usize) -> bool) -> Vec<Ar
         frame.key.prefix.origin = Origin([site; 16]);
         frame.received = START.plus(at as i64 * 100_000_000);
         let (received, quality, antenna) = (frame.received, Heard::Good, site.into());
-        frame.annotation = Some(Annotation { received, quality, antenna, corrected_symbols: 0 });
+        let (source, corrected_symbols) = (TimeSource::Measured, 0);
+        let heard = Annotation { received, source, quality, antenna, corrected_symbols };
+        frame.annotation = Some(heard);
         frame
     });
     heard.collect()
