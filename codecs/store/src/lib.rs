@@ -17,6 +17,7 @@ mod open;
 mod report;
 mod room;
 mod scan;
+mod schedule;
 mod write;
 mod written;
 pub mod shell;
@@ -39,6 +40,7 @@ pub use format::Identity;
 pub use medium::{Fault, Medium};
 pub use open::peek_identity;
 pub use report::{CounterReport, StoreReport};
+pub use schedule::{RETRY_NS, Schedule};
 pub use shell::disk::Disk;
 pub use written::Written;
 

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     pipeline::{Outcome, Pipeline},
-    store::{Committed, Disk, Store, StoreError, Stored},
+    store::{Committed, Disk, RETRY_NS, Schedule, Store, StoreError, Stored},
 };
 
 /// The store as the tasks share it.
@@ -20,8 +20,6 @@ pub type SharedStore = Arc<Mutex<Held>>;
 
 /// Bytes pending in the store that are not left to wait for company.
 const COMMIT_BYTES: u64 = 256 << 10;
-/// How long a store that could not write is left alone.
-const RETRY_NS: u64 = 200_000_000;
 /// Outcomes that may wait for a store that can't write before the source waits too.
 const OUTCOMES_MAX: usize = 64;
 
@@ -58,10 +56,7 @@ fn put(store: &mut Store<Disk>, outcome: &Outcome, spacecraft: SpacecraftId) -> 
 pub struct Keeper {
     store: SharedStore,
     changes: Changes,
-    commit_ns: u64,
-    due_ns: Option<u64>,
-    /// Since when the store can't write, and what it said.
-    trouble: Option<StoreError>,
+    schedule: Schedule,
     stuck: bool,
     /// Units given up since the start.
     pub evicted: u64,
@@ -72,22 +67,13 @@ pub struct Keeper {
 impl Keeper {
     /// A keeper of an open store; the first commit is due at once.
     pub fn new(store: SharedStore, changes: Changes, commit_ns: u64) -> Self {
-        // Voids of what the last boot found lost wait for the first commit.
-        Self {
-            store,
-            changes,
-            commit_ns,
-            due_ns: Some(0),
-            trouble: None,
-            stuck: false,
-            evicted: 0,
-            commits: 0,
-        }
+        let schedule = Schedule::new(commit_ns, COMMIT_BYTES);
+        Self { store, changes, schedule, stuck: false, evicted: 0, commits: 0 }
     }
 
     /// When a commit is due.
     pub fn timeout(&self) -> Option<u64> {
-        self.due_ns
+        self.schedule.timeout()
     }
 
     /// Whether the source must wait.
@@ -97,25 +83,22 @@ impl Keeper {
 
     /// Whether everything that was made is durable.
     pub fn is_settled(&self, pipeline: &Pipeline) -> bool {
-        pipeline.is_idle() && self.due_ns.is_none() && self.trouble.is_none()
+        pipeline.is_idle() && self.timeout().is_none() && !self.is_troubled()
     }
 
     /// Whether the store could not write at its last try.
     pub fn is_troubled(&self) -> bool {
-        self.trouble.is_some()
+        self.schedule.trouble().is_some()
     }
 
     /// Whether the medium fails: what a new start may mend, as a full disk is not.
     pub fn is_failing(&self) -> bool {
-        matches!(self.trouble, Some(StoreError::Medium(_)))
+        matches!(self.schedule.trouble(), Some(StoreError::Medium(_)))
     }
 
     /// Someone waits for the next commit.
     pub fn hurry(&mut self, now_ns: u64) {
-        // A store in trouble is tried again at its own time.
-        if self.trouble.is_none() {
-            self.due_ns = Some(self.due_ns.map_or(now_ns, |due| due.min(now_ns)));
-        }
+        self.schedule.hurry(now_ns);
     }
 
     /// Tells the bearers what they must know.
@@ -132,27 +115,26 @@ impl Keeper {
 
     /// Something waits for a commit, and for company.
     pub fn dirty(&mut self, now_ns: u64) {
-        self.due_ns = self.due_ns.or(Some(now_ns.saturating_add(self.commit_ns)));
+        self.schedule.dirty(now_ns);
     }
 
     /// Moves outcomes into the store and commits when it is time.
     pub async fn keep(&mut self, pipeline: &mut Pipeline, now_ns: u64) -> anyhow::Result<()> {
-        let waiting = self.trouble.is_some() && self.due_ns.is_some_and(|due| due > now_ns);
-        if !waiting {
+        if !self.schedule.rests(now_ns) {
             while !pipeline.is_idle() {
                 if self.accept(pipeline, now_ns).await? {
                     continue;
                 }
                 self.commit(pipeline.time(now_ns), now_ns).await;
-                if self.trouble.is_some() {
+                if self.is_troubled() {
                     break;
                 }
             }
-            if self.due_ns.is_some_and(|due| due <= now_ns) {
+            if self.schedule.is_due(now_ns) {
                 self.commit(pipeline.time(now_ns), now_ns).await;
             }
         }
-        self.stuck = self.trouble.is_some() && pipeline.waiting() > OUTCOMES_MAX;
+        self.stuck = self.is_troubled() && pipeline.waiting() > OUTCOMES_MAX;
         Ok(())
     }
 
@@ -165,11 +147,7 @@ impl Keeper {
                 return Ok(false);
             }
         }
-        let due = match store.store.pending_bytes() {
-            bytes if bytes >= COMMIT_BYTES => now_ns,
-            _ => now_ns.saturating_add(self.commit_ns),
-        };
-        self.due_ns = Some(self.due_ns.map_or(due, |before| before.min(due)));
+        self.schedule.pending(store.store.pending_bytes(), now_ns);
         Ok(true)
     }
 
@@ -189,20 +167,17 @@ impl Keeper {
                     let units = self.evicted;
                     tracing::warn!(units, "the store is full: gave up what is worth least");
                 }
-                if self.trouble.take().is_some() {
+                if self.schedule.committed() {
                     tracing::info!("the store writes again");
                 }
-                self.due_ns = None;
                 if !committed.stored.is_empty() || !committed.evicted.is_empty() {
                     self.changes.send(&change(committed));
                 }
             }
             Ok(Err(error)) => {
-                if self.trouble.as_ref() != Some(&error) {
-                    tracing::error!("{error}");
-                    self.trouble = Some(error);
+                if let Some(news) = self.schedule.failed(error, now_ns) {
+                    tracing::error!("{news}");
                 }
-                self.due_ns = Some(now_ns.saturating_add(RETRY_NS));
             }
             Err(panic) => {
                 // A panic inside a commit leaves a store that nothing is known about.
@@ -215,12 +190,11 @@ impl Keeper {
     /// is stored.
     pub async fn finish(&mut self, pipeline: &mut Pipeline, now_ns: u64) -> bool {
         for _ in 0..10 {
-            self.due_ns = Some(now_ns);
-            self.trouble = None;
+            self.schedule.insist(now_ns);
             if let Err(error) = self.keep(pipeline, now_ns).await {
                 tracing::error!("{error:#}");
             }
-            if pipeline.is_idle() && self.trouble.is_none() {
+            if pipeline.is_idle() && !self.is_troubled() {
                 return true;
             }
             tokio::time::sleep(Duration::from_nanos(RETRY_NS)).await;

@@ -11,7 +11,7 @@ use crate::edge::{
 };
 use codecs::{ids::Channel, link::object::Annotation, time::Tai};
 use codecs_quic::Change;
-use codecs_store::{Disk, StoreError};
+use codecs_store::{Disk, RETRY_NS, Schedule, StoreError};
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::Arc,
@@ -23,8 +23,6 @@ pub type SharedSpool = Arc<Mutex<Spool<Disk>>>;
 
 /// Bytes pending in the store that are not left to wait for company.
 const COMMIT_BYTES: u64 = 1 << 20;
-/// How long a store that could not write is left alone.
-const RETRY_NS: u64 = 200_000_000;
 /// Attempts at a clean stop.
 const LAST_ATTEMPTS: u32 = 10;
 
@@ -69,16 +67,13 @@ pub struct Keeper {
     files: BTreeMap<usize, Progress>,
     /// Notes of files as the spool was opened with.
     noted: BTreeMap<u32, Taken>,
-    commit_ns: u64,
-    due_ns: Option<u64>,
-    /// What the store says while it can't write.
-    trouble: Option<StoreError>,
+    schedule: Schedule,
     /// Units given up since the start.
     voided: u64,
 }
 
 impl Keeper {
-    /// Nothing waits yet; voids of what the last run found lost wait for the first commit.
+    /// Nothing waits yet.
     pub fn new(
         spool: SharedSpool,
         to_link: mpsc::UnboundedSender<Change>,
@@ -96,21 +91,19 @@ impl Keeper {
             of_files: VecDeque::new(),
             files: BTreeMap::new(),
             noted,
-            commit_ns,
-            due_ns: Some(0),
-            trouble: None,
+            schedule: Schedule::new(commit_ns, COMMIT_BYTES),
             voided: 0,
         }
     }
 
     /// When it must be called again.
     pub fn timeout(&self) -> Option<u64> {
-        self.due_ns
+        self.schedule.timeout()
     }
 
     /// Whether the store can't write, so that inputs must wait.
     pub fn is_stuck(&self) -> bool {
-        self.trouble.is_some()
+        self.schedule.trouble().is_some()
     }
 
     /// Whether nothing waits to be numbered.
@@ -145,7 +138,7 @@ impl Keeper {
 
     /// The store has something to write.
     pub fn dirty(&mut self, now_ns: u64) {
-        self.due_ns = self.due_ns.or(Some(now_ns.saturating_add(self.commit_ns)));
+        self.schedule.dirty(now_ns);
     }
 
     /// Takes what was heard.
@@ -195,16 +188,16 @@ impl Keeper {
 
     /// Numbers what waits, and commits when it is time. An error is a unit that no store can keep.
     pub async fn keep(&mut self, now: Tai, now_ns: u64) {
-        if self.trouble.is_some() && self.due_ns.is_some_and(|due| due > now_ns) {
+        if self.schedule.rests(now_ns) {
             return;
         }
         while self.number(now_ns).await == Numbered::UpToACommit {
             self.commit(now, now_ns).await;
-            if self.trouble.is_some() {
+            if self.is_stuck() {
                 return;
             }
         }
-        if self.due_ns.is_some_and(|due| due <= now_ns) {
+        if self.schedule.is_due(now_ns) {
             self.commit(now, now_ns).await;
         }
     }
@@ -230,12 +223,10 @@ impl Keeper {
                 return Numbered::UpToACommit;
             }
         }
-        let due = match spool.store().pending_bytes() {
-            0 => return Numbered::All,
-            bytes if bytes >= COMMIT_BYTES => now_ns,
-            _ => now_ns.saturating_add(self.commit_ns),
-        };
-        self.due_ns = Some(self.due_ns.map_or(due, |before| before.min(due)));
+        match spool.store().pending_bytes() {
+            0 => {}
+            bytes => self.schedule.pending(bytes, now_ns),
+        }
         Numbered::All
     }
 
@@ -306,23 +297,22 @@ impl Keeper {
                     let units = self.voided;
                     tracing::warn!(units, "the spool is full: gave up the oldest");
                 }
-                if self.trouble.take().is_some() {
+                if self.schedule.committed() {
                     tracing::info!("the spool writes again");
                 }
                 self.files.values_mut().for_each(Progress::committed);
-                let wanted = self.files.values().any(Progress::wants_commit);
-                self.due_ns = wanted.then_some(now_ns);
+                if self.files.values().any(Progress::wants_commit) {
+                    self.schedule.hurry(now_ns);
+                }
                 if !committed.stored.is_empty() || !committed.evicted.is_empty() {
                     // Without a link the edge is stopping; the spool keeps it.
                     let _ = self.to_link.send(change(committed));
                 }
             }
             Ok(Err(error)) => {
-                if self.trouble.as_ref() != Some(&error) {
-                    tracing::error!("{error}");
-                    self.trouble = Some(error);
+                if let Some(news) = self.schedule.failed(error, now_ns) {
+                    tracing::error!("{news}");
                 }
-                self.due_ns = Some(now_ns.saturating_add(RETRY_NS));
             }
             // A panic inside a commit leaves a store that nothing is known about.
             Err(panic) => std::panic::resume_unwind(panic.into_panic()),
@@ -336,10 +326,10 @@ impl Keeper {
             if attempt > 1 {
                 tokio::time::sleep(std::time::Duration::from_nanos(RETRY_NS)).await;
             }
-            (self.due_ns, self.trouble) = (Some(now_ns), None);
+            self.schedule.insist(now_ns);
             self.keep(now, now_ns).await;
             let ended = !self.files.values().any(Progress::wants_commit);
-            if self.is_idle() && ended && self.trouble.is_none() {
+            if self.is_idle() && ended && !self.is_stuck() {
                 return true;
             }
         }
