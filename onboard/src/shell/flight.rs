@@ -271,7 +271,7 @@ pub async fn fly(
                     pipeline.trust(time, now);
                     uplink.trust(time, now);
                 }
-                keeper.tell(&change);
+                keeper.changes.send(&change);
                 keeper.dirty(now);
             }
             Some(told) = bearers.told.recv() => {

@@ -3,7 +3,6 @@
 use std::{sync::Arc, time::Duration};
 
 use codecs::{ids::SpacecraftId, time::Tai};
-use codecs_quic::Change;
 use tokio::sync::Mutex;
 
 use super::{
@@ -57,7 +56,8 @@ fn put(store: &mut Store<Disk>, outcome: &Outcome, spacecraft: SpacecraftId) -> 
 /// Brings outcomes into the store and commits them together, off the thread of the sockets.
 pub struct Keeper {
     store: SharedStore,
-    changes: Changes,
+    /// What the bearers must know.
+    pub changes: Changes,
     commit_ns: u64,
     due_ns: Option<u64>,
     /// Since when the store can't write, and what it said.
@@ -116,11 +116,6 @@ impl Keeper {
         if self.trouble.is_none() {
             self.due_ns = Some(self.due_ns.map_or(now_ns, |due| due.min(now_ns)));
         }
-    }
-
-    /// Tells the bearers what they must know.
-    pub fn tell(&self, change: &Change) {
-        self.changes.send(change);
     }
 
     /// Offers units to the link that the store held back.
