@@ -27,7 +27,7 @@ fn number(report: &Value, pointer: &str) -> u64 {
 
 #[test]
 fn a_killed_station_loses_nothing_that_it_receipted() {
-    let report = fly(&["--seconds", "20", "--kill-ground", "10", "--loss", "0.03"], None);
+    let report = fly(&["--seconds", "20", "--kill-ground", "4", "--loss", "0.03"], None);
     assert_eq!(number(&report, "/missing"), 0, "{report}");
     assert_eq!(number(&report, "/duplicates"), 0, "{report}");
     assert!(number(&report, "/kill/receipted_before") > 0, "{report}");

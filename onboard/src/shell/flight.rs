@@ -273,7 +273,7 @@ pub async fn fly(
                     uplink.trust(time, now);
                 }
                 objects.into_iter().for_each(|object| uplink.receive(object, now));
-                keeper.tell(&change);
+                keeper.changes.send(&change);
                 keeper.dirty(now);
             }
             Some(told) = bearers.told.recv() => {

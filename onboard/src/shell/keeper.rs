@@ -3,7 +3,6 @@
 use std::{sync::Arc, time::Duration};
 
 use codecs::{ids::SpacecraftId, time::Tai};
-use codecs_quic::Change;
 use tokio::sync::Mutex;
 
 use super::{
@@ -55,7 +54,8 @@ fn put(store: &mut Store<Disk>, outcome: &Outcome, spacecraft: SpacecraftId) -> 
 /// Brings outcomes into the store and commits them together, off the thread of the sockets.
 pub struct Keeper {
     store: SharedStore,
-    changes: Changes,
+    /// What the bearers must know.
+    pub changes: Changes,
     schedule: Schedule,
     stuck: bool,
     /// Units given up since the start.
@@ -99,11 +99,6 @@ impl Keeper {
     /// Someone waits for the next commit.
     pub fn hurry(&mut self, now_ns: u64) {
         self.schedule.hurry(now_ns);
-    }
-
-    /// Tells the bearers what they must know.
-    pub fn tell(&self, change: &Change) {
-        self.changes.send(change);
     }
 
     /// Offers units to the link that the store held back.
