@@ -229,15 +229,13 @@ pub fn encode_visible(
     Ok(with_streams(header(shape, max_error, VISIBLE, &decoded), &ranged, &plain))
 }
 
-/// Range coder's part, plain bits and decoded samples.
-type Streams = (Vec<u8>, Vec<u8>, Vec<u16>);
-
+/// A tile's streams, once its samples fit its shape.
 fn squeezed(
     shape: Shape,
     samples: &[u16],
     max_error: u16,
     hidden: &[bool],
-) -> Result<Streams, TileError> {
+) -> Result<plane::Streams, TileError> {
     shape.check(MAX_TILE_SAMPLES)?;
     if samples.len() != shape.samples() {
         return Err(TileError::Count { wanted: shape.samples(), found: samples.len() });

@@ -137,8 +137,8 @@ mod tests {
         let lasting: Vec<i64> = (0..15 * 60).filter(|minute| told(*minute, Judge::Range)).collect();
         assert_eq!(lasting, [0, 360, 720]);
         assert!(told(900, Judge::Shape), "another judge, another alarm");
-        assert!(!told(1000, Judge::Range) && !told(1110, Judge::Range), "each orbit");
-        assert!(told(1231, Judge::Range), "new after a quiet while");
+        assert!(!told(960, Judge::Range) && !told(1070, Judge::Range), "each orbit");
+        assert!(told(1191, Judge::Range), "new after a quiet while");
         assert!(told(5, Judge::Range), "after the clock was set back");
     }
 }

@@ -17,14 +17,12 @@ const EAGER_ROWS: usize = 64;
 /// Samples in which what was learnt fades to a third.
 const MEMORY_SAMPLES: f64 = 12_000.0;
 
-/// Range coder's part, plain bits and decoded samples of a tile. `hidden` names places of a band
+/// Range coder's part, plain bits and decoded samples of a tile.
+pub(super) type Streams = (Vec<u8>, Vec<u8>, Vec<u16>);
+
+/// Encodes a tile. `hidden` names places of a band
 /// that are left out, or is empty.
-pub(super) fn encode(
-    shape: Shape,
-    samples: &[u16],
-    error: u16,
-    hidden: &[bool],
-) -> (Vec<u8>, Vec<u8>, Vec<u16>) {
+pub(super) fn encode(shape: Shape, samples: &[u16], error: u16, hidden: &[bool]) -> Streams {
     let mut writer = Writer { ranged: RangeEncoder::new(), plain: BitWriter::default() };
     // A writer can always write.
     let decoded = walk(shape, samples, error, hidden, &mut writer).unwrap_or_default();
