@@ -220,7 +220,9 @@ fn housekeeping_has_its_share_beside_products_worth_more() {
     // All of it was sent once: what is left are products, however much is owed.
     let mut line = Line::new(ORIGIN, Durability::Local, SECOND).with_housekeeping(50);
     line.offer(key(1), of(Codec::Squeezed, 10, 100));
-    (0..10).for_each(|at| drop(line.offer(key(at * 3), of(Codec::Product, 200, 1_000))));
+    for at in 0..10 {
+        line.offer(key(at * 3), of(Codec::Product, 200, 1_000));
+    }
     let mut next = |at| {
         let (key, info) = line.poll(at).unwrap();
         line.goes(key, info.length.into());
