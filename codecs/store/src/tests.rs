@@ -327,7 +327,7 @@ fn an_ask_makes_reclaimable_units_new_again() {
 fn an_ask_for_what_was_erased_is_answered_with_a_void() {
     let medium = Forgetful::new();
     let mut store = open(&medium).unwrap();
-    let mut add = |store: &mut Store<Forgetful>, receipt: bool| {
+    let add = |store: &mut Store<Forgetful>, receipt: bool| {
         let key = store.append(unit(Channel::stream(1), 9, vec![1; 1000])).unwrap();
         store.commit(Tai(0)).unwrap();
         if receipt {
