@@ -32,8 +32,8 @@ pub fn turned_on(tree: &str) -> Vec<String> {
             findings.push(format!("no {package} among what is shipped: the tree proves nothing"));
         }
         let is_on = |line: &str| {
-            let features = line.split(' ').flat_map(|word| word.split(','));
-            features.into_iter().any(|named| named == feature)
+            let mut named = line.split(' ').flat_map(|word| word.split(','));
+            named.any(|named| named == feature)
         };
         if lines().any(is_on) {
             findings.push(format!("{feature} of {package} is on in what is shipped"));

@@ -49,12 +49,12 @@ fn telemetry(count: usize, bytes: usize) -> Vec<Vec<u8>> {
 fn golden_bits_of_the_first_packets() {
     let config = PocketConfig::new(1, 0);
     let coded = encode(config, &[vec![0b1011_0011], vec![0b1011_0001], vec![0b1011_0001]]);
-    // No change, V 0; not the usual; the mask, no edges; whole, 8 bits.
-    assert_eq!(coded[0], [0b10_0000_0_1, 0b10_1_11000, 0b110_10110, 0b011_00000]);
-    // The bit before the last changed, V 1, to be sent from now on; the usual; that bit.
-    assert_eq!(coded[1], [0b1100_0000, 0b10_0001_0_1, 0b0_0000000]);
-    // No change now, but one packet ago: V 0.
-    assert_eq!(coded[2], [0b10_0000_1_0]);
+    // 10 0000 0: no change, V 0, not the usual; 1 10: the mask, no edges; 1 11000110: whole.
+    assert_eq!(coded[0], [0b1000_0001, 0b1011_1000, 0b1101_0110, 0b0110_0000]);
+    // 11000000 10 0001 0: the last bit but one changed, V 1, it is sent now; 1 0: the usual, it.
+    assert_eq!(coded[1], [0b1100_0000, 0b1000_0101, 0b0000_0000]);
+    // 10 0000 1 0: no change now, but one packet ago, so that V is 0; the usual, that bit.
+    assert_eq!(coded[2], [0b1000_0010]);
 }
 
 #[test]
@@ -64,14 +64,31 @@ fn golden_bits_of_counts_and_runs() {
         counts.iter().for_each(|count| count::put_count(&mut bits, *count));
         bits.finish()
     };
-    assert_eq!(bits(&[1, 2, 33]), [0b0_110_0000, 0b0_110_1111, 0b1_0000000]);
-    assert_eq!(bits(&[34]), [0b111_10000, 0b0_0000000]);
-    assert_eq!(bits(&[66]), [0b111_01000, 0b000_00000]);
-    assert_eq!(bits(&[65_535]), [0b111_00000, 0b0000_0111, 0b1111_1111, 0b11101_000]);
+    assert_eq!(bits(&[1, 2, 33]), [0b0110_0000, 0b0110_1111, 0b1000_0000]);
+    assert_eq!(bits(&[34]), [0b1111_0000, 0b0000_0000]);
+    assert_eq!(bits(&[66]), [0b1110_1000, 0b0000_0000]);
+    assert_eq!(bits(&[65_535]), [0b1110_0000, 0b0000_0111, 0b1111_1111, 0b1110_1000]);
     for count in 1..=65_535 {
         let bytes = bits(&[count]);
         let mut reader = crate::squeeze::bits::BitReader::new(&bytes);
         assert_eq!(count::take_count(&mut reader), Ok(Some(count)));
+    }
+}
+
+#[test]
+fn periods_count_from_the_first_packet_whatever_the_robustness() {
+    for robustness in 0..=MAX_ROBUSTNESS {
+        let config = PocketConfig {
+            new_mask_every: 0,
+            send_mask_every: 0,
+            uncompressed_every: 5,
+            ..PocketConfig::new(30, robustness)
+        };
+        let coded = encode(config, &vec![vec![7; 30]; 33]);
+        for (at, coded) in coded.iter().enumerate() {
+            let whole = at <= usize::from(robustness) || at.is_multiple_of(5);
+            assert_eq!(coded.len() > 30, whole, "R {robustness}, packet {at}");
+        }
     }
 }
 
@@ -105,7 +122,7 @@ fn losing_as_many_packets_as_agreed_costs_only_those() {
         let coded = encode(config, &packets);
         for lost in 1..=usize::from(robustness) {
             for first in 0..lost + 2 {
-                let came = |at: usize| (at + first) % (lost + 1) == 0;
+                let came = |at: usize| (at + first).is_multiple_of(lost + 1);
                 let kept: Vec<_> =
                     coded.iter().enumerate().map(|(at, coded)| came(at).then_some(coded)).collect();
                 let wanted = packets.iter().enumerate().filter(|(at, _)| came(*at));
