@@ -1,11 +1,13 @@
-//! Payload products: a tile, or the summary that goes down in its place.
+//! Payload products: a tile, the parts of it that are worth a contact, or the summary that goes down
+//! in its place.
 //!
 //! ```text
 //! offset size field
 //!      0    4 magic "GTP2"
-//!      4    1 kind: 1 tile, 2 summary
+//!      4    1 kind: 1 tile, 2 summary, 3 the parts of a tile that its mask does not hide
 //!      5    1 how things are written: bit 0 pixels, bit 1 mask as a tile of `squeeze::image`,
-//!             else raw; bit 2 an attitude, bit 3 a footprint follows the header
+//!             bit 4 mask as one bit a cell, the highest first, else raw; bit 2 an attitude,
+//!             bit 3 a footprint follows the header
 //!      6    4 product identifier
 //!     10    8 captured, ns TAI
 //!     18    4 latitude of the centre, degrees, f32; NaN where unknown
@@ -54,6 +56,11 @@ const PIXELS_SQUEEZED: u8 = 1;
 const MASK_SQUEEZED: u8 = 2;
 const ATTITUDE: u8 = 4;
 const FOOTPRINT: u8 = 8;
+const MASK_BITS: u8 = 16;
+/// Pixels of a side of one cell of the mask.
+pub const CELL: u16 = 4;
+/// A cell of the mask from here on hides its pixels.
+pub const HIDDEN_FROM: u8 = 128;
 /// Most pixel bytes of one product; more is refused before anything is allocated.
 pub const MAX_PIXEL_BYTES: usize = 4 << 20;
 /// Most boxes of one product.
@@ -68,6 +75,9 @@ pub enum ProductKind {
     Tile,
     /// Mask, boxes, features and a thumbnail; the tile itself was left out on purpose.
     Summary,
+    /// The pixels of those cells whose mask is below [`HIDDEN_FROM`]. What stands in the others is
+    /// made up from their surroundings.
+    Parts,
 }
 
 /// A part of a tile that something was found in.
@@ -88,7 +98,7 @@ pub struct Region {
 /// One decoded product.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Product {
-    /// Tile or summary.
+    /// Tile, parts of it, or summary.
     pub kind: ProductKind,
     /// Number that the instrument gave it.
     pub id: u32,
@@ -175,26 +185,40 @@ impl Product {
         numbers(&self.pixels, self.bits)
     }
 
+    /// Which pixels of a band are left out, where the product is of parts and its mask covers it.
+    pub fn hidden(&self) -> Option<Vec<bool>> {
+        let sides = ([self.mask_width, self.mask_height], [self.width, self.height]);
+        (self.kind == ProductKind::Parts).then(|| hidden(sides.0, &self.mask, sides.1)).flatten()
+    }
+
     /// Writes the product, squeezing mask and pixels where that makes them smaller. Where
     /// `max_error` is above 0 the pixels written differ from these by so much at most.
     ///
     /// # Panics
-    /// With more than [`MAX_BOXES`] regions or [`MAX_FEATURES`] features.
+    /// With more than [`MAX_BOXES`] regions or [`MAX_FEATURES`] features, or where a product of
+    /// parts has a mask that doesn't cover it.
     pub fn encode(&self) -> Vec<u8> {
         assert!(self.regions.len() <= MAX_BOXES && self.features.len() <= MAX_FEATURES);
-        let pixels = squeeze(self.shape(self.bits), &self.pixels, self.max_error);
-        let mask = squeeze(self.mask_shape(), &self.mask, 0);
-        let mut flags = 0;
+        let hidden = self.hidden();
+        assert!(hidden.is_some() || self.kind != ProductKind::Parts, "a mask for each pixel");
+        let shape = self.shape(self.bits);
+        let pixels = squeeze(shape, &self.pixels, self.max_error, hidden.as_deref());
+        let squeezed = squeeze(self.mask_shape(), &self.mask, 0, None).map(|(tile, _)| tile);
+        let (mask_flag, written) = match (squeezed, bits_of(&self.mask)) {
+            (Some(tile), Some(bits)) if bits.len() > tile.len() => (MASK_SQUEEZED, tile),
+            (_, Some(bits)) => (MASK_BITS, bits),
+            (Some(tile), None) => (MASK_SQUEEZED, tile),
+            (None, None) => (0, self.mask.to_vec()),
+        };
+        let mut flags = mask_flag;
         flags |= if pixels.is_some() { PIXELS_SQUEEZED } else { 0 };
-        flags |= if mask.is_some() { MASK_SQUEEZED } else { 0 };
         flags |= if self.attitude.is_some() { ATTITUDE } else { 0 };
         flags |= if self.footprint.is_some() { FOOTPRINT } else { 0 };
         let mut out = Vec::with_capacity(HEADER + self.mask.len() + self.pixels.len());
         self.put_header(&mut out, flags);
-        let written = mask.as_ref().map_or(&*self.mask, |(tile, _)| tile);
         out.extend_from_slice(&(written.len() as u32).to_be_bytes());
         let fields = out.len();
-        out.extend_from_slice(written);
+        out.extend_from_slice(&written);
         out.extend_from_slice(pixels.as_ref().map_or(&self.pixels, |(tile, _)| tile));
         let decoded = pixels.as_ref().map_or(&*self.pixels, |(_, decoded)| decoded);
         let check = check(out.get(..fields).unwrap_or_default(), &self.mask, decoded);
@@ -207,6 +231,7 @@ impl Product {
         out.push(match self.kind {
             ProductKind::Tile => 1,
             ProductKind::Summary => 2,
+            ProductKind::Parts => 3,
         });
         out.push(flags);
         out.extend_from_slice(&self.id.to_be_bytes());
@@ -246,7 +271,8 @@ impl Product {
         }
         let head = Self::head(bytes)?;
         let [flags] = at(bytes, 5)?;
-        if flags & !(PIXELS_SQUEEZED | MASK_SQUEEZED | ATTITUDE | FOOTPRINT) != 0 {
+        let known = PIXELS_SQUEEZED | MASK_SQUEEZED | ATTITUDE | FOOTPRINT | MASK_BITS;
+        if flags & !known != 0 || flags & MASK_SQUEEZED != 0 && flags & MASK_BITS != 0 {
             return Err(ProductError::Unknown("flag"));
         }
         let [bits] = at(bytes, 46)?;
@@ -271,8 +297,19 @@ impl Product {
             return Err(ProductError::Short { wanted: end, found: bytes.len() });
         }
         let (shape, mask_shape) = (head.shape(bits), head.mask_shape());
-        let mask = unsqueeze(flags & MASK_SQUEEZED != 0, bytes.slice(fields..end), mask_shape)?;
-        let pixels = unsqueeze(flags & PIXELS_SQUEEZED != 0, bytes.slice(end..), shape)?;
+        let mask = match (flags & MASK_BITS != 0, bytes.slice(fields..end)) {
+            (true, bits) => spread(&bits, mask_shape.samples())?,
+            (false, mask) => unsqueeze(flags & MASK_SQUEEZED != 0, mask, mask_shape, None)?,
+        };
+        let sides = ([head.mask_width, head.mask_height], [head.width, head.height]);
+        let hidden = match head.kind {
+            ProductKind::Parts => {
+                Some(hidden(sides.0, &mask, sides.1).ok_or(ProductError::Damaged)?)
+            }
+            ProductKind::Tile | ProductKind::Summary => None,
+        };
+        let squeezed = flags & PIXELS_SQUEEZED != 0;
+        let pixels = unsqueeze(squeezed, bytes.slice(end..), shape, hidden.as_deref())?;
         let stated = u32::from_be_bytes(at(bytes, CHECK.start)?);
         if check(bytes.get(..fields).unwrap_or_default(), &mask, &pixels) != stated {
             return Err(ProductError::Damaged);
@@ -286,6 +323,7 @@ impl Product {
         let kind = match at::<1>(bytes, 4)? {
             [1] => ProductKind::Tile,
             [2] => ProductKind::Summary,
+            [3] => ProductKind::Parts,
             _ => return Err(ProductError::Unknown("kind")),
         };
         let ([truth], [bands]) = (at(bytes, 30)?, at(bytes, 31)?);
@@ -383,27 +421,95 @@ fn bytes_of(samples: &[u16], bits: u8) -> Vec<u8> {
     }
 }
 
+/// Which pixels a mask hides; none where it has not a cell for each.
+fn hidden(cells: [u8; 2], mask: &[u8], sides: [u16; 2]) -> Option<Vec<bool>> {
+    let [across, down] = cells.map(usize::from);
+    let [width, height] = sides.map(usize::from);
+    let cell = usize::from(CELL);
+    if across * down != mask.len()
+        || across != width.div_ceil(cell)
+        || down != height.div_ceil(cell)
+    {
+        return None;
+    }
+    let is_hidden = |x: usize, y: usize| {
+        mask.get(y / cell * across + x / cell).is_some_and(|of| *of >= HIDDEN_FROM)
+    };
+    Some((0..height).flat_map(|y| (0..width).map(move |x| is_hidden(x, y))).collect())
+}
+
+/// A mask that says yes or no, one bit a cell; none where it says anything between.
+fn bits_of(mask: &[u8]) -> Option<Vec<u8>> {
+    if mask.is_empty() || !mask.iter().all(|of| matches!(*of, 0 | u8::MAX)) {
+        return None;
+    }
+    let byte = |cells: &[u8]| {
+        let bits = cells.iter().enumerate();
+        bits.fold(0, |byte, (at, of)| byte | (of & 0x80) >> at)
+    };
+    Some(mask.chunks(8).map(byte).collect())
+}
+
+fn spread(bits: &[u8], cells: usize) -> Result<Bytes, ProductError> {
+    // One mask has one writing.
+    let left_over = bits.last().map_or(0, |last| match cells % 8 {
+        0 => 0,
+        used => last << used,
+    });
+    if bits.len() != cells.div_ceil(8) || left_over != 0 {
+        return Err(ProductError::Damaged);
+    }
+    let spread = bits
+        .iter()
+        .flat_map(|byte| (0..8).map(move |at| if byte << at & 0x80 != 0 { u8::MAX } else { 0 }));
+    Ok(spread.take(cells).collect::<Vec<u8>>().into())
+}
+
 /// A tile that holds the samples in fewer bytes, and the bytes that it decodes to; nothing where
 /// it would hold them in more, or where they don't fit the shape.
-fn squeeze(shape: Shape, samples: &Bytes, max_error: u16) -> Option<(Vec<u8>, Bytes)> {
+fn squeeze(
+    shape: Shape,
+    samples: &Bytes,
+    max_error: u16,
+    hidden: Option<&[bool]>,
+) -> Option<(Vec<u8>, Bytes)> {
     let numbers = numbers(samples, shape.bits);
-    let tile = image::encode(shape, &numbers, max_error).ok()?;
+    let tile = match hidden {
+        Some(hidden) => image::encode_visible(shape, &numbers, max_error, hidden).ok()?,
+        None => image::encode(shape, &numbers, max_error).ok()?,
+    };
     if tile.len() >= samples.len() {
         return None;
     }
-    let decoded = match max_error {
-        0 => samples.clone(),
-        _ => bytes_of(&image::decode(&tile, shape.samples()).ok()?.samples, shape.bits).into(),
+    let decoded = match (max_error, hidden) {
+        (0, None) => samples.clone(),
+        _ => bytes_of(&unsqueezed(&tile, shape, hidden).ok()?.samples, shape.bits).into(),
     };
     Some((tile, decoded))
 }
 
-fn unsqueeze(squeezed: bool, data: Bytes, shape: Shape) -> Result<Bytes, ProductError> {
+fn unsqueezed(
+    data: &[u8],
+    shape: Shape,
+    hidden: Option<&[bool]>,
+) -> Result<image::Tile, image::TileError> {
+    match hidden {
+        Some(hidden) => image::decode_visible(data, shape.samples(), hidden),
+        None => image::decode(data, shape.samples()),
+    }
+}
+
+fn unsqueeze(
+    squeezed: bool,
+    data: Bytes,
+    shape: Shape,
+    hidden: Option<&[bool]>,
+) -> Result<Bytes, ProductError> {
     let size = shape.samples() * sample_bytes(shape.bits);
     if !squeezed {
         return if data.len() == size { Ok(data) } else { Err(ProductError::Damaged) };
     }
-    let tile = image::decode(&data, shape.samples()).map_err(|_| ProductError::Damaged)?;
+    let tile = unsqueezed(&data, shape, hidden).map_err(|_| ProductError::Damaged)?;
     if tile.shape != shape {
         return Err(ProductError::Damaged);
     }

@@ -1,7 +1,7 @@
 //! What sensors hand to the flight software.
 
 use crate::input::Input;
-use ::onboard::config::Config;
+use ::onboard::config::{Config, LEAST};
 use ::onboard::pipeline::{Outcome, Pipeline};
 use ::onboard::score::{TileScore, TileScorer};
 use ::onboard::source::parse;
@@ -12,27 +12,8 @@ use codecs::product::{Product, ProductKind};
 use codecs::time::Tai;
 use std::path::Path;
 
-/// A flight file with every section that the pipeline reads.
-const CONFIG: &str = r#"
-[spacecraft]
-id = 7
-name = "A"
-[identity]
-certificate = "a"
-key = "b"
-ground_pins = ["sha256:000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"]
-origin = "000102030405060708090a0b0c0d0e0f"
-[ground]
-address = "127.0.0.1:1"
-server_name = "station"
-[source]
-unix = "s"
-[store]
-dir = "store"
-[squeeze]
-block_packets = 3
-level = "fast"
-"#;
+/// Small blocks, so that inputs close some.
+const BLOCKS: &str = "[squeeze]\nblock_packets = 3\nlevel = \"fast\"\n";
 
 /// A tile packet's data: what is read adds up, and a product of it comes back.
 pub fn imager(data: &[u8]) {
@@ -61,7 +42,8 @@ pub fn imager(data: &[u8]) {
 pub fn sensors(data: &[u8]) {
     let mut input = Input(data);
     let piece = 1 + usize::from(input.byte());
-    let config = Config::parse("onboard.toml", CONFIG, Path::new("")).expect("a file of ours");
+    let text = format!("{LEAST}{BLOCKS}");
+    let config = Config::parse("onboard.toml", &text, Path::new("")).expect("a file of ours");
     let tiles = TileScorer::new(None).expect("statistics");
     let mut pipeline = Pipeline::new(&config, 0, None, tiles).expect("a pipeline");
     let (mut given, mut taken) = (0, 0);

@@ -61,6 +61,17 @@ pub enum Action {
     Command,
 }
 
+impl Action {
+    /// The name in the station file.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Deliver => "deliver",
+            Self::Carry => "carry",
+            Self::Command => "command",
+        }
+    }
+}
+
 /// Someone with a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Principal {
@@ -73,6 +84,31 @@ pub struct Principal {
     /// What it may do for them.
     pub actions: BTreeSet<Action>,
 }
+
+impl Principal {
+    /// Whether it may do something for a spacecraft.
+    pub fn may(&self, action: Action, spacecraft: SpacecraftId) -> bool {
+        self.actions.contains(&action) && self.spacecraft.contains(&spacecraft)
+    }
+
+    /// Why it may not: who it is, what it may do, and which row of the station file, in the `table`
+    /// named, says so.
+    pub fn denied(&self, action: Action, spacecraft: SpacecraftId, table: &str) -> String {
+        let list = |of: Vec<String>| if of.is_empty() { "none".into() } else { of.join(", ") };
+        let actions = list(self.actions.iter().map(|action| action.name().to_owned()).collect());
+        let craft = list(self.spacecraft.iter().map(|craft| craft.0.to_string()).collect());
+        format!(
+            "{} may not {} for spacecraft {}: its row [[{table}]] in the station file says \
+             actions {actions}, spacecraft {craft}; change it there and reload",
+            self.name,
+            action.name(),
+            spacecraft.0,
+        )
+    }
+}
+
+/// The table of the station file that peers stand in.
+pub const TABLE: &str = "principal";
 
 /// The authorisation table: whoever is not in it is no one.
 #[derive(Clone, Debug, Default)]
@@ -96,7 +132,7 @@ pub enum Denial {
     #[error("spacecraft {} is not part of this mission", .0.0)]
     UnknownSpacecraft(SpacecraftId),
     /// The principal may not deliver for it.
-    #[error("this identity may not deliver for spacecraft {}", .0.0)]
+    #[error("its row does not let it deliver for spacecraft {}", .0.0)]
     Forbidden(SpacecraftId),
     /// A unit or its object breaks a bound or contradicts itself.
     #[error("the object contradicts itself")]
@@ -111,6 +147,14 @@ impl Denial {
             Self::UnknownSpacecraft(_) => "unknown-spacecraft",
             Self::Forbidden(_) => "forbidden",
             Self::Malformed => "malformed",
+        }
+    }
+
+    /// What it says of a peer, for the station's people.
+    pub fn told(self, of: &Principal) -> String {
+        match self {
+            Self::Forbidden(spacecraft) => of.denied(Action::Deliver, spacecraft, TABLE),
+            other => other.to_string(),
         }
     }
 
@@ -183,6 +227,16 @@ impl Table {
         Ok(first)
     }
 
+    /// The store of the one of this name that carries for a spacecraft.
+    pub fn carrier(&self, name: &str, spacecraft: SpacecraftId) -> Option<Origin> {
+        let carries = |row: &&Principal| {
+            row.name == name
+                && row.spacecraft.contains(&spacecraft)
+                && row.actions.contains(&Action::Carry)
+        };
+        self.rows.values().find(carries).map(|row| row.origin)
+    }
+
     /// Whether frames that `by` numbered may bring units of the `store` of a spacecraft: its own
     /// may, and whoever may carry for it.
     pub fn may_carry(&self, by: Origin, store: Origin, spacecraft: SpacecraftId) -> bool {
@@ -204,9 +258,7 @@ pub fn judge(
     if !mission.contains(&header.spacecraft) {
         return Err(Denial::UnknownSpacecraft(header.spacecraft));
     }
-    let allowed = principal.spacecraft.contains(&header.spacecraft)
-        && principal.actions.contains(&Action::Deliver);
-    if !allowed {
+    if !principal.may(Action::Deliver, header.spacecraft) {
         return Err(Denial::Forbidden(header.spacecraft));
     }
     // Each unit takes at least its own header, so a count that lies is known before a unit came.
@@ -257,6 +309,11 @@ mod tests {
         assert_eq!(judge(&deliver, &mission, &header(7, 1, 100)), Ok(()));
         let other = Denial::Forbidden(SpacecraftId(8));
         assert_eq!(judge(&deliver, &mission, &header(8, 1, 100)), Err(other));
+        assert_eq!(
+            other.told(&deliver),
+            "sky-7 may not deliver for spacecraft 8: its row [[principal]] in the station file \
+             says actions deliver, spacecraft 7; change it there and reload"
+        );
         let unknown = Denial::UnknownSpacecraft(SpacecraftId(9));
         assert_eq!(judge(&deliver, &mission, &header(9, 1, 100)), Err(unknown));
         let carry = principal(&[Action::Carry]);

@@ -5,26 +5,28 @@ mod report;
 #[cfg(test)]
 mod tests;
 
-pub use report::{Audit, Damage, Key, Stored, Unit};
+pub use report::{Audit, Damage, Key, Receptions, Stored, Unit};
 
 use crate::{
     archive::{
+        digest_at,
         index::Index,
         load_index, losses, note_void,
         read::missing,
-        record::{BLOCK_BYTES, Position},
+        record::{BLOCK_BYTES, Digest, Position},
         retain::Floor,
         scan::{Hole, Step, scan},
         seal::{Chain, Footer, NO_FOOTER},
         segment::{SegmentHeader, file_name, number_of},
         storage::{Storage, StoredFile as _},
         stored_index,
+        twice::Twice,
     },
     ledger::Ledger,
 };
 use codecs::{
-    ids::{Channel, KeyPrefix, RangeSet},
-    link::void::Void,
+    ids::{Channel, KeyPrefix, RangeSet, UnitKey},
+    link::{object::Annotation, void::Void},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -41,9 +43,20 @@ struct Ended {
     stated: Option<Footer>,
 }
 
+/// Units that stand twice for a known reason, by whether their records are alike.
+#[derive(Default)]
+struct Again {
+    alike: BTreeMap<KeyPrefix, RangeSet>,
+    differing: BTreeMap<KeyPrefix, RangeSet>,
+    /// The index read last, of the segment of first records.
+    first: Option<(u64, Index)>,
+}
+
 /// State of an audit that walks the segments.
 struct Walk<'a, S> {
     storage: &'a mut S,
+    /// What was taken again while its segment was away.
+    twice: Twice,
     audit: Audit,
     floor: Floor,
     /// What records prove so far.
@@ -51,6 +64,7 @@ struct Walk<'a, S> {
     /// What checkpoints claimed so far.
     claimed: BTreeMap<KeyPrefix, RangeSet>,
     last: Option<Ended>,
+    again: Again,
 }
 
 /// Reads the whole archive. Safe beside a running daemon: what it writes meanwhile may show as
@@ -74,7 +88,9 @@ pub fn audit<S: Storage>(storage: &mut S) -> io::Result<Audit> {
     let ends: BTreeMap<u64, u64> =
         headers.values().flatten().filter_map(|(header, _)| header.previous).collect();
     let (proven, claimed) = (Ledger::new(), BTreeMap::new());
-    let mut walk = Walk { storage, audit, floor, proven, claimed, last: None };
+    let twice = Twice::find(storage)?;
+    let again = Again::default();
+    let mut walk = Walk { storage, twice, audit, floor, proven, claimed, last: None, again };
     if let Some(header) = walk.floor.header() {
         walk.audit.ledger = format!("{:016x}", header.ledger_id);
     }
@@ -219,6 +235,7 @@ impl<S: Storage> Walk<'_, S> {
         let names = stored_index(self.storage, number).as_ref().map(Index::by_offset);
         let mut chain = Chain::of(&file, from)?;
         let (proven, audit) = (&mut self.proven, &mut self.audit);
+        let (storage, twice, again) = (&mut *self.storage, &self.twice, &mut self.again);
         let mut damage = Vec::new();
         let to = end.unwrap_or(u64::MAX);
         let found = scan(&file, number, from, to, end.is_some(), |step| {
@@ -226,9 +243,15 @@ impl<S: Storage> Walk<'_, S> {
                 Step::Unit { header, bytes, offset } => {
                     audit.units += 1;
                     audit.bytes += bytes.len() as u64;
+                    if let Some(annotation) = header.annotation {
+                        let of = audit.receptions.entry(header.key.prefix.origin).or_default();
+                        of.count(Annotation::decode(annotation).quality);
+                    }
                     chain.scanned(&header, Position { segment: number, offset });
-                    if !proven.note(&header.key, bytes.len() as u64) {
-                        audit.duplicates += 1;
+                    let new = proven.note(&header.key, bytes.len() as u64);
+                    match twice.is_again(number, &header.key) {
+                        true => again.take(storage, twice, &header.key, header.digest)?,
+                        false => audit.duplicates += u64::from(!new),
                     }
                     if header.key.prefix.channel == Channel::VOIDS
                         && let Ok(void) = Void::decode(bytes)
@@ -296,8 +319,60 @@ impl<S: Storage> Walk<'_, S> {
             }
         }
         self.audit.voids = self.proven.voided();
+        let keys = |units: &BTreeMap<KeyPrefix, RangeSet>| {
+            units.iter().map(|(prefix, set)| Key::new(prefix, set)).collect()
+        };
+        self.audit.taken_again = self.again.alike.values().map(RangeSet::count).sum();
+        self.audit.again = keys(&self.again.alike);
+        self.audit.differing = keys(&self.again.differing);
         self.audit
     }
+}
+
+impl Again {
+    /// Takes a record that is not the first of its key.
+    fn take<S: Storage>(
+        &mut self,
+        storage: &mut S,
+        twice: &Twice,
+        key: &UnitKey,
+        digest: Digest,
+    ) -> io::Result<()> {
+        let first = twice.first_of(key);
+        if self.first.as_ref().map(|(number, _)| *number) != first {
+            self.first = match first {
+                Some(number) => Some((number, index_of(storage, number)?)),
+                None => None,
+            };
+        }
+        let place = self.first.as_ref().and_then(|(number, index)| {
+            Some(Position { segment: *number, offset: index.find(key)? })
+        });
+        let known = match place {
+            Some(at) => digest_at(&storage.open(&file_name(at.segment))?, at, key)?,
+            None => None,
+        };
+        let side = if known == Some(digest) { &mut self.alike } else { &mut self.differing };
+        side.entry(key.prefix).or_default().insert_one(key.sequence);
+        Ok(())
+    }
+}
+
+/// The index of a segment; where none is stored it is made, and left to the daemon to store.
+fn index_of<S: Storage>(storage: &mut S, number: u64) -> io::Result<Index> {
+    if let Some(index) = stored_index(storage, number) {
+        return Ok(index);
+    }
+    let file = storage.open(&file_name(number))?;
+    let from = SegmentHeader::read(&file, number)?.map_or(BLOCK_BYTES as u64, |read| read.1);
+    let mut index = Index::default();
+    scan(&file, number, from, u64::MAX, false, |step| {
+        if let Step::Unit { offset, header, .. } = step {
+            index.add(&header.key, offset);
+        }
+        Ok(())
+    })?;
+    Ok(index)
 }
 
 /// What of `all` is not in `known`.

@@ -20,6 +20,7 @@ use codecs::{
     },
     mission::Definition,
 };
+use codecs_quic::LOOK_BYTES;
 use serde::Serialize;
 use std::collections::BTreeSet;
 
@@ -74,6 +75,9 @@ pub struct Budget {
     pub parts: Vec<Part>,
     /// The most that memory may reach, in bytes.
     pub bytes: u64,
+    /// Bytes in memory from which on no datagram is left in the batch that it came in: a quarter of
+    /// the other parts, which ordinary traffic does not reach.
+    pub crowded_bytes: u64,
 }
 
 /// Connections that the doors may have at once.
@@ -152,9 +156,15 @@ impl Budget {
             row("stored elsewhere", stores * ranges, RANGE_BYTES, "what the store has of a ledger"),
             row("a segment on its way", stores, config.archive.segment_bytes, "one at a time"),
         ];
+        // What is pinned is in memory, so below that mark until the next look; beyond it nothing
+        // more is. It holds for all peers together, whatever credit each has.
+        let crowded_bytes = parts.iter().map(|part| part.bytes).sum::<u64>() / 4;
+        let pinned = crowded_bytes + LOOK_BYTES as u64;
+        let bound = "a quarter of the rest, and 8 MiB until memory is looked at";
+        parts.push(row("pinned receive batches", 1, pinned, bound));
         parts.retain(|part| part.bytes > 0);
         let bytes = parts.iter().map(|part| part.bytes).sum();
-        Ok(Self { parts, bytes })
+        Ok(Self { parts, bytes, crowded_bytes })
     }
 
     /// As a table for people.
@@ -203,12 +213,27 @@ mod tests {
         assert!(many.bytes > few.bytes);
         let table = few.table();
         assert!(table.contains("blocks of the archive") && table.ends_with("in all"), "{table}");
-        // A smaller budget for peers is a smaller sum, by that and the fragments.
+        // A smaller budget for peers is a smaller sum, by that, the fragments, and a quarter of both
+        // that batches may take.
         let mut thrifty = config(100, 128);
         thrifty.limits.receive_bytes = 64 << 20;
         let saved = many.bytes - Budget::of(&thrifty, &mission()).unwrap().bytes;
         // Even shares round down.
-        assert!(saved.abs_diff((192 << 20) * 5 / 2) < 1_000, "{saved}");
+        assert!(saved.abs_diff((192 << 20) * 25 / 8) < 1_000, "{saved}");
+    }
+
+    /// Whatever was pinned when memory is found crowded, and what came until it was looked at, has
+    /// its row beside all that is counted.
+    #[test]
+    fn batches_that_fragments_pin_have_their_row() {
+        let budget = Budget::of(&config(4, 16), &mission()).unwrap();
+        let (pinned, rest): (Vec<_>, Vec<_>) =
+            budget.parts.iter().partition(|part| part.part == "pinned receive batches");
+        let rest: u64 = rest.iter().map(|part| part.bytes).sum();
+        assert_eq!(budget.crowded_bytes, rest / 4);
+        let [pinned] = pinned[..] else { panic!("{pinned:?}") };
+        assert_eq!(pinned.bytes, budget.crowded_bytes + LOOK_BYTES as u64);
+        assert_eq!(budget.bytes, rest + pinned.bytes);
     }
 
     #[test]

@@ -198,11 +198,20 @@ fn table(audit: &Audit) -> String {
     if audit.floor > 0 {
         out.push_str(&format!("\nsegments below {} were let go on purpose", audit.floor));
     }
+    if audit.taken_again > 0 {
+        out.push_str(&format!(
+            "\n{} units were taken again while their segment was away, and stand twice, alike: \
+             each is read once, and nothing is to be done",
+            audit.taken_again
+        ));
+    }
     for number in &audit.indexes_damaged {
         out.push_str(&format!("\nindex of segment {number} missing or damaged"));
     }
     let lists = [
         ("lost", &audit.lost),
+        ("taken again", &audit.again),
+        ("taken again with other bytes", &audit.differing),
         ("missing", &audit.missing_from_archive),
         ("not in the ledger", &audit.missing_from_ledger),
         ("let go", &audit.let_go),

@@ -37,6 +37,10 @@ const NEIGHBOURS_MAX: u64 = 16;
 /// of one packet in progress.
 pub const COUNTERS_MAX: usize = 64;
 
+/// Holes remembered of a counter, to tell which of their frames came after all. At the bound the
+/// oldest is forgotten, and its frames stay told as lost.
+const HOLES_MAX: usize = 1024;
+
 /// What a frame gave.
 #[derive(Debug, Default)]
 pub struct Deframed {
@@ -45,6 +49,8 @@ pub struct Deframed {
     /// Frames lost before it by the frame counter, beyond those whose units have yet to come; none
     /// where the counter was set back, since nothing tells then.
     pub gap: u64,
+    /// It was told as lost before: another antenna heard it, and delivered it late.
+    pub found: bool,
     /// Its own check failed.
     pub erred: bool,
     /// Packets, idle ones left out, and whether bytes of theirs came from an erred frame.
@@ -66,11 +72,22 @@ struct Counter {
     config: FrameConfig,
     extractor: Extractor,
     last: Option<u64>,
+    /// Holes by their first number.
+    holes: BTreeMap<u64, Hole>,
     recent: BTreeMap<u64, Recent>,
     /// Numbers of those in the order in which they came, with what was said of each then.
     came: VecDeque<(u64, u64)>,
     recent_bytes: usize,
     pushed: u64,
+}
+
+/// Frames that were not there when the one behind them came.
+struct Hole {
+    last: u64,
+    /// Of its frames, those that have not come since.
+    open: u64,
+    /// Of those, what was told as lost: for the others a site's unit had yet to come.
+    told: u64,
 }
 
 /// A frame that is kept, and when it came by the deframer's count.
@@ -143,7 +160,8 @@ impl Counter {
     fn new(config: FrameConfig) -> Self {
         let extractor = Extractor::new(config.clone());
         let (recent, came) = (BTreeMap::new(), VecDeque::new());
-        Self { config, extractor, last: None, recent, came, recent_bytes: 0, pushed: 0 }
+        let holes = BTreeMap::new();
+        Self { config, extractor, last: None, holes, recent, came, recent_bytes: 0, pushed: 0 }
     }
 
     fn take(&mut self, place: &Place, frame: &Bytes) -> Deframed {
@@ -162,7 +180,10 @@ impl Counter {
         }
         let mut deframed = Deframed::default();
         match self.last {
-            Some(last) if number <= last => self.again(number, &mut deframed),
+            Some(last) if number <= last => {
+                self.again(number, &mut deframed);
+                deframed.found = place.standing == Standing::First && self.find(number);
+            }
             last => {
                 // Units that have yet to come are no gap in reception.
                 let missing = last.map_or(0, |last| number - last - 1);
@@ -172,10 +193,34 @@ impl Counter {
                 if is_set_back(deframed.gap, modulus(&self.config), None) {
                     deframed.gap = 0;
                 }
+                // A store's own numbers have no room for what was lost before it numbered.
+                if deframed.gap > 0 && place.awaited.is_some() {
+                    let hole = Hole { last: number - 1, open: missing, told: deframed.gap };
+                    self.holes.insert(number - missing, hole);
+                    if self.holes.len() > HOLES_MAX {
+                        self.holes.pop_first();
+                    }
+                }
                 self.last = Some(number);
             }
         }
         deframed
+    }
+
+    /// Whether a late frame is one of those that were told as lost.
+    fn find(&mut self, number: u64) -> bool {
+        let Some((first, hole)) = self.holes.range_mut(..=number).next_back() else { return false };
+        if number > hole.last {
+            return false;
+        }
+        hole.open = hole.open.saturating_sub(1);
+        let found = hole.open < hole.told;
+        hole.told -= u64::from(found);
+        if hole.told == 0 {
+            let first = *first;
+            self.holes.remove(&first);
+        }
+        found
     }
 
     /// Forgets what came first, wherever it stands: a run that comes a day late is its own

@@ -3,7 +3,7 @@
 //! ```text
 //! sequence of each counter ─► custody gaps: units that a store numbered and that did not come
 //! floor of the archive ─► what retention let go: it came, and was deleted on purpose
-//! checkpoint of the ledger ─► what is damaged: it came, and can't be read any more
+//! checkpoint of the ledger ─► what is damaged or lost: it came, and can't be read any more
 //! voids ─► what was left out on purpose: named, and no custody gap
 //! frame count, merged view ─► reception gaps: frames that no antenna heard during a contact
 //! ```
@@ -91,10 +91,10 @@ pub struct CustodyGap {
 pub struct LeftOut {
     /// Which.
     pub range: SeqRange,
-    /// Why.
-    pub reason: VoidReason,
-    /// Bytes that they held.
-    pub bytes: u64,
+    /// Why; none where the record that says so can't be read any more.
+    pub reason: Option<VoidReason>,
+    /// Bytes that they held; none where nothing says so any more.
+    pub bytes: Option<u64>,
 }
 
 /// Frames that were sent during a contact and that no antenna heard.
@@ -137,7 +137,7 @@ pub struct CounterGaps {
     pub left_out: Vec<LeftOut>,
     /// What retention let go.
     pub let_go: Vec<SeqRange>,
-    /// What came and can't be read any more.
+    /// What came and can't be read any more: its record is damaged, or its segment is missing.
     pub damaged: Vec<SeqRange>,
 }
 
@@ -189,6 +189,8 @@ struct Counter {
     units: Runs,
     held: u64,
     left_out: Vec<LeftOut>,
+    /// Left out, as the ledger says: it outlives the records that say why.
+    voided: RangeSet,
     let_go: RangeSet,
     claimed: RangeSet,
 }
@@ -227,8 +229,11 @@ impl Gaps {
         for (prefix, let_go) in claims.let_go {
             self.counters.entry(prefix).or_default().let_go = let_go;
         }
-        for (prefix, held) in claims.held {
-            self.counters.entry(prefix).or_default().claimed.extend(&held);
+        for (prefix, came) in claims.came {
+            self.counters.entry(prefix).or_default().claimed.extend(&came);
+        }
+        for (prefix, voided) in claims.voided {
+            self.counters.entry(prefix).or_default().voided = voided;
         }
     }
 
@@ -266,7 +271,8 @@ impl Gaps {
                 channel: entry.channel,
                 ..own
             };
-            let left_out = LeftOut { range: entry.range, reason: void.reason, bytes: entry.bytes };
+            let (reason, bytes) = (Some(void.reason), Some(entry.bytes));
+            let left_out = LeftOut { range: entry.range, reason, bytes };
             self.counters.entry(prefix).or_default().left_out.push(left_out);
         }
     }
@@ -302,7 +308,10 @@ impl Gaps {
         });
         let channels = self.lanes.iter().map(|((view, vc), lane)| {
             let contacts = contacts.of(view.spacecraft());
-            let (reception, set_back) = lane.reception(*vc, *view, &contacts);
+            let (mut reception, set_back) = lane.reception(*vc, *view, &contacts);
+            if let View::Heard(spacecraft, channel) = view {
+                self.take_off_heard((*spacecraft, *channel), &mut reception);
+            }
             let (frames, copies) = (lane.count, lane.copies);
             ChannelGaps { view: *view, frames, copies, reception, set_back }
         });
@@ -310,9 +319,31 @@ impl Gaps {
     }
 }
 
+impl Gaps {
+    /// Takes what an antenna heard and is not here off what none heard: each number of its store is
+    /// a frame that it heard, delivered or not. Whether two antennas heard the same one nothing
+    /// tells then, so no frame that one of them may have heard is told as heard by none.
+    fn take_off_heard(
+        &self,
+        (spacecraft, channel): (SpacecraftId, Channel),
+        reception: &mut Vec<ReceptionGap>,
+    ) {
+        let of_channel =
+            |prefix: &KeyPrefix| prefix.spacecraft == spacecraft && prefix.channel == channel;
+        for (_, site) in self.counters.iter().filter(|(prefix, _)| of_channel(prefix)) {
+            let absent = site.absent();
+            for gap in reception.iter_mut() {
+                gap.lost = gap.lost.saturating_sub(site.between(&absent, gap.from, gap.to));
+            }
+        }
+        reception.retain(|gap| gap.lost > 0);
+    }
+}
+
 impl Counter {
     fn custody(&self) -> Vec<CustodyGap> {
         let mut known: RangeSet = self.left_out.iter().map(|left_out| left_out.range).collect();
+        known.extend(&self.voided);
         known.extend(&self.let_go);
         known.extend(&self.claimed);
         let mut gaps = Vec::new();
@@ -327,26 +358,58 @@ impl Counter {
         gaps
     }
 
-    /// What voids name and has not come since: a unit beats a void, and what was kept on board and
-    /// then given up is told as given up.
+    /// What voids name and has not come since: a unit beats a void, also one that can't be read any
+    /// more, and what was kept on board and then given up is told as given up.
     fn still_left_out(&self) -> Vec<LeftOut> {
-        let runs =
-            self.units.0.iter().map(|(first, run)| SeqRange { first: *first, last: run.last });
-        let came: RangeSet = runs.collect();
+        let mut came = self.readable();
+        came.extend(&self.claimed);
+        came.extend(&self.let_go);
         let mut gone = came.clone();
-        let others = self.left_out.iter().filter(|of| of.reason != VoidReason::Kept);
+        let kept = Some(VoidReason::Kept);
+        let others = self.left_out.iter().filter(|of| of.reason != kept);
         others.for_each(|of| gone.insert(of.range));
         let rest = |of: &LeftOut| {
-            let settled = if of.reason == VoidReason::Kept { &gone } else { &came };
+            let settled = if of.reason == kept { &gone } else { &came };
             let LeftOut { range, reason, bytes } = *of;
             // How the bytes lie in a range is not told: each sequence has the same.
             let share = move |part: SeqRange| {
-                (u128::from(bytes) * u128::from(part.count()) / u128::from(range.count())) as u64
+                let share = u128::from(bytes?) * u128::from(part.count());
+                Some((share / u128::from(range.count())) as u64)
             };
             let parts = settled.missing_from(range).into_iter();
             parts.map(move |part| LeftOut { range: part, reason, bytes: share(part) })
         };
-        self.left_out.iter().flat_map(rest).collect()
+        let mut told = came.clone();
+        self.left_out.iter().for_each(|of| told.insert(of.range));
+        let untold = self.voided.ranges().iter().flat_map(|range| told.missing_from(*range));
+        let untold = untold.map(|range| LeftOut { range, reason: None, bytes: None });
+        self.left_out.iter().flat_map(rest).chain(untold).collect()
+    }
+
+    /// What was read.
+    fn readable(&self) -> RangeSet {
+        let runs = self.units.0.iter();
+        runs.map(|(first, run)| SeqRange { first: *first, last: run.last }).collect()
+    }
+
+    /// What its store numbered and was not read, for whatever reason.
+    fn absent(&self) -> RangeSet {
+        let readable = self.readable();
+        let ends =
+            [&readable, &self.claimed].map(|set| set.ranges().last().map(|range| range.last));
+        let numbered = ends.into_iter().flatten().max().map(|last| SeqRange { first: 0, last });
+        numbered.into_iter().flat_map(|numbered| readable.missing_from(numbered)).collect()
+    }
+
+    /// How many of `ranges`, at most, were numbered between two moments.
+    fn between(&self, ranges: &RangeSet, from: Tai, to: Tai) -> u64 {
+        let may_be = |range: &&SeqRange| {
+            let before = self.units.0.range(..range.first).next_back();
+            let behind = self.units.0.range(range.last..).next();
+            before.is_none_or(|(_, run)| run.times[1] < to)
+                && behind.is_none_or(|(_, run)| run.times[0] > from)
+        };
+        ranges.ranges().iter().filter(may_be).map(|range| range.count()).sum()
     }
 
     /// The last number before a hole, the first behind it, and the run that begins there.

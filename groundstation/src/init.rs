@@ -3,7 +3,7 @@
 
 use crate::admit::KeyHash;
 use codecs::{
-    ids::Origin,
+    ids::{Apid, Origin},
     mission::{Definition, DefinitionError},
     time::Tai,
 };
@@ -157,6 +157,22 @@ pub enum InitError {
     Certificate(#[from] rcgen::Error),
 }
 
+/// What the flight software tells of itself.
+const HEALTH: &str = include_str!("../../missions/onboard-health.toml");
+/// Application process of these packets.
+const HEALTH_APID: Apid = Apid(90);
+/// Seconds between two packets of that.
+const HEALTH_EVERY_S: u32 = 10;
+
+/// A mission with what the flight software tells of itself, unless it describes that application
+/// process already.
+fn with_health(mission: &str, read: &Definition) -> String {
+    let whole = format!("{}\n\n{HEALTH}", mission.trim_end());
+    let taken = read.containers.iter().any(|container| container.apid == HEALTH_APID);
+    // A mission that writes its tables otherwise can't be added to.
+    if taken || Definition::from_toml(&whole).is_err() { mission.into() } else { whole }
+}
+
 /// Makes the station. `origins` are random, one a spacecraft; `today` dates the certificates.
 pub fn init(plan: &Plan, today: Tai, origins: &[Origin]) -> Result<(), InitError> {
     assert_eq!(origins.len(), plan.spacecraft.len(), "one origin a spacecraft");
@@ -214,8 +230,10 @@ pub fn init(plan: &Plan, today: Tai, origins: &[Origin]) -> Result<(), InitError
         }
         let table = onboard_table(station.hash, *origin) + &spoken;
         write(&plan.dir, &format!("{folder}/onboard-identity.toml"), &table, 0o644)?;
+        let flight = flight_file(craft, plan.quic, &table);
+        write(&plan.dir, &format!("{folder}/onboard.toml"), &flight, 0o644)?;
     }
-    write(&plan.dir, "mission.toml", &plan.mission, 0o644)?;
+    write(&plan.dir, "mission.toml", &with_health(&plan.mission, &mission), 0o644)?;
     // Last: a station without this file is no station, and can be made again.
     let file = station_file(plan) + &principals + &operator(plan);
     write(&plan.dir, "station.toml", &file, 0o644)
@@ -342,6 +360,38 @@ pub(crate) fn onboard_table(station: KeyHash, origin: Origin) -> String {
     )
 }
 
+/// A flight configuration to begin with, whose paths are relative to its folder.
+fn flight_file(craft: &Craft, station: SocketAddr, identity: &str) -> String {
+    let Craft { id, name } = craft;
+    format!(
+        r#"# A flight's configuration. `onboard check --config onboard.toml` tells what is wrong with it.
+[spacecraft]
+id = {id}
+name = "{name}"
+
+# Where the flight finds the station.
+[ground]
+address = "{station}"
+server_name = "station"
+
+# Space packets, one a datagram.
+[source]
+unix = "sensors.sock"
+
+[store]
+dir = "store"
+
+# A packet of its own so often, and configurations that come up, on trial.
+[health]
+every_s = {HEALTH_EVERY_S}
+
+[config]
+slots = "configurations"
+
+{identity}"#
+    )
+}
+
 /// What it must know to believe what comes up by radio.
 pub(crate) fn spoken(domain: &str, key: &KeyPair) -> String {
     let key: String = key.public_key_raw().iter().map(|byte| format!("{byte:02x}")).collect();
@@ -399,6 +449,16 @@ pub(crate) mod tests {
         {
             assert_eq!(root.join(key).metadata().unwrap().mode() & 0o777, 0o600, "{key}");
         }
+        let mission =
+            Definition::from_toml(&std::fs::read_to_string(root.join("mission.toml")).unwrap());
+        let told = mission.unwrap();
+        assert!(told.parameter_named("ONBOARD_CONFIGURATION_TRIAL").is_some());
+        let flight: toml::Table = std::fs::read_to_string(root.join("enrolled/sky-7/onboard.toml"))
+            .unwrap()
+            .parse()
+            .unwrap();
+        assert_eq!(flight["health"]["every_s"].as_integer(), Some(10));
+        assert_eq!(flight["identity"]["key"].as_str(), Some("identity.key"));
         let table = std::fs::read_to_string(root.join("enrolled/sky-7/onboard-identity.toml"));
         let table: toml::Table = table.unwrap().parse().unwrap();
         assert_eq!(table["identity"]["origin"].as_str(), Some(&*origins[0].to_string()));

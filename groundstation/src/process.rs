@@ -203,8 +203,8 @@ impl Process {
             Some(Heard::Good | Heard::Undetermined) | None => Quality::Good,
         };
         if let Some(vc) = deframed.vc {
-            let (gap, at) = (deframed.gap, unit.received);
-            outcome.events.push(Event::Frame { spacecraft, vc, quality, gap, at });
+            let (gap, found, at) = (deframed.gap, deframed.found, unit.received);
+            outcome.events.push(Event::Frame { spacecraft, vc, quality, gap, found, at });
         }
         let annotated_erred = heard == Some(Heard::Erred);
         let parts_apid = self.radios.get(&spacecraft).copied();
@@ -269,7 +269,7 @@ impl Process {
             let (captured, published) = (product.captured, arrival.now);
             outcome.events.push(Event::Insight { spacecraft, captured, published });
         }
-        if product.kind != ProductKind::Tile {
+        if product.kind == ProductKind::Summary {
             return;
         }
         let wanted = Trigger::Product(kind.to_owned());

@@ -18,7 +18,7 @@ pub fn identity(spacecraft: SpacecraftId, product: &Product) -> String {
 /// What the page is told.
 pub fn event(spacecraft: SpacecraftId, kind: &str, product: &Product, sent: usize) -> Event {
     let decision = match product.kind {
-        ProductKind::Tile => Decision::Sent,
+        ProductKind::Tile | ProductKind::Parts => Decision::Sent,
         ProductKind::Summary => Decision::Summary,
     };
     let score = f64::from(product.score);
@@ -73,7 +73,8 @@ fn thumbnail(product: &Product) -> Option<Bytes> {
     Some(out.into())
 }
 
-/// The whole product as the tensor of the task contract: one tile, band after band.
+/// The whole product as the tensor of the task contract: one tile, band after band. Where parts of
+/// it were left out on board, what stands there goes on from their surroundings.
 pub fn tensor(product: &Product) -> Option<Tensor> {
     let shape =
         vec![1, u64::from(product.bands), u64::from(product.height), u64::from(product.width)];

@@ -25,7 +25,6 @@ use codecs::{
     link::{
         custody::{KeyRanges, NEVER_MS, RefusalReason},
         object::{ObjectError, ObjectReader},
-        wire::ChannelState,
     },
 };
 use std::{collections::BTreeMap, io};
@@ -150,6 +149,8 @@ pub struct Committed {
     pub tally: Tally,
     /// The same by counter.
     pub tallies: BTreeMap<KeyPrefix, Tally>,
+    /// How many units are to be told as held, new and duplicates, each as often as it came.
+    pub settled: BTreeMap<(SessionId, KeyPrefix), u64>,
 }
 
 impl Committed {
@@ -175,6 +176,7 @@ impl Committed {
     }
 
     fn receipt(&mut self, session: SessionId, prefix: KeyPrefix, range: SeqRange) {
+        *self.settled.entry((session, prefix)).or_default() += range.count();
         let fates = self.fates.entry(session).or_default();
         fates.receipts.entry(prefix).or_default().insert(range);
     }
@@ -372,6 +374,17 @@ impl Ingest {
         held.filter(|keys| !keys.ranges.is_empty()).collect()
     }
 
+    /// What of an origin was receipted and is not held now, and that no void of its store explains.
+    pub fn lost_of(&self, origin: Origin) -> BTreeMap<KeyPrefix, RangeSet> {
+        let counters = self.intake.ledger().counters().filter(|of| of.0.origin == origin);
+        let lost = counters.map(|(prefix, counter)| {
+            let mut lost = counter.lost.clone();
+            counter.voided.ranges().iter().for_each(|range| lost.remove(*range));
+            (*prefix, lost)
+        });
+        lost.filter(|(_, lost)| !lost.is_empty()).collect()
+    }
+
     /// Notes what is verified in the object store; what to tell every session.
     pub fn stored(&mut self, ranges: BTreeMap<KeyPrefix, RangeSet>) -> Fates {
         for (prefix, ranges) in &ranges {
@@ -397,29 +410,9 @@ fn one(sequence: u64) -> SeqRange {
     SeqRange { first: sequence, last: sequence }
 }
 
-/// What a store says this ledger or one before it receipted and this ledger does not hold: damage
-/// took it, or the disk is gone. To be recorded lost, and then asked for.
-pub fn lost_by_us(
-    origin: Origin,
-    ledgers: impl Fn(u64) -> bool,
-    channels: &[ChannelState],
-    durable: &[KeyRanges],
-) -> Vec<(KeyPrefix, Vec<SeqRange>)> {
-    let mut lost = Vec::new();
-    for channel in channels.iter().filter(|channel| ledgers(channel.ledger)) {
-        let prefix = channel.held.prefix(origin);
-        let mut missing: RangeSet = channel.receipted.iter().copied().collect();
-        durable
-            .iter()
-            .filter(|keys| keys.prefix(origin) == prefix)
-            .flat_map(|keys| &keys.ranges)
-            .for_each(|range| missing.remove(*range));
-        if !missing.is_empty() {
-            lost.push((prefix, missing.ranges().to_vec()));
-        }
-    }
-    lost
-}
+mod hello;
+
+pub use hello::{lost_by_us, on_board};
 
 #[cfg(test)]
 mod custody_tests;

@@ -78,7 +78,8 @@ impl Records {
         match record.event.as_str() {
             "backlog" => {
                 let Record { units, bytes, .. } = record;
-                sink.push(Event::Backlog { spacecraft, units, bytes });
+                let origin = key.prefix.origin;
+                sink.push(Event::Backlog { spacecraft, origin, units, bytes });
             }
             "anomaly" => self.anomaly(spacecraft, record, time, sink),
             "model suspended" => {
@@ -96,6 +97,10 @@ impl Records {
                 let why: Vec<String> = why.collect();
                 let message = format!("uplink object {sequence}: {outcome} {}", why.join(", "));
                 sink.push(notice(spacecraft, "uplink", message.trim_end().into(), time));
+            }
+            "configuration rolled back" => {
+                let message = format!("the configuration on trial was left: {}", record.reason);
+                sink.push(notice(spacecraft, "onboard configuration", message, time));
             }
             "squeeze failed" => {
                 let message = format!("packets could not be squeezed: {}", record.reason);

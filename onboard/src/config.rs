@@ -3,7 +3,9 @@
 mod downlink;
 mod health;
 mod models;
+mod slots;
 mod source;
+pub mod trial;
 
 use std::path::{Path, PathBuf};
 
@@ -24,10 +26,18 @@ use crate::{
 use codecs_quic::{MTU_DEFAULT, MTU_MAX, MTU_MIN};
 pub use downlink::{Door, Downlink, Rf};
 pub use health::Health;
+pub use slots::ConfigSlots;
 pub use source::{Finished, Source, Sources};
 
 /// Least length of a segment: below it checkpoints would outweigh units.
 const SEGMENT_BYTES_MIN: u64 = 1 << 20;
+
+/// Erase blocks that devices have, bytes.
+const ERASE_BLOCKS: std::ops::RangeInclusive<u64> = 512..=64 << 20;
+const DAY_MS: u64 = 86_400_000;
+
+/// The least configuration that flies, with a connection; what tests add their own keys to.
+pub const LEAST: &str = include_str!("config/least.toml");
 
 /// Everything that the flight process is told.
 #[derive(Clone, Debug, Deserialize)]
@@ -61,6 +71,9 @@ pub struct Config {
     /// How the flight software minds itself.
     #[serde(default)]
     pub health: Health,
+    /// Where configurations that come up are kept.
+    #[serde(default)]
+    pub config: ConfigSlots,
     /// A recording of frames instead of packets, one frame a datagram.
     pub replay: Option<Replay>,
     /// CRC-32C of the file's text: which configuration this is.
@@ -133,6 +146,8 @@ pub struct StoreConfig {
     /// Length of a segment.
     #[serde(default = "segment")]
     pub segment_bytes: u64,
+    /// Block that the device erases at once, bytes: segments are rounded up to whole ones.
+    pub erase_block: Option<u64>,
     /// How long units wait for each other before they are synced together.
     #[serde(default = "commit")]
     pub commit_ms: u64,
@@ -148,8 +163,11 @@ pub struct StoreConfig {
 pub struct Squeeze {
     /// Packets of one block.
     pub block_packets: usize,
-    /// A block is closed after this time whatever it holds.
+    /// In contact a block is closed after this time whatever it holds, and so is one that a score
+    /// calls unusual.
     pub flush_ms: u64,
+    /// Between contacts a block is closed after this time: what waits is lost with a power cut.
+    pub flush_away_ms: u64,
     /// Entropy stage: `fast` or `dense`.
     pub level: Level,
 }
@@ -224,7 +242,7 @@ fn commit() -> u64 {
 
 impl Default for Squeeze {
     fn default() -> Self {
-        Self { block_packets: 64, flush_ms: 2000, level: Level::Dense }
+        Self { block_packets: 64, flush_ms: 2000, flush_away_ms: 64_000, level: Level::Dense }
     }
 }
 
@@ -272,6 +290,7 @@ impl Config {
             "{file}: a [ground] needs [identity] certificate and key"
         );
         config.resolve(folder);
+        config.store.round_segment();
         config.check().with_context(|| file.to_string())?;
         config.digest = codecs::fec::crc::crc32c(text.as_bytes());
         if config.health.every_s > 0 {
@@ -297,6 +316,7 @@ impl Config {
             self.identity.golden_key.as_mut(),
             self.triage.policy.as_mut(),
             self.health.watchdog.as_mut(),
+            self.config.slots.as_mut(),
         ];
         let paths = always.into_iter().chain(optional.into_iter().flatten());
         for path in paths.chain(self.models.paths()) {
@@ -322,7 +342,16 @@ impl Config {
         self.check_downlink()?;
         self.source.check()?;
         self.health.check()?;
-        let StoreConfig { capacity_bytes, segment_bytes, .. } = self.store;
+        self.config.check()?;
+        let StoreConfig { capacity_bytes, segment_bytes, erase_block, .. } = self.store;
+        if let Some(block) = erase_block {
+            ensure!(
+                ERASE_BLOCKS.contains(&block),
+                "[store] erase_block = {block}: {} to {} bytes, as the device's papers say",
+                ERASE_BLOCKS.start(),
+                ERASE_BLOCKS.end()
+            );
+        }
         ensure!(
             segment_bytes >= SEGMENT_BYTES_MIN,
             "[store] segment_bytes = {segment_bytes}: at least {SEGMENT_BYTES_MIN}"
@@ -338,6 +367,11 @@ impl Config {
             "[squeeze] block_packets = {}: 1 to {most}",
             self.squeeze.block_packets
         );
+        for (key, value) in
+            [("flush_ms", self.squeeze.flush_ms), ("flush_away_ms", self.squeeze.flush_away_ms)]
+        {
+            ensure!(value <= DAY_MS, "[squeeze] {key} = {value}: at most {DAY_MS}");
+        }
         ensure!(
             (0.0..=1.0).contains(&self.triage.cloudy_above),
             "[triage] cloudy_above = {}: a fraction from 0 to 1",
@@ -384,6 +418,17 @@ impl Config {
             evict_bytes: 0,
             least_class: self.reclaimable() as u8,
         }
+    }
+}
+
+impl StoreConfig {
+    /// A segment that ends within an erase block would have the device copy that block when the
+    /// next one is written, or when this one is removed.
+    fn round_segment(&mut self) {
+        let block = self.erase_block.filter(|block| ERASE_BLOCKS.contains(block));
+        self.segment_bytes = block
+            .and_then(|block| self.segment_bytes.checked_next_multiple_of(block))
+            .unwrap_or(self.segment_bytes);
     }
 }
 
@@ -449,28 +494,26 @@ fn parse_pin(text: &str) -> anyhow::Result<[u8; 32]> {
 mod tests {
     use super::*;
 
-    const GOOD: &str = r#"
-[spacecraft]
-id = 7
-name = "SKY-7"
-[identity]
-certificate = "identity.crt"
-key = "identity.key"
-ground_pins = ["sha256:000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"]
-origin = "000102030405060708090a0b0c0d0e0f"
-[ground]
-address = "127.0.0.1:7117"
-server_name = "station"
-profile = "leo"
-[source]
-unix = "sensors.sock"
-[store]
-dir = "store"
-"#;
+    const GOOD: &str = LEAST;
 
     fn error(text: &str) -> String {
         let error = Config::parse("onboard.toml", text, Path::new("/flight")).unwrap_err();
         format!("{error:#}")
+    }
+
+    #[test]
+    fn segments_are_whole_erase_blocks() {
+        let config = |keys: &str| {
+            Config::parse("onboard.toml", &format!("{GOOD}{keys}"), Path::new("/flight"))
+        };
+        let segment = |keys: &str| config(keys).unwrap().limits().segment_bytes;
+        assert_eq!(segment("erase_block = 131072\n"), 4 << 20);
+        assert_eq!(segment("erase_block = 3145728\n"), 6 << 20);
+        assert_eq!(segment("erase_block = 16777216\n"), 16 << 20);
+        let wrong = |keys: &str| format!("{:#}", config(keys).unwrap_err());
+        assert!(wrong("erase_block = 0\n").contains("erase_block = 0: 512 to"));
+        // 256 MiB are not eight segments of 64 MiB.
+        assert!(wrong("erase_block = 67108864\n").contains("at least 8 segments"));
     }
 
     #[test]

@@ -92,9 +92,25 @@ pub struct Stand {
     pub rate_bps: u64,
 }
 
+/// Who may be reached now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reach {
+    /// Nobody: what is made now waits for a contact.
+    Nobody,
+    /// Perhaps somebody: a radio sends, and nothing says whether anyone listens.
+    Perhaps,
+    /// A station, heard or planned.
+    #[default]
+    Station,
+}
+
+/// Seconds without a word from the ground after which time and plan are doubted, unless configured.
+pub const DOUBT_S: u64 = 86_400;
+
 /// The contact plan with the time that it is read by.
 #[derive(Debug, Default)]
 pub struct Downlink {
+    doubt_ns: Option<u64>,
     filed: Vec<Contact>,
     told: Vec<Contact>,
     trusted: Option<(Tai, u64)>,
@@ -108,6 +124,13 @@ impl Downlink {
     pub fn new(mut filed: Vec<Contact>) -> Self {
         filed.sort_by_key(|of| of.planned.rise);
         Self { filed, ..Self::default() }
+    }
+
+    /// Doubts time and plan after so many seconds without a word from the ground; never where it is
+    /// none.
+    pub fn with_doubt(mut self, doubt_s: Option<u64>) -> Self {
+        self.doubt_ns = doubt_s.map(|seconds| seconds.saturating_mul(SECOND_NS as u64));
+        self
     }
 
     /// Takes trusted time; each one stands in the place of those before, however far it jumps.
@@ -151,9 +174,14 @@ impl Downlink {
         self.due_ns = 0;
     }
 
-    /// The time and how far it may be off.
+    /// The time and how far it may be off; none where it is doubted: a time or a plan that was wrong
+    /// would have the spacecraft sleep through every contact.
     fn time(&self, now_ns: u64) -> Option<(Tai, i64)> {
         let (time, at) = self.trusted?;
+        let word = self.heard_ns.iter().flatten().max().map_or(at, |heard| at.max(*heard));
+        if self.doubt_ns.is_some_and(|doubt| now_ns.saturating_sub(word) >= doubt) {
+            return None;
+        }
         let age = now_ns.saturating_sub(at).min(i64::MAX as u64);
         Some((time.plus(age as i64), MARGIN_NS + (age / DRIFT) as i64))
     }
@@ -215,6 +243,28 @@ impl Downlink {
         let Some((now, _)) = self.time(now_ns) else { return 0 };
         let sets = bearers.iter().filter_map(|bearer| self.look(*bearer, now_ns).1);
         sets.max().map_or(0, |set| (set.since(now).max(0) / SECOND_NS).unsigned_abs())
+    }
+
+    /// Who may be reached over these bearers.
+    pub fn reach(&self, bearers: &[Bearer], now_ns: u64) -> Reach {
+        let of = |bearer: &Bearer| {
+            let (stand, set) = self.look(*bearer, now_ns);
+            match (stand.phase, bearer) {
+                (Phase::Send | Phase::Drain, _) => Reach::Station,
+                (Phase::Acquire, _) if set.is_some() => Reach::Station,
+                (Phase::Acquire, Bearer::Rf) => Reach::Perhaps,
+                _ => Reach::Nobody,
+            }
+        };
+        let reached: Vec<Reach> = bearers.iter().map(of).collect();
+        let best = [Reach::Station, Reach::Perhaps].into_iter().find(|of| reached.contains(of));
+        best.unwrap_or(Reach::Nobody)
+    }
+
+    /// Seconds since a station was heard over any bearer; none where none was since the start.
+    pub fn silence_s(&self, now_ns: u64) -> Option<u64> {
+        let heard = self.heard_ns.iter().flatten().max()?;
+        Some(now_ns.saturating_sub(*heard) / SECOND_NS as u64)
     }
 
     /// When to look again.

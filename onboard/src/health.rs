@@ -11,6 +11,34 @@ use crate::source::Packet;
 /// Sources whose counts a packet has room for; the first in the configuration.
 pub const SOURCES_TOLD: usize = 4;
 
+/// Phase of a bearer that is not configured.
+pub const NOT_THERE: u8 = 255;
+
+/// How each bearer stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LinkHealth {
+    /// Connection and radio: 0 sleep, 1 wait, 2 acquire, 3 send, 4 drain; [`NOT_THERE`].
+    pub phases: [u8; 2],
+    /// Connections that a station welcomed.
+    pub welcomes: u32,
+    /// Seconds since a station was heard; the field's end where none was.
+    pub silence_s: u32,
+}
+
+/// How models and the configuration stand.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ChargeHealth {
+    /// Models that are suspended now: bit 0 telemetry, bit 1 tiles.
+    pub suspended: u8,
+    /// Suspensions since the start.
+    pub suspensions: u32,
+    /// Where the configuration is from: 0 the file, 1 and 2 slots a and b.
+    pub from: u8,
+    /// 0 no trial, 1 one waits for the next start, 2 on trial, 3 the last was confirmed, 4 the last
+    /// was rolled back.
+    pub trial: u8,
+}
+
 /// One reading. Counts run since the start unless they say otherwise; what exceeds its field stays
 /// at the field's end.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -47,6 +75,10 @@ pub struct Health {
     pub models: u8,
     /// Taken and dropped, source by source.
     pub sources: [[u32; 2]; SOURCES_TOLD],
+    /// How each bearer stands.
+    pub link: LinkHealth,
+    /// How models and the configuration stand.
+    pub charge: ChargeHealth,
 }
 
 impl Health {
@@ -70,6 +102,12 @@ impl Health {
         put(&self.configuration.to_be_bytes());
         put(&[self.time_known, self.models]);
         self.sources.iter().flatten().for_each(|of| put(&of.to_be_bytes()));
+        put(&self.link.phases);
+        put(&self.link.welcomes.to_be_bytes());
+        put(&self.link.silence_s.to_be_bytes());
+        put(&[self.charge.suspended]);
+        put(&self.charge.suspensions.to_be_bytes());
+        put(&[self.charge.from, self.charge.trial]);
         let [id, low] = (0x0800 | apid.0 & 0x07ff).to_be_bytes();
         let [high, count] = (0xc000 | count & 0x3fff).to_be_bytes();
         let [length, bytes] = (data.len() as u16 - 1).to_be_bytes();
@@ -102,6 +140,8 @@ mod tests {
             time_known: 20,
             models: 21,
             sources: [[22, 23], [24, 25], [26, 27], [28, 29]],
+            link: LinkHealth { phases: [30, 31], welcomes: 32, silence_s: 33 },
+            charge: ChargeHealth { suspended: 34, suspensions: 35, from: 36, trial: 37 },
         };
         let fragment = include_str!("../../missions/onboard-health.toml");
         let text = format!("mission = \"m\"\ndomain = \"d\"\n{fragment}");
@@ -113,8 +153,8 @@ mod tests {
         let mut seen = Vec::new();
         definition.plans().decode(&packet.bytes, &mut |sample| seen.push(sample.value)).unwrap();
         // Each field stands for its place, so that two that changed places are seen.
-        let wanted: Vec<f64> = (1..=29).map(f64::from).collect();
+        let wanted: Vec<f64> = (1..=37).map(f64::from).collect();
         assert_eq!(seen, wanted);
-        assert_eq!(definition.parameters.len(), 29, "nothing that the packet does not have");
+        assert_eq!(definition.parameters.len(), 37, "nothing that the packet does not have");
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! piece ─► upload ─► slots (A, B; journal) ─► package ─► governed ─► score
-//!            files ──┘                        shadow ───┘   └ budget
+//!            files ──┘   thresholds           shadow ───┘   └ budget
 //! ```
 //!
 //! What is kept is kept by [`files::Files`], so that a test can cut the power at every write. The
@@ -12,12 +12,13 @@ pub mod task;
 pub mod files;
 pub mod journal;
 pub mod upload;
+pub mod thresholds;
 pub mod slots;
 pub mod order;
 pub mod budget;
 pub mod governed;
 #[cfg(test)]
-mod forgetful;
+pub(crate) mod forgetful;
 #[cfg(test)]
 mod tests;
 
@@ -27,3 +28,4 @@ pub use governed::Governed;
 pub use order::ModelOrder;
 pub use slots::{SlotError, Slots};
 pub use task::{Slot, Task};
+pub use thresholds::Thresholds;

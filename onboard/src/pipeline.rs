@@ -3,16 +3,14 @@
 //! One mutation, then drain: after every call take what [`Pipeline::poll`] gives until it says
 //! `None`, then sleep until [`Pipeline::timeout`]. Times are monotonic nanoseconds.
 
+mod outcome;
+mod replay;
 mod watch;
 
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use codecs::{
-    frame::{
-        aos::{AosConfig, AosFrame},
-        tm::{TmConfig, TmFrame},
-    },
     ids::{Channel, Codec, SpacecraftId},
     link::{object::Quality, quicklook::QuickLook},
     product::ProductKind,
@@ -22,8 +20,9 @@ use serde_json::{Value, json};
 
 use crate::{
     config::{Config, FrameKind},
+    downlink::Reach,
     realtime::Framing,
-    score::{Method, TelemetryScorer, TileScore, TileScorer},
+    score::{Judge, Method, TelemetryScorer, Tile, TileScore, TileScorer},
     source::{Clock, Malformed, Packet, SourceCounts, parse},
     squeeze::{Block, Squeezer},
     store::{KEPT, NewUnit},
@@ -31,61 +30,14 @@ use crate::{
     uplink,
 };
 
-pub use watch::Watch;
+use outcome::Due;
+pub use outcome::{Outcome, PipelineCounts, record};
+pub use watch::{Latch, Watch};
 
 /// Stream of recorded telemetry.
 pub const TELEMETRY: Channel = Channel::stream(1);
 /// Stream of products.
 pub const PRODUCTS: Channel = Channel::stream(2);
-
-/// What the store shall do.
-#[derive(Clone, Debug)]
-pub enum Outcome {
-    /// Number and keep it.
-    Keep(NewUnit),
-    /// Number it and say in a void that triage left it out.
-    LeaveOut {
-        /// Its channel.
-        channel: Channel,
-        /// Bytes that it had.
-        bytes: u64,
-        /// When it was taken.
-        captured: Tai,
-    },
-    /// All of it in one commit, with a small value that says how far a file was taken.
-    Together {
-        /// What was made of a piece of the file.
-        made: Vec<Outcome>,
-        /// Slot of the value.
-        slot: u32,
-        /// The value.
-        note: Bytes,
-    },
-}
-
-/// When something was taken, and for how long it is worth something.
-#[derive(Clone, Copy)]
-struct Due {
-    captured: Tai,
-    deadline_s: u32,
-}
-
-/// What the pipeline did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PipelineCounts {
-    /// Tiles scored.
-    pub tiles: u64,
-    /// Tiles that go down as a summary, stay on board, or are dropped.
-    pub left_out: u64,
-    /// Blocks of telemetry that stay on board or are dropped.
-    pub blocks_left_out: u64,
-    /// Anomalies told.
-    pub anomalies: u64,
-    /// Blocks made.
-    pub blocks: u64,
-    /// Frames made or passed on.
-    pub frames: u64,
-}
 
 /// Everything between the source and the store.
 pub struct Pipeline {
@@ -105,6 +57,8 @@ pub struct Pipeline {
     tiles: TileScorer,
     framing: Framing,
     squeezer: Squeezer,
+    /// How long a block may wait: in contact, between contacts.
+    flush_ns: [u64; 2],
     look: Option<Bytes>,
     out: VecDeque<Outcome>,
 }
@@ -124,7 +78,7 @@ impl Pipeline {
             Some(policy) => policy.clone(),
             None => Policy::usual(triage.cloudy_above, &triage.bulk_apids),
         };
-        let flush_ns = squeeze.flush_ms * 1_000_000;
+        let flush_ns = [squeeze.flush_ms, squeeze.flush_away_ms].map(|ms| ms * 1_000_000);
         Ok(Self {
             spacecraft: SpacecraftId(config.spacecraft.id),
             policy,
@@ -140,7 +94,8 @@ impl Pipeline {
             watch,
             tiles,
             framing: Framing::new(&config.realtime, framed)?,
-            squeezer: Squeezer::new(squeeze.block_packets, flush_ns, squeeze.level),
+            squeezer: Squeezer::new(squeeze.block_packets, flush_ns[0], squeeze.level),
+            flush_ns,
             look: None,
             out: VecDeque::new(),
         })
@@ -184,6 +139,15 @@ impl Pipeline {
     /// Says how many seconds of the contact are left; 0 between contacts.
     pub fn set_contact(&mut self, left_s: u64) {
         self.contact_s = left_s;
+    }
+
+    /// Says who may be reached: blocks wait for company between contacts, and frames that nobody
+    /// would see live are not made.
+    pub fn set_reach(&mut self, reach: Reach, now_ns: u64) {
+        self.framing.set_live(reach != Reach::Nobody);
+        let [near_ns, away_ns] = self.flush_ns;
+        let flush_ns = if reach == Reach::Station { near_ns } else { away_ns };
+        self.squeezer.set_flush(flush_ns, now_ns);
     }
 
     /// How often each rule decided; `usual` where none fitted.
@@ -239,38 +203,26 @@ impl Pipeline {
         self.out.push_back(Outcome::Together { made, slot, note });
     }
 
-    /// Takes a packet that the flight software made of itself.
+    /// Takes a packet that the flight software made of itself. It is not scored: its counts are
+    /// nothing unusual, however they grow.
     pub fn own(&mut self, packet: Packet, now_ns: u64) -> Result<(), Malformed> {
-        self.packet(packet, now_ns)
+        let captured = packet.time.unwrap_or_else(|| self.clock.at(now_ns));
+        self.recorded(packet, captured, 0.0, now_ns)
     }
 
-    fn frame(
+    fn recorded(
         &mut self,
-        bytes: Bytes,
-        kind: FrameKind,
-        length: usize,
-        fecf: bool,
+        packet: Packet,
+        captured: Tai,
+        score: f32,
         now_ns: u64,
     ) -> Result<(), Malformed> {
-        if bytes.len() != length {
-            return Err(Malformed::FrameLength);
+        let Packet { apid, bytes, .. } = packet;
+        for frame in self.framing.push(apid, &bytes, now_ns) {
+            self.realtime(frame, captured);
         }
-        let (codec, channel) = match kind {
-            FrameKind::Aos => {
-                let config = AosConfig::new(length).with_fecf(fecf);
-                let frame = AosFrame::parse(&bytes, &config).ok().filter(AosFrame::fecf_holds);
-                (Codec::AosFrame, frame.map(|frame| frame.channel()))
-            }
-            FrameKind::Tm => {
-                let config = TmConfig::new(length).with_fecf(fecf);
-                let frame = TmFrame::parse(&bytes, &config).ok().filter(TmFrame::fecf_holds);
-                (Codec::TmFrame, frame.map(|frame| frame.channel()))
-            }
-        };
-        // An erred frame goes down too, where no channel is claimed for it.
-        let channel = channel.map_or(Channel::UNIDENTIFIED, Channel::from);
-        self.done.frames += 1;
-        self.keep(channel, codec, triage::HOUSEKEEPING, self.clock.at(now_ns), bytes);
+        let closed = self.squeezer.push(apid, bytes, captured, score, now_ns);
+        self.blocks(closed.map_err(|_| Malformed::Length)?, now_ns);
         Ok(())
     }
 
@@ -279,13 +231,8 @@ impl Pipeline {
         if packet.apid.0 == self.imager_apid {
             self.tile(&packet, captured, now_ns)?;
         } else {
-            for frame in self.framing.push(packet.apid, &packet.bytes, now_ns) {
-                self.realtime(frame, captured);
-            }
             let score = self.score(&packet.bytes, captured);
-            let Packet { apid, bytes, .. } = packet.clone();
-            let closed = self.squeezer.push(apid, bytes, captured, score, now_ns);
-            self.blocks(closed.map_err(|_| Malformed::Length)?, now_ns);
+            self.recorded(packet.clone(), captured, score, now_ns)?;
         }
         if let Some(time) = packet.time {
             self.clock.see(time, now_ns);
@@ -300,9 +247,10 @@ impl Pipeline {
         for (parameter, score) in anomalies {
             self.done.anomalies += 1;
             let by = method(score.method);
+            let why = score.judge.map_or("", Judge::words);
             let record = json!({
                 "event": "anomaly",
-                "message": format!("{parameter} is unusual: score {:.2} by {by}", score.score),
+                "message": format!("{parameter} is unusual {why}: score {:.2} by {by}", score.score),
                 // What makes it an alarm on the ground; no model alone calls anything red.
                 "level": "yellow",
                 "parameter": parameter,
@@ -310,6 +258,7 @@ impl Pipeline {
                 "score": score.score,
                 "by_shape": score.shape,
                 "by_level": score.level,
+                "judge": score.judge,
                 "method": by,
             });
             self.record(record, score.time, triage::ANOMALOUS);
@@ -321,6 +270,7 @@ impl Pipeline {
     }
 
     fn suspended(&mut self, model: &str, reason: &str, at: Tai) {
+        self.done.suspensions += 1;
         let record = json!({ "event": "model suspended", "model": model, "reason": reason });
         self.record(record, at, triage::RECORDS);
     }
@@ -341,11 +291,33 @@ impl Pipeline {
         source_bytes: usize,
         now_ns: u64,
     ) {
+        let score = self.score_tiles(std::slice::from_ref(&tile), captured).pop();
+        let score = score.unwrap_or_else(TileScore::unknown);
+        self.scored_image(tile, score, apid, captured, source_bytes, now_ns);
+    }
+
+    /// Scores tiles that wait at the same time, in as few questions to the model as it allows.
+    pub fn score_tiles(&mut self, tiles: &[TilePacket], at: Tai) -> Vec<TileScore> {
+        let tiles: Vec<Tile> = tiles.iter().map(TilePacket::scored).collect();
+        let scores = self.tiles.score_all(&tiles).into_iter();
         // What nothing here can score counts as clear: it may be worth something.
-        let score = self.tiles.score(&tile.scored()).unwrap_or_else(|_| TileScore::unknown());
+        let scores = scores.map(|score| score.unwrap_or_else(|_| TileScore::unknown())).collect();
         if let Some(reason) = self.tiles.take_suspension() {
-            self.suspended("tiles", &reason, captured);
+            self.suspended("tiles", &reason, at);
         }
+        scores
+    }
+
+    /// Does with a tile that was scored what the policy says.
+    pub fn scored_image(
+        &mut self,
+        tile: TilePacket,
+        score: TileScore,
+        apid: u16,
+        captured: Tai,
+        source_bytes: usize,
+        now_ns: u64,
+    ) {
         self.done.tiles += 1;
         let fraction = score.fraction;
         let decision = self.decide(Class::Tile, apid, fraction, captured, now_ns);
@@ -353,6 +325,10 @@ impl Pipeline {
         let priority = |bytes| decision.priority(bytes);
         let make = |tile: TilePacket, score, kind| {
             Bytes::from(tile.product(kind, score, captured, source_bytes, max_error).encode())
+        };
+        let behind = |tile: &TilePacket, score: &TileScore| {
+            (original == Original::Keep)
+                .then(|| make(tile.clone(), score.clone(), ProductKind::Tile))
         };
         // Values are worked out before the pipeline is changed.
         let (mut outcomes, mut left_out) = (Vec::new(), true);
@@ -362,10 +338,17 @@ impl Pipeline {
                 let product = make(tile, score, ProductKind::Tile);
                 outcomes.push((Some(product.clone()), priority(product.len())));
             }
+            Action::Parts => {
+                let kind = tile.visible(&score);
+                left_out = kind == ProductKind::Parts;
+                if left_out {
+                    outcomes.push((behind(&tile, &score), KEPT));
+                }
+                let visible = make(tile, score, kind);
+                outcomes.push((Some(visible.clone()), priority(visible.len())));
+            }
             Action::Summary => {
-                let behind = (original == Original::Keep)
-                    .then(|| make(tile.clone(), score.clone(), ProductKind::Tile));
-                outcomes.push((behind, KEPT));
+                outcomes.push((behind(&tile, &score), KEPT));
                 let summary = make(tile, score, ProductKind::Summary);
                 outcomes.push((Some(summary.clone()), priority(summary.len())));
             }
@@ -441,21 +424,16 @@ impl Pipeline {
                     self.done.blocks_left_out += 1;
                     self.keep_due(TELEMETRY, Codec::Squeezed, KEPT, due, bytes);
                 }
-                Action::First | Action::Compressed | Action::Summary => {
+                Action::First | Action::Compressed | Action::Parts | Action::Summary => {
                     self.keep_due(TELEMETRY, Codec::Squeezed, priority, due, bytes);
                 }
             }
         }
     }
 
-    /// Tells something to the ground; `record` is an object with an `event`.
-    pub fn record(&mut self, mut record: Value, at: Tai, priority: u8) {
-        if let Value::Object(fields) = &mut record {
-            fields.insert("time".into(), at.to_rfc3339().into());
-            fields.insert("time_ns".into(), at.0.into());
-        }
-        let bytes = record.to_string().into_bytes().into();
-        self.keep(Channel::RECORDS, Codec::Record, priority, at, bytes);
+    /// Tells something to the ground; `said` is an object with an `event`.
+    pub fn record(&mut self, said: Value, at: Tai, priority: u8) {
+        self.out.push_back(Outcome::Keep(record(self.spacecraft, said, at, priority)));
     }
 
     fn keep(&mut self, channel: Channel, codec: Codec, priority: u8, captured: Tai, bytes: Bytes) {

@@ -16,6 +16,7 @@ pub struct Framing {
     flush_ns: u64,
     due_ns: Option<u64>,
     channel: Channel,
+    live: bool,
 }
 
 /// Where frames of these settings go.
@@ -34,6 +35,7 @@ impl Framing {
             flush_ns: config.flush_ms * 1_000_000,
             due_ns: None,
             channel: channel(config),
+            live: true,
         })
     }
 
@@ -42,11 +44,18 @@ impl Framing {
         self.channel
     }
 
+    /// Whether frames are made: between contacts nobody sees them live, and their packets go down
+    /// with the recorded telemetry. What is begun is still closed.
+    pub fn set_live(&mut self, live: bool) {
+        self.live = live;
+    }
+
     /// Takes a packet, if it is one that goes down as it comes; frames that it fills come out.
     pub fn push(&mut self, apid: Apid, packet: &[u8], now_ns: u64) -> Vec<Bytes> {
         let mut frames = Vec::new();
         // A packet that no frame can carry still goes down with the recorded telemetry.
-        if self.apids.contains(&apid.0)
+        if self.live
+            && self.apids.contains(&apid.0)
             && self.builder.push(packet, &mut |frame| frames.push(frame)).is_ok()
         {
             self.due_ns = match self.builder.pending() {
@@ -104,5 +113,8 @@ mod tests {
         assert!(frame.fecf_holds());
         assert_eq!((frame.header().count, frame.header().scid), (42, 71));
         assert_eq!(framing.timeout(), None);
+        framing.set_live(false);
+        assert!(framing.push(Apid(100), &packet(100, 1200), 9).is_empty());
+        assert_eq!(framing.timeout(), None, "nothing is begun between contacts");
     }
 }

@@ -1,8 +1,8 @@
 //! Scores what the sensors say: by a model where one can run, by statistics where none can.
 //!
 //! ```text
-//! samples ─► features (a window's shape) ─┬► telemetry ─► Score ─► triage
-//!                    statistics (its level) ┘
+//! samples ─► features (a window's shape) ─┬► baseline ─► telemetry ─► Score ─► triage
+//!                    statistics (its level) ┘   └ learn
 //! pixels ────────────► model or statistics ─► tiles ─► TileScore ─► triage
 //! ```
 //!
@@ -11,9 +11,12 @@
 
 pub mod features;
 pub mod statistics;
+pub mod baseline;
 pub mod telemetry;
+pub mod learn;
 pub mod tiles;
 
+pub use baseline::{Baseline, Judge};
 pub use telemetry::{ChannelId, Score, TelemetryScorer, TelemetrySettings};
 pub use tiles::{Tile, TileError, TileScore, TileScorer};
 

@@ -24,6 +24,9 @@ const WAITING_BYTES_MAX: usize = 4 * MAX_UNIT_BYTES;
 /// Bytes that close a block: squeezed badly, it still fits a unit with its header.
 const BLOCK_BYTES_MAX: usize = MAX_UNIT_BYTES - 4096;
 
+/// Score from which packets do not wait for company between contacts.
+const URGENT: f32 = 0.5;
+
 /// A finished block.
 #[derive(Debug, PartialEq)]
 pub struct Block {
@@ -55,6 +58,8 @@ struct Context {
 pub struct Squeezer {
     block_packets: usize,
     flush_ns: u64,
+    /// Of packets whose score is urgent.
+    urgent_ns: u64,
     level: Level,
     contexts: BTreeMap<(Apid, usize), Context>,
     waiting_bytes: usize,
@@ -63,7 +68,22 @@ pub struct Squeezer {
 impl Squeezer {
     /// A squeezer that closes blocks at `block_packets` packets or after `flush_ns`.
     pub fn new(block_packets: usize, flush_ns: u64, level: Level) -> Self {
-        Self { block_packets, flush_ns, level, contexts: BTreeMap::new(), waiting_bytes: 0 }
+        Self {
+            block_packets,
+            flush_ns,
+            urgent_ns: flush_ns,
+            level,
+            contexts: BTreeMap::new(),
+            waiting_bytes: 0,
+        }
+    }
+
+    /// Closes blocks after `flush_ns` from now on; those that are open likewise, should that be
+    /// sooner. What is urgent keeps the deadline that it had.
+    pub fn set_flush(&mut self, flush_ns: u64, now_ns: u64) {
+        self.flush_ns = flush_ns;
+        let due = now_ns.saturating_add(flush_ns);
+        self.contexts.values_mut().for_each(|context| context.due_ns = context.due_ns.min(due));
     }
 
     /// Adds a packet; the blocks that this closes come back.
@@ -100,6 +120,9 @@ impl Squeezer {
         });
         context.bytes += packet.len();
         context.score = context.score.max(score);
+        if score >= URGENT {
+            context.due_ns = context.due_ns.min(now_ns.saturating_add(self.urgent_ns));
+        }
         context.packets.push(packet);
         if context.packets.len() >= self.block_packets {
             closed.extend(self.close(key)?);
@@ -155,6 +178,26 @@ mod tests {
         let mut bytes = vec![count; length];
         bytes[..2].copy_from_slice(&apid.to_be_bytes());
         bytes.into()
+    }
+
+    #[test]
+    fn blocks_wait_longer_between_contacts_and_what_is_urgent_does_not() {
+        let packet = |apid: u16| Bytes::from(vec![0x08, apid as u8, 0xc0, 0, 0, 3, 1, 2, 3, 4]);
+        let mut squeezer = Squeezer::new(64, 1000, Level::Fast);
+        squeezer.set_flush(60_000, 0);
+        let push = |squeezer: &mut Squeezer, apid, score, now| {
+            squeezer.push(Apid(apid), packet(apid), Tai(1), score, now).unwrap()
+        };
+        push(&mut squeezer, 1, 0.0, 100);
+        assert_eq!(squeezer.timeout(), Some(60_100));
+        push(&mut squeezer, 2, 0.6, 200);
+        assert_eq!(squeezer.timeout(), Some(1200));
+        assert_eq!(squeezer.flush(1200).unwrap()[0].apid, Apid(2));
+        // A rise: what waited goes within the short time.
+        squeezer.set_flush(1000, 5000);
+        assert_eq!(squeezer.timeout(), Some(6000));
+        squeezer.set_flush(60_000, 5500);
+        assert_eq!(squeezer.timeout(), Some(6000), "never later than it was");
     }
 
     #[test]

@@ -12,7 +12,7 @@ pub mod policy;
 pub mod tile;
 
 pub use policy::{Action, Case, Class, Decision, Original, Policy, Rule};
-pub use tile::{Place, TilePacket, read_tile};
+pub use tile::{Place, Reflectance, TilePacket, read_tile};
 
 /// Events of the flight process itself.
 pub const RECORDS: u8 = 230;

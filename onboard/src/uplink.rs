@@ -10,6 +10,8 @@
 //! | model | a piece of a package | keeps it until the package is whole |
 //! | configuration | TOML, `[triage] cloudy_above = 0.6` | sets it, over restarts |
 //! | configuration | TOML, `[[triage.rule]]` as in a policy file | takes the rules' place, over restarts |
+//! | configuration | a whole configuration file | checks it and keeps it for a trial |
+//! | command | `config show`, `try`, `confirm`, `rollback` | shows, tries, keeps or leaves it: [`ConfigOrder`] |
 //!
 //! Everything else is refused with a reason.
 
@@ -22,6 +24,7 @@ use codecs::{
 use serde::Deserialize;
 
 use crate::{
+    config::trial::CONFIG_BYTES_MAX,
     models::{ModelOrder, order::KNOWN},
     pipeline::{PRODUCTS, TELEMETRY},
     triage::{self, Rule},
@@ -73,6 +76,33 @@ impl Policy {
     }
 }
 
+/// An order about whole configurations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConfigOrder {
+    /// Say what is flown, on trial, and in the slots.
+    Show,
+    /// Start again with the one that waits for its trial.
+    Try,
+    /// Make the one on trial permanent.
+    Confirm,
+    /// Leave the one on trial, or the permanent one, for the one before.
+    RollBack,
+}
+
+impl ConfigOrder {
+    const KNOWN: &str = "config show|try|confirm|rollback";
+
+    fn parse(text: &str) -> Option<Self> {
+        match text.trim() {
+            "show" => Some(Self::Show),
+            "try" => Some(Self::Try),
+            "confirm" => Some(Self::Confirm),
+            "rollback" => Some(Self::RollBack),
+            _ => None,
+        }
+    }
+}
+
 /// What an object asks for.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Order {
@@ -88,6 +118,10 @@ pub enum Order {
     Model(ModelOrder),
     /// A piece of a model package, to be kept.
     Piece(Piece),
+    /// A whole configuration, to be checked and kept for a trial.
+    Configure(String),
+    /// Something about whole configurations.
+    Config(ConfigOrder),
     /// It is not done, with the reason in words.
     Decline(Outcome, String),
 }
@@ -109,6 +143,16 @@ pub fn order(kind: ContentKind, body: &Bytes) -> Order {
         (_, Err(_)) => return decline(Refusal::Malformed, "the content is no UTF-8"),
         (_, Ok(text)) => text.trim(),
     };
+    if kind == ContentKind::Configuration && is_whole(text) {
+        return match text.len() {
+            length if length > CONFIG_BYTES_MAX => {
+                let most = format!("{length} bytes, at most {CONFIG_BYTES_MAX}");
+                decline(Refusal::Malformed, &most)
+            }
+            // As it came: its check value is told.
+            _ => Order::Configure(String::from_utf8_lossy(body).into_owned()),
+        };
+    }
     if kind == ContentKind::Configuration {
         return match Policy::parse(text) {
             Ok(policy) => Order::Set(policy),
@@ -134,14 +178,25 @@ pub fn order(kind: ContentKind, body: &Bytes) -> Order {
             Some(order) => Order::Model(order),
             None => decline(Refusal::Malformed, &format!("known are: {KNOWN}")),
         },
+        ("config", _) => match ConfigOrder::parse(rest) {
+            Some(order) => Order::Config(order),
+            None => decline(Refusal::Malformed, &format!("known are: {}", ConfigOrder::KNOWN)),
+        },
         _ => {
             let known = format!(
                 "known are: ping, echo TEXT, hold SECONDS, send telemetry|products \
-                 FIRST[-LAST], {KNOWN}"
+                 FIRST[-LAST], {}, {KNOWN}",
+                ConfigOrder::KNOWN
             );
             decline(Refusal::Unsupported, &known)
         }
     }
+}
+
+/// Whether a configuration is a whole one: only that names its spacecraft. What is no TOML is read
+/// as keys, whose error says so.
+fn is_whole(text: &str) -> bool {
+    toml::from_str::<toml::Table>(text).is_ok_and(|table| table.contains_key("spacecraft"))
 }
 
 /// What a `send` names: `products 40-57`.
@@ -197,6 +252,14 @@ mod tests {
         assert_eq!(refusal(order(ContentKind::File, &Bytes::new())), Refusal::Unsupported);
         assert_eq!(refusal(command("model sell tiles")), Refusal::Malformed);
         assert_eq!(command("model list"), Order::Model(ModelOrder::List));
+        assert_eq!(command("config rollback"), Order::Config(ConfigOrder::RollBack));
+        assert_eq!(refusal(command("config")), Refusal::Malformed);
+        let whole = "[spacecraft]\nid = 7\n";
+        let kept = order(ContentKind::Configuration, &Bytes::from(whole));
+        assert_eq!(kept, Order::Configure(whole.into()), "checked where its files are");
+        let long = format!("{whole}# {}", "x".repeat(CONFIG_BYTES_MAX));
+        let long = order(ContentKind::Configuration, &Bytes::from(long));
+        assert_eq!(refusal(long), Refusal::Malformed);
         let binary = order(ContentKind::Command, &Bytes::from_static(&[0xFF]));
         assert_eq!(refusal(binary), Refusal::Malformed);
     }

@@ -172,3 +172,39 @@ async fn a_flood_is_cut_to_its_limit_and_starves_nobody() {
     assert!(flood.dropped["more packets than the source's packets_per_s"] > flood.taken);
     assert!(still.quiet && still.silences == 1, "{still:?}");
 }
+
+/// A sidecar that nobody has written yet stands for a disk that does not answer: opening it waits.
+#[tokio::test]
+async fn while_a_file_is_being_read_packets_are_taken_and_stored() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path();
+    image("a", dir);
+    let (sidecar, store) = (dir.join("scenes/a.json"), dir.join("store"));
+    let said = std::fs::read(&sidecar).unwrap();
+    std::fs::remove_file(&sidecar).unwrap();
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    let fifo = rustix::fs::FileType::Fifo;
+    rustix::fs::mknodat(rustix::fs::CWD, &sidecar, fifo, mode, 0).unwrap();
+    let sources = format!("[[source]]\nunix = \"s\"\n{SCENES}[squeeze]\nblock_packets = 1\n");
+    let (socket, done) = (std::os::unix::net::UnixDatagram::unbound().unwrap(), dir.join("s"));
+    socket.set_nonblocking(true).unwrap();
+    let mut writer = None;
+    let told = fly(config(dir, &sources), true, || {
+        let packet = [0x08, 120, 0xc0, 0, 0, 8, 1, 2, 3, 4, 5, 6, 7, 8, 9];
+        // Whoever can open it to write, without waiting, has found its reader.
+        let flags = rustix::fs::OFlags::WRONLY | rustix::fs::OFlags::NONBLOCK;
+        if writer.is_none() {
+            writer = rustix::fs::open(&sidecar, flags, rustix::fs::Mode::empty()).ok();
+        } else if held(dir) < 50 {
+            drop(socket.send_to(&packet, &done));
+        } else if let Some(writer) = writer.take_if(|_| !dir.join("scenes/done/a.raw").exists()) {
+            assert_eq!(rustix::io::write(&writer, &said).unwrap(), said.len());
+        }
+        dir.join("scenes/done/a.raw").exists()
+    })
+    .await
+    .unwrap();
+    assert!(store.exists());
+    let [packets, imager] = told.sources.as_slice() else { panic!("{:?}", told.sources) };
+    assert!(packets.taken >= 50 && imager.taken == TILES as u64, "{told:?}");
+}

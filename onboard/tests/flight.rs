@@ -5,14 +5,14 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use codecs::{
-    ids::{Origin, SeqRange, UnitKey},
+    ids::{Channel, Origin, SeqRange, UnitKey},
     link::{
         ALPN,
         object::ObjectReader,
@@ -34,9 +34,12 @@ const PATIENCE: Duration = Duration::from_secs(30);
 #[derive(Clone)]
 struct Ground {
     endpoint: quinn::Endpoint,
+    connections: Arc<Mutex<Vec<quinn::Connection>>>,
     units: Arc<Mutex<BTreeMap<UnitKey, Bytes>>>,
     repeats: Arc<AtomicU64>,
     receipting: Arc<AtomicBool>,
+    /// What its clock says.
+    time: Arc<AtomicI64>,
     pin: String,
 }
 
@@ -64,9 +67,11 @@ impl Ground {
         let endpoint = quinn::Endpoint::server(config, address).unwrap();
         let ground = Self {
             endpoint,
+            connections: Arc::default(),
             units: Arc::default(),
             repeats: Arc::default(),
             receipting: Arc::new(AtomicBool::new(true)),
+            time: Arc::new(AtomicI64::new(1)),
             pin: format!("sha256:{pin}"),
         };
         let serving = ground.clone();
@@ -75,6 +80,7 @@ impl Ground {
                 let peer = serving.clone();
                 tokio::spawn(async move {
                     if let Ok(connection) = incoming.await {
+                        peer.connections.lock().unwrap().push(connection.clone());
                         peer.serve(connection).await;
                     }
                 });
@@ -95,7 +101,7 @@ impl Ground {
         loop {
             while let Some(event) = receiver.poll_event() {
                 if let ReceiverEvent::Hello { .. } = event {
-                    receiver.welcome(Tai(1), Vec::new());
+                    receiver.welcome(Tai(self.time.load(Ordering::Relaxed)), Vec::new());
                 }
             }
             let now = start.elapsed().as_nanos() as u64;
@@ -131,6 +137,29 @@ impl Ground {
         }
     }
 
+    /// Ends the contact; the next one has another clock.
+    fn step_to(&self, time: Tai) {
+        self.time.store(time.0, Ordering::Relaxed);
+        for connection in self.connections.lock().unwrap().drain(..) {
+            connection.close(0u32.into(), b"set");
+        }
+    }
+
+    /// Numbers of the recorded packets that came, each as often as it came.
+    fn packets(&self) -> Vec<u16> {
+        let units = self.units.lock().unwrap();
+        let blocks = units.iter().filter(|of| of.0.prefix.channel == Channel::stream(1));
+        let mut numbers = Vec::new();
+        for (_, block) in blocks {
+            let block = codecs::squeeze::columns::unsqueeze(block, 1 << 20).unwrap();
+            // The flight's own packets are counted apart.
+            let ours = block.packets().filter(|of| of[1] == 120);
+            numbers.extend(ours.map(|of| u16::from_be_bytes([of[2] & 0x3f, of[3]])));
+        }
+        numbers.sort_unstable();
+        numbers
+    }
+
     fn count(&self) -> usize {
         self.units.lock().unwrap().len()
     }
@@ -161,6 +190,10 @@ struct Flight {
 
 impl Flight {
     async fn start(folder: &Path, ground: &Ground, pin: &str) -> Self {
+        Self::start_with(folder, ground, pin, "").await
+    }
+
+    async fn start_with(folder: &Path, ground: &Ground, pin: &str, extra: &str) -> Self {
         let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
         let parameters = rcgen::CertificateParams::new(vec!["sky-7".into()]).unwrap();
         let certificate = parameters.self_signed(&key).unwrap();
@@ -175,6 +208,7 @@ impl Flight {
              [source]\nunix = \"s\"\n[store]\ndir = \"store\"\n\
              [squeeze]\nblock_packets = 4\nflush_ms = 100\n"
         );
+        let text = format!("{text}{extra}");
         let config = Config::parse("onboard.toml", &text, folder).unwrap();
         let (stop, stopped) = oneshot::channel();
         let stopped = async {
@@ -194,9 +228,14 @@ impl Flight {
     }
 
     async fn feed(&mut self, packets: std::ops::Range<u16>) {
+        self.feed_at(Tai(1_800_000_000_000_000_000), packets).await;
+    }
+
+    /// Packets whose own clock says `base`.
+    async fn feed_at(&mut self, base: Tai, packets: std::ops::Range<u16>) {
         let socket = UnixDatagram::unbound().unwrap();
         for count in packets {
-            let time = Tai(1_800_000_000_000_000_000 + i64::from(count) * 10_000_000);
+            let time = base.plus(i64::from(count) * 10_000_000);
             let mut packet = vec![0x08, 120, 0xc0, 0];
             packet[2..4].copy_from_slice(&(0xc000 | count).to_be_bytes());
             packet.extend_from_slice(&22u16.to_be_bytes());
@@ -294,6 +333,39 @@ async fn a_station_with_another_key_gets_nothing_and_nothing_is_lost() {
     assert!(done.backlog_units >= 10);
 }
 
+/// The flight reads no wall clock: what it knows of time it has from packets and from the ground,
+/// and here both jump, in contact, over 129 years and back.
+#[tokio::test]
+async fn clocks_that_jump_to_1970_and_2099_and_back_lose_nothing_and_stop_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let ground = Ground::start();
+    let plan = "[[contact]]\nrise = \"2027-01-15T08:00:00Z\"\nset = \"2027-01-15T08:10:00Z\"\n";
+    std::fs::write(folder.path().join("contacts.toml"), plan).unwrap();
+    let extra = "[downlink]\nplan = \"contacts.toml\"\nsleep = true\n[health]\nevery_s = 1\n";
+    let time = |text: &str| Tai::from_rfc3339(text).unwrap();
+    let now = time("2027-01-15T08:01:00Z");
+    ground.time.store(now.0, Ordering::Relaxed);
+    let mut flight = Flight::start_with(folder.path(), &ground, &ground.pin, extra).await;
+    let jumps = [
+        (now, now),
+        (time("1970-01-01T00:00:10Z"), now),
+        (now, time("1970-01-01T00:00:20Z")),
+        (time("2099-12-31T23:59:59Z"), time("2099-12-31T23:59:59Z")),
+        (now.plus(5_000_000_000), now.plus(5_000_000_000)),
+    ];
+    for (turn, (told, captured)) in jumps.into_iter().enumerate() {
+        ground.step_to(told);
+        let first = turn as u16 * 40;
+        flight.feed_at(captured, first..first + 40).await;
+        let whole = first as usize + 40;
+        flight.until("its packets", || ground.packets().len() >= whole).await;
+    }
+    let done = flight.stop().await;
+    assert_eq!(ground.packets(), (0..200).collect::<Vec<u16>>(), "each once");
+    assert!(done.connections >= 4, "{done:?}");
+    assert_eq!(done.sources[0].taken, 200);
+}
+
 #[tokio::test]
 async fn a_store_in_use_is_refused_and_named() {
     let folder = tempfile::tempdir().unwrap();
@@ -302,4 +374,32 @@ async fn a_store_in_use_is_refused_and_named() {
     let second = onboard::store::Disk::open(&folder.path().join("store")).unwrap_err();
     assert!(second.to_string().contains("another process"), "{second:#}");
     flight.stop().await;
+}
+
+/// Tests above step what the flight hears of time; this holds that there is nothing else to step.
+#[test]
+fn nothing_that_flies_reads_the_wall_clock() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut folders: Vec<PathBuf> =
+        ["onboard/src", "codecs/src", "codecs/store/src", "codecs/quic/src"]
+            .map(|of| root.join(of))
+            .into();
+    let (mut read, mut found) = (0, Vec::new());
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|of| of == "rs") {
+                let text = std::fs::read_to_string(&path).unwrap();
+                read += 1;
+                let clocks = ["SystemTime::now", "UnixTime::now", "ClockId::Realtime", "UTC_CLOCK"];
+                if clocks.iter().any(|clock| text.contains(clock)) {
+                    found.push(path);
+                }
+            }
+        }
+    }
+    assert!(read > 100, "{read} files");
+    assert_eq!(found, Vec::<PathBuf>::new());
 }

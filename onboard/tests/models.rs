@@ -15,7 +15,7 @@ use codecs::{
 };
 use codecs_quic::Monotonic;
 use onboard::{
-    config::{Config, Models},
+    config::{Config, LEAST, Models},
     models::{Budget, Governed, ModelOrder, Slot, Suspension, Task},
     pipeline::Pipeline,
     score::{ChannelId, Method, Score, TelemetryScorer, TelemetrySettings},
@@ -265,22 +265,7 @@ impl Flight {
         let at = |name: &str| dir.path().join(name).display().to_string();
         std::fs::write(at("mission.toml"), MISSION).unwrap();
         let text = format!(
-            r#"
-[spacecraft]
-id = 7
-name = "SKY-7"
-[identity]
-certificate = "a"
-key = "b"
-ground_pins = ["sha256:000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"]
-origin = "000102030405060708090a0b0c0d0e0f"
-[ground]
-address = "127.0.0.1:1"
-server_name = "station"
-[source]
-unix = "sensors.sock"
-[store]
-dir = "store"
+            r#"{LEAST}
 [models]
 slots = "{}"
 telemetry = "{}"

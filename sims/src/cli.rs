@@ -1,5 +1,6 @@
 //! The command line: arguments in, exit codes out (0 done, 1 failed, 2 wrong usage).
 
+mod bench;
 mod demo;
 mod passes;
 mod relay;
@@ -23,6 +24,8 @@ enum Command {
     Demo(Box<demo::DemoArguments>),
     /// List when satellites rise, culminate and set over a station.
     Passes(passes::Passes),
+    /// Measure how fast the simulator is on this machine, beside the crates that do the same.
+    Bench(bench::Bench),
     /// Put a link with delay, rate and loss between a UDP client and its server.
     Relay(relay::RelayArguments),
 }
@@ -41,6 +44,7 @@ pub fn run() -> ExitCode {
     let outcome = match arguments.command {
         Command::Demo(command) => command.run(),
         Command::Passes(command) => command.run(),
+        Command::Bench(command) => command.run(),
         Command::Relay(command) => command.run(),
     };
     match outcome {

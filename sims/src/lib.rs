@@ -24,4 +24,5 @@ pub mod spacecraft;
 pub mod link;
 pub mod relay;
 pub mod demo;
+pub mod bench;
 pub mod cli;

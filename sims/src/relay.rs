@@ -1,6 +1,7 @@
 //! A real UDP relay that puts the link model between two real programs: shell only, the model
 //! decides. No root, no kernel queue; delays are kept to tokio's timer, a millisecond.
 
+use crate::link::noise::Noise;
 use crate::link::{Geometry, LinkModel, Reason, Verdict};
 use codecs::time::Tai;
 use rustix::net::sockopt;
@@ -58,9 +59,17 @@ pub struct Counters {
     pub queue_full: AtomicU64,
     /// Datagrams offered below the horizon.
     pub invisible: AtomicU64,
+    /// Datagrams that came before the relay ran.
+    pub early: AtomicU64,
 }
 
 impl Counters {
+    /// Datagrams that the link did not carry while the relay ran.
+    pub fn lost_all(&self) -> u64 {
+        let lost = [&self.lost, &self.queue_full, &self.invisible];
+        lost.into_iter().map(|of| of.load(Ordering::Relaxed)).sum()
+    }
+
     fn dropped(&self, reason: Reason) {
         let counter = match reason {
             Reason::Invisible => &self.invisible,
@@ -85,6 +94,7 @@ pub struct Relay {
     listener: Arc<UdpSocket>,
     to: SocketAddr,
     totals: Arc<Totals>,
+    noise: Option<Noise>,
 }
 
 /// A datagram on its way, ordered by arrival and, at equal times, by departure.
@@ -138,7 +148,12 @@ impl Relay {
     /// Listens; nothing moves before [`Relay::run`].
     pub async fn bind(listen: SocketAddr, to: SocketAddr) -> io::Result<Self> {
         let listener = Arc::new(open(listen).await?);
-        Ok(Self { listener, to, totals: Arc::default() })
+        Ok(Self { listener, to, totals: Arc::default(), noise: None })
+    }
+
+    /// Turns bits of what goes from clients to the server, as a radio's channel does.
+    pub fn with_noise(self, noise: Noise) -> Self {
+        Self { noise: Some(noise), ..self }
     }
 
     /// Address that clients send to.
@@ -154,7 +169,7 @@ impl Relay {
     /// Relays until the future is dropped; only a broken listening socket ends it. What came in
     /// before the start was sent into an empty sky.
     pub async fn run<G: Geometry>(
-        self,
+        mut self,
         clock: SimulatedClock,
         mut down: LinkModel<G>,
         mut up: LinkModel<G>,
@@ -165,7 +180,7 @@ impl Relay {
         let mut buffer = vec![0u8; MAX_DATAGRAM_BYTES];
         let mut number = 0u64;
         while self.listener.try_recv_from(&mut buffer).is_ok() {
-            self.totals.down.dropped(Reason::Invisible);
+            self.totals.down.early.fetch_add(1, Ordering::Relaxed);
         }
         loop {
             let next = flights.peek().map(|flight| clock.instant_of(flight.0.arrival));
@@ -179,7 +194,11 @@ impl Relay {
                     // A client that vanished makes the next call fail once; it is no end.
                     let Ok((length, client)) = received else { continue };
                     let socket = self.path(&mut paths, client, &replies, number).await?;
-                    (buffer[..length].to_vec(), Hop::Server(socket), &mut down, &self.totals.down)
+                    let mut bytes = buffer[..length].to_vec();
+                    if let Some(noise) = &mut self.noise {
+                        noise.spoil(&mut bytes);
+                    }
+                    (bytes, Hop::Server(socket), &mut down, &self.totals.down)
                 }
                 Some((client, bytes)) = answered.recv() => {
                     (bytes, Hop::Client(client), &mut up, &self.totals.up)

@@ -34,13 +34,49 @@ fn passes_come_as_a_table_or_as_one_document() {
 }
 
 #[test]
-fn mistakes_have_exit_codes_and_say_what_to_do() {
-    let says = |output: Output, code: i32, words: &str| {
-        let talk = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(code), "{talk}");
-        assert!(talk.contains(words), "{talk}");
-        assert!(output.stdout.is_empty());
+fn passes_of_two_stations_come_as_values_and_as_a_calendar() {
+    let extra = ["--station", "Kiruna, north,67.86,20.96,400"];
+    assert_eq!(passes(&extra).status.code(), Some(2), "five fields are no station");
+    let extra = ["--station", "Kiruna,67.86,20.96,400"];
+    let values = passes(&[&extra[..], &["--csv"]].concat());
+    let values = String::from_utf8(values.stdout).unwrap();
+    let columns = values.lines().next().unwrap().split(',').count();
+    assert!(values.lines().all(|line| line.split(',').count() == columns));
+    let of = |station: &str| values.lines().filter(|line| line.contains(station)).count();
+    assert!(of(",Svalbard,") > 5 && of(",Kiruna,") > 5);
+    let calendar = String::from_utf8(passes(&[&extra[..], &["--ics"]].concat()).stdout).unwrap();
+    assert_eq!(calendar.matches("BEGIN:VEVENT\r\n").count(), values.lines().count() - 1);
+    assert!(calendar.split("\r\n").all(|line| line.len() <= 75));
+    says(passes(&["--csv", "--json"]), 2, "cannot be used");
+}
+
+#[test]
+fn a_horizon_of_hills_takes_from_the_passes() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("hills.csv");
+    let seconds = |extra: &[&str]| {
+        let rows: serde_json::Value =
+            serde_json::from_slice(&passes(&[extra, &["--json"]].concat()).stdout).unwrap();
+        rows.as_array().unwrap().iter().map(|row| row["duration_s"].as_f64().unwrap()).sum::<f64>()
     };
+    fs::write(&file, "# south is a mountain\n90,0\n91,50\n269,50\n270,0\n").unwrap();
+    let horizon = ["--horizon", file.to_str().unwrap()];
+    assert!(seconds(&horizon) < 0.9 * seconds(&[]));
+    fs::write(&file, "90,0\n91\n").unwrap();
+    says(passes(&horizon), 1, "hills.csv, line 2");
+    fs::write(&file, "90,0\n400,1\n").unwrap();
+    says(passes(&horizon), 1, "azimuth is 0 to 360");
+}
+
+fn says(output: Output, code: i32, words: &str) {
+    let talk = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(code), "{talk}");
+    assert!(talk.contains(words), "{talk}");
+    assert!(output.stdout.is_empty());
+}
+
+#[test]
+fn mistakes_have_exit_codes_and_say_what_to_do() {
     let orbitsim = Path::new(ORBITSIM);
     says(passes(&["--min-elevation", "high"]), 2, "min-elevation");
     says(passes(&["--to", "2027-11-24T09:00:00Z"]), 2, "--to");

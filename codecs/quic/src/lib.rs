@@ -2,8 +2,8 @@
 //! the client that sends what a store holds.
 //!
 //! ```text
-//! tls, transport ─► endpoint ─► client ⇄ custodian
-//!                                 └ objects, uplink
+//! tls, transport, planned ─► endpoint ─► client ⇄ custodian
+//!                                          └ objects, uplink
 //! ```
 //!
 //! What goes when is decided by [`codecs::link`]; what is held, by the [`Custodian`]. Everything
@@ -14,9 +14,10 @@ mod shell;
 pub use shell::{
     client::{Client, FromLink, LinkCounts, LinkTime},
     clock::Monotonic,
-    crowd::Crowd,
+    crowd::{Crowd, LOOK_BYTES},
     custodian::{Change, Custodian, Offer, Recalled, Taken, Untakable},
     endpoint::{Peer, SocketReport, connect, open, open_watched},
+    planned::PlannedRate,
     strays::Strays,
     tls::{client_config, client_config_or_golden, not_after},
     transport::{

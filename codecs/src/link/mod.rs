@@ -16,6 +16,7 @@ pub mod object;
 pub mod quicklook;
 pub mod receipted;
 pub mod hello;
+mod share;
 pub mod sender;
 pub mod receiver;
 pub mod uplink;

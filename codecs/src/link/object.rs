@@ -45,6 +45,40 @@ pub struct ObjectHeader {
     pub created: Tai,
 }
 
+/// What an earth receive time rests on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub enum TimeSource {
+    /// A clock, when it was heard.
+    #[default]
+    Measured = 0,
+    /// The clock when a recording was read, which was some time after it was heard.
+    Reading = 1,
+    /// What an operator says of a recording: no clock was asked.
+    Stated = 2,
+}
+
+impl TimeSource {
+    /// Reads the byte on the wire.
+    pub const fn from_byte(byte: u8) -> Option<Self> {
+        Some(match byte {
+            0 => Self::Measured,
+            1 => Self::Reading,
+            2 => Self::Stated,
+            _ => return None,
+        })
+    }
+
+    /// The name in documents.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Measured => "measured",
+            Self::Reading => "reading",
+            Self::Stated => "stated",
+        }
+    }
+}
+
 /// How a reception looked at the antenna.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -77,6 +111,8 @@ impl Quality {
 pub struct Annotation {
     /// Earth receive time.
     pub received: Tai,
+    /// What that rests on.
+    pub source: TimeSource,
     /// How it looked.
     pub quality: Quality,
     /// The mission's number of the antenna.
@@ -91,14 +127,17 @@ impl Annotation {
         let [a, b, c, d, e, f, g, h] = self.received.0.to_be_bytes();
         let [antenna_high, antenna_low] = self.antenna.to_be_bytes();
         let [high, low] = self.corrected_symbols.to_be_bytes();
-        [a, b, c, d, e, f, g, h, self.quality as u8, 0, antenna_high, antenna_low, high, low, 0, 0]
+        let (quality, source) = (self.quality as u8, self.source as u8);
+        [a, b, c, d, e, f, g, h, quality, source, antenna_high, antenna_low, high, low, 0, 0]
     }
 
-    /// Reads the sixteen bytes; an unknown quality reads as undetermined.
+    /// Reads the sixteen bytes; an unknown quality reads as undetermined, an unknown source of time
+    /// as stated.
     pub fn decode(bytes: [u8; ANNOTATION_BYTES]) -> Self {
-        let [a, b, c, d, e, f, g, h, quality, _, ant_high, ant_low, high, low, _, _] = bytes;
+        let [a, b, c, d, e, f, g, h, quality, source, ant_high, ant_low, high, low, _, _] = bytes;
         Self {
             received: Tai(i64::from_be_bytes([a, b, c, d, e, f, g, h])),
+            source: TimeSource::from_byte(source).unwrap_or(TimeSource::Stated),
             quality: Quality::from_byte(quality).unwrap_or(Quality::Undetermined),
             antenna: u16::from_be_bytes([ant_high, ant_low]),
             corrected_symbols: u16::from_be_bytes([high, low]),

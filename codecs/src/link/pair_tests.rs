@@ -388,6 +388,31 @@ fn an_ask_sends_again_on_the_same_connection_whatever_the_ledger_had_said() {
 }
 
 #[test]
+fn a_ledger_is_heard_out_once_its_plan_has_come_behind_what_it_asks_for() {
+    let mut world = world_with_one_held();
+    assert!(!world.sender.is_heard_out(), "it may yet ask");
+    let receiver = world.receiver.as_mut().unwrap();
+    receiver.ask(prefix(0), Vec::from([SeqRange { first: 0, last: 0 }]));
+    receiver.plan(Vec::new());
+    let (ask, plan) = (receiver.poll_control().unwrap(), receiver.poll_control().unwrap());
+    world.sender.control_bytes(&ask, 0).unwrap();
+    assert!(!world.sender.is_heard_out());
+    world.sender.control_bytes(&plan, 0).unwrap();
+    assert!(world.sender.is_heard_out() && world.sender.poll_object(Tai(0)).is_some());
+    let told = core::iter::from_fn(|| world.sender.poll_event());
+    let told: Vec<_> = told.collect();
+    assert!(
+        matches!(told[..], [SenderEvent::Asked { .. }]),
+        "an empty plan replaces none: {told:?}"
+    );
+    // Cut off afterwards it was heard all the same; another connection begins anew.
+    world.cut(false);
+    assert!(world.sender.is_heard_out());
+    world.connect();
+    assert!(!world.sender.is_heard_out());
+}
+
+#[test]
 fn a_refusal_for_a_time_outlasts_the_connection_but_not_the_ledger() {
     let mut world = World::new(1);
     world.offer(0, 1);

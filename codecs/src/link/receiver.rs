@@ -147,6 +147,7 @@ impl Receiver {
                 Message::ContactPlan { .. } => {
                     return Err(ReceiverError::OutOfTurn("contact plan"));
                 }
+                Message::Uplink { .. } => return Err(ReceiverError::OutOfTurn("uplink")),
             }
         }
         Ok(())
@@ -215,7 +216,8 @@ impl Receiver {
         }
     }
 
-    /// Sends the next contacts.
+    /// Sends the next contacts, none where no plan is known. It follows the welcome and the asks on
+    /// every connection: who hears it knows that nothing more is asked for.
     pub fn plan(&mut self, mut contacts: Vec<PlannedContact>) {
         contacts.truncate(1024);
         self.control.push_back(Message::ContactPlan { contacts }.encode());

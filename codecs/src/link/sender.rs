@@ -69,7 +69,7 @@ impl UnitInfo {
         unit_footprint(self.length as usize, self.annotated)
     }
 
-    fn lane(&self) -> Lane {
+    pub(super) fn lane(&self) -> Lane {
         if self.codec == Codec::Product { Lane::Payload } else { Lane::Housekeeping }
     }
 }
@@ -241,6 +241,8 @@ pub struct Sender {
     ledger: u64,
     /// The ledger of the welcome whose pages come in.
     greeted_by: Option<u64>,
+    /// The ledger of this connection has said what it asks for.
+    heard_out: bool,
     backlog: Backlog,
 }
 
@@ -262,6 +264,7 @@ impl Sender {
             objects: 0,
             ledger: 0,
             greeted_by: None,
+            heard_out: false,
             backlog: Backlog::default(),
         }
     }
@@ -274,6 +277,13 @@ impl Sender {
     /// Whether objects may go.
     pub fn is_open(&self) -> bool {
         self.phase == Phase::Open
+    }
+
+    /// Whether the ledger has said what it asks for, on this connection or, where there is none, on
+    /// the last one: its contact plan ends its first words. Nothing that it lost is open but what
+    /// stands in the line again.
+    pub fn is_heard_out(&self) -> bool {
+        self.heard_out
     }
 
     /// Takes a unit that the store has synced; `false` when it is known already or
@@ -338,6 +348,7 @@ impl Sender {
     pub fn connected(&mut self, session: u64) {
         self.disconnected();
         self.phase = Phase::Greeting;
+        self.heard_out = false;
         self.limits = Limits { object_bytes_max: 0, unit_bytes_max: 0, objects_max: 0 };
         let counted = self.queues.iter().map(|(prefix, queue)| Counted {
             prefix: *prefix,

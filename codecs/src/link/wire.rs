@@ -6,6 +6,7 @@ use bytes::Bytes;
 use super::{
     MAX_CONTROL_BYTES,
     custody::{Durability, KeyRanges, RefusalReason},
+    uplink::object::UplinkObject,
 };
 use crate::{
     ids::{Channel, SeqRange, SpacecraftId, StoreEpoch},
@@ -106,7 +107,7 @@ pub enum Message {
         /// The units.
         entries: Vec<KeyRanges>,
     },
-    /// When the next contacts are expected.
+    /// When the next contacts are expected; the end of a ledger's first words.
     ContactPlan {
         /// In order of rise.
         contacts: Vec<PlannedContact>,
@@ -115,6 +116,11 @@ pub enum Message {
     Goodbye {
         /// Why, for people.
         text: String,
+    },
+    /// Something to be done on board; by radio only, where no stream carries it.
+    Uplink {
+        /// The whole of it.
+        object: UplinkObject,
     },
 }
 
@@ -148,6 +154,7 @@ const REFUSALS: u8 = 4;
 const ASKS: u8 = 5;
 const CONTACT_PLAN: u8 = 6;
 const GOODBYE: u8 = 7;
+const UPLINK: u8 = 8;
 
 /// Big-endian fields from the front of a body; a missing byte is [`WireError::Short`].
 struct Fields<'a> {
@@ -357,6 +364,10 @@ impl Message {
                 })?,
             },
             GOODBYE => Self::Goodbye { text: fields.text()? },
+            UPLINK => {
+                let object = UplinkObject::decode(core::mem::take(&mut fields.rest));
+                Self::Uplink { object: object.map_err(|_| WireError::Field(kind, "object"))? }
+            }
             unknown => return Err(WireError::Type(unknown)),
         };
         fields.done(message)
@@ -394,6 +405,9 @@ impl Message {
             }
             Self::Asks { entries } => {
                 body.put([ASKS]).entries(entries);
+            }
+            Self::Uplink { object } => {
+                body.put([UPLINK]).put(object.encode());
             }
             Self::ContactPlan { contacts } => {
                 body.put([CONTACT_PLAN]).count(contacts.len());

@@ -6,7 +6,7 @@
 use alloc::vec::Vec;
 use bytes::Bytes;
 
-use super::{Product, ProductError, at};
+use super::{Product, ProductError, ProductKind, at};
 use crate::fec::crc::crc32c;
 
 pub(super) const MAGIC: [u8; 4] = *b"GTP1";
@@ -14,6 +14,9 @@ const HEADER: usize = 46;
 
 pub(super) fn decode(bytes: &Bytes) -> Result<Product, ProductError> {
     let head = Product::head(bytes)?;
+    if head.kind == ProductKind::Parts {
+        return Err(ProductError::Unknown("kind"));
+    }
     let [encoding] = at(bytes, 5)?;
     let crc = u32::from_be_bytes(at(bytes, 42)?);
     let size = head.pixel_bytes(head.bits)?;

@@ -52,6 +52,33 @@ proptest! {
     }
 
     #[test]
+    fn parts_come_back_where_the_mask_leaves_them(
+        width in 1u16..24, height in 1u16..24, bands in 1u8..5, bits in 1u8..=16, seed: u8,
+        cells: [bool; 36], max_error in 0u16..3, cut in 0usize..9999,
+    ) {
+        let sides = [width.div_ceil(CELL), height.div_ceil(CELL)].map(|side| side as u8);
+        let count = usize::from(sides[0]) * usize::from(sides[1]);
+        let mask: Vec<u8> = cells[..count].iter().map(|on| if *on { 255 } else { 0 }).collect();
+        let whole = Product {
+            kind: ProductKind::Parts,
+            mask_width: sides[0],
+            mask_height: sides[1],
+            mask: mask.into(),
+            max_error: if bits > 3 { max_error } else { 0 },
+            ..product(width, height, bands, bits, seed)
+        };
+        let bytes: Bytes = whole.encode().into();
+        let back = Product::decode(&bytes).unwrap();
+        prop_assert_eq!(&back.mask, &whole.mask);
+        let hidden = whole.hidden().unwrap();
+        let plane = hidden.len();
+        for (at, (before, after)) in whole.samples().into_iter().zip(back.samples()).enumerate() {
+            prop_assert!(hidden[at % plane] || before.abs_diff(after) <= whole.max_error);
+        }
+        prop_assert!(Product::decode(&bytes.slice(..cut % bytes.len())).is_err());
+    }
+
+    #[test]
     fn an_allowed_error_is_never_exceeded(bits in 4u8..=16, max_error in 1u16..6, seed: u8) {
         let exact = product(12, 10, 3, bits, seed);
         let bytes: Bytes = Product { max_error, ..exact.clone() }.encode().into();
@@ -108,5 +135,43 @@ fn products_of_the_version_before_still_read() {
     assert_eq!((&product.mask[..], &product.pixels[..]), (&content[..6], &content[6..]));
     for cut in 0..bytes.len() {
         assert!(Product::decode(&Bytes::copy_from_slice(&bytes[..cut])).is_err());
+    }
+}
+
+#[test]
+fn what_is_hidden_costs_next_to_nothing() {
+    let noise = |at: u32| (at.wrapping_mul(2_654_435_761) >> 24) as u8;
+    let pixels: Vec<u8> = (0..64 * 64 * 4).map(noise).collect();
+    let size = |hidden: usize| {
+        let mask: Vec<u8> = (0..256).map(|at| if at < hidden { 255 } else { 0 }).collect();
+        let parts = Product {
+            kind: ProductKind::Parts,
+            mask_width: 16,
+            mask_height: 16,
+            mask: mask.into(),
+            pixels: pixels.clone().into(),
+            ..product(64, 64, 4, 8, 0)
+        };
+        parts.encode().len() as f64
+    };
+    assert!(size(256) < 200.0, "{}", size(256));
+    assert!(size(192) < 200.0 + 0.27 * pixels.len() as f64, "{}", size(192));
+}
+
+#[test]
+fn a_mask_that_does_not_cover_its_parts_is_refused() {
+    let parts = Product {
+        kind: ProductKind::Parts,
+        mask_width: 2,
+        mask_height: 2,
+        mask: Bytes::from_static(&[0, 255, 0, 255]),
+        ..product(8, 8, 1, 8, 0)
+    };
+    let bytes = parts.encode();
+    assert_eq!(Product::decode(&bytes.clone().into()).unwrap().mask, parts.mask);
+    for (field, value) in [(33, 9), (33, 4), (40, 1), (41, 3), (5, 2 | 16)] {
+        let mut other = bytes.clone();
+        other[field] = value;
+        assert!(Product::decode(&other.into()).is_err(), "byte {field} as {value}");
     }
 }

@@ -7,12 +7,13 @@
 //!
 //! A tile is lost alone: nothing in it refers to another. Encoder and decoder learn from the
 //! samples that both have, so weights and statistics cost no bytes. A tile that would not get
-//! smaller is stored as it is.
+//! smaller is stored as it is. Where whoever reads knows which places nobody wants (cloud, as a mask
+//! says), these are left out: they cost nothing and come back as what their surroundings foretell.
 //!
 //! | offset | bytes | field |
 //! |---|---|---|
 //! | 0 | 2 | magic `Ti` |
-//! | 2 | 1 | version (high four bits, 1) and method (low four: 0 stored, 1 predicted) |
+//! | 2 | 1 | version (high four bits, 1) and method (low four: 0 stored, 1 predicted, 2 predicted with places left out) |
 //! | 3 | 1 | bits of a sample, 1 to 16 |
 //! | 4 | 2 | width |
 //! | 6 | 2 | height |
@@ -22,7 +23,8 @@
 //! | 16 | | samples; or 4 bytes with the length of the range coder's part, that part, plain bits |
 //!
 //! Big-endian. **Panics:** none, whatever the bytes; a decoder takes memory row by row as they come
-//! out of the data, for at most the samples its caller allows and [`MAX_TILE_SAMPLES`].
+//! out of the data or are left out, for at most the samples its caller allows and
+//! [`MAX_TILE_SAMPLES`].
 
 mod fit;
 mod range;
@@ -47,6 +49,7 @@ const VERSION: u8 = 1;
 const HEADER_BYTES: usize = 16;
 const STORED: u8 = 0;
 const PREDICTED: u8 = 1;
+const VISIBLE: u8 = 2;
 
 /// What a tile's samples are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +82,14 @@ impl Shape {
         }
         let (samples, limit) = (self.samples(), limit.min(MAX_TILE_SAMPLES));
         if samples > limit { Err(TileError::TooLarge { samples, limit }) } else { Ok(()) }
+    }
+
+    fn check_hidden(&self, hidden: &[bool]) -> Result<(), TileError> {
+        let wanted = usize::from(self.width).saturating_mul(usize::from(self.height));
+        match hidden.len() {
+            found if found == wanted => Ok(()),
+            found => Err(TileError::Hidden { wanted, found }),
+        }
     }
 
     /// Largest sample.
@@ -140,11 +151,27 @@ pub enum TileError {
         /// The bits agreed on.
         bits: u8,
     },
+    /// What says which places are left out is not one for each of a band.
+    #[error("{found} places left out or not, a band has {wanted}")]
+    Hidden {
+        /// Places of a band.
+        wanted: usize,
+        /// What was given.
+        found: usize,
+    },
+    /// Only with the places that were left out can the tile be read, or only without.
+    #[error("tile of method {method}: places left out were named: {given}; method 2 wants them")]
+    Places {
+        /// Method of the tile.
+        method: u8,
+        /// Whether the reader named places.
+        given: bool,
+    },
     /// The tile doesn't begin as one.
     #[error("not a tile: no `Ti` at its start")]
     Magic,
     /// A version or method that this decoder doesn't know.
-    #[error("tile of version {version}, method {method}; known: version 1, methods 0, 1")]
+    #[error("tile of version {version}, method {method}; known: version 1, methods 0 to 2")]
     Unknown {
         /// Version of the tile.
         version: u8,
@@ -175,22 +202,11 @@ pub enum TileError {
 /// Encodes samples, band after band and in each row after row. No decoded sample will be further
 /// than `max_error` from its original; 0 keeps every bit.
 pub fn encode(shape: Shape, samples: &[u16], max_error: u16) -> Result<Vec<u8>, TileError> {
-    shape.check(MAX_TILE_SAMPLES)?;
-    if samples.len() != shape.samples() {
-        return Err(TileError::Count { wanted: shape.samples(), found: samples.len() });
-    }
-    let stray = samples.iter().position(|sample| i32::from(*sample) > shape.max());
-    if let Some((index, value)) = stray.and_then(|at| Some((at, *samples.get(at)?))) {
-        return Err(TileError::Sample { index, value, bits: shape.bits });
-    }
-    let (ranged, plain, decoded) = plane::encode(shape, samples, max_error);
+    let (ranged, plain, decoded) = squeezed(shape, samples, max_error, &[])?;
     let stored_bytes = shape.samples() * sample_bytes(shape.bits);
     if 4 + ranged.len() + plain.len() < stored_bytes {
-        let mut tile = header(shape, max_error, PREDICTED, &decoded);
-        tile.extend_from_slice(&(ranged.len() as u32).to_be_bytes());
-        tile.extend_from_slice(&ranged);
-        tile.extend_from_slice(&plain);
-        return Ok(tile);
+        let tile = header(shape, max_error, PREDICTED, &decoded);
+        return Ok(with_streams(tile, &ranged, &plain));
     }
     let mut tile = header(shape, max_error, STORED, samples);
     match sample_bytes(shape.bits) {
@@ -200,8 +216,56 @@ pub fn encode(shape: Shape, samples: &[u16], max_error: u16) -> Result<Vec<u8>, 
     Ok(tile)
 }
 
+/// Encodes samples as [`encode`] does, without the places of a band that `hidden` names: one value
+/// a place, row after row, the same for every band. A decoder has to be told the same.
+pub fn encode_visible(
+    shape: Shape,
+    samples: &[u16],
+    max_error: u16,
+    hidden: &[bool],
+) -> Result<Vec<u8>, TileError> {
+    shape.check_hidden(hidden)?;
+    let (ranged, plain, decoded) = squeezed(shape, samples, max_error, hidden)?;
+    Ok(with_streams(header(shape, max_error, VISIBLE, &decoded), &ranged, &plain))
+}
+
+/// A tile's streams, once its samples fit its shape.
+fn squeezed(
+    shape: Shape,
+    samples: &[u16],
+    max_error: u16,
+    hidden: &[bool],
+) -> Result<plane::Streams, TileError> {
+    shape.check(MAX_TILE_SAMPLES)?;
+    if samples.len() != shape.samples() {
+        return Err(TileError::Count { wanted: shape.samples(), found: samples.len() });
+    }
+    let stray = samples.iter().position(|sample| i32::from(*sample) > shape.max());
+    if let Some((index, value)) = stray.and_then(|at| Some((at, *samples.get(at)?))) {
+        return Err(TileError::Sample { index, value, bits: shape.bits });
+    }
+    Ok(plane::encode(shape, samples, max_error, hidden))
+}
+
+fn with_streams(mut tile: Vec<u8>, ranged: &[u8], plain: &[u8]) -> Vec<u8> {
+    tile.extend_from_slice(&(ranged.len() as u32).to_be_bytes());
+    tile.extend_from_slice(ranged);
+    tile.extend_from_slice(plain);
+    tile
+}
+
 /// Decodes a tile of at most `max_samples` samples.
 pub fn decode(tile: &[u8], max_samples: usize) -> Result<Tile, TileError> {
+    read(tile, max_samples, None)
+}
+
+/// Decodes what [`encode_visible`] gave, with the same `hidden`. What stands in hidden places is
+/// no picture.
+pub fn decode_visible(tile: &[u8], max_samples: usize, hidden: &[bool]) -> Result<Tile, TileError> {
+    read(tile, max_samples, Some(hidden))
+}
+
+fn read(tile: &[u8], max_samples: usize, hidden: Option<&[bool]>) -> Result<Tile, TileError> {
     let (magic, rest) = tile.split_first_chunk::<2>().ok_or(TileError::Truncated)?;
     if *magic != MAGIC {
         return Err(TileError::Magic);
@@ -217,17 +281,23 @@ pub fn decode(tile: &[u8], max_samples: usize) -> Result<Tile, TileError> {
     };
     let max_error = u16::from_be_bytes([e0, e1]);
     let (version, method) = (tag >> 4, tag & 0x0F);
-    if version != VERSION || method > PREDICTED {
+    if version != VERSION || method > VISIBLE {
         return Err(TileError::Unknown { version, method });
     }
     shape.check(max_samples)?;
+    if (method == VISIBLE) != hidden.is_some() {
+        return Err(TileError::Places { method, given: hidden.is_some() });
+    }
+    if let Some(hidden) = hidden {
+        shape.check_hidden(hidden)?;
+    }
     let samples = if method == STORED {
         unstore(shape, body)?
     } else {
         let (length, streams) = body.split_first_chunk::<4>().ok_or(TileError::Truncated)?;
         let length = u32::from_be_bytes(*length) as usize;
         let (ranged, plain) = streams.split_at_checked(length).ok_or(TileError::Truncated)?;
-        plane::decode(shape, ranged, plain, max_error)?
+        plane::decode(shape, ranged, plain, max_error, hidden.unwrap_or_default())?
     };
     let (stated, found) = (u32::from_be_bytes(*stated), check(fields, &samples));
     if stated != found {

@@ -150,6 +150,20 @@ impl Counter {
         }
     }
 
+    /// What of these was durable once and is neither held nor left out.
+    pub fn gone(&self, ranges: &RangeSet) -> Vec<SeqRange> {
+        let Some(last) = self.durable_next.checked_sub(1) else { return Vec::new() };
+        let mut gone = RangeSet::new();
+        for range in ranges.ranges() {
+            let Some(range) = SeqRange::new(range.first, range.last.min(last)) else { continue };
+            gone.insert(range);
+            let held = self.units.range(range.first..=range.last).map(|of| *of.0);
+            held.for_each(|sequence| gone.remove(SeqRange { first: sequence, last: sequence }));
+        }
+        self.voided.ranges().iter().for_each(|range| gone.remove(*range));
+        gone.ranges().to_vec()
+    }
+
     /// Marks ranges as left out.
     pub fn void(&mut self, range: SeqRange) {
         self.voided.insert(range);

@@ -17,6 +17,7 @@ mod open;
 mod report;
 mod room;
 mod scan;
+mod schedule;
 mod write;
 mod written;
 pub mod shell;
@@ -39,6 +40,7 @@ pub use format::Identity;
 pub use medium::{Fault, Medium};
 pub use open::peek_identity;
 pub use report::{CounterReport, StoreReport};
+pub use schedule::{RETRY_NS, Schedule};
 pub use shell::disk::Disk;
 pub use written::Written;
 
@@ -344,7 +346,8 @@ impl<M: Medium> Store<M> {
         self.notes.iter().map(|(slot, bytes)| (*slot, bytes))
     }
 
-    /// Takes an ask: what is still held becomes new again and is returned to be offered.
+    /// Takes an ask: what is still held becomes new again and is returned to be offered; what was
+    /// erased since its receipt is named in a void, so that nobody waits for it.
     pub fn ask(&mut self, prefix: KeyPrefix, ranges: &RangeSet) -> Vec<Stored> {
         let name = (prefix.spacecraft, prefix.channel);
         if prefix != self.prefix(name) {
@@ -353,6 +356,7 @@ impl<M: Medium> Store<M> {
         let Some(counter) = self.counters.get_mut(&name) else { return Vec::new() };
         counter.unreceipt(ranges);
         counter.ask_for(ranges);
+        let gone = counter.gone(ranges);
         let mut again = Vec::new();
         for range in ranges.ranges() {
             for (sequence, entry) in counter.units.range_mut(range.first..=range.last) {
@@ -364,6 +368,9 @@ impl<M: Medium> Store<M> {
                 entry.state = State::New;
                 again.push(stored(UnitKey { prefix, sequence: *sequence }, entry));
             }
+        }
+        for range in gone {
+            self.draft(name, range, VoidReason::Evicted, 0, None);
         }
         let (spacecraft, channel) = name;
         let ranges = ranges.clone();

@@ -322,6 +322,40 @@ fn an_ask_makes_reclaimable_units_new_again() {
     assert_eq!(open(&medium).unwrap().unreceipted().count(), 1, "and so do asks");
 }
 
+/// What was erased since its receipt is told in a void, once, also where it is asked for again.
+#[test]
+fn an_ask_for_what_was_erased_is_answered_with_a_void() {
+    let medium = Forgetful::new();
+    let mut store = open(&medium).unwrap();
+    let add = |store: &mut Store<Forgetful>, receipt: bool| {
+        let key = store.append(unit(Channel::stream(1), 9, vec![1; 1000])).unwrap();
+        store.commit(Tai(0)).unwrap();
+        if receipt {
+            store.receipt(LEDGER, 1, key.prefix, &only(key));
+        }
+        key
+    };
+    let first = add(&mut store, true);
+    while store.state(first).is_some() {
+        add(&mut store, true);
+    }
+    let last = add(&mut store, false);
+    let all: RangeSet = SeqRange::new(0, u64::MAX).into_iter().collect();
+    let again = store.ask(first.prefix, &all);
+    assert!(again.iter().any(|of| of.key == last) && again.iter().all(|of| of.key != first));
+    let told = store.commit(Tai(0)).unwrap().stored;
+    let void = told.iter().find(|of| of.key.prefix.channel == Channel::VOIDS).unwrap();
+    let void = Void::decode(&store.take(void.key).unwrap()).unwrap();
+    assert_eq!(void.reason, VoidReason::Evicted);
+    let named: u64 = void.entries.iter().map(|of| of.range.count()).sum();
+    assert_eq!(named + again.len() as u64, last.sequence + 1, "each is sent or named");
+    assert!(store.is_voided(first) && !store.is_voided(last));
+    store.ask(first.prefix, &all);
+    let again = store.commit(Tai(0)).unwrap().stored;
+    assert!(again.iter().all(|of| of.key.prefix.channel != Channel::VOIDS));
+    assert!(open(&medium).unwrap().is_voided(first));
+}
+
 #[test]
 fn a_receipt_of_a_lower_class_or_another_store_frees_nothing() {
     let mut store =

@@ -38,6 +38,12 @@ impl Written {
         }
     }
 
+    /// Erase blocks of so many bytes that this filled: what the device erased at least. Where segments
+    /// are whole blocks and no one else writes there, hardly more.
+    pub fn erases(&self, erase_block: u64) -> u64 {
+        self.total().div_ceil(erase_block.max(1))
+    }
+
     fn fields(&self) -> [u64; 5] {
         [self.units, self.voids, self.receipts, self.checkpoints, self.cleaning]
     }

@@ -17,7 +17,7 @@ use codecs::ids::{
     Apid, Channel, Codec, KeyPrefix, Origin, SeqRange, SpacecraftId, StoreEpoch, UnitKey,
 };
 use codecs::link::custody::{Durability, KeyRanges};
-use codecs::link::object::{Annotation, ObjectHeader, Quality, write_unit};
+use codecs::link::object::{Annotation, ObjectHeader, Quality, TimeSource, write_unit};
 use codecs::link::quicklook::QuickLook;
 use codecs::link::rf::signed::Statement;
 use codecs::link::rf::split::Splitter;
@@ -313,6 +313,7 @@ fn link() {
 
     let annotation = Annotation {
         received: Tai(1),
+        source: TimeSource::Measured,
         quality: Quality::Corrected,
         antenna: 3,
         corrected_symbols: 12,

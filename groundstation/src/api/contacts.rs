@@ -1,10 +1,9 @@
 //! The contact plan: when the spacecraft is in view, and how well it should be heard.
 
-use super::{Shared, problem};
+use super::{Shared, problem::Problem};
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::fs::File;
@@ -30,19 +29,19 @@ pub struct Station {
 }
 
 /// `GET /api/v1/contacts`: the plan as its writer left it, or an empty one with the station in it.
-pub async fn contacts(State(shared): State<Shared>) -> Response {
+pub async fn contacts(State(shared): State<Shared>) -> Result<Json<Value>, Problem> {
     let empty = json!({
         "station": shared.context.station, "contacts": [], "track": [], "link": [],
     });
     let Some(path) = shared.context.contacts.borrow().clone() else {
-        return Json(empty).into_response();
+        return Ok(Json(empty));
     };
     let read = tokio::task::spawn_blocking(move || read(&path)).await;
+    let failed = |message| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, message);
     match read {
-        Ok(Ok(Some(plan))) => Json(plan).into_response(),
-        Ok(Ok(None)) => Json(empty).into_response(),
-        Ok(Err(message)) => problem(StatusCode::INTERNAL_SERVER_ERROR, &message),
-        Err(_) => problem(StatusCode::INTERNAL_SERVER_ERROR, "reading the contact plan failed"),
+        Ok(Ok(plan)) => Ok(Json(plan.unwrap_or(empty))),
+        Ok(Err(message)) => Err(failed(message)),
+        Err(_) => Err(failed("reading the contact plan failed; see the log".into())),
     }
 }
 

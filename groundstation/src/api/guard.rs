@@ -1,10 +1,10 @@
 //! Who may ask, and what every answer says about itself.
 
-use super::{Shared, problem};
+use super::{Shared, problem::Problem};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use std::net::IpAddr;
 
 /// Only what the daemon itself serves may run or be shown; no inline code, no other origin.
@@ -13,6 +13,9 @@ const CONTENT_SECURITY_POLICY: HeaderValue = HeaderValue::from_static(
      base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 );
 
+/// The configuration key of host names that are answered to.
+const HOST_NAMES: &str = "listen.host_names";
+
 /// Checks the host and sets the headers of every answer.
 pub async fn guard(State(shared): State<Shared>, request: Request, next: Next) -> Response {
     let path = request.uri().path();
@@ -20,11 +23,11 @@ pub async fn guard(State(shared): State<Shared>, request: Request, next: Next) -
     let mut response = if host_allowed(request.headers(), &shared.context.host_names) {
         next.run(request).await
     } else {
-        problem(
-            StatusCode::MISDIRECTED_REQUEST,
-            "this station does not answer to that host name; use its address or localhost, \
-             or add the name to [http] host_names",
-        )
+        let message = format!(
+            "this station does not answer to that host name; use its address or localhost, or add \
+             the name to {HOST_NAMES} in the station file and restart it"
+        );
+        Problem::new(StatusCode::MISDIRECTED_REQUEST, message).into_response()
     };
     let cacheable = cacheable && response.status().is_success();
     let headers = response.headers_mut();
@@ -91,6 +94,18 @@ mod tests {
             assert!(!allowed(host), "{host}");
         }
         assert!(!host_allowed(&HeaderMap::new(), &[]));
+    }
+
+    /// What a refused reader is told to change is a key that the station file has.
+    #[test]
+    fn the_key_of_host_names_is_one_of_the_station_file() {
+        let (table, key) = HOST_NAMES.split_once('.').unwrap();
+        let value = toml::Table::from_iter([(key.to_owned(), vec!["station.example"].into())]);
+        let listen: crate::config::Listen = value.try_into().unwrap();
+        assert_eq!(listen.host_names, ["station.example"]);
+        let unknown = toml::Table::from_iter([("names".to_owned(), vec!["a"].into())]);
+        unknown.try_into::<crate::config::Listen>().expect_err("an unknown key is an error");
+        assert_eq!(table, "listen");
     }
 
     #[test]

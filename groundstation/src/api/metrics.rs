@@ -1,7 +1,10 @@
 //! Metrics as OpenMetrics text, version 1.0.0.
 
 use super::Shared;
-use crate::publish::view::{Counts, Snapshot};
+use crate::publish::{
+    DiskState, DiskView,
+    view::{Counts, Snapshot},
+};
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
@@ -19,6 +22,7 @@ pub async fn metrics(State(shared): State<Shared>) -> Response {
 fn render(live: &Snapshot) -> String {
     let mut text = Text::default();
     custody(&mut text, &live.counts);
+    disk(&mut text, &live.disk);
     conservation(&mut text, live);
     insight(&mut text, live);
     spacecraft(&mut text, live);
@@ -28,7 +32,8 @@ fn render(live: &Snapshot) -> String {
     text.0
 }
 
-/// received = archived + duplicate + conflict + rejected + shed + in flight.
+/// received = archived + duplicate + conflict + rejected + shed + in flight, and
+/// archived + duplicate = receipted + left to welcome.
 fn custody(text: &mut Text, counts: &Counts) {
     text.counter("units_received", "Units that came in.", counts.received);
     text.counter("units_archived", "Units new in the archive and synced.", counts.archived);
@@ -45,7 +50,9 @@ fn custody(text: &mut Text, counts: &Counts) {
     text.reasons("datagrams_dropped", "Datagrams to the QUIC port of no connection.", strays);
     text.family("units_in_flight", "gauge", "Received units whose end is not told yet.");
     text.sample("units_in_flight", "", counts.in_flight());
-    text.counter("units_receipted", "Units newly receipted.", counts.receipted);
+    text.counter("units_receipted", "Units receipted to who brought them.", counts.receipted);
+    let left = "Units held whose session was gone: the next welcome says so.";
+    text.counter("units_left_to_welcome", left, counts.left_to_welcome);
     text.counter("units_replayed", "Units read back from the archive.", counts.replayed);
     text.counter("packets", "Space packets, counted once by identity.", counts.packets);
     text.counter("packet_copies", "Copies of packets that had come.", counts.packet_copies);
@@ -55,6 +62,22 @@ fn custody(text: &mut Text, counts: &Counts) {
     text.family("jobs", "counter", "Heavy work that ended.");
     text.sample("jobs_total", "state=\"done\"", counts.jobs_done);
     text.sample("jobs_total", "state=\"failed\"", counts.jobs_failed);
+}
+
+fn disk(text: &mut Text, disk: &DiskView) {
+    text.family("archive_disk", "stateset", "How the disk of the archive does.");
+    for state in DiskState::ALL {
+        let labels = format!("groundtrack_archive_disk=\"{state}\"");
+        text.sample("archive_disk", &labels, u8::from(state == disk.state));
+    }
+    text.family("archive_disk_since_seconds", "gauge", "When that began, Unix time.");
+    if let Some(since_ms) = disk.since_ms {
+        text.sample("archive_disk_since_seconds", "", since_ms as f64 / 1e3);
+    }
+    text.family("archive_disk_free_bytes", "gauge", "Bytes that may still be written.");
+    if let Some(free_bytes) = disk.free_bytes {
+        text.sample("archive_disk_free_bytes", "", free_bytes);
+    }
 }
 
 /// The same law a counter of units: at a quiet moment `received` is the sum of the others.
@@ -252,6 +275,26 @@ mod tests {
             assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
         }
         assert!(text.ends_with("# EOF\n"));
+    }
+
+    #[test]
+    fn the_disk_is_told() {
+        use crate::publish::{Look, WriteTrouble};
+        use codecs::time::Tai;
+        let mut live = Live::default();
+        let look = Look::Here { free_bytes: 12 };
+        live.apply(Event::DiskLooked { look, least_bytes: 4, at: Tai::from_unix(100, 0) });
+        let trouble = Some(WriteTrouble::Full);
+        live.apply(Event::DiskWrote { trouble, at: Tai::from_unix(160, 0) });
+        let text = render(&live.snapshot());
+        for line in [
+            "groundtrack_archive_disk{groundtrack_archive_disk=\"full\"} 1",
+            "groundtrack_archive_disk{groundtrack_archive_disk=\"good\"} 0",
+            "groundtrack_archive_disk_since_seconds 160",
+            "groundtrack_archive_disk_free_bytes 12",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+        }
     }
 
     #[test]

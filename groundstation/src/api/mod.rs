@@ -7,6 +7,7 @@
 //! Everything is read-only but uplink, which takes an operator's token. There is no CORS: other origins can't read what is here, and the guard
 //! refuses names that a rebinding resolver could have pointed at loopback.
 
+mod problem;
 mod guard;
 mod page;
 mod stream;
@@ -18,12 +19,14 @@ pub use contacts::Station;
 pub use uplink::{Asked, Commanding};
 
 use crate::publish::Feed;
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
 use axum::{Json, Router, middleware};
 use codecs::time::Tai;
+use problem::Problem;
 use serde::Deserialize;
 use std::fmt;
 use std::io;
@@ -115,17 +118,14 @@ fn router(shared: Shared) -> Router {
     };
     let api = routed(Router::new(), API)
         .layer(axum::extract::DefaultBodyLimit::max(uplink::REQUEST_BYTES_MAX))
-        .fallback(|| async { problem(StatusCode::NOT_FOUND, "no such thing in this API") });
+        .method_not_allowed_fallback(problem::method_not_allowed)
+        .fallback(problem::no_such_thing);
     routed(Router::new(), BESIDE)
+        .method_not_allowed_fallback(problem::method_not_allowed)
         .nest(PREFIX, api)
         .fallback(page::asset)
         .layer(middleware::from_fn_with_state(shared.clone(), guard::guard))
         .with_state(shared)
-}
-
-/// An error as JSON, which says what and what to do.
-fn problem(status: StatusCode, message: &str) -> Response {
-    (status, Json(serde_json::json!({ "error": message }))).into_response()
 }
 
 async fn snapshot(State(shared): State<Shared>) -> Response {
@@ -138,19 +138,30 @@ struct ThumbnailQuery {
     product: String,
 }
 
-async fn thumbnail(State(shared): State<Shared>, query: Query<ThumbnailQuery>) -> Response {
-    match shared.context.feed.thumbnail(&query.product) {
-        Some(png) => ([(header::CONTENT_TYPE, "image/png")], png).into_response(),
-        None => problem(StatusCode::NOT_FOUND, "no thumbnail of that product is kept here"),
-    }
+async fn thumbnail(
+    State(shared): State<Shared>,
+    query: Result<Query<ThumbnailQuery>, QueryRejection>,
+) -> Result<Response, Problem> {
+    let usage = "/api/v1/thumbnail?product=ID";
+    let query = query.map_err(|rejection| Problem::of_query(&rejection, usage))?;
+    let kept = shared.context.feed.thumbnail(&query.product);
+    let png = kept.ok_or_else(|| {
+        Problem::new(StatusCode::NOT_FOUND, "no thumbnail of that product is kept here")
+    })?;
+    Ok(([(header::CONTENT_TYPE, "image/png")], png).into_response())
 }
 
-async fn ready(State(shared): State<Shared>) -> Response {
-    if *shared.context.ready.borrow() {
-        "ready\n".into_response()
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "starting: the archive is being read\n").into_response()
+async fn ready(State(shared): State<Shared>) -> Result<&'static str, Problem> {
+    let unavailable = |text: &str| Problem::new(StatusCode::SERVICE_UNAVAILABLE, text);
+    if !*shared.context.ready.borrow() {
+        return Err(unavailable("starting: the archive is being read; ask again"));
     }
+    let disk = shared.context.feed.disk();
+    if disk.state.takes_units() {
+        return Ok("ready\n");
+    }
+    let advice = disk.advice.unwrap_or("?");
+    Err(unavailable(&format!("the archive's disk is {}: {advice}", disk.state)))
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The front end, built into the executable.
 
+use super::problem::Problem;
 use axum::http::{Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 
@@ -28,7 +29,8 @@ repository (it needs Node 20.19 or newer) and start the daemon again.</p>
 /// Serves a file of the front end.
 pub async fn asset(method: Method, uri: Uri) -> Response {
     if method != Method::GET && method != Method::HEAD {
-        return (StatusCode::METHOD_NOT_ALLOWED, "this page is read-only\n").into_response();
+        let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, "the page is read-only");
+        return ([(header::ALLOW, "GET,HEAD")], problem).into_response();
     }
     let path = if uri.path() == "/" { "/index.html" } else { uri.path() };
     match ASSETS.iter().find(|asset| asset.path == path) {
@@ -36,7 +38,7 @@ pub async fn asset(method: Method, uri: Uri) -> Response {
         None if path == "/index.html" => {
             ([(header::CONTENT_TYPE, "text/html; charset=utf-8")], NOT_BUILT).into_response()
         }
-        None => (StatusCode::NOT_FOUND, "no such page\n").into_response(),
+        None => Problem::new(StatusCode::NOT_FOUND, "no such page").into_response(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! The live stream: everything first, then what changed, at most five times a second.
 
-use super::{Context, Shared, problem};
+use super::{Context, Shared, problem::Problem};
 use crate::publish::Cursor;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -80,13 +80,11 @@ impl Reader {
 }
 
 /// `GET /api/v1/live`.
-pub async fn live(State(shared): State<Shared>) -> Response {
-    let Ok(permit) = shared.streams.clone().try_acquire_owned() else {
-        return problem(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "too many live streams are open; close a page and try again",
-        );
-    };
+pub async fn live(State(shared): State<Shared>) -> Result<Response, Problem> {
+    let permit = shared.streams.clone().try_acquire_owned().map_err(|_| {
+        let message = "too many live streams are open; close a page and try again";
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, message)
+    })?;
     let mut timer = interval(CHANGE_INTERVAL);
     timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let reader = Reader {
@@ -100,5 +98,5 @@ pub async fn live(State(shared): State<Shared>) -> Response {
         let event = reader.next().await?;
         Some((Ok::<_, Infallible>(event), reader))
     });
-    Sse::new(events).into_response()
+    Ok(Sse::new(events).into_response())
 }

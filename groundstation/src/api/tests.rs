@@ -1,8 +1,12 @@
 use super::*;
+use crate::admit::Action;
+use crate::operators::OperatorConfig;
 use crate::publish::{Event, Outcome, PacketIdentity};
+use crate::shell::{clock::StationClock, uplink::Uplink};
 use codecs::ids::{Apid, SpacecraftId};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::path::Path;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
@@ -198,6 +202,12 @@ async fn health_and_readiness_differ_while_the_archive_is_read() {
     assert_eq!(status(&station.get("/readyz").await), 503);
     station.ready.send(true).unwrap();
     assert_eq!(status(&station.get("/readyz").await), 200);
+    let wrote = |trouble| Event::DiskWrote { trouble, at: Tai(0) };
+    station.feed.publish(wrote(Some(crate::publish::WriteTrouble::Full)));
+    let full = station.get("/readyz").await;
+    assert!(status(&full) == 503 && full.contains("disk is full: units are refused"), "{full}");
+    station.feed.publish(wrote(None));
+    assert_eq!(status(&station.get("/readyz").await), 200);
 }
 
 #[tokio::test]
@@ -248,27 +258,98 @@ async fn only_so_many_live_streams_are_open() {
     assert_eq!(status(&station.get("/api/v1/live").await), 503);
 }
 
-#[tokio::test]
-async fn only_an_operators_token_commands_and_only_what_its_row_allows() {
-    use crate::{
-        admit::Action,
-        operators::OperatorConfig,
-        shell::{clock::StationClock, uplink::Uplink},
-    };
-    let dir = tempfile::tempdir().unwrap();
+/// An operator `duty`, whose token is `secret`, may command spacecraft 7 of 7 and 8.
+fn commanding(dir: &Path) -> Commanding {
     let operator = OperatorConfig {
         name: "duty".into(),
         token: "unused".into(),
         spacecraft: vec![7],
         actions: vec![Action::Command],
     };
-    let open = || Uplink::open(dir.path(), "demo", StationClock::new(0.0)).unwrap();
-    let commanding = Commanding {
-        uplink: open(),
+    Commanding {
+        uplink: Uplink::open(dir, "demo", StationClock::new(0.0)).unwrap(),
         operators: watch::channel(Arc::new([operator.row("secret")].into_iter().collect())).1,
         mission: Arc::new([SpacecraftId(7), SpacecraftId(8)].into()),
+    }
+}
+
+/// Whatever goes wrong on whatever path, the answer is JSON that says what, and nothing else.
+#[tokio::test]
+async fn every_error_has_one_shape() {
+    let dir = tempfile::tempdir().unwrap();
+    let station = Station::with(None, Some(commanding(dir.path()))).await;
+    let ask = async |method: &str, path: &str, headers: &str, body: &str| {
+        let length = body.len();
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+             Content-Length: {length}\r\n{headers}\r\n{body}"
+        );
+        station.ask(&request).await
     };
-    let station = Station::with(None, Some(commanding)).await;
+    let judge = |answer: &str, wanted: u16, what: &str| {
+        assert_eq!(status(answer), wanted, "{what}: {answer}");
+        assert!(answer.contains("content-type: application/json"), "{what}: {answer}");
+        let said = json(answer);
+        let words = said["error"].as_str().unwrap_or_else(|| panic!("{what}: {answer}"));
+        assert!(words.len() > 10 && said.as_object().unwrap().len() == 1, "{what}: {answer}");
+        words.to_owned()
+    };
+    let below = API.iter().map(|(path, methods, _)| (format!("{PREFIX}{path}"), *methods));
+    let beside = BESIDE.iter().map(|(path, methods, _)| (path.to_string(), *methods));
+    let page = [("/".to_owned(), &["GET"][..])];
+    for (path, methods) in below.chain(beside).chain(page) {
+        for method in ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"] {
+            if methods.contains(&method) {
+                continue;
+            }
+            let answer = ask(method, &path, "", "").await;
+            judge(&answer, 405, &format!("{method} {path}"));
+            let allow = answer.lines().find_map(|line| line.strip_prefix("allow: ")).unwrap();
+            let allow: BTreeSet<&str> =
+                allow.trim().split(',').filter(|of| *of != "HEAD").collect();
+            assert_eq!(allow, methods.iter().copied().collect(), "{method} {path}");
+        }
+        let foreign =
+            format!("GET {path} HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n");
+        judge(&station.ask(&foreign).await, 421, &path);
+        if path != "/" {
+            judge(&ask("GET", &format!("{path}/more"), "", "").await, 404, &path);
+        }
+    }
+    judge(&ask("GET", "/readyz", "", "").await, 503, "the archive is being read");
+    let thumbnail = "/api/v1/thumbnail";
+    let words = judge(&ask("GET", thumbnail, "", "").await, 400, "no parameter");
+    assert!(words.contains("product") && words.contains("?product=ID"), "{words}");
+    judge(&ask("GET", &format!("{thumbnail}?product=%FF"), "", "").await, 404, "no such product");
+    let json_type = "Content-Type: application/json\r\n";
+    let token = format!("{json_type}Authorization: Bearer secret\r\n");
+    let other = r#"{"spacecraft":8,"kind":"command","body_base64":""}"#;
+    let kind = r#"{"spacecraft":7,"kind":"song","body_base64":""}"#;
+    let long = "9".repeat(uplink::REQUEST_BYTES_MAX + 1);
+    for (headers, body, wanted) in [
+        ("", "{}", 415),
+        (json_type, "{", 400),
+        (json_type, "{}", 422),
+        (json_type, other, 401),
+        (&token, other, 403),
+        (&token, kind, 400),
+        (&token, &long, 413),
+    ] {
+        let words = judge(&ask("POST", "/api/v1/uplink", headers, body).await, wanted, headers);
+        if wanted == 403 {
+            let row = "duty may not command for spacecraft 8: its row [[operator]] in the station \
+                       file says actions command, spacecraft 7";
+            assert!(words.starts_with(row), "{words}");
+        }
+    }
+    let station = Station::start().await;
+    judge(&station.get("/api/v1/uplink").await, 404, "no uplink");
+}
+
+#[tokio::test]
+async fn only_an_operators_token_commands_and_only_what_its_row_allows() {
+    let dir = tempfile::tempdir().unwrap();
+    let station = Station::with(None, Some(commanding(dir.path()))).await;
     let post = async |headers: &str, body: &str| {
         let (host, length) = (station.address, body.len());
         station
@@ -302,7 +383,7 @@ async fn only_an_operators_token_commands_and_only_what_its_row_allows() {
     assert_eq!(objects.len(), 1, "what was denied is not queued");
     assert_eq!((&objects[0]["state"], &objects[0]["priority"]), (&"queued".into(), &9.into()));
     // Another process finds it in the log.
-    assert_eq!(open().list().len(), 1);
+    assert_eq!(commanding(dir.path()).uplink.list().len(), 1);
 }
 
 /// What the router serves and what the document lists are the same, in both directions.

@@ -1,8 +1,8 @@
 //! Uplink over the API: the only request here that changes anything, and only with an operator's token.
 
-use super::{Shared, problem};
+use super::{Shared, problem::Problem};
 use crate::{
-    admit::{Action, Denial, Table},
+    admit::{Action, Table},
     operators,
     shell::uplink::{SendError, Uplink},
 };
@@ -58,14 +58,14 @@ pub struct Asked {
     pub body_base64: String,
 }
 
+fn no_uplink() -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "this station has no uplink")
+}
+
 /// `GET /api/v1/uplink`.
-pub async fn list(State(shared): State<Shared>) -> Response {
-    match &shared.context.uplink {
-        Some(commanding) => {
-            Json(serde_json::json!({ "objects": commanding.uplink.list() })).into_response()
-        }
-        None => problem(StatusCode::NOT_FOUND, "this station has no uplink"),
-    }
+pub async fn list(State(shared): State<Shared>) -> Result<Response, Problem> {
+    let commanding = shared.context.uplink.as_ref().ok_or_else(no_uplink)?;
+    Ok(Json(serde_json::json!({ "objects": commanding.uplink.list() })).into_response())
 }
 
 /// `POST /api/v1/uplink`. The JSON content type and the token's header keep out what a browser
@@ -74,38 +74,29 @@ pub async fn send(
     State(shared): State<Shared>,
     headers: HeaderMap,
     asked: Result<Json<Asked>, JsonRejection>,
-) -> Response {
-    let Some(commanding) = shared.context.uplink.clone() else {
-        return problem(StatusCode::NOT_FOUND, "this station has no uplink");
-    };
-    let asked = match asked {
-        Ok(Json(asked)) => asked,
-        Err(rejection) => return problem(rejection.status(), &rejection.body_text()),
-    };
+) -> Result<Response, Problem> {
+    let commanding = shared.context.uplink.clone().ok_or_else(no_uplink)?;
+    let Json(asked) = asked?;
     let spacecraft = SpacecraftId(asked.spacecraft);
     let token = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let token = token.and_then(|value| value.strip_prefix("Bearer "));
     let table = Arc::clone(&commanding.operators.borrow());
-    let operator = match operators::judge(&table, token, spacecraft, Action::Command) {
-        Ok(name) => name.to_string(),
-        Err(Denial::UnknownKey) => {
-            let message = "no operator's token; see [[operator]] in the station file";
-            return problem(StatusCode::UNAUTHORIZED, message);
-        }
-        Err(denial) => {
-            let message = format!("{denial}: not in this operator's row of the station file");
-            return problem(StatusCode::FORBIDDEN, &message);
-        }
-    };
-    let request = match request(&commanding, asked) {
-        Ok(request) => request,
-        Err(message) => return problem(StatusCode::BAD_REQUEST, &message),
-    };
+    let principal = token.and_then(|token| operators::named(&table, token)).ok_or_else(|| {
+        let message = "no operator's token; see [[operator]] in the station file";
+        Problem::new(StatusCode::UNAUTHORIZED, message)
+    })?;
+    if !principal.may(Action::Command, spacecraft) {
+        let message = principal.denied(Action::Command, spacecraft, operators::TABLE);
+        return Err(Problem::new(StatusCode::FORBIDDEN, message));
+    }
+    let operator = &principal.name;
+    let request = request(&commanding, asked)
+        .map_err(|message| Problem::new(StatusCode::BAD_REQUEST, message))?;
     tracing::info!(operator, spacecraft = spacecraft.0, kind = request.kind.name(), "uplink asked");
     // The sync of the log takes its time, which no one else should wait for.
     let submitted = tokio::task::spawn_blocking(move || commanding.uplink.submit(request)).await;
     match submitted {
-        Ok(Ok(row)) => (StatusCode::ACCEPTED, Json(row)).into_response(),
+        Ok(Ok(row)) => Ok((StatusCode::ACCEPTED, Json(row)).into_response()),
         Ok(Err(error)) => {
             let status = match &error {
                 SendError::Queue(SubmitError::TooLong(_) | SubmitError::Expired) => {
@@ -113,9 +104,12 @@ pub async fn send(
                 }
                 _ => StatusCode::SERVICE_UNAVAILABLE,
             };
-            problem(status, &error.to_string())
+            Err(Problem::new(status, error.to_string()))
         }
-        Err(_) => problem(StatusCode::INTERNAL_SERVER_ERROR, "the uplink failed; see the log"),
+        Err(_) => {
+            let message = "the uplink failed; see the log";
+            Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, message))
+        }
     }
 }
 

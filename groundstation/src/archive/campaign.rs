@@ -69,11 +69,17 @@ fn check(disk: &ForgetfulDisk, acknowledged: &BTreeSet<u64>) -> Result<(), Strin
     let mut archive = opened.0;
     let mut found = BTreeMap::new();
     let end = Position { segment: u64::MAX, offset: u64::MAX };
-    read::replay(&mut disk.clone(), Position { segment: 0, offset: 0 }, end, |unit| {
-        assert_eq!(unit.bytes, frame(unit.key.sequence).bytes);
-        *found.entry(unit.key.sequence).or_insert(0) += 1;
-        Ok(())
-    })
+    read::replay(
+        &mut disk.clone(),
+        &twice::Twice::NOTHING,
+        Position { segment: 0, offset: 0 },
+        end,
+        |unit| {
+            assert_eq!(unit.bytes, frame(unit.key.sequence).bytes);
+            *found.entry(unit.key.sequence).or_insert(0) += 1;
+            Ok(())
+        },
+    )
     .map_err(|error| error.to_string())?;
     if let Some((sequence, count)) = found.iter().find(|(_, count)| **count > 1) {
         return Err(format!("{sequence} stands {count} times"));
@@ -208,10 +214,16 @@ fn a_full_disk_acknowledges_nothing_serves_reads_and_recovers() {
 fn check_reads(disk: &ForgetfulDisk, receipted: &BTreeSet<u64>) {
     let mut found = BTreeSet::new();
     let end = Position { segment: u64::MAX, offset: u64::MAX };
-    read::replay(&mut disk.clone(), Position { segment: 0, offset: 0 }, end, |unit| {
-        found.insert(unit.key.sequence);
-        Ok(())
-    })
+    read::replay(
+        &mut disk.clone(),
+        &twice::Twice::NOTHING,
+        Position { segment: 0, offset: 0 },
+        end,
+        |unit| {
+            found.insert(unit.key.sequence);
+            Ok(())
+        },
+    )
     .unwrap();
     assert!(receipted.is_subset(&found));
 }

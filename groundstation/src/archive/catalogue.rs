@@ -100,7 +100,7 @@ impl Catalogue {
 }
 
 /// Digest in the record of `key` at a place, if its header holds.
-pub(super) fn digest_at(
+pub(crate) fn digest_at(
     file: &impl StoredFile,
     place: Position,
     key: &UnitKey,

@@ -15,6 +15,7 @@ use super::{
     read::{Found, read},
     record::{Position, record_bytes},
     storage::Storage,
+    twice::Twice,
 };
 use codecs::{
     ids::{KeyPrefix, SpacecraftId},
@@ -56,26 +57,26 @@ type Turn = (Tai, Position);
 /// is told how far the first reading is, and may end it.
 pub fn read_as_heard<S: Storage + Clone>(
     storage: &mut S,
-    from: Position,
-    to: Position,
+    twice: &Twice,
+    (from, to): (Position, Position),
     look: impl FnMut(Position) -> io::Result<()>,
     sink: impl FnMut(Found) -> io::Result<()>,
 ) -> io::Result<()> {
-    read_within(BOUNDS, storage, (from, to), look, sink)
+    read_within((BOUNDS, twice), storage, (from, to), look, sink)
 }
 
 fn read_within<S: Storage + Clone>(
-    bounds: Bounds,
+    (bounds, twice): (Bounds, &Twice),
     storage: &mut S,
     (from, to): (Position, Position),
     look: impl FnMut(Position) -> io::Result<()>,
     mut sink: impl FnMut(Found) -> io::Result<()>,
 ) -> io::Result<()> {
-    let mut late = Late::find(bounds, storage, (from, to), look)?;
+    let mut late = Late::find((bounds, twice), storage, (from, to), look)?;
     let mut again = storage.clone();
     let mut passed = 0;
     let (mut clocks, mut window) = (Clocks::default(), Window::new(bounds.waiting));
-    read(storage, from, to, |found| {
+    read(storage, twice, from, to, |found| {
         let unit = match found {
             Found::Unit(unit) => unit,
             damage => return sink(damage),
@@ -181,14 +182,14 @@ struct Queue {
 
 impl Late {
     fn find<S: Storage>(
-        bounds: Bounds,
+        (bounds, twice): (Bounds, &Twice),
         storage: &mut S,
         (from, to): (Position, Position),
         mut look: impl FnMut(Position) -> io::Result<()>,
     ) -> io::Result<Self> {
         let mut late = Self { bounds, places: Vec::new(), heard: BTreeMap::new(), ahead: 0 };
         let (mut clocks, mut window) = (Clocks::default(), Window::new(bounds.waiting));
-        read(storage, from, to, |found| {
+        read(storage, twice, from, to, |found| {
             let Found::Unit(unit) = found else { return Ok(()) };
             look(unit.position)?;
             let spacecraft = unit.key.prefix.spacecraft;
@@ -245,7 +246,8 @@ impl Late {
         }
         let mut fetched = Vec::new();
         for (first, end) in stretches(&wanted) {
-            read(storage, first, end, |found| {
+            // Which of two records counts was settled when their places were noted.
+            read(storage, &Twice::NOTHING, first, end, |found| {
                 // Damage is told where it stands.
                 if let Found::Unit(unit) = found
                     && let Some((at, _)) = wanted.get(&unit.position)

@@ -58,7 +58,10 @@ pub(super) fn missing<S: Storage>(
     Ok(missing)
 }
 
-fn header<S: Storage>(storage: &mut S, number: u64) -> io::Result<Option<SegmentHeader>> {
+pub(super) fn header<S: Storage>(
+    storage: &mut S,
+    number: u64,
+) -> io::Result<Option<SegmentHeader>> {
     let file = storage.open(&file_name(number))?;
     Ok(SegmentHeader::read(&file, number)?.ok().map(|(header, _)| header))
 }

@@ -30,6 +30,7 @@ mod open;
 mod alone;
 pub mod heard;
 pub mod read;
+pub mod twice;
 #[cfg(test)]
 pub mod forgetful;
 #[cfg(test)]
@@ -41,7 +42,7 @@ pub use open::{OpenError, OpenReport};
 
 use crate::ledger::Ledger;
 use bytes::Bytes;
-pub(crate) use catalogue::{load_index, stored_index};
+pub(crate) use catalogue::{digest_at, load_index, stored_index};
 use codecs::{
     ids::{Channel, Codec, KeyPrefix, SeqRange, UnitKey},
     link::{object::Annotation, void::Void},

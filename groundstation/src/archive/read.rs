@@ -1,13 +1,14 @@
 //! Reads archived units back in the order in which they were archived.
 
 use super::{
-    Archived, holes, index,
+    Archived, holes, index, losses,
     record::{BLOCK_BYTES, Position},
     retain::Floor,
     scan::{Hole, Step, scan},
     segment::{SegmentHeader, file_name, number_of},
     storage::Storage,
     stored_index,
+    twice::Twice,
 };
 use bytes::Bytes;
 use codecs::{
@@ -45,23 +46,26 @@ pub enum Damaged {
 /// How often the list of segments is read where retention changes it meanwhile.
 const LOOKS_MAX: usize = 8;
 
-/// Hands out the units from `from` up to `to` (exclusive), as replayed. Damage is passed over: who
-/// must tell of it uses [`read`].
+/// Hands out the units from `from` up to `to` (exclusive), as replayed, each once. Damage is passed
+/// over: who must tell of it uses [`read`].
 pub fn replay<S: Storage>(
     storage: &mut S,
+    twice: &Twice,
     from: Position,
     to: Position,
     mut sink: impl FnMut(Archived) -> io::Result<()>,
 ) -> io::Result<()> {
-    read(storage, from, to, |found| match found {
+    read(storage, twice, from, to, |found| match found {
         Found::Unit(unit) => sink(unit),
         Found::Damage(_) => Ok(()),
     })
 }
 
-/// Hands out the units from `from` up to `to` (exclusive), and what is damaged between them.
+/// Hands out the units from `from` up to `to` (exclusive), each once, and what is damaged between
+/// them.
 pub fn read<S: Storage>(
     storage: &mut S,
+    twice: &Twice,
     from: Position,
     to: Position,
     mut sink: impl FnMut(Found) -> io::Result<()>,
@@ -89,6 +93,7 @@ pub fn read<S: Storage>(
         }
         let whole = stated == Some(end);
         scan(&file, number, start, end, whole, |step| match step {
+            Step::Unit { header, .. } if twice.is_again(number, &header.key) => Ok(()),
             Step::Unit { offset, header, bytes } => sink(Found::Unit(Archived {
                 key: header.key,
                 codec: header.codec,
@@ -111,7 +116,7 @@ pub fn missing<S: Storage>(storage: &mut S) -> io::Result<RangeSet> {
 }
 
 /// Looks again where retention let a segment go while `look` looked.
-fn while_retained<S: Storage, T>(
+pub(super) fn while_retained<S: Storage, T>(
     storage: &mut S,
     look: impl Fn(&mut S) -> io::Result<T>,
 ) -> io::Result<T> {
@@ -137,11 +142,14 @@ fn missing_now<S: Storage>(storage: &mut S) -> io::Result<RangeSet> {
 pub struct Claims {
     /// Let go by retention: held before the oldest segment that stays.
     pub let_go: BTreeMap<KeyPrefix, RangeSet>,
-    /// Held when the newest segment was begun or, by its index, in a segment that is not there.
-    pub held: BTreeMap<KeyPrefix, RangeSet>,
+    /// Came: held or lost when the newest checkpoint was written or, by its index, in a segment that
+    /// is not there. What is on record as lost came as well: it is no custody gap.
+    pub came: BTreeMap<KeyPrefix, RangeSet>,
+    /// Left out on purpose, whether the record that says why can still be read or not.
+    pub voided: BTreeMap<KeyPrefix, RangeSet>,
 }
 
-/// Reads what the floor and the newest header say.
+/// Reads what the floor and the newest checkpoint say.
 pub fn claims<S: Storage>(storage: &mut S) -> io::Result<Claims> {
     while_retained(storage, claims_now)
 }
@@ -150,34 +158,41 @@ fn claims_now<S: Storage>(storage: &mut S) -> io::Result<Claims> {
     let names = storage.list()?;
     let mut numbers: Vec<u64> = names.iter().filter_map(|name| number_of(name)).collect();
     numbers.sort_unstable();
-    let held = |header: &SegmentHeader| {
-        let counters = header.checkpoint.counters();
-        let without_lost = counters.map(|(prefix, counter)| {
+    let floor = Floor::known(storage, &names, &numbers)?;
+    let mut claims = Claims::default();
+    if let Some(header) = floor.header() {
+        for (prefix, counter) in header.checkpoint.counters() {
             let mut held = counter.held.clone();
             counter.lost.ranges().iter().for_each(|range| held.remove(*range));
-            (*prefix, held)
-        });
-        without_lost.filter(|(_, held)| !held.is_empty()).collect()
-    };
-    let floor = Floor::known(storage, &names, &numbers)?;
-    let let_go = floor.header().map(held).unwrap_or_default();
-    let mut claims = Claims { let_go, held: BTreeMap::new() };
-    for number in numbers.into_iter().rev() {
-        let file = storage.open(&file_name(number))?;
-        if let Ok((header, _)) = SegmentHeader::read(&file, number)? {
-            claims.held = held(&header);
+            note(&mut claims.let_go, prefix, &held);
+        }
+    }
+    let next = numbers.last().map_or(floor.number, |last| last.saturating_add(1));
+    let mut newest = losses::read(storage, &names, next)?;
+    for number in numbers.iter().rev() {
+        if newest.is_some() {
             break;
         }
+        newest = holes::header(storage, *number)?;
+    }
+    for (prefix, counter) in newest.iter().flat_map(|header| header.checkpoint.counters()) {
+        note(&mut claims.came, prefix, &counter.held);
+        note(&mut claims.came, prefix, &counter.lost);
+        note(&mut claims.voided, prefix, &counter.voided);
     }
     let gone = missing_now(storage)?;
     let indexed = names.iter().filter_map(|name| index::number_of(name));
     for gone in indexed.filter(|number| gone.contains(*number)) {
         let index = stored_index(storage, gone).unwrap_or_default();
-        for (prefix, ranges) in index.ranges() {
-            claims.held.entry(prefix).or_default().extend(&ranges);
-        }
+        index.ranges().iter().for_each(|(prefix, held)| note(&mut claims.came, prefix, held));
     }
     Ok(claims)
+}
+
+fn note(into: &mut BTreeMap<KeyPrefix, RangeSet>, prefix: &KeyPrefix, ranges: &RangeSet) {
+    if !ranges.is_empty() {
+        into.entry(*prefix).or_default().extend(ranges);
+    }
 }
 
 /// Where segment `number` ends, as the header of the `next` one says. Retention may let that one go

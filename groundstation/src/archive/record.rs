@@ -129,7 +129,7 @@ impl UnitHeader {
         out
     }
 
-    fn decode(bytes: &[u8; UNIT_HEADER_BYTES]) -> Option<Self> {
+    pub(super) fn decode(bytes: &[u8; UNIT_HEADER_BYTES]) -> Option<Self> {
         let length = u32::from_be_bytes(get(bytes, 8));
         if length as usize > UNIT_BYTES_MAX {
             return None;

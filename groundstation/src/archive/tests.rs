@@ -72,7 +72,7 @@ pub(crate) fn found(disk: &ForgetfulDisk) -> BTreeMap<UnitKey, usize> {
     let mut found = BTreeMap::new();
     let whole = Position { segment: u64::MAX, offset: u64::MAX };
     let start = Position { segment: 0, offset: 0 };
-    read::replay(&mut disk.clone(), start, whole, |archived| {
+    read::replay(&mut disk.clone(), &twice::Twice::NOTHING, start, whole, |archived| {
         assert_eq!(archived.bytes, unit(1, archived.key.sequence).bytes);
         *found.entry(archived.key).or_default() += 1;
         Ok(())
@@ -223,8 +223,20 @@ fn the_same_key_with_other_bytes_is_kept_aside() {
     assert_eq!(archive.offer(&unit(1, 70), now(0)).unwrap(), Verdict::Duplicate);
     let other = Incoming { bytes: Bytes::from_static(b"other"), ..unit(1, 70) };
     assert_eq!(archive.offer(&other, now(0)).unwrap(), Verdict::Conflict);
-    let names = disk.list().unwrap();
-    assert_eq!(names.iter().filter(|name| name.ends_with(".conflict")).count(), 2);
+    let aside = |disk: ForgetfulDisk| {
+        disk.list().unwrap().iter().filter(|name| name.ends_with(".conflict")).count()
+    };
+    assert_eq!(aside(disk.clone()), 2);
+    // Once, however often it comes, and over restarts.
+    assert_eq!(archive.offer(&other, now(0)).unwrap(), Verdict::Conflict);
+    archive.commit(now(0)).unwrap();
+    let disk = disk.crash(Crash::Drop);
+    let (mut archive, _) = Archive::open(disk.clone(), SETTINGS, 9).unwrap();
+    assert_eq!(archive.offer(&other, now(0)).unwrap(), Verdict::Conflict);
+    assert_eq!(aside(disk.clone()), 2);
+    let third = Incoming { bytes: Bytes::from_static(b"third"), ..unit(1, 70) };
+    assert_eq!(archive.offer(&third, now(0)).unwrap(), Verdict::Conflict);
+    assert_eq!(aside(disk), 3);
 }
 
 #[test]

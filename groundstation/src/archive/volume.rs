@@ -12,15 +12,15 @@ use super::{
     catalogue::{self, Catalogue},
     index::Index,
     intake::Claim,
-    record::{self, BLOCK_BYTES, Digest, Position, UnitHeader},
+    record::{self, BLOCK_BYTES, Digest, Position, UNIT_HEADER_BYTES, UnitHeader},
     retain::Floor,
     seal::{self, Chain, Footer, NO_FOOTER},
     segment::{self, SegmentHeader},
-    storage::{Storage, StoredFile, write_all},
+    storage::{Storage, StoredFile, read_up_to, write_all},
 };
 use crate::ledger::Ledger;
 use codecs::{ids::UnitKey, time::Tai};
-use std::io;
+use std::{collections::BTreeSet, io};
 
 /// Blocks worth a sync of their own. A commit that waits for more saves nothing, and keeps memory
 /// from the processor's cache.
@@ -60,6 +60,8 @@ pub struct Volume<S: Storage> {
     /// A write of those failed: what the commit finds out.
     failed: bool,
     pub(super) conflicts: usize,
+    /// Which those are, once one was compared.
+    aside: Option<BTreeSet<(UnitKey, [u8; 16])>>,
 }
 
 /// How a claim was judged.
@@ -95,6 +97,7 @@ impl<S: Storage> Volume<S> {
             unsynced: Vec::new(),
             failed: false,
             conflicts: 0,
+            aside: None,
         }
     }
 
@@ -271,6 +274,12 @@ impl<S: Storage> Volume<S> {
         })
     }
 
+    /// Whether the unit held under a key has another digest; not where that can't be told, as of
+    /// one that was let go.
+    pub fn differs(&mut self, key: &UnitKey, digest: Digest) -> io::Result<bool> {
+        Ok(self.digest(key)?.is_some_and(|held| held != digest))
+    }
+
     /// A unit that is written and not synced.
     pub(super) fn under_way(&self, key: &UnitKey) -> Option<&[u8]> {
         self.unsynced.iter().find_map(|batch| batch.find(key))
@@ -292,6 +301,11 @@ impl<S: Storage> Volume<S> {
     /// receipted either way.
     pub(super) fn quarantine(&mut self, claim: &Claim, unit: &[u8]) {
         if self.conflicts >= CONFLICTS_MAX {
+            return;
+        }
+        let known = self.aside.take().unwrap_or_else(|| self.kept_aside());
+        // What a start reads back is offered again, each time.
+        if !self.aside.insert(known).insert((claim.key, claim.digest.0)) {
             return;
         }
         let name = format!("{:06}.conflict", self.conflicts);
@@ -316,6 +330,20 @@ impl<S: Storage> Volume<S> {
         if let Err(error) = kept {
             tracing::warn!(%error, name, "a conflicting unit could not be kept aside");
         }
+    }
+
+    /// Units that were kept aside before; what can't be read is kept once more.
+    fn kept_aside(&mut self) -> BTreeSet<(UnitKey, [u8; 16])> {
+        let names = self.storage.list().unwrap_or_default();
+        let names = names.into_iter().filter(|name| name.ends_with(".conflict"));
+        let mut header = [0; UNIT_HEADER_BYTES];
+        let read = names.filter_map(|name| {
+            let file = self.storage.open(&name).ok()?;
+            let whole = read_up_to(&file, 0, &mut header).ok()? == header.len();
+            let header = UnitHeader::decode(&header).filter(|_| whole)?;
+            Some((header.key, header.digest.0))
+        });
+        read.take(CONFLICTS_MAX).collect()
     }
 
     /// Seals the open segment: it says itself that it is whole, and gives back its spare room.

@@ -6,9 +6,14 @@ use crate::archive::{
     scan::Hole,
     segment::{file_name, number_of},
 };
-use codecs::ids::{Channel, KeyPrefix, RangeSet, SeqRange, UnitKey};
-use serde::Serialize;
-use std::{collections::BTreeSet, fmt};
+use codecs::ids::{Channel, KeyPrefix, Origin, RangeSet, SeqRange, UnitKey};
+use codecs::link::object::Quality;
+use serde::{Deserialize, Serialize, Serializer};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    iter::Sum,
+};
 
 /// Damage listed one by one; the rest is counted.
 const LISTED_MAX: usize = 1_000;
@@ -31,8 +36,18 @@ pub struct Audit {
     pub units: u64,
     /// Bytes of those units.
     pub bytes: u64,
-    /// Records under a key that already stands in the archive.
+    /// Of them, those that antennas heard, by the store that numbered them.
+    #[serde(serialize_with = "by_hex")]
+    pub receptions: BTreeMap<Origin, Receptions>,
+    /// Records under a key that already stands in the archive, and nothing accounts for.
     pub duplicates: u64,
+    /// Units that stand twice, alike, and are read once: they were taken again while the segment
+    /// of their first record was away.
+    pub taken_again: u64,
+    /// Those, by counter.
+    pub again: Vec<Key>,
+    /// Units that were taken again so, with other bytes: the first record is read.
+    pub differing: Vec<Key>,
     /// Damage, in all.
     pub damaged_count: u64,
     /// Damage, the first of it one by one.
@@ -59,6 +74,50 @@ pub struct Audit {
     pub voided: Vec<Key>,
     /// Units kept aside because their key held other bytes.
     pub conflicts: u64,
+}
+
+/// Units that antennas heard, by how they looked there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receptions {
+    /// Without a correction.
+    pub good: u64,
+    /// With corrected symbols.
+    pub corrected: u64,
+    /// Known to be wrong.
+    pub erred: u64,
+    /// Of which nothing tells.
+    pub undetermined: u64,
+}
+
+impl Receptions {
+    /// Counts one.
+    pub fn count(&mut self, quality: Quality) {
+        let counter = match quality {
+            Quality::Good => &mut self.good,
+            Quality::Corrected => &mut self.corrected,
+            Quality::Erred => &mut self.erred,
+            Quality::Undetermined => &mut self.undetermined,
+        };
+        *counter += 1;
+    }
+}
+
+impl Sum for Receptions {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), |sum, of| Self {
+            good: sum.good + of.good,
+            corrected: sum.corrected + of.corrected,
+            erred: sum.erred + of.erred,
+            undetermined: sum.undetermined + of.undetermined,
+        })
+    }
+}
+
+fn by_hex<S: Serializer>(
+    receptions: &BTreeMap<Origin, Receptions>,
+    to: S,
+) -> Result<S::Ok, S::Error> {
+    to.collect_map(receptions.iter().map(|(origin, of)| (origin.to_string(), of)))
 }
 
 /// A stretch of a segment that can't be trusted.
@@ -251,6 +310,7 @@ impl Audit {
     pub fn is_clean(&self) -> bool {
         self.damaged_count == 0
             && self.duplicates == 0
+            && self.differing.is_empty()
             && self.missing_from_archive.is_empty()
             && self.lost.is_empty()
             && self.ledger_gone.is_none()
@@ -293,6 +353,17 @@ impl Audit {
         if !self.lost.is_empty() {
             let text = "what is lost is asked for whenever its store connects, and archived again \
                         if it is still held there";
+            advice.push(text.into());
+        }
+        if !self.differing.is_empty() {
+            let text = "what differs came again with other bytes while its segment was away: the \
+                        first record is read, and both stay; ask whoever keeps its store which is \
+                        right";
+            advice.push(text.into());
+        }
+        if self.duplicates > 0 {
+            let text = "units stand twice, are read twice, and nothing accounts for it: that is a \
+                        defect of this program; report it with what `audit --json` prints";
             advice.push(text.into());
         }
         if let Some(gone) = &self.ledger_gone {

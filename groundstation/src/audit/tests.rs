@@ -50,6 +50,9 @@ fn a_clean_archive_proves_every_unit() {
     assert_eq!(audit.keys[0].ranges, [[0, 199]]);
     let bytes: usize = (0..200).map(|sequence| unit(1, sequence).bytes.len()).sum();
     assert_eq!(audit.bytes, bytes as u64);
+    // Every other one is annotated, with its own number as its quality.
+    let receptions = Receptions { good: 1, corrected: 0, erred: 1, undetermined: 98 };
+    assert_eq!(audit.receptions.values().copied().collect::<Vec<_>>(), [receptions]);
 }
 
 #[test]
@@ -137,10 +140,16 @@ fn a_torn_tail_is_told_from_damage_in_it() {
     // A flipped byte in the last commit, which was whole.
     let mut last = 0;
     let end = Position { segment: u64::MAX, offset: 0 };
-    read::replay(&mut disk.clone(), Position { segment: 0, offset: 0 }, end, |unit| {
-        last = unit.position.offset;
-        Ok(())
-    })
+    read::replay(
+        &mut disk.clone(),
+        &Twice::NOTHING,
+        Position { segment: 0, offset: 0 },
+        end,
+        |unit| {
+            last = unit.position.offset;
+            Ok(())
+        },
+    )
     .unwrap();
     disk.flip(tail, last as usize + UNIT_HEADER_BYTES + 20, 1);
     let audit = audit_of(&disk);

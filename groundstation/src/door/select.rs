@@ -2,7 +2,7 @@
 
 use super::{
     order::Order,
-    spec::{Goods, Selection},
+    spec::{Goods, PATIENCE_MS_DEFAULT, Selection},
 };
 use crate::{
     archive::{Archived, record::Position},
@@ -16,6 +16,7 @@ use bytes::Bytes;
 use codecs::{
     fec::crc::crc32c,
     ids::{Apid, Channel, Codec, SpacecraftId},
+    link::object::TimeSource,
     mission::Definition,
     packet::{is_idle, space::PacketView},
     time::Tai,
@@ -37,6 +38,8 @@ pub struct Parcel {
     pub position: Position,
     /// Earth receive time of that unit.
     pub received: Tai,
+    /// What that rests on.
+    pub source: TimeSource,
     /// Whose it is.
     pub spacecraft: SpacecraftId,
     /// What it is.
@@ -80,6 +83,15 @@ struct Waiting {
     bytes: Bytes,
     position: Position,
     received: Tai,
+    source: TimeSource,
+}
+
+/// A unit from which something comes: whose, where it stands, when it was heard.
+type Whence = (SpacecraftId, Position, Tai, TimeSource);
+
+/// Units without an annotation came over a connection, and have the station's own time.
+fn source_of(unit: &Archived) -> TimeSource {
+    unit.annotation.map_or(TimeSource::Measured, |annotation| annotation.source)
 }
 
 /// Chooses, orders and takes apart for one door.
@@ -113,6 +125,13 @@ impl Selector {
         }
     }
 
+    /// Of an archive that is read in the order in which it was heard, with times of reception for
+    /// `now_ns`: a frame waits as long as the clocks of two antennas may differ.
+    pub fn of_reading(selection: Selection, definition: &Definition) -> Self {
+        let window_ns = definition.merge_window_ns.max(0) as u64;
+        Self::new(selection, definition, window_ns.max(PATIENCE_MS_DEFAULT * 1_000_000))
+    }
+
     /// Whether a unit may hold something that goes out: what is counted when it is dropped.
     pub fn concerns(selection: &Selection, unit: &Archived) -> bool {
         let prefix = &unit.key.prefix;
@@ -143,13 +162,15 @@ impl Selector {
                 bytes: unit.bytes.clone(),
                 position: unit.position,
                 received: unit.received,
+                source: source_of(unit),
                 spacecraft: unit.key.prefix.spacecraft,
                 about: About::Nameless { count: unit.key.sequence },
             }),
             Codec::TmFrame | Codec::AosFrame | Codec::UslpFrame => self.frame(unit, now_ns, sink),
             _ => match unsqueeze::packets(unit.codec, &unit.bytes) {
                 Ok(packets) => {
-                    let from = (unit.key.prefix.spacecraft, unit.position, unit.received);
+                    let spacecraft = unit.key.prefix.spacecraft;
+                    let from = (spacecraft, unit.position, unit.received, source_of(unit));
                     packets.into_iter().for_each(|packet| self.packet(packet, from, sink));
                 }
                 Err(_) => self.leave_out("squeezed"),
@@ -231,6 +252,7 @@ impl Selector {
             bytes,
             position: unit.position,
             received: unit.received,
+            source: source_of(unit),
         };
         if matches!(place.standing, Standing::Better { .. }) {
             // Still in time, or late: then it goes out if the worse one did not.
@@ -252,7 +274,8 @@ impl Selector {
 
     /// A frame whose turn it is.
     fn release(&mut self, frame: Waiting, sink: &mut impl FnMut(Parcel)) {
-        let Waiting { spacecraft, place, codec, head, erred, bytes, position, received } = frame;
+        let Waiting { spacecraft, place, codec, head, erred, bytes, position, received, source } =
+            frame;
         if !wanted(&self.selection.virtual_channels, &head.vc) {
             return;
         }
@@ -267,13 +290,13 @@ impl Selector {
                 return self.leave_out("erred");
             }
             let about = About::Frame { vc: head.vc, count: head.count, erred };
-            return sink(Parcel { bytes, position, received, spacecraft, about });
+            return sink(Parcel { bytes, position, received, source, spacecraft, about });
         }
         let deframed = self.deframer.take(spacecraft, &place, codec, &bytes);
         for (packet, wrong) in deframed.packets {
             match (wrong || erred) && !self.selection.erred {
                 true => self.leave_out("erred"),
-                false => self.packet(packet, (spacecraft, position, received), sink),
+                false => self.packet(packet, (spacecraft, position, received, source), sink),
             }
         }
     }
@@ -281,7 +304,7 @@ impl Selector {
     fn packet(
         &mut self,
         packet: Bytes,
-        (spacecraft, position, received): (SpacecraftId, Position, Tai),
+        (spacecraft, position, received, source): Whence,
         sink: &mut impl FnMut(Parcel),
     ) {
         if is_idle(&packet) {
@@ -306,7 +329,7 @@ impl Selector {
             return;
         }
         let about = About::Packet { apid, count };
-        sink(Parcel { bytes: packet, position, received, spacecraft, about });
+        sink(Parcel { bytes: packet, position, received, source, spacecraft, about });
     }
 }
 

@@ -3,8 +3,13 @@
 use super::{
     intake::{Envelope, Intake},
     label::Assumed,
+    radiate::UplinkConfig,
+    recorded::{Begun, Recorded},
 };
-use crate::admit::KeyHash;
+use crate::{
+    admit::KeyHash,
+    rf::config::{Modem, modem},
+};
 use codecs::{
     config::{ConfigError, parse},
     frame::{
@@ -54,6 +59,8 @@ pub struct EdgeConfig {
     /// What is heard.
     #[serde(default, rename = "input")]
     pub inputs: Vec<InputConfig>,
+    /// What radiates.
+    pub uplink: Option<UplinkConfig>,
     /// The folder of the file: what its paths are relative to.
     #[serde(skip)]
     pub base: PathBuf,
@@ -188,6 +195,11 @@ pub struct InputConfig {
     pub spacecraft: Option<u16>,
     /// Stream number of packets and AX.25 frames.
     pub stream: u32,
+    /// When the first bit of a recording came, RFC 3339, or `file`: as long before the file was
+    /// last written as all of it took. The time of reading where absent.
+    pub received: Option<String>,
+    /// Bit/s at which a recording came.
+    pub rate: Option<String>,
     /// The mission's number of the antenna.
     pub antenna: Option<u16>,
     /// Higher goes first and is given up last.
@@ -266,6 +278,8 @@ pub struct Input {
     pub carrying: Carrying,
     /// What is assumed where they don't say.
     pub assumed: Assumed,
+    /// When a recording was heard, where that is said.
+    pub recorded: Option<Recorded>,
     /// The mission's number of the antenna.
     pub antenna: u16,
     /// Higher goes first.
@@ -324,6 +338,14 @@ impl EdgeConfig {
         })
     }
 
+    /// The modem that radiates, where there is one, and its rate.
+    pub fn uplink(&self) -> Result<Option<(Modem, u64)>, String> {
+        let Some(UplinkConfig { to, rate_bps }) = &self.uplink else { return Ok(None) };
+        let modem = modem(to)
+            .ok_or_else(|| format!("uplink.to = {to:?}: udp:HOST:PORT or tcp:HOST:PORT"))?;
+        Ok(Some((modem, *rate_bps)))
+    }
+
     /// Name of the spool.
     pub fn origin(&self) -> Result<Origin, String> {
         let text = &self.identity.origin;
@@ -363,13 +385,9 @@ impl EdgeConfig {
         }
     }
 
-    /// The inputs, understood; an error names the input and the key.
+    /// The inputs, understood; an error names the input and the key. Without any an edge brings its
+    /// spool to the station.
     pub fn inputs(&self, mission: &Definition) -> Result<Vec<Input>, String> {
-        if self.inputs.is_empty() {
-            return Err("no [[input]]: nothing would be heard; add one, or --from on the command \
-                        line"
-                .into());
-        }
         let understood = |input: &InputConfig| {
             let name = input.name.clone().unwrap_or_else(|| input.from.clone());
             self.input(input, mission, &name).map_err(|error| format!("input {name}: {error}"))
@@ -425,15 +443,40 @@ impl EdgeConfig {
                 );
             }
         };
+        let recorded = recorded(input, &place, &carrying)?;
         Ok(Input {
             name: name.into(),
             place,
             envelope,
             carrying,
+            recorded,
             assumed: Assumed { spacecraft, stream: input.stream },
             antenna: input.antenna.unwrap_or(self.antenna),
             priority: input.priority.unwrap_or(PRIORITY),
         })
+    }
+}
+
+fn recorded(
+    input: &InputConfig,
+    place: &Place,
+    carrying: &Carrying,
+) -> Result<Option<Recorded>, String> {
+    let symbols = match carrying {
+        Carrying::Cadus { symbols, .. } => *symbols,
+        _ => Symbols::Packed,
+    };
+    let recorded = Recorded::new(input.received.as_deref(), input.rate.as_deref(), symbols)?;
+    match (place, recorded) {
+        (Place::Stdin, Some(Recorded { begun: Begun::File, .. })) => {
+            Err("received = \"file\": standard input has no time of its own; write one".into())
+        }
+        (place, Some(_)) if !place.ends() => {
+            Err("received: what a socket brings has the time of its coming; only file:PATH and - \
+                 are recordings"
+                .into())
+        }
+        (_, recorded) => Ok(recorded),
     }
 }
 

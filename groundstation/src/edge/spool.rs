@@ -113,6 +113,11 @@ impl<M: Medium> Spool<M> {
         self.store.identity().epoch
     }
 
+    /// Whether it holds no unit, not even one that the station may yet ask for.
+    pub fn is_empty(&mut self) -> bool {
+        !self.store.is_dirty() && self.store.counters().all(|(_, of)| of.units.is_empty())
+    }
+
     /// Units refused, by reason, repeats included.
     pub fn refusals(&self) -> &BTreeMap<&'static str, u64> {
         &self.refusals
@@ -216,7 +221,10 @@ mod tests {
     use super::*;
     use codecs::{
         ids::{Codec, SeqRange, SpacecraftId},
-        link::{object::Quality, void::Void},
+        link::{
+            object::{Quality, TimeSource},
+            void::Void,
+        },
         time::Tai,
     };
     use codecs_store::{Disk, Limits};
@@ -237,7 +245,13 @@ mod tests {
 
     fn heard(number: u8) -> Annotation {
         let (received, quality) = (Tai(i64::from(number)), LABEL.quality);
-        Annotation { received, quality, antenna: 3, corrected_symbols: 9 }
+        Annotation {
+            received,
+            source: TimeSource::Stated,
+            quality,
+            antenna: 3,
+            corrected_symbols: 9,
+        }
     }
 
     fn open(folder: &Path) -> Spool<Disk> {

@@ -124,12 +124,15 @@ pub fn slot_of(known: &BTreeMap<u32, Taken>, file: (u64, u64), busy: &[u32]) -> 
 
 /// What tells a unit of the spool from others but for when it was heard.
 pub fn content(place: CounterName, stored: &[u8]) -> u128 {
-    // The time stands at the front of the annotation.
+    // The time stands at the front of the annotation, and what it rests on behind the quality.
     let timeless = stored.get(size_of::<i64>()..).unwrap_or_default();
     let mut bytes = Vec::with_capacity(timeless.len() + 10);
     bytes.extend_from_slice(&place.0.0.to_be_bytes());
     bytes.extend_from_slice(&place.1.0.to_be_bytes());
     bytes.extend_from_slice(timeless);
+    if let Some(source) = bytes.get_mut(11) {
+        *source = 0;
+    }
     XxHash3_128::oneshot(&bytes)
 }
 

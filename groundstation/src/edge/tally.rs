@@ -1,6 +1,6 @@
 //! What an edge counts, and how it tells it.
 
-use super::intake::IntakeCounts;
+use super::{intake::IntakeCounts, radiate::UplinkTally};
 use codecs::link::object::Quality;
 use serde::Serialize;
 use std::{collections::BTreeMap, fmt::Write as _};
@@ -164,6 +164,9 @@ pub struct Tally {
     pub link: LinkTally,
     /// Units refused since the start, by reason, repeats included.
     pub refused: BTreeMap<&'static str, u64>,
+    /// What was radiated since the start, where there is a modem for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uplink: Option<UplinkTally>,
 }
 
 impl Tally {
@@ -192,6 +195,9 @@ impl Tally {
             ("voided", spool.run.units_voided),
             ("refused for good", spool.now.units_stuck),
         ];
+        if let Some(UplinkTally { taken, radiated, .. }) = &self.uplink {
+            let _ = write!(line, "; radiated {radiated} of {taken}");
+        }
         for (what, count) in also.into_iter().filter(|(_, count)| *count > 0) {
             let _ = write!(line, "; {what} {count}");
         }
@@ -249,6 +255,20 @@ impl Tally {
         ] {
             let _ = writeln!(out, "groundtrack_edge_{metric} {value}");
         }
+        if let Some(uplink) = &self.uplink {
+            for (metric, value) in [
+                ("uplink_taken_total", uplink.taken),
+                ("uplink_radiated_total", uplink.radiated),
+                ("uplink_radiated_bytes_total", uplink.radiated_bytes),
+                ("uplink_waiting", uplink.waiting),
+            ] {
+                let _ = writeln!(out, "groundtrack_edge_{metric} {value}");
+            }
+            for (reason, count) in &uplink.dropped {
+                let labels = format!("{{reason=\"{reason}\"}}");
+                let _ = writeln!(out, "groundtrack_edge_uplink_dropped_total{labels} {count}");
+            }
+        }
         for (reason, count) in &self.refused {
             let _ = writeln!(out, "groundtrack_edge_refused_total{{reason=\"{reason}\"}} {count}");
         }
@@ -271,10 +291,12 @@ mod tests {
         let ever = SpoolEver { units_numbered: 70, units_durable: 60 };
         let spool = SpoolTally { run, ever, ..SpoolTally::default() };
         let refused = [("forbidden", 2)].into();
-        let tally = Tally { inputs: vec![input], spool, refused, ..Tally::default() };
+        let dropped = [("late", 4)].into();
+        let uplink = Some(UplinkTally { taken: 9, radiated: 5, dropped, ..UplinkTally::default() });
+        let tally = Tally { inputs: vec![input], spool, refused, uplink, ..Tally::default() };
         let line = tally.line();
         assert!(line.starts_with("heard 2: good 0, corrected 1, erred 1"), "{line}");
-        assert!(line.ends_with("link down; malformed 2; voided 9"), "{line}");
+        assert!(line.ends_with("link down; radiated 5 of 9; malformed 2; voided 9"), "{line}");
         let metrics = tally.metrics();
         let wanted = r#"groundtrack_edge_units_total{input="a \"modem\"",quality="corrected"} 1"#
             .replace(r"\\", r"\");
@@ -283,6 +305,8 @@ mod tests {
         assert!(metrics.contains("groundtrack_edge_numbered_ever 70\n"), "{metrics}");
         assert!(metrics.contains("groundtrack_edge_voided_total 9\n"), "{metrics}");
         assert!(metrics.contains("in_sync{input=\"a \\\"modem\\\"\"} 1\n"), "{metrics}");
+        let late = "groundtrack_edge_uplink_dropped_total{reason=\"late\"} 4\n";
+        assert!(metrics.contains(late), "{metrics}");
         assert!(metrics.contains("groundtrack_edge_refused_total{reason=\"forbidden\"} 2"));
     }
 }

@@ -2,7 +2,7 @@ use super::*;
 use crate::archive::record::Position;
 use codecs::frame::aos::{AosBuilder, AosConfig};
 use codecs::ids::{Codec, Origin, StoreEpoch, UnitKey};
-use codecs::link::object::{Annotation, Quality};
+use codecs::link::object::{Annotation, Quality, TimeSource};
 use codecs::link::void::VoidRange;
 use codecs::packet::idle::idle_packet;
 
@@ -41,7 +41,13 @@ fn unit(prefix: KeyPrefix, sequence: u64, second: i64, count: u32) -> Archived {
 fn heard(site: u8, sequence: u64, second: i64, count: u32) -> Archived {
     let received = Tai(second * SECOND);
     let (quality, antenna) = (Quality::Good, site.into());
-    let annotation = Annotation { received, quality, antenna, corrected_symbols: 0 };
+    let annotation = Annotation {
+        received,
+        source: TimeSource::Measured,
+        quality,
+        antenna,
+        corrected_symbols: 0,
+    };
     Archived { annotation: Some(annotation), ..unit(prefix(site), sequence, second, count) }
 }
 
@@ -76,7 +82,8 @@ fn the_three_kinds_stand_apart() {
         counter.custody.iter().map(|gap| (gap.range.first, gap.range.last)).collect();
     assert_eq!(ranges, [(0, 0), (3, 4)]);
     assert_eq!(counter.custody[1].noticed, Tai(5 * SECOND));
-    let left_out = LeftOut { range: entry.range, reason: VoidReason::Triage, bytes: 384 };
+    let reason = Some(VoidReason::Triage);
+    let left_out = LeftOut { range: entry.range, reason, bytes: Some(384) };
     assert_eq!(counter.left_out, [left_out]);
     let [channel] = &report.channels[..] else { panic!("{report:?}") };
     let gap = ReceptionGap { vc: 0, lost: 2, from: Tai(11 * SECOND), to: Tai(12 * SECOND) };
@@ -108,7 +115,7 @@ fn what_was_kept_on_board_and_came_or_was_given_up_is_told_as_what_became_of_it(
     let told: Vec<_> = counter
         .left_out
         .iter()
-        .map(|of| (of.reason, of.range.first, of.range.last, of.bytes))
+        .map(|of| (of.reason.unwrap(), of.range.first, of.range.last, of.bytes.unwrap()))
         .collect();
     let kept = |first, last| (VoidReason::Kept, first, last, 100 * (last - first + 1));
     assert_eq!(told, [kept(2, 3), kept(5, 6), kept(8, 9), (VoidReason::Evicted, 7, 7, 100)]);
@@ -151,7 +158,8 @@ fn what_was_let_go_or_is_damaged_was_delivered() {
     let mut gaps = Gaps::new(&Definition::from_toml(MISSION).unwrap());
     gaps.claims(Claims {
         let_go: [(prefix(1), set(&[(0, 4)]))].into(),
-        held: [(prefix(1), set(&[(0, 8)]))].into(),
+        came: [(prefix(1), set(&[(0, 8)]))].into(),
+        ..Claims::default()
     });
     for at in (5..20).filter(|at| ![8, 9, 12].contains(at)) {
         gaps.take(&unit(prefix(1), at, at as i64, at as u32));

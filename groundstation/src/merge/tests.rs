@@ -8,6 +8,7 @@ use bytes::Bytes;
 use codecs::frame::aos::{AosBuilder, AosConfig};
 use codecs::frame::tm::{TmBuilder, TmConfig};
 use codecs::ids::{Apid, Codec, UnitKey};
+use codecs::link::object::TimeSource;
 use codecs::mission::Definition;
 use codecs::mission::definition::MERGE_WINDOW_NS_DEFAULT;
 use codecs::packet::space::{PacketHeader, SequenceCount, build};
@@ -59,7 +60,13 @@ fn reception(codec: Codec, site: u8, sequence: u64, at: usize, frame: Bytes) -> 
         key: UnitKey { prefix, sequence },
         codec,
         received,
-        annotation: Some(Annotation { received, quality, antenna, corrected_symbols: 0 }),
+        annotation: Some(Annotation {
+            received,
+            source: TimeSource::Measured,
+            quality,
+            antenna,
+            corrected_symbols: 0,
+        }),
         bytes: frame,
         position: Position { segment: 0, offset: 0 },
         replayed: false,

@@ -278,3 +278,43 @@ fn uslp_frames_give_their_packets_gaps_and_faults() {
     let wanted = [("foreign", 1), ("uncounted", 1), ("wrong_length", 1)];
     assert_eq!(*flagged, wanted.into_iter().collect());
 }
+
+/// Frames as an antenna's site heard them, a tenth of a second apart, numbered by itself.
+fn heard(site: u8, frames: &[Archived], which: impl Fn(usize) -> bool) -> Vec<Archived> {
+    use codecs::link::object::{Annotation, TimeSource};
+    let chosen = frames.iter().enumerate().filter(|(at, _)| which(*at));
+    let heard = chosen.zip(0..).map(|((at, frame), sequence)| {
+        let mut frame = frame.clone();
+        frame.key.sequence = sequence;
+        frame.key.prefix.origin = Origin([site; 16]);
+        frame.received = START.plus(at as i64 * 100_000_000);
+        let (received, quality, antenna) = (frame.received, Heard::Good, site.into());
+        let (source, corrected_symbols) = (TimeSource::Measured, 0);
+        let heard = Annotation { received, source, quality, antenna, corrected_symbols };
+        frame.annotation = Some(heard);
+        frame
+    });
+    heard.collect()
+}
+
+#[test]
+fn what_a_second_antenna_delivers_late_is_missing_no_more() {
+    use crate::publish::Live;
+    let frames = realtime(0..200);
+    let first = heard(1, &frames, |at| !(5..8).contains(&at) && at != 11);
+    let second = heard(2, &frames, |at| at != 11);
+    let (mut process, mut live) = (process(), Live::default());
+    let now = START.plus(100_000_000_000);
+    let mut missing = |units: &[Archived]| {
+        for unit in units {
+            process.take(unit, now).events.into_iter().for_each(|event| live.apply(event));
+        }
+        let snapshot = live.snapshot();
+        let row = &snapshot.spacecraft[0].channels[0];
+        let columns: u32 = row.buckets.iter().map(|column| column.4).sum();
+        (row.missing, columns)
+    };
+    assert_eq!(missing(&first), (4, 4));
+    assert_eq!(missing(&second[..6]), (3, 3));
+    assert_eq!(missing(&second[6..]), (1, 1), "what neither heard");
+}

@@ -1,12 +1,12 @@
 //! State of one spacecraft.
 
 use super::event::{Level, Limits, Mission, Quality};
-use super::history::{ChannelRow, Revision, Series, Stamped, unix_ms};
+use super::history::{ChannelRow, Lost, Revision, Series, Stamped, unix_ms};
 use super::view::{
     BacklogView, ChannelView, CustodyView, LinkSampleView, LinkView, ParameterView, SpacecraftView,
 };
 use crate::receipt::SessionId;
-use codecs::ids::{Channel, KeyPrefix, RangeSet, SeqRange, SpacecraftId, UnitKey};
+use codecs::ids::{Channel, KeyPrefix, Origin, RangeSet, SeqRange, SpacecraftId, UnitKey};
 use codecs::time::Tai;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -46,6 +46,30 @@ impl Sequences {
     }
 }
 
+/// What a store says that it holds.
+#[derive(Clone, Debug, Default)]
+struct Store {
+    units: u64,
+    /// 0 where it did not say.
+    bytes: u64,
+    /// As it said at its last hello, less what is here since.
+    held: BTreeMap<KeyPrefix, RangeSet>,
+}
+
+impl Store {
+    /// Units of these are here, or given up.
+    fn settle(&mut self, prefix: &KeyPrefix, range: SeqRange, bytes: u64) {
+        let Some(held) = self.held.get_mut(prefix) else { return };
+        let before = held.count();
+        held.remove(range);
+        let settled = before - held.count();
+        if settled > 0 {
+            self.units = self.units.saturating_sub(settled);
+            self.bytes = if self.units == 0 { 0 } else { self.bytes.saturating_sub(bytes) };
+        }
+    }
+}
+
 /// Everything about one spacecraft.
 #[derive(Clone, Debug)]
 pub struct Craft {
@@ -58,7 +82,8 @@ pub struct Craft {
     samples: VecDeque<Stamped<LinkSampleView>>,
     /// Openings and closings in order; an open one ends at the end of time.
     contacts: VecDeque<(Tai, Option<Tai>)>,
-    backlog: Option<BacklogView>,
+    /// By origin: its own, and those of edges that hear it.
+    stores: BTreeMap<Origin, Store>,
     custody: CustodyView,
     sequences: BTreeMap<KeyPrefix, Sequences>,
     channel_names: BTreeMap<Channel, String>,
@@ -76,7 +101,7 @@ impl Craft {
             last: None,
             samples: VecDeque::new(),
             contacts: VecDeque::new(),
-            backlog: None,
+            stores: BTreeMap::new(),
             custody: CustodyView::default(),
             sequences: BTreeMap::new(),
             channel_names: BTreeMap::new(),
@@ -203,10 +228,33 @@ impl Craft {
         }
     }
 
-    /// What the spacecraft says it holds.
-    pub fn backlog(&mut self, units: u64, bytes: u64) {
-        let bytes = (bytes > 0 || units == 0).then_some(bytes);
-        self.backlog = Some(BacklogView { units, bytes });
+    /// What a store says that it holds, and how much that is.
+    pub fn backlog(&mut self, origin: Origin, units: u64, bytes: u64) {
+        if let Some(store) = self.store(origin) {
+            (store.units, store.bytes) = (units, bytes);
+        }
+    }
+
+    /// What a store says, unit by unit, that it holds and is not here.
+    pub fn on_board(&mut self, origin: Origin, held: BTreeMap<KeyPrefix, RangeSet>) {
+        if let Some(store) = self.store(origin) {
+            let units = held.values().map(RangeSet::count).sum();
+            *store = Store { units, bytes: 0, held };
+        }
+    }
+
+    fn store(&mut self, origin: Origin) -> Option<&mut Store> {
+        let room = self.stores.len() < LINKS_MAX || self.stores.contains_key(&origin);
+        room.then(|| self.stores.entry(origin).or_default())
+    }
+
+    /// Of all stores together.
+    fn backlog_view(&self) -> Option<BacklogView> {
+        let said = |store: &Store| store.bytes > 0 || store.units == 0;
+        let bytes = self.stores.values().all(said);
+        let bytes = bytes.then(|| self.stores.values().map(|store| store.bytes).sum());
+        let units = self.stores.values().map(|store| store.units).sum();
+        (!self.stores.is_empty()).then_some(BacklogView { units, bytes })
     }
 
     /// A unit is here; false where a bound on names was met.
@@ -216,6 +264,10 @@ impl Craft {
             self.custody.archived_bytes += bytes;
         }
         self.custody.newest_ms = self.custody.newest_ms.max(Some(unix_ms(at)));
+        if let Some(store) = self.stores.get_mut(&key.prefix.origin) {
+            let one = SeqRange { first: key.sequence, last: key.sequence };
+            store.settle(&key.prefix, one, bytes);
+        }
         self.follow(key.prefix, |sequences| {
             sequences.lowest = Some(sequences.lowest.unwrap_or(u64::MAX).min(key.sequence));
             sequences.highest = sequences.highest.max(key.sequence);
@@ -227,11 +279,16 @@ impl Craft {
         if key.prefix.channel.as_virtual_channel().is_some() {
             return true;
         }
-        self.row(key.prefix.channel).map(|row| row.record(Quality::Good, 0, at, rev)).is_some()
+        self.row(key.prefix.channel)
+            .map(|row| row.record(Quality::Good, Lost::default(), at, rev))
+            .is_some()
     }
 
     /// Sequences that will not come.
     pub fn voided(&mut self, prefix: KeyPrefix, range: SeqRange) {
+        if let Some(store) = self.stores.get_mut(&prefix.origin) {
+            store.settle(&prefix, range, 0);
+        }
         let mut grown = 0;
         self.follow(prefix, |sequences| {
             if sequences.voided.len() < RANGES_MAX {
@@ -255,15 +312,20 @@ impl Craft {
         self.custody.receipted += count;
     }
 
+    /// Units are held whose session is gone.
+    pub fn left_to_welcome(&mut self, count: u64) {
+        self.custody.left_to_welcome += count;
+    }
+
     /// A frame was judged; false where a bound on names was met.
-    pub fn frame(&mut self, vc: u8, quality: Quality, gap: u64, at: Tai, rev: Revision) -> bool {
+    pub fn frame(&mut self, vc: u8, quality: Quality, lost: Lost, at: Tai, rev: Revision) -> bool {
         // The mission may name the channel under any spacecraft identifier it maps to this one.
         let named =
             self.channel_names.keys().copied().find(|channel| {
                 channel.as_virtual_channel().is_some_and(|(_, _, vcid, _)| vcid == vc)
             });
         let channel = named.unwrap_or(Channel::virtual_channel(0, 0, vc, 0));
-        self.row(channel).map(|row| row.record(quality, gap, at, rev)).is_some()
+        self.row(channel).map(|row| row.record(quality, lost, at, rev)).is_some()
     }
 
     fn row(&mut self, channel: Channel) -> Option<&mut ChannelRow> {
@@ -329,7 +391,7 @@ impl Craft {
             name: self.name.clone(),
             link: self.link(),
             link_samples: samples.map(|sample| sample.item).collect(),
-            backlog: self.backlog,
+            backlog: self.backlog_view(),
             custody: CustodyView { awaited, ..self.custody },
             channels: channels.collect(),
             parameters: parameters.collect(),

@@ -1,11 +1,15 @@
 //! What the pipeline tells the page: one enum, so that a new teller needs no new plumbing.
 
+use super::disk::{Look, WriteTrouble};
 use super::view::{DoorView, RadioView};
 use crate::receipt::SessionId;
 use bytes::Bytes;
-use codecs::ids::{Apid, Channel, Codec, KeyPrefix, SeqRange, SpacecraftId, UnitKey};
+use codecs::ids::{
+    Apid, Channel, Codec, KeyPrefix, Origin, RangeSet, SeqRange, SpacecraftId, UnitKey,
+};
 use codecs::time::Tai;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Something happened that an operator may want to see.
@@ -69,6 +73,22 @@ pub enum Event {
         /// How many.
         count: u64,
     },
+    /// A write of the archive did not reach the disk, or does again.
+    DiskWrote {
+        /// Why not.
+        trouble: Option<WriteTrouble>,
+        /// When.
+        at: Tai,
+    },
+    /// Someone looked at the archive's folder.
+    DiskLooked {
+        /// What was found.
+        look: Look,
+        /// Less room than this is nearly none.
+        least_bytes: u64,
+        /// When.
+        at: Tai,
+    },
     /// Datagrams on the QUIC port that belong to no connection and begin none.
     DatagramsDropped {
         /// The short word for it.
@@ -76,10 +96,21 @@ pub enum Event {
         /// How many.
         count: u64,
     },
+    /// What a store says, unit by unit, that it holds and this station does not.
+    OnBoard {
+        /// Which spacecraft.
+        spacecraft: SpacecraftId,
+        /// Whose store: its own, or that of an edge.
+        origin: Origin,
+        /// Which units.
+        held: BTreeMap<KeyPrefix, RangeSet>,
+    },
     /// What the spacecraft says is still on board and not receipted.
     Backlog {
         /// Which spacecraft.
         spacecraft: SpacecraftId,
+        /// Whose store.
+        origin: Origin,
         /// Units not yet receipted.
         units: u64,
         /// Their bytes; 0 where the spacecraft did not say.
@@ -128,11 +159,19 @@ pub enum Event {
         /// Why, in the spacecraft's words.
         reason: String,
     },
-    /// Receipts were sent for units that are synced.
+    /// Units are synced, and the session that brought them is told.
     Receipted {
         /// Whose counter.
         prefix: KeyPrefix,
-        /// How many units became receipted that were not before.
+        /// How many units, duplicates included.
+        count: u64,
+    },
+    /// Units are synced, and the session that brought them is gone: the next welcome of their store
+    /// says that they are held.
+    LeftToWelcome {
+        /// Whose counter.
+        prefix: KeyPrefix,
+        /// How many units, duplicates included.
         count: u64,
     },
     /// A transfer frame was judged.
@@ -145,6 +184,8 @@ pub enum Event {
         quality: Quality,
         /// Frames lost between the one before and this one, by the frame counter.
         gap: u64,
+        /// It was told as lost by an earlier event, and came late.
+        found: bool,
         /// Earth receive time.
         at: Tai,
     },

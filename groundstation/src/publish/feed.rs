@@ -1,5 +1,6 @@
 //! The one handle that tellers and readers of [`Live`] share.
 
+use super::disk::DiskView;
 use super::event::Event;
 use super::live::Live;
 use super::view::{Cursor, Snapshot};
@@ -25,6 +26,11 @@ impl Feed {
     /// Everything live.
     pub fn snapshot(&self) -> Snapshot {
         self.lock().snapshot()
+    }
+
+    /// The disk of the archive.
+    pub fn disk(&self) -> DiskView {
+        self.lock().disk()
     }
 
     /// What changed since the cursor, and the next cursor; none where nothing did.

@@ -67,9 +67,32 @@ impl<T: Default> Buckets<T> {
         Some((fresh, &mut stamped.item.1))
     }
 
+    /// The first column from `at_ms` on that is as wanted.
+    fn first_from(
+        &mut self,
+        at_ms: i64,
+        wanted: impl Fn(&T) -> bool,
+        revision: Revision,
+    ) -> Option<&mut T> {
+        let start = at_ms.div_euclid(self.width_ms) * self.width_ms;
+        let from = self.items.partition_point(|stamped| stamped.item.0 < start);
+        let found = self.items.range_mut(from..).find(|stamped| wanted(&stamped.item.1))?;
+        found.revision = revision;
+        Some(&mut found.item.1)
+    }
+
     fn since(&self, revision: Revision) -> impl Iterator<Item = &(i64, T)> {
         self.items.iter().filter(move |item| item.revision > revision).map(|item| &item.item)
     }
+}
+
+/// What a frame says of others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lost {
+    /// Lost between the one before and it.
+    pub gap: u64,
+    /// It was told as lost itself, and came late.
+    pub found: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -100,9 +123,18 @@ impl ChannelRow {
     }
 
     /// Counts a frame or unit and what was lost before it.
-    pub fn record(&mut self, quality: Quality, gap: u64, at: Tai, revision: Revision) {
+    pub fn record(&mut self, quality: Quality, lost: Lost, at: Tai, revision: Revision) {
+        let Lost { gap, found } = lost;
         self.total += 1;
         self.missing = self.missing.saturating_add(gap);
+        if found {
+            self.missing = self.missing.saturating_sub(1);
+            // It was told with the frame behind the hole, which stands in this column or soon after.
+            let told = |judged: &Judged| judged.missing > 0;
+            if let Some(judged) = self.buckets.first_from(unix_ms(at), told, revision) {
+                judged.missing -= 1;
+            }
+        }
         let Some((_, judged)) = self.buckets.at(unix_ms(at), revision) else { return };
         match quality {
             Quality::Good => judged.good += 1,
@@ -290,7 +322,7 @@ mod tests {
 
         let mut row = ChannelRow::new(String::new());
         for second in 0..10_000 {
-            row.record(Quality::Good, 0, at(second), 1);
+            row.record(Quality::Good, Lost::default(), at(second), 1);
         }
         assert_eq!(row.since(0).len(), FRAME_BUCKETS_MAX);
         assert_eq!(row.total, 10_000);

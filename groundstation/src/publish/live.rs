@@ -1,8 +1,9 @@
 //! The live state: events in, views out.
 
 use super::craft::Craft;
+use super::disk::{Disk, DiskView};
 use super::event::{AlarmState, Event, JobState, Outcome};
-use super::history::{Keyed, Revision, unix_ms};
+use super::history::{Keyed, Lost, Revision, unix_ms};
 use super::latency::Latency;
 use super::packets::PacketIdentities;
 use super::view::{
@@ -36,6 +37,7 @@ const REASONS_MAX: usize = 32;
 pub struct Live {
     revision: Revision,
     crafts: BTreeMap<SpacecraftId, Craft>,
+    disk: Disk,
     alarms: Keyed<AlarmView>,
     products: Keyed<(ProductView, Bytes)>,
     jobs: Keyed<JobView>,
@@ -53,6 +55,7 @@ impl Default for Live {
         Self {
             revision: 0,
             crafts: BTreeMap::new(),
+            disk: Disk::default(),
             alarms: Keyed::new(ALARMS_MAX),
             products: Keyed::new(PRODUCTS_MAX),
             jobs: Keyed::new(JOBS_MAX),
@@ -93,11 +96,18 @@ impl Live {
             Event::QuickLookDropped { reason, count } => {
                 *self.counts.quick_looks_dropped.entry(reason).or_default() += count;
             }
+            Event::DiskWrote { trouble, at } => self.disk.wrote(trouble, at),
+            Event::DiskLooked { look, least_bytes, at } => {
+                self.disk.looked(look, least_bytes, at);
+            }
             Event::DatagramsDropped { reason, count } => {
                 *self.counts.datagrams_dropped.entry(reason).or_default() += count;
             }
-            Event::Backlog { spacecraft, units, bytes } => {
-                self.with(spacecraft, |craft| craft.backlog(units, bytes));
+            Event::OnBoard { spacecraft, origin, held } => {
+                self.with(spacecraft, |craft| craft.on_board(origin, held));
+            }
+            Event::Backlog { spacecraft, origin, units, bytes } => {
+                self.with(spacecraft, |craft| craft.backlog(origin, units, bytes));
             }
             Event::Custody { prefix, outcome, count } => self.custody(prefix, outcome, count),
             Event::PeerRejected { reason } => {
@@ -121,9 +131,14 @@ impl Live {
                 self.counts.receipted += count;
                 self.with(prefix.spacecraft, |craft| craft.receipted(count));
             }
-            Event::Frame { spacecraft, vc, quality, gap, at } => {
+            Event::LeftToWelcome { prefix, count } => {
+                self.counts.left_to_welcome += count;
+                self.with(prefix.spacecraft, |craft| craft.left_to_welcome(count));
+            }
+            Event::Frame { spacecraft, vc, quality, gap, found, at } => {
+                let lost = Lost { gap, found };
                 let shown =
-                    self.with(spacecraft, |craft| craft.frame(vc, quality, gap, at, revision));
+                    self.with(spacecraft, |craft| craft.frame(vc, quality, lost, at, revision));
                 self.counts.not_shown += u64::from(shown == Some(false));
             }
             Event::Packet(identity) => {
@@ -289,6 +304,11 @@ impl Live {
         changed.then(|| (self.view(cursor.0), Cursor(Some(self.revision))))
     }
 
+    /// The disk of the archive.
+    pub fn disk(&self) -> DiskView {
+        self.disk.view()
+    }
+
     /// Thumbnail of a product, as PNG.
     pub fn thumbnail(&self, product: &str) -> Option<Bytes> {
         let (_, thumbnail) = self.products.get(product)?;
@@ -306,6 +326,7 @@ impl Live {
             jobs: self.jobs.since(since).cloned().collect(),
             doors: self.doors.values().cloned().collect(),
             radios: self.radios.values().cloned().collect(),
+            disk: self.disk.view(),
             counts: self.counts.clone(),
             conserved: if seen.is_none() { self.conserved.clone() } else { Default::default() },
             capture_to_insight_ms: InsightView {

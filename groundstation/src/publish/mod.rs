@@ -1,7 +1,7 @@
 //! What is live: the pipeline tells [`Event`]s, [`Live`] keeps bounded state, the page reads it.
 //!
 //! ```text
-//! event ─► packets, latency, history, view ─► craft ─► live ─► feed (shared handle)
+//! event ─► packets, latency, history, view ─► craft, disk ─► live ─► feed (shared handle)
 //! ```
 //!
 //! [`Live`] has no clock and does no IO. Every history has a named bound; what is beyond it is
@@ -13,10 +13,12 @@ mod latency;
 mod history;
 pub mod view;
 mod craft;
+mod disk;
 mod live;
 mod feed;
 pub mod memory;
 
+pub use disk::{DiskState, DiskView, Look, WriteTrouble};
 pub use event::{
     AlarmState, Decision, Event, JobState, Level, Limits, Mission, Outcome, PacketIdentity,
     ParameterInfo, Quality, Score,

@@ -2,7 +2,7 @@ use super::*;
 use crate::{archive::Owner, receipt::SessionId};
 use bytes::Bytes;
 use codecs::ids::{
-    Apid, Channel, Codec, KeyPrefix, Origin, SeqRange, SpacecraftId, StoreEpoch, UnitKey,
+    Apid, Channel, Codec, KeyPrefix, Origin, RangeSet, SeqRange, SpacecraftId, StoreEpoch, UnitKey,
 };
 use codecs::time::Tai;
 
@@ -161,8 +161,14 @@ fn what_is_replayed_after_a_start_is_not_new() {
 
 #[test]
 fn rows_stand_in_order_and_carry_the_missions_names() {
-    let frame =
-        |vc| Event::Frame { spacecraft: CRAFT, vc, quality: Quality::Corrected, gap: 2, at: at(0) };
+    let frame = |vc| Event::Frame {
+        spacecraft: CRAFT,
+        vc,
+        quality: Quality::Corrected,
+        gap: 2,
+        found: false,
+        at: at(0),
+    };
     let mission = Mission {
         spacecraft: CRAFT,
         name: "SKY-7".into(),
@@ -343,4 +349,35 @@ fn a_link_stays_up_until_the_last_session_that_hears_the_spacecraft_is_gone() {
     live.apply(insight(at(4), at(9)));
     let waited = live.snapshot().capture_to_insight_ms.contact_wait_excluded;
     assert!((waited.p50.unwrap() / 1_000.0 - 1.0).abs() < 0.04);
+}
+
+#[test]
+fn a_backlog_falls_as_its_units_come_whoever_brings_them() {
+    let held = |site: u8, first, last| {
+        let prefix = KeyPrefix { origin: Origin([site; 16]), ..prefix(Channel::stream(1)) };
+        let range: RangeSet = [SeqRange { first, last }].into_iter().collect();
+        let (origin, held) = (prefix.origin, [(prefix, range)].into());
+        Event::OnBoard { spacecraft: CRAFT, origin, held }
+    };
+    let mut live = live([held(1, 10, 19), held(2, 0, 4)]);
+    let units = |live: &Live| live.snapshot().spacecraft[0].backlog.unwrap().units;
+    assert_eq!(units(&live), 15, "of both stores");
+    // Seven come, one of them twice; one is new on board; two are given up.
+    for sequence in (10..17).chain([10, 20]) {
+        live.apply(unit(Channel::stream(1), sequence, 0, false));
+    }
+    let range = SeqRange { first: 17, last: 18 };
+    let reason = "evicted".into();
+    live.apply(Event::Voided { prefix: prefix(Channel::stream(1)), range, reason });
+    assert_eq!(units(&live), 6);
+    // What the store says itself counts from then on, and its bytes where each store told them.
+    live.apply(Event::OnBoard {
+        spacecraft: CRAFT,
+        origin: Origin([2; 16]),
+        held: Default::default(),
+    });
+    live.apply(Event::Backlog { spacecraft: CRAFT, origin: Origin([1; 16]), units: 3, bytes: 350 });
+    live.apply(unit(Channel::stream(1), 19, 0, false));
+    let backlog = live.snapshot().spacecraft[0].backlog.unwrap();
+    assert_eq!((backlog.units, backlog.bytes), (2, Some(250)));
 }

@@ -3,6 +3,7 @@
 //! One shape serves both the snapshot and the changes: a change holds every small number again and
 //! only those items of a history that are new or different. Keys and times make it idempotent.
 
+use super::disk::DiskView;
 use super::event::{AlarmState, Decision, JobState, Level, Limits};
 use super::history::Revision;
 use super::latency::Quantiles;
@@ -33,6 +34,8 @@ pub struct Snapshot {
     pub doors: Vec<DoorView>,
     /// Radios by spacecraft.
     pub radios: Vec<RadioView>,
+    /// The disk of the archive.
+    pub disk: DiskView,
     /// Sums since the start of the daemon.
     pub counts: Counts,
     /// The same law by counter of units; for metrics, since a page has no use for it.
@@ -72,8 +75,11 @@ pub struct Counts {
     pub datagrams_dropped: BTreeMap<&'static str, u64>,
     /// Units read back from the archive at start.
     pub replayed: u64,
-    /// Units newly receipted.
+    /// Units receipted to the session that brought them, duplicates included.
     pub receipted: u64,
+    /// Units whose session was gone when they were synced, duplicates included: the next welcome
+    /// of their store says that they are held. With `receipted`, all that is archived or duplicate.
+    pub left_to_welcome: u64,
     /// Packets, counted once by identity.
     pub packets: u64,
     /// Copies of packets that had come before.
@@ -229,9 +235,9 @@ pub struct LinkSampleView {
 /// What is still on board.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct BacklogView {
-    /// Units not receipted.
+    /// Units that its stores hold, its own and those of edges, and this station does not.
     pub units: u64,
-    /// Their bytes, where the spacecraft said so.
+    /// Their bytes, where each store said so.
     pub bytes: Option<u64>,
 }
 
@@ -242,8 +248,10 @@ pub struct CustodyView {
     pub archived: u64,
     /// Their bytes.
     pub archived_bytes: u64,
-    /// Newly receipted since the start.
+    /// Receipted since the start to the session that brought them, duplicates included.
     pub receipted: u64,
+    /// Held since the start, and left to the next welcome to say so.
+    pub left_to_welcome: u64,
     /// Holes below the newest unit of each channel: on their way, or asked for.
     pub awaited: u64,
     /// Left out on purpose.
@@ -263,7 +271,7 @@ pub struct ChannelView {
     pub name: String,
     /// Frames or units since the start.
     pub total: u64,
-    /// Frames lost by the frame counter since the start.
+    /// Frames lost by the frame counter since the start, and not delivered late since.
     pub missing: u64,
     /// Columns.
     pub buckets: Vec<FrameBucket>,

@@ -27,8 +27,8 @@ pub struct RfConfig {
     /// Bits a second that its uplink carries; 0: nothing is said.
     #[serde(default)]
     pub uplink_bps: u64,
-    /// The modem that radiates what is said: `udp:HOST:PORT`, a unit a datagram, or
-    /// `tcp:HOST:PORT`.
+    /// Who radiates what is said: a modem, `udp:HOST:PORT`, a unit a datagram, or `tcp:HOST:PORT`,
+    /// or an edge that has one, `edge:NAME`.
     pub to: Option<String>,
     /// Spacecraft identifier in TC frames, 0 to 1023.
     pub scid: Option<u16>,
@@ -94,8 +94,8 @@ pub struct Radio {
 pub struct Up {
     /// Bits a second, not 0.
     pub rate_bps: u64,
-    /// The modem.
-    pub to: Modem,
+    /// Who radiates it.
+    pub to: To,
     /// What stands around packets.
     pub framing: Framing,
     /// Application of the packets.
@@ -104,6 +104,24 @@ pub struct Up {
     pub repeat_ns: u64,
     /// Time between two sayings of the time, ns; 0: it is not said.
     pub time_ns: u64,
+}
+
+/// Who radiates.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum To {
+    /// A modem that the station reaches itself.
+    Modem(Modem),
+    /// The edge of this name, with the modem that it reaches.
+    Edge(String),
+}
+
+impl fmt::Display for To {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Modem(modem) => modem.fmt(f),
+            Self::Edge(name) => write!(f, "edge:{name}"),
+        }
+    }
 }
 
 /// Where units for the air go.
@@ -167,8 +185,8 @@ impl RfConfig {
         let wrong = |field: &str, message: &str| {
             Err((format!("rf of spacecraft {}: {field}", self.spacecraft), message.to_string()))
         };
-        let to = match self.to.as_deref().map(modem) {
-            Some(None) => return wrong("to", "must be udp:HOST:PORT or tcp:HOST:PORT"),
+        let to = match self.to.as_deref().map(to) {
+            Some(None) => return wrong("to", "must be udp:HOST:PORT, tcp:HOST:PORT or edge:NAME"),
             None if self.uplink_bps > 0 => {
                 return wrong(
                     "to",
@@ -218,8 +236,15 @@ impl RfConfig {
     }
 }
 
+fn to(text: &str) -> Option<To> {
+    match text.strip_prefix("edge:") {
+        Some(name) => (!name.is_empty()).then(|| To::Edge(name.into())),
+        None => modem(text).map(To::Modem),
+    }
+}
+
 /// A modem's place, in the words that doors use.
-fn modem(text: &str) -> Option<Modem> {
+pub fn modem(text: &str) -> Option<Modem> {
     match text.replacen("tcp:", "tcp-client:", 1).parse() {
         Ok(Destination::Udp(host)) => Some(Modem::Udp(host)),
         Ok(Destination::TcpClient(host)) => Some(Modem::Tcp(host)),
@@ -238,6 +263,15 @@ pub fn check_all(radios: &[RfConfig], table: &Table) -> Result<(), Wrong> {
         if let Err(error) = table.store_of(checked.spacecraft, checked.origin) {
             let key = format!("rf of spacecraft {}: origin", radio.spacecraft);
             return Err((key, error.to_string()));
+        }
+        if let Some(Up { to: To::Edge(name), .. }) = &checked.up
+            && table.carrier(name, checked.spacecraft).is_none()
+        {
+            let key = format!("rf of spacecraft {}: to", radio.spacecraft);
+            let why = format!(
+                "no [[principal]] {name} may carry for it; `groundstation enroll edge {name}` makes one"
+            );
+            return Err((key, why));
         }
         if !seen.insert(radio.spacecraft) {
             let key = format!("rf of spacecraft {}", radio.spacecraft);

@@ -13,15 +13,23 @@ use codecs::{
             say::{Speaker, SpeakerConfig},
             signed::Statement,
         },
+        uplink::{UplinkKey, object::UplinkObject},
+        wire::Message,
     },
     packet::space::SequenceCount,
     sync::randomizer::{Randomizer, Sequence},
     time::Tai,
 };
+use std::collections::BTreeMap;
 
 /// Counters are kept so far ahead of those that were used: they follow the time in ns, so this is
 /// a write a minute.
 pub const AHEAD: u64 = 60_000_000_000;
+
+/// How urgent the time is that is said, and everything else.
+const PRIORITY: [u8; 2] = [192, 128];
+/// Said time is worth less than nothing later than this: a spacecraft takes it to be off by 2 s.
+const TIME_SPAN_NS: u64 = 1_000_000_000;
 
 /// In whose name, and to whom.
 #[derive(Clone, Debug)]
@@ -43,6 +51,12 @@ pub struct Said {
     pub keep: Option<u64>,
     /// A CLTU.
     pub bytes: Vec<u8>,
+    /// Where several wait for one modem, the higher goes first.
+    pub priority: u8,
+    /// For how long it is worth being radiated, ns.
+    pub span_ns: u64,
+    /// The uplink object that it holds.
+    pub object: Option<UplinkKey>,
 }
 
 /// What was said so far.
@@ -116,6 +130,26 @@ impl Mouth {
         ranges.ranges().iter().for_each(|range| self.speaker.durable(prefix, *range));
     }
 
+    /// Bytes of an object that may be said, where one may be given now.
+    pub fn takes_object(&self) -> Option<usize> {
+        self.speaker.takes_object().then(|| self.speaker.object_bytes_max())
+    }
+
+    /// Says an object next.
+    pub fn say_object(&mut self, object: UplinkObject) {
+        self.speaker.say_object(object);
+    }
+
+    /// Forgets the object that was not said.
+    pub fn drop_object(&mut self) {
+        self.speaker.drop_object();
+    }
+
+    /// These are lost, and none else.
+    pub fn lost(&mut self, lost: &BTreeMap<KeyPrefix, RangeSet>, now_ns: u64) {
+        self.speaker.lost(lost, now_ns);
+    }
+
     /// What was said so far.
     pub fn counts(&self) -> SaidCounts {
         self.counts
@@ -152,7 +186,17 @@ impl Mouth {
         let ns = bytes.len() as u128 * 8 * 1_000_000_000 / u128::from(self.up.rate_bps.max(1));
         self.free_ns = now_ns.saturating_add(u64::try_from(ns).unwrap_or(u64::MAX));
         let keep = (statement.counter > self.kept).then(|| statement.counter.saturating_add(AHEAD));
-        Some(Said { keep, bytes })
+        let [time, other] = PRIORITY;
+        let (priority, span_ns) = match statement.message {
+            None => (time, TIME_SPAN_NS),
+            // Then it is said anew.
+            Some(_) => (other, self.up.repeat_ns),
+        };
+        let object = match statement.message {
+            Some(Message::Uplink { object }) => Some(object.key),
+            _ => None,
+        };
+        Some(Said { keep, bytes, priority, span_ns, object })
     }
 
     /// One statement is one packet, one frame of type BD and one unit: each stands by itself, since

@@ -19,11 +19,12 @@ use super::{
     start::{self, Ground},
     systemd::{self, Manager},
     uplink::Uplink,
+    watch::Watch,
     writer::Writer,
 };
 use crate::{
     api,
-    archive::{Archive, Settings, record::Position},
+    archive::{Archive, Settings, record::Position, twice::Twice},
     budget::Budget,
     commands::say,
     config::Config,
@@ -72,6 +73,7 @@ struct Opened {
     end: Position,
     folder: Folder,
     keeping: Keeping,
+    twice: Twice,
     /// Segments that are not there although they should.
     missing: u64,
     /// Held as long as the daemon writes.
@@ -112,7 +114,9 @@ async fn open_archive(
     tracing::info!(segments = report.segments, scanned = report.scanned, units, "archive open");
     let end = archive.end();
     let missing = report.missing.count();
-    Ok(Opened { archive, end, folder, keeping, missing, _lock: lock })
+    let twice =
+        Twice::find(&mut folder.clone()).with_context(|| format!("archive {}", dir.display()))?;
+    Ok(Opened { archive, end, folder, keeping, twice, missing, _lock: lock })
 }
 
 async fn daemon(config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
@@ -127,7 +131,7 @@ async fn daemon(config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
     }
     let options = config.transport();
     let strays = Arc::clone(&endpoint.1);
-    let crowd = memory::crowd(Budget::of(&config, &definition)?.bytes);
+    let crowd = memory::crowd(Budget::of(&config, &definition)?.crowded_bytes);
     let endpoint = server::endpoint(quic, crypto, endpoint, &profile, &options, crowd)
         .with_context(|| format!("QUIC on {} (config key listen.quic)", config.listen.quic))?;
     let (feed, (stop, stopped)) = (Feed::default(), watch::channel(false));
@@ -154,7 +158,7 @@ async fn daemon(config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
         operators: may,
         mission: Arc::clone(&spacecraft),
     };
-    let hub = Hub::new(opened.folder.clone(), opened.end);
+    let hub = Hub::new(opened.folder.clone(), opened.twice, opened.end);
     let shared = doors::Shared {
         hub: hub.clone(),
         definition: Arc::clone(&definition),
@@ -177,10 +181,13 @@ async fn daemon(config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
     let (writer, archive_thread) =
         Writer::start(ingest, volume, clock, commit, feed.clone(), pipeline)?;
     let watched = writer.clone();
+    let (watch, watch_thread) =
+        Watch::start(opened.folder.clone(), config.archive.segment_bytes, clock, feed.clone())?;
     let (catalogue, predecessors) =
         (opened.keeping.log.clone(), opened.keeping.predecessors.clone());
     let threads =
         opened.keeping.start(opened.folder, ledger, clock, feed.clone(), &writer, &stopped)?;
+    let sessions = Arc::new(Sessions::default());
     let speech = rf::Speech {
         domain: &definition.domain,
         ledger,
@@ -188,12 +195,15 @@ async fn daemon(config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
         key: rf::key::read(&config)?,
         folder: &archive,
         clock,
+        edges: rf::Edges { sessions: Arc::clone(&sessions), rules: standing.clone() },
+        uplink: Arc::clone(&uplink),
     };
     let radio = rf::Task {
         ways: rf::Ways::open(&config.radios(), &standing.borrow(), &speech)?,
         radios: config.radios(),
         ear: radios,
         heard,
+        conflicts: Default::default(),
         writer: writer.clone(),
         rules: standing.clone(),
         class: definition.reclaimable,
@@ -211,7 +221,7 @@ async fn daemon(config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
         rules: standing,
         mission: spacecraft,
         writer,
-        sessions: Sessions::default(),
+        sessions,
         feed: feed.clone(),
         clock,
         receiver: ReceiverConfig {
@@ -274,6 +284,8 @@ async fn daemon(config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
     radio.await.context("radios")?;
     join(archive_thread, "archive").await?;
     join(process_thread, "process").await?;
+    drop(watch);
+    join(watch_thread, "disk").await?;
     threads.join().await?;
     tokio::task::spawn_blocking(move || doors.join()).await?;
     page.await.context("page")?.context("page")?;

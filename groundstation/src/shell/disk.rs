@@ -11,9 +11,9 @@ use crate::{
 };
 use rustix::fs::{FallocateFlags, FlockOperation, OFlags, fallocate, flock};
 use std::{
-    fs::{DirBuilder, File, OpenOptions},
+    fs::{DirBuilder, File, Metadata, OpenOptions},
     io,
-    os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _},
+    os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -48,6 +48,8 @@ impl WriteMode {
 #[derive(Clone, Debug)]
 pub struct Folder {
     path: PathBuf,
+    /// Device and inode of the folder that was claimed, to tell it from one in its place.
+    claimed: Option<(u64, u64)>,
     mode: Arc<AtomicU8>,
 }
 
@@ -64,7 +66,8 @@ pub struct DiskFile {
 impl Folder {
     /// A folder that exists, for reading.
     pub fn at(path: &Path) -> Self {
-        Self { path: path.into(), mode: Arc::new(AtomicU8::new(WriteMode::Unknown as u8)) }
+        let mode = Arc::new(AtomicU8::new(WriteMode::Unknown as u8));
+        Self { path: path.into(), claimed: None, mode }
     }
 
     /// How blocks reach the disk, as far as some were written.
@@ -99,7 +102,31 @@ impl Folder {
             rustix::io::Errno::WOULDBLOCK => io::Error::other("in use by another daemon"),
             other => other.into(),
         })?;
-        Ok((Self::at(path), lock))
+        let claimed = Some(place(&std::fs::metadata(path)?));
+        Ok((Self { claimed, ..Self::at(path) }, lock))
+    }
+
+    /// Bytes that may still be written on its file system; an error where it is not the folder that
+    /// was claimed.
+    pub fn free_bytes(&self) -> io::Result<u64> {
+        let folder = File::open(&self.path)?;
+        let found = place(&folder.metadata()?);
+        if self.claimed.is_some_and(|claimed| claimed != found) {
+            return Err(io::Error::other("another folder stands in its place"));
+        }
+        let room = rustix::fs::fstatvfs(&folder)?;
+        Ok(room.f_bavail.saturating_mul(room.f_frsize))
+    }
+
+    /// Writes and syncs a block under a name of its own, and removes it.
+    pub fn try_write(&self) -> io::Result<()> {
+        let path = self.path.join("trial");
+        let written = File::create(&path).and_then(|file| {
+            file.write_all_at(&[0; ALIGN], 0)?;
+            file.sync_data()
+        });
+        let removed = std::fs::remove_file(&path);
+        written.and(removed)
     }
 }
 
@@ -145,6 +172,10 @@ impl Storage for Folder {
     fn sync_names(&mut self) -> io::Result<()> {
         File::open(&self.path)?.sync_all()
     }
+}
+
+fn place(folder: &Metadata) -> (u64, u64) {
+    (folder.dev(), folder.ino())
 }
 
 /// Whether a write is one that may go past the page cache.
@@ -202,7 +233,12 @@ impl StoredFile for DiskFile {
     }
 
     fn sync(&mut self) -> io::Result<()> {
-        self.file.sync_data()
+        self.file.sync_data()?;
+        // What has no name any more is gone with this process, however well it was synced.
+        match self.file.metadata()?.nlink() {
+            0 => Err(io::Error::new(io::ErrorKind::NotFound, "the file was removed")),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -235,6 +271,21 @@ mod tests {
     }
 
     const NOW: Now = Now { mono_ms: 0, tai: Tai(0) };
+
+    #[test]
+    fn nothing_is_acknowledged_in_a_segment_that_was_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("archive");
+        let (folder, _lock) = Folder::claim(&path).unwrap();
+        let settings = Settings { segment_bytes: 64 << 10 };
+        let (mut archive, _) = Archive::open(folder.clone(), settings, 5).unwrap();
+        archive.offer(&unit(1, 0), NOW).unwrap();
+        archive.commit(NOW).unwrap();
+        std::fs::remove_dir_all(&path).unwrap();
+        archive.offer(&unit(1, 1), NOW).unwrap();
+        assert!(archive.commit(NOW).is_err());
+        assert!(folder.free_bytes().is_err());
+    }
 
     #[test]
     fn an_archive_on_a_real_folder_comes_back() {

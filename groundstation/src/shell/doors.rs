@@ -9,6 +9,8 @@ mod tcp;
 mod file;
 pub mod replay;
 
+pub(super) use file::rename_new;
+
 use self::{
     board::Board,
     cursor::CursorFile,

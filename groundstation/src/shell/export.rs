@@ -1,6 +1,9 @@
 //! `groundstation export`: what the archive holds, as files.
 
-use super::history::{Choice, stop_on_signal};
+use super::{
+    doors::rename_new,
+    history::{Choice, stop_on_signal},
+};
 use crate::{
     commands::{WrongUsage, say},
     door::{
@@ -9,12 +12,12 @@ use crate::{
         spec::{FramingKind, Goods},
     },
 };
-use anyhow::Context as _;
-use codecs::{frame::cadu::Coding, time::Tai};
+use anyhow::{Context as _, bail};
+use codecs::{frame::cadu::Coding, link::object::TimeSource, time::Tai};
 use serde::Serialize;
 use serde_json::json;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::OpenOptions,
     io::{self, Write as _},
     ops::ControlFlow,
@@ -29,8 +32,9 @@ const BUFFERED_BYTES_MAX: usize = 32 << 20;
 
 /// Write what the archive holds into files: frames by virtual channel or packets by application
 ///
-/// Reads beside a running daemon. Nothing is overwritten. Where the archive is damaged, everything
-/// that can be read is written.
+/// Reads beside a running daemon. Nothing is overwritten, and a file appears under its name when all
+/// are whole: where a disk fills up or a signal ends it, nothing is left. Where the archive is
+/// damaged, everything that can be read is written.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     groundstation export out --send packets --index\n  \
@@ -87,6 +91,9 @@ struct Line {
     count: u64,
     #[serde(skip_serializing_if = "is_false")]
     erred: bool,
+    /// What `received` rests on, where it was not measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<&'static str>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks with a reference")]
@@ -97,6 +104,8 @@ const fn is_false(flag: &bool) -> bool {
 struct Export<'a> {
     args: &'a ExportArgs,
     outputs: BTreeMap<String, Output>,
+    /// Files that have no name of their own yet.
+    partial: BTreeSet<String>,
     waiting: usize,
     unframed: u64,
 }
@@ -113,7 +122,8 @@ pub fn run(args: &ExportArgs) -> anyhow::Result<ExitCode> {
     let stop = stop_on_signal()?;
     let what = || format!("folder {}", args.dir.display());
     std::fs::create_dir_all(&args.dir).with_context(what)?;
-    let mut export = Export { args, outputs: BTreeMap::new(), waiting: 0, unframed: 0 };
+    let (outputs, partial) = (BTreeMap::new(), BTreeSet::new());
+    let mut export = Export { args, outputs, partial, waiting: 0, unframed: 0 };
     let mut failed = None;
     let read = args.choice.read(&config, &stop, |parcel| match export.take(&parcel) {
         Ok(()) => ControlFlow::Continue(()),
@@ -122,10 +132,15 @@ pub fn run(args: &ExportArgs) -> anyhow::Result<ExitCode> {
             ControlFlow::Break(())
         }
     })?;
+    let nothing_left =
+        || format!("the export failed; nothing of it is left in {}", args.dir.display());
     if let Some(error) = failed {
-        return Err(error);
+        return Err(error.context(nothing_left()));
     }
-    export.flush()?;
+    if read.broken_off {
+        bail!("broken off; nothing of this export is left in {}", args.dir.display());
+    }
+    export.finish().with_context(nothing_left)?;
     let mut left_out = read.left_out.clone();
     if export.unframed > 0 {
         left_out.insert("framing", export.unframed);
@@ -188,7 +203,9 @@ impl Export<'_> {
         let bytes = output.waiting.len() - before;
         if self.args.index {
             let received = parcel.received.to_rfc3339();
-            let line = Line { received, offset: output.bytes, bytes, count, erred };
+            let measured = parcel.source == TimeSource::Measured;
+            let source = (!measured).then(|| parcel.source.name());
+            let line = Line { received, offset: output.bytes, bytes, count, erred, source };
             let lines = output.lines.len();
             serde_json::to_writer(&mut output.lines, &line)?;
             output.lines.push(b'\n');
@@ -209,7 +226,7 @@ impl Export<'_> {
     }
 
     fn begin(
-        &self,
+        &mut self,
         name: &str,
         spacecraft: u16,
         (vc, apid): (Option<u8>, Option<u16>),
@@ -217,11 +234,14 @@ impl Export<'_> {
     ) -> anyhow::Result<Output> {
         let index = self.args.index.then(|| index_name(name));
         for name in [name.to_string()].into_iter().chain(index) {
-            let path = self.args.dir.join(name);
-            let made = OpenOptions::new().write(true).create_new(true).open(&path);
-            made.with_context(|| {
-                format!("{}: nothing is overwritten; choose another folder", path.display())
-            })?;
+            let path = self.args.dir.join(&name);
+            if path.symlink_metadata().is_ok() {
+                bail!("{}: nothing is overwritten; choose another folder", path.display());
+            }
+            let partial = partial(&self.args.dir, &name);
+            let made = OpenOptions::new().write(true).create_new(true).open(&partial);
+            made.with_context(|| partial.display().to_string())?;
+            self.partial.insert(name);
         }
         Ok(Output {
             file: name.into(),
@@ -248,6 +268,38 @@ impl Export<'_> {
     }
 }
 
+impl Export<'_> {
+    /// Gives every file its name, once all are on the disk.
+    fn finish(&mut self) -> anyhow::Result<()> {
+        self.flush()?;
+        let dir = &self.args.dir;
+        for name in &self.partial {
+            let path = partial(dir, name);
+            let synced = OpenOptions::new().append(true).open(&path).and_then(|it| it.sync_data());
+            synced.with_context(|| path.display().to_string())?;
+        }
+        while let Some(name) = self.partial.first().cloned() {
+            let path = dir.join(&name);
+            rename_new(&partial(dir, &name), &path).with_context(|| path.display().to_string())?;
+            self.partial.remove(&name);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Export<'_> {
+    fn drop(&mut self) {
+        for name in &self.partial {
+            let _ = std::fs::remove_file(partial(&self.args.dir, name));
+        }
+    }
+}
+
+/// What a file is called until all are whole.
+fn partial(dir: &Path, name: &str) -> PathBuf {
+    dir.join(format!(".{name}.{}.partial", std::process::id()))
+}
+
 fn index_name(name: &str) -> String {
     name.replace(".bin", ".jsonl")
 }
@@ -262,7 +314,7 @@ fn write(dir: &Path, output: &mut Output) -> anyhow::Result<usize> {
         if waiting.is_empty() {
             continue;
         }
-        let path = dir.join(name);
+        let path = partial(dir, &name);
         let append = |waiting: &[u8]| -> io::Result<()> {
             OpenOptions::new().append(true).open(&path)?.write_all(waiting)
         };

@@ -5,7 +5,7 @@
 //! for another.
 
 use super::disk::Folder;
-use crate::archive::{Archived, batch::Published, read::replay, record::Position};
+use crate::archive::{Archived, batch::Published, read::replay, record::Position, twice::Twice};
 use std::{
     collections::BTreeMap,
     io,
@@ -41,6 +41,8 @@ pub enum From {
 #[derive(Clone)]
 pub struct Hub {
     folder: Folder,
+    /// What stands twice: nothing more comes to, since nothing that is here is taken again.
+    twice: Arc<Twice>,
     state: Arc<Mutex<State>>,
     /// Where the readers of this handle end, before the archive does.
     finish: Arc<OnceLock<Position>>,
@@ -56,10 +58,15 @@ struct State {
 
 impl Hub {
     /// An archive that ends at `end`.
-    pub fn new(folder: Folder, end: Position) -> Self {
+    pub fn new(folder: Folder, twice: Twice, end: Position) -> Self {
         let ends = BTreeMap::from([(end.segment, end.offset)]);
         let state = State { synced: end, ends, readers: Vec::new(), closed: false };
-        Self { folder, state: Arc::new(Mutex::new(state)), finish: Arc::default() }
+        Self {
+            folder,
+            twice: Arc::new(twice),
+            state: Arc::new(Mutex::new(state)),
+            finish: Arc::default(),
+        }
     }
 
     /// The same archive with readers of its own, which [`finish`](Self::finish) ends.
@@ -240,7 +247,7 @@ impl Follower {
     ) -> Step {
         let mut stopped = None;
         let mut folder = self.hub.folder.clone();
-        let read = replay(&mut folder, self.handled, to, |unit| {
+        let read = replay(&mut folder, &self.hub.twice, self.handled, to, |unit| {
             let position = unit.position;
             match handle(&Archived { replayed, ..unit }) {
                 ControlFlow::Continue(()) => Ok(()),

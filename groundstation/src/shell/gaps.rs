@@ -9,10 +9,11 @@ use crate::{
         read::{Damaged, Found, claims, read},
         record::Position,
         scan::Hole,
+        twice::Twice,
     },
     commands::say,
     config::Config,
-    gaps::{ChannelGaps, Contact, ContactId, Contacts, CounterGaps, Gaps, Report},
+    gaps::{ChannelGaps, Contact, ContactId, Contacts, CounterGaps, Gaps, LeftOut, Report},
     merge::View,
 };
 use anyhow::Context as _;
@@ -58,7 +59,8 @@ pub fn run(args: &GapsArgs) -> anyhow::Result<ExitCode> {
     let end = Position { segment: u64::MAX, offset: u64::MAX };
     gaps.claims(claims(&mut folder).with_context(what)?);
     let mut passed_over = PassedOver::missing(&mut folder, 0).with_context(what)?;
-    read(&mut folder, start, end, |found| {
+    let twice = Twice::find(&mut folder).with_context(what)?;
+    read(&mut folder, &twice, start, end, |found| {
         match found {
             Found::Unit(unit) => gaps.take(&unit),
             Found::Damage(damaged) => {
@@ -122,12 +124,20 @@ fn place(view: &View) -> (SpacecraftId, codecs::ids::Channel) {
     (view.spacecraft(), channel)
 }
 
-fn reason(reason: VoidReason) -> &'static str {
-    match reason {
+fn reason(reason: Option<VoidReason>) -> Option<&'static str> {
+    Some(match reason? {
         VoidReason::Triage => "triage",
         VoidReason::Evicted => "evicted",
         VoidReason::Damaged => "damaged",
         VoidReason::Kept => "kept",
+    })
+}
+
+/// Why something was left out, and how much, for a person.
+fn why(left_out: &LeftOut) -> String {
+    match (reason(left_out.reason), left_out.bytes) {
+        (Some(reason), Some(bytes)) => format!("{reason}, {bytes} bytes"),
+        _ => "why is not known: the record that says so can't be read any more".into(),
     }
 }
 
@@ -279,14 +289,13 @@ fn text(
         let craft = counter.prefix.spacecraft;
         for left_out in &counter.left_out {
             out.push(format!(
-                "  {} {}: {} to {} ({}), {}, {} bytes",
+                "  {} {}: {} to {} ({}), {}",
                 craft.0,
                 name(definition, craft, counter.prefix.channel),
                 left_out.range.first,
                 left_out.range.last,
                 left_out.range.count(),
-                reason(left_out.reason),
-                left_out.bytes,
+                why(left_out),
             ));
         }
     }
@@ -295,7 +304,7 @@ fn text(
             "let go: archived, and deleted by retention or held by an object store only",
             let_go as Ranges,
         ),
-        ("damaged: archived, and can't be read any more", damaged),
+        ("damaged or lost: archived, and can't be read unless it comes again", damaged),
     ] {
         out.push(title.into());
         for counter in &report.counters {

@@ -14,12 +14,13 @@ use crate::{
         record::Position,
         segment::{SegmentHeader, file_name, number_of},
         storage::{Storage as _, StoredFile as _},
+        twice::Twice,
     },
     commands::WrongUsage,
     config::Config,
     door::{
         select::{Parcel, Selector},
-        spec::{Goods, PATIENCE_MS_DEFAULT, Selection},
+        spec::{Goods, Selection},
     },
     gaps::ContactId,
 };
@@ -166,8 +167,7 @@ impl Choice {
         let what = || format!("archive {}", dir.display());
         let mut folder = reading::open(config)?;
         let definition = mission::load(&config.path(&config.mission))?;
-        let patience_ns = PATIENCE_MS_DEFAULT * 1_000_000;
-        let mut selector = Selector::new(self.selection(), &definition, patience_ns);
+        let mut selector = Selector::of_reading(self.selection(), &definition);
         let mut progress = Progress::new(&mut folder).with_context(what)?;
         let (after, until) = self.span(&mut folder).with_context(what)?;
         let from = Position { segment: progress.first(after), offset: 0 };
@@ -190,7 +190,8 @@ impl Choice {
             first.at(position);
             if stop.is_over() { Err(io::ErrorKind::Interrupted.into()) } else { Ok(()) }
         };
-        let result = read_as_heard(&mut folder, from, end, look, |found| {
+        let twice = Twice::find(&mut folder).with_context(what)?;
+        let result = read_as_heard(&mut folder, &twice, (from, end), look, |found| {
             let unit = match found {
                 Found::Unit(unit) => unit,
                 Found::Damage(damaged) => {

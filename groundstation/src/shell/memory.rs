@@ -3,19 +3,18 @@
 use codecs_quic::Crowd;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Crowded from a quarter of what the budget says, which ordinary traffic does not reach: the rest
-/// has room for what is counted of that which is under way.
-pub fn crowd(budget_bytes: u64) -> Crowd {
+/// Crowded from as many bytes in memory on.
+pub fn crowd(crowded_bytes: u64) -> Crowd {
     let told = AtomicBool::new(false);
     Crowd::new(move || {
         let resident = resident_bytes();
-        let crowded = resident.is_some_and(|bytes| bytes >= budget_bytes / 4);
+        let crowded = resident.is_some_and(|bytes| bytes >= crowded_bytes);
         if told.swap(crowded, Ordering::Relaxed) != crowded {
             let resident = resident.unwrap_or_default();
             match crowded {
                 true => tracing::warn!(
                     resident,
-                    budget_bytes,
+                    crowded_bytes,
                     "memory is crowded: datagrams are kept apart until it is not"
                 ),
                 false => tracing::info!(resident, "memory is no longer crowded"),

@@ -53,7 +53,7 @@ enum End {
     /// The stream is over, well or by a reset: whole units count.
     Over,
     /// It broke a rule.
-    Rejected { reason: &'static str, refusal: RefusalReason },
+    Rejected { reason: &'static str, refusal: RefusalReason, why: String },
     /// No byte for too long.
     Stalled,
     /// The daemon stops.
@@ -65,14 +65,16 @@ impl ObjectContext {
     pub async fn run(&self, mut stream: RecvStream) {
         let mut reader = ObjectReader::new();
         let end = self.read(&mut stream, &mut reader).await;
-        let (reason, refusal, code) = match end {
+        let (reason, refusal, code, why) = match end {
             End::Over | End::Closed => return,
-            End::Rejected { reason, refusal } => (reason, refusal, stop::REFUSED),
-            End::Stalled => ("stalled", RefusalReason::Overload, stop::STALLED),
+            End::Rejected { reason, refusal, why } => (reason, refusal, stop::REFUSED, why),
+            End::Stalled => {
+                ("stalled", RefusalReason::Overload, stop::STALLED, "it came too slowly".into())
+            }
         };
         // The peer may be gone, or have finished.
         let _ = stream.stop(code);
-        tracing::warn!(principal = %self.principal.name, reason, "object rejected");
+        tracing::warn!(principal = %self.principal.name, reason, "object rejected: {why}");
         // What was announced and did not come counts as one: the count may be a lie.
         self.count(reason, 1);
         if let (Some(header), Some(range)) = (reader.header(), reader.missing()) {
@@ -115,8 +117,9 @@ impl ObjectContext {
                     Err(error) => return rejected(error),
                     Ok(Some(header)) => {
                         if let Err(denial) = admit::judge(&self.principal, &self.mission, &header) {
-                            let refusal = denial.refusal();
-                            return End::Rejected { reason: denial.name(), refusal };
+                            let (reason, refusal) = (denial.name(), denial.refusal());
+                            let why = denial.told(&self.principal);
+                            return End::Rejected { reason, refusal, why };
                         }
                         admitted = Some((header.prefix(self.principal.origin), header.codec));
                     }
@@ -153,5 +156,5 @@ fn rejected(error: ObjectError) -> End {
         ObjectError::TooLong(_) => RefusalReason::TooLarge,
         _ => RefusalReason::Malformed,
     };
-    End::Rejected { reason, refusal }
+    End::Rejected { reason, refusal, why: error.to_string() }
 }

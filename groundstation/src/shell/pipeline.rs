@@ -103,7 +103,7 @@ fn guarded(mut handle: impl FnMut(&Archived)) -> impl FnMut(&Archived) {
 mod tests {
     use super::*;
     use crate::{
-        archive::{Archive, Now, Settings, Verdict, tests::unit},
+        archive::{Archive, Now, Settings, Verdict, tests::unit, twice::Twice},
         shell::disk::Folder,
     };
     use codecs::time::Tai;
@@ -135,7 +135,7 @@ mod tests {
         };
         let (tell, caught_up) = channel();
         let tell = move || tell.send(()).unwrap();
-        let hub = Hub::new(folder, end);
+        let hub = Hub::new(folder, Twice::NOTHING, end);
         let (sender, thread) = start(hub, handle, tell).unwrap();
         // Far more than there are blocks, while the handler stands still: the writer hands over a
         // few and withholds the rest.

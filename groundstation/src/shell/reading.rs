@@ -8,6 +8,7 @@ use crate::{
         record::Position,
         segment::number_of,
         storage::Storage as _,
+        twice::Twice,
     },
     audit::{self, Damage},
     config::Config,
@@ -71,11 +72,11 @@ pub fn known(
     }
     // Only now: the newest segment must be read for it.
     let claims = claims(folder)?;
-    known.extend(claims.held.keys().chain(claims.let_go.keys()).map(|of| of.spacecraft));
+    known.extend(claims.came.keys().chain(claims.let_go.keys()).map(|of| of.spacecraft));
     let newest = folder.list()?.iter().filter_map(|name| number_of(name)).max().unwrap_or(0);
     let (start, end) =
         (Position { segment: newest, offset: 0 }, Position { segment: u64::MAX, offset: u64::MAX });
-    replay(folder, start, end, |unit| {
+    replay(folder, &Twice::NOTHING, start, end, |unit| {
         known.insert(unit.key.prefix.spacecraft);
         Ok(())
     })?;
@@ -94,7 +95,8 @@ pub fn known(
 pub fn contact(folder: &mut Folder, id: &ContactId) -> anyhow::Result<Contact> {
     let mut heard = Heard::default();
     let (start, end) = (START, Position { segment: u64::MAX, offset: u64::MAX });
-    replay(folder, start, end, |unit| {
+    let twice = Twice::find(folder)?;
+    replay(folder, &twice, start, end, |unit| {
         if unit.key.prefix.spacecraft == id.spacecraft {
             heard.note(id.spacecraft, unit.received);
         }

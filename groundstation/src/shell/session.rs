@@ -19,7 +19,7 @@ use crate::{
     catalogue::{Closed, Entry, Opened},
     peers::Bucket,
     publish::{Event, Feed},
-    receipt::{Fates, SessionId, lost_by_us},
+    receipt::{Fates, SessionId, lost_by_us, on_board},
 };
 use bytes::{Buf as _, Bytes};
 use codecs::{
@@ -62,7 +62,7 @@ pub struct Station {
     /// The way to the archive.
     pub writer: Writer,
     /// Who is connected.
-    pub sessions: Sessions,
+    pub sessions: Arc<Sessions>,
     /// What the page shows.
     pub feed: Feed,
     /// The station's time.
@@ -195,6 +195,9 @@ pub async fn serve(
         session.tell_closed(session.principal.spacecraft.iter().copied(), &ended.reason);
     }
 }
+
+/// Units that a store holds and this ledger does not.
+type Held = BTreeMap<SpacecraftId, BTreeMap<KeyPrefix, RangeSet>>;
 
 struct Session {
     station: Arc<Station>,
@@ -399,16 +402,17 @@ impl Session {
                         ledger == station.receiver.ledger || station.predecessors.contains(&ledger)
                     };
                     let lost = lost_by_us(origin, ours, &channels, &durable);
+                    let own = self.principal.spacecraft.iter().copied();
+                    let held = on_board(origin, own, &channels, &durable);
                     self.receiver.welcome(self.station.clock.tai(), durable);
                     self.stored(&stored.unwrap_or_default());
-                    self.ask_for(lost).await;
-                    let contacts = (self.station.contacts)();
-                    if !contacts.is_empty() {
-                        self.receiver.plan(contacts);
+                    // The plan tells the peer that nothing more is asked for.
+                    if self.ask_for(lost).await {
+                        self.receiver.plan((self.station.contacts)());
                     }
                     let (store, uplink) = (craft_store(&channels), &self.station.uplink);
                     uplink.attend(self.id, &self.principal, store, &self.connection);
-                    self.greeted(session, &channels);
+                    self.greeted(session, &channels, held);
                 }
                 ReceiverEvent::Farewell(text) => {
                     tracing::info!(principal = %self.principal.name, text, "the peer says goodbye");
@@ -421,24 +425,24 @@ impl Session {
         Ok(())
     }
 
-    /// Asks for what was receipted once and is not held now; a loss is on record before.
-    async fn ask_for(&mut self, lost: Vec<(KeyPrefix, Vec<SeqRange>)>) {
+    /// Asks for what was receipted once and is not held now; a loss is on record before. Whether
+    /// all is asked for.
+    async fn ask_for(&mut self, lost: Vec<(KeyPrefix, Vec<SeqRange>)>) -> bool {
         if lost.is_empty() {
-            return;
+            return true;
         }
-        match self.station.writer.lose(lost.clone()).await {
-            Ok(Ok(())) => {}
-            failed => {
-                // The store still names it with its next hello.
-                tracing::error!(?failed, "a loss can't be recorded; not asked for yet");
-                return;
-            }
+        let recorded = self.station.writer.lose(lost.clone()).await;
+        if !matches!(recorded, Ok(Ok(()))) {
+            // The store still names it with its next hello.
+            tracing::error!(?recorded, "a loss can't be recorded; not asked for yet");
+            return false;
         }
         for (prefix, ranges) in lost {
             let units = crate::audit::Key::new(&prefix, &ranges.iter().copied().collect());
             tracing::error!(%units, "receipted once, not held now; asked for");
             self.receiver.ask(prefix, ranges);
         }
+        true
     }
 
     /// Receipts of the object store's class. Those before the welcome are said with it.
@@ -457,17 +461,14 @@ impl Session {
     fn fates(&mut self, fates: Fates) {
         self.stored(&fates.stored);
         let now = self.station.clock.mono_ns();
-        let mut events = Vec::new();
         for (prefix, ranges) in fates.receipts {
             ranges.ranges().iter().for_each(|range| self.receiver.receipt(prefix, *range, now));
             *self.receipted.entry(prefix.spacecraft).or_default() += ranges.count();
-            events.push(Event::Receipted { prefix, count: ranges.count() });
         }
         for refused in fates.refusals {
             let (range, reason) = (refused.range, refused.reason);
             self.receiver.refuse(refused.prefix, range, reason, refused.retry_after_ms);
         }
-        self.station.feed.publish_all(events);
     }
 
     /// The last receipts and a goodbye, if the peer still listens.
@@ -489,23 +490,17 @@ impl Session {
         Ended::new(close::DONE, "the station stops")
     }
 
-    fn greeted(&mut self, session: u64, channels: &[ChannelState]) {
+    fn greeted(&mut self, session: u64, channels: &[ChannelState], held: Held) {
         self.opened = true;
         self.number = session;
         let peer = self.connection.remote_address();
         let name = &self.principal.name;
         tracing::info!(principal = %name, %peer, session, counters = channels.len(), "link opened");
-        let mut backlog: BTreeMap<SpacecraftId, u64> =
-            self.principal.spacecraft.iter().map(|spacecraft| (*spacecraft, 0)).collect();
-        for channel in channels {
-            let units: u64 = channel.held.ranges.iter().map(|range| range.count()).sum();
-            if let Some(sum) = backlog.get_mut(&channel.held.spacecraft) {
-                *sum = sum.saturating_add(units);
-            }
-        }
-        self.tell_opened(backlog.keys().copied());
-        let told = |(spacecraft, units)| Event::Backlog { spacecraft, units, bytes: 0 };
-        self.station.feed.publish_all(backlog.into_iter().map(told).collect());
+        self.tell_opened(held.keys().copied());
+        let origin = self.principal.origin;
+        let told =
+            held.into_iter().map(|(spacecraft, held)| Event::OnBoard { spacecraft, origin, held });
+        self.station.feed.publish_all(told.collect());
     }
 
     fn tell_opened(&self, spacecraft: impl Iterator<Item = SpacecraftId>) {

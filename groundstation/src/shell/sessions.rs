@@ -128,6 +128,13 @@ impl Sessions {
         true
     }
 
+    /// The connection of an origin's session.
+    pub fn connection(&self, origin: Origin) -> Option<Connection> {
+        let state = self.state();
+        let open = state.open.get(&origin).map(|(_, connection)| connection);
+        open.filter(|connection| connection.close_reason().is_none()).cloned()
+    }
+
     /// Forgets a session, unless a newer one took its place.
     pub fn leave(&self, origin: Origin, id: SessionId) {
         let mut state = self.state();

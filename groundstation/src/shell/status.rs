@@ -3,6 +3,7 @@
 use super::daemon::RUNNING;
 use crate::{commands::say, config::Config};
 use anyhow::{Context as _, bail};
+use codecs::time::Tai;
 use serde_json::Value;
 use std::{
     io::{Read as _, Write as _},
@@ -70,13 +71,15 @@ fn text(address: &str, snapshot: &Value) -> String {
         .map_or(0, |reasons| reasons.values().filter_map(Value::as_u64).sum());
     let mut out = format!(
         "station on http://{address}/\nunits: {} received = {} archived + {} duplicate + {} \
-         conflict + {rejected} rejected; {} receipted",
+         conflict + {rejected} rejected; of those held, {} receipted + {} left to the next welcome",
         count("received"),
         count("archived"),
         count("duplicate"),
         count("conflict"),
         count("receipted"),
+        count("left_to_welcome"),
     );
+    out.push_str(&disk_line(&snapshot["disk"]));
     let missing = counts["segments"]["missing"].as_u64().unwrap_or(0);
     if missing > 0 {
         out.push_str(&format!(
@@ -100,6 +103,20 @@ fn text(address: &str, snapshot: &Value) -> String {
         out.push_str(&radio_line(radio));
     }
     out
+}
+
+/// Nothing where the disk is as it should be.
+fn disk_line(disk: &Value) -> String {
+    let (Some(state), Some(advice)) = (disk["state"].as_str(), disk["advice"].as_str()) else {
+        return String::new();
+    };
+    let since = disk["since_ms"].as_i64().map(|ms| Tai::from_unix(ms.div_euclid(1000), 0));
+    let since = since.map_or(String::new(), |since| format!(" since {}", since.to_rfc3339()));
+    let error = disk["error"].as_str().map_or(String::new(), |error| format!(" ({error})"));
+    let free = disk["free_bytes"]
+        .as_u64()
+        .map_or(String::new(), |free| format!(", {} MB free", free / 1_000_000));
+    format!("\nthe archive's disk is {state}{since}{error}{free}: {advice}")
 }
 
 fn radio_line(radio: &Value) -> String {
@@ -164,6 +181,20 @@ mod tests {
         assert!(line("tcp-server:127.0.0.1:1", 3, none()).contains(": 3 clients, "));
         assert!(line("tcp-client:host:1", 0, none()).contains(": closed, "));
         assert!(line("file:out.bin", 0, json!("no space")).contains(": closed, "));
+    }
+
+    #[test]
+    fn a_disk_in_trouble_is_told_with_what_to_do() {
+        let disk = json!({
+            "state": "full", "since_ms": 1_795_392_000_000_i64, "free_bytes": 0,
+            "error": null, "advice": "make room",
+        });
+        let told = text("a", &json!({ "disk": disk }));
+        let line =
+            "the archive's disk is full since 2026-11-23T00:00:00.000Z, 0 MB free: make room";
+        assert!(told.contains(line), "{told}");
+        let good = json!({ "state": "good", "since_ms": 1, "advice": null });
+        assert!(!text("a", &json!({ "disk": good })).contains("disk"));
     }
 
     #[test]

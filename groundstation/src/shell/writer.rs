@@ -3,12 +3,14 @@
 //! Objects are read and copied into blocks on the network's side, under a lock that no one holds
 //! while a disk is waited for; this thread writes blocks as they fill and syncs them together.
 
-use super::{clock::StationClock, pipeline::PipelineSender};
+use super::{clock::StationClock, pipeline::PipelineSender, watch::trouble};
 use crate::{
-    archive::{Incoming, batch::Batch, intake::Progress, storage::Storage, volume::Volume},
+    archive::{
+        Incoming, batch::Batch, intake::Progress, record::Digest, storage::Storage, volume::Volume,
+    },
     keep::Keeper,
     ledger::{Ledger, Standing},
-    publish::Feed,
+    publish::{Event, Feed},
     receipt::{Commit, Fates, Ingest, SessionId},
     upload::Stored,
 };
@@ -20,7 +22,7 @@ use codecs::{
     },
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io,
     pin::pin,
     sync::{
@@ -63,6 +65,8 @@ struct State {
     lost: Vec<(Lost, oneshot::Sender<io::Result<()>>)>,
     /// Segments that the object store verified, for the keeper.
     stored: Vec<u64>,
+    /// Units to be held against what is held under their keys, and who asks.
+    compared: Vec<((UnitKey, Digest), oneshot::Sender<bool>)>,
     /// The last handle is gone, or the thread is.
     closed: bool,
 }
@@ -161,8 +165,9 @@ impl Writer {
         S: Storage<File: Send> + Send + 'static,
     {
         let keeper = ingest.take_keeper();
-        let (lost, stored) = (Vec::new(), Vec::new());
-        let state = State { ingest, asleep: false, asked: false, lost, stored, closed: false };
+        let (lost, stored, compared) = Default::default();
+        let (asleep, asked, closed) = (false, false, false);
+        let state = State { ingest, asleep, asked, lost, stored, compared, closed };
         let shared = Arc::new(Shared {
             state: Mutex::new(state),
             work: Condvar::new(),
@@ -188,6 +193,7 @@ impl Writer {
             commit_ms,
             feed,
             pipeline,
+            troubled: false,
             _alive: alive,
         };
         let thread = thread::Builder::new().name("archive".into()).spawn(move || thread.run())?;
@@ -244,6 +250,13 @@ impl Writer {
     pub async fn holds(&self, key: &UnitKey) -> Result<bool, Closed> {
         let standing = self.shared()?.with(|ingest| ingest.ledger().standing(key))?;
         Ok(standing == Standing::Held)
+    }
+
+    /// Whether a unit that is held has other bytes than these; not where that can't be told.
+    pub async fn differs(&self, key: UnitKey, digest: Digest) -> Result<bool, Closed> {
+        let (answer, done) = oneshot::channel();
+        self.shared()?.ask(|state| state.compared.push(((key, digest), answer)))?;
+        done.await.map_err(|_| Closed)
     }
 
     /// Repeats `act` whenever there may be room, until it gives something.
@@ -306,6 +319,14 @@ impl Writer {
     pub async fn stored_of(&self, origin: Origin) -> Result<BTreeMap<KeyPrefix, RangeSet>, Closed> {
         match self.shared() {
             Ok(shared) => shared.with(|ingest| ingest.stored_of(origin)),
+            Err(Closed) => Ok(BTreeMap::new()),
+        }
+    }
+
+    /// What of an origin is lost and may be asked for: it is on record as such.
+    pub async fn lost_of(&self, origin: Origin) -> Result<BTreeMap<KeyPrefix, RangeSet>, Closed> {
+        match self.shared() {
+            Ok(shared) => shared.with(|ingest| ingest.lost_of(origin)),
             Err(Closed) => Ok(BTreeMap::new()),
         }
     }
@@ -378,6 +399,8 @@ struct Thread<S: Storage> {
     commit_ms: u64,
     feed: Feed,
     pipeline: PipelineSender,
+    /// The last commit failed, and the disk was told of.
+    troubled: bool,
     /// Dropped with the thread, however it ends.
     _alive: watch::Sender<()>,
 }
@@ -394,6 +417,7 @@ enum Step {
     Sync,
     /// The oldest has waited long enough.
     Commit,
+    Compare,
     Keep,
     End,
 }
@@ -405,6 +429,7 @@ impl<S: Storage> Thread<S> {
                 Step::Write(batch) => self.write(batch),
                 Step::Sync => self.sync(false),
                 Step::Commit => self.commit(),
+                Step::Compare => self.compare(),
                 Step::Keep => self.keep(),
                 Step::End => break,
             }
@@ -435,6 +460,9 @@ impl<S: Storage> Thread<S> {
             }
             if state.closed {
                 return Step::End;
+            }
+            if !state.compared.is_empty() {
+                return Step::Compare;
             }
             let keep = self.keeper.due_ms(&self.volume);
             if !state.lost.is_empty()
@@ -477,6 +505,17 @@ impl<S: Storage> Thread<S> {
         self.sync(true);
     }
 
+    fn compare(&mut self) {
+        let compared = std::mem::take(&mut self.shared.state().compared);
+        for ((key, digest), answer) in compared {
+            let differs = self.volume.differs(&key, digest).unwrap_or_else(|error| {
+                tracing::error!(%error, ?key, "a unit can't be compared with the one that is held");
+                false
+            });
+            let _ = answer.send(differs);
+        }
+    }
+
     /// Segments are sealed and let go, and losses kept, between two commits.
     fn keep(&mut self) {
         if !self.volume.is_synced() {
@@ -504,21 +543,34 @@ impl<S: Storage> Thread<S> {
 
     /// Syncs what was written and tells everyone; with `claims`, what is held as well is judged.
     fn sync(&mut self, claims: bool) {
-        let Self { shared, volume, .. } = self;
+        let Self { shared, volume, troubled, .. } = self;
         let now = shared.clock.now();
         let claims = if claims { shared.state().ingest.intake().claims() } else { <_>::default() };
         let commit = volume.commit(now, || settled(shared));
+        let trouble = commit.as_ref().err().map(|(error, _)| trouble(error));
+        let wrote = commit.as_ref().is_ok_and(|batches| !batches.is_empty());
+        if trouble.is_some() || (wrote && *troubled) {
+            *troubled = trouble.is_some();
+            self.feed.publish(Event::DiskWrote { trouble, at: now.tai });
+        }
         let judged = claims.iter().map(|(claim, bytes)| volume.judge(claim, bytes)).collect();
         let committed = shared.state().ingest.settle(&commit, &claims, judged, now);
-        let told = committed.events();
+        let mut told = committed.events();
+        let mut heard = BTreeSet::new();
         {
             let sessions = shared.sessions();
             for (session, fates) in committed.fates {
-                if let Some(session) = sessions.get(&session) {
-                    let _ = session.send(fates);
+                if sessions.get(&session).is_some_and(|told| told.send(fates).is_ok()) {
+                    heard.insert(session);
                 }
             }
         }
+        told.extend(committed.settled.into_iter().map(|((session, prefix), count)| {
+            match heard.contains(&session) {
+                true => Event::Receipted { prefix, count },
+                false => Event::LeftToWelcome { prefix, count },
+            }
+        }));
         self.publish(commit);
         self.feed.publish_all(told);
         self.shared.room.notify_waiters();
@@ -540,3 +592,6 @@ impl<S: Storage> Thread<S> {
 fn settled(shared: &Shared) -> Ledger {
     shared.state().ingest.ledger().settled()
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,3 +6,4 @@ mod damage;
 mod replay;
 mod mend;
 mod contact;
+mod away;

@@ -1,7 +1,11 @@
-//! Standard output that can't be written.
+//! Standard output that can't be written, and disks without room.
 
-use crate::station::{Station, recording, talk};
-use std::{fs::File, io::pipe, process::Command};
+use crate::station::{Station, recording, said, talk};
+use std::{
+    fs::File,
+    io::pipe,
+    process::{Command, Output},
+};
 
 #[test]
 fn a_result_that_could_not_be_printed_is_no_success() {
@@ -33,4 +37,60 @@ fn a_result_that_could_not_be_printed_is_no_success() {
         let full = File::create("/dev/full").unwrap();
         assert_eq!(help.arg(arguments).stdout(full).status().unwrap().code(), Some(1));
     }
+}
+
+/// Runs a command that may write files of so many blocks of 512 bytes at most.
+fn on_a_small_disk(station: &Station, blocks: u32, arguments: &[&str]) -> Output {
+    let config = station.path("station.toml");
+    // Ignored, so that the write fails instead of the process.
+    let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\"");
+    Command::new("/bin/sh")
+        .args(["-c", &script, env!("CARGO_BIN_EXE_groundstation")])
+        .args(arguments)
+        .args(["--config", config.to_str().unwrap()])
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn an_export_that_finds_no_room_leaves_nothing() {
+    let mut units = recording(0, 40);
+    units.extend(recording(1, 2_000));
+    let station = Station::with(&units);
+    let out = station.path("out");
+    let arguments = ["export", out.to_str().unwrap(), "--send", "frames", "--index"];
+    let failed = on_a_small_disk(&station, 100, &arguments);
+    assert_eq!((failed.status.code(), said(&failed).as_str()), (Some(1), ""));
+    let why = talk(&failed);
+    assert!(why.contains("nothing of it is left in") && why.contains("too large"), "{why}");
+    assert_eq!(std::fs::read_dir(&out).unwrap().count(), 0);
+    // The same folder again, with room; and nothing is overwritten.
+    station.json(&arguments, 0);
+    let mut names: Vec<_> =
+        std::fs::read_dir(&out).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    let vcs = ["frames-7-vc00.bin", "frames-7-vc00.jsonl"];
+    assert_eq!(names, [vcs, ["frames-7-vc01.bin", "frames-7-vc01.jsonl"]].concat());
+    assert_eq!(station.run(&arguments).status.code(), Some(1));
+    assert_eq!(std::fs::read_dir(&out).unwrap().count(), 4);
+}
+
+#[test]
+fn a_replay_that_finds_no_room_leaves_whole_frames() {
+    let units = recording(0, 5_000);
+    let station = Station::with(&units);
+    let file = station.path("replayed.bin");
+    let to = format!("file:{}", file.display());
+    let arguments = ["replay", "--speed", "max", "--send", "frames", "--to", &to, "--json"];
+    let failed = on_a_small_disk(&station, 601, &arguments);
+    assert_eq!(failed.status.code(), Some(1), "{}", talk(&failed));
+    let told: serde_json::Value = serde_json::from_slice(&failed.stdout).unwrap();
+    let bytes = std::fs::read(&file).unwrap();
+    assert_eq!(
+        (bytes.len() as u64, &told["complete"]),
+        (told["bytes"].as_u64().unwrap(), &false.into())
+    );
+    assert!(!bytes.is_empty() && bytes.len().is_multiple_of(223), "{}", bytes.len());
+    let wanted: Vec<u8> = units.iter().flat_map(|unit| unit.bytes.to_vec()).collect();
+    assert!(wanted.starts_with(&bytes));
 }

@@ -50,7 +50,13 @@ impl Station {
     /// A station that archived these units in segments of 64 KiB, and stopped in order.
     pub fn with(units: &[Incoming]) -> Self {
         let station = Self::new();
-        let (folder, _lock) = Folder::claim(&station.path("archive")).unwrap();
+        station.archive(units);
+        station
+    }
+
+    /// Starts, archives these units, which are new, and stops in order.
+    pub fn archive(&self, units: &[Incoming]) {
+        let (folder, _lock) = Folder::claim(&self.path("archive")).unwrap();
         let (mut archive, _) = Archive::open(folder, SETTINGS, LEDGER).unwrap();
         let now = Now { mono_ms: 0, tai: Tai(0) };
         for units in units.chunks(20) {
@@ -60,7 +66,6 @@ impl Station {
             archive.commit(now).unwrap();
         }
         archive.seal(Tai(0));
-        station
     }
 
     /// Copies segments to where the station's object store has them, as after an upload.

@@ -138,7 +138,9 @@ fn link(events: &mut Vec<Event>, second: i64, after: f64, at: Tai) {
         at,
     });
     let left = (1_400 - 3 * second).max(0) as u64;
-    events.push(Event::Backlog { spacecraft: CRAFT, units: left, bytes: left * 240_000 });
+    let origin = stream(1).origin;
+    let bytes = left * 240_000;
+    events.push(Event::Backlog { spacecraft: CRAFT, origin, units: left, bytes });
     for (prefix, step) in [(stream(1), 4u64), (stream(2), 1)] {
         let base = second as u64 * step;
         let lost = (70..74).contains(&second) || (second == 118 && step > 1);
@@ -198,7 +200,8 @@ fn frames(events: &mut Vec<Event>, second: i64, at: Tai) {
             };
             let gap = if burst && part == 0 { 5 } else { 0 };
             let at = at.plus(part * 1_000_000_000 / share);
-            events.push(Event::Frame { spacecraft: CRAFT, vc, quality, gap, at });
+            let found = false;
+            events.push(Event::Frame { spacecraft: CRAFT, vc, quality, gap, found, at });
         }
     }
 }

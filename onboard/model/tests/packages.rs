@@ -16,7 +16,7 @@ use onboard_model::{
     Backend, BackendError, LoadOptions, LoadedModel, ModelError, Package, Runtime, Trust,
 };
 
-const NAMES: [&str; 2] = ["telemetry-anomaly", "cloud-screen"];
+const NAMES: [&str; 3] = ["telemetry-anomaly", "cloud-screen", "cloud-screen-int8"];
 
 fn folder(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("packages").join(name)
@@ -64,7 +64,9 @@ fn the_committed_packages_are_whole() {
         assert!(size.sum::<u64>() <= 200_000, "{name} is too large to commit");
     }
     assert!(open("telemetry-anomaly").manifest().fulfils("telemetry-triage/1"));
-    assert!(open("cloud-screen").manifest().fulfils("cloud-mask/1"));
+    for screen in ["cloud-screen", "cloud-screen-int8"] {
+        assert!(open(screen).manifest().fulfils("cloud-mask/1"));
+    }
     let notice = fs::read_to_string(folder("telemetry-anomaly").join("LICENSE.OPS-SAT-AD"));
     assert!(notice.unwrap().contains("KP Labs"), "the data's notice is shipped");
 }
@@ -271,4 +273,19 @@ fn sessions_run_side_by_side_in_one_environment() {
             });
         }
     });
+}
+
+#[test]
+fn a_provider_that_the_library_lacks_is_left_to_the_processor_and_said() {
+    let Some(runtime) = runtime() else { return };
+    let asked = ["xnnpack".to_owned(), "cpu".to_owned()];
+    let runtime = runtime.with_providers(&asked);
+    let available = runtime.available();
+    let mut session = runtime.load(&open("cloud-screen")).unwrap();
+    // What it says that took the model is what the library has of it, no more: the build on PyPI
+    // lacks XNNPACK, one from source may have it.
+    assert_eq!(session.providers(), available);
+    assert!(available.contains(&asked[1]), "{available:?}");
+    let question = open("cloud-screen").vectors()[0].inputs.clone();
+    assert_eq!(session.run(&question).unwrap().len(), 2, "it runs all the same");
 }

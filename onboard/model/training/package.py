@@ -3,7 +3,8 @@
     python package.py check FOLDER          digests, signature and known answers
     python package.py sign FOLDER KEYFILE   sign with an Ed25519 private key (64 hexadecimal digits)
 
-The signature is over a domain and the manifest's bytes as they stand. Without a key of one's own
+The signature is over a domain and the manifest's bytes as they stand; in a folder with a threshold
+file, over that file's bytes behind one word more. Without a key of one's own
 a package is signed with the development key, whose private half is the SHA-256 of a published
 phrase: it shows that a package was not damaged and proves nothing about who made it.
 """
@@ -66,7 +67,11 @@ def vectors(manifest, model, questions, tolerance):
 
 
 def sign(folder, key):
-    message = DOMAIN + (folder / "manifest.json").read_bytes()
+    thresholds = folder / "thresholds.json"
+    if thresholds.exists():
+        message = DOMAIN + b"thresholds 1\0" + thresholds.read_bytes()
+    else:
+        message = DOMAIN + (folder / "manifest.json").read_bytes()
     entry = {
         "algorithm": "ed25519",
         "key": key.public_key().public_bytes_raw().hex(),

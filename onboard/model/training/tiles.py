@@ -69,23 +69,27 @@ def opacity(rng):
     return peak * smoothstep(threshold - softness / 2, threshold + softness / 2, field)
 
 
-def tile(rng):
-    """One tile, u8 [4, 64, 64], and its truth, bool [64, 64]."""
+def tile(rng, dim=0):
+    """One tile, u8 [4, 64, 64], and its truth, bool [64, 64]; a share `dim` has dim clouds."""
     below, cloud = ground(rng), opacity(rng)
     brightness = rng.uniform(0.55, 0.9) * (0.85 + 0.3 * noise(rng, 10, 4, 0.55))
+    colour = bands(CLOUD)
+    if dim and rng.random() < dim:
+        brightness = rng.uniform(0.2, 0.55) * (0.95 + 0.1 * noise(rng, 24, 3, 0.55))
+        colour = colour * (1 + rng.uniform(0, 0.3) * bands((0, 0.5, 1, -0.5)))
     across = numpy.maximum(numpy.arange(SIDE) - 3, 0)
     down = numpy.maximum(numpy.arange(SIDE) - 2, 0)
     below = below * (1 - 0.45 * cloud[down][:, across])
-    seen = below * (1 - cloud) + bands(CLOUD) * brightness * cloud
+    seen = below * (1 - cloud) + colour * brightness * cloud
     seen = seen + rng.normal(size=seen.shape) * (0.004 + 0.01 * seen)
     seen = seen + rng.normal(scale=0.002, size=(4, 1, SIDE))
     return numpy.round(numpy.clip(seen, 0, 1) * 255).astype(numpy.uint8), cloud > 0.3
 
 
-def tiles(seed, count):
+def tiles(seed, count, dim=0):
     """Tiles [count, 4, 64, 64] and the clouded share of each cell [count, 16, 16]."""
     rng = numpy.random.default_rng(seed)
-    made = [tile(rng) for _ in range(count)]
+    made = [tile(rng, dim) for _ in range(count)]
     pixels = numpy.stack([pair[0] for pair in made])
     truth = numpy.stack([pair[1] for pair in made]).astype(numpy.float32)
     return pixels, truth.reshape(count, 16, 4, 16, 4).mean((2, 4))

@@ -1,5 +1,6 @@
 //! The command line of `onboard`.
 
+mod config;
 mod models;
 mod run;
 mod squeeze;
@@ -15,6 +16,7 @@ const EXAMPLES: &str = "\
 Examples:
   onboard check --config onboard.toml
   onboard run --config onboard.toml --ready-json
+  onboard config apply next.toml --config onboard.toml
   onboard store store/ --json
   onboard models verify onboard/model/packages --danger-accept-development-key
   onboard squeeze packets.bin packets.gts && onboard unsqueeze packets.gts again.bin";
@@ -33,6 +35,8 @@ enum Command {
     Run(RunArgs),
     /// Checks a configuration and everything that it names
     Check(ConfigArgs),
+    /// Shows, keeps, confirms or leaves configurations beside the file on the command line
+    Config(config::ConfigArgs),
     /// Describes a store that no process has open
     Store(store::StoreArgs),
     /// Lists and checks model packages
@@ -70,6 +74,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Run(args) => run::run(&args),
         Command::Check(args) => run::check(&args.config),
+        Command::Config(args) => config::run(&args),
         Command::Store(args) => store::run(&args),
         Command::Models(args) => models::run(&args),
         Command::Squeeze(args) => squeeze::squeeze(&args),

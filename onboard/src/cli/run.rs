@@ -8,32 +8,43 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::RunArgs;
 use crate::{
-    config::{Config, Models},
-    shell::{self, models},
+    config::Config,
+    shell::{self, Configs, Said},
 };
 
-/// Flies until SIGINT or SIGTERM.
+/// Flies until SIGINT or SIGTERM, with one configuration after another where that is ordered.
 pub fn run(args: &RunArgs) -> anyhow::Result<()> {
     logging();
-    let config = Config::load(&args.config)?;
-    shell::mind::limit(&config);
+    let mut configs = Configs::open(&args.config)?;
     let json = args.ready_json;
-    let store = config.store.dir.clone();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(1)
         .build()
         .context("no runtime")?;
-    let done = runtime.block_on(async {
+    let (done, store) = runtime.block_on(async {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
-        let stop = async move {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
+        loop {
+            let config = configs.start()?;
+            shell::mind::limit(&config);
+            let store = config.store.dir.clone();
+            let stop = async {
+                tokio::select! {
+                    _ = interrupt.recv() => {}
+                    _ = terminate.recv() => {}
+                }
+            };
+            let flown = shell::fly(config, &mut configs, stop, |said| say(json, said)).await;
+            match (flown, configs.again()) {
+                (Ok(_), Some(reason)) => {
+                    say(json, &Said::Again { event: "starting again", reason: reason.into() });
+                }
+                (Ok(done), None) => return anyhow::Ok((done, store)),
+                (Err(error), _) if configs.is_trial() => configs.give_up(&format!("{error:#}")),
+                (Err(error), _) => return Err(error),
             }
-        };
-        shell::run(config, stop, |said| say(json, said)).await
+        }
     })?;
     say(json, &done);
     anyhow::ensure!(
@@ -56,18 +67,7 @@ fn say(json: bool, document: &impl Serialize) {
 /// Checks a configuration and what it names, without flying.
 pub fn check(path: &Path) -> anyhow::Result<()> {
     let config = Config::load(path)?;
-    let identity = &config.identity;
-    // Both must work: a golden identity is looked at here, or never before it is needed.
-    if config.ground.is_some() {
-        codecs_quic::client_config(&identity.certificate, &identity.key, config.pins()?)?;
-        if let Some((certificate, key)) = identity.golden() {
-            codecs_quic::client_config(certificate, key, config.pins()?)?;
-        }
-    }
-    // Slots are opened by a flight alone, which may put something into them.
-    let packages = Models { slots: None, ..config.models.clone() };
-    let (_, scorers) = models::load(&packages, codecs_quic::Monotonic::start())?;
-    for notice in &scorers.notices {
+    for notice in shell::check::flyable(&config)? {
         say!("note: {notice}");
     }
     say!("{}: {} can fly", path.display(), config.spacecraft.name);

@@ -19,6 +19,9 @@ pub struct StoreArgs {
     /// One JSON document on standard output
     #[arg(long)]
     json: bool,
+    /// Block that the device erases at once, as in [store] erase_block: tells the wear
+    #[arg(long, value_name = "BYTES")]
+    erase_block: Option<std::num::NonZeroU64>,
 }
 
 /// Opens a folder without writing to it and describes the store there.
@@ -44,7 +47,13 @@ pub fn report(dir: &std::path::Path) -> anyhow::Result<StoreReport> {
 pub fn run(args: &StoreArgs) -> anyhow::Result<()> {
     let report = report(&args.dir)?;
     if args.json {
-        say!("{}", serde_json::to_string(&report)?);
+        let mut document = serde_json::to_value(&report)?;
+        if let (Some(block), Some(written)) =
+            (args.erase_block, document["written"].as_object_mut())
+        {
+            written.insert("erases_min".into(), report.written.erases(block.get()).into());
+        }
+        say!("{document}");
         return Ok(());
     }
     say!("origin {}  epoch {:#018x}", report.origin, report.epoch);
@@ -76,6 +85,9 @@ pub fn run(args: &StoreArgs) -> anyhow::Result<()> {
         of.checkpoints,
         of.cleaning
     );
+    if let Some(block) = args.erase_block {
+        say!("erased: at least {} blocks of {block} bytes", of.erases(block.get()));
+    }
     if report.stray_bytes > 0 {
         say!("{} bytes belong to no whole record (a cut, or damage)", report.stray_bytes);
     }

@@ -37,6 +37,9 @@ pub struct Downlink {
     pub plan: Option<PathBuf>,
     /// Whether no connection is tried between the contacts of a plan that is believed.
     pub sleep: bool,
+    /// Seconds without a word from the ground after which time and plan are doubted, and contact is
+    /// tried all the time; 0 never, a day unless given.
+    pub doubt_s: Option<u64>,
     /// The radio.
     pub rf: Option<Rf>,
     /// What the file of contacts says.
@@ -195,6 +198,7 @@ impl Config {
             origin: self.origin()?,
             reclaimable_from: self.reclaimable(),
             again_ns: rf.again_s.saturating_mul(1_000_000_000),
+            housekeeping_percent: 0,
             apid: Apid(rf.parts_apid),
             part_bytes: rf.part_bytes.unwrap_or(usual),
             kind,

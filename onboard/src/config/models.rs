@@ -22,6 +22,9 @@ pub struct Models {
     pub tiles: Option<PathBuf>,
     /// Folder of the two slots a task; without it models change with the configuration only.
     pub slots: Option<PathBuf>,
+    /// Threshold file for the model that scores telemetry, a folder or a bundle; a slot's own one
+    /// counts before it.
+    pub thresholds: Option<PathBuf>,
     /// Public keys, hexadecimal, whose packages are taken.
     pub trusted_keys: Vec<String>,
     /// Accepts packages signed with the published development key. Never in flight.
@@ -68,6 +71,7 @@ impl Default for Models {
             telemetry: None,
             tiles: None,
             slots: None,
+            thresholds: None,
             trusted_keys: Vec::new(),
             danger_accept_development_key: false,
             mission: None,
@@ -93,6 +97,7 @@ impl Models {
             &mut self.telemetry,
             &mut self.tiles,
             &mut self.slots,
+            &mut self.thresholds,
             &mut self.mission,
             &mut self.server,
         ];

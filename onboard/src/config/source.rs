@@ -17,7 +17,16 @@ use serde::{
     },
 };
 
-use crate::source::{PACKET_BYTES_MAX, image::SIDE_MAX, limits::Limits, stream::Delimiting};
+use crate::{
+    score::tiles::BATCH_MAX,
+    source::{
+        PACKET_BYTES_MAX,
+        image::{SIDE_MAX, TILE_BYTES_MAX},
+        limits::Limits,
+        stream::Delimiting,
+    },
+    triage::Reflectance,
+};
 
 /// Most sources.
 pub const SOURCES_MAX: usize = 32;
@@ -59,6 +68,10 @@ pub struct Source {
     pub finished: Finished,
     /// Side of a tile in pixels; edge tiles are smaller.
     pub tile_side: u16,
+    /// Reflectance of one count of an image whose sidecar doesn't say it.
+    pub gain: Option<f32>,
+    /// Reflectance of a sample of 0 beside `gain`.
+    pub offset: f32,
     /// Application process that triage takes tiles of files for; the imager's unless given.
     pub apid: Option<u16>,
     /// Bytes a second; a file waits, a packet above it is dropped and counted.
@@ -92,6 +105,8 @@ impl Default for Source {
             framing: Delimiting::Packets,
             finished: Finished::Move,
             tile_side: 64,
+            gain: None,
+            offset: 0.0,
             apid: None,
             bytes_per_s: None,
             packets_per_s: None,
@@ -156,6 +171,11 @@ impl Source {
         }
     }
 
+    /// What samples of its images mean, where their sidecars don't say it.
+    pub fn reflectance(&self) -> Option<Reflectance> {
+        self.gain.and_then(|gain| Reflectance::new(gain, self.offset))
+    }
+
     fn check(&self) -> anyhow::Result<()> {
         let kinds = [
             self.unix.is_some(),
@@ -175,6 +195,8 @@ impl Source {
             Ok(())
         };
         within("tile_side", (1..=SIDE_MAX).contains(&self.tile_side), "1 to 256 pixels")?;
+        let sane = self.gain.is_some() == self.reflectance().is_some();
+        within("gain, offset", sane, "a gain above 0 and at most 1, an offset of -1 to 1")?;
         let packet = (7..=PACKET_BYTES_MAX).contains(&self.packet_bytes_max);
         within("packet_bytes_max", packet, "7 to 65542 bytes")?;
         within("packets_per_s", self.packets_per_s != Some(0), "at least 1, or leave it out")?;
@@ -222,7 +244,10 @@ impl Sources {
     /// Most bytes that a file and its image take in memory at once.
     pub fn file_memory_bytes(&self) -> u64 {
         let folders = self.0.iter().filter(|of| of.files.is_some() || of.packets.is_some());
-        folders.map(|of| of.file_bytes_max + 3 * of.image_bytes_max as u64).max().unwrap_or(0)
+        // Tiles that are scored together, as they are and as scoring takes them.
+        let together = 2 * (BATCH_MAX * TILE_BYTES_MAX) as u64;
+        let one = |of: &Source| of.file_bytes_max + 3 * of.image_bytes_max as u64 + together;
+        folders.map(one).max().unwrap_or(0)
     }
 }
 
@@ -259,6 +284,10 @@ mod tests {
                 .unwrap_err()
                 .contains("either")
         );
+        let gain = |text: &str| parse(&format!("[source]\nfiles = \"scenes\"\n{text}\n"));
+        let sources = gain("gain = 1e-4\noffset = -0.1").unwrap();
+        assert_eq!(sources.0[0].reflectance(), Reflectance::new(1e-4, -0.1));
+        assert!(gain("gain = 10000.0").unwrap_err().contains("at most 1"));
         assert!(parse("source = 3\n").unwrap_err().contains("[[source]]"));
         let twice = "[[source]]\nunix = \"s\"\n[[source]]\nunix = \"s\"\n";
         assert!(parse(twice).unwrap_err().contains("name"), "one name, one count");

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! line ─► split ─► packets ─► frames ─► CADUs, one when the transmitter is free
+//!   └────────────────┴ a more urgent unit goes between two packets of another
 //! line ◄─ heard ◄─ ears ◄─ packets ◄─ TC frames ◄─ CLTUs
 //! ```
 
@@ -28,7 +29,10 @@ use codecs::{
         },
         sender::UnitInfo,
     },
-    packet::{idle::IdleFill, space::PacketView},
+    packet::{
+        idle::IdleFill,
+        space::{PacketView, SequenceCount},
+    },
 };
 
 use super::Stand;
@@ -37,6 +41,9 @@ use crate::config::FrameKind;
 /// Most units that stand in line, a bound on memory. What the store holds beyond it is taken up
 /// once half of these have gone.
 pub const LINE_UNITS_MAX: usize = 16_384;
+/// Units that wait in their middle for a more urgent one, each for the one before: what they hold
+/// in memory. At the bound the one under way goes to its end.
+pub const PAUSED_MAX: usize = 4;
 /// Most keys of the domain that are believed at once: the one in use, the next, the golden one.
 pub const KEYS_MAX: usize = 8;
 /// Keys whose counters are remembered: those that are believed no more may be again.
@@ -55,6 +62,8 @@ pub struct RadioConfig {
     pub reclaimable_from: Durability,
     /// How long a unit waits for its receipt before it goes again.
     pub again_ns: u64,
+    /// Share of the bytes that everything but products has while any of it waits, percent.
+    pub housekeeping_percent: u8,
     /// Application whose packets carry the units.
     pub apid: Apid,
     /// Bytes of a unit in one packet.
@@ -111,6 +120,8 @@ pub enum RadioError {
 pub struct RadioCounts {
     /// Units sent, repeats included.
     pub units: u64,
+    /// Of these, units that went in the middle of one that is worth less.
+    pub interrupted: u64,
     /// Units that could not go: longer than a unit may be.
     pub unsendable: u64,
     /// Frames, idle ones included.
@@ -155,6 +166,17 @@ enum Framer {
     Tm(TmBuilder, IdleFill),
 }
 
+/// A unit of which not all is in frames.
+#[derive(Debug)]
+struct Going {
+    key: UnitKey,
+    info: UnitInfo,
+    /// How often it was sent before.
+    sent: u32,
+    /// Its packets that are in no frame yet.
+    packets: VecDeque<Vec<u8>>,
+}
+
 /// A radio: the sending end, and the ear.
 #[derive(Debug)]
 pub struct Radio {
@@ -169,9 +191,9 @@ pub struct Radio {
     splitter: Splitter,
     framer: Framer,
     encoder: CaduEncoder,
-    /// The unit under way, and its packets that are in no frame yet.
-    going: Option<UnitKey>,
-    packets: VecDeque<Vec<u8>>,
+    /// Units under way, the last one first; the others go on when it is gone.
+    going: Vec<Going>,
+    count: SequenceCount,
     frames: VecDeque<Bytes>,
     /// Whether the frame in progress holds anything.
     begun: bool,
@@ -202,7 +224,8 @@ impl Radio {
         };
         let marker = config.coding.marker();
         Ok(Self {
-            line: Line::new(config.origin, config.reclaimable_from, config.again_ns),
+            line: Line::new(config.origin, config.reclaimable_from, config.again_ns)
+                .with_housekeeping(config.housekeeping_percent),
             overflow: false,
             sent: VecDeque::new(),
             again: None,
@@ -210,8 +233,8 @@ impl Radio {
             splitter: Splitter::new(config.apid, config.part_bytes)?,
             framer,
             encoder: CaduEncoder::new(&config.coding, frame_bytes, marker)?,
-            going: None,
-            packets: VecDeque::new(),
+            going: Vec::new(),
+            count: SequenceCount(0),
             frames: VecDeque::new(),
             begun: false,
             rate_bps: config.rate_bps.max(1),
@@ -279,10 +302,7 @@ impl Radio {
     /// Forgets a unit that is receipted or no longer on board, in the middle of it too.
     pub fn withdraw(&mut self, key: UnitKey) {
         self.line.withdraw(key);
-        if self.going == Some(key) {
-            self.going = None;
-            self.packets.clear();
-        }
+        self.going.retain(|of| of.key != key);
     }
 
     /// What to do now; to be asked until it wants nothing.
@@ -299,17 +319,23 @@ impl Radio {
             if let Some(frame) = self.frames.pop_front() {
                 return Some(Action::Send(self.send(&frame, now_ns)));
             }
-            if let Some(packet) = self.packets.pop_front() {
-                self.frame(&packet);
-                if self.packets.is_empty() {
-                    self.gone();
+            if self.begins()
+                && let Some((key, info)) = self.line.poll(now_ns)
+            {
+                // One that is so long that its time came again is sent as it is.
+                if self.going.iter().all(|of| of.key != key) {
+                    return Some(Action::Take(key, info));
                 }
                 continue;
             }
-            if self.stand.phase.begins()
-                && let Some((key, info)) = self.line.poll(now_ns)
-            {
-                return Some(Action::Take(key, info));
+            let next = self.going.last_mut().and_then(|of| Some((of.key, of.packets.pop_front()?)));
+            if let Some((key, packet)) = next {
+                self.line.goes(key, packet.len() as u64);
+                self.frame(packet);
+                if self.going.last().is_some_and(|of| of.packets.is_empty()) {
+                    self.gone();
+                }
+                continue;
             }
             if self.begun {
                 self.flush();
@@ -322,6 +348,13 @@ impl Radio {
         }
     }
 
+    /// Whether another unit may be begun: nothing is under way, or only what is less urgent.
+    fn begins(&self) -> bool {
+        let may =
+            |of: &Going| self.going.len() <= PAUSED_MAX && self.line.interrupts(&of.info, of.sent);
+        self.stand.phase.begins() && self.going.last().is_none_or(may)
+    }
+
     /// When to ask again, unless something else happens before.
     pub fn timeout(&self) -> Option<u64> {
         self.due_ns
@@ -329,12 +362,14 @@ impl Radio {
 
     /// The bytes of a unit that was asked for.
     pub fn unit(&mut self, key: UnitKey, info: UnitInfo, bytes: &[u8]) {
-        let Self { splitter, packets, .. } = self;
+        let mut packets = VecDeque::new();
         let sink = &mut |packet| packets.push_back(packet);
-        match splitter.split(key, info.codec, info.priority, bytes, sink) {
+        match self.splitter.split(key, info.codec, info.priority, bytes, sink) {
             Ok(()) => {
                 self.counts.units += 1;
-                self.going = Some(key);
+                self.counts.interrupted += u64::from(!self.going.is_empty());
+                let sent = self.line.times_sent(key).saturating_sub(1);
+                self.going.push(Going { key, info, sent, packets });
             }
             Err(_) => {
                 self.counts.unsendable += 1;
@@ -345,7 +380,7 @@ impl Radio {
 
     /// All of the unit under way is in frames.
     fn gone(&mut self) {
-        let Some(key) = self.going.take() else { return };
+        let Some(Going { key, .. }) = self.going.pop() else { return };
         // Its place is for one that found none; it is taken up again after those.
         if self.overflow {
             self.line.withdraw(key);
@@ -357,7 +392,14 @@ impl Radio {
         self.sent.push_back(key);
     }
 
-    fn frame(&mut self, packet: &[u8]) {
+    fn frame(&mut self, mut packet: Vec<u8>) {
+        // Counts follow the order on the air, which is not the one that units were cut in.
+        if let Some([_, _, high, low, ..]) = packet.first_chunk_mut::<6>() {
+            let [grouping, count] = [*high & 0xc0, (self.count.0 >> 8) as u8 & 0x3f];
+            (*high, *low) = (grouping | count, self.count.0 as u8);
+        }
+        self.count = self.count.next();
+        let packet = &*packet;
         let Self { framer, frames, .. } = self;
         let sink = &mut |frame| frames.push_back(frame);
         let framed = match framer {
@@ -414,12 +456,10 @@ impl Radio {
         }
         for of in &heard {
             let Heard::Receipt { prefix, ranges, class, .. } = of else { continue };
-            if let Some(key) = self.going
-                && key.prefix == *prefix
-                && ranges.contains(key.sequence)
-                && *class >= self.reclaimable_from
-            {
-                self.withdraw(key);
+            if *class >= self.reclaimable_from {
+                self.going.retain(|Going { key, .. }| {
+                    key.prefix != *prefix || !ranges.contains(key.sequence)
+                });
             }
         }
         heard

@@ -150,3 +150,43 @@ fn contacts_are_of_their_bearer_and_stations_that_overlap_are_one() {
     assert_eq!(phase(&downlink, 1_050), Phase::Sleep);
     assert_eq!(left(&downlink, 1_050), 50);
 }
+
+#[test]
+fn a_time_that_was_told_wrong_is_doubted_after_a_day_of_silence() {
+    const DAY: u64 = 86_400;
+    let plan = || vec![filed(1_000, 1_500, None), filed(100_000, 100_500, None)];
+    // 1970 and a plan of 2027: it would sleep for decades.
+    let mut downlink = Downlink::new(plan()).with_doubt(Some(DAY));
+    downlink.trust(Tai(0), 0);
+    assert_eq!(phase(&downlink, DAY - 1), Phase::Sleep);
+    assert_eq!((phase(&downlink, DAY), left(&downlink, DAY)), (Phase::Acquire, 0));
+    // A word of the ground, and its time, end the doubt.
+    downlink.heard(Bearer::Quic, DAY * S);
+    downlink.trust(at(2_000), DAY * S);
+    assert_eq!(phase(&downlink, DAY + 40), Phase::Sleep);
+    // 2099 leaves no contact to come, and whoever has none tries.
+    downlink.trust(Tai(4_070_908_800 * SECOND_NS), (DAY + 50) * S);
+    assert_eq!(phase(&downlink, DAY + 100), Phase::Acquire);
+    // Back again, as if nothing had been.
+    downlink.trust(at(2_100), (DAY + 100) * S);
+    assert_eq!(phase(&downlink, DAY + 140), Phase::Sleep);
+    let mut never = Downlink::new(plan());
+    never.trust(Tai(0), 0);
+    assert_eq!(phase(&never, 1_000 * DAY), Phase::Sleep);
+}
+
+#[test]
+fn nobody_is_reached_between_contacts_and_a_radio_without_a_plan_may_reach_someone() {
+    let both = [Bearer::Quic, Bearer::Rf];
+    let mut downlink = Downlink::new(vec![filed(1_000, 1_500, Some(Bearer::Rf))]);
+    assert_eq!(downlink.reach(&[Bearer::Quic], 0), Reach::Nobody, "no station answered yet");
+    assert_eq!(downlink.reach(&both, 0), Reach::Perhaps);
+    downlink.heard(Bearer::Quic, S);
+    assert_eq!(downlink.reach(&both, 2 * S), Reach::Station);
+    assert_eq!(downlink.reach(&both, 40 * S), Reach::Perhaps);
+    downlink.trust(at(0), 40 * S);
+    assert_eq!(downlink.reach(&both, 41 * S), Reach::Nobody, "the plan says when");
+    assert_eq!(downlink.reach(&both, 1_100 * S), Reach::Station);
+    assert_eq!(downlink.reach(&[Bearer::Quic], 1_100 * S), Reach::Nobody);
+    assert_eq!(downlink.silence_s(11 * S), Some(10));
+}

@@ -1,8 +1,13 @@
 //! What slots ask of a folder: a few named files that are made, written, synced and renamed.
 
 use bytes::Bytes;
+use codecs::package::Digest;
+use serde::{Serialize, de::DeserializeOwned};
 
 pub use crate::store::Fault;
+
+/// Longest journal that is read, in bytes.
+const JOURNAL_BYTES_MAX: usize = 64 << 10;
 
 /// A flat folder.
 ///
@@ -36,4 +41,48 @@ pub fn replace(files: &mut impl Files, name: &str, bytes: &[u8]) -> Result<(), F
     files.sync(&fresh)?;
     files.rename(&fresh, name)?;
     files.sync_names()
+}
+
+fn journal(generation: u64) -> String {
+    format!("journal.{}", generation % 2)
+}
+
+/// Reads the newer of the two journals that is whole; the second says whether one is there that is
+/// not.
+pub fn read_journal<T: DeserializeOwned>(
+    files: &mut impl Files,
+    generation: impl Fn(&T) -> u64,
+) -> Result<(Option<T>, bool), Fault> {
+    let (mut newest, mut spoilt): (Option<T>, bool) = (None, false);
+    for turn in 0..2 {
+        let Some(bytes) = files.read(&journal(turn), JOURNAL_BYTES_MAX)? else { continue };
+        match parse_journal::<T>(&bytes) {
+            Some(read) => {
+                if newest.as_ref().is_none_or(|of| generation(&read) >= generation(of)) {
+                    newest = Some(read);
+                }
+            }
+            None => spoilt = true,
+        }
+    }
+    Ok((newest, spoilt))
+}
+
+fn parse_journal<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    let (line, digest) = text.strip_suffix('\n')?.split_once('\n')?;
+    let whole = digest.parse::<Digest>().ok()? == Digest::of(line.as_bytes());
+    whole.then(|| serde_json::from_str(line).ok()).flatten()
+}
+
+/// Writes a journal over the older of the two, so that a cut, or a bit that flips in one of them,
+/// leaves the other. `generation` is one more than that of the newer.
+pub fn write_journal(
+    files: &mut impl Files,
+    generation: u64,
+    value: &impl Serialize,
+) -> Result<(), Fault> {
+    let line = serde_json::to_string(value).map_err(|error| Fault::Failed(error.to_string()))?;
+    let digest = Digest::of(line.as_bytes());
+    replace(files, &journal(generation), format!("{line}\n{digest}\n").as_bytes())
 }

@@ -16,13 +16,16 @@ pub enum ModelOrder {
     Shadow(Task, bool),
     /// Set a parameter of the active one.
     Threshold(Task, String, f64),
+    /// Put the threshold file that was received in force for the active one, or go back to its own.
+    Thresholds(Task, bool),
     /// Say what is where.
     List,
 }
 
 /// What is known, for whoever mistypes.
 pub const KNOWN: &str = "model list, model install|promote|rollback TASK, model shadow TASK \
-                         on|off, model threshold TASK NAME VALUE, with telemetry or tiles as TASK";
+                         on|off, model threshold TASK NAME VALUE, model thresholds TASK \
+                         [off], with telemetry or tiles as TASK";
 
 impl ModelOrder {
     /// Reads what stands behind the word `model`.
@@ -36,6 +39,8 @@ impl ModelOrder {
             ["rollback", of] => task(of).map(Self::Rollback),
             ["shadow", of, "on"] => task(of).map(|task| Self::Shadow(task, true)),
             ["shadow", of, "off"] => task(of).map(|task| Self::Shadow(task, false)),
+            ["thresholds", of] => task(of).map(|task| Self::Thresholds(task, true)),
+            ["thresholds", of, "off"] => task(of).map(|task| Self::Thresholds(task, false)),
             ["threshold", of, name, value] => {
                 let value = value.parse::<f64>().ok().filter(|value| value.is_finite())?;
                 Some(Self::Threshold(task(of)?, name.into(), value))
@@ -57,7 +62,10 @@ mod tests {
         assert_eq!(off, Some(ModelOrder::Shadow(Task::Telemetry, false)));
         let set = ModelOrder::parse("threshold telemetry margin 0.75");
         assert_eq!(set, Some(ModelOrder::Threshold(Task::Telemetry, "margin".into(), 0.75)));
+        let file = ModelOrder::parse("thresholds telemetry");
+        assert_eq!(file, Some(ModelOrder::Thresholds(Task::Telemetry, true)));
         for wrong in [
+            "thresholds telemetry on",
             "",
             "install",
             "install engine",

@@ -12,6 +12,7 @@ use super::{
     Files, Slot, Task,
     files::Fault,
     journal::{Held, Journal},
+    thresholds::{Thresholds, ThresholdsError},
     upload::{RECEIVED, Taken, Upload, UploadError},
 };
 
@@ -53,6 +54,17 @@ pub enum SlotError {
     /// A parameter may not have that value.
     #[error("{0}")]
     Parameter(String),
+    /// A threshold file does not hold, or is for another model.
+    #[error("{0}")]
+    Thresholds(#[from] ThresholdsError),
+    /// What waits is a package, not a threshold file, or the other way round.
+    #[error("what was received is {found}: {advice}")]
+    Kind {
+        /// What it is.
+        found: &'static str,
+        /// Which order takes it.
+        advice: &'static str,
+    },
 }
 
 impl From<PackageError> for SlotError {
@@ -88,6 +100,14 @@ fn file(task: Task, slot: Slot) -> String {
     format!("{}.{}", task.name(), slot.letter())
 }
 
+/// In the name of every threshold file, which ends in its digest: a new one stands beside the old
+/// until the journal names it.
+const THRESHOLDS: &str = ".thresholds-";
+
+fn thresholds_file(task: Task, slot: Slot, digest: Digest) -> String {
+    format!("{}{THRESHOLDS}{digest}", file(task, slot))
+}
+
 impl<F: Files> Slots<F> {
     /// Opens a folder as a boot finds it. What a cut left half done is finished or undone, and what
     /// is damaged is taken out of service; both are said in [`Self::take_notices`].
@@ -107,6 +127,7 @@ impl<F: Files> Slots<F> {
         for task in Task::ALL {
             slots.examine(task)?;
         }
+        slots.sweep()?;
         Ok(slots)
     }
 
@@ -218,12 +239,14 @@ impl<F: Files> Slots<F> {
     /// Takes a piece of a bundle. A bundle that came whole and does not hold is thrown away.
     pub fn piece(&mut self, piece: &Piece) -> Result<Taken, SlotError> {
         let mut held = self.journal.tasks.values().flat_map(|pair| pair.slots.values());
-        if held.any(|held| held.digest == piece.digest) {
+        let is_here =
+            |held: &Held| held.digest == piece.digest || held.thresholds == Some(piece.digest);
+        if held.any(is_here) {
             return Ok(Taken::Repeated);
         }
         let taken = self.upload.take(&mut self.files, piece)?;
         if let Taken::Whole(_) = taken
-            && let Err(error) = self.received_package()
+            && let Err(error) = self.received_holds()
         {
             self.upload.reject(&mut self.files)?;
             return Err(error);
@@ -233,15 +256,113 @@ impl<F: Files> Slots<F> {
 
     /// Puts a bundle where one that came in pieces would wait.
     pub fn put(&mut self, bundle: &Bytes) -> Result<Digest, SlotError> {
-        Package::from_bundle(Path::new(RECEIVED), bundle, &self.trust)?;
+        self.holds_bundle(bundle)?;
         Ok(self.upload.put(&mut self.files, bundle)?)
     }
 
     fn received_package(&mut self) -> Result<(Package, Digest), SlotError> {
         let bytes = self.files.read(RECEIVED, MAX_BUNDLE_BYTES)?;
         let bytes = bytes.ok_or(SlotError::NothingReceived)?;
+        if Thresholds::is_bundle(&bytes) {
+            let advice = "`model thresholds TASK` puts it in force";
+            return Err(SlotError::Kind { found: "a threshold file", advice });
+        }
         let package = Package::from_bundle(Path::new(RECEIVED), &bytes, &self.trust)?;
         Ok((package, Digest::of(&bytes)))
+    }
+
+    fn received_holds(&mut self) -> Result<(), SlotError> {
+        let bytes = self.files.read(RECEIVED, MAX_BUNDLE_BYTES)?;
+        self.holds_bundle(&bytes.ok_or(SlotError::NothingReceived)?)
+    }
+
+    /// Whether a bundle is a package, or a threshold file, that an accepted key signed.
+    fn holds_bundle(&self, bundle: &Bytes) -> Result<(), SlotError> {
+        if Thresholds::is_bundle(bundle) {
+            Thresholds::from_bundle(bundle, &self.trust)?;
+        } else {
+            Package::from_bundle(Path::new(RECEIVED), bundle, &self.trust)?;
+        }
+        Ok(())
+    }
+
+    /// Puts the threshold file that was received in force for the active model. What was set one by
+    /// one before is forgotten.
+    ///
+    /// # Errors
+    /// Nothing, or a package, was received; it is for another model; or a parameter leaves the
+    /// bounds of the model's manifest.
+    pub fn set_thresholds(&mut self, task: Task) -> Result<Thresholds, SlotError> {
+        let active = self.active(task).ok_or(SlotError::NoneActive(task))?;
+        let bytes = self.files.read(RECEIVED, MAX_BUNDLE_BYTES)?;
+        let bytes = bytes.ok_or(SlotError::NothingReceived)?;
+        if !Thresholds::is_bundle(&bytes) {
+            let advice = "`model install TASK` takes it";
+            return Err(SlotError::Kind { found: "a package", advice });
+        }
+        let thresholds = Thresholds::from_bundle(&bytes, &self.trust)?;
+        thresholds.fits(task, self.package(task, active)?.manifest())?;
+        let digest = Digest::of(&bytes);
+        self.files.rename(RECEIVED, &thresholds_file(task, active, digest))?;
+        self.files.sync_names()?;
+        self.upload.moved();
+        self.change(task, |pair| {
+            if let Some(held) = pair.slots.get_mut(&active) {
+                held.thresholds = Some(digest);
+                held.parameters.clear();
+            }
+            Ok(())
+        })?;
+        self.sweep()?;
+        Ok(thresholds)
+    }
+
+    /// Goes back to the active package's own thresholds.
+    ///
+    /// # Errors
+    /// No slot is active, or the folder failed.
+    pub fn clear_thresholds(&mut self, task: Task) -> Result<(), SlotError> {
+        let active = self.active(task).ok_or(SlotError::NoneActive(task))?;
+        self.change(task, |pair| {
+            if let Some(held) = pair.slots.get_mut(&active) {
+                held.thresholds = None;
+            }
+            Ok(())
+        })?;
+        Ok(self.sweep()?)
+    }
+
+    /// Reads the threshold file of a slot and proves it anew; none where none was put in force.
+    ///
+    /// # Errors
+    /// It is gone, changed, or does not hold any more: the model goes by its own thresholds then.
+    pub fn thresholds(&mut self, task: Task, slot: Slot) -> Result<Option<Thresholds>, SlotError> {
+        let held = self.journal.tasks.get(&task).and_then(|pair| pair.slots.get(&slot));
+        let Some(digest) = held.and_then(|held| held.thresholds) else { return Ok(None) };
+        let bytes = self.files.read(&thresholds_file(task, slot, digest), MAX_BUNDLE_BYTES)?;
+        let bytes = bytes.filter(|bytes| Digest::of(bytes) == digest).ok_or_else(|| {
+            let problem = "has lost its threshold file, or that is damaged".into();
+            SlotError::Slot { task, slot, problem }
+        })?;
+        Ok(Some(Thresholds::from_bundle(&bytes, &self.trust)?))
+    }
+
+    /// Removes threshold files that no slot names.
+    fn sweep(&mut self) -> Result<(), Fault> {
+        let named: Vec<String> = Task::ALL
+            .into_iter()
+            .flat_map(|task| Slot::BOTH.map(|slot| (task, slot)))
+            .filter_map(|(task, slot)| {
+                let held = self.journal.tasks.get(&task)?.slots.get(&slot)?;
+                Some(thresholds_file(task, slot, held.thresholds?))
+            })
+            .collect();
+        for name in self.files.names()? {
+            if name.contains(THRESHOLDS) && !named.contains(&name) {
+                self.files.remove(&name)?;
+            }
+        }
+        Ok(())
     }
 
     /// What was received, if it does the task: to be tried before it is installed.
@@ -296,6 +417,12 @@ impl<F: Files> Slots<F> {
             return Err(wrong("has another content than was installed: it is damaged"));
         }
         let package = Package::from_bundle(Path::new(&file(task, slot)), &bytes, &self.trust)?;
+        // Without its threshold file a model goes by its own; whoever asks for that file is told.
+        let thresholds = self.thresholds(task, slot).ok().flatten();
+        let package = match thresholds {
+            Some(of) => package.with_parameters(&of.parameters),
+            None => package,
+        };
         Ok(package.with_parameters(&parameters))
     }
 
@@ -397,6 +524,7 @@ fn held_of(digest: Digest, manifest: &Manifest) -> Held {
         name: manifest.name.clone(),
         version: manifest.version.clone(),
         parameters: BTreeMap::new(),
+        thresholds: None,
         failed: None,
     }
 }

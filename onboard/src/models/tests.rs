@@ -9,9 +9,15 @@ use codecs::package::{
 use onboard_model::Package;
 
 use super::{
-    Files, Slot, SlotError, Slots, Task,
+    Files, Slot, SlotError, Slots, Task, Thresholds,
     forgetful::{Cut, Forgetful},
+    thresholds::Origin,
     upload::{Taken, UploadError},
+};
+
+use crate::score::{
+    Baseline,
+    baseline::{Limits, Persistence},
 };
 
 const KEY: [u8; 32] = [1; 32];
@@ -42,6 +48,27 @@ fn telemetry(version: &str) -> Bytes {
         manifest.version = version.into();
         manifest.bounds = [("margin".to_owned(), [0.0, 2.0])].into();
     })
+}
+
+/// A threshold file for a version of the model.
+fn threshold_file(model_version: &str, margin: f64, key: &[u8; 32]) -> Bytes {
+    let limits = Limits { level_bits: Some(1.5), ..Limits::default() };
+    let thresholds = Thresholds {
+        format: 1,
+        name: "sky-7".into(),
+        version: "1.0.0".into(),
+        task: Task::Telemetry,
+        model: "telemetry-anomaly".into(),
+        model_version: model_version.into(),
+        parameters: [("margin".to_owned(), margin)].into(),
+        baseline: Some(Baseline {
+            persistence: Persistence { least: 2, windows: 3 },
+            channels: [("X".to_owned(), limits)].into(),
+        }),
+        origin: Origin::default(),
+    };
+    let (document, signature) = thresholds.signed(key);
+    Thresholds::bundle(document.as_bytes(), signature.as_bytes()).unwrap()
 }
 
 fn prove(_: &Package) -> Result<(), String> {
@@ -190,7 +217,7 @@ fn a_repeated_piece_is_harmless() {
 /// What a step does from a folder with 1.0.0 active and 1.1.0 installed.
 type Step = fn(&mut Slots<Forgetful>) -> Result<(), SlotError>;
 
-const STEPS: [(&str, Step, Option<&str>); 5] = [
+const STEPS: [(&str, Step, Option<&str>); 6] = [
     ("upload", |slots| send(slots, &telemetry("1.2.0")).map(drop), Some("1.0.0")),
     (
         "upload, install",
@@ -202,6 +229,14 @@ const STEPS: [(&str, Step, Option<&str>); 5] = [
     ),
     ("promote", |slots| slots.promote(Task::Telemetry).map(drop), Some("1.1.0")),
     ("roll back", |slots| slots.roll_back(Task::Telemetry, "x").map(drop), Some("1.1.0")),
+    (
+        "threshold file",
+        |slots| {
+            send(slots, &threshold_file("1.0.0", 0.9, &KEY))?;
+            slots.set_thresholds(Task::Telemetry).map(drop)
+        },
+        Some("1.0.0"),
+    ),
     ("threshold", |slots| slots.set_parameter(Task::Telemetry, "margin", 0.9), Some("1.0.0")),
 ];
 
@@ -376,4 +411,72 @@ fn thresholds_change_within_bounds_and_stay_with_their_slot() {
     assert_eq!(margin(&mut slots, Slot::A), Some(1.5));
     let error = slots.set_parameter(Task::Tiles, "cloudy_above", 0.5).unwrap_err();
     assert!(matches!(error, SlotError::NoneActive(Task::Tiles)), "{error}");
+}
+
+#[test]
+fn a_threshold_file_stays_with_its_slot_until_another_one_or_none_is_wanted() {
+    let folder = installed();
+    let mut slots = open(&folder);
+    let margin = |slots: &mut Slots<Forgetful>, slot| {
+        let package = slots.package(Task::Telemetry, slot).unwrap();
+        package.manifest().parameter("margin")
+    };
+    slots.set_parameter(Task::Telemetry, "margin", 1.5).unwrap();
+    assert!(matches!(send(&mut slots, &threshold_file("1.0.0", 0.9, &KEY)), Ok(Taken::Whole(_))));
+    let installed = slots.install(Task::Telemetry, &mut prove).unwrap_err();
+    assert!(installed.to_string().contains("`model thresholds TASK`"), "{installed}");
+    let set = slots.set_thresholds(Task::Telemetry).unwrap();
+    let mut again = open(&folder.survivors(Cut::Drop));
+    assert_eq!(again.thresholds(Task::Telemetry, Slot::A).unwrap(), Some(set));
+    assert_eq!(again.thresholds(Task::Telemetry, Slot::B).unwrap(), None);
+    assert_eq!(margin(&mut again, Slot::A), Some(0.9), "what was set alone is forgotten");
+    slots.set_parameter(Task::Telemetry, "margin", 0.7).unwrap();
+    assert_eq!(margin(&mut slots, Slot::A), Some(0.7), "and may be set again");
+    let repeated = send(&mut slots, &threshold_file("1.0.0", 0.9, &KEY));
+    assert!(matches!(repeated, Ok(Taken::Repeated)), "{repeated:?}");
+
+    send(&mut slots, &threshold_file("1.0.0", 0.8, &KEY)).unwrap();
+    slots.set_thresholds(Task::Telemetry).unwrap();
+    assert_eq!(margin(&mut slots, Slot::A), Some(0.8));
+    let files = |slots: &mut Slots<Forgetful>| {
+        let names = slots.files().names().unwrap();
+        names.into_iter().filter(|name| name.contains("thresholds")).collect::<Vec<_>>()
+    };
+    assert_eq!(files(&mut slots).len(), 1, "the old one is gone");
+    // A file that rots is told of, and the model goes by its own thresholds.
+    let name = files(&mut slots).remove(0);
+    slots.files().write_at(&name, 300, b"rot").unwrap();
+    let error = slots.thresholds(Task::Telemetry, Slot::A).unwrap_err().to_string();
+    assert!(error.contains("slot a of telemetry has lost its threshold file"), "{error}");
+    assert_eq!(margin(&mut slots, Slot::A), Some(0.5));
+    slots.clear_thresholds(Task::Telemetry).unwrap();
+    assert_eq!(slots.thresholds(Task::Telemetry, Slot::A).unwrap(), None);
+    assert!(files(&mut slots).is_empty());
+}
+
+#[test]
+fn a_threshold_file_that_is_forged_or_for_another_model_changes_nothing() {
+    let folder = installed();
+    let mut slots = open(&folder);
+    let mut forged = threshold_file("1.0.0", 0.9, &KEY).to_vec();
+    let at = forged.windows(3).position(|of| of == b"0.9").unwrap();
+    forged[at + 2] = b'8';
+    for (what, bundle, why) in [
+        ("changed", forged.into(), "does not fit thresholds.json"),
+        ("a stranger's", threshold_file("1.0.0", 0.9, &[2; 32]), "not among the 1 accepted keys"),
+    ] {
+        let error = send(&mut slots, &bundle).unwrap_err().to_string();
+        assert!(error.contains(why), "{what}: {error}");
+        assert_eq!(slots.received(), None, "{what}: it is thrown away");
+    }
+    for (bundle, why) in [
+        (threshold_file("1.1.0", 0.9, &KEY), "are for telemetry: telemetry-anomaly 1.1.0"),
+        (threshold_file("1.0.0", 9.0, &KEY), "0 to 2"),
+        (telemetry("1.2.0"), "`model install TASK`"),
+    ] {
+        send(&mut slots, &bundle).unwrap();
+        let error = slots.set_thresholds(Task::Telemetry).unwrap_err().to_string();
+        assert!(error.contains(why), "{error}");
+        assert_eq!(slots.thresholds(Task::Telemetry, Slot::A).unwrap(), None);
+    }
 }

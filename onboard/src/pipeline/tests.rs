@@ -9,28 +9,10 @@ use codecs::{
 };
 
 use super::*;
-use crate::score::TelemetrySettings;
+use crate::{config::LEAST, score::TelemetrySettings};
 
 const SECOND: u64 = 1_000_000_000;
 const START: Tai = Tai(1_800_000_000_000_000_000);
-
-const CONFIG: &str = r#"
-[spacecraft]
-id = 7
-name = "SKY-7"
-[identity]
-certificate = "a"
-key = "b"
-ground_pins = ["sha256:000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"]
-origin = "000102030405060708090a0b0c0d0e0f"
-[ground]
-address = "127.0.0.1:1"
-server_name = "station"
-[source]
-unix = "sensors.sock"
-[store]
-dir = "store"
-"#;
 
 const MISSION: &str = r#"
 mission = "test"
@@ -48,7 +30,7 @@ type = "u16"
 "#;
 
 fn pipeline(extra: &str, watch: Option<Watch>) -> Pipeline {
-    let text = format!("{CONFIG}{extra}");
+    let text = format!("{LEAST}{extra}");
     let config = Config::parse("onboard.toml", &text, Path::new("")).unwrap();
     Pipeline::new(&config, 0, watch, TileScorer::new(None).unwrap()).unwrap()
 }
@@ -129,6 +111,41 @@ fn a_cloudy_tile_is_left_out_but_for_its_summary() {
 }
 
 #[test]
+fn parts_of_a_tile_go_down_and_what_is_hidden_is_told_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("triage.toml");
+    for (original, behind) in [("drop", None), ("keep", Some(KEPT))] {
+        let rule = "[[rule]]\nname = \"clear parts\"\nclass = \"tile\"\naction = \"parts\"\n";
+        std::fs::write(&path, format!("{rule}original = {original:?}\n")).unwrap();
+        let mut pipeline = pipeline(&format!("[triage]\npolicy = {path:?}\n"), None);
+        let mut half = tile(20).to_vec();
+        let pixels = half.len() - 4 * 4096;
+        for band in half[pixels..].chunks_exact_mut(4096) {
+            band[..2048].fill(220);
+        }
+        pipeline.datagram(half.into(), 0).unwrap();
+        let outcomes = drain(&mut pipeline);
+        assert_eq!(outcomes.len(), 2, "{outcomes:?}");
+        match (&outcomes[0], behind) {
+            (Outcome::LeaveOut { channel: PRODUCTS, bytes: 16_417, .. }, None) => {}
+            (Outcome::Keep(unit), Some(priority)) => assert_eq!(unit.priority, priority),
+            (other, _) => panic!("{original}: {other:?}"),
+        }
+        let Outcome::Keep(unit) = &outcomes[1] else { panic!("{outcomes:?}") };
+        let parts = Product::decode(&unit.bytes).unwrap();
+        assert_eq!((parts.kind, parts.score), (ProductKind::Parts, 0.5));
+        assert!(
+            parts.pixels.chunks_exact(4096).all(|band| band[2048..].iter().all(|of| *of == 20))
+        );
+        pipeline.datagram(tile(20), 0).unwrap();
+        let units = kept(drain(&mut pipeline));
+        assert_eq!(units.len(), 1, "nothing of it is hidden");
+        assert_eq!(Product::decode(&units[0].bytes).unwrap().kind, ProductKind::Tile);
+        assert_eq!((pipeline.counts().tiles, pipeline.counts().left_out), (2, 1));
+    }
+}
+
+#[test]
 fn what_is_malformed_is_counted_and_changes_nothing() {
     let mut pipeline = pipeline("", None);
     let whole = tile(9);
@@ -144,7 +161,7 @@ fn what_is_malformed_is_counted_and_changes_nothing() {
 #[test]
 fn recorded_frames_pass_as_they_are_and_erred_ones_claim_no_channel() {
     let mut pipeline = pipeline("[replay]\nframe = \"aos:1113\"\nfecf = true\n", None);
-    let config = AosConfig::new(1113).with_fecf(true);
+    let config = codecs::frame::aos::AosConfig::new(1113).with_fecf(true);
     let mut builder = codecs::frame::aos::AosBuilder::new(config, 71, 3, 0).unwrap();
     let mut frames = Vec::new();
     for _ in 0..3 {

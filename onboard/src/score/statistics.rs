@@ -35,6 +35,13 @@ fn squash(sigmas: f64) -> f64 {
     1.0 - (-sigmas / LIMIT_SIGMAS).exp2()
 }
 
+/// The middle one of some samples, 0 of none. `scratch` is reused.
+pub fn middle(samples: impl Iterator<Item = f64>, scratch: &mut Vec<f64>) -> f64 {
+    scratch.clear();
+    scratch.extend(samples);
+    if scratch.is_empty() { 0.0 } else { median(scratch) }
+}
+
 fn median(values: &mut [f64]) -> f64 {
     values.sort_unstable_by(f64::total_cmp);
     let half = values.len() / 2;

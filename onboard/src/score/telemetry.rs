@@ -8,6 +8,7 @@ use onboard_model::Session;
 
 use super::{
     Method, WrongModel,
+    baseline::{Baseline, History, Judge, Limits, Persistence, Seen, bits},
     features::{COUNT, Window},
     method, statistics, suspension, unbounded,
 };
@@ -68,10 +69,28 @@ pub struct Score {
     pub shape: Option<f32>,
     /// What statistics say of the level, 0 to 1.
     pub level: f32,
+    /// The middle one of the newest samples.
+    pub middle: f64,
+    /// Seconds since the value changed.
+    pub still_s: f32,
+    /// Who finds it surprising enough to tell someone.
+    pub judge: Option<Judge>,
     /// Whether it is surprising enough to tell someone.
     pub anomalous: bool,
     /// What judged.
     pub method: Method,
+}
+
+impl Score {
+    /// What a baseline's limits are compared with.
+    pub fn seen(&self) -> Seen {
+        Seen {
+            shape_bits: self.shape.map(bits),
+            level_bits: bits(self.level),
+            middle: self.middle,
+            still_s: self.still_s,
+        }
+    }
 }
 
 /// What one judge said of one channel so far.
@@ -90,7 +109,7 @@ impl Usual {
     /// Near certainty scores crowd together, so they are compared in bits, the negative logarithm
     /// of what is missing to 1: 0.5 has one, 0.9 has three, 0.999 has ten.
     fn judge(&mut self, said: f32, learn: u32, threshold: f32, margin: f32) -> (f32, bool) {
-        let bits = -(1.0 - said).max(f32::EPSILON).log2();
+        let bits = bits(said);
         self.windows = self.windows.saturating_add(1);
         let learning = self.windows <= learn;
         let above = if learning { 0.0 } else { (bits - self.bits).max(0.0) };
@@ -107,8 +126,13 @@ struct Watched {
     last: f64,
     /// The smallest step between two samples so far: that of a coarse converter, or nothing.
     quantum: f64,
+    /// When the value last changed.
+    changed: Option<Tai>,
     shape: Usual,
     level: Usual,
+    /// What a baseline says of this channel, and how it was kept to.
+    limits: Option<Limits>,
+    history: History,
 }
 
 /// Watches telemetry channels, each on its own.
@@ -116,12 +140,14 @@ struct Watched {
 /// The model learned on one spacecraft's channels and the statistics know none. What one of ours
 /// does all the time, or did before, may look anomalous to either and is still no news. So a
 /// judge is believed where it says clearly more than the most that it said of this channel of
-/// late: a slew, or an eclipse, is told the first time only.
+/// late: a slew, or an eclipse, is told the first time only. Where a [`Baseline`] has limits for a
+/// channel, which were learnt from quiet telemetry of its own, these decide instead.
 pub struct TelemetryScorer {
     settings: TelemetrySettings,
     threshold: f32,
     margin: f32,
     model: Option<Governed>,
+    baseline: Option<Baseline>,
     names: BTreeMap<String, ChannelId>,
     channels: Vec<Watched>,
     scratch: Vec<f64>,
@@ -137,6 +163,8 @@ struct Due {
     time: Tai,
     value: f64,
     level: f32,
+    middle: f64,
+    still_s: f32,
     /// Absent where the window has no shape to speak of.
     features: Option<[f64; COUNT]>,
 }
@@ -158,6 +186,7 @@ impl TelemetryScorer {
             threshold: 0.0,
             margin: 0.0,
             model: None,
+            baseline: None,
             names: BTreeMap::new(),
             channels: Vec::new(),
             scratch: Vec::with_capacity(settings.window),
@@ -186,6 +215,16 @@ impl TelemetryScorer {
         (self.threshold, self.margin) = (threshold, margin);
     }
 
+    /// Goes by a baseline from now on, or by none.
+    pub fn set_baseline(&mut self, baseline: Option<Baseline>) {
+        for (name, id) in &self.names {
+            let Some(watched) = self.channels.get_mut(id.0 as usize) else { continue };
+            watched.limits = baseline.as_ref().and_then(|baseline| baseline.limits(name));
+            watched.history = History::default();
+        }
+        self.baseline = baseline;
+    }
+
     /// The model, for whoever looks after it.
     pub fn model(&mut self) -> Option<&mut Governed> {
         self.model.as_mut()
@@ -207,8 +246,11 @@ impl TelemetryScorer {
             since: 0,
             last: f64::NAN,
             quantum: f64::INFINITY,
+            changed: None,
             shape: Usual::default(),
             level: Usual::default(),
+            limits: self.baseline.as_ref().and_then(|baseline| baseline.limits(name)),
+            history: History::default(),
         });
         self.names.insert(name.into(), id);
         Some(id)
@@ -244,8 +286,13 @@ impl TelemetryScorer {
         if watched.window.latest().is_some_and(|latest| time < latest) {
             watched.window.clear();
             watched.since = 0;
+            watched.changed = None;
         }
         watched.window.push(time, value);
+        // Before the first sample nothing is equal to anything.
+        if watched.changed.is_none() || value != watched.last {
+            watched.changed = Some(time);
+        }
         let step = (value - watched.last).abs();
         // A NaN, before the first sample, is not greater than 0.
         if step > 0.0 && step < watched.quantum {
@@ -262,6 +309,10 @@ impl TelemetryScorer {
         let level =
             statistics::deviation(watched.window.ordered(), older, quantum, &mut self.scratch)
                 as f32;
+        let newest = watched.window.ordered().skip(older);
+        let middle = statistics::middle(newest, &mut self.scratch);
+        let still_ns = watched.changed.map_or(0, |changed| time.since(changed));
+        let still_s = still_ns as f32 / 1e9;
         let bounds = (f64::INFINITY, f64::NEG_INFINITY);
         let (low, high) = watched
             .window
@@ -269,7 +320,7 @@ impl TelemetryScorer {
             .fold(bounds, |(low, high), value| (low.min(value), high.max(value)));
         let features = (self.model.is_some() && high - low >= STEPS_MIN * quantum)
             .then(|| watched.window.features());
-        self.due.push(Due { channel, time, value, level, features });
+        self.due.push(Due { channel, time, value, level, middle, still_s, features });
     }
 
     /// Judges what waits, in the order in which it came.
@@ -288,23 +339,40 @@ impl TelemetryScorer {
             }
         }
         let (threshold, margin) = (self.threshold, self.margin);
+        let once = Persistence { least: 1, windows: 1 };
+        let persistence = self.baseline.as_ref().map_or(once, |baseline| baseline.persistence);
         for (due, said) in self.due.drain(..).zip(&self.said) {
-            let Due { channel, time, value, level, .. } = due;
+            let Due { channel, time, value, level, middle, still_s, .. } = due;
             let Some(watched) = self.channels.get_mut(channel.0 as usize) else { continue };
+            let mut score = Score {
+                channel,
+                time,
+                value,
+                score: 0.0,
+                shape: *said,
+                level,
+                middle,
+                still_s,
+                judge: None,
+                anomalous: false,
+                method: if said.is_some() { Method::Model } else { Method::Statistics },
+            };
+            if let Some(limits) = &watched.limits {
+                (score.score, score.judge) =
+                    watched.history.judge(limits, persistence, &score.seen());
+                score.anomalous = score.judge.is_some();
+                told(score);
+                continue;
+            }
             let (by_shape, odd_shape) = said.map_or((0.0, false), |said| {
                 watched.shape.judge(said, self.settings.learn, threshold, margin)
             });
             let (by_level, odd_level) = watched.level.judge(level, 0, LEVEL_THRESHOLD, margin);
-            told(Score {
-                channel,
-                time,
-                value,
-                score: by_shape.max(by_level),
-                shape: *said,
-                level,
-                anomalous: odd_shape || odd_level,
-                method: if said.is_some() { Method::Model } else { Method::Statistics },
-            });
+            score.score = by_shape.max(by_level);
+            score.anomalous = odd_shape || odd_level;
+            let judge = if odd_shape { Judge::Shape } else { Judge::Level };
+            score.judge = score.anomalous.then_some(judge);
+            told(score);
         }
     }
 }

@@ -1,7 +1,10 @@
 //! Scores imager tiles by how much cloud covers them.
 
 use bytes::Bytes;
-use codecs::tensor::{DType, Tensor};
+use codecs::{
+    package::Manifest,
+    tensor::{DType, Tensor},
+};
 use onboard_model::Session;
 
 use super::{Method, WrongModel, method, statistics::cloudiness, suspension, unbounded};
@@ -15,6 +18,9 @@ pub const CELL: usize = 4;
 
 /// Bands of a tile: red, green, blue, near infrared.
 pub const BANDS: u8 = 4;
+
+/// Most tiles of one question: the tiles of a file are scored so many at a time.
+pub const BATCH_MAX: usize = 16;
 
 /// Most pixels of a tile's side.
 pub const SIDE_MAX: u16 = 1020;
@@ -113,33 +119,75 @@ impl TileScorer {
     }
 
     /// Scores a tile. Where the model cannot, statistics do.
+    ///
+    /// # Errors
+    /// Its shape is not what scoring takes, or it has not that many bytes.
     pub fn score(&mut self, tile: &Tile) -> Result<TileScore, TileError> {
-        let Tile { width, height, bands, pixels } = tile;
-        let cell = CELL as u16;
-        let sides = [*width, *height];
-        let fits = |side: &u16| *side > 0 && *side <= SIDE_MAX && side.is_multiple_of(cell);
-        if *bands != BANDS || !sides.iter().all(fits) {
+        let score = self.score_all(std::slice::from_ref(tile)).pop();
+        score.unwrap_or_else(|| Ok(TileScore::unknown()))
+    }
+
+    /// Scores tiles that wait at the same time, at most [`BATCH_MAX`] in one question to a model
+    /// that takes several. Scores are in the order of the tiles.
+    pub fn score_all(&mut self, tiles: &[Tile]) -> Vec<Result<TileScore, TileError>> {
+        let mut scores: Vec<_> =
+            tiles.iter().map(|tile| tile.check().map(|()| TileScore::unknown())).collect();
+        let mut waiting: Vec<(&Tile, &mut TileScore)> = tiles
+            .iter()
+            .zip(&mut scores)
+            .filter_map(|(t, of)| Some((t, of.as_mut().ok()?)))
+            .collect();
+        if let Some(model) = &mut self.model {
+            let batch_max = model.batch_max().clamp(1, BATCH_MAX);
+            // A tile of another size than the model's is no failure of the model.
+            let mut fitting: Vec<_> =
+                waiting.iter_mut().filter(|(tile, _)| tile.fits(model.manifest())).collect();
+            for batch in fitting.chunks_mut(batch_max) {
+                let tiles: Vec<&Tile> = batch.iter().map(|(tile, _)| *tile).collect();
+                let Some(said) = ask(model, &tiles) else { continue };
+                for ((tile, score), (fraction, mask)) in batch.iter_mut().zip(said) {
+                    **score = tile.score(fraction, mask, Method::Model);
+                }
+            }
+        }
+        for (tile, score) in waiting {
+            if score.mask.is_empty() {
+                let (fraction, mask) = by_statistics(tile);
+                *score = tile.score(fraction, mask, Method::Statistics);
+            }
+        }
+        scores
+    }
+}
+
+impl Tile {
+    fn check(&self) -> Result<(), TileError> {
+        let Self { width, height, bands, pixels } = self;
+        let fits = |side: &u16| *side > 0 && *side <= SIDE_MAX && side.is_multiple_of(CELL as u16);
+        if *bands != BANDS || ![*width, *height].iter().all(fits) {
             return Err(TileError::Shape { width: *width, height: *height, bands: *bands });
         }
         let wanted = usize::from(*width) * usize::from(*height) * usize::from(BANDS);
-        if pixels.len() != wanted {
-            return Err(TileError::Length { wanted, found: pixels.len() });
+        match pixels.len() {
+            found if found == wanted => Ok(()),
+            found => Err(TileError::Length { wanted, found }),
         }
-        // At most 255 cells a side, by SIDE_MAX.
-        let (mask_width, mask_height) = ((width / cell) as u8, (height / cell) as u8);
-        // A tile of another size than the model's is no failure of the model.
-        let sizes = [u64::from(BANDS), u64::from(*height), u64::from(*width)];
-        let model = self.model.as_mut().filter(|model| {
-            let shape = model.manifest().inputs.first().map(|port| &*port.shape);
-            shape
-                .and_then(|shape| shape.get(1..))
-                .is_some_and(|shape| shape.iter().map(|extent| extent.unsigned_abs()).eq(sizes))
-        });
-        let cells = usize::from(mask_width) * usize::from(mask_height);
-        let said = model.and_then(|model| ask(model, tile, cells));
-        let method = if said.is_some() { Method::Model } else { Method::Statistics };
-        let (fraction, mask) = said.unwrap_or_else(|| by_statistics(tile));
-        Ok(TileScore { fraction, mask, mask_width, mask_height, method })
+    }
+
+    /// Cells in a row, and rows of cells: at most 255 each, by [`SIDE_MAX`].
+    fn cells(&self) -> [u8; 2] {
+        [self.width, self.height].map(|side| (side / CELL as u16) as u8)
+    }
+
+    fn fits(&self, manifest: &Manifest) -> bool {
+        let sizes = [u64::from(BANDS), u64::from(self.height), u64::from(self.width)];
+        let shape = manifest.inputs.first().and_then(|port| port.shape.get(1..));
+        shape.is_some_and(|shape| shape.iter().map(|extent| extent.unsigned_abs()).eq(sizes))
+    }
+
+    fn score(&self, fraction: f32, mask: Bytes, method: Method) -> TileScore {
+        let [mask_width, mask_height] = self.cells();
+        TileScore { fraction, mask, mask_width, mask_height, method }
     }
 }
 
@@ -147,25 +195,38 @@ fn to_byte(probability: f32) -> u8 {
     (probability.clamp(0.0, 1.0) * 255.0).round() as u8
 }
 
-fn ask(model: &mut Governed, tile: &Tile, cells: usize) -> Option<(f32, Bytes)> {
+/// Asks one question about tiles of one size.
+fn ask(model: &mut Governed, tiles: &[&Tile]) -> Option<Vec<(f32, Bytes)>> {
+    let first = tiles.first()?;
     let name = model.manifest().inputs.first().map(|port| port.name.clone());
-    let shape = vec![1, tile.bands.into(), tile.height.into(), tile.width.into()];
-    let question = Tensor::new(name.unwrap_or_default(), DType::U8, shape, tile.pixels.clone());
-    model.ask(&[question.ok()?], |answer| read(answer, cells))
+    let sides = [first.bands.into(), first.height.into(), first.width.into()];
+    let shape = [tiles.len() as u64].into_iter().chain(sides).collect();
+    let pixels = match tiles {
+        [one] => one.pixels.clone(),
+        several => several.iter().flat_map(|tile| &tile.pixels).copied().collect(),
+    };
+    let question = Tensor::new(name.unwrap_or_default(), DType::U8, shape, pixels);
+    let [across, down] = first.cells().map(usize::from);
+    model.ask(&[question.ok()?], |answer| read(answer, tiles.len(), across * down))
 }
 
-fn read(answer: &[Tensor], cells: usize) -> Result<(f32, Bytes), String> {
+fn read(answer: &[Tensor], tiles: usize, cells: usize) -> Result<Vec<(f32, Bytes)>, String> {
     let output = |name: &str| {
         let tensor = answer.iter().find(|tensor| tensor.name == name);
         tensor.and_then(Tensor::to_f32).ok_or_else(|| format!("the model has no {name}"))
     };
-    let mask = output("mask")?;
-    let fraction = output("fraction")?.first().copied().unwrap_or(f32::NAN);
+    let (mask, fractions) = (output("mask")?, output("fraction")?);
     let sane = |value: &f32| (0.0..=1.0).contains(value);
-    if !sane(&fraction) || !mask.iter().all(sane) || mask.len() != cells {
-        return Err(format!("fraction {fraction} or a cell of the mask is no probability"));
+    if fractions.len() != tiles || mask.len() != tiles * cells {
+        let (masks, fractions) = (mask.len(), fractions.len());
+        return Err(format!("{fractions} fractions and {masks} cells of masks for {tiles} tiles"));
     }
-    Ok((fraction, mask.into_iter().map(to_byte).collect()))
+    if let Some(odd) = fractions.iter().chain(&mask).find(|of| !sane(of)) {
+        return Err(format!("fraction or cell of the mask {odd} is no probability"));
+    }
+    let masks = mask.chunks_exact(cells.max(1));
+    let bytes = |mask: &[f32]| mask.iter().map(|of| to_byte(*of)).collect();
+    Ok(fractions.iter().copied().zip(masks.map(bytes)).collect())
 }
 
 fn by_statistics(tile: &Tile) -> (f32, Bytes) {
@@ -212,6 +273,20 @@ mod tests {
         assert_eq!((score.fraction, score.method), (0.5, Method::Statistics));
         assert_eq!((score.mask_width, score.mask_height, score.mask.len()), (16, 16, 256));
         assert_eq!((score.mask[0], score.mask[15]), (255, 0));
+    }
+
+    #[test]
+    fn several_at_once_get_what_each_gets_alone() {
+        let tiles: Vec<Tile> = (0..40u8)
+            .map(|at| match at % 5 {
+                0 => Tile { width: 62, ..tile(|_, _| [0; 4]) },
+                _ => tile(|x, _| if x < usize::from(at) { [180; 4] } else { [12, 23, 13, 102] }),
+            })
+            .collect();
+        let mut scorer = TileScorer::new(None).unwrap();
+        let alone: Vec<_> = tiles.iter().map(|tile| scorer.score(tile)).collect();
+        assert_eq!(scorer.score_all(&tiles), alone);
+        assert!(alone[0].is_err() && alone[39].as_ref().is_ok_and(|of| of.fraction > 0.5));
     }
 
     #[test]

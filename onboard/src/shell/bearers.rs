@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use codecs::time::Tai;
 use codecs_quic::{
-    Change, Client, FromLink, LinkCounts, LinkTime, Monotonic, Peer, TransportOptions,
+    Change, Client, FromLink, LinkCounts, LinkTime, Monotonic, Peer, PlannedRate, TransportOptions,
 };
 use tokio::{
     sync::{Mutex, mpsc, watch},
@@ -19,7 +19,10 @@ use super::{
 };
 use crate::{
     config::{Config, Ground},
-    downlink::{Bearer, radio::RadioCounts},
+    downlink::{
+        Bearer,
+        radio::{RadioConfig, RadioCounts},
+    },
 };
 
 /// Live frames that may wait in the transport, bytes: an old one is worth nothing.
@@ -78,6 +81,8 @@ impl Bearers {
         rustix::rand::getrandom(&mut first_count, rustix::rand::GetRandomFlags::empty())?;
         let modem = match (&config.downlink.rf, config.radio(u32::from_be_bytes(first_count))?) {
             (Some(rf), Some(radio)) => {
+                let housekeeping_percent = opened.housekeeping_percent;
+                let radio = RadioConfig { housekeeping_percent, ..radio };
                 let held = (store.clone(), &opened.store);
                 let stand = contacts.radio();
                 let modem = Modem::open((rf, &radio), held, clock, stand, hear).await?;
@@ -86,6 +91,7 @@ impl Bearers {
             _ => None,
         };
         let link = peer.map(|peer| {
+            let peer = Peer { planned: contacts.planned(), ..peer };
             let client = Client::new(peer, store.clone(), &opened, LinkTime { clock, zero }, tell)
                 .with_quick_looks(newest)
                 .with_sleep(contacts.awake());
@@ -150,6 +156,7 @@ fn peer_of(config: &Config, ground: &Ground) -> anyhow::Result<Peer> {
         profile: ground.profile()?,
         options,
         tls,
+        planned: PlannedRate::default(),
         golden,
     })
 }

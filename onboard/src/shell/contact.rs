@@ -2,10 +2,10 @@
 
 use codecs::{
     ids::{KeyPrefix, RangeSet, UnitKey},
-    link::{rf::line::Heard, wire::PlannedContact},
+    link::{rf::line::Heard, uplink::object::UplinkObject, wire::PlannedContact},
     time::Tai,
 };
-use codecs_quic::Change;
+use codecs_quic::{Change, PlannedRate};
 use tokio::sync::watch;
 
 use super::{
@@ -14,7 +14,8 @@ use super::{
 };
 use crate::{
     config::Config,
-    downlink::{Bearer, Downlink, Stand},
+    downlink::{Bearer, DOUBT_S, Downlink, Stand},
+    health::{LinkHealth, NOT_THERE},
     pipeline::Pipeline,
     store::{Disk, Store},
 };
@@ -29,13 +30,16 @@ pub struct Contacts {
     sleep: bool,
     awake: watch::Sender<bool>,
     radio: watch::Sender<Stand>,
+    planned: PlannedRate,
     receipted: u64,
+    welcomes: u32,
 }
 
 impl Contacts {
     /// Takes up the file's plan, or the one that the ground told before the last stop.
     pub fn recall(config: &Config, store: &Store<Disk>) -> Self {
-        let mut machine = Downlink::new(config.downlink.contacts.clone());
+        let doubt_s = Some(config.downlink.doubt_s.unwrap_or(DOUBT_S)).filter(|of| *of > 0);
+        let mut machine = Downlink::new(config.downlink.contacts.clone()).with_doubt(doubt_s);
         let kept = store.notes().find(|(slot, _)| *slot == PLAN_SLOT);
         if let Some((_, kept)) = kept
             && !machine.recall(kept)
@@ -48,7 +52,9 @@ impl Contacts {
             sleep: config.downlink.sleep,
             awake: watch::Sender::new(true),
             radio: watch::Sender::default(),
+            planned: PlannedRate::default(),
             receipted: 0,
+            welcomes: 0,
         }
     }
 
@@ -62,21 +68,26 @@ impl Contacts {
         self.radio.subscribe()
     }
 
+    /// The rate that the plan gives a connection.
+    pub fn planned(&self) -> PlannedRate {
+        self.planned.clone()
+    }
+
     /// Units that receipts over the radio made reclaimable.
     pub fn receipted(&self) -> u64 {
         self.receipted
     }
 
     /// Takes what was believed over the radio into the store, for one commit; what the other bearer
-    /// must know of it. The time that a ground told comes first, where it did.
+    /// must know of it, the time that a ground told, and what is to be done.
     pub fn hear(
         &mut self,
         together: HeardTogether,
         store: &mut Store<Disk>,
         now_ns: u64,
-    ) -> (Option<Tai>, Change) {
+    ) -> (Option<Tai>, Change, Vec<UplinkObject>) {
         self.machine.heard(Bearer::Rf, now_ns);
-        let (mut time, mut change) = (None, Change::default());
+        let (mut time, mut change, mut objects) = (None, Change::default(), Vec::new());
         for heard in together.heard {
             match heard {
                 Heard::Time(told) => {
@@ -84,6 +95,7 @@ impl Contacts {
                     time = Some(told);
                 }
                 Heard::Planned(plan) => self.plan(plan, store, now_ns),
+                Heard::Uplink(object) => objects.push(*object),
                 Heard::Asked { prefix, ranges } => {
                     change.offered.extend(store.ask(prefix, &ranges).into_iter().map(offer));
                 }
@@ -98,11 +110,17 @@ impl Contacts {
         if !store.note(COUNTERS_SLOT, together.counters) {
             tracing::error!("the counters of what came by radio found no place in the store");
         }
-        (time, change)
+        (time, change, objects)
+    }
+
+    /// A connection was welcomed, with the ground's time.
+    pub fn welcomed(&mut self, time: Tai, now_ns: u64) {
+        self.welcomes = self.welcomes.saturating_add(1);
+        self.trust(time, now_ns);
     }
 
     /// Takes a ground's time.
-    pub fn trust(&mut self, time: Tai, now_ns: u64) {
+    fn trust(&mut self, time: Tai, now_ns: u64) {
         self.machine.trust(time, now_ns);
     }
 
@@ -119,6 +137,20 @@ impl Contacts {
         }
     }
 
+    /// How each bearer stands, for housekeeping.
+    pub fn link(&self, now_ns: u64) -> LinkHealth {
+        let phase = |bearer| match self.bearers.contains(&bearer) {
+            true => self.machine.stand(bearer, now_ns).phase as u8,
+            false => NOT_THERE,
+        };
+        let silence = self.machine.silence_s(now_ns).and_then(|of| u32::try_from(of).ok());
+        LinkHealth {
+            phases: [phase(Bearer::Quic), phase(Bearer::Rf)],
+            welcomes: self.welcomes,
+            silence_s: silence.unwrap_or(u32::MAX),
+        }
+    }
+
     /// When to tend again.
     pub fn timeout(&self) -> u64 {
         self.machine.timeout()
@@ -130,9 +162,12 @@ impl Contacts {
             return;
         }
         pipeline.set_contact(self.machine.left_s(&self.bearers, now_ns));
+        pipeline.set_reach(self.machine.reach(&self.bearers, now_ns), now_ns);
         let stand = self.machine.stand(Bearer::Rf, now_ns);
         self.radio.send_if_modified(|before| std::mem::replace(before, stand) != stand);
-        let awake = !self.sleep || self.machine.stand(Bearer::Quic, now_ns).phase.sends();
+        let stand = self.machine.stand(Bearer::Quic, now_ns);
+        self.planned.set(stand.rate_bps);
+        let awake = !self.sleep || stand.phase.sends();
         self.awake.send_if_modified(|before| std::mem::replace(before, awake) != awake);
     }
 }

@@ -1,6 +1,6 @@
 //! A flight: everything wired together from start to clean stop.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use codecs::{
@@ -13,10 +13,12 @@ use serde_json::json;
 use tokio::sync::{Mutex, watch};
 
 use super::{
-    bearers::{self, Bearers, Changes},
+    bearers::{self, Bearers},
+    configs::Configs,
     contact::Contacts,
-    held::{Held, change},
-    mind::Mind,
+    held::Held,
+    keeper::{Keeper, SharedStore},
+    mind::{Mind, Others},
     models,
     sources::{SourceReport, Sources},
     uplink::Uplink,
@@ -25,21 +27,12 @@ use crate::{
     config::Config,
     downlink::Bearer,
     downlink::radio::RadioCounts,
-    pipeline::{Outcome, Pipeline},
+    health::ChargeHealth,
+    pipeline::Pipeline,
     realtime,
-    store::{Committed, Disk, Store, StoreError, Stored},
+    store::{Disk, Store},
     triage,
 };
-
-/// The store as the tasks share it.
-type SharedStore = Arc<Mutex<Held>>;
-
-/// Bytes pending in the store that are not left to wait for company.
-const COMMIT_BYTES: u64 = 256 << 10;
-/// How long a store that could not write is left alone.
-const RETRY_NS: u64 = 200_000_000;
-/// Outcomes that may wait for a store that can't write before the source waits too.
-const OUTCOMES_MAX: usize = 64;
 
 /// Said once packets are taken.
 #[derive(Clone, Debug, Serialize)]
@@ -62,6 +55,13 @@ pub struct Ready {
 pub enum Said {
     /// Packets are taken.
     Ready(Ready),
+    /// The flight ends to begin again with another configuration.
+    Again {
+        /// Always `starting again`.
+        event: &'static str,
+        /// Why.
+        reason: String,
+    },
     /// A command that takes its time was begun.
     Holding {
         /// Always `holding`.
@@ -124,9 +124,20 @@ pub struct Done {
     pub models: serde_json::Value,
 }
 
-/// Flies until `stop` resolves; `say` is told what a person who watches may want to know.
+/// Flies with one configuration until `stop` resolves.
 pub async fn run(
     config: Config,
+    stop: impl Future<Output = ()>,
+    say: impl Fn(&Said),
+) -> anyhow::Result<Done> {
+    fly(config, &mut Configs::fixed(), stop, say).await
+}
+
+/// Flies until `stop` resolves, or another configuration is to be flown ([`Configs::again`]); `say`
+/// is told what a person who watches may want to know.
+pub async fn fly(
+    config: Config,
+    configs: &mut Configs,
     stop: impl Future<Output = ()>,
     say: impl Fn(&Said),
 ) -> anyhow::Result<Done> {
@@ -158,6 +169,8 @@ pub async fn run(
         pipeline.record(record, Tai(0), triage::RECORDS);
     }
 
+    let craft = SpacecraftId(config.spacecraft.id);
+    configs.flying(&mut store, craft, clock);
     sources.recall(&store);
     let mut uplink = Uplink::recall(SpacecraftId(config.spacecraft.id), &store, &mut pipeline);
     let mut contacts = Contacts::recall(&config, &store);
@@ -184,13 +197,29 @@ pub async fn run(
         models.tend(&mut pipeline, now);
         sources.handle_timeout(&mut pipeline, now);
         if mind.is_due(now) {
-            let (held, reports) = (store.lock().await, sources.reports());
-            mind.tell(&held.store, &mut pipeline, &reports, keeper.evicted, now);
+            let (held, reports, standing) =
+                (store.lock().await, sources.reports(), configs.standing());
+            let charge = ChargeHealth {
+                suspended: models.suspended(&mut pipeline),
+                suspensions: pipeline.counts().suspensions,
+                from: standing.from,
+                trial: standing.trial,
+            };
+            let link = contacts.link(now);
+            let others = Others { sources: &reports, evicted: keeper.evicted, link, charge };
+            mind.tell(&held.store, &mut pipeline, others, now);
         }
-        if !uplink.is_idle(now)
-            && uplink.keep(&mut store.lock().await.store, &mut pipeline, &mut models, now)
-        {
+        if !uplink.is_idle(now) && {
+            let (store, asked) = (&mut store.lock().await.store, (&mut models, &mut *configs));
+            uplink.keep(store, &mut pipeline, asked, now)
+        } {
             keeper.hurry(now);
+        }
+        if configs.is_due() {
+            let fit = (!keeper.is_failing(), pipeline.time(now));
+            if configs.tend(&mut store.lock().await.store, craft, fit, now) {
+                keeper.hurry(now);
+            }
         }
         uplink.take_said().iter().for_each(&say);
         keeper.offer(uplink.take_asked());
@@ -205,8 +234,16 @@ pub async fn run(
         if keeper.is_settled(&pipeline) {
             sources.settled(&mut pipeline, now);
         }
-        if keeper.commits > commits && uplink.committed(now) {
-            continue;
+        if keeper.commits > commits {
+            configs.committed();
+            if uplink.committed(now) {
+                continue;
+            }
+        }
+        // An order to start again has its outcome in the store first, where that writes.
+        let settled = uplink.is_idle(now) && keeper.is_settled(&pipeline);
+        if configs.again().is_some() && (settled || keeper.is_troubled()) {
+            break;
         }
         time.send_replace(pipeline.time(now).plus(-(now as i64)));
         // A source that must wait for the store is not due.
@@ -217,6 +254,7 @@ pub async fn run(
             uplink.timeout(),
             looked,
             mind.timeout(),
+            configs.timeout(),
             Some(models.timeout()),
             Some(contacts.timeout()),
         ];
@@ -228,11 +266,13 @@ pub async fn run(
             }
             Some(heard) = bearers.heard.recv() => {
                 let now = clock.now_ns();
-                let (time, change) = contacts.hear(heard, &mut store.lock().await.store, now);
+                let (time, change, objects) =
+                    contacts.hear(heard, &mut store.lock().await.store, now);
                 if let Some(time) = time {
                     pipeline.trust(time, now);
                     uplink.trust(time, now);
                 }
+                objects.into_iter().for_each(|object| uplink.receive(object, now));
                 keeper.changes.send(&change);
                 keeper.dirty(now);
             }
@@ -243,7 +283,7 @@ pub async fn run(
                     FromLink::Time(time) => {
                         pipeline.trust(time, now);
                         uplink.trust(time, now);
-                        contacts.trust(time, now);
+                        contacts.welcomed(time, now);
                     }
                     FromLink::Planned(plan) => {
                         contacts.plan(plan, &mut store.lock().await.store, now);
@@ -260,6 +300,10 @@ pub async fn run(
             }
             proven = models.proven() => {
                 let (key, answer) = models.install(proven);
+                uplink.executed(key, answer);
+            }
+            checked = configs.checked() => {
+                let (key, answer) = configs.keep(checked);
                 uplink.executed(key, answer);
             }
             () = until(clock, due) => {}
@@ -313,197 +357,5 @@ async fn until(clock: Monotonic, due_ns: Option<u64>) {
     match due_ns {
         Some(due) => tokio::time::sleep_until(clock.instant(due)).await,
         None => std::future::pending().await,
-    }
-}
-
-/// Brings an outcome into the store; not where the store must commit first.
-fn put(store: &mut Store<Disk>, outcome: &Outcome, spacecraft: SpacecraftId) -> bool {
-    match outcome {
-        Outcome::Keep(unit) => match store.append(unit.clone()) {
-            Ok(_) => {}
-            Err(StoreError::Pending(_)) => return false,
-            Err(error) => tracing::error!("a unit was not stored: {error}"),
-        },
-        Outcome::LeaveOut { channel, bytes, captured } => {
-            store.drop_next(spacecraft, *channel, *bytes, *captured);
-        }
-        Outcome::Together { made, slot, note } => {
-            let lengths = made.iter().filter_map(|outcome| match outcome {
-                Outcome::Keep(unit) => Some(unit.bytes.len()),
-                _ => None,
-            });
-            if !store.fits(lengths) {
-                return false;
-            }
-            // What fits an empty commit whole is bounded where it is made.
-            let put = made.iter().all(|outcome| put(store, outcome, spacecraft));
-            if !put || !store.note(*slot, note.clone()) {
-                tracing::error!("a piece of a file and its progress do not fit one commit");
-            }
-        }
-    }
-    true
-}
-
-/// Brings outcomes into the store and commits them together, off the thread of the sockets.
-struct Keeper {
-    store: SharedStore,
-    changes: Changes,
-    commit_ns: u64,
-    due_ns: Option<u64>,
-    /// Since when the store can't write, and what it said.
-    trouble: Option<StoreError>,
-    stuck: bool,
-    /// Units given up since the start.
-    evicted: u64,
-    /// Commits that succeeded.
-    commits: u64,
-}
-
-impl Keeper {
-    fn new(store: SharedStore, changes: Changes, commit_ns: u64) -> Self {
-        // Voids of what the last boot found lost wait for the first commit.
-        Self {
-            store,
-            changes,
-            commit_ns,
-            due_ns: Some(0),
-            trouble: None,
-            stuck: false,
-            evicted: 0,
-            commits: 0,
-        }
-    }
-
-    fn timeout(&self) -> Option<u64> {
-        self.due_ns
-    }
-
-    /// Whether the source must wait.
-    fn is_stuck(&self) -> bool {
-        self.stuck
-    }
-
-    /// Whether everything that was made is durable.
-    fn is_settled(&self, pipeline: &Pipeline) -> bool {
-        pipeline.is_idle() && self.due_ns.is_none() && self.trouble.is_none()
-    }
-
-    /// Whether the medium fails: what a new start may mend, as a full disk is not.
-    fn is_failing(&self) -> bool {
-        matches!(self.trouble, Some(StoreError::Medium(_)))
-    }
-
-    /// Someone waits for the next commit.
-    fn hurry(&mut self, now_ns: u64) {
-        // A store in trouble is tried again at its own time.
-        if self.trouble.is_none() {
-            self.due_ns = Some(self.due_ns.map_or(now_ns, |due| due.min(now_ns)));
-        }
-    }
-
-    /// Offers units to the link that the store held back.
-    fn offer(&mut self, stored: Vec<Stored>) {
-        if !stored.is_empty() {
-            self.changes.send(&change(Committed { stored, ..Committed::default() }));
-        }
-    }
-
-    fn dirty(&mut self, now_ns: u64) {
-        self.due_ns = self.due_ns.or(Some(now_ns.saturating_add(self.commit_ns)));
-    }
-
-    /// Moves outcomes into the store and commits when it is time.
-    async fn keep(&mut self, pipeline: &mut Pipeline, now_ns: u64) -> anyhow::Result<()> {
-        let waiting = self.trouble.is_some() && self.due_ns.is_some_and(|due| due > now_ns);
-        if !waiting {
-            while !pipeline.is_idle() {
-                if self.accept(pipeline, now_ns).await? {
-                    continue;
-                }
-                self.commit(pipeline.time(now_ns), now_ns).await;
-                if self.trouble.is_some() {
-                    break;
-                }
-            }
-            if self.due_ns.is_some_and(|due| due <= now_ns) {
-                self.commit(pipeline.time(now_ns), now_ns).await;
-            }
-        }
-        self.stuck = self.trouble.is_some() && pipeline.waiting() > OUTCOMES_MAX;
-        Ok(())
-    }
-
-    /// Takes outcomes until none is left, or the store must commit first (`false`).
-    async fn accept(&mut self, pipeline: &mut Pipeline, now_ns: u64) -> anyhow::Result<bool> {
-        let mut store = self.store.lock().await;
-        while let Some(outcome) = pipeline.poll() {
-            if !put(&mut store.store, &outcome, pipeline.spacecraft()) {
-                pipeline.unpoll(outcome);
-                return Ok(false);
-            }
-        }
-        let due = match store.store.pending_bytes() {
-            bytes if bytes >= COMMIT_BYTES => now_ns,
-            _ => now_ns.saturating_add(self.commit_ns),
-        };
-        self.due_ns = Some(self.due_ns.map_or(due, |before| before.min(due)));
-        Ok(true)
-    }
-
-    async fn commit(&mut self, time: Tai, now_ns: u64) {
-        let mut store = self.store.clone().lock_owned().await;
-        let committed = tokio::task::spawn_blocking(move || store.store.commit(time)).await;
-        match committed {
-            Ok(Ok(committed)) => {
-                self.commits += 1;
-                if let Some(trouble) = &committed.trouble {
-                    tracing::warn!("the store could not be cleaned: {trouble}");
-                }
-                let before = self.evicted;
-                self.evicted += committed.evicted.len() as u64;
-                // The voids tell each one; the log tells the first and each doubling.
-                if self.evicted.checked_ilog2() != before.checked_ilog2() {
-                    let units = self.evicted;
-                    tracing::warn!(units, "the store is full: gave up what is worth least");
-                }
-                if self.trouble.take().is_some() {
-                    tracing::info!("the store writes again");
-                }
-                self.due_ns = None;
-                if !committed.stored.is_empty() || !committed.evicted.is_empty() {
-                    self.changes.send(&change(committed));
-                }
-            }
-            Ok(Err(error)) => {
-                if self.trouble.as_ref() != Some(&error) {
-                    tracing::error!("{error}");
-                    self.trouble = Some(error);
-                }
-                self.due_ns = Some(now_ns.saturating_add(RETRY_NS));
-            }
-            Err(panic) => {
-                // A panic inside a commit leaves a store that nothing is known about.
-                std::panic::resume_unwind(panic.into_panic());
-            }
-        }
-    }
-
-    /// Writes everything that is left, for as long as a clean stop may take; whether all of it
-    /// is stored.
-    async fn finish(&mut self, pipeline: &mut Pipeline, now_ns: u64) -> bool {
-        for _ in 0..10 {
-            self.due_ns = Some(now_ns);
-            self.trouble = None;
-            if let Err(error) = self.keep(pipeline, now_ns).await {
-                tracing::error!("{error:#}");
-            }
-            if pipeline.is_idle() && self.trouble.is_none() {
-                return true;
-            }
-            tokio::time::sleep(Duration::from_nanos(RETRY_NS)).await;
-        }
-        tracing::error!("stopping with units that could not be stored");
-        false
     }
 }

@@ -11,14 +11,14 @@ use std::{
 
 use codecs::ids::Apid;
 use rustix::{
-    process::{Resource, Rlimit, setpriority_process, setrlimit},
+    process::{Resource, Rlimit, getrlimit, setpriority_process, setrlimit},
     time::{ClockId, clock_gettime},
 };
 
 use super::sources::SourceReport;
 use crate::{
     config::Config,
-    health::{Health, SOURCES_TOLD},
+    health::{ChargeHealth, Health, LinkHealth, SOURCES_TOLD},
     pipeline::Pipeline,
     store::{Disk, Store},
 };
@@ -31,7 +31,9 @@ const DEVICE_EVERY_NS: u64 = 1_000_000_000;
 /// Keeps the process's memory and share as configured: once, before anything is opened.
 pub fn limit(config: &Config) {
     if let Some(bytes) = config.memory_bytes_max() {
-        let limit = Rlimit { current: Some(bytes), maximum: Some(bytes) };
+        // The hard limit stays: a process that begins again with another configuration may need more.
+        let maximum = getrlimit(Resource::Data).maximum;
+        let limit = Rlimit { current: Some(bytes), maximum };
         if let Err(error) = setrlimit(Resource::Data, limit) {
             tracing::warn!("memory can't be limited to {bytes} bytes: {error}");
         }
@@ -79,6 +81,18 @@ impl Watchdog {
             let _ = device.write_all(b"1");
         }
     }
+}
+
+/// What others say of themselves for a packet.
+pub struct Others<'a> {
+    /// What each source brought.
+    pub sources: &'a [SourceReport],
+    /// Units given up for want of room.
+    pub evicted: u64,
+    /// How each bearer stands.
+    pub link: LinkHealth,
+    /// How models and the configuration stand.
+    pub charge: ChargeHealth,
 }
 
 /// What is minded while it flies.
@@ -157,10 +171,10 @@ impl Mind {
         &mut self,
         store: &Store<Disk>,
         pipeline: &mut Pipeline,
-        sources: &[SourceReport],
-        evicted: u64,
+        others: Others<'_>,
         now_ns: u64,
     ) {
+        let Others { sources, evicted, link, charge } = others;
         let report = store.report();
         let (units, bytes) = store.backlog();
         let small = |of: u64| u32::try_from(of).unwrap_or(u32::MAX);
@@ -191,6 +205,8 @@ impl Mind {
             watchdog_gap_ms: small(self.gap_ns / 1_000_000),
             time_known: u8::from(time.0 > now_ns as i64),
             sources: told,
+            link,
+            charge,
             ..self.template.clone()
         };
         if let Err(error) = pipeline.own(health.packet(self.apid, self.count, time), now_ns) {

@@ -4,10 +4,14 @@ pub mod sources;
 pub mod models;
 mod held;
 pub mod mind;
+pub mod check;
+pub mod configs;
 mod uplink;
 mod contact;
 mod radio;
 mod bearers;
+mod keeper;
 mod flight;
 
-pub use flight::{Done, Ready, Said, run};
+pub use configs::Configs;
+pub use flight::{Done, Ready, Said, fly, run};

@@ -17,6 +17,7 @@ use codecs::{
 
 use super::{
     Said,
+    configs::Configs,
     models::{Answer, Keeper},
 };
 use crate::{
@@ -130,7 +131,7 @@ impl Uplink {
         &mut self,
         store: &mut Store<Disk>,
         pipeline: &mut Pipeline,
-        models: &mut Keeper,
+        (models, configs): (&mut Keeper, &mut Configs),
         now_ns: u64,
     ) -> bool {
         let over: Vec<UplinkKey> =
@@ -148,7 +149,8 @@ impl Uplink {
             match action {
                 Action::Execute { key, kind, body } => {
                     let order = order(kind, &body);
-                    self.execute(key, order, &body, store, (pipeline, models), now_ns);
+                    let shell = (&mut *pipeline, &mut *models, &mut *configs);
+                    self.execute(key, order, &body, store, shell, now_ns);
                 }
                 Action::Begin { key, note } => {
                     store.note(note.slot, note.bytes.into());
@@ -193,7 +195,7 @@ impl Uplink {
         order: Order,
         body: &[u8],
         store: &mut Store<Disk>,
-        (pipeline, models): (&mut Pipeline, &mut Keeper),
+        (pipeline, models, configs): (&mut Pipeline, &mut Keeper, &mut Configs),
         now_ns: u64,
     ) {
         let (outcome, detail) = match order {
@@ -224,6 +226,11 @@ impl Uplink {
                 Answer::Later => return,
             },
             Order::Piece(piece) => judged(models.piece(&piece)),
+            Order::Configure(text) => match configs.check(&key, text) {
+                Ok(()) => return,
+                Err(why) => (Outcome::Failed, why),
+            },
+            Order::Config(order) => judged(configs.order(order)),
         };
         self.conclude(key, outcome, detail);
     }

@@ -14,7 +14,7 @@ use std::io::Cursor;
 use codecs::time::Tai;
 
 use super::place::Placed;
-use crate::triage::{Place, TilePacket};
+use crate::triage::{Place, Reflectance, TilePacket};
 
 pub use sidecar::{SIDECAR_BYTES_MAX, Sidecar};
 
@@ -90,6 +90,8 @@ pub struct Image {
     pub attitude: Option<[f32; 4]>,
     /// When it was taken.
     pub captured: Option<Tai>,
+    /// What a sample means, where the product says it.
+    pub reflectance: Option<Reflectance>,
 }
 
 /// Reads a file by its name's ending; `most` bounds the bytes of samples.
@@ -110,6 +112,7 @@ pub fn read(
     if let Some(sidecar) = sidecar {
         image.captured = sidecar.captured();
         image.attitude = sidecar.attitude;
+        image.reflectance = sidecar.reflectance()?;
         image.placed = sidecar.placed()?.or(image.placed);
     }
     Ok(image)
@@ -157,6 +160,7 @@ fn raw(bytes: &[u8], sidecar: &Sidecar, most: usize) -> Result<Image, ImageError
         placed: None,
         attitude: None,
         captured: None,
+        reflectance: None,
     };
     if image.within_bits() { Ok(image) } else { Err(ImageError::Bits(bits)) }
 }
@@ -198,6 +202,7 @@ fn png(bytes: &[u8], most: usize) -> Result<Image, ImageError> {
         placed: None,
         attitude: None,
         captured: None,
+        reflectance: None,
     })
 }
 
@@ -265,6 +270,7 @@ impl Image {
             height: height as u16,
             bands: self.bands,
             bits: self.bits,
+            reflectance: self.reflectance,
             pixels: pixels.into(),
         })
     }

@@ -3,12 +3,19 @@
 //! A piece is a tile, or some packets. What it became goes into the store in one commit with the
 //! progress, so that a cut anywhere leaves each piece in the store once.
 
+use std::collections::VecDeque;
+
 use bytes::Bytes;
 use codecs::ids::Apid;
 use sha2::{Digest, Sha256};
 
 use super::{image::Image, stream::Stream};
-use crate::{pipeline::Pipeline, source::Malformed};
+use crate::{
+    pipeline::Pipeline,
+    score::{TileScore, tiles::BATCH_MAX},
+    source::Malformed,
+    triage::TilePacket,
+};
 
 /// Packets of a file that go into one commit, bytes.
 const SLICE_BYTES: usize = 64 << 10;
@@ -60,6 +67,8 @@ pub enum Pieces {
         count: u32,
         /// Application process.
         apid: Apid,
+        /// Tiles that were scored together and not taken yet, the next first.
+        ahead: VecDeque<(TilePacket, TileScore)>,
     },
     /// Space packets behind one another.
     Packets {
@@ -101,7 +110,7 @@ impl Taking {
         apid: Apid,
     ) -> Result<Self, super::image::ImageError> {
         let count = image.tiles(side)?;
-        let pieces = Pieces::Tiles { image, side, count, apid };
+        let pieces = Pieces::Tiles { image, side, count, apid, ahead: VecDeque::new() };
         Ok(Self { progress: resume(digest, kept), pieces })
     }
 
@@ -146,18 +155,26 @@ impl Taking {
     /// Makes the next piece, tied to the progress under `slot`.
     pub fn step(&mut self, pipeline: &mut Pipeline, slot: u32, now_ns: u64) -> Made {
         match &mut self.pieces {
-            Pieces::Tiles { image, side, apid, .. } => {
+            Pieces::Tiles { image, side, count, apid, ahead } => {
                 let before = pipeline.waiting();
                 let number = self.progress.next;
                 self.progress.next += 1;
-                let [a, b, c, d, ..] = self.progress.digest;
-                let id = u32::from_be_bytes([a, b, c, d]).wrapping_add(number);
                 let captured = image.captured.unwrap_or_else(|| pipeline.time(now_ns));
+                if ahead.is_empty() {
+                    let [a, b, c, d, ..] = self.progress.digest;
+                    let first = u32::from_be_bytes([a, b, c, d]);
+                    let together = number..(*count).min(number.saturating_add(BATCH_MAX as u32));
+                    let tiles: Vec<TilePacket> = together
+                        .filter_map(|at| image.tile(at, *side, first.wrapping_add(at)))
+                        .collect();
+                    let scores = pipeline.score_tiles(&tiles, captured);
+                    ahead.extend(tiles.into_iter().zip(scores));
+                }
                 let mut made = Made::default();
-                if let Some(tile) = image.tile(number, *side, id) {
+                if let Some((tile, score)) = ahead.pop_front() {
                     let length = tile.pixels.len();
                     made = Made { taken: 1, bytes: length as u64, ..made };
-                    pipeline.image(tile, apid.0, captured, length, now_ns);
+                    pipeline.scored_image(tile, score, apid.0, captured, length, now_ns);
                 }
                 pipeline.tie(before, slot, self.progress.encode());
                 made

@@ -6,7 +6,7 @@
 //! name = "cloudy"
 //! class = "tile"                   # tile or telemetry
 //! score_min = 0.7                  # cloud fraction, or how anomalous: 0 to 1
-//! action = "summary"               # first, summary, compressed, keep or drop
+//! action = "summary"               # first, summary, compressed, parts, keep or drop
 //! original = "keep"                # what becomes of the tile: drop, or keep until asked for
 //! value = 110
 //! ```
@@ -55,13 +55,15 @@ pub enum Action {
     Summary,
     /// Whole, squeezed.
     Compressed,
+    /// The cells that the mask calls clear, squeezed; whole where it calls all of them so.
+    Parts,
     /// It stays on board, and goes down when it is asked for.
     Keep,
     /// Nothing of it but the void that says so.
     Drop,
 }
 
-/// What becomes of a tile whose summary goes down.
+/// What becomes of a tile whose summary, or whose parts, go down.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Original {
@@ -109,7 +111,7 @@ pub struct Rule {
     /// How far a sample of a tile may be from what was taken.
     #[serde(default)]
     pub max_error: u16,
-    /// What becomes of the tile behind a summary.
+    /// What becomes of the tile behind a summary, or behind its parts.
     #[serde(default)]
     pub original: Original,
 }
@@ -237,16 +239,18 @@ impl Rule {
         }
         let tile = self.class == Class::Tile;
         ensure!(
-            tile || self.action != Action::Summary,
-            "rule {name:?}: a summary is of a tile; telemetry goes first, compressed, keep or drop"
+            tile || !matches!(self.action, Action::Summary | Action::Parts),
+            "rule {name:?}: a summary, or parts, are of a tile; telemetry goes first, compressed, \
+             keep or drop"
         );
         ensure!(
             tile || self.max_error == 0,
             "rule {name:?}: max_error is of a tile; telemetry comes back byte for byte"
         );
         ensure!(
-            self.original == Original::Drop || self.action == Action::Summary,
-            "rule {name:?}: original = \"keep\" goes with action = \"summary\""
+            self.original == Original::Drop
+                || matches!(self.action, Action::Summary | Action::Parts),
+            "rule {name:?}: original = \"keep\" goes with action = \"summary\" or \"parts\""
         );
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use codecs::{
-    product::{MAX_BOXES, MAX_PIXEL_BYTES, Product, ProductKind, Region},
+    product::{HIDDEN_FROM, MAX_BOXES, MAX_PIXEL_BYTES, Product, ProductKind, Region},
     time::Tai,
 };
 
@@ -29,6 +29,26 @@ pub struct Place {
     pub footprint: [[f32; 2]; 4],
 }
 
+/// What a sample means: reflectance = sample * gain + offset.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Reflectance {
+    gain: f32,
+    offset: f32,
+}
+
+impl Reflectance {
+    /// A gain above 0 and at most 1, an offset of -1 to 1; else none.
+    pub fn new(gain: f32, offset: f32) -> Option<Self> {
+        let sane = gain > 0.0 && gain <= 1.0 && (-1.0..=1.0).contains(&offset);
+        sane.then_some(Self { gain, offset })
+    }
+
+    /// As scoring takes it: 255 for a reflectance of 1, and for what is brighter.
+    fn to_byte(self, sample: u16) -> u8 {
+        ((f32::from(sample) * self.gain + self.offset).clamp(0.0, 1.0) * 255.0).round() as u8
+    }
+}
+
 /// A tile as the imager's packet, or the cut of an image, tells it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TilePacket {
@@ -50,6 +70,8 @@ pub struct TilePacket {
     pub bands: u8,
     /// Bits of a sample, 1 to 16.
     pub bits: u8,
+    /// What a sample means; where nothing says it, the largest one is a reflectance of 1.
+    pub reflectance: Option<Reflectance>,
     /// `bands * height * width` samples, band after band, big-endian; two bytes each where `bits`
     /// is above 8.
     pub pixels: Bytes,
@@ -81,6 +103,7 @@ pub fn read_tile(data: &Bytes) -> Option<TilePacket> {
         height: u16::from_be_bytes([h0, h1]),
         bands,
         bits,
+        reflectance: None,
         pixels: data.slice(pixels_at..),
     };
     packet.is_whole().then_some(packet)
@@ -122,11 +145,16 @@ impl TilePacket {
 
     /// The tile as scoring takes it: samples of 8 bits, sides filled up to whole cells with what
     /// stands at the edge.
+    ///
+    /// Products of 16 bits seldom use them all: a reflectance of 1 is 10 000 in Sentinel-2's. By
+    /// their highest bits alone every cloud would be black.
     pub fn scored(&self) -> Tile {
-        let shallow: Bytes = match self.bits {
-            8 => self.pixels.clone(),
-            1..=7 => self.pixels.iter().map(|sample| sample << (8 - self.bits)).collect(),
-            _ => self.deep().map(|sample| (sample >> (self.bits - 8)) as u8).collect(),
+        let shallow: Bytes = match (self.bits, self.reflectance) {
+            (9.., Some(of)) => self.deep().map(|sample| of.to_byte(sample)).collect(),
+            (_, Some(of)) => self.pixels.iter().map(|of_8| of.to_byte((*of_8).into())).collect(),
+            (8, None) => self.pixels.clone(),
+            (..8, None) => self.pixels.iter().map(|sample| sample << (8 - self.bits)).collect(),
+            (9.., None) => self.deep().map(|sample| (sample >> (self.bits - 8)) as u8).collect(),
         };
         let cell = CELL as u16;
         let up = |side: u16| side.checked_next_multiple_of(cell).unwrap_or(side);
@@ -148,7 +176,19 @@ impl TilePacket {
         Tile { width, height, bands: self.bands, pixels: pixels.into() }
     }
 
-    /// What goes down of it: all, or what stands for it.
+    /// What is left of it without the cells that the mask hides: parts, where it hides any and has
+    /// a cell for each pixel, else all.
+    pub fn visible(&self, score: &TileScore) -> ProductKind {
+        let cells = [(self.width, score.mask_width), (self.height, score.mask_height)];
+        let cells_of = |side: u16| side.div_ceil(CELL as u16);
+        let covers = cells.iter().all(|(side, cells)| cells_of(*side) == u16::from(*cells));
+        match covers && score.mask.iter().any(|of| *of >= HIDDEN_FROM) {
+            true => ProductKind::Parts,
+            false => ProductKind::Tile,
+        }
+    }
+
+    /// What goes down of it: all, the cells that its mask does not hide, or what stands for it.
     pub fn product(
         self,
         kind: ProductKind,
@@ -158,12 +198,20 @@ impl TilePacket {
         max_error: u16,
     ) -> Product {
         let features = features(&self);
-        let regions = regions(&score, self.width, self.height);
+        // The mask of parts says where the boxes would be.
+        let regions = match kind {
+            ProductKind::Parts => Vec::new(),
+            _ => regions(&score, self.width, self.height),
+        };
+        let mask = match kind {
+            ProductKind::Parts => score.mask.iter().map(|of| yes_or_no(*of)).collect(),
+            _ => score.mask,
+        };
         let (width, height, pixels) = match kind {
-            ProductKind::Tile => (self.width, self.height, self.pixels),
+            ProductKind::Tile | ProductKind::Parts => (self.width, self.height, self.pixels),
             ProductKind::Summary => thumbnail(&self),
         };
-        let lossy = kind == ProductKind::Tile;
+        let lossy = kind != ProductKind::Summary;
         Product {
             kind,
             id: self.id,
@@ -182,12 +230,17 @@ impl TilePacket {
             source_bytes: source_bytes as u32,
             mask_width: score.mask_width,
             mask_height: score.mask_height,
-            mask: score.mask,
+            mask,
             regions,
             features,
             pixels,
         }
     }
+}
+
+/// A cell of a mask that only says what is hidden: it is written as a bit.
+fn yes_or_no(cell: u8) -> u8 {
+    if cell >= HIDDEN_FROM { u8::MAX } else { 0 }
 }
 
 /// Mean and deviation of each band in turn.
@@ -377,6 +430,7 @@ mod tests {
             height: 2,
             bands: 1,
             bits: 12,
+            reflectance: None,
             pixels: pixels.iter().flat_map(|sample| sample.to_be_bytes()).collect(),
         };
         assert!(tile.is_whole());
@@ -389,5 +443,50 @@ mod tests {
         assert_eq!((summary.width, summary.height, summary.bits), (3, 2, 12));
         assert_eq!(summary.regions[0].width, 3, "no wider than the tile");
         assert_eq!(summary.samples(), pixels);
+    }
+
+    #[test]
+    fn reflectances_of_sixteen_bits_are_seen_as_they_were_meant() {
+        let samples = |of: u16| (0..4 * 64).flat_map(|_| of.to_be_bytes()).collect::<Vec<u8>>();
+        let tile = |of: u16, reflectance| TilePacket {
+            width: 8,
+            height: 8,
+            bits: 16,
+            reflectance,
+            pixels: samples(of).into(),
+            ..read_tile(&packet(8, 8, false).into()).unwrap()
+        };
+        let scored = |of, reflectance| tile(of, reflectance).scored().pixels[0];
+        // Sentinel-2, processing baseline 04.00 and later.
+        let sentinel = Reflectance::new(1e-4, -0.1);
+        assert!(sentinel.is_some());
+        let seen = [900, 1000, 6020, 11_000, 65_535].map(|of| scored(of, sentinel));
+        assert_eq!(seen, [0, 0, 128, 255, 255]);
+        assert_eq!(scored(6000, None), 23, "by its highest bits");
+        let wrong = [(0.0, 0.0), (-1e-4, 0.0), (f32::NAN, 0.0), (2.0, 0.0), (1e-4, f32::INFINITY)];
+        assert!(wrong.iter().all(|(gain, offset)| Reflectance::new(*gain, *offset).is_none()));
+        let mut scorer = crate::score::TileScorer::new(None).unwrap();
+        let cloud = |reflectance| scorer.score(&tile(7000, reflectance).scored()).unwrap().fraction;
+        assert_eq!([sentinel, None].map(cloud), [1.0, 0.0]);
+    }
+
+    #[test]
+    fn parts_are_what_the_mask_leaves() {
+        let tile = read_tile(&packet(64, 62, false).into()).unwrap();
+        let mut mask = vec![100; 256];
+        assert_eq!(tile.visible(&score(mask.clone(), 16, 16)), ProductKind::Tile);
+        mask[..128].fill(140);
+        assert_eq!(tile.visible(&score(mask.clone(), 16, 15)), ProductKind::Tile, "no such mask");
+        let score = score(mask, 16, 16);
+        assert_eq!(tile.visible(&score), ProductKind::Parts);
+        assert_eq!(tile.visible(&TileScore::unknown()), ProductKind::Tile);
+        let parts = tile.clone().product(ProductKind::Parts, score, Tai(1), 16_000, 0);
+        assert!(parts.regions.is_empty());
+        let back = Product::decode(&parts.encode().into()).unwrap();
+        let (plane, visible) = (64 * 62, 32 * 64);
+        for band in 0..4 {
+            let of = |pixels: &Bytes| pixels.slice(band * plane + visible..(band + 1) * plane);
+            assert_eq!(of(&back.pixels), of(&tile.pixels));
+        }
     }
 }

@@ -5,13 +5,24 @@ use crate::link::noise::NoiseSettings;
 use crate::link::{Geometry, LIGHT_KM_S, LinkSettings, LossSettings, Track};
 use crate::orbit::{ElementSet, ElementsError, Station, earth, elements};
 use crate::spacecraft::faults::{Fault, FaultKind, Faults};
+use codecs::time::Tai;
 use serde_json::{Value, json};
 use thiserror::Error;
 
 /// The demonstration's orbit.
 const ELEMENTS: &str = include_str!("../../../missions/sky-7/elements.json");
-/// The demonstration's mission.
+/// The demonstration's mission, without what the flight software says of itself.
 pub const MISSION: &str = include_str!("../../../missions/sky-7/mission.toml");
+/// What the flight software says of itself.
+const HEALTH: &str = include_str!("../../../missions/onboard-health.toml");
+/// Bytes of a frame of the radio link: five interleaved codewords carry them.
+pub const RADIO_BYTES: usize = 1115;
+/// What is done to them, as both sides are told.
+pub const RADIO_CODING: &str = "rs:223:i5:dual,randomized:255";
+/// Spacecraft identifier in frames, as the mission has it.
+pub const SCID: i64 = 71;
+/// Share of the link that a radio uses: a modem never offers more than its channel carries.
+const RADIO_SHARE: f64 = 0.9;
 /// What the demonstration's spacecraft sends down.
 pub const TRIAGE: &str = include_str!("../../../missions/sky-7/triage.toml");
 /// Station as the commands of the other programs take it.
@@ -72,6 +83,11 @@ pub struct Scene {
     pub track: Track,
 }
 
+/// The mission, with all that is decoded.
+pub fn mission() -> String {
+    format!("{MISSION}\n{HEALTH}")
+}
+
 /// The orbit, read anew for whoever flies it.
 pub fn orbit() -> Result<ElementSet, SceneError> {
     elements::read(ELEMENTS)?.pop().ok_or(SceneError::Inconsistent("no element set"))
@@ -103,6 +119,14 @@ impl Scene {
         };
         // The uplink is the thin direction, as it is in real stations.
         [down, LinkSettings { rate_bps: rate_bps / 4.0, seed: seed ^ 0x5555, ..down }]
+    }
+
+    /// What a radio of one rate may send until `end`, bit/s: what the longest range allows.
+    pub fn radio_bps(&self, rate_bps: f64, end: Tai) -> u64 {
+        let count = end.since(self.pass.rise).max(0) / SECOND_NS;
+        let times = (0..=count).map(|step| self.pass.rise.plus(step * SECOND_NS));
+        let shares = times.filter_map(|at| Some(self.track.sky(at)?.rate_share));
+        (RADIO_SHARE * rate_bps * shares.fold(1.0, f64::min)) as u64
     }
 
     /// Wrong bits on the radio link; one unit in a hundred fades beyond correction.
@@ -218,6 +242,15 @@ mod tests {
         assert!(link.len() as i64 >= minutes * 6);
         let best = link.iter().map(|row| row["rate_bps"].as_f64().unwrap()).fold(0.0, f64::max);
         assert!(best > 7.9e6 && best <= 8e6);
+    }
+
+    #[test]
+    fn a_radio_sends_no_faster_than_the_worst_of_its_time_allows() {
+        let scene = Scene::new().unwrap();
+        let at = |seconds: i64| scene.radio_bps(8e6, scene.pass.rise.plus(seconds * SECOND_NS));
+        let share = scene.track.sky(scene.pass.rise).unwrap().rate_share;
+        assert_eq!(at(0), (0.9 * 8e6 * share) as u64);
+        assert!(at(600) <= at(0) && at(600) > 100_000);
     }
 
     #[test]

@@ -6,7 +6,9 @@
 
 pub mod geometry;
 pub mod loss;
+pub mod modcod;
 pub mod noise;
+pub mod weather;
 
 use codecs::time::Tai;
 pub use geometry::{Fixed, Geometry, Sky, Track};

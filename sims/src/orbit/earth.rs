@@ -55,6 +55,13 @@ pub fn ut1_minus_utc_s(mjd_utc: f64) -> f64 {
     (b + t * (slope + t * (square + t * cubic))) * 1e-4
 }
 
+/// Whether the table of UT1 covers an instant.
+pub fn ut1_is_known(at: Tai) -> bool {
+    let (day, part) = mjd_utc(at);
+    let at = (day as f64 + part - UT1_FIRST_MJD) / UT1_STEP_DAYS;
+    (1.0..(UT1_MINUS_UTC.len() - 2) as f64).contains(&at)
+}
+
 /// Days of UTC since MJD 0, as whole days and the part of the day.
 pub fn mjd_utc(at: Tai) -> (i64, f64) {
     let nanos = at.to_unix_nanos();

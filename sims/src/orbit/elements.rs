@@ -1,8 +1,21 @@
-//! Element sets in (TLE or OMM JSON), positions and velocities out (SGP4, frame TEME).
+//! Element sets in (TLE or OMM), positions and velocities out (SGP4, frame TEME).
 
-use super::vector::Vector;
+use super::fleet::{MeanElements, NoOrbit, Propagator};
+use super::omm;
+use super::vector::{Vector, norm};
 use codecs::time::Tai;
+use std::f64::consts::TAU;
+use std::fmt;
 use thiserror::Error;
+
+const MINUTES_A_DAY: f64 = 1440.0;
+/// Days from 1949-12-31, from which SDP4 counts, to 1970-01-01.
+const UNIX_SINCE_1949_DAYS: f64 = 7_306.0;
+/// Julian dates of 1949-12-31T00:00 and 2000-01-01T12:00.
+const JULIAN_1949: f64 = 2_433_281.5;
+const JULIAN_2000: f64 = 2_451_545.0;
+/// The earth's radius as SGP4 takes it.
+const RADIUS_KM: f64 = 6_378.135;
 
 /// Most element sets taken from one file; ten times the largest constellation flying.
 pub const MAX_ELEMENT_SETS: usize = 100_000;
@@ -10,7 +23,7 @@ pub const MAX_ELEMENT_SETS: usize = 100_000;
 /// Why an element set can't be read or flown.
 #[derive(Debug, Error)]
 pub enum ElementsError {
-    /// Neither TLE nor OMM JSON, or damaged.
+    /// Neither TLE nor OMM, or damaged.
     #[error("element set {index}: {reason}")]
     Format {
         /// Number of the set in its file, from 0.
@@ -19,7 +32,9 @@ pub enum ElementsError {
         reason: String,
     },
     /// A file without one.
-    #[error("no element set found: expected two-line elements or OMM in JSON")]
+    #[error(
+        "no element set found: expected two-line elements, or OMM as JSON, XML, CSV or key = value"
+    )]
     Empty,
     /// More than [`MAX_ELEMENT_SETS`].
     #[error("{count} element sets are more than the {MAX_ELEMENT_SETS} this program takes")]
@@ -53,21 +68,75 @@ pub struct ElementSet {
     name: String,
     epoch: Tai,
     constants: sgp4::Constants,
+    propagator: Propagator,
+}
+
+impl fmt::Debug for ElementSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ElementSet")
+            .field("name", &self.name)
+            .field("epoch", &self.epoch)
+            .finish_non_exhaustive()
+    }
 }
 
 impl ElementSet {
-    /// Prepares SGP4 with WGS-72 constants, which public element sets are fitted with.
     fn new(index: usize, elements: &sgp4::Elements) -> Result<Self, ElementsError> {
-        let format = |reason: String| ElementsError::Format { index, reason };
-        let constants = sgp4::Constants::from_elements_afspc_compatibility_mode(elements)
-            .map_err(|error| format(error.to_string()))?;
         let utc = elements.datetime.and_utc();
         let name = match elements.object_name.as_deref().map(str::trim) {
             Some(name) if !name.is_empty() => name.to_owned(),
             _ => elements.norad_id.to_string(),
         };
         let epoch = Tai::from_unix(utc.timestamp(), utc.timestamp_subsec_nanos());
-        Ok(Self { name, epoch, constants })
+        let mean = MeanElements {
+            inclination: elements.inclination.to_radians(),
+            node: elements.right_ascension.to_radians(),
+            eccentricity: elements.eccentricity,
+            argument: elements.argument_of_perigee.to_radians(),
+            anomaly: elements.mean_anomaly.to_radians(),
+            motion: elements.mean_motion * TAU / MINUTES_A_DAY,
+            drag: elements.drag_term,
+        };
+        Self::from_mean(name, epoch, &mean)
+            .map_err(|error| ElementsError::Format { index, reason: error.to_string() })
+    }
+
+    /// Prepares SGP4 with WGS-72 constants, which public element sets are fitted with.
+    pub fn from_mean(
+        name: impl Into<String>,
+        epoch: Tai,
+        mean: &MeanElements,
+    ) -> Result<Self, NoOrbit> {
+        let days = epoch.to_unix_nanos() as f64 / 86_400e9 + UNIX_SINCE_1949_DAYS;
+        // By way of the Julian date, whose rounding the reference has as well.
+        let years = (days + JULIAN_1949 - JULIAN_2000) / 365.25;
+        let sidereal = sgp4::afspc_epoch_to_sidereal_time;
+        let propagator = Propagator::new(mean, days, sidereal(years))?;
+        let orbit = sgp4::Orbit::from_kozai_elements(
+            &sgp4::WGS72,
+            mean.inclination,
+            mean.node,
+            mean.eccentricity,
+            mean.argument,
+            mean.anomaly,
+            mean.motion,
+        )
+        .map_err(|_| NoOrbit::Motion)?;
+        let constants = sgp4::Constants::new(sgp4::WGS72, sidereal, years, mean.drag, orbit)
+            .map_err(|_| NoOrbit::Eccentricity)?;
+        Ok(Self { name: name.into(), epoch, constants, propagator })
+    }
+
+    /// The same orbit for many instants at once; agrees with [`propagate`](Self::propagate) to a
+    /// metre.
+    pub fn propagator(&self) -> &Propagator {
+        &self.propagator
+    }
+
+    /// Minutes from the epoch to an instant, as SGP4 counts.
+    pub fn minutes_at(&self, at: Tai) -> f64 {
+        // SGP4 counts UTC as if it had no leap seconds.
+        (at.to_unix_nanos() - self.epoch.to_unix_nanos()) as f64 / 60e9
     }
 
     /// The satellite's name, or its catalogue number.
@@ -82,13 +151,13 @@ impl ElementSet {
 
     /// Position and velocity in the frame TEME.
     pub fn propagate(&self, at: Tai) -> Result<State, ElementsError> {
-        // SGP4 counts UTC as if it had no leap seconds.
-        let nanos = at.to_unix_nanos() - self.epoch.to_unix_nanos();
-        self.propagate_minutes(nanos as f64 / 60e9).map_err(|error| ElementsError::Propagation {
-            name: self.name.clone(),
-            at,
-            reason: error.to_string(),
-        })
+        let refuse = |reason| ElementsError::Propagation { name: self.name.clone(), at, reason };
+        let state =
+            self.propagate_minutes(self.minutes_at(at)).map_err(|e| refuse(e.to_string()))?;
+        if norm(state.position_km) < RADIUS_KM {
+            return Err(refuse("the orbit has come down to the ground: decayed".into()));
+        }
+        Ok(state)
     }
 
     /// The same by minutes since the epoch, as reference tables count.
@@ -98,28 +167,21 @@ impl ElementSet {
     }
 }
 
-/// Reads every element set of a text: OMM JSON (one object or an array), or TLE with or without
-/// name lines.
+/// Reads every element set of a text: OMM as JSON, XML, key-value notation or comma-separated values
+/// (one or many), or TLE with or without name lines.
 pub fn read(text: &str) -> Result<Vec<ElementSet>, ElementsError> {
-    let trimmed = text.trim_start();
-    let elements = match trimmed.as_bytes().first() {
-        None => return Err(ElementsError::Empty),
-        Some(b'{') => vec![omm(trimmed, 0)?],
-        Some(b'[') => serde_json::from_str(trimmed)
-            .map_err(|error| ElementsError::Format { index: 0, reason: error.to_string() })?,
-        Some(_) => tle(trimmed)?,
-    };
-    match elements.len() {
-        0 => return Err(ElementsError::Empty),
-        count if count > MAX_ELEMENT_SETS => return Err(ElementsError::TooMany { count }),
-        _ => {}
+    if let Some(sets) = omm::read(text) {
+        return match sets {
+            Ok(sets) if sets.is_empty() => Err(ElementsError::Empty),
+            sets => sets,
+        };
     }
-    elements.iter().enumerate().map(|(index, set)| ElementSet::new(index, set)).collect()
-}
-
-fn omm(text: &str, index: usize) -> Result<sgp4::Elements, ElementsError> {
-    serde_json::from_str(text)
-        .map_err(|error| ElementsError::Format { index, reason: error.to_string() })
+    let elements = tle(text)?;
+    match elements.len() {
+        0 => Err(ElementsError::Empty),
+        count if count > MAX_ELEMENT_SETS => Err(ElementsError::TooMany { count }),
+        _ => elements.iter().enumerate().map(|(index, set)| ElementSet::new(index, set)).collect(),
+    }
 }
 
 /// Collects lines 1 and 2; a line before them that is neither names the satellite.
@@ -131,7 +193,14 @@ fn tle(text: &str) -> Result<Vec<sgp4::Elements>, ElementsError> {
     for line in text.lines().map(str::trim_end).filter(|line| !line.starts_with('#')) {
         let columns = line.get(..COLUMNS).unwrap_or(line);
         if line.starts_with("1 ") {
-            first = Some(columns);
+            // Old sets leave the ephemeris type blank; it adds nothing to the checksum.
+            let typed = match (columns.get(..62), columns.get(63..)) {
+                (Some(before), Some(after)) if columns.as_bytes().get(62) == Some(&b' ') => {
+                    format!("{before}0{after}")
+                }
+                _ => columns.to_owned(),
+            };
+            first = Some(typed);
         } else if let (true, Some(one)) = (line.starts_with("2 "), first.take()) {
             let index = sets.len();
             let set = sgp4::Elements::from_tle(name.take(), one.as_bytes(), columns.as_bytes())

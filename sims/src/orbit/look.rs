@@ -1,7 +1,8 @@
 //! The sky over one place: azimuth, elevation, range and how fast it changes.
 
-use super::earth::{Geodetic, earth_fixed};
+use super::earth::{Geodetic, earth_fixed, sidereal_angle, to_earth};
 use super::elements::{ElementSet, ElementsError, State};
+use super::sun::sun_km;
 use super::vector::{Vector, dot, norm, sub};
 use codecs::time::Tai;
 use std::str::FromStr;
@@ -17,6 +18,8 @@ pub struct Station {
     fixed_km: Vector,
     /// Rows: east, north, up.
     axes: [Vector; 3],
+    /// Degrees of azimuth, rising, and of elevation.
+    horizon: Vec<(f64, f64)>,
 }
 
 /// Why a station's text was refused.
@@ -25,6 +28,20 @@ pub struct Station {
 pub struct StationError {
     text: String,
     reason: &'static str,
+}
+
+/// Why a horizon was refused.
+#[derive(Debug, Error, PartialEq)]
+pub enum HorizonError {
+    /// A point that is nowhere.
+    #[error("point {at} of the horizon: azimuth is 0 to 360 degrees, elevation -90 to below 90")]
+    Range {
+        /// Which, from 0.
+        at: usize,
+    },
+    /// Two elevations at one azimuth.
+    #[error("the horizon has two elevations at one azimuth")]
+    Twice,
 }
 
 impl Station {
@@ -37,7 +54,51 @@ impl Station {
             [-sin_lat * cos_lon, -sin_lat * sin_lon, cos_lat],
             [cos_lat * cos_lon, cos_lat * sin_lon, sin_lat],
         ];
-        Self { name: name.into(), place, fixed_km: place.to_fixed(), axes }
+        Self { name: name.into(), place, fixed_km: place.to_fixed(), axes, horizon: Vec::new() }
+    }
+
+    /// Gives the station a horizon of hills and houses: degrees of azimuth and of elevation, straight
+    /// between neighbours, all around.
+    pub fn with_horizon(mut self, mut points: Vec<(f64, f64)>) -> Result<Self, HorizonError> {
+        for (at, (azimuth, elevation)) in points.iter().enumerate() {
+            if !(0.0..=360.0).contains(azimuth) || !(-90.0..90.0).contains(elevation) {
+                return Err(HorizonError::Range { at });
+            }
+        }
+        points.sort_by(|a, b| a.0.total_cmp(&b.0));
+        points.dedup_by(|b, a| a.0 == b.0 && a.1 == b.1);
+        if points.windows(2).any(|two| two[0].0 == two[1].0) {
+            return Err(HorizonError::Twice);
+        }
+        self.horizon = points;
+        Ok(self)
+    }
+
+    /// Elevation of the horizon at an azimuth, degrees; the least number where none was given.
+    pub fn horizon_deg(&self, azimuth_deg: f64) -> f64 {
+        let (Some(first), Some(last)) = (self.horizon.first(), self.horizon.last()) else {
+            return f64::MIN;
+        };
+        let after = self.horizon.partition_point(|point| point.0 <= azimuth_deg);
+        let (before, after) = match (after.checked_sub(1), self.horizon.get(after)) {
+            (Some(before), Some(after)) => (self.horizon.get(before).unwrap_or(last), *after),
+            (Some(_), None) => (last, (first.0 + 360.0, first.1)),
+            (None, _) => (&(last.0 - 360.0, last.1), *first),
+        };
+        let width = after.0 - before.0;
+        let part = if width > 0.0 { (azimuth_deg - before.0) / width } else { 0.0 };
+        before.1 + part * (after.1 - before.1)
+    }
+
+    /// Whether the horizon is the same all around.
+    pub fn has_flat_horizon(&self) -> bool {
+        self.horizon.is_empty()
+    }
+
+    /// The lowest elevation at which anything can be seen above the horizon and a mask.
+    pub fn lowest_deg(&self, mask_deg: f64) -> f64 {
+        let lowest = self.horizon.iter().map(|point| point.1).reduce(f64::min);
+        mask_deg.max(lowest.unwrap_or(f64::MIN))
     }
 
     /// How an earth-fixed state looks from here.
@@ -51,6 +112,32 @@ impl Station {
             range_km,
             range_rate_km_s: dot(line, state.velocity_km_s) / range_km,
         }
+    }
+
+    /// Sine of the elevation of an earth-fixed state, and how the elevation changes, up to a positive
+    /// factor.
+    pub fn climb(&self, state: State) -> (f64, f64) {
+        let line = sub(state.position_km, self.fixed_km);
+        let (up, square) = (dot(self.axes[2], line), dot(line, line));
+        let rate =
+            dot(self.axes[2], state.velocity_km_s) * square - up * dot(line, state.velocity_km_s);
+        (up / square.sqrt(), rate)
+    }
+
+    /// The vertical, earth-fixed.
+    pub fn up(&self) -> Vector {
+        self.axes[2]
+    }
+
+    /// Distance of the station's horizontal plane from the earth's centre, km.
+    pub fn plane_km(&self) -> f64 {
+        dot(self.axes[2], self.fixed_km)
+    }
+
+    /// Elevation of the Sun, degrees, without refraction.
+    pub fn sun_elevation_deg(&self, at: Tai) -> f64 {
+        let sun = to_earth(sun_km(at), sidereal_angle(at));
+        (dot(self.axes[2], sun) / norm(sun)).asin().to_degrees()
     }
 
     /// How a satellite looks from here at an instant.

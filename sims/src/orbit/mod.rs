@@ -12,6 +12,8 @@
 
 pub mod vector;
 pub mod elements;
+pub mod fleet;
+mod omm;
 pub mod earth;
 pub mod look;
 pub mod sun;

@@ -28,6 +28,8 @@ pub struct Tile {
     pub pixels: Vec<u8>,
     /// True share of cloud in percent: for scoring only.
     pub cloud_percent: u8,
+    /// Whether cloud truly hides a pixel, row after row: for scoring only.
+    pub cloudy: Vec<bool>,
 }
 
 /// Draws the tile of a place at a time; the seed tells worlds apart.
@@ -39,8 +41,9 @@ pub fn render(seed: u64, latitude_deg: f64, longitude_deg: f64, unix_s: i64) -> 
     let ground = ground(&mut random);
     let (opacity, cloud) = clouds(&mut random);
     let pixels = expose(&mut random, &ground, &opacity, &cloud);
-    let cloudy = opacity.iter().filter(|opacity| **opacity > 0.3).count();
-    Tile { pixels, cloud_percent: (100.0 * cloudy as f64 / PIXELS as f64).round() as u8 }
+    let cloudy: Vec<bool> = opacity.iter().map(|opacity| *opacity > 0.3).collect();
+    let count = cloudy.iter().filter(|cloudy| **cloudy).count();
+    Tile { pixels, cloud_percent: (100.0 * count as f64 / PIXELS as f64).round() as u8, cloudy }
 }
 
 /// Reflectance of the ground with texture, light and the air's own glow.

@@ -3,7 +3,7 @@
 //! ```text
 //! environment ─► power ◄─► thermal      faults (labels apart)
 //!       └─► attitude ◄─► wheels ─► sensors ─► packets
-//!       └─► imager ───────────────────────────┘└─► radio (frames, coded units)
+//!       └─► imager ───────────────────────────┘└─► payload (pictures as files)
 //! ```
 //!
 //! To extend it, add a subsystem to [`Subsystems`], step it in [`Spacecraft::step`], and give its
@@ -19,7 +19,7 @@ pub mod sensors;
 pub mod imager;
 pub mod place;
 pub mod packets;
-pub mod radio;
+pub mod payload;
 
 use crate::orbit::elements::{ElementSet, ElementsError};
 use attitude::Attitude;
@@ -76,6 +76,7 @@ pub struct Spacecraft {
     now: Tai,
     steps: u64,
     next_tile: u32,
+    cloudy: Vec<bool>,
 }
 
 /// What the last step saw: an event is a difference to it.
@@ -118,6 +119,7 @@ impl Spacecraft {
             now: start,
             steps: 0,
             next_tile: 0,
+            cloudy: Vec::new(),
         };
         craft.settle(start)?;
         Ok(craft)
@@ -144,6 +146,11 @@ impl Spacecraft {
     /// The subsystems as they are.
     pub fn parts(&self) -> &Subsystems {
         &self.parts
+    }
+
+    /// Which pixels of the latest tile cloud truly hides: for scoring only, no packet tells it.
+    pub fn cloudy(&self) -> &[bool] {
+        &self.cloudy
     }
 
     /// One step of 50 ms; the packets of its instant are appended.
@@ -197,6 +204,7 @@ impl Spacecraft {
             &tile,
         );
         self.next_tile += 1;
+        self.cloudy = tile.cloudy;
         packet
     }
 

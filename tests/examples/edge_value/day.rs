@@ -4,7 +4,7 @@
 use crate::blocks::BLOCK_PACKETS;
 use crate::downlink::{Unit, contact_wait_s, send};
 use crate::flight::Models;
-use crate::tiles::{Sent, bent, others};
+use crate::tiles::{Sent, bent, clear_cells, others};
 use anyhow::{Context, bail};
 use codecs::ids::Codec;
 use codecs::product::{Product, ProductKind};
@@ -189,6 +189,8 @@ struct Flown {
     codecs: Vec<tests::peers::samples::SampleCodec>,
     packets: PacketCodec,
     tiles: Vec<Sent>,
+    /// The clear share of each cell of each tile.
+    clear: Vec<Vec<f64>>,
     ours: Vec<(Kind, Unit)>,
     bent: Vec<(Kind, Unit)>,
     telemetry: [usize; 3],
@@ -208,6 +210,7 @@ impl Flown {
             codecs: others(),
             packets: packets.expect("a codec of the peers"),
             tiles: Vec::new(),
+            clear: Vec::new(),
             ours: Vec::new(),
             bent: Vec::new(),
             telemetry: [0; 3],
@@ -227,7 +230,7 @@ impl Flown {
             let now_s = now_ns as f64 / 1e9;
             craft.step(&mut packets)?;
             for packet in packets.drain(..) {
-                self.take(packet, now_s, now_ns);
+                self.take(packet, craft.cloudy(), now_s, now_ns);
             }
             if self.pipeline.timeout().is_some_and(|due| due <= now_ns) {
                 self.pipeline.handle_timeout(now_ns);
@@ -243,10 +246,10 @@ impl Flown {
         Ok(())
     }
 
-    fn take(&mut self, packet: Vec<u8>, now_s: f64, now_ns: u64) {
+    fn take(&mut self, packet: Vec<u8>, cloudy: &[bool], now_s: f64, now_ns: u64) {
         let apid = u16::from_be_bytes([packet[0] & 7, packet[1]]);
         if apid == IMAGER.0 {
-            self.tile(&packet, now_s);
+            self.tile(&packet, cloudy, now_s);
         } else {
             self.telemetry[0] += packet.len();
             let key = (apid, packet.len());
@@ -262,16 +265,17 @@ impl Flown {
     }
 
     /// The bent pipe's side of a tile, and what of it is known before triage.
-    fn tile(&mut self, packet: &[u8], now_s: f64) {
+    fn tile(&mut self, packet: &[u8], cloudy: &[bool], now_s: f64) {
         /// Primary header and time.
         const HEADER_BYTES: usize = 13;
         let data = packet[HEADER_BYTES..].to_vec().into();
         let tile = read_tile(&data).expect("the simulator's tiles are whole");
-        let clear = 1.0 - f64::from(tile.truth.unwrap_or_default()) / 100.0;
+        let cells = clear_cells(tile.width.into(), |pixel| cloudy[pixel]);
+        let clear = cells.iter().sum::<f64>() / cells.len() as f64;
         let (raw, others, lossless) = bent(&tile, &self.codecs);
         self.bent.push((Kind::Tile, unit(now_s, now_s, others[0], 1)));
-        let (sent, priority, whole) = (0, 0, false);
-        self.tiles.push(Sent { clear, raw, others, lossless, sent, priority, whole });
+        self.tiles.push(Sent { clear, raw, others, lossless, ..Sent::default() });
+        self.clear.push(cells);
     }
 
     /// Closes the bent pipe's blocks that are older than so many seconds.
@@ -300,12 +304,12 @@ impl Flown {
             let kind = match stored.codec {
                 Codec::Product => {
                     let product = Product::decode(&stored.bytes).expect("a product");
-                    let whole = product.kind == ProductKind::Tile;
-                    if let Some(tile) = self.tiles.get_mut(product.id as usize) {
-                        tile.sent += bytes;
-                        (tile.priority, tile.whole) = (stored.priority, whole);
+                    let id = product.id as usize;
+                    if let (Some(tile), Some(cells)) = (self.tiles.get_mut(id), self.clear.get(id))
+                    {
+                        tile.went(&stored, &product, cells);
                     }
-                    if whole { Kind::Tile } else { Kind::Summary }
+                    if product.kind == ProductKind::Summary { Kind::Summary } else { Kind::Tile }
                 }
                 Codec::Squeezed => {
                     self.telemetry[2] += bytes;
@@ -347,7 +351,7 @@ impl Flown {
                 (Down::new(ours, contacts, *rate_bit_s), Down::new(bent, contacts, *rate_bit_s));
             ways.extend([
                 ours.way("ours: anomalies", Kind::Anomaly),
-                ours.way("ours: tiles, whole", Kind::Tile),
+                ours.way("ours: tiles, or their clear parts", Kind::Tile),
                 ours.way("ours: summaries of cloudy tiles", Kind::Summary),
                 ours.way("ours: telemetry", Kind::Telemetry),
                 bent.way("bent pipe: tiles", Kind::Tile),

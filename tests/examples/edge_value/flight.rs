@@ -1,8 +1,9 @@
-//! The pipeline as SKY-7 flies it: its policy file and the committed models.
+//! The pipeline as SKY-7 flies it: its policy file, its thresholds and the committed models.
 
 use anyhow::Context;
 use codecs::mission::Definition;
 use onboard::config::Config;
+use onboard::models::Task;
 use onboard::pipeline::{Pipeline, Watch};
 use onboard::score::{TelemetryScorer, TelemetrySettings, TileScorer};
 use onboard_model::{Package, Runtime, Session, Trust};
@@ -59,7 +60,12 @@ impl Models {
     fn watch(&self) -> anyhow::Result<Watch> {
         let mission = include_str!("../../../missions/sky-7/mission.toml");
         let session = self.load("telemetry-anomaly")?;
-        let scorer = TelemetryScorer::new(Some(session), TelemetrySettings::default())?;
+        let thresholds = tests::tidy::root().join("missions/sky-7/thresholds");
+        let trust = Trust::nobody().danger_accept_development_key();
+        let thresholds = onboard::shell::models::open_thresholds(&thresholds, &trust)?;
+        thresholds.fits(Task::Telemetry, session.manifest())?;
+        let mut scorer = TelemetryScorer::new(Some(session), TelemetrySettings::default())?;
+        scorer.set_baseline(thresholds.baseline);
         Watch::new(Definition::from_toml(mission)?, &[], scorer)
             .map_err(|name| anyhow::anyhow!("the mission has no parameter {name:?}"))
     }

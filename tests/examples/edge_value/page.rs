@@ -147,7 +147,7 @@ fn curves(out: &mut String, tiles: &[Sent], other: usize) {
     for of in mixes {
         line!(
             out,
-            "| {:.0} % | {:.2} | {:.2} | {:.2} | {:.2} | {:.1} % | **{:.2}** | {:.2} | {:.2} | 1 |",
+            "| {:.0} % | {:.2} | {:.2} | {:.2} | {:.2} | {:.1} % | **{:.2}** | {:.2} | {:.2} | {:.2} |",
             of.fraction * 100.0,
             of.raw / 1e3,
             of.other / 1e3,
@@ -156,7 +156,8 @@ fn curves(out: &mut String, tiles: &[Sent], other: usize) {
             of.recall * 100.0,
             of.factor(),
             of.codec(),
-            of.discard()
+            of.discard(),
+            of.region()
         );
     }
 }

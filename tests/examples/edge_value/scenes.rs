@@ -2,10 +2,11 @@
 //! judge says so, and how far our cloud screen agrees with it.
 
 use crate::flight::Models;
-use crate::tiles::{Sent, bent, others, triaged};
+use crate::tiles::{Sent, bent, clear_cells, others, triaged};
 use anyhow::{Context, ensure};
+use codecs::product::HIDDEN_FROM;
 use codecs::time::Tai;
-use onboard::score::{TileScorer, tiles::CELL};
+use onboard::score::TileScorer;
 use onboard::triage::TilePacket;
 use serde_json::Value;
 use std::path::Path;
@@ -64,25 +65,19 @@ pub fn measure(models: &Models, clouds: Option<&Path>) -> anyhow::Result<Option<
         for corner in corners {
             let tile = cut(scene, corner, index as u32);
             let score = screen.score(&tile.scored())?;
-            let cover = mask.map(|mask| cover(mask, scene, corner));
+            let cells = clear(mask, scene, corner);
             let (raw, others, lossless) = bent(&tile, &codecs);
-            let bytes = raw;
-            pipeline.image(tile, IMAGER, Tai(0), bytes, 0);
-            let (sent, priority, whole) = triaged(&mut pipeline);
-            if let Some(cover) = &cover {
-                let share = cover.iter().sum::<f64>() / cover.len() as f64;
-                let same = |(cover, ours): (&f64, &u8)| (*cover > 0.5) == (*ours > 127);
-                let cells = cover.iter().zip(&score.mask).filter(|pair| same(*pair)).count();
-                let weight = 1.0 / corners.len() as f64;
-                seen.judge += share * weight;
-                seen.ours += f64::from(score.fraction) * weight;
-                seen.cells += cells as f64 / cover.len() as f64 * weight;
-                let clear = 1.0 - share;
-                tiles.push(Sent { clear, raw, others, lossless, sent, priority, whole });
-            } else {
-                let clear = 1.0;
-                tiles.push(Sent { clear, raw, others, lossless, sent, priority, whole });
-            }
+            let share = cells.iter().sum::<f64>() / cells.len() as f64;
+            let mut sent = Sent { clear: share, raw, others, lossless, ..Sent::default() };
+            pipeline.image(tile, IMAGER, Tai(0), raw, 0);
+            triaged(&mut pipeline, &mut sent, &cells);
+            tiles.push(sent);
+            let same = |(clear, ours): (&f64, &u8)| (*clear < 0.5) == (*ours >= HIDDEN_FROM);
+            let agree = cells.iter().zip(&score.mask).filter(|pair| same(*pair)).count();
+            let weight = 1.0 / corners.len() as f64;
+            seen.judge += (1.0 - share) * weight;
+            seen.ours += f64::from(score.fraction) * weight;
+            seen.cells += agree as f64 / cells.len() as f64 * weight;
         }
         agreement.push(seen);
     }
@@ -123,19 +118,16 @@ fn cut(scene: &Scene, (left, top): (usize, usize), id: u32) -> TilePacket {
         height: SIDE as u16,
         bands: BANDS.len() as u8,
         bits: 8,
+        reflectance: None,
         pixels: pixels.collect(),
     }
 }
 
-/// Share of each cell of our mask that the judge calls cloud.
-fn cover(mask: &[bool], scene: &Scene, (left, top): (usize, usize)) -> Vec<f64> {
-    let (width, cells) = (usize::from(scene.width), SIDE / CELL);
-    let cell = |cell: usize| {
-        let (row, column) = (top + cell / cells * CELL, left + cell % cells * CELL);
-        let inside = (0..CELL * CELL).map(|at| (row + at / CELL) * width + column + at % CELL);
-        inside.filter(|pixel| mask[*pixel]).count() as f64 / (CELL * CELL) as f64
-    };
-    (0..cells * cells).map(cell).collect()
+/// Share of each cell of our mask that the judge calls clear; all of it without a judge.
+fn clear(mask: Option<&Vec<bool>>, scene: &Scene, (left, top): (usize, usize)) -> Vec<f64> {
+    let width = usize::from(scene.width);
+    let at = |pixel: usize| (top + pixel / SIDE) * width + left + pixel % SIDE;
+    clear_cells(SIDE, |pixel| mask.is_some_and(|mask| mask[at(pixel)]))
 }
 
 impl Judge {

@@ -2,10 +2,10 @@
 //! them for any cloud fraction.
 
 use codecs::ids::Codec;
-use codecs::product::{Product, ProductKind};
+use codecs::product::{CELL, HIDDEN_FROM, Product, ProductKind};
 use codecs::squeeze::image::Shape;
 use onboard::pipeline::{Outcome, Pipeline};
-use onboard::store::KEPT;
+use onboard::store::{KEPT, NewUnit};
 use onboard::triage::TilePacket;
 use tests::peers::samples::{SampleCodec, all};
 use tests::recordings::scenes::Picture;
@@ -18,7 +18,7 @@ pub const FRACTIONS: [f64; 9] = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.67, 0.8, 0.9];
 pub const USUAL_FRACTION: f64 = 0.67;
 
 /// One tile.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Sent {
     /// Share of the ground in it that no cloud hides.
     pub clear: f64,
@@ -30,8 +30,42 @@ pub struct Sent {
     /// What the pipeline sent, and at which value.
     pub sent: usize,
     pub priority: u8,
-    /// Whether all of it went, not a summary.
-    pub whole: bool,
+    /// Share of it that is clear ground and went down.
+    pub down: f64,
+    /// What it would have been without cutting it to its clear parts: bytes, clear ground down.
+    pub uncut: (usize, f64),
+}
+
+impl Sent {
+    /// What the pipeline sent of it: `cells` is the clear share of each cell of the mask.
+    pub fn went(&mut self, unit: &NewUnit, product: &Product, cells: &[f64]) {
+        self.sent += unit.bytes.len();
+        self.priority = unit.priority;
+        let share = |of: &mut dyn Iterator<Item = f64>| of.sum::<f64>() / cells.len() as f64;
+        self.down = match product.kind {
+            ProductKind::Tile => self.clear,
+            ProductKind::Summary => 0.0,
+            ProductKind::Parts => {
+                let cells = cells.iter().zip(&product.mask);
+                share(&mut cells.filter(|(_, of)| **of < HIDDEN_FROM).map(|(clear, _)| *clear))
+            }
+        };
+        self.uncut = match product.kind {
+            ProductKind::Parts => (self.lossless, self.clear),
+            ProductKind::Tile | ProductKind::Summary => (self.sent, self.down),
+        };
+    }
+}
+
+/// The clear share of each cell of a mask, where the share of a pixel that cloud hides is known.
+pub fn clear_cells(side: usize, hidden: impl Fn(usize) -> bool) -> Vec<f64> {
+    let (cell, across) = (usize::from(CELL), side / usize::from(CELL));
+    let clear = |at: usize| {
+        let (left, top) = (at % across * cell, at / across * cell);
+        let inside = (0..cell * cell).map(|at| (top + at / cell) * side + left + at % cell);
+        inside.filter(|pixel| !hidden(*pixel)).count() as f64 / (cell * cell) as f64
+    };
+    (0..across * across).map(clear).collect()
 }
 
 /// The codecs that a bent pipe could choose from.
@@ -53,18 +87,15 @@ pub fn bent(tile: &TilePacket, codecs: &[SampleCodec]) -> (usize, Vec<usize>, us
     (PACKET_BYTES + tile.pixels.len(), codecs.iter().map(size).collect(), ours)
 }
 
-/// What waits to be sent of a tile that the pipeline just took: bytes, value, whether it is whole.
-pub fn triaged(pipeline: &mut Pipeline) -> (usize, u8, bool) {
-    let mut all = (0, 0, false);
+/// What the pipeline sends of a tile that it just took.
+pub fn triaged(pipeline: &mut Pipeline, tile: &mut Sent, cells: &[f64]) {
     while let Some(outcome) = pipeline.poll() {
         let Outcome::Keep(unit) = outcome else { continue };
         if unit.codec == Codec::Product && unit.priority != KEPT {
             let product = Product::decode(&unit.bytes).expect("a product of the pipeline's");
-            let whole = product.kind == ProductKind::Tile;
-            all = (all.0 + unit.bytes.len(), unit.priority, all.2 || whole);
+            tile.went(&unit, &product, cells);
         }
     }
-    all
 }
 
 /// Means a tile of a mix with so much cloud.
@@ -75,8 +106,10 @@ pub struct Mix {
     pub other: f64,
     pub lossless: f64,
     pub sent: f64,
-    /// Share of the clear ground that went down whole.
+    /// Share of the clear ground that went down.
     pub recall: f64,
+    /// Bytes, and recall, without cutting tiles to their clear parts.
+    pub uncut: (f64, f64),
 }
 
 impl Mix {
@@ -90,9 +123,14 @@ impl Mix {
         self.other / self.lossless
     }
 
-    /// The part that leaving out is worth.
+    /// The part that leaving tiles out is worth.
     pub fn discard(&self) -> f64 {
-        self.lossless * self.recall / self.sent
+        self.lossless * self.uncut.1 / self.uncut.0
+    }
+
+    /// The part that cutting what is left to its clear parts is worth after that.
+    pub fn region(&self) -> f64 {
+        self.factor() / self.codec() / self.discard()
     }
 }
 
@@ -120,7 +158,8 @@ pub fn mix(tiles: &[Sent], other: usize, fraction: f64) -> Option<Mix> {
         other: mixed(&|tile| tile.others[other] as f64),
         lossless: mixed(&|tile| tile.lossless as f64),
         sent: mixed(&|tile| tile.sent as f64),
-        recall: mixed(&|tile| if tile.whole { tile.clear } else { 0.0 }) / ground,
+        recall: mixed(&|tile| tile.down) / ground,
+        uncut: (mixed(&|tile| tile.uncut.0 as f64), mixed(&|tile| tile.uncut.1) / ground),
     })
 }
 
@@ -146,7 +185,7 @@ pub fn curve(tiles: &[Sent], fraction: f64) -> Vec<(f64, f64)> {
     let mut points = vec![(0.0, 0.0)];
     for tile in order {
         bytes += weigh(tile) * tile.sent as f64;
-        down += if tile.whole { weigh(tile) * tile.clear } else { 0.0 };
+        down += weigh(tile) * tile.down;
         points.push((bytes / whole.raw, down / ground));
     }
     points

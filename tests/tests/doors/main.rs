@@ -1,5 +1,6 @@
 //! What goes out of a real station over real sockets: whole, in order, at each consumer's pace.
 
+mod cosmos;
 mod file;
 mod reload;
 mod station;

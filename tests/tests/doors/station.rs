@@ -7,7 +7,7 @@ use codecs::{
     link::{
         self,
         control::ControlReader,
-        object::{Annotation, HEADER_BYTES, ObjectHeader, Quality, write_unit},
+        object::{Annotation, HEADER_BYTES, ObjectHeader, Quality, TimeSource, write_unit},
         wire::Message,
     },
     packet::space::{PacketHeader, SequenceCount, build},
@@ -199,6 +199,7 @@ impl Craft {
                 received: Tai(1_900_000_000_000_000_000
                     + at as i64 * 10_000_000
                     + i64::from(antenna) * 3_000_000),
+                source: TimeSource::Measured,
                 quality: Quality::Good,
                 antenna,
                 corrected_symbols: 0,

@@ -1,6 +1,7 @@
 //! Files as inputs: a full spool makes them wait, and no kill costs or doubles a unit of one.
 
 use super::{await_spool, site::*};
+use codecs::time::Tai;
 use serde_json::Value;
 use std::{
     collections::BTreeSet,
@@ -158,4 +159,74 @@ fn a_pipe_waits_for_room_as_well() {
     assert_eq!(told["spool"]["run"]["units_voided"], 0, "{told}");
     station.stop();
     assert_eq!(site.audit(), (u64::from(FRAMES), 0));
+}
+
+/// The index of an export: when each frame was heard, and what that rests on where it was not
+/// measured.
+fn heard(site: &Site) -> Vec<(String, Option<String>)> {
+    let out = site.path("indexed");
+    let config = site.text("station/station.toml");
+    let out_text = out.to_str().unwrap();
+    done(&["export", "--config", &config, "--send", "frames", "--index", out_text]);
+    let files = std::fs::read_dir(out).unwrap().map(|file| file.unwrap().path());
+    let index = files.filter(|path| path.extension().is_some_and(|of| of == "jsonl"));
+    let lines: Vec<String> = index.map(|path| std::fs::read_to_string(path).unwrap()).collect();
+    let line = |line: &str| {
+        let line: Value = serde_json::from_str(line).unwrap();
+        let text = |key: &str| line[key].as_str().map(str::to_owned);
+        (text("received").unwrap(), text("source"))
+    };
+    lines.iter().flat_map(|text| text.lines().map(line).collect::<Vec<_>>()).collect()
+}
+
+/// A recording has the time at which it was heard, where that is said; where not, the archive tells
+/// that its time is that of the reading, and so does the log.
+#[test]
+fn a_recording_has_the_time_that_is_stated_or_is_told_to_have_none() {
+    for stated in [Some("2026-11-20T10:00:00Z"), Some("file"), None] {
+        let site = Site::new();
+        let station = site.station();
+        let pass = site.path("pass.bin");
+        std::fs::write(&pass, frames(200).concat()).unwrap();
+        let written = std::fs::metadata(&pass).unwrap().modified().unwrap();
+        let from = format!("file:{}", pass.display());
+        let config = site.text("station/enrolled/antenna-1/edge.toml");
+        let mut arguments = vec!["edge", "--config", &config, "--station", &station.quic];
+        arguments.extend(["--until-done", "--from", &from, "--frame", "aos:892"]);
+        // A frame each 100 ms.
+        let rate = (FRAME_BYTES * 8 * 10).to_string();
+        if let Some(stated) = stated {
+            arguments.extend(["--received", stated, "--rate", &rate]);
+        }
+        let output = Command::new(binary("groundstation")).args(arguments).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{said}");
+        assert_eq!(
+            said.matches("the time at which they are read").count(),
+            usize::from(stated.is_none())
+        );
+        station.stop();
+        let heard = heard(&site);
+        assert_eq!(heard.len(), 200);
+        let source = if stated.is_some() { "stated" } else { "reading" };
+        assert!(heard.iter().all(|(_, of)| of.as_deref() == Some(source)), "{:?}", heard[0]);
+        let times: Vec<_> = heard.iter().map(|(at, _)| Tai::from_rfc3339(at).unwrap()).collect();
+        let since_first = |at: usize| times[at].since(times[0]) / 1_000_000;
+        let begun = match stated {
+            None => continue,
+            Some("file") => {
+                let written = written.duration_since(std::time::UNIX_EPOCH).unwrap();
+                let written = Tai::from_unix(written.as_secs() as i64, written.subsec_nanos());
+                written.plus(-20_000_000_000)
+            }
+            Some(time) => Tai::from_rfc3339(time).unwrap(),
+        };
+        // The index has milliseconds, and a unit the time of its last bit, to 16 bytes.
+        let first_ms = times[0].since(begun) / 1_000_000;
+        assert!((99..=104).contains(&first_ms), "{stated:?}: {first_ms}");
+        for at in [1, 99, 199] {
+            let off = since_first(at) - 100 * at as i64;
+            assert!(off.abs() <= 4, "{stated:?}: frame {at} is {off} ms off");
+        }
+    }
 }

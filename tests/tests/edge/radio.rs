@@ -18,12 +18,15 @@ use codecs::{
     packet::space::{PacketHeader, PacketView, SequenceCount, build},
 };
 use groundstation::{
-    archive::{read::replay, record::Position},
+    archive::{read::replay, record::Position, twice::Twice},
     shell::disk::Folder,
 };
 use serde_json::Value;
-use std::{collections::BTreeMap, net::UdpSocket, time::Duration};
-use tests::process::Daemon;
+use std::{
+    collections::BTreeMap, net::UdpSocket, os::unix::net::UnixDatagram, path::PathBuf,
+    process::Command, time::Duration,
+};
+use tests::process::{Daemon, binary};
 
 /// The spacecraft's store, as it was enrolled.
 fn store(site: &Site) -> Origin {
@@ -65,14 +68,28 @@ impl Transmitter {
         }
     }
 
+    /// Sends other bytes under the key of a unit.
+    fn forge(&mut self, to: &str, sequence: u64) {
+        let forged = unit(sequence + 1);
+        let mut packets = Vec::new();
+        let sink = &mut |packet| packets.push(packet);
+        self.splitter.split(key(self.origin, sequence), Codec::Product, 3, &forged, sink).unwrap();
+        self.air(to, &packets, |_| false);
+    }
+
     /// Sends units; frames of the numbers given, by their count in this pass, are not heard.
     fn send(&mut self, to: &str, units: impl Iterator<Item = u64>, lost: impl Fn(usize) -> bool) {
-        let (mut packets, mut frames) = (Vec::new(), Vec::new());
+        let mut packets = Vec::new();
         for sequence in units {
             let (key, unit) = (key(self.origin, sequence), unit(sequence));
             let sink = &mut |packet| packets.push(packet);
             self.splitter.split(key, Codec::Product, 3, &unit, sink).unwrap();
         }
+        self.air(to, &packets, lost);
+    }
+
+    fn air(&mut self, to: &str, packets: &[Vec<u8>], lost: impl Fn(usize) -> bool) {
+        let mut frames = Vec::new();
         let mut sink = |frame| frames.push(frame);
         packets.iter().for_each(|packet| self.builder.push(packet, &mut sink).unwrap());
         self.builder.flush(&mut sink);
@@ -148,7 +165,7 @@ fn archived_units(site: &Site) -> BTreeMap<UnitKey, Vec<u8>> {
     let mut folder = Folder::at(&site.path("station/archive"));
     let at = |segment| Position { segment, offset: 0 };
     // A daemon may be writing behind what is read: then the next look sees more.
-    let _ = replay(&mut folder, at(0), at(u64::MAX), |unit| {
+    let _ = replay(&mut folder, &Twice::NOTHING, at(0), at(u64::MAX), |unit| {
         if unit.key.prefix.origin == origin {
             let heard = unit.annotation.expect("when and where it was heard");
             assert_eq!(heard.antenna, 1);
@@ -300,10 +317,94 @@ fn an_edge_that_may_not_carry_brings_frames_and_no_units() {
     assert!(archived_units(&site).is_empty());
 }
 
-/// Both ends as they fly: what the flight software sends by radio comes back as receipts by radio.
+/// The real flight software with a radio.
+struct Flight {
+    folder: PathBuf,
+    sensor: UnixDatagram,
+}
+
+impl Flight {
+    /// With its modem at an edge, and its ear at `up`.
+    fn of(site: &Site, modem: &str, up: &str) -> Self {
+        let folder = site.path("station/enrolled/sky-7");
+        let identity = std::fs::read_to_string(folder.join("onboard-identity.toml")).unwrap();
+        let flight = format!(
+            "[spacecraft]\nid = 7\nname = \"SKY-7\"\n[source]\nunix = \"s\"\n[store]\n\
+             dir = \"store\"\n[squeeze]\nblock_packets = 4\nflush_ms = 100\n[downlink]\n\
+             bearer = \"rf\"\n[downlink.rf]\nto = \"udp:{modem}\"\nfrom = \"udp:{up}\"\n\
+             rate_bps = 500000\nscid = 71\nagain_s = 2\nidle = true\ncoding = {CODING:?}\n{identity}"
+        );
+        std::fs::write(folder.join("onboard.toml"), flight).unwrap();
+        Self { folder, sensor: UnixDatagram::unbound().unwrap() }
+    }
+
+    fn fly(&self) -> Daemon {
+        let config = self.folder.join("onboard.toml");
+        let arguments = ["run", "--ready-json", "--config", config.to_str().unwrap()];
+        let mut craft = Daemon::start("onboard", &arguments);
+        craft.expect("ready");
+        craft
+    }
+
+    /// Points the transmitter at another modem, from the next start on.
+    fn aim(&self, modem: &str) {
+        let config = self.folder.join("onboard.toml");
+        let text = std::fs::read_to_string(&config).unwrap();
+        let line = text.lines().find(|line| line.starts_with("to = ")).unwrap().to_owned();
+        std::fs::write(&config, text.replace(&line, &format!("to = \"udp:{modem}\""))).unwrap();
+    }
+
+    fn feed(&self, from: u16) {
+        for count in from..from + 20 {
+            let header = PacketHeader::telemetry(Apid(200), SequenceCount(count));
+            let packet = build(&header, &[count as u8; 60]).unwrap();
+            self.sensor.send_to(&packet, self.folder.join("s")).unwrap();
+        }
+    }
+
+    fn is(&self, state: fn(&onboard::store::StoreReport) -> bool) -> bool {
+        onboard::cli::store_report(&self.folder.join("store")).is_ok_and(|report| state(&report))
+    }
+}
+
+/// Whoever transmits in the spacecraft's place is told, and what is held stays what it was: live,
+/// and when a start reads all of it back.
 #[test]
-fn the_flight_software_hears_by_radio_that_its_units_are_held() {
+fn other_bytes_under_a_held_key_are_told_and_kept_aside_over_restarts() {
     let site = Site::new();
+    with_radio(&site, "");
+    let station = site.station();
+    let (_edge, modem) = antenna(&site, &station.quic);
+    let mut sky = Transmitter::of(&site);
+    sky.send(&modem, 0..10, |_| false);
+    let durable = "groundtrack_rf_units_durable_total";
+    await_that("units", || metric(&station.http, durable) >= 10);
+    sky.forge(&modem, 4);
+    sky.send(&modem, 10..12, |_| false);
+    let conflicts = |station: &Station| {
+        metric(&station.http, "groundtrack_rf_refused_total{spacecraft=\"7\",reason=\"conflict\"}")
+    };
+    await_that("a conflict that is told", || conflicts(&station) == 1);
+    station.stop();
+    let station = site.station();
+    await_that("the same after a start", || {
+        conflicts(&station) == 1 && metric(&station.http, durable) >= 12
+    });
+    station.stop();
+    let units = archived_units(&site);
+    assert_eq!(units[&key(store(&site), 4)], unit(4));
+    let files = std::fs::read_dir(site.path("station/archive")).unwrap();
+    let aside = files
+        .filter(|of| of.as_ref().unwrap().path().extension().is_some_and(|of| of == "conflict"));
+    assert_eq!(aside.count(), 1);
+}
+
+/// A disk of the ground's is lost after its receipts went up: what is still on board is asked for
+/// by radio and comes again, through another antenna.
+#[test]
+fn what_the_ground_lost_is_asked_for_by_radio_and_comes_again() {
+    let site = Site::new();
+    site.enroll("antenna-2", 1);
     let up = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     with_radio(
         &site,
@@ -311,52 +412,94 @@ fn the_flight_software_hears_by_radio_that_its_units_are_held() {
     );
     let station = site.station();
     let (edge, modem) = antenna(&site, &station.quic);
-    let folder = site.path("station/enrolled/sky-7");
-    let identity = std::fs::read_to_string(folder.join("onboard-identity.toml")).unwrap();
-    let flight = format!(
-        "[spacecraft]\nid = 7\nname = \"SKY-7\"\n[source]\nunix = \"s\"\n[store]\n\
-         dir = \"store\"\n[squeeze]\nblock_packets = 4\nflush_ms = 100\n[downlink]\n\
-         bearer = \"rf\"\n[downlink.rf]\nto = \"udp:{modem}\"\nfrom = \"udp:{up}\"\n\
-         rate_bps = 500000\nscid = 71\nagain_s = 2\nidle = true\ncoding = {CODING:?}\n{identity}"
+    let flight = Flight::of(&site, &modem, &up.to_string());
+    let craft = flight.fly();
+    flight.feed(0);
+    await_that("receipts", || flight.is(|of| of.units_receipted >= 5 && of.units_held == 0));
+    let receipted = archived_units(&site);
+    station.stop();
+    // Another segment, which knows what the first one held.
+    let station = site.station();
+    drop(edge);
+    let (edge, modem) = antenna(&site, &station.quic);
+    drop(craft);
+    flight.aim(&modem);
+    let craft = flight.fly();
+    flight.feed(20);
+    await_that("receipts of the second part", || {
+        flight.is(|of| of.units_receipted >= 10 && of.units_held == 0)
+    });
+    station.stop();
+    drop((edge, craft));
+    let segments = std::fs::read_dir(site.path("station/archive")).unwrap();
+    let mut segments: Vec<_> = segments.map(|of| of.unwrap().path()).collect();
+    segments.retain(|of| of.extension().is_some_and(|of| of == "segment"));
+    let first = segments.iter().min().unwrap();
+    std::fs::remove_file(first).unwrap();
+    let _ = std::fs::remove_file(first.with_extension("index"));
+    // The first antenna stays off: only the spacecraft has these units.
+    let station = site.station();
+    let input = cadu_input("udp:127.0.0.1:0");
+    let (_edge, ready) = site.edge("antenna-2", &station.quic, &refs(&input));
+    flight.aim(ready["inputs"][0].as_str().unwrap().split_once(':').unwrap().1);
+    let craft = flight.fly();
+    await_that("all of it again", || {
+        let held = archived_units(&site);
+        receipted.iter().all(|(key, bytes)| held.get(key) == Some(bytes))
+    });
+    await_that("new receipts", || flight.is(|of| of.units_held == 0));
+    drop(craft);
+    station.stop();
+}
+
+/// Both ends as they fly: what the flight software sends by radio comes back as receipts by radio,
+/// through the edge, since the station is not at the antenna.
+#[test]
+fn the_flight_software_hears_by_radio_that_its_units_are_held() {
+    let site = Site::new();
+    let up = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    with_radio(
+        &site,
+        "uplink_bps = 16000\nto = \"edge:antenna-1\"\nscid = 71\nrepeat_s = 1\ntime_s = 1\n",
     );
-    std::fs::write(folder.join("onboard.toml"), flight).unwrap();
-    let config = folder.join("onboard.toml");
-    let fly = || {
-        let arguments = ["run", "--ready-json", "--config", config.to_str().unwrap()];
-        let mut craft = Daemon::start("onboard", &arguments);
-        craft.expect("ready");
-        craft
-    };
-    let craft = fly();
-    let sensor = std::os::unix::net::UnixDatagram::unbound().unwrap();
-    let feed = |from: u16| {
-        for count in from..from + 20 {
-            let header = PacketHeader::telemetry(Apid(200), SequenceCount(count));
-            let packet = build(&header, &[count as u8; 60]).unwrap();
-            sensor.send_to(&packet, folder.join("s")).unwrap();
-        }
-    };
-    let store_of = |state: fn(&onboard::store::StoreReport) -> bool| {
-        onboard::cli::store_report(&folder.join("store")).is_ok_and(|report| state(&report))
-    };
-    feed(0);
+    let file = site.path("station/enrolled/antenna-1/edge.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, format!("{text}\n[uplink]\nto = \"udp:{up}\"\nrate_bps = 16000\n"))
+        .unwrap();
+    let station = site.station();
+    let (edge, modem) = antenna(&site, &station.quic);
+    let flight = Flight::of(&site, &modem, &up.to_string());
+    let craft = flight.fly();
+    flight.feed(0);
     await_that("receipts by radio", || {
-        store_of(|report| report.units_receipted >= 5 && report.units_held == 0)
+        flight.is(|report| report.units_receipted >= 5 && report.units_held == 0)
     });
     // A power cut on board, another of the edge: what is new goes on, what is held stays so.
     drop(craft);
     drop(edge);
     let (_edge, again) = antenna(&site, &station.quic);
-    let text = std::fs::read_to_string(&config).unwrap();
-    std::fs::write(&config, text.replace(&modem, &again)).unwrap();
-    let craft = fly();
-    feed(20);
+    flight.aim(&again);
+    let craft = flight.fly();
+    flight.feed(20);
     await_that("receipts of the second flight", || {
-        store_of(|report| report.units_receipted >= 10 && report.units_held == 0)
+        flight.is(|report| report.units_receipted >= 10 && report.units_held == 0)
+    });
+    // An order goes the same way, and its outcome comes back as a unit.
+    let config = site.text("station/station.toml");
+    let order = ["uplink", "send", "--spacecraft", "7", "--kind", "command", "--text", "echo sky"];
+    done(&[&order[..], &["--config", &config]].concat());
+    await_that("the outcome of an order", || {
+        let output = Command::new(binary("groundstation"))
+            .args(["uplink", "list", "--json", "--config", &config])
+            .output()
+            .unwrap();
+        let listed: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let row = &listed["objects"][0];
+        row["outcome"] == "done" && row["detail"] == "sky"
     });
     drop(craft);
     station.stop();
-    let report = onboard::cli::store_report(&folder.join("store")).unwrap();
+    let report = onboard::cli::store_report(&flight.folder.join("store")).unwrap();
     let held = archived_units(&site).len() as u64;
     assert!(held >= report.units_receipted, "{held} of {}", report.units_receipted);
     assert_eq!(site.audit().1, 0);

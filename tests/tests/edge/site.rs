@@ -78,10 +78,14 @@ impl Site {
     }
 
     pub fn station(&self) -> Station {
-        let mut daemon = Daemon::start(
-            "groundstation",
-            &["run", "--config", &self.text("station/station.toml")],
-        );
+        self.station_with(&[])
+    }
+
+    /// A station with the arguments given beside its file.
+    pub fn station_with(&self, arguments: &[&str]) -> Station {
+        let config = self.text("station/station.toml");
+        let fixed = ["run", "--config", &config];
+        let mut daemon = Daemon::start("groundstation", &[&fixed[..], arguments].concat());
         let ready = daemon.expect("ready");
         let at = |key: &str| ready[key].as_str().unwrap().to_owned();
         Station { quic: at("quic"), http: at("http"), daemon }

@@ -73,6 +73,8 @@ pub enum FromLink {
 pub struct LinkCounts {
     /// Whether a station has welcomed us and is there.
     pub up: bool,
+    /// Whether the newest station that was connected has said what it asks for.
+    pub heard_out: bool,
     /// Connections made.
     pub connections: u64,
     /// Objects that arrived whole.
@@ -298,6 +300,7 @@ impl<C: Custodian> Client<C> {
         let mut session = [0; 8];
         rustix::rand::getrandom(&mut session, rustix::rand::GetRandomFlags::empty())?;
         self.sender.connected(u64::from_be_bytes(session));
+        self.counts.heard_out = false;
         let (mut objects, mut uplinks) = (JoinSet::new(), JoinSet::new());
         let mut cancels: BTreeMap<u64, oneshot::Sender<()>> = BTreeMap::new();
         let mut backlog = tokio::time::interval(BACKLOG_EVERY);
@@ -416,6 +419,8 @@ impl<C: Custodian> Client<C> {
                 SenderEvent::Farewell(text) => tracing::info!(text, "the station says goodbye"),
             }
         }
+        // Only now: what was asked for is in the store's hands.
+        self.counts.heard_out = self.sender.is_heard_out();
         if self.overflow && self.sender.backlog().units < self.units_max / 2 {
             let store = self.store.clone().lock_owned().await;
             self.take_up(&store);

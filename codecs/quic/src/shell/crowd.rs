@@ -14,8 +14,9 @@ use std::{
 
 use quinn::udp::RecvMeta;
 
-/// Bytes received between two looks at the process's memory: it can't have grown by more.
-const LOOK_BYTES: usize = 8 << 20;
+/// Bytes received between two looks at the process's memory: what is pinned can't have grown by
+/// more, since no batch is larger than what came in it.
+pub const LOOK_BYTES: usize = 8 << 20;
 
 /// Whether memory is crowded, asked seldom.
 pub struct Crowd {

@@ -17,6 +17,7 @@ use rustix::net::sockopt;
 use tokio::sync::mpsc;
 
 use super::crowd::Crowd;
+use super::planned::{PlannedConfig, PlannedRate};
 use super::strays::{Strays, Watched};
 use super::transport::{Role, TransportOptions, endpoint_config, transport};
 
@@ -40,6 +41,8 @@ pub struct Peer {
     pub options: TransportOptions,
     /// Identity and pins.
     pub tls: rustls::ClientConfig,
+    /// The rate that a contact plan gives this link, where there is one.
+    pub planned: PlannedRate,
     /// The golden identity, for when the station refuses the usual one.
     pub golden: Option<rustls::ClientConfig>,
 }
@@ -164,7 +167,10 @@ fn client_endpoint(peer: &Peer, to: SocketAddr) -> anyhow::Result<(Endpoint, Soc
     let (mut endpoint, report) = open(socket, EndpointConfig::default(), None, &peer.options)?;
     let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(peer.tls.clone())?;
     let mut config = quinn::ClientConfig::new(Arc::new(crypto));
-    config.transport_config(Arc::new(transport(&peer.profile, Role::Client, &peer.options)?));
+    let mut numbers = transport(&peer.profile, Role::Client, &peer.options)?;
+    let (rate, window_max) = (peer.planned.clone(), peer.profile.send_window_bytes);
+    numbers.congestion_controller_factory(Arc::new(PlannedConfig { rate, window_max }));
+    config.transport_config(Arc::new(numbers));
     endpoint.set_default_client_config(config);
     Ok((endpoint, report))
 }

@@ -3,6 +3,7 @@
 pub mod clock;
 pub mod tls;
 pub mod transport;
+pub mod planned;
 pub mod crowd;
 pub mod strays;
 pub mod endpoint;

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 fn object(units: &[Vec<u8>], annotated: bool) -> (ObjectHeader, Vec<u8>) {
     let annotation = annotated.then_some(Annotation {
         received: Tai(5),
+        source: TimeSource::Reading,
         quality: Quality::Corrected,
         antenna: 2,
         corrected_symbols: 11,

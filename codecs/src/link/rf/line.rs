@@ -1,6 +1,7 @@
 //! What a spacecraft sends next where no connection tells it what arrived.
 
 use alloc::{
+    boxed::Box,
     collections::{BTreeMap, BTreeSet},
     vec::Vec,
 };
@@ -12,6 +13,8 @@ use crate::{
     link::{
         custody::Durability,
         sender::{UNITS_MAX, UnitInfo},
+        share::{Lane, Share},
+        uplink::object::UplinkObject,
         wire::{Message, PlannedContact},
     },
     time::Tai,
@@ -42,6 +45,8 @@ pub enum Heard {
     Planned(Vec<PlannedContact>),
     /// Trusted time.
     Time(Tai),
+    /// To be done, at most once.
+    Uplink(Box<UplinkObject>),
 }
 
 /// Times sent, priority, deadline, turn.
@@ -65,7 +70,8 @@ impl Unit {
 
 /// The line of units for a radio: what was never sent goes first, then what was sent least often
 /// and has no receipt after a time; among those the highest priority, then the earliest deadline,
-/// then the oldest.
+/// then the oldest. Among units that were sent equally often housekeeping has its share of the
+/// bytes while any of it waits, whatever products are worth.
 ///
 /// Holds at most [`UNITS_MAX`]; what finds no room is offered again by whoever keeps the store.
 #[derive(Debug)]
@@ -74,7 +80,10 @@ pub struct Line {
     reclaimable_from: Durability,
     again_ns: u64,
     units: BTreeMap<UnitKey, Unit>,
-    ready: BTreeSet<Place>,
+    /// Housekeeping's, the payload's.
+    ready: [BTreeSet<Place>; 2],
+    share: Share,
+    percent: u8,
     waiting: BTreeSet<(u64, UnitKey)>,
     turns: u64,
 }
@@ -88,10 +97,60 @@ impl Line {
             reclaimable_from,
             again_ns,
             units: BTreeMap::new(),
-            ready: BTreeSet::new(),
+            ready: Default::default(),
+            share: Share::default(),
+            percent: 0,
             waiting: BTreeSet::new(),
             turns: 0,
         }
+    }
+
+    /// With a share for everything but products, percent of the bytes, at most 99.
+    pub fn with_housekeeping(self, percent: u8) -> Self {
+        Self { percent, ..self }
+    }
+
+    fn lane(&mut self, lane: Lane) -> &mut BTreeSet<Place> {
+        let [housekeeping, payload] = &mut self.ready;
+        match lane {
+            Lane::Housekeeping => housekeeping,
+            Lane::Payload => payload,
+        }
+    }
+
+    /// What goes next, and whether it is housekeeping's turn.
+    fn next(&self) -> Option<(Place, Lane)> {
+        let [housekeeping, payload] = &self.ready;
+        let housekeeping = housekeeping.first().map(|of| (*of, Lane::Housekeeping));
+        let payload = payload.first().map(|of| (*of, Lane::Payload));
+        match (housekeeping, payload) {
+            // What was sent before has no share beside what was not.
+            (Some(of), Some(product)) if self.share.owes() && of.0.0 <= product.0.0 => Some(of),
+            (Some(of), Some(product)) => Some(if of.0 < product.0 { of } else { product }),
+            (of, product) => of.or(product),
+        }
+    }
+
+    /// So many bytes of a unit go on the air now: what shares are reckoned by.
+    pub fn goes(&mut self, key: UnitKey, bytes: u64) {
+        let Some(unit) = self.units.get(&key) else { return };
+        let first = self.ready.first().and_then(|housekeeping| housekeeping.first());
+        let waits = first.is_some_and(|of| of.0 < unit.sent);
+        self.share.sent(unit.info.lane(), bytes, self.percent, waits);
+    }
+
+    /// How often a unit was sent.
+    pub fn times_sent(&self, key: UnitKey) -> u32 {
+        self.units.get(&key).map_or(0, |unit| unit.sent)
+    }
+
+    /// Whether what goes next may go in the middle of a unit that was sent `sent` times before: it
+    /// was not sent more often, and is worth more, or is housekeeping that is short of its share
+    /// beside a product.
+    pub fn interrupts(&self, info: &UnitInfo, sent: u32) -> bool {
+        let Some(((times, Reverse(priority), ..), lane)) = self.next() else { return false };
+        let of_share = lane == Lane::Housekeeping && info.lane() == Lane::Payload;
+        times <= sent && (priority > info.priority || (of_share && self.share.owes()))
     }
 
     /// Units without a receipt.
@@ -118,7 +177,7 @@ impl Line {
         }
         let unit = Unit { info, turn: self.turns, sent: 0, due_ns: None };
         self.turns += 1;
-        self.ready.insert(unit.place(key));
+        self.lane(info.lane()).insert(unit.place(key));
         self.units.insert(key, unit);
         true
     }
@@ -128,7 +187,7 @@ impl Line {
         let Some(unit) = self.units.remove(&key) else { return };
         match unit.due_ns {
             Some(due) => self.waiting.remove(&(due, key)),
-            None => self.ready.remove(&unit.place(key)),
+            None => self.lane(unit.info.lane()).remove(&unit.place(key)),
         };
     }
 
@@ -143,10 +202,13 @@ impl Line {
             self.waiting.remove(&(due, key));
             if let Some(unit) = self.units.get_mut(&key) {
                 unit.due_ns = None;
-                self.ready.insert(unit.place(key));
+                let (lane, place) = (unit.info.lane(), unit.place(key));
+                self.lane(lane).insert(place);
             }
         }
-        let (_, _, _, _, key) = self.ready.pop_first()?;
+        let (place, lane) = self.next()?;
+        self.lane(lane).remove(&place);
+        let key = place.4;
         let unit = self.units.get_mut(&key)?;
         let due = now_ns.saturating_add(self.again_ns);
         unit.sent = unit.sent.saturating_add(1);
@@ -179,6 +241,7 @@ impl Line {
                 heard.collect()
             }
             Some(Message::ContactPlan { contacts }) => Vec::from([Heard::Planned(contacts)]),
+            Some(Message::Uplink { object }) => Vec::from([Heard::Uplink(Box::new(object))]),
             Some(_) => Vec::new(),
         }
     }

@@ -13,14 +13,18 @@ use super::{
     line::{Heard, Line},
     rebuild::Rebuilder,
     say::{Speaker, SpeakerConfig},
-    signed::Listener,
+    signed::{Ignored, Listener, Statement},
     split::Splitter,
 };
 use crate::{
-    ids::{Channel, Codec, KeyPrefix, Origin, SeqRange, SpacecraftId, StoreEpoch, UnitKey},
+    ids::{
+        Channel, Codec, KeyPrefix, Origin, RangeSet, SeqRange, SpacecraftId, StoreEpoch, UnitKey,
+    },
     link::{
         custody::Durability,
         sender::{NO_DEADLINE, UnitInfo},
+        uplink::{UplinkCounter, UplinkKey, object::UplinkObject},
+        wire::Message,
     },
     packet::space::{PacketView, SequenceCount},
     time::Tai,
@@ -192,6 +196,155 @@ fn without_an_uplink_everything_is_kept_and_new_goes_before_old() {
     let (least, most) = (world.sent.values().min(), world.sent.values().max());
     assert!(most.unwrap() - least.unwrap() <= 1, "{least:?} to {most:?}");
     assert!(world.archive.len() > 3_900);
+}
+
+/// By radio as over a connection: housekeeping has its share beside products that are worth more,
+/// and no more of it than was never sent.
+#[test]
+fn housekeeping_has_its_share_beside_products_worth_more() {
+    let mut line = Line::new(ORIGIN, Durability::Local, 50 * SECOND).with_housekeeping(20);
+    let of = |codec, priority, length| UnitInfo { codec, priority, length, ..info(0) };
+    for at in 0..1_000 {
+        line.offer(key(at * 3), of(Codec::Product, 200, 1_000));
+        line.offer(key(at * 3 + 1), of(Codec::Squeezed, 10, 100));
+    }
+    let (mut housekeeping, mut all) = (0, 0);
+    for _ in 0..800 {
+        let (key, info) = line.poll(0).unwrap();
+        line.goes(key, info.length.into());
+        all += info.length;
+        housekeeping += if info.codec == Codec::Squeezed { info.length } else { 0 };
+        assert!(housekeeping * 5 + 1_000 >= all, "{housekeeping} of {all}");
+        assert!(housekeeping * 5 <= all + 1_000, "no more than that: {housekeeping} of {all}");
+    }
+    // All of it was sent once: what is left are products, however much is owed.
+    let mut line = Line::new(ORIGIN, Durability::Local, SECOND).with_housekeeping(50);
+    line.offer(key(1), of(Codec::Squeezed, 10, 100));
+    for at in 0..10 {
+        line.offer(key(at * 3), of(Codec::Product, 200, 1_000));
+    }
+    let mut next = |at| {
+        let (key, info) = line.poll(at).unwrap();
+        line.goes(key, info.length.into());
+        info.codec
+    };
+    let order: Vec<Codec> = (0..11).map(|at| next(at * 2 * SECOND)).collect();
+    assert_eq!(order.iter().position(|codec| *codec == Codec::Squeezed), Some(1));
+    assert_eq!(order.iter().filter(|codec| **codec == Codec::Product).count(), 10);
+}
+
+/// What the ground lost comes again from what is still on board: asks go in turn with receipts,
+/// with ever longer pauses, and end once the ground has no use for them.
+#[test]
+fn what_the_ground_lost_is_asked_for_until_it_is_back() {
+    let mut world = World::new(1_000, 3);
+    let prefix = key(0).prefix;
+    let sequences = |count: u64| (0..count).map(|at| SeqRange { first: at * 3, last: at * 3 + 1 });
+    world.speaker.lost(&[(prefix, sequences(120).collect())].into(), 0);
+    for at in 0..400 {
+        world.speaker.durable(prefix, SeqRange { first: at * 2, last: at * 2 });
+    }
+    let (mut asked, mut rounds, mut kinds) = (RangeSet::new(), Vec::new(), Vec::new());
+    for second in 0..1_000 {
+        while let Some(statement) =
+            world.speaker.poll(second * SECOND, Tai((second * SECOND) as i64))
+        {
+            for heard in world.line.hear(statement) {
+                kinds.push(matches!(heard, Heard::Asked { .. }));
+                let Heard::Asked { ranges, .. } = heard else { continue };
+                asked.extend(&ranges);
+                if ranges.contains(119 * 3) {
+                    rounds.push(second);
+                }
+            }
+        }
+    }
+    assert_eq!(asked, sequences(120).collect());
+    let receipts = kinds.iter().take(8).filter(|asked| !**asked).count();
+    assert!((3..=5).contains(&receipts), "both from the start: {kinds:?}");
+    let pauses: Vec<u64> = rounds.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(pauses.len() >= 3 && pauses.is_sorted() && pauses[0] >= 60, "{pauses:?}");
+    // Some are back; the others are asked for when their time comes.
+    let due = world.speaker.timeout();
+    world.speaker.lost(&[(prefix, sequences(2).collect())].into(), 1_000 * SECOND);
+    assert_eq!(world.speaker.timeout(), due);
+    world.speaker.lost(&[(prefix, sequences(3).collect())].into(), 1_000 * SECOND);
+    let mut said = Vec::new();
+    while let Some(statement) = world.speaker.poll(1_000 * SECOND, Tai(0)) {
+        said.extend(world.line.hear(statement));
+    }
+    let wanted = Heard::Asked { prefix, ranges: sequences(3).collect() };
+    assert!(said.contains(&wanted), "{said:?}");
+    world.speaker.lost(&BTreeMap::new(), 1_001 * SECOND);
+    for second in 1_001..9_000 {
+        while let Some(statement) = world.speaker.poll(second * SECOND, Tai(0)) {
+            let heard = world.line.hear(statement);
+            assert!(!heard.iter().any(|of| matches!(of, Heard::Asked { .. })));
+        }
+    }
+}
+
+/// What is to be done on board comes up by radio: in turn with receipts, not once it is too late,
+/// and in the domain's own name only.
+#[test]
+fn an_object_is_said_once_in_turn_and_not_when_it_is_late() {
+    let mut world = World::new(1_000, 3);
+    let object = |sequence, domain: &str, expires| UplinkObject {
+        key: UplinkKey {
+            counter: UplinkCounter {
+                domain: domain.into(),
+                ledger: 9,
+                spacecraft: SpacecraftId(7),
+                channel: Channel::stream(1),
+            },
+            sequence,
+        },
+        kind: 1,
+        priority: 100,
+        created: Tai(0),
+        expires,
+        body: vec![1; 600].into(),
+    };
+    let prefix = key(0).prefix;
+    (0..200).for_each(|at| world.speaker.durable(prefix, SeqRange { first: at * 2, last: at * 2 }));
+    let (mut said, mut kinds, mut next) = (Vec::new(), Vec::new(), 0);
+    for second in 0..300 {
+        if world.speaker.takes_object() && next < 4 {
+            // The third is late before its turn comes.
+            let expires = (next == 2).then_some(Tai(0));
+            world.speaker.say_object(object(next, "orbit", expires));
+            next += 1;
+        }
+        let Some(statement) = world.speaker.poll(second * SECOND, Tai((second * SECOND) as i64))
+        else {
+            continue;
+        };
+        let packet = statement.packet(&KEY, SIGNED_APID, SequenceCount(0)).unwrap();
+        let heard = world.listener.hear(&PacketView::parse(&packet).unwrap()).unwrap();
+        for heard in world.line.hear(heard) {
+            kinds.push(matches!(heard, Heard::Uplink(_)));
+            if let Heard::Uplink(object) = heard {
+                said.push(object.key.sequence);
+            }
+        }
+    }
+    assert_eq!(said, [0, 1, 3]);
+    assert!(kinds.windows(2).all(|pair| pair != [true, true]), "{kinds:?}");
+    // Another domain's object in a statement of this one.
+    let foreign = object(5, "moon", None);
+    assert!(foreign.encode().len() < world.speaker.object_bytes_max());
+    let statement = Statement {
+        domain: "orbit".into(),
+        ledger: 5,
+        origin: ORIGIN,
+        counter: u64::MAX,
+        issued: Tai(0),
+        message: Some(Message::Uplink { object: foreign }),
+    };
+    let packet = statement.packet(&KEY, SIGNED_APID, SequenceCount(0)).unwrap();
+    let heard = world.listener.hear(&PacketView::parse(&packet).unwrap());
+    assert_eq!(heard, Err(Ignored::Malformed));
+    assert_eq!(World::new(0, 0).speaker.object_bytes_max(), 0);
 }
 
 #[test]

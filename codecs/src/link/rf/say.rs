@@ -7,6 +7,7 @@ use crate::{
     ids::{KeyPrefix, Origin, RangeSet, SeqRange},
     link::{
         custody::{Durability, KeyRanges},
+        uplink::object::UplinkObject,
         wire::Message,
     },
     time::Tai,
@@ -19,6 +20,8 @@ pub const REPEATS: usize = 3;
 pub const COUNTERS_MAX: usize = 256;
 /// Ranges to be said of one counter, each time apart; at the bound the same.
 pub const RANGES_MAX: usize = 1024;
+/// A pause between two sayings of the same asks grows up to so many times the first one.
+const ASK_PAUSES_MAX: u64 = 64;
 
 /// Settings of a speaker.
 #[derive(Clone, Debug)]
@@ -47,12 +50,30 @@ struct Times {
     from_ns: u64,
 }
 
-/// Receipts of one store on their way up: merged, repeated, no faster than the uplink.
+/// What the ground lost, until it says otherwise.
+#[derive(Debug, Default)]
+struct Asks {
+    of: BTreeMap<KeyPrefix, RangeSet>,
+    /// The last range of this round that was said.
+    said: Option<(KeyPrefix, u64)>,
+    /// When the next one is due, and the pause behind the round.
+    due_ns: u64,
+    pause_ns: u64,
+    /// One went; receipts that are due go before the next.
+    gave_way: bool,
+}
+
+/// Receipts and asks of one store on their way up: merged, repeated, no faster than the uplink.
 #[derive(Debug)]
 pub struct Speaker {
     config: SpeakerConfig,
     /// By how often they are still to be said, least first.
     times: [Times; REPEATS],
+    asks: Asks,
+    /// To be done on board, next.
+    object: Option<UplinkObject>,
+    /// An object went; what else is due goes before the next.
+    object_gave_way: bool,
     counter: u64,
     free_ns: u64,
     time_due_ns: u64,
@@ -63,7 +84,20 @@ impl Speaker {
     /// Has said nothing; counters will be above `counter` and above the time of each statement, so
     /// that they rise over restarts too.
     pub fn new(config: SpeakerConfig, counter: u64) -> Self {
-        Self { config, times: Default::default(), counter, free_ns: 0, time_due_ns: 0, left_out: 0 }
+        let (times, asks) = Default::default();
+        let (object, object_gave_way) = (None, false);
+        let (free_ns, time_due_ns, left_out) = (0, 0, 0);
+        Self {
+            config,
+            times,
+            asks,
+            object,
+            object_gave_way,
+            counter,
+            free_ns,
+            time_due_ns,
+            left_out,
+        }
     }
 
     /// Ranges that found no room.
@@ -85,6 +119,47 @@ impl Speaker {
         self.left_out += u64::from(!most.add(prefix, range));
     }
 
+    /// Bytes of an object that fit one statement; 0 without an uplink.
+    pub fn object_bytes_max(&self) -> usize {
+        if self.config.rate_bps == 0 { 0 } else { self.room(0).unwrap_or(0) }
+    }
+
+    /// Whether an object may be given; one at a time.
+    pub fn takes_object(&self) -> bool {
+        self.object.is_none() && self.object_bytes_max() > 0
+    }
+
+    /// Says an object next, once. What has expired by then is not said.
+    pub fn say_object(&mut self, object: UplinkObject) {
+        self.object = Some(object);
+    }
+
+    /// Forgets the object that was not said.
+    pub fn drop_object(&mut self) {
+        self.object = None;
+    }
+
+    /// The ground lost these, and none else: they are asked for with ever longer pauses, beginning
+    /// anew where one is among them that was not before. At most [`COUNTERS_MAX`] counters and
+    /// [`RANGES_MAX`] ranges of each; the rest once some of these are back.
+    pub fn lost(&mut self, lost: &BTreeMap<KeyPrefix, RangeSet>, now_ns: u64) {
+        let asks = &mut self.asks;
+        let bounded =
+            |ranges: &RangeSet| ranges.ranges().iter().take(RANGES_MAX).copied().collect();
+        let filled = lost.iter().filter(|(_, ranges)| !ranges.is_empty());
+        let of: BTreeMap<KeyPrefix, RangeSet> =
+            filled.take(COUNTERS_MAX).map(|(prefix, ranges)| (*prefix, bounded(ranges))).collect();
+        let known = |prefix, range: &SeqRange| {
+            asks.of.get(prefix).is_some_and(|known| known.missing_from(*range).is_empty())
+        };
+        let news =
+            of.iter().any(|(prefix, of)| !of.ranges().iter().all(|range| known(prefix, range)));
+        if news {
+            (asks.said, asks.due_ns, asks.pause_ns) = (None, now_ns, self.config.repeat_ns);
+        }
+        asks.of = of;
+    }
+
     /// When the next statement may go; none while there is nothing to say.
     pub fn timeout(&self) -> Option<u64> {
         if self.config.rate_bps == 0 {
@@ -93,7 +168,9 @@ impl Speaker {
         let receipts = self.times.iter().filter(|times| !times.of.is_empty());
         let receipts = receipts.map(|times| times.from_ns);
         let time = (self.config.time_ns > 0).then_some(self.time_due_ns);
-        receipts.chain(time).min().map(|due| due.max(self.free_ns))
+        let asks = (!self.asks.of.is_empty()).then_some(self.asks.due_ns);
+        let object = self.object.is_some().then_some(0);
+        receipts.chain(time).chain(asks).chain(object).min().map(|due| due.max(self.free_ns))
     }
 
     /// The next statement, if the uplink is free and something is to be said; `now_ns` is for the
@@ -106,7 +183,7 @@ impl Speaker {
             self.time_due_ns = now_ns.saturating_add(self.config.time_ns);
             None
         } else {
-            Some(self.receipts(now_ns)?)
+            Some(self.object_or_other(now_ns, time)?)
         };
         self.counter = self.counter.saturating_add(1).max(time.0.max(0).unsigned_abs());
         let SpeakerConfig { domain, ledger, origin, .. } = &self.config;
@@ -124,22 +201,73 @@ impl Speaker {
         Some(statement)
     }
 
+    /// In turn, where both are due.
+    fn object_or_other(&mut self, now_ns: u64, time: Tai) -> Option<Message> {
+        let late = |object: &UplinkObject| object.expires.is_some_and(|expires| expires <= time);
+        self.object = self.object.take().filter(|object| !late(object));
+        if core::mem::take(&mut self.object_gave_way)
+            && let Some(other) = self.asks_or_receipts(now_ns)
+        {
+            return Some(other);
+        }
+        match self.object.take() {
+            Some(object) => {
+                self.object_gave_way = true;
+                Some(Message::Uplink { object })
+            }
+            None => self.asks_or_receipts(now_ns),
+        }
+    }
+
+    /// In turn, where both are due: a long list of either keeps the other waiting no longer.
+    fn asks_or_receipts(&mut self, now_ns: u64) -> Option<Message> {
+        let asks = !self.asks.of.is_empty() && self.asks.due_ns <= now_ns;
+        if asks && !self.asks.gave_way {
+            self.asks.gave_way = true;
+            return self.ask(now_ns);
+        }
+        self.asks.gave_way = false;
+        match self.receipts(now_ns) {
+            None if asks => self.ask(now_ns),
+            receipts => receipts,
+        }
+    }
+
+    /// Bytes for entries in a statement whose message has so many others behind its type.
+    fn room(&self, fixed: usize) -> Option<usize> {
+        let domain = self.config.domain.len();
+        SIGNED_BYTES_MAX.checked_sub(6 + 48 + domain + 64 + 4 + 1 + fixed)
+    }
+
+    /// As many asks as one statement holds, from where the last one ended.
+    fn ask(&mut self, now_ns: u64) -> Option<Message> {
+        let room = self.room(2)?;
+        let asks = &mut self.asks;
+        let behind = |said: Option<(KeyPrefix, u64)>, of: &(KeyPrefix, SeqRange)| {
+            said.is_none_or(|said| (of.0, of.1.first) > said)
+        };
+        let said = pack(flat(&asks.of).filter(|of| behind(asks.said, of)), room);
+        let last = said.last().and_then(|(prefix, ranges)| Some((*prefix, ranges.last()?.first)));
+        let more = flat(&asks.of).any(|of| last.is_some() && behind(last, &of));
+        asks.said = last.filter(|_| more);
+        if !more {
+            asks.due_ns = now_ns.saturating_add(asks.pause_ns);
+            let most = self.config.repeat_ns.saturating_mul(ASK_PAUSES_MAX);
+            asks.pause_ns = asks.pause_ns.saturating_mul(2).min(most);
+        }
+        if said.is_empty() {
+            return None;
+        }
+        let entries = said.into_iter().map(|(prefix, ranges)| KeyRanges::new(prefix, ranges));
+        Some(Message::Asks { entries: entries.collect() })
+    }
+
     /// As many receipts as one statement holds, those said least often first.
     fn receipts(&mut self, now_ns: u64) -> Option<Message> {
-        let SpeakerConfig { domain, ledger, class, .. } = &self.config;
-        // Everything but the entries: a packet of a statement whose message names nothing.
-        let mut room = SIGNED_BYTES_MAX.checked_sub(6 + 48 + domain.len() + 64 + 4 + 1 + 11)?;
+        let room = self.room(11)?;
+        let SpeakerConfig { ledger, class, .. } = &self.config;
         let at = self.times.iter().rposition(|of| !of.of.is_empty() && of.from_ns <= now_ns)?;
-        let mut said: Vec<(KeyPrefix, Vec<SeqRange>)> = Vec::new();
-        for (prefix, ranges) in &self.times.get(at)?.of {
-            let Some(fit) = room.checked_sub(20).map(|room| room / 16).filter(|fit| *fit > 0)
-            else {
-                break;
-            };
-            let ranges: Vec<SeqRange> = ranges.ranges().iter().take(fit).copied().collect();
-            room -= 20 + 16 * ranges.len();
-            said.push((*prefix, ranges));
-        }
+        let said = pack(flat(&self.times.get(at)?.of), room);
         for (prefix, range) in said.iter().flat_map(|of| of.1.iter().map(|range| (of.0, *range))) {
             let times = self.times.get_mut(at)?;
             if let Some(ranges) = times.of.get_mut(&prefix) {
@@ -159,6 +287,28 @@ impl Speaker {
         let entries = said.into_iter().map(|(prefix, ranges)| KeyRanges::new(prefix, ranges));
         Some(Message::Receipts { ledger: *ledger, class: *class, entries: entries.collect() })
     }
+}
+
+fn flat(of: &BTreeMap<KeyPrefix, RangeSet>) -> impl Iterator<Item = (KeyPrefix, SeqRange)> {
+    of.iter().flat_map(|(prefix, ranges)| ranges.ranges().iter().map(|range| (*prefix, *range)))
+}
+
+/// The first of these that fit into `room` bytes, by counter.
+fn pack(
+    ranges: impl Iterator<Item = (KeyPrefix, SeqRange)>,
+    mut room: usize,
+) -> Vec<(KeyPrefix, Vec<SeqRange>)> {
+    let mut packed: Vec<(KeyPrefix, Vec<SeqRange>)> = Vec::new();
+    for (prefix, range) in ranges {
+        let same = packed.last_mut().filter(|last| last.0 == prefix);
+        let Some(left) = room.checked_sub(if same.is_some() { 16 } else { 20 + 16 }) else { break };
+        room = left;
+        match same {
+            Some((_, ranges)) => ranges.push(range),
+            None => packed.push((prefix, Vec::from([range]))),
+        }
+    }
+    packed
 }
 
 impl Times {

@@ -36,7 +36,8 @@ pub struct Statement {
     pub counter: u64,
     /// When it was made.
     pub issued: Tai,
-    /// Receipts, asks or the contact plan; none: it is the time that counts.
+    /// Receipts, asks, the contact plan or an uplink object of the domain's; none: it is the time
+    /// that counts.
     pub message: Option<Message>,
 }
 
@@ -134,6 +135,11 @@ impl Statement {
             [] => None,
             bytes => Some(message(bytes, ledger)?),
         };
+        if let Some(Message::Uplink { object }) = &message
+            && object.key.counter.domain != domain
+        {
+            return Err(Ignored::Malformed);
+        }
         Ok(Self { domain, ledger, origin, counter, issued, message })
     }
 }
@@ -148,7 +154,8 @@ fn message(bytes: &[u8], of: u64) -> Result<Message, Ignored> {
         Message::Receipts { ledger, .. } if ledger != of => Err(Ignored::Malformed),
         message @ (Message::Receipts { .. }
         | Message::Asks { .. }
-        | Message::ContactPlan { .. }) => Ok(message),
+        | Message::ContactPlan { .. }
+        | Message::Uplink { .. }) => Ok(message),
         _ => Err(Ignored::Malformed),
     }
 }

@@ -63,10 +63,16 @@ impl Sender {
                 }
             }
             Message::ContactPlan { contacts } => {
-                self.events.push_back(SenderEvent::Planned(contacts));
+                // Before the welcome it ends nothing.
+                self.heard_out |= self.phase == Phase::Open;
+                // A ledger without a plan says nothing against another's.
+                if !contacts.is_empty() {
+                    self.events.push_back(SenderEvent::Planned(contacts));
+                }
             }
             Message::Goodbye { text } => self.events.push_back(SenderEvent::Farewell(text)),
             Message::Hello { .. } => return Err(SenderError::OutOfTurn("hello")),
+            Message::Uplink { .. } => return Err(SenderError::OutOfTurn("uplink")),
         }
         Ok(())
     }

@@ -3,16 +3,9 @@
 use alloc::collections::BTreeSet;
 use core::cmp::Reverse;
 
+pub(super) use super::super::share::Lane;
+use super::super::share::Share;
 use crate::{ids::KeyPrefix, time::Tai};
-
-/// Who shares the link: what the payload made, and everything else.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Lane {
-    /// Everything but products.
-    Housekeeping,
-    /// Products.
-    Payload,
-}
 
 /// Place of a unit in the line: the smallest goes first.
 pub(super) type Place = (Reverse<u8>, Tai, u64, KeyPrefix, u64);
@@ -22,8 +15,7 @@ pub(super) type Place = (Reverse<u8>, Tai, u64, KeyPrefix, u64);
 pub(super) struct Line {
     housekeeping: BTreeSet<Place>,
     payload: BTreeSet<Place>,
-    /// Bytes that housekeeping may have before the payload's next.
-    owed: u64,
+    share: Share,
 }
 
 impl Line {
@@ -37,7 +29,7 @@ impl Line {
     /// What goes next: the most valuable, unless housekeeping is short of its share.
     pub(super) fn next(&self) -> Option<Place> {
         match (self.housekeeping.first(), self.payload.first()) {
-            (Some(of), Some(_)) if self.owed > 0 => Some(*of),
+            (Some(of), Some(_)) if self.share.owes() => Some(*of),
             (Some(of), Some(product)) => Some(*of.min(product)),
             (of, product) => of.or(product).copied(),
         }
@@ -45,13 +37,7 @@ impl Line {
 
     /// Reckons an object of `bytes` in.
     pub(super) fn sent(&mut self, lane: Lane, bytes: u64, percent: u8) {
-        let percent = u64::from(percent.min(99));
-        self.owed = match lane {
-            Lane::Housekeeping => self.owed.saturating_sub(bytes),
-            // A share that nothing waited for is not saved up.
-            Lane::Payload if self.housekeeping.is_empty() => 0,
-            Lane::Payload => self.owed + bytes * percent / (100 - percent),
-        };
+        self.share.sent(lane, bytes, percent, !self.housekeeping.is_empty());
     }
 }
 
@@ -110,6 +96,6 @@ mod tests {
             line.lane(Lane::Payload).remove(&next);
             line.sent(Lane::Payload, 1000, 20);
         }
-        assert_eq!(line.owed, 0, "no share is saved up while nothing waits");
+        assert!(!line.share.owes(), "no share is saved up while nothing waits");
     }
 }

@@ -103,6 +103,14 @@ impl ContentKind {
     }
 }
 
+/// Kind of an object that holds one coded unit for the air: an edge hands it to its modem, and no
+/// spacecraft executes it. It is counted on [`RADIATE_CHANNEL`], and nothing answers it.
+pub const RADIATE: u8 = 5;
+/// Where units for the air are counted.
+pub const RADIATE_CHANNEL: Channel = Channel::stream(RADIATE as u32);
+/// Longest unit for the air, bytes: the longest command frame in the longest code, and some.
+pub const RADIATE_BYTES_MAX: usize = 4096;
+
 /// Why a spacecraft did not even try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]

@@ -19,6 +19,7 @@ use alloc::{
 use bytes::Bytes;
 use core::cmp::Reverse;
 
+use super::object::HEADER_BYTES;
 use super::{
     ContentKind, MAX_BODY_BYTES, MAX_DOMAIN_BYTES, Outcome, UplinkCounter, UplinkKey, WINDOW,
     object::UplinkObject, record::OutcomeRecord,
@@ -352,7 +353,23 @@ impl UplinkQueue {
         now: u64,
         tai: Tai,
     ) -> Option<UplinkObject> {
+        self.poll_object_within(session, store, spacecraft, usize::MAX, now, tai)
+    }
+
+    /// The same of what has at most so many bytes, encoded.
+    pub fn poll_object_within(
+        &mut self,
+        session: SessionNumber,
+        store: CraftStore,
+        spacecraft: impl Fn(SpacecraftId) -> bool,
+        bytes_max: usize,
+        now: u64,
+        tai: Tai,
+    ) -> Option<UplinkObject> {
         self.expire(tai);
+        let bytes = |object: &UplinkObject| {
+            HEADER_BYTES + object.key.counter.domain.len() + object.body.len()
+        };
         let due = |queued: &Queued| match queued.standing {
             Standing::Queued => true,
             Standing::Sent(on, at) => on == session && now >= at.saturating_add(REPEAT_NS),
@@ -363,6 +380,7 @@ impl UplinkQueue {
             .values_mut()
             .filter(|queued| due(queued) && queued.went.is_none_or(|went| went == store))
             .filter(|queued| spacecraft(queued.object.key.counter.spacecraft))
+            .filter(|queued| bytes(&queued.object) <= bytes_max)
             .min_by_key(|queued| (Reverse(queued.object.priority), queued.object.created))?;
         next.standing = Standing::UnderWay(session);
         next.attempts = next.attempts.saturating_add(1);

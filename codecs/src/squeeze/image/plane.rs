@@ -18,10 +18,14 @@ const EAGER_ROWS: usize = 64;
 const MEMORY_SAMPLES: f64 = 12_000.0;
 
 /// Range coder's part, plain bits and decoded samples of a tile.
-pub(super) fn encode(shape: Shape, samples: &[u16], error: u16) -> (Vec<u8>, Vec<u8>, Vec<u16>) {
+pub(super) type Streams = (Vec<u8>, Vec<u8>, Vec<u16>);
+
+/// Encodes a tile. `hidden` names places of a band
+/// that are left out, or is empty.
+pub(super) fn encode(shape: Shape, samples: &[u16], error: u16, hidden: &[bool]) -> Streams {
     let mut writer = Writer { ranged: RangeEncoder::new(), plain: BitWriter::default() };
     // A writer can always write.
-    let decoded = walk(shape, samples, error, &mut writer).unwrap_or_default();
+    let decoded = walk(shape, samples, error, hidden, &mut writer).unwrap_or_default();
     (writer.ranged.finish(), writer.plain.finish(), decoded)
 }
 
@@ -31,9 +35,10 @@ pub(super) fn decode(
     ranged: &[u8],
     plain: &[u8],
     error: u16,
+    hidden: &[bool],
 ) -> Result<Vec<u16>, TileError> {
     let mut reader = Reader { ranged: RangeDecoder::new(ranged), plain: BitReader::new(plain) };
-    let samples = walk(shape, &[], error, &mut reader)?;
+    let samples = walk(shape, &[], error, hidden, &mut reader)?;
     let whole = reader.ranged.ends() && reader.plain.used() == plain.len();
     if whole { Ok(samples) } else { Err(TileError::Truncated) }
 }
@@ -42,6 +47,7 @@ fn walk<S: Symbols>(
     shape: Shape,
     originals: &[u16],
     error: u16,
+    hidden: &[bool],
     symbols: &mut S,
 ) -> Result<Vec<u16>, TileError> {
     let width = usize::from(shape.width);
@@ -51,11 +57,13 @@ fn walk<S: Symbols>(
     let mut rest = originals;
     for band in 0..shape.bands {
         let mut strip = Strip::new(shape, error, before.len());
+        let mut places = hidden;
         for row in 0..shape.height {
             let (own, after) = rest.split_at(width.min(rest.len()));
-            rest = after;
+            let (hidden, below) = places.split_at(width.min(places.len()));
+            (rest, places) = (after, below);
             strip
-                .row(&mut contexts, symbols, &before, own)
+                .row(&mut contexts, symbols, &before, own, hidden)
                 .filter(|()| symbols.holds())
                 .ok_or(TileError::Damaged { band, row })?;
             decoded.extend(strip.current.iter().map(|sample| *sample as u16));
@@ -117,6 +125,7 @@ impl Strip {
         symbols: &mut S,
         before: &[Plane],
         originals: &[u16],
+        hidden: &[bool],
     ) -> Option<()> {
         if self.plane.samples.is_empty() {
             // Nothing is north of the first row: a row of middle values stands there.
@@ -131,10 +140,10 @@ impl Strip {
         let scaled = before.first().map(|plane| (plane, rows::scale(here, there)));
         rows::activity(&mut self.activity, &self.plane, scaled, y);
         self.predict(y);
-        self.pass(contexts, symbols, originals, y)?;
+        self.pass(contexts, symbols, originals, hidden, y)?;
         self.plane.push(&self.current, &self.residuals);
         self.compare(before.first(), y);
-        self.learn(y);
+        self.learn(y, hidden);
         Some(())
     }
 
@@ -153,6 +162,7 @@ impl Strip {
         contexts: &mut Contexts,
         symbols: &mut S,
         originals: &[u16],
+        hidden: &[bool],
         y: usize,
     ) -> Option<()> {
         let padded = self.plane.row(y - 1);
@@ -164,6 +174,7 @@ impl Strip {
         let (mut west, mut beyond) = (first, first);
         let (mut west_residual, mut beyond_residual) = (0u32, 0u32);
         let mut originals = originals.iter();
+        let mut hidden = hidden.iter();
         let places = self.current.iter_mut().zip(&mut self.residuals);
         let places = places.zip(&mut self.activity).zip(&self.partial);
         for ((((current, residual), activity), partial), around) in
@@ -186,9 +197,16 @@ impl Strip {
             let expected = (parts + (1 << (FRACTION_BITS - 1))) >> FRACTION_BITS;
             let expected = expected.min(max);
             let rises = parts >= expected << FRACTION_BITS;
+            let original = originals.next().map_or(expected, |sample| i32::from(*sample));
+            if hidden.next().copied().unwrap_or_default() {
+                // Nothing is told of it and nothing is learnt from it.
+                (*current, *residual) = (expected as f32, 0);
+                (beyond, west) = (west, *current);
+                (beyond_residual, west_residual) = (west_residual, 0);
+                continue;
+            }
 
             let room = Room::new(expected, max, error, step, rises);
-            let original = originals.next().map_or(expected, |sample| i32::from(*sample));
             let mapped = room.map(quantise(original - expected, error, step));
             let mapped = contexts.pass(symbols, *activity, mapped)?;
             let quantised = room.unmap(mapped)?;
@@ -213,7 +231,7 @@ impl Strip {
     }
 
     /// Learns from the row that was passed on, calm places more than busy ones.
-    fn learn(&mut self, y: usize) {
+    fn learn(&mut self, y: usize, hidden: &[bool]) {
         if y == 1 {
             // What stood north of the first row is no picture; the weights become the prior's.
             self.fit.solve();
@@ -239,6 +257,8 @@ impl Strip {
         for (scale, activity) in scale.iter_mut().zip(&self.activity) {
             *scale = 1.0 / (16.0 + *activity as f32);
         }
+        let places = scale.iter_mut().zip(hidden).filter(|(_, hidden)| **hidden);
+        places.for_each(|(scale, _)| *scale = 0.0);
         for row in self.taps.iter_mut().chain([&mut self.partial]) {
             row.iter_mut().zip(&scale).for_each(|(value, scale)| *value *= scale);
         }

@@ -60,6 +60,22 @@ proptest! {
     }
 
     #[test]
+    fn what_is_visible_comes_back((shape, samples) in pictures(), seed: u64, max_error in 0..3u16) {
+        let plane = usize::from(shape.width) * usize::from(shape.height);
+        let hidden: Vec<bool> = (0..plane).map(|at| seed >> (at / 7 % 64) & 1 != 0).collect();
+        let tile = encode_visible(shape, &samples, max_error, &hidden).unwrap();
+        let back = decode_visible(&tile, samples.len(), &hidden).unwrap();
+        for (at, (decoded, original)) in back.samples.iter().zip(&samples).enumerate() {
+            prop_assert!(hidden[at % plane] || decoded.abs_diff(*original) <= max_error);
+        }
+        let short = hidden.get(1..).unwrap();
+        let refused = TileError::Hidden { wanted: plane, found: plane - 1 };
+        prop_assert_eq!(decode_visible(&tile, samples.len(), short), Err(refused));
+        let refused = TileError::Places { method: VISIBLE, given: false };
+        prop_assert_eq!(decode(&tile, samples.len()), Err(refused));
+    }
+
+    #[test]
     fn a_tile_is_never_much_larger_than_its_samples((shape, samples) in pictures()) {
         let tile = encode(shape, &samples, 0).unwrap();
         prop_assert!(tile.len() <= HEADER_BYTES + samples.len() * sample_bytes(shape.bits));

@@ -7,14 +7,14 @@ use crate::{
     },
     door::{
         select::{Parcel, Selector},
-        spec::{Goods, PATIENCE_MS_DEFAULT, Selection},
+        spec::{Goods, Selection},
     },
 };
 use bytes::Bytes;
 use codecs::{
     frame::aos::{AosBuilder, AosConfig},
     ids::{Apid, Channel, Codec, Origin, StoreEpoch, UnitKey},
-    link::object::{Annotation, Quality},
+    link::object::{Annotation, Quality, TimeSource},
     mission::Definition,
     packet::space::{PacketHeader, SequenceCount, build},
 };
@@ -42,7 +42,7 @@ fn order(bounds: Bounds, heard: &[(u32, i64)]) -> Vec<(u16, i64)> {
         looked += 1;
         Ok(())
     };
-    read_within(bounds, &mut disk, (BEGIN, END), look, |found| {
+    read_within((bounds, &Twice::NOTHING), &mut disk, (BEGIN, END), look, |found| {
         let Found::Unit(unit) = found else { panic!("{found:?}") };
         read.push((unit.key.prefix.spacecraft.0, unit.received.0 / SECOND_NS));
         Ok(())
@@ -143,7 +143,13 @@ fn hear(
     let unit = |(sequence, (at, frame)): (u64, (usize, &Bytes))| {
         let received = Tai(1_000 * SECOND_NS + at as i64 * 500_000 + ahead_ns);
         let (antenna, quality) = (antenna.into(), Quality::Good);
-        let annotation = Annotation { received, quality, antenna, corrected_symbols: 0 };
+        let annotation = Annotation {
+            received,
+            source: TimeSource::Measured,
+            quality,
+            antenna,
+            corrected_symbols: 0,
+        };
         Incoming {
             key: UnitKey { prefix, sequence },
             codec: Codec::AosFrame,
@@ -158,11 +164,10 @@ fn hear(
 /// What `export` hands out.
 fn export(bounds: Bounds, disk: &ForgetfulDisk, goods: Goods) -> Vec<Parcel> {
     let definition = Definition::from_toml(MISSION).unwrap();
-    let mut selector =
-        Selector::new(Selection::all(goods), &definition, PATIENCE_MS_DEFAULT * 1_000_000);
+    let mut selector = Selector::of_reading(Selection::all(goods), &definition);
     let (mut out, mut latest) = (Vec::new(), 0);
     read_within(
-        bounds,
+        (bounds, &Twice::NOTHING),
         &mut disk.clone(),
         (BEGIN, END),
         |_| Ok(()),
@@ -205,5 +210,27 @@ fn what_a_second_antenna_delivers_seconds_behind_the_last_pass_fills_the_holes_o
         let got = export(bounds, &disk, Goods::Packets);
         let same = got.iter().map(|parcel| &parcel.bytes[..]).eq(packets.iter().map(|p| &p[..]));
         assert!(same, "{} packets of {}, or not in order", got.len(), packets.len());
+    }
+}
+
+#[test]
+fn antennas_whose_clocks_differ_within_the_merge_window_fill_each_others_holes_in_order() {
+    let (frames, _) = pass();
+    let end = frames.len();
+    for ahead_ns in [3 * SECOND_NS / 2, -3 * SECOND_NS / 2] {
+        let first = hear(1, 0, &frames, [400..800, 6_000..6_200]);
+        let second = hear(2, ahead_ns, &frames, [1_000..5_500, 6_500..end]);
+        let disk = ForgetfulDisk::default();
+        let settings = Settings { segment_bytes: 4 << 20 };
+        let (mut archive, _) = Archive::open(disk.clone(), settings, 9).unwrap();
+        for units in first.chunks(200).chain(second.chunks(200)) {
+            for unit in units {
+                archive.offer(unit, now(0)).unwrap();
+            }
+            archive.commit(now(0)).unwrap();
+        }
+        let got = export(BOUNDS, &disk, Goods::Frames);
+        let same = got.iter().map(|parcel| &parcel.bytes).eq(&frames);
+        assert!(same, "{ahead_ns}: {} frames of {}, or not in order", got.len(), frames.len());
     }
 }

@@ -6,7 +6,7 @@ use super::{
     frames::{self, Count, FRAMES_AN_OBJECT},
 };
 use crate::{
-    archive::{Archive, Archived, Settings},
+    archive::{Archive, Archived, Settings, twice::Twice},
     config::Config,
     publish::Feed,
     receipt::Ingest,
@@ -254,7 +254,7 @@ async fn durable(endpoint: Endpoint, config: &Config, ready: &Ready) -> anyhow::
         let mut count = counted.lock().unwrap_or_else(PoisonError::into_inner);
         count.frame(&mut extractor, &unit.bytes);
     };
-    let hub = Hub::new(folder.clone(), end);
+    let hub = Hub::new(folder.clone(), Twice::NOTHING, end);
     let (pipeline, process) = pipeline::start(hub, handle, || {})?;
     let clock = StationClock::new(0.0);
     let commit = Duration::from_millis(config.archive.commit_ms);
@@ -290,7 +290,7 @@ async fn serve(
         rules: standing,
         mission: Arc::new(mission::spacecraft(&definition)),
         writer,
-        sessions: Sessions::default(),
+        sessions: Arc::new(Sessions::default()),
         feed: Feed::default(),
         clock,
         receiver: ReceiverConfig {

@@ -1,7 +1,7 @@
 use super::*;
 use codecs::frame::aos::{AosBuilder, AosConfig, AosIdle};
 use codecs::ids::{KeyPrefix, Origin, StoreEpoch, UnitKey};
-use codecs::link::object::{Annotation, Quality};
+use codecs::link::object::{Annotation, Quality, TimeSource};
 use codecs::packet::space::{PacketHeader, SequenceCount, build};
 use codecs::squeeze::columns::squeeze;
 
@@ -182,6 +182,7 @@ fn frames_that_only_fill_go_out_as_often_as_they_were_heard() {
         unit.key.prefix.origin = Origin([antenna as u8; 16]);
         unit.annotation = Some(Annotation {
             received: Tai(antenna.into()),
+            source: TimeSource::Measured,
             quality: Quality::Good,
             antenna,
             corrected_symbols: 0,

@@ -76,13 +76,18 @@ fn the_class_that_lets_units_go_is_the_mission_s_unless_the_file_says_another() 
 #[test]
 fn mistakes_name_the_input_the_key_and_the_remedy() {
     let wrong = |text: &str| inputs(&format!("[[input]]\n{text}")).unwrap_err();
-    assert_eq!(inputs("").unwrap_err().split(':').next(), Some("no [[input]]"));
     assert!(wrong("from = \"serial\"").contains("tcp-listen"), "the shapes are listed");
     assert!(wrong("from = \"udp:5000\"").contains("no address with a port"));
     assert!(wrong("from = \"-\"").starts_with("input -: frame: missing"));
     assert!(wrong("from = \"-\"\nframe = \"tc\"").contains("commands go up"));
     assert!(wrong("from = \"-\"\nframe = \"aos:892\"\nasm = \"1ACF\"").contains("cadus alone"));
     assert!(wrong("from = \"-\"\ncarries = \"ax25\"").contains("kiss:"));
+    let recorded = "received = \"2026-11-20T10:00:00Z\"\nrate = \"2M\"\n";
+    let socket = wrong(&format!("from = \"udp:127.0.0.1:5\"\nframe = \"aos:892\"\n{recorded}"));
+    assert!(socket.contains("received: what a socket brings"), "{socket}");
+    let pipe = recorded.replace("2026-11-20T10:00:00Z", "file");
+    let pipe = wrong(&format!("from = \"-\"\nframe = \"aos:892\"\n{pipe}"));
+    assert!(pipe.contains("standard input has no time"), "{pipe}");
     let fit = "from = \"-\"\ncarries = \"cadus\"\nframe = \"aos:893\"\n\
                coding = \"rs:223:i4:dual\"";
     assert!(wrong(fit).contains("don't fit the code"), "{}", wrong(fit));

@@ -8,7 +8,10 @@ use crate::{
 use codecs::{
     frame::aos::{AosBuilder, AosConfig},
     ids::{Channel, Codec, KeyPrefix, StoreEpoch, UnitKey},
-    link::rf::{PARTS_APID, split::Splitter},
+    link::{
+        object::TimeSource,
+        rf::{PARTS_APID, split::Splitter},
+    },
     mission::Definition,
     time::Tai,
 };
@@ -129,7 +132,13 @@ impl Ground {
             key: UnitKey { prefix, sequence: sequence as u64 },
             codec: Codec::AosFrame,
             received,
-            annotation: Some(Annotation { received, quality, antenna, corrected_symbols: 0 }),
+            annotation: Some(Annotation {
+                received,
+                source: TimeSource::Measured,
+                quality,
+                antenna,
+                corrected_symbols: 0,
+            }),
             bytes: frame.clone(),
             position: Position { segment: 0, offset: 0 },
             replayed: false,

@@ -1,5 +1,8 @@
 use super::*;
-use crate::rf::{RfConfig, config::check_all};
+use crate::{
+    admit::{Action, KeyHash, Principal},
+    rf::{RfConfig, config::check_all},
+};
 use codecs::{
     frame::{
         cadu::Symbols,
@@ -7,7 +10,7 @@ use codecs::{
         tc::{TcConfig, TcFrame},
     },
     ids::{Channel, SeqRange, SpacecraftId, StoreEpoch},
-    link::{rf::signed::Listener, wire::Message},
+    link::rf::signed::Listener,
     packet::space::PacketView,
 };
 
@@ -126,6 +129,7 @@ fn a_section_that_can_not_be_says_what_is_wrong() {
         ("uplink_bps = 1\nto = \"udp:a:1\"", "scid", "missing"),
         ("to = \"serial:a\"", "to", "udp:HOST:PORT"),
         ("to = \"udp:a:0\"", "to", "udp:HOST:PORT"),
+        ("to = \"edge:\"", "to", "edge:NAME"),
         ("scid = 1024", "scid", "1023"),
         ("vc = 64", "vc", "63"),
         ("map = 64", "map", "63"),
@@ -144,4 +148,25 @@ fn a_section_that_can_not_be_says_what_is_wrong() {
     let (key, message) = check_all(&[off], &Default::default()).unwrap_err();
     assert_eq!(key, "rf of spacecraft 7: origin");
     assert!(message.contains("[[principal]]"), "{message}");
+}
+
+#[test]
+fn an_edge_radiates_only_for_a_spacecraft_that_it_may_carry_for() {
+    let radio: RfConfig =
+        toml::from_str("spacecraft = 7\nuplink_bps = 1\nto = \"edge:north\"\nscid = 1").unwrap();
+    let row = |name: &str, at: u8, actions: &[Action]| {
+        let (origin, spacecraft) = (Origin([at; 16]), [SpacecraftId(7)].into());
+        let actions = actions.iter().copied().collect();
+        (KeyHash([at; 32]), Principal { name: name.into(), origin, spacecraft, actions })
+    };
+    let craft = row("sky-7", 1, &[Action::Deliver]);
+    for (edge, may) in [
+        (row("north", 2, &[Action::Deliver, Action::Carry]), true),
+        (row("north", 2, &[Action::Deliver]), false),
+        (row("south", 2, &[Action::Deliver, Action::Carry]), false),
+    ] {
+        let table = [craft.clone(), edge].into_iter().collect();
+        let checked = check_all(std::slice::from_ref(&radio), &table);
+        assert_eq!(checked.is_ok(), may, "{checked:?}");
+    }
 }

@@ -179,11 +179,24 @@ impl Files {
             let Err(error) = self.try_write() else { break };
             self.failed(&error);
             if !self.again || self.stop.is_over() {
+                self.cut();
                 return ControlFlow::Break(());
             }
             thread::sleep(10 * LOOK_AGAIN);
         }
         ControlFlow::Continue(())
+    }
+
+    /// Takes back the part of a piece that the disk still took: what stands in the file is whole.
+    fn cut(&self) {
+        let known = self.file.as_ref().and_then(|file| Some((file, file.metadata().ok()?)));
+        if let Some((file, known)) = known
+            && known.is_file()
+            && known.len() > self.written
+            && let Err(error) = file.set_len(self.written)
+        {
+            self.failed(&error);
+        }
     }
 
     fn try_write(&mut self) -> io::Result<()> {
@@ -225,7 +238,7 @@ impl Files {
 }
 
 /// Renames a file where the name is free: in one step, so that a kill leaves it under one of them.
-fn rename_new(path: &Path, name: &Path) -> io::Result<()> {
+pub fn rename_new(path: &Path, name: &Path) -> io::Result<()> {
     match renameat_with(CWD, path, CWD, name, RenameFlags::NOREPLACE) {
         // Some file systems can't; a link fails where the name is taken as well.
         Err(Errno::INVAL | Errno::NOSYS) => {

@@ -1,5 +1,5 @@
 //! Inputs: sockets on a thread of their own, so that undoing codes holds up neither link nor spool;
-//! a thread a file.
+//! a thread a file, which is read in `reading`.
 
 use super::{
     drops::Drops,
@@ -10,18 +10,18 @@ use crate::{
         config::{Input, Place},
         finished::FileIdentity,
         intake::{Intake, IntakeCounts, Reception, StreamLost},
+        recorded::{Begun, Stamp},
         taken::{FileMark, Taken},
         tally::InputTally,
     },
     shell::clock::StationClock,
 };
 use anyhow::Context as _;
-use codecs::time::Tai;
-use sha2::{Digest as _, Sha256};
+use codecs::link::object::TimeSource;
 use std::{
     collections::BTreeMap,
     fs::File,
-    io::{self, Read, Seek as _},
+    io,
     net::{SocketAddr, TcpListener, UdpSocket},
     os::fd::AsFd as _,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -35,7 +35,7 @@ use tokio::{
 };
 
 /// Bytes read at a time; with [`QUEUE_MAX`] it bounds what waits for the spool.
-const CHUNK_BYTES: usize = 64 << 10;
+pub(super) const CHUNK_BYTES: usize = 64 << 10;
 /// Messages that wait for the spool. At the bound streams wait, and datagrams fill the socket's
 /// buffer, where the system counts what it drops.
 const QUEUE_MAX: usize = 64;
@@ -72,10 +72,8 @@ pub enum FromInput {
     Heard {
         /// On which input.
         input: usize,
-        /// Earth receive time.
-        received: Tai,
-        /// The units.
-        units: Vec<Reception>,
+        /// The units, each with when it was heard.
+        units: Vec<(Stamp, Reception)>,
         /// How far its file was read for them.
         read: Option<FileMark>,
     },
@@ -139,7 +137,21 @@ enum Bound {
 
 /// Opens an input and lets it go: what is told where it can't be opened is what a start says.
 pub fn try_open(input: &Input) -> anyhow::Result<()> {
-    bind(&input.place).with_context(|| format!("input {}", input.name)).map(drop)
+    open(input).map(drop)
+}
+
+fn open(input: &Input) -> anyhow::Result<(Bound, String)> {
+    let bound = bind(&input.place).with_context(|| format!("input {}", input.name))?;
+    let by_file = input.recorded.is_some_and(|recorded| recorded.begun == Begun::File);
+    if let (Bound::File(file), true) = (&bound.0, by_file) {
+        anyhow::ensure!(
+            files::identity(file).is_some(),
+            "input {}: received = \"file\": {} is no file on a disk, and has no time of its own",
+            input.name,
+            bound.1
+        );
+    }
+    Ok(bound)
 }
 
 fn bind(place: &Place) -> anyhow::Result<(Bound, String)> {
@@ -193,7 +205,7 @@ pub fn start(
         (mpsc::channel(QUEUE_MAX), mpsc::channel(FILES_QUEUE_MAX));
     let (mut sockets, mut files, mut told) = (Vec::new(), Vec::new(), Vec::new());
     for (input, of) in hub.inputs.iter().enumerate() {
-        let (bound, at) = bind(&of.place).with_context(|| format!("input {}", of.name))?;
+        let (bound, at) = open(of)?;
         told.push(at);
         let to = if of.place.ends() { to_files.clone() } else { to_live.clone() };
         let feed = Feed { input, hub: Arc::clone(hub), to, phase: phase.clone() };
@@ -234,60 +246,25 @@ pub fn start(
 
 /// One input on its way to the spool.
 #[derive(Clone)]
-struct Feed {
-    input: usize,
-    hub: Arc<Hub>,
-    to: mpsc::Sender<FromInput>,
-    phase: watch::Receiver<Phase>,
-}
-
-/// A file on a disk, as far as it was read.
-struct Reading {
-    place: (u64, u64),
-    from: u64,
-    bytes: u64,
-    digest: Sha256,
-}
-
-impl Reading {
-    /// None of what can't be read again.
-    fn begin(file: &mut File) -> Option<Self> {
-        let (place, from) = (files::place(file)?, file.stream_position().ok()?);
-        Some(Self { place, from, bytes: 0, digest: Sha256::new() })
-    }
-
-    fn read(&mut self, chunk: &[u8]) {
-        self.bytes += chunk.len() as u64;
-        self.digest.update(chunk);
-    }
-
-    fn mark(&self) -> FileMark {
-        let ((device, inode), digest) = (self.place, self.digest.clone().finalize().into());
-        FileMark { device, inode, bytes: self.bytes, digest }
-    }
-}
-
-fn marked(message: Option<FromInput>, reading: Option<&Reading>) -> Option<FromInput> {
-    match message? {
-        FromInput::Heard { input, received, units, .. } => {
-            Some(FromInput::Heard { input, received, units, read: reading.map(Reading::mark) })
-        }
-        other => Some(other),
-    }
+pub(super) struct Feed {
+    pub(super) input: usize,
+    pub(super) hub: Arc<Hub>,
+    pub(super) to: mpsc::Sender<FromInput>,
+    pub(super) phase: watch::Receiver<Phase>,
 }
 
 /// One connection or file.
-struct Stream {
+pub(super) struct Stream {
     intake: Intake,
     counted: IntakeCounts,
 }
 
 impl Feed {
-    fn of(&self) -> &Input {
+    pub(super) fn of(&self) -> &Input {
         &self.hub.inputs[self.input]
     }
 
-    fn begin(&self) -> Option<Stream> {
+    pub(super) fn begin(&self) -> Option<Stream> {
         let Input { name, carrying, envelope, .. } = self.of();
         match Intake::new(carrying, *envelope) {
             Ok(intake) => {
@@ -302,14 +279,19 @@ impl Feed {
         }
     }
 
-    /// Cuts a chunk into units, with the time of its arrival.
-    fn cut(
+    /// What the clock says now.
+    pub(super) fn now(&self, source: TimeSource) -> Stamp {
+        Stamp { received: self.hub.clock.tai(), source }
+    }
+
+    /// Cuts a chunk, which came then, into units.
+    pub(super) fn cut(
         &self,
         stream: &mut Stream,
-        chunk: &[u8],
-        units: &mut Vec<Reception>,
+        (chunk, came): (&[u8], Stamp),
+        units: &mut Vec<(Stamp, Reception)>,
     ) -> Result<(), StreamLost> {
-        let done = stream.intake.push(chunk, &mut |unit| units.push(unit));
+        let done = stream.intake.push(chunk, &mut |unit| units.push((came, unit)));
         let mut tally = self.hub.tally(self.input);
         tally.bytes += chunk.len() as u64;
         self.count(&mut tally, stream);
@@ -322,16 +304,20 @@ impl Feed {
         stream.counted = now;
     }
 
-    fn message(&self, units: Vec<Reception>) -> Option<FromInput> {
-        let received = self.hub.clock.tai();
+    pub(super) fn message(&self, units: Vec<(Stamp, Reception)>) -> Option<FromInput> {
         let read = None;
-        (!units.is_empty()).then_some(FromInput::Heard { input: self.input, received, units, read })
+        (!units.is_empty()).then_some(FromInput::Heard { input: self.input, units, read })
     }
 
-    /// Ends a connection: what waited for more comes out.
-    fn end(&self, mut stream: Stream, lost: Result<(), StreamLost>) -> Option<FromInput> {
+    /// Ends a connection: what waited for more comes out, and came then.
+    pub(super) fn end(
+        &self,
+        mut stream: Stream,
+        came: Stamp,
+        lost: Result<(), StreamLost>,
+    ) -> Option<FromInput> {
         let mut units = Vec::new();
-        stream.intake.finish(&mut |unit| units.push(unit));
+        stream.intake.finish(&mut |unit| units.push((came, unit)));
         let mut tally = self.hub.tally(self.input);
         self.count(&mut tally, &mut stream);
         tally.open -= 1;
@@ -353,70 +339,6 @@ impl Feed {
 
     async fn stopping(&mut self) {
         let _ = self.phase.wait_for(|phase| *phase >= Phase::Drain).await;
-    }
-
-    /// A file whose units the spool has.
-    fn pass_over(self) {
-        let name = &self.of().name;
-        tracing::info!(input = name, "was read to its end before; --again reads it once more");
-        self.hub.tally(self.input).passed_over = true;
-        let _ = self.to.blocking_send(FromInput::Ended { input: self.input, whole: None });
-    }
-
-    fn file(self, mut file: File, noted: Option<Taken>) {
-        let mut stream = self.begin();
-        let mut reading = Reading::begin(&mut file);
-        if let Some(Reading { place, from, .. }) = reading {
-            let resumed = noted.filter(|of| files::begins_with(&file, from, &of.file));
-            let _ =
-                self.to.blocking_send(FromInput::Begun { input: self.input, file: place, resumed });
-        }
-        let mut chunk = vec![0; CHUNK_BYTES];
-        let (mut lost, mut total, mut at_end) = (Ok(()), 0, false);
-        while let Some(stream) = &mut stream
-            && *self.phase.borrow() < Phase::Stop
-        {
-            let read = match file.read(&mut chunk) {
-                Ok(0) => {
-                    at_end = true;
-                    break;
-                }
-                Ok(read) => read,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => {
-                    tracing::error!(input = self.of().name, "{error}");
-                    break;
-                }
-            };
-            total += read as u64;
-            if let Some(reading) = &mut reading {
-                reading.read(&chunk[..read]);
-            }
-            let mut units = Vec::new();
-            lost = self.cut(stream, &chunk[..read], &mut units);
-            if let Some(message) = marked(self.message(units), reading.as_ref())
-                && self.to.blocking_send(message).is_err()
-            {
-                return;
-            }
-            if lost.is_err() {
-                break;
-            }
-        }
-        // Behind a place where the stream is lost nothing would come of it another time either; a
-        // file that grew meanwhile is not read whole.
-        let ended = lost.is_err() || at_end;
-        let whole = files::identity(&file).filter(|identity| {
-            lost.is_err()
-                || (at_end && reading.as_ref().is_some_and(|of| of.from + total == identity.bytes))
-        });
-        let last = stream.and_then(|stream| self.end(stream, lost));
-        // What waits for more in a file that goes on another time waits for that.
-        let last = last.filter(|_| ended || reading.is_none());
-        let ended = FromInput::Ended { input: self.input, whole };
-        for message in marked(last, reading.as_ref()).into_iter().chain([ended]) {
-            let _ = self.to.blocking_send(message);
-        }
     }
 
     async fn socket(mut self, bound: Bound) {
@@ -451,7 +373,8 @@ impl Feed {
                     // A stream of coded units is found again by its markers, and datagrams have
                     // no stream: nothing is ever lost for good.
                     Ok(length) => {
-                        let _ = self.cut(&mut stream, &datagram[..length], &mut units);
+                        let came = (&datagram[..length], self.now(TimeSource::Measured));
+                        let _ = self.cut(&mut stream, came, &mut units);
                     }
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                     Err(error) => tracing::warn!(input = self.of().name, "{error}"),
@@ -461,7 +384,7 @@ impl Feed {
             self.send(self.message(units)).await;
         }
         self.count_drops(drops.as_ref().and_then(Drops::latest));
-        let last = self.end(stream, Ok(()));
+        let last = self.end(stream, self.now(TimeSource::Measured), Ok(()));
         self.send(last).await;
         Ok(())
     }
@@ -551,7 +474,8 @@ impl Feed {
                 Ok(read) => {
                     total += read as u64;
                     let mut units = Vec::new();
-                    lost = self.cut(&mut stream, &chunk[..read], &mut units);
+                    let came = (&chunk[..read], self.now(TimeSource::Measured));
+                    lost = self.cut(&mut stream, came, &mut units);
                     self.send(self.message(units)).await;
                     if lost.is_err() {
                         break;
@@ -563,7 +487,7 @@ impl Feed {
                 }
             }
         }
-        let last = self.end(stream, lost);
+        let last = self.end(stream, self.now(TimeSource::Measured), lost);
         self.send(last).await;
         total
     }

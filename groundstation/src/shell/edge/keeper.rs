@@ -5,12 +5,13 @@ use crate::edge::{
     intake::Reception,
     label::Labeller,
     progress::{Progress, Verdict},
+    recorded::Stamp,
     spool::{Spool, change},
     taken::{FileMark, Taken, content_of, slot_of},
 };
 use codecs::{ids::Channel, link::object::Annotation, time::Tai};
 use codecs_quic::Change;
-use codecs_store::{Disk, StoreError};
+use codecs_store::{Disk, RETRY_NS, Schedule, StoreError};
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::Arc,
@@ -22,15 +23,13 @@ pub type SharedSpool = Arc<Mutex<Spool<Disk>>>;
 
 /// Bytes pending in the store that are not left to wait for company.
 const COMMIT_BYTES: u64 = 1 << 20;
-/// How long a store that could not write is left alone.
-const RETRY_NS: u64 = 200_000_000;
 /// Attempts at a clean stop.
 const LAST_ATTEMPTS: u32 = 10;
 
 /// A unit on its way into the spool.
 struct Waiting {
     input: usize,
-    received: Tai,
+    came: Stamp,
     heard: Reception,
     read: Option<FileMark>,
 }
@@ -68,16 +67,13 @@ pub struct Keeper {
     files: BTreeMap<usize, Progress>,
     /// Notes of files as the spool was opened with.
     noted: BTreeMap<u32, Taken>,
-    commit_ns: u64,
-    due_ns: Option<u64>,
-    /// What the store says while it can't write.
-    trouble: Option<StoreError>,
+    schedule: Schedule,
     /// Units given up since the start.
     voided: u64,
 }
 
 impl Keeper {
-    /// Nothing waits yet; voids of what the last run found lost wait for the first commit.
+    /// Nothing waits yet.
     pub fn new(
         spool: SharedSpool,
         to_link: mpsc::UnboundedSender<Change>,
@@ -95,21 +91,19 @@ impl Keeper {
             of_files: VecDeque::new(),
             files: BTreeMap::new(),
             noted,
-            commit_ns,
-            due_ns: Some(0),
-            trouble: None,
+            schedule: Schedule::new(commit_ns, COMMIT_BYTES),
             voided: 0,
         }
     }
 
     /// When it must be called again.
     pub fn timeout(&self) -> Option<u64> {
-        self.due_ns
+        self.schedule.timeout()
     }
 
     /// Whether the store can't write, so that inputs must wait.
     pub fn is_stuck(&self) -> bool {
-        self.trouble.is_some()
+        self.schedule.trouble().is_some()
     }
 
     /// Whether nothing waits to be numbered.
@@ -144,20 +138,14 @@ impl Keeper {
 
     /// The store has something to write.
     pub fn dirty(&mut self, now_ns: u64) {
-        self.due_ns = self.due_ns.or(Some(now_ns.saturating_add(self.commit_ns)));
+        self.schedule.dirty(now_ns);
     }
 
     /// Takes what was heard.
-    pub fn take(
-        &mut self,
-        input: usize,
-        received: Tai,
-        units: Vec<Reception>,
-        read: Option<FileMark>,
-    ) {
+    pub fn take(&mut self, input: usize, units: Vec<(Stamp, Reception)>, read: Option<FileMark>) {
         let ends = self.hub.inputs[input].place.ends();
         let waiting = if ends { &mut self.of_files } else { &mut self.waiting };
-        waiting.extend(units.into_iter().map(|heard| Waiting { input, received, heard, read }));
+        waiting.extend(units.into_iter().map(|(came, heard)| Waiting { input, came, heard, read }));
     }
 
     /// A file is read from its start, of which the spool may have some.
@@ -200,16 +188,16 @@ impl Keeper {
 
     /// Numbers what waits, and commits when it is time. An error is a unit that no store can keep.
     pub async fn keep(&mut self, now: Tai, now_ns: u64) {
-        if self.trouble.is_some() && self.due_ns.is_some_and(|due| due > now_ns) {
+        if self.schedule.rests(now_ns) {
             return;
         }
         while self.number(now_ns).await == Numbered::UpToACommit {
             self.commit(now, now_ns).await;
-            if self.trouble.is_some() {
+            if self.is_stuck() {
                 return;
             }
         }
-        if self.due_ns.is_some_and(|due| due <= now_ns) {
+        if self.schedule.is_due(now_ns) {
             self.commit(now, now_ns).await;
         }
     }
@@ -235,21 +223,20 @@ impl Keeper {
                 return Numbered::UpToACommit;
             }
         }
-        let due = match spool.store().pending_bytes() {
-            0 => return Numbered::All,
-            bytes if bytes >= COMMIT_BYTES => now_ns,
-            _ => now_ns.saturating_add(self.commit_ns),
-        };
-        self.due_ns = Some(self.due_ns.map_or(due, |before| before.min(due)));
+        match spool.store().pending_bytes() {
+            0 => {}
+            bytes => self.schedule.pending(bytes, now_ns),
+        }
         Numbered::All
     }
 
     fn number_one(&mut self, spool: &mut Spool<Disk>, unit: &Waiting) -> Done {
-        let Waiting { input, received, heard, read } = unit;
+        let Waiting { input, came, heard, read } = unit;
         let of = &self.hub.inputs[*input];
         let label = self.labeller.label(heard, &of.carrying, &of.assumed);
         let annotation = Annotation {
-            received: *received,
+            received: came.received,
+            source: came.source,
             quality: label.quality,
             antenna: of.antenna,
             corrected_symbols: heard.corrected_symbols,
@@ -310,23 +297,22 @@ impl Keeper {
                     let units = self.voided;
                     tracing::warn!(units, "the spool is full: gave up the oldest");
                 }
-                if self.trouble.take().is_some() {
+                if self.schedule.committed() {
                     tracing::info!("the spool writes again");
                 }
                 self.files.values_mut().for_each(Progress::committed);
-                let wanted = self.files.values().any(Progress::wants_commit);
-                self.due_ns = wanted.then_some(now_ns);
+                if self.files.values().any(Progress::wants_commit) {
+                    self.schedule.hurry(now_ns);
+                }
                 if !committed.stored.is_empty() || !committed.evicted.is_empty() {
                     // Without a link the edge is stopping; the spool keeps it.
                     let _ = self.to_link.send(change(committed));
                 }
             }
             Ok(Err(error)) => {
-                if self.trouble.as_ref() != Some(&error) {
-                    tracing::error!("{error}");
-                    self.trouble = Some(error);
+                if let Some(news) = self.schedule.failed(error, now_ns) {
+                    tracing::error!("{news}");
                 }
-                self.due_ns = Some(now_ns.saturating_add(RETRY_NS));
             }
             // A panic inside a commit leaves a store that nothing is known about.
             Err(panic) => std::panic::resume_unwind(panic.into_panic()),
@@ -340,10 +326,10 @@ impl Keeper {
             if attempt > 1 {
                 tokio::time::sleep(std::time::Duration::from_nanos(RETRY_NS)).await;
             }
-            (self.due_ns, self.trouble) = (Some(now_ns), None);
+            self.schedule.insist(now_ns);
             self.keep(now, now_ns).await;
             let ended = !self.files.values().any(Progress::wants_commit);
-            if self.is_idle() && ended && self.trouble.is_none() {
+            if self.is_idle() && ended && !self.is_stuck() {
                 return true;
             }
         }

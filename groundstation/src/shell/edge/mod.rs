@@ -5,6 +5,8 @@ mod files;
 mod inputs;
 mod keeper;
 mod options;
+mod radiate;
+mod reading;
 mod told;
 
 pub use options::EdgeArgs;
@@ -23,11 +25,14 @@ use crate::{
 };
 use anyhow::Context as _;
 use codecs::{ids::StoreEpoch, link::custody::Durability, mission::Definition, time::Tai};
-use codecs_quic::{Client, FromLink, LinkCounts, LinkTime, Monotonic, Peer, TransportOptions};
+use codecs_quic::{
+    Client, FromLink, LinkCounts, LinkTime, Monotonic, Peer, PlannedRate, TransportOptions,
+};
 use codecs_store::{Disk, Store};
 use files::FinishedFiles;
 use inputs::{FromInput, Heard, Hub, Phase};
 use keeper::{Keeper, SharedSpool};
+use radiate::Uplink;
 use serde_json::json;
 use std::{process::ExitCode, sync::Arc, time::Duration};
 use tokio::{
@@ -47,6 +52,7 @@ pub fn run(args: &EdgeArgs) -> anyhow::Result<ExitCode> {
     let inputs = config.inputs(&definition).map_err(|wrong| args.wrong(&wrong))?;
     let peer = peer(&config).map_err(|error| error.context(args.file()))?;
     let reclaim = config.reclaim(definition.reclaimable).map_err(|wrong| args.wrong(&wrong))?;
+    config.uplink().map_err(|wrong| args.wrong(&wrong))?;
     if args.check {
         return check(args, &config, &inputs, reclaim);
     }
@@ -74,6 +80,7 @@ fn peer(config: &EdgeConfig) -> anyhow::Result<Peer> {
             &config.path(&identity.key),
             config.pins().map_err(wrong)?,
         )?,
+        planned: PlannedRate::default(),
         golden: None,
     })
 }
@@ -87,7 +94,10 @@ fn check(
 ) -> anyhow::Result<ExitCode> {
     let dir = config.path(&config.spool.dir);
     // Opening it claims it: a second edge on one spool is told now, not in a pass.
-    Disk::open(&dir).context("spool.dir")?;
+    match inputs {
+        [] => refuse_idle(args, inputs, &mut open_spool(config, reclaim)?)?,
+        _ => drop(Disk::open(&dir).context("spool.dir")?),
+    }
     inputs.iter().try_for_each(inputs::try_open)?;
     if let Some(address) = config.status.http {
         told::listen(address)?;
@@ -95,7 +105,14 @@ fn check(
     let units = config.spool.spool_bytes >> 10;
     let index_bytes = units * INDEX_BYTES;
     if args.json {
-        let told = |input: &Input| json!({ "name": input.name, "from": input.place.to_string(), "antenna": input.antenna });
+        let told = |input: &Input| {
+            json!({
+                "name": input.name,
+                "from": input.place.to_string(),
+                "antenna": input.antenna,
+                "rate_bps": input.recorded.map(|recorded| recorded.rate_bps()),
+            })
+        };
         say(&json!({
             "good": true,
             "inputs": inputs.iter().map(told).collect::<Vec<_>>(),
@@ -111,7 +128,8 @@ fn check(
         return Ok(ExitCode::SUCCESS);
     }
     for input in inputs {
-        say(&format!("input {}: {}, antenna {}", input.name, input.place, input.antenna));
+        let heard = input.recorded.map_or(String::new(), |recorded| format!(", {recorded}"));
+        say(&format!("input {}: {}, antenna {}{heard}", input.name, input.place, input.antenna));
     }
     say(&format!(
         "spool {}: at most {} bytes on disk; units go once receipted as {}; its index takes about \
@@ -136,6 +154,17 @@ fn open_spool(config: &EdgeConfig, reclaim: Durability) -> anyhow::Result<Spool<
     Ok(Spool::new(store))
 }
 
+/// Refuses an edge that would hear nothing and has nothing to send.
+fn refuse_idle(args: &EdgeArgs, inputs: &[Input], spool: &mut Spool<Disk>) -> anyhow::Result<()> {
+    if inputs.is_empty() && spool.is_empty() {
+        return Err(args.wrong(
+            "no [[input]], and the spool holds nothing: add an input, or --from on the command \
+             line",
+        ));
+    }
+    Ok(())
+}
+
 async fn edge(
     args: &EdgeArgs,
     config: &EdgeConfig,
@@ -148,6 +177,10 @@ async fn edge(
     let signals = Signals::new()?;
     let clock = StationClock::new(config.clock.simulated_offset_s);
     let mut spool = open_spool(config, reclaim)?;
+    refuse_idle(args, &inputs, &mut spool)?;
+    if inputs.is_empty() {
+        tracing::warn!("no input: nothing is heard, and what the spool holds is sent");
+    }
     let (epoch, noted) = (spool.epoch(), taken::known(spool.store().notes()));
     let finished = FinishedFiles::open(&config.path(&config.spool.dir), epoch);
     let hub = Arc::new(Hub::new(inputs, clock, args.again));
@@ -170,6 +203,8 @@ async fn edge(
     let labeller = Labeller::new(definition);
     let keeper = Keeper::new(spool.clone(), to_link, labeller, hub.clone(), noted, commit_ns);
     let (told, http) = Told::start(&config.status, |path| config.path(path)).await?;
+    let uplink = config.uplink().map_err(anyhow::Error::msg)?;
+    let uplink = uplink.map(|(to, rate_bps)| Uplink::start(to, rate_bps, mono));
     let numbered = spool.lock().await.store().report().units_numbered;
     let ready = json!({
         "event": "ready",
@@ -198,6 +233,7 @@ async fn edge(
         keeper,
         phase,
         counts,
+        uplink,
         told,
         signals,
     };
@@ -234,6 +270,8 @@ struct Run {
     keeper: Keeper,
     phase: watch::Sender<Phase>,
     counts: watch::Receiver<LinkCounts>,
+    /// What radiates, where something does.
+    uplink: Option<Uplink>,
     told: Told,
     signals: Signals,
 }
@@ -268,6 +306,7 @@ impl Run {
         let quiet = interval.is_zero();
         let mut status = tokio::time::interval(interval.max(Duration::from_secs(1)));
         status.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut listened = self.counts.clone();
         loop {
             let (now, now_ns) = (self.clock.tai(), self.mono.now_ns());
             self.zero.send_replace(now.plus(-(now_ns as i64)));
@@ -287,12 +326,16 @@ impl Run {
                 }
                 told = from_link.recv() => match told.context("the link ended")? {
                     FromLink::Dirty => self.keeper.dirty(self.mono.now_ns()),
-                    FromLink::Uplink(_) => {
-                        tracing::warn!("an uplink object came to an edge, which executes none");
+                    FromLink::Uplink(object) => {
+                        if !self.uplink.as_ref().is_some_and(|uplink| uplink.take(&object)) {
+                            let key = &object.key;
+                            tracing::warn!(%key, "what goes up is for no modem of this edge");
+                        }
                     }
                     FromLink::Time(_) | FromLink::Backlog(_) | FromLink::Planned(_) => {}
                 },
                 () = until(self.mono, due) => {}
+                Ok(()) = listened.changed(), if self.is_listening() => {}
                 _ = status.tick(), if !quiet => {
                     let tally = self.tally("status").await;
                     tracing::info!("{}", tally.line());
@@ -316,8 +359,8 @@ impl Run {
         match message {
             // A file goes on at the next start where it stops now.
             FromInput::Heard { input, .. } if self.is_stopping() && self.keeper.is_file(input) => {}
-            FromInput::Heard { input, received, units, read } => {
-                self.keeper.take(input, received, units, read);
+            FromInput::Heard { input, units, read } => {
+                self.keeper.take(input, units, read);
             }
             FromInput::Begun { input, file, resumed } => {
                 self.finished.forget(file);
@@ -382,10 +425,18 @@ impl Run {
             return self.keeper.is_stuck()
                 || (gone && from_live.is_empty() && self.keeper.takes_live());
         }
+        // A station that lost what it had receipted says so when it greets; until then what is
+        // receipted may yet be asked for.
         self.until_done
             && self.ended.iter().all(|ended| *ended)
             && self.keeper.is_idle()
+            && self.counts.borrow().heard_out
             && self.spool.lock().await.is_settled()
+    }
+
+    /// Whether all is over but for what the station may ask for.
+    fn is_listening(&self) -> bool {
+        self.until_done && self.ended.iter().all(|ended| *ended) && !self.counts.borrow().heard_out
     }
 
     /// Writes what is left and says goodbye; whether all of it is kept, and all receipted.
@@ -432,7 +483,8 @@ impl Run {
         let spool = SpoolTally { now, run, ever };
         let link = LinkTally::from(counts);
         let (started, inputs) = (self.started.clone(), self.hub.tallies());
-        Tally { event, started, inputs, spool, link, refused }
+        let uplink = self.uplink.as_ref().map(Uplink::tally);
+        Tally { event, started, inputs, spool, link, refused, uplink }
     }
 }
 

@@ -15,7 +15,8 @@ use std::path::{Path, PathBuf};
     --frame aos:892 --coding rs:223:i4:dual,randomized\n  \
     groundstation edge --config edge/edge.toml --from kiss:127.0.0.1:8001 --carries ax25\n  \
     groundstation edge --config edge/edge.toml --from file:pass.cadu --carries cadus \
-    --frame tm:1115 --coding rs:223:i5:dual --until-done\n\n\
+    --frame tm:1115 --coding rs:223:i5:dual --received 2026-11-20T10:00:00Z --rate 2M \
+    --until-done\n\n\
     Exit codes: 0 done, 1 failed, or --until-done with units that the station refused, 2 wrong \
     usage.\nSIGTERM or SIGINT stop it cleanly; the spool survives any other end.")]
 pub struct EdgeArgs {
@@ -66,6 +67,13 @@ pub struct EdgeArgs {
     /// Stream number of packets and AX.25 frames
     #[arg(long, value_name = "NUMBER", requires = "from")]
     pub stream: Option<u32>,
+    /// When the first bit of a recording came, or `file` where it was last written as the last one
+    /// came; the time of reading where absent
+    #[arg(long, value_name = "TIME", requires = "from")]
+    pub received: Option<String>,
+    /// Bit/s at which it came, such as 9600 or 2M
+    #[arg(long, value_name = "BIT/S", requires = "from")]
+    pub rate: Option<String>,
     /// The mission's number of the antenna
     #[arg(long, value_name = "NUMBER", requires = "from")]
     pub antenna: Option<u16>,
@@ -120,6 +128,8 @@ impl EdgeArgs {
             symbols: self.symbols.clone(),
             spacecraft: self.spacecraft,
             stream: self.stream.unwrap_or_default(),
+            received: self.received.clone(),
+            rate: self.rate.clone(),
             antenna: self.antenna,
             priority: None,
         }))

@@ -11,9 +11,11 @@ pub mod key;
 mod counter;
 mod up;
 
-use super::{clock::StationClock, rules::Rules, writer::Writer};
+pub use up::Edges;
+
+use super::{clock::StationClock, rules::Rules, uplink::Uplink, writer::Writer};
 use crate::{
-    archive::Archived,
+    archive::{Archived, record::Digest},
     publish::{Event, Feed, RadioView},
     receipt::{Fates, SessionId},
     rf::{
@@ -25,8 +27,8 @@ use crate::{
 use anyhow::Context as _;
 use bytes::Bytes;
 use codecs::{
-    ids::{KeyPrefix, RangeSet, SeqRange, SpacecraftId},
-    link::custody::Durability,
+    ids::{KeyPrefix, Origin, RangeSet, SeqRange, SpacecraftId, StoreEpoch},
+    link::custody::{Durability, RefusalReason},
 };
 use counter::CounterFile;
 use std::{
@@ -40,11 +42,15 @@ use tokio::{
     task::JoinSet,
     time::{MissedTickBehavior, interval},
 };
+use up::News;
 
 /// The one session of all radios; sessions of peers count from 1.
 const SESSION: SessionId = SessionId(u64::MAX);
 /// How often it is told what came of what was heard.
 const TELL_EVERY: Duration = Duration::from_secs(1);
+
+/// How often it is looked at what is lost.
+const LOSSES_EVERY: Duration = Duration::from_secs(10);
 
 /// The end that frames are handed to.
 pub struct Listening {
@@ -101,6 +107,8 @@ pub struct Task {
     pub feed: Feed,
     /// Ways up.
     pub ways: Ways,
+    /// Units with other bytes than those held under their keys.
+    pub conflicts: BTreeMap<SpacecraftId, u64>,
 }
 
 /// Ways up by spacecraft: where what is durable goes, and what each tells.
@@ -111,7 +119,13 @@ pub struct Ways {
 }
 
 struct Up {
-    durable: mpsc::UnboundedSender<(KeyPrefix, RangeSet)>,
+    /// The store that is spoken to.
+    origin: Origin,
+    news: mpsc::UnboundedSender<News>,
+    /// What it was told last of losses.
+    lost: BTreeMap<KeyPrefix, RangeSet>,
+    /// The store that it was told to be there.
+    store: Option<StoreEpoch>,
     told: Arc<Mutex<up::Told>>,
 }
 
@@ -129,6 +143,10 @@ pub struct Speech<'a> {
     pub folder: &'a Path,
     /// The station's clock.
     pub clock: StationClock,
+    /// Where edges are found.
+    pub edges: Edges,
+    /// What is to be done on board.
+    pub uplink: Arc<Uplink>,
 }
 
 impl Ways {
@@ -143,17 +161,23 @@ impl Ways {
             let (file, kept) = CounterFile::open(speech.folder, spacecraft).with_context(what)?;
             let (domain, ledger, class) = (speech.domain.into(), speech.ledger, speech.class);
             let voice = Voice { domain, ledger, origin, class };
-            let (durable, receiver) = mpsc::unbounded_channel();
+            let (news, receiver) = mpsc::unbounded_channel();
             let told = Arc::default();
             ways.ready.push(up::Way {
                 mouth: Mouth::new(up.clone(), voice, key, kept),
                 to: up.to.clone(),
                 file,
-                durable: receiver,
+                news: receiver,
+                edges: speech.edges.clone(),
+                counter: up::counter(speech.domain, speech.ledger, spacecraft),
                 clock: speech.clock,
+                uplink: Arc::clone(&speech.uplink),
+                store: None,
                 told: Arc::clone(&told),
+                handed: 0,
             });
-            ways.up.insert(spacecraft, Up { durable, told });
+            ways.up
+                .insert(spacecraft, Up { origin, news, lost: BTreeMap::new(), store: None, told });
         }
         Ok(ways)
     }
@@ -175,6 +199,8 @@ impl Task {
         }
         let mut durable = BTreeMap::new();
         let mut views = Vec::new();
+        let mut losses = interval(LOSSES_EVERY);
+        losses.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut tick = interval(TELL_EVERY);
         tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
@@ -189,6 +215,7 @@ impl Task {
                     }
                 }
                 _ = tick.tick() => self.tell(&durable, &mut views),
+                _ = losses.tick() => self.losses().await,
             }
         }
         let _ = self.writer.leave(SESSION).await;
@@ -196,11 +223,32 @@ impl Task {
         self.tell(&durable, &mut views);
     }
 
+    /// Tells each way up what is to be asked for, where that is new.
+    async fn losses(&mut self) {
+        for up in self.ways.up.values_mut() {
+            let Ok(lost) = self.writer.lost_of(up.origin).await else { return };
+            if lost != up.lost {
+                let _ = up.news.send(News::Lost(lost.clone()));
+                up.lost = lost;
+            }
+        }
+    }
+
     /// Offers a unit to the archive; whether there still is one.
-    async fn take(&self, heard: Heard, durable: &mut Durable) -> bool {
+    async fn take(&mut self, heard: Heard, durable: &mut Durable) -> bool {
         let key = heard.unit.key;
-        // A start reads back every part there ever was.
+        if let Some(up) = self.ways.up.get_mut(&key.prefix.spacecraft)
+            && up.store.replace(key.prefix.epoch) != Some(key.prefix.epoch)
+        {
+            let _ = up.news.send(News::Store(key.prefix.epoch));
+        }
+        // A start reads back every part there ever was. What has other bytes than the unit that is
+        // held is offered nevertheless: it is kept aside, and told.
         if heard.replayed && self.writer.holds(&key).await.unwrap_or(false) {
+            let digest = Digest::of(&heard.unit.bytes);
+            if self.writer.differs(key, digest).await.unwrap_or(false) {
+                return self.writer.deliver(SESSION, heard.unit).await.is_ok();
+            }
             let range = SeqRange { first: key.sequence, last: key.sequence };
             self.synced(key.prefix, &[range].into_iter().collect(), durable).await;
             return true;
@@ -208,7 +256,10 @@ impl Task {
         self.writer.deliver(SESSION, heard.unit).await.is_ok()
     }
 
-    async fn fates(&self, fates: Fates, durable: &mut Durable) {
+    async fn fates(&mut self, fates: Fates, durable: &mut Durable) {
+        for refused in fates.refusals.iter().filter(|of| of.reason == RefusalReason::Conflict) {
+            *self.conflicts.entry(refused.prefix.spacecraft).or_default() += refused.range.count();
+        }
         for (prefix, ranges) in fates.receipts {
             self.synced(prefix, &ranges, durable).await;
         }
@@ -240,7 +291,7 @@ impl Task {
         if store == Ok(prefix.origin) && !ranges.is_empty() {
             if let Some(up) = self.ways.up.get(&prefix.spacecraft) {
                 // The way up ends with the station.
-                let _ = up.durable.send((prefix, ranges.clone()));
+                let _ = up.news.send(News::Durable(prefix, ranges.clone()));
             }
             *durable.entry(prefix.spacecraft).or_default() += ranges.count();
         }
@@ -250,6 +301,10 @@ impl Task {
         let counts: Vec<_> = lock(&self.ear).counts().collect();
         let view = |(spacecraft, counts): (SpacecraftId, EarCounts)| {
             let durable = durable.get(&spacecraft).copied().unwrap_or(0);
+            let mut counts = counts;
+            if let Some(conflicts) = self.conflicts.get(&spacecraft) {
+                counts.refused.insert("conflict", *conflicts);
+            }
             let up = self.ways.up.get(&spacecraft);
             let said = up.map(|up| up.told.lock().unwrap_or_else(PoisonError::into_inner).clone());
             view(spacecraft, counts, durable, said.unwrap_or_default().view)

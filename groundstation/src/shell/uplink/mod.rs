@@ -16,7 +16,7 @@ use crate::{
 };
 use anyhow::Context as _;
 use codecs::{
-    ids::{Codec, SpacecraftId},
+    ids::{Codec, SpacecraftId, StoreEpoch},
     link::{
         uplink::{
             UplinkKey,
@@ -199,6 +199,51 @@ impl Uplink {
         }
     }
 
+    /// The next object that fits so many bytes, for a spacecraft that is spoken to by radio and has
+    /// this store. It goes again like one of a session, until its record is held.
+    pub async fn for_radio(
+        self: &Arc<Self>,
+        spacecraft: SpacecraftId,
+        store: StoreEpoch,
+        bytes_max: usize,
+    ) -> Option<UplinkObject> {
+        let (store, reaches) = (Some(store), |of| of == spacecraft);
+        self.forget(store, reaches).await;
+        let (now, tai) = (self.clock.mono_ns(), self.clock.tai());
+        let session = radio_session(spacecraft);
+        let next =
+            lock(&self.queue).poll_object_within(session, store, reaches, bytes_max, now, tai);
+        let object = next?;
+        if self.bind(&object.key, store).await {
+            return Some(object);
+        }
+        lock(&self.queue).object_failed(&object.key, session);
+        None
+    }
+
+    /// An object was said by radio, or was too late for it.
+    pub fn said_by_radio(&self, key: &UplinkKey) {
+        let session = radio_session(key.counter.spacecraft);
+        lock(&self.queue).object_done(key, session, self.clock.mono_ns());
+        tracing::info!(%key, "uplink said by radio");
+    }
+
+    /// Nobody radiates what is said: what is not answered goes by whatever way there is.
+    pub fn radio_lost(&self, spacecraft: SpacecraftId) {
+        lock(&self.queue).disconnected(radio_session(spacecraft));
+        self.changed.send_modify(|count| *count += 1);
+    }
+
+    /// When an object of a radio is due again.
+    pub fn radio_due(&self, spacecraft: SpacecraftId) -> Option<u64> {
+        lock(&self.queue).timeout(radio_session(spacecraft)).0
+    }
+
+    /// Tells of what is to be looked at.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
     /// Ends what went to a store that these spacecraft no longer have, and tells the operator.
     async fn forget(self: &Arc<Self>, store: CraftStore, reaches: impl Fn(SpacecraftId) -> bool) {
         loop {
@@ -243,6 +288,11 @@ impl Uplink {
             }
         }
     }
+}
+
+/// Sessions count from 1, and radios from the other end.
+fn radio_session(spacecraft: SpacecraftId) -> u64 {
+    u64::MAX - u64::from(spacecraft.0)
 }
 
 /// The store that a hello names: all its counters are of one formatting.

@@ -56,6 +56,7 @@ export interface Custody {
   archived: number;
   archived_bytes: number;
   receipted: number;
+  left_to_welcome: number;
   awaited: number;
   voided: number;
   newest_ms: number | null;
@@ -119,6 +120,7 @@ export interface Counts {
   shed: Record<string, number>;
   replayed: number;
   receipted: number;
+  left_to_welcome: number;
   packets: number;
   packet_copies: number;
   parameters: number;

@@ -4,14 +4,15 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use bytes::Bytes;
 use clap::Args;
-use codecs::package::{MANIFEST_FILE, PIECE_HEADER_BYTES, Piece};
+use codecs::package::{MANIFEST_FILE, PIECE_HEADER_BYTES, Piece, SIGNATURE_FILE, Trust};
 use serde_json::json;
 
 use super::TrustArgs;
 use crate::{
     config::Models,
-    models::{Slots, Task},
+    models::{Slots, Task, Thresholds, thresholds::THRESHOLDS_FILE},
     shell::models::{Folder, Loader, open, prove},
 };
 
@@ -19,7 +20,7 @@ use crate::{
 pub struct InstallArgs {
     /// Folder of slots; made where there is none
     slots: PathBuf,
-    /// A package's folder, or a bundle
+    /// Folder of a package or a threshold file, or a bundle
     package: PathBuf,
     #[command(flatten)]
     trusted: TrustArgs,
@@ -41,7 +42,7 @@ pub struct TaskArgs {
 
 #[derive(Debug, Args)]
 pub struct PackArgs {
-    /// A package's folder
+    /// Folder of a package or a threshold file
     package: PathBuf,
     /// Folder to write the pieces into
     out: PathBuf,
@@ -91,6 +92,9 @@ pub fn list(dir: &Path, trusted: &TrustArgs, json: bool) -> anyhow::Result<()> {
         let failed = held.failed.as_ref().map(|why| format!(", failed: {why}")).unwrap_or_default();
         let (task, slot) = (view.task.name(), view.slot.letter());
         say!("{task} {slot}: {} {}, {}{failed}", held.name, held.version, view.role);
+        if let Some(digest) = &held.thresholds {
+            say!("  thresholds of SHA-256 {digest}");
+        }
         for (name, value) in &held.parameters {
             say!("  {name} = {value}");
         }
@@ -104,9 +108,34 @@ pub fn list(dir: &Path, trusted: &TrustArgs, json: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Installs a package.
+/// A threshold file as one, once it holds; none where the path is a package's.
+fn thresholds(path: &Path, trust: &Trust) -> anyhow::Result<Option<Bytes>> {
+    let bundle = if path.is_file() {
+        Bytes::from(std::fs::read(path)?)
+    } else if path.join(THRESHOLDS_FILE).is_file() {
+        let file = |name: &str| std::fs::read(path.join(name));
+        Thresholds::bundle(&file(THRESHOLDS_FILE)?, &file(SIGNATURE_FILE)?)?
+    } else {
+        return Ok(None);
+    };
+    if !Thresholds::is_bundle(&bundle) {
+        return Ok(None);
+    }
+    Thresholds::from_bundle(&bundle, trust).with_context(|| path.display().to_string())?;
+    Ok(Some(bundle))
+}
+
+/// Installs a package, or puts a threshold file in force for the active one.
 pub fn install(args: &InstallArgs) -> anyhow::Result<()> {
     let trust = args.trusted.trust()?;
+    if let Some(bundle) = thresholds(&args.package, &trust)? {
+        let task = Thresholds::from_bundle(&bundle, &trust)?.task;
+        let mut slots = slots(&args.slots, &args.trusted)?;
+        slots.put(&bundle)?;
+        let of = slots.set_thresholds(task)?;
+        say!("{}: thresholds {} {} in force", task.name(), of.name, of.version);
+        return Ok(());
+    }
     let package = open(&args.package, &trust)?;
     let manifest = package.manifest();
     let task = Task::ALL.into_iter().find(|task| manifest.fulfils(task.contract()));
@@ -150,7 +179,11 @@ pub fn roll_back(args: &TaskArgs) -> anyhow::Result<()> {
 
 /// Writes pieces.
 pub fn pack(args: &PackArgs) -> anyhow::Result<()> {
-    let bundle = onboard_model::Package::bundle(&args.package, &args.trusted.trust()?)?;
+    let trust = args.trusted.trust()?;
+    let bundle = match thresholds(&args.package, &trust)? {
+        Some(bundle) => bundle,
+        None => onboard_model::Package::bundle(&args.package, &trust)?,
+    };
     std::fs::create_dir_all(&args.out).with_context(|| args.out.display().to_string())?;
     let content = args.piece_bytes as usize - PIECE_HEADER_BYTES;
     let pieces = Piece::cut(&bundle, content);

@@ -14,12 +14,13 @@ use codecs::{
         sender::NO_DEADLINE,
         wire::Message,
     },
-    packet::space::SequenceCount,
     time::Tai,
 };
 
 use super::*;
 use crate::downlink::Phase;
+
+mod contacts;
 
 const ORIGIN: Origin = Origin([7; 16]);
 const SECOND: u64 = 1_000_000_000;
@@ -44,6 +45,7 @@ fn config(kind: FrameKind) -> RadioConfig {
         origin: ORIGIN,
         reclaimable_from: Durability::Local,
         again_ns: 60 * SECOND,
+        housekeeping_percent: 0,
         apid: PARTS_APID,
         part_bytes: 300,
         kind,
@@ -165,6 +167,81 @@ fn units_arrive_whole_in_either_frame_at_the_pace_of_the_radio() {
         assert!(paced && air.len() >= 26, "{} frames", air.len());
         assert!(air[25].0 >= 25 * 514_000_000 - LATE_NS);
     }
+}
+
+/// What a rebuilder gives out, in order, and the packets' counts as they came.
+fn order(config: &RadioConfig, air: &[(u64, Vec<u8>)]) -> Vec<u64> {
+    ground(config, air).iter().map(|of| of.of.key(ORIGIN).sequence).collect()
+}
+
+#[test]
+fn a_more_urgent_unit_goes_in_the_middle_of_a_long_one_and_both_arrive() {
+    for kind in [FrameKind::Aos, FrameKind::Tm] {
+        let config = config(kind);
+        let mut radio = Radio::new(&config, &[]).unwrap();
+        radio.set_stand(sending());
+        let of = |priority, sequence| UnitInfo { priority, ..info(&unit(sequence)) };
+        radio.offer(key(30), of(9, 30));
+        let mut now = 0;
+        let mut air = fly(&mut radio, &mut now, 5 * SECOND);
+        // Each worth more than the one before; one that is worth the same waits.
+        for (sequence, priority) in [(3, 10), (4, 9)] {
+            radio.offer(key(sequence), of(priority, sequence));
+        }
+        air.extend(fly(&mut radio, &mut now, 7 * SECOND));
+        radio.offer(key(2), of(11, 2));
+        air.extend(fly(&mut radio, &mut now, 55 * SECOND));
+        assert_eq!(order(&config, &air), [2, 3, 30, 4], "{kind:?}");
+        assert!(
+            ground(&config, &air).iter().all(|of| of.bytes == unit(of.of.key(ORIGIN).sequence))
+        );
+        assert_eq!((radio.counts().units, radio.counts().interrupted), (4, 2));
+    }
+}
+
+#[test]
+fn at_most_so_many_units_wait_in_their_middle() {
+    let config = config(FrameKind::Aos);
+    let mut radio = Radio::new(&config, &[]).unwrap();
+    radio.set_stand(sending());
+    let mut now = 0;
+    let mut air = Vec::new();
+    for sequence in 10..20 {
+        radio.offer(key(sequence), UnitInfo { priority: sequence as u8, ..info(&unit(sequence)) });
+        let until = now + 2 * SECOND;
+        air.extend(fly(&mut radio, &mut now, until));
+        assert!(radio.going.len() <= PAUSED_MAX + 1);
+    }
+    assert_eq!(radio.counts().interrupted, PAUSED_MAX as u64);
+    let until = now + 10 * SECOND;
+    air.extend(fly(&mut radio, &mut now, until));
+    // A receipt ends one that waits in its middle, too.
+    radio.uplink(&cltu(0, 10, Some(receipt(SeqRange { first: 11, last: 11 }))));
+    radio.withdraw(key(12));
+    let until = now + 200 * SECOND;
+    air.extend(fly(&mut radio, &mut now, until));
+    let order = order(&config, &air);
+    assert_eq!(order[0], 14, "to its end, at the bound: {order:?}");
+    assert!(!order.contains(&11) && !order.contains(&12), "{order:?}");
+    assert!([10, 13, 14, 15, 16, 17, 18, 19].iter().all(|of| order.contains(of)), "{order:?}");
+}
+
+#[test]
+fn housekeeping_takes_its_share_from_the_middle_of_a_product() {
+    let config = RadioConfig { housekeeping_percent: 20, ..config(FrameKind::Aos) };
+    let mut radio = Radio::new(&config, &[]).unwrap();
+    radio.set_stand(sending());
+    radio.offer(key(30), UnitInfo { priority: 200, ..info(&unit(30)) });
+    let mut now = 0;
+    let mut air = fly(&mut radio, &mut now, 2 * SECOND);
+    for sequence in [1, 2] {
+        let info = UnitInfo { codec: Codec::Squeezed, priority: 3, ..info(&unit(sequence)) };
+        radio.offer(key(sequence), info);
+    }
+    air.extend(fly(&mut radio, &mut now, 55 * SECOND));
+    // A fifth of 21,100 bytes is more than the 2,300 that wait: they need not wait for its end.
+    assert_eq!(order(&config, &air), [1, 2, 30]);
+    assert_eq!(radio.counts().interrupted, 2);
 }
 
 #[test]

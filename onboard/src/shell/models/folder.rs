@@ -18,7 +18,7 @@ const LOCK: &str = "lock";
 #[derive(Debug)]
 pub struct Folder {
     dir: PathBuf,
-    _lock: File,
+    _lock: Option<File>,
 }
 
 impl Folder {
@@ -31,12 +31,17 @@ impl Folder {
         let lock = options.open(dir.join(LOCK));
         let lock = lock.with_context(|| format!("{shown}: can't write there"))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { dir: dir.into(), _lock: lock }),
+            Ok(()) => Ok(Self { dir: dir.into(), _lock: Some(lock) }),
             Err(TryLockError::WouldBlock) => anyhow::bail!(
                 "{shown}: another process has these slots open; a flight takes orders by uplink"
             ),
             Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("{shown}: lock")),
         }
+    }
+
+    /// A folder to be read only, whoever has it open.
+    pub fn look(dir: &Path) -> Self {
+        Self { dir: dir.into(), _lock: None }
     }
 
     fn at(&self, name: &str) -> PathBuf {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use bytes::Bytes;
 use codecs::{
     link::uplink::UplinkKey,
-    package::{Digest, Piece, Trust},
+    package::{Digest, Manifest, Piece, Trust},
 };
 use codecs_quic::Monotonic;
 use onboard_model::Package;
@@ -17,6 +17,7 @@ use crate::{
     config::Models,
     models::{Governed, ModelOrder, Slot, SlotError, Slots, Suspension, Task, upload::Taken},
     pipeline::Pipeline,
+    score::Baseline,
     triage,
 };
 
@@ -130,6 +131,29 @@ impl Keeper {
         first.map(Err)
     }
 
+    /// The limits of channels that go with the model that scores telemetry, or with statistics alone
+    /// where none does: its slot's, else those that are configured, if they are for it.
+    ///
+    /// # Errors
+    /// Why none are in force though some should be, in words.
+    pub fn baseline(&mut self, manifest: Option<&Manifest>) -> Result<Option<Baseline>, String> {
+        const TASK: Task = Task::Telemetry;
+        let told =
+            |why: &dyn std::fmt::Display| format!("channels go by the usual thresholds: {why}");
+        if let Some(slots) = &mut self.slots
+            && let Some(slot) = slots.active(TASK)
+            && let Some(of) = slots.thresholds(TASK, slot).map_err(|why| told(&why))?
+        {
+            return Ok(of.baseline);
+        }
+        let Some(path) = &self.config.thresholds else { return Ok(None) };
+        let of = super::open_thresholds(path, &self.trust).map_err(|why| told(&why))?;
+        if let Some(manifest) = manifest {
+            of.fits(TASK, manifest).map_err(|why| told(&why))?;
+        }
+        Ok(of.baseline)
+    }
+
     /// Carries out an order; `key` is for one that takes its time.
     pub fn order(
         &mut self,
@@ -190,6 +214,21 @@ impl Keeper {
                 }
                 Ok(format!("{name} = {value} in force"))
             }
+            ModelOrder::Thresholds(task, on) => {
+                let said = match on {
+                    true => {
+                        let of = slots.set_thresholds(*task)?;
+                        format!("thresholds {} {} in force", of.name, of.version)
+                    }
+                    false => {
+                        slots.clear_thresholds(*task)?;
+                        "the package's own thresholds in force".into()
+                    }
+                };
+                let slot = slots.active(*task);
+                self.put(*task, slot, pipeline)?;
+                Ok(said)
+            }
         }
     }
 
@@ -220,7 +259,14 @@ impl Keeper {
             }
         };
         match (task, pipeline.scorers()) {
-            (Task::Telemetry, (Some(scorer), _)) => scorer.set_model(model),
+            (Task::Telemetry, (Some(scorer), _)) => {
+                let baseline = self.baseline(model.as_ref().map(Governed::manifest));
+                if let Err(why) = &baseline {
+                    tracing::warn!("{why}");
+                }
+                scorer.set_model(model);
+                scorer.set_baseline(baseline.unwrap_or_default());
+            }
             (Task::Telemetry, (None, _)) => {}
             (Task::Tiles, (_, tiles)) => tiles.set_model(model),
         }
@@ -356,6 +402,12 @@ impl Keeper {
             next => self.put(task, next, pipeline).unwrap_or_else(|error| error.to_string()),
         };
         Some(format!("{}: {said}, since the model {reason}", task.name()))
+    }
+
+    /// Which models are suspended: bit 0 telemetry, bit 1 tiles.
+    pub fn suspended(&self, pipeline: &mut Pipeline) -> u8 {
+        let mut suspended = |task| model(pipeline, task).is_some_and(|of| of.suspended().is_some());
+        u8::from(suspended(Task::Telemetry)) | u8::from(suspended(Task::Tiles)) << 1
     }
 
     /// What every model did and cost.

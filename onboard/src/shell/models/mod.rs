@@ -6,10 +6,13 @@ mod keeper;
 mod runners;
 mod trial;
 
-use std::path::Path;
+use std::{io::Read, path::Path};
 
 use anyhow::Context;
-use codecs::{mission::Definition, package::Trust};
+use codecs::{
+    mission::Definition,
+    package::{SIGNATURE_FILE, Trust},
+};
 use codecs_quic::Monotonic;
 use onboard_model::Package;
 
@@ -19,7 +22,7 @@ pub use runners::{InProcess, Loader, Supervised};
 
 use crate::{
     config::Models,
-    models::{Governed, Slots, Task},
+    models::{Governed, Slots, Task, Thresholds, thresholds},
     pipeline::Watch,
     score::{TelemetryScorer, TelemetrySettings, TileScorer},
 };
@@ -60,7 +63,12 @@ pub fn load(config: &Models, clock: Monotonic) -> anyhow::Result<(Keeper, Scorer
     let telemetry = model(Task::Telemetry, "parameters");
     let tiles = model(Task::Tiles, "tiles");
     let mut scorer = TelemetryScorer::new(None, TelemetrySettings::default())?;
+    let baseline = keeper.baseline(telemetry.as_ref().map(Governed::manifest));
     scorer.set_model(telemetry);
+    scorer.set_baseline(baseline.unwrap_or_else(|why| {
+        notices.push(why);
+        None
+    }));
     let mut tile_scorer = TileScorer::new(None)?;
     tile_scorer.set_model(tiles);
     let watch = match &config.mission {
@@ -89,6 +97,15 @@ fn governed(
 ) -> anyhow::Result<Governed> {
     task.check(package.manifest()).map_err(|why| anyhow::anyhow!("model {why}"))?;
     let session = loader.load(package, false)?;
+    let taken = session.providers();
+    let missing: Vec<_> = config.providers.iter().filter(|name| !taken.contains(name)).collect();
+    if !missing.is_empty() {
+        let name = &package.manifest().name;
+        tracing::warn!(
+            "model {name:?}: the library lacks {missing:?} of [models] providers; the processor \
+             runs what they would"
+        );
+    }
     let runner: Box<dyn crate::models::governed::Runner> = if loader.is_child() {
         Box::new(Supervised::loaded(package.clone(), loader.clone(), clock, session))
     } else {
@@ -104,6 +121,24 @@ pub fn open(path: &Path, trust: &Trust) -> anyhow::Result<Package> {
         return Ok(Package::from_bundle(path, &bundle.into(), trust)?);
     }
     Ok(Package::open(path, trust)?)
+}
+
+/// The threshold file in a folder, or in a file that is a bundle.
+pub fn open_thresholds(path: &Path, trust: &Trust) -> anyhow::Result<Thresholds> {
+    let read = |path: &Path| {
+        let mut bytes = Vec::new();
+        let file = std::fs::File::open(path).with_context(|| format!("{}", path.display()))?;
+        // One more than is taken, so that whoever proves it notices.
+        file.take(thresholds::BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;
+        anyhow::Ok(bytes)
+    };
+    let named = || format!("{}", path.display());
+    if path.is_file() {
+        return Thresholds::from_bundle(&read(path)?.into(), trust).with_context(named);
+    }
+    let document = read(&path.join(thresholds::THRESHOLDS_FILE))?;
+    let signature = read(&path.join(SIGNATURE_FILE))?;
+    Thresholds::prove(&document, &signature, trust).with_context(named)
 }
 
 /// Whose packages are taken.

@@ -21,6 +21,7 @@ const DONE: &str = "done";
 const REJECTED: &str = "rejected";
 
 /// The folder and those in it where files go.
+#[derive(Clone)]
 pub struct Place {
     folder: PathBuf,
     finished: Finished,

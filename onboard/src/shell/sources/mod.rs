@@ -1,13 +1,18 @@
 //! All sources: each in its turn, within its limits, and every drop counted.
 
 mod folder;
+mod reading;
 pub mod serial;
 mod sockets;
 
 use std::{
     collections::BTreeMap,
     io,
-    task::{Context, Poll},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
@@ -16,7 +21,12 @@ use codecs_quic::Monotonic;
 use serde::Serialize;
 use serde_json::json;
 
-use self::{folder::Place, serial::Serial, sockets::Datagrams};
+use self::{
+    folder::Place,
+    reading::{Opened, Reading},
+    serial::Serial,
+    sockets::Datagrams,
+};
 use crate::{
     config::{Config, Source},
     pipeline::Pipeline,
@@ -76,13 +86,24 @@ enum Door {
 }
 
 struct Watched {
-    place: Place,
+    reader: Reader,
     folder: Folder,
+    slot: u32,
+    /// Whether any folder's file is being read.
+    busy: Arc<AtomicBool>,
+    reading: Option<Reading>,
+    opened: Option<Opened>,
+    taking: Option<(String, Option<String>, Taking)>,
+}
+
+/// What reads a file of a folder, in a thread of its own: a large file, or a slow disk, must not hold
+/// up the others.
+#[derive(Clone)]
+struct Reader {
+    place: Place,
     config: Source,
     apid: Apid,
-    slot: u32,
     kept: Option<Progress>,
-    taking: Option<(String, Option<String>, Taking)>,
 }
 
 struct Of {
@@ -106,6 +127,7 @@ impl Sources {
     /// Opens all of them.
     pub async fn open(config: &Config, clock: Monotonic) -> anyhow::Result<Self> {
         let mut sources = Vec::new();
+        let busy = Arc::new(AtomicBool::new(false));
         for source in &config.source.0 {
             let content = if source.files.is_some() { Content::Images } else { Content::Packets };
             let door = match (&source.serial, source.files.as_ref().or(source.packets.as_ref())) {
@@ -114,12 +136,17 @@ impl Sources {
                     Door::Serial(Serial::open(device, source.baud)?, stream)
                 }
                 (None, Some(folder)) => Door::Folder(Box::new(Watched {
-                    place: Place::make(folder, source.finished)?,
+                    reader: Reader {
+                        place: Place::make(folder, source.finished)?,
+                        config: source.clone(),
+                        apid: Apid(source.apid.unwrap_or(config.triage.imager_apid)),
+                        kept: None,
+                    },
                     folder: Folder::new(content),
-                    config: source.clone(),
-                    apid: Apid(source.apid.unwrap_or(config.triage.imager_apid)),
                     slot: source.slot(),
-                    kept: None,
+                    busy: busy.clone(),
+                    reading: None,
+                    opened: None,
                     taking: None,
                 })),
                 (None, None) => Door::Datagrams(Datagrams::bind(source).await?),
@@ -141,7 +168,7 @@ impl Sources {
         for of in &mut self.sources {
             if let Door::Folder(watched) = &mut of.door {
                 let kept = store.notes().find(|(slot, _)| *slot == watched.slot);
-                watched.kept = kept.and_then(|(_, bytes)| Progress::decode(bytes));
+                watched.reader.kept = kept.and_then(|(_, bytes)| Progress::decode(bytes));
             }
         }
     }
@@ -151,7 +178,7 @@ impl Sources {
         let places = self.sources.iter().map(|of| match &of.door {
             Door::Datagrams(socket) => socket.describe(),
             Door::Serial(..) => of.report.name.clone(),
-            Door::Folder(watched) => watched.place.describe(),
+            Door::Folder(watched) => watched.reader.place.describe(),
         });
         places.collect::<Vec<_>>().join(", ")
     }
@@ -191,7 +218,8 @@ impl Sources {
     pub fn timeout(&self) -> Option<u64> {
         let now_ns = self.clock.now_ns();
         let due = |of: &Of| {
-            let folder = matches!(of.door, Door::Folder(_));
+            // A file that is being read says so itself.
+            let folder = matches!(&of.door, Door::Folder(watched) if watched.reading.is_none());
             (folder || of.due_ns > now_ns).then_some(of.due_ns)
         };
         let due = self.sources.iter().filter_map(due);
@@ -264,7 +292,13 @@ impl Of {
     fn poll(&mut self, at: usize, context: &mut Context<'_>, now_ns: u64) -> Poll<Turn> {
         for _ in 0..DROPS_A_TURN {
             let packet = match &mut self.door {
-                Door::Folder(_) => return Poll::Ready(Turn::Folder(at)),
+                Door::Folder(watched) => {
+                    if let Some(reading) = &mut watched.reading {
+                        watched.opened = Some(ready!(reading.poll(context)));
+                        watched.reading = None;
+                    }
+                    return Poll::Ready(Turn::Folder(at));
+                }
                 Door::Datagrams(socket) => match socket.poll_receive(context) {
                     Poll::Pending => return Poll::Pending,
                     Poll::Ready(Ok(packet)) => packet,
@@ -299,10 +333,14 @@ impl Of {
 
     fn folder(&mut self, pipeline: &mut Pipeline, now_ns: u64) {
         let Door::Folder(watched) = &mut self.door else { return };
-        let look_ns = watched.config.look_ms * 1_000_000;
+        let look_ns = watched.reader.config.look_ms * 1_000_000;
+        if let Some(opened) = watched.opened.take() {
+            self.due_ns = now_ns;
+            return self.begin(opened, pipeline, now_ns);
+        }
         let Some((_, _, taking)) = &mut watched.taking else {
             self.due_ns = now_ns.saturating_add(look_ns);
-            return self.look(pipeline, now_ns);
+            return self.look(now_ns);
         };
         if taking.is_done() {
             // It waits for its commit.
@@ -317,7 +355,7 @@ impl Of {
         }
         self.gate.spend(bytes);
         let made = taking.step(pipeline, watched.slot, now_ns);
-        watched.kept = Some(taking.progress());
+        watched.reader.kept = Some(taking.progress());
         self.report.taken += made.taken;
         self.report.bytes += made.bytes;
         self.dropped(STRAY, made.stray_bytes);
@@ -327,9 +365,13 @@ impl Of {
         self.heard(pipeline, now_ns);
     }
 
-    fn look(&mut self, pipeline: &mut Pipeline, now_ns: u64) {
+    fn look(&mut self, now_ns: u64) {
         let Door::Folder(watched) = &mut self.door else { return };
-        let listed = match watched.place.list() {
+        // Memory is reckoned for one file at a time.
+        if watched.busy.load(Ordering::Acquire) {
+            return;
+        }
+        let listed = match watched.reader.place.list() {
             Ok(listed) => listed,
             Err(error) => {
                 tracing::warn!(source = self.report.name, "the folder can't be read: {error}");
@@ -337,7 +379,19 @@ impl Of {
             }
         };
         let Some(name) = watched.folder.look(&listed) else { return };
-        let (sidecar, taking) = watched.open(&name);
+        match Reading::begin(watched.reader.clone(), name, &watched.busy) {
+            Ok(reading) => {
+                watched.reading = Some(reading);
+                self.due_ns = now_ns;
+            }
+            Err(error) => tracing::error!("no thread to read files with: {error}"),
+        }
+    }
+
+    /// Takes up a file that was read, or puts it aside.
+    fn begin(&mut self, opened: Opened, pipeline: &mut Pipeline, now_ns: u64) {
+        let Door::Folder(watched) = &mut self.door else { return };
+        let Opened { name, sidecar, taking } = opened;
         match taking {
             Ok(taking) => {
                 watched.taking = Some((name, sidecar, taking));
@@ -347,7 +401,8 @@ impl Of {
                 let reason = format!("{reason:#}");
                 tracing::warn!(source = self.report.name, file = name, "rejected: {reason}");
                 self.report.files_rejected += 1;
-                if let Err(error) = watched.place.reject(&name, sidecar.as_deref(), &reason) {
+                if let Err(error) = watched.reader.place.reject(&name, sidecar.as_deref(), &reason)
+                {
                     tracing::error!("{name}: can't be put away: {error}");
                 }
                 let record = json!({
@@ -362,7 +417,7 @@ impl Of {
     fn put_away(&mut self, pipeline: &mut Pipeline, now_ns: u64) {
         let Door::Folder(watched) = &mut self.door else { return };
         let Some((name, sidecar, _)) = watched.taking.take_if(|of| of.2.is_done()) else { return };
-        if let Err(error) = watched.place.finish(&name, sidecar.as_deref()) {
+        if let Err(error) = watched.reader.place.finish(&name, sidecar.as_deref()) {
             // It is known by its progress when it is looked at again.
             tracing::error!("{name}: can't be put away: {error}");
             self.due_ns = now_ns.saturating_add(PAUSE_NS);
@@ -375,7 +430,7 @@ impl Of {
     }
 }
 
-impl Watched {
+impl Reader {
     /// Reads a file and takes it up where it was left.
     fn open(&self, name: &str) -> (Option<String>, anyhow::Result<Taking>) {
         let images = self.config.files.is_some();
@@ -396,7 +451,8 @@ impl Watched {
         if !images {
             return Ok(Taking::packets(digest, self.kept, bytes.into(), packet_bytes_max));
         }
-        let image = image::read(name, &bytes, sidecar, image_bytes_max)?;
+        let mut image = image::read(name, &bytes, sidecar, image_bytes_max)?;
+        image.reflectance = image.reflectance.or(self.config.reflectance());
         Ok(Taking::tiles(digest, self.kept, image, tile_side, self.apid)?)
     }
 }

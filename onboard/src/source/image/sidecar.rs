@@ -7,6 +7,7 @@
 //! | `interleaved` | samples stand pixel by pixel, not band after band |
 //! | `little_endian` | the low byte of a sample stands first |
 //! | `time_ns` | when it was taken, nanoseconds TAI since 1970 |
+//! | `gain`, `offset` | reflectance = sample x gain + offset (0 unless given), as the product's papers say |
 //! | `attitude` | quaternion x, y, z, w from Earth-fixed axes to the instrument |
 //! | `corners` | latitude and longitude of upper left, upper right, lower right, lower left |
 //! | `epsg`, `transform` | a map instead: x0, x by column, x by row, y0, y by column, y by row |
@@ -15,7 +16,10 @@ use codecs::time::Tai;
 use serde::Deserialize;
 
 use super::ImageError;
-use crate::source::place::{Grid, Placed};
+use crate::{
+    source::place::{Grid, Placed},
+    triage::Reflectance,
+};
 
 /// Longest sidecar, bytes.
 pub const SIDECAR_BYTES_MAX: u64 = 64 << 10;
@@ -42,6 +46,10 @@ pub struct Sidecar {
     pub little_endian: bool,
     /// When it was taken, nanoseconds TAI since 1970.
     pub time_ns: Option<i64>,
+    /// Reflectance of one count.
+    pub gain: Option<f32>,
+    /// Reflectance of a sample of 0; 0 unless given.
+    pub offset: Option<f32>,
     /// Quaternion.
     pub attitude: Option<[f32; 4]>,
     /// Four corners, degrees.
@@ -72,6 +80,19 @@ impl Sidecar {
     /// When it was taken.
     pub fn captured(&self) -> Option<Tai> {
         self.time_ns.map(Tai)
+    }
+
+    /// What its samples mean, if it says.
+    pub fn reflectance(&self) -> Result<Option<Reflectance>, ImageError> {
+        let wrong = |what: &str| Err(ImageError::Wrong(what.into()));
+        match (self.gain, self.offset) {
+            (None, None) => Ok(None),
+            (None, Some(_)) => wrong("an offset without a gain"),
+            (Some(gain), offset) => match Reflectance::new(gain, offset.unwrap_or(0.0)) {
+                Some(reflectance) => Ok(Some(reflectance)),
+                None => wrong("gain is above 0 and at most 1, offset -1 to 1"),
+            },
+        }
     }
 
     /// Where it lies, if it says.

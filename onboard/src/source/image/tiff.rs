@@ -61,6 +61,7 @@ pub(super) fn read(bytes: &[u8], most: usize) -> Result<Image, ImageError> {
         placed,
         attitude: None,
         captured: None,
+        reflectance: None,
     })
 }
 

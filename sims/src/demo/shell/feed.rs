@@ -1,13 +1,16 @@
 //! Feeds the flight process: packets as the sensors make them, or the frames of a recording. The
-//! socket blocks when the process can't take more, which is the back-pressure of a real bus.
+//! socket blocks when the process can't take more, which is the back-pressure of a real bus. Some
+//! pictures go into a folder that is shared with it instead, as those of a payload computer do.
 
 use crate::demo::scene::SceneError;
 use crate::relay::SimulatedClock;
 use crate::spacecraft::Spacecraft;
+use crate::spacecraft::payload::Picture;
 use codecs::time::Tai;
+use std::fs;
 use std::io;
 use std::os::unix::net::UnixDatagram;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -16,6 +19,8 @@ use thiserror::Error;
 
 /// How often a blocked send looks whether it is still wanted.
 const SEND_TIMEOUT: Duration = Duration::from_millis(500);
+/// One picture in so many is left in the folder.
+const FILE_EVERY: u32 = 3;
 /// Longest sleep between two looks at the flag.
 const SLICE: Duration = Duration::from_millis(100);
 
@@ -25,15 +30,15 @@ pub enum FeedError {
     /// The flight process is gone, or its socket.
     #[error("the flight process takes no packets: {0}")]
     Socket(#[from] io::Error),
+    /// A picture can't be left in the folder.
+    #[error("a picture can't be written to {0}: {1}")]
+    Picture(PathBuf, io::Error),
     /// The spacecraft can't be flown on.
     #[error(transparent)]
     Scene(#[from] SceneError),
     /// The spacecraft can't be flown on.
     #[error(transparent)]
     Orbit(#[from] crate::orbit::ElementsError),
-    /// A packet fits no frame.
-    #[error(transparent)]
-    Radio(#[from] crate::spacecraft::radio::RadioError),
 }
 
 /// What was fed.
@@ -43,6 +48,8 @@ pub struct Fed {
     pub datagrams: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// Pictures left in the folder.
+    pub pictures: u64,
 }
 
 /// Tells a feeder to stop.
@@ -63,6 +70,7 @@ impl Stop {
 /// The way into the flight process.
 pub struct Feeder {
     socket: UnixDatagram,
+    folder: Option<PathBuf>,
     stop: Stop,
     fed: Fed,
 }
@@ -73,7 +81,12 @@ impl Feeder {
         let socket = UnixDatagram::unbound()?;
         socket.connect(path)?;
         socket.set_write_timeout(Some(SEND_TIMEOUT))?;
-        Ok(Self { socket, stop, fed: Fed::default() })
+        Ok(Self { socket, folder: None, stop, fed: Fed::default() })
+    }
+
+    /// Leaves some pictures in a folder.
+    pub fn with_folder(self, folder: PathBuf) -> Self {
+        Self { folder: Some(folder), ..self }
     }
 
     /// What went through so far.
@@ -101,6 +114,21 @@ impl Feeder {
         }
     }
 
+    /// Hands on what the sensors made.
+    fn hand(&mut self, packet: &[u8]) -> Result<(), FeedError> {
+        if let Some(folder) = &self.folder
+            && let Some(picture) = Picture::of(packet)
+            && picture.id.is_multiple_of(FILE_EVERY)
+        {
+            let failed = |error| FeedError::Picture(folder.clone(), error);
+            leave(folder, &picture).map_err(failed)?;
+            self.fed.pictures += 1;
+            return Ok(());
+        }
+        self.send(packet)?;
+        Ok(())
+    }
+
     /// Flies on as fast as the flight process takes it, up to an instant: the recorder's content
     /// from before the contact.
     pub fn record(&mut self, craft: &mut Spacecraft, until: Tai) -> Result<(), FeedError> {
@@ -108,7 +136,7 @@ impl Feeder {
         while craft.now() < until && !self.stop.stopped() {
             craft.step(&mut packets)?;
             for packet in packets.drain(..) {
-                self.send(&packet)?;
+                self.hand(&packet)?;
             }
         }
         Ok(())
@@ -120,7 +148,7 @@ impl Feeder {
         while self.wait(clock.instant_of(craft.now()).into_std()) {
             craft.step(&mut packets)?;
             for packet in packets.drain(..) {
-                self.send(&packet)?;
+                self.hand(&packet)?;
             }
         }
         Ok(())
@@ -152,6 +180,17 @@ impl Feeder {
             thread::sleep(left.min(SLICE));
         }
     }
+}
+
+/// Leaves a picture under its name only once it is whole, behind its sidecar.
+fn leave(folder: &Path, picture: &Picture) -> io::Result<()> {
+    let name = format!("tile-{:06}", picture.id);
+    let part = folder.join(format!("{name}.part"));
+    for (ending, bytes) in [("json", picture.sidecar.as_bytes()), ("raw", &picture.raw)] {
+        fs::write(&part, bytes)?;
+        fs::rename(&part, folder.join(format!("{name}.{ending}")))?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -191,6 +230,6 @@ mod tests {
             let length = receiver.recv(&mut buffer).unwrap();
             assert_eq!(buffer[..length], frame);
         }
-        assert_eq!(feeder.fed(), Fed { datagrams: 2, bytes: 20 });
+        assert_eq!(feeder.fed(), Fed { datagrams: 2, bytes: 20, pictures: 0 });
     }
 }

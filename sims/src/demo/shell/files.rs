@@ -2,7 +2,6 @@
 //! demonstration adds, and the spacecraft's configuration.
 
 use crate::demo::scene;
-use crate::spacecraft::radio;
 use anyhow::{Context, bail};
 use std::fs;
 use std::net::SocketAddr;
@@ -57,6 +56,16 @@ impl Layout {
     /// What the edge tells of itself.
     pub fn edge_status(&self) -> PathBuf {
         self.root.join("edge-status.json")
+    }
+
+    /// The flight software's slots of models.
+    pub fn slots(&self) -> PathBuf {
+        self.root.join("slots")
+    }
+
+    /// Where the payload leaves its pictures.
+    pub fn pictures(&self) -> PathBuf {
+        self.root.join("pictures")
     }
 
     /// Where the sensors' packets go.
@@ -115,12 +124,34 @@ pub fn extend_station(
     fs::write(&path, table.to_string()).with_context(|| format!("writing {}", path.display()))
 }
 
+/// Bits a second of the demonstration's uplink.
+const UPLINK_BPS: i64 = 16_000;
+
+/// What a demonstration adds to a station's file for a radio: what is said, and through which edge.
+pub fn add_radio(layout: &Layout, edge: &str) -> anyhow::Result<()> {
+    let path = layout.station_file();
+    let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+    let mut table: Table = text.parse().with_context(|| format!("in {}", path.display()))?;
+    let number = |of: i64| Value::Integer(of);
+    let radio = [
+        ("spacecraft", number(7)),
+        ("uplink_bps", number(UPLINK_BPS)),
+        ("to", Value::String(format!("edge:{edge}"))),
+        ("scid", number(scene::SCID)),
+        ("repeat_s", number(2)),
+        ("time_s", number(5)),
+    ];
+    let radio = radio.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+    table.insert("rf".to_owned(), Value::Array(vec![Value::Table(radio)]));
+    fs::write(&path, table.to_string()).with_context(|| format!("writing {}", path.display()))
+}
+
 /// What a demonstration adds to an edge's file: simulated time, its modem, what it tells.
 pub fn extend_edge(
     layout: &Layout,
     name: &str,
     station: SocketAddr,
-    modem: SocketAddr,
+    [modem, uplink]: [SocketAddr; 2],
     offset_s: f64,
 ) -> anyhow::Result<()> {
     let path = layout.edge_file(name);
@@ -138,12 +169,15 @@ pub fn extend_edge(
     table.insert("status".to_owned(), Value::Table(told));
     let clock = rows(vec![("simulated_offset_s", Value::Float(offset_s))]);
     table.insert("clock".to_owned(), Value::Table(clock));
+    let rate = Value::Integer(UPLINK_BPS);
+    let uplink = rows(vec![("to", text(&format!("udp:{uplink}"))), ("rate_bps", rate)]);
+    table.insert("uplink".to_owned(), Value::Table(uplink));
     let input = rows(vec![
         ("name", text("modem")),
         ("from", text(&format!("udp:{modem}"))),
         ("carries", text("cadus")),
-        ("frame", text(radio::FRAME)),
-        ("coding", text(radio::CODING)),
+        ("frame", text(&format!("aos:{}", scene::RADIO_BYTES))),
+        ("coding", text(scene::RADIO_CODING)),
     ]);
     table.insert("input".to_owned(), Value::Array(vec![Value::Table(input)]));
     fs::write(&path, table.to_string()).with_context(|| format!("writing {}", path.display()))
@@ -172,11 +206,78 @@ pub struct Recording {
     pub fecf: bool,
 }
 
-/// Writes the spacecraft's configuration.
+/// The committed models by task.
+pub const MODELS: [(&str, &str); 2] =
+    [("telemetry", "telemetry-anomaly"), ("tiles", "cloud-screen")];
+
+/// How units go down.
+#[derive(Clone, Copy, Debug)]
+pub enum Way {
+    /// Over a connection to this address.
+    Quic(SocketAddr),
+    /// By radio.
+    Radio {
+        /// Where coded units go.
+        to: SocketAddr,
+        /// Where command frames are heard.
+        from: SocketAddr,
+        /// On the air.
+        rate_bps: u64,
+    },
+}
+
+/// Seconds between two packets of the flight software's own.
+const HEALTH_S: i64 = 5;
+/// Virtual channel of the radio's frames: others are made for a connection.
+const RADIO_VC: i64 = 2;
+
+impl Way {
+    /// The sections of the spacecraft's file.
+    fn sections(self) -> Vec<(&'static str, Table)> {
+        let text = |text: String| Value::String(text);
+        let rows = |rows: Vec<(&str, Value)>| -> Table {
+            rows.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+        };
+        match self {
+            Self::Quic(ground) => {
+                let ground = vec![
+                    ("address", text(ground.to_string())),
+                    ("server_name", text("station".to_owned())),
+                    ("profile", text("leo".to_owned())),
+                ];
+                vec![("ground", rows(ground))]
+            }
+            Self::Radio { to, from, rate_bps } => {
+                let radio = vec![
+                    ("to", text(format!("udp:{to}"))),
+                    ("from", text(format!("udp:{from}"))),
+                    ("rate_bps", Value::Integer(i64::try_from(rate_bps).unwrap_or(i64::MAX))),
+                    ("scid", Value::Integer(scene::SCID)),
+                    ("vc", Value::Integer(RADIO_VC)),
+                    ("frame", text(format!("aos:{}", scene::RADIO_BYTES))),
+                    ("fecf", Value::Boolean(true)),
+                    ("coding", text(scene::RADIO_CODING.to_owned())),
+                    ("idle", Value::Boolean(true)),
+                    // What the air lost goes again within a short demonstration.
+                    ("again_s", Value::Integer(3)),
+                ];
+                let bearer = ("bearer", text("rf".to_owned()));
+                // The mission has one kind of frame; those within units are like those around them.
+                let frame = Value::Integer(scene::RADIO_BYTES as i64);
+                vec![
+                    ("downlink", rows(vec![bearer, ("rf", Value::Table(rows(radio)))])),
+                    ("realtime", rows(vec![("frame_bytes", frame)])),
+                ]
+            }
+        }
+    }
+}
+
+/// Writes the spacecraft's configuration; with packages, in slots where there are some.
 pub fn write_onboard(
     layout: &Layout,
     spacecraft: &str,
-    ground: SocketAddr,
+    way: Way,
     packages: Option<&Path>,
     recording: Option<&Recording>,
 ) -> anyhow::Result<()> {
@@ -202,30 +303,38 @@ pub fn write_onboard(
     let mut section = |name: &str, value: Value| config.insert(name.to_owned(), value);
     section("spacecraft", table(vec![("id", Value::Integer(7)), ("name", text(spacecraft))]));
     section("identity", Value::Table(identity));
-    section(
-        "ground",
-        table(vec![
-            ("address", text(&ground.to_string())),
-            ("server_name", text("station")),
-            ("profile", text("leo")),
-        ]),
-    );
-    section("source", table(vec![("unix", path(layout.socket()))]));
+    for (name, table) in way.sections() {
+        section(name, Value::Table(table));
+    }
+    let socket = table(vec![("unix", path(layout.socket())), ("name", text("sensors"))]);
+    let mut sources = vec![socket];
+    if recording.is_none() {
+        let folder = layout.pictures();
+        fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
+        sources.push(table(vec![
+            ("files", path(folder)),
+            ("name", text("pictures")),
+            ("look_ms", Value::Integer(200)),
+        ]));
+        let every = Value::Integer(HEALTH_S);
+        section("health", table(vec![("every_s", every)]));
+    }
+    section("source", Value::Array(sources));
     section("store", table(vec![("dir", path(layout.store()))]));
     fs::write(layout.triage(), scene::TRIAGE)
         .with_context(|| format!("writing {}", layout.triage().display()))?;
     section("triage", table(vec![("policy", path(layout.triage()))]));
     if let (Some(packages), None) = (packages, recording) {
-        section(
-            "models",
-            table(vec![
-                ("telemetry", path(packages.join("telemetry-anomaly"))),
-                ("tiles", path(packages.join("cloud-screen"))),
-                ("mission", path(layout.mission())),
-                ("watch", Value::Array(scene::WATCHED.map(text).to_vec())),
-                ("danger_accept_development_key", Value::Boolean(true)),
-            ]),
-        );
+        let mut models = vec![
+            ("mission", path(layout.mission())),
+            ("watch", Value::Array(scene::WATCHED.map(text).to_vec())),
+            ("danger_accept_development_key", Value::Boolean(true)),
+        ];
+        match layout.slots().exists() {
+            true => models.push(("slots", path(layout.slots()))),
+            false => models.extend(MODELS.map(|(task, name)| (task, path(packages.join(name))))),
+        }
+        section("models", table(models));
     }
     if let Some(recording) = recording {
         let fecf = Value::Boolean(recording.fecf);
@@ -246,8 +355,10 @@ mod tests {
         let pin = format!("sha256:{}", "0f".repeat(32));
         let identity = format!(
             "[identity]\ncertificate = \"identity.crt\"\nkey = \"identity.key\"\n\
-             ground_pins = [\"{pin}\"]\norigin = \"{}\"\n",
-            "01".repeat(16)
+             ground_pins = [\"{pin}\"]\norigin = \"{}\"\ndomain = \"sky\"\n\
+             domain_keys = [\"{}\"]\n",
+            "01".repeat(16),
+            "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"
         );
         fs::write(enrolled.join("onboard-identity.toml"), identity).unwrap();
         layout
@@ -257,12 +368,22 @@ mod tests {
     fn the_flight_process_understands_its_file() {
         let folder = tempfile::tempdir().unwrap();
         let layout = layout(folder.path());
-        let ground = "127.0.0.1:9".parse().unwrap();
+        let ground = Way::Quic("127.0.0.1:9".parse().unwrap());
         write_onboard(&layout, "SKY-7", ground, Some(Path::new("/packages")), None).unwrap();
         let config = onboard::config::Config::load(&layout.onboard_file()).unwrap();
         assert_eq!(config.ground.unwrap().address, "127.0.0.1:9");
         assert_eq!(config.identity.key, layout.station().join("enrolled/sky-7/identity.key"));
         assert_eq!(config.models.tiles.unwrap(), Path::new("/packages/cloud-screen"));
+        assert_eq!((config.source.0.len(), config.health.every_s), (2, 5));
+        fs::create_dir(layout.slots()).unwrap();
+        write_onboard(&layout, "SKY-7", ground, Some(Path::new("/packages")), None).unwrap();
+        let config = onboard::config::Config::load(&layout.onboard_file()).unwrap();
+        assert_eq!(config.models.slots.unwrap(), layout.slots());
+        let (to, from) = ("127.0.0.1:9".parse().unwrap(), "127.0.0.1:8".parse().unwrap());
+        let radio = Way::Radio { to, from, rate_bps: 64_000 };
+        write_onboard(&layout, "SKY-7", radio, None, None).unwrap();
+        let config = onboard::config::Config::load(&layout.onboard_file()).unwrap();
+        assert_eq!(config.radio(0).unwrap().unwrap().frame_bytes, 1115);
         let recording = Recording { frame: "aos:1113".to_owned(), fecf: true };
         write_onboard(&layout, "SKY-7", ground, None, Some(&recording)).unwrap();
         let config = onboard::config::Config::load(&layout.onboard_file()).unwrap();

@@ -1,10 +1,14 @@
 //! The pass itself: from rise to the end asked for, a kill on the way, the drain, the reckoning.
 
+use super::antenna::Antenna;
 use super::feed::{Fed, FeedError, Stop};
+use super::orders::Desk;
 use super::process::{self, Running};
 use super::{Options, SECOND_NS, Stage, watch};
 use crate::contact::Pass;
-use crate::demo::reckoning::{self, Kill, Reckoning, Summary, Told};
+use crate::demo::orders::PRODUCTS;
+use crate::demo::reckoning::{self, Reckoning};
+use crate::demo::summary::{Kill, Orders, Radio, Summary, Told};
 use crate::relay::SimulatedClock;
 use anyhow::{Context, ensure};
 use codecs::time::Tai;
@@ -17,8 +21,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-/// How long a drain may take.
-const DRAIN: Duration = Duration::from_secs(15);
+/// How long a drain may take, at the least and while the spacecraft is up: a loaded machine is
+/// slower than the link.
+const DRAIN: [Duration; 2] = [Duration::from_secs(15), Duration::from_secs(60)];
 /// Between two looks at the station.
 pub(super) const LOOK: Duration = Duration::from_millis(500);
 /// Between two lines of progress.
@@ -35,6 +40,10 @@ pub(super) struct Flight<'a> {
     pub stop: Stop,
     pub onboard: Running,
     pub ground: Running,
+    /// What hears the radio, where there is one.
+    pub antenna: Option<Antenna>,
+    /// Who orders, where something can go up.
+    pub desk: Option<JoinHandle<Desk>>,
     /// Counters of the daemon that was killed, and its peak memory.
     pub kill: Option<(Told, (u64, u64))>,
 }
@@ -53,16 +62,17 @@ impl Flight<'_> {
     async fn fly(&mut self) -> anyhow::Result<Told> {
         let (options, pass) = (self.stage.options, self.stage.scene.pass);
         let end = self.clock.instant_of(pass_end(options, &pass));
-        let mut kill = options
-            .kill_ground
-            .map(|seconds| self.clock.instant_of(pass.rise.plus(seconds as i64 * SECOND_NS)));
+        let at = |seconds: Option<u64>| {
+            seconds.map(|seconds| self.clock.instant_of(pass.rise.plus(seconds as i64 * SECOND_NS)))
+        };
+        let (mut kill, mut kill_edge) = (at(options.kill_ground), at(options.kill_edge));
         let mut looking = tokio::time::interval(LOOK);
         let mut told_at = Instant::now();
         let mut told = Told::default();
         let interrupted = interrupted();
         tokio::pin!(interrupted);
         loop {
-            let kill_at = kill;
+            let (kill_at, kill_edge_at) = (kill, kill_edge);
             tokio::select! {
                 () = tokio::time::sleep_until(end) => return Ok(told),
                 () = &mut interrupted => {
@@ -76,9 +86,16 @@ impl Flight<'_> {
                     self.kill_ground(told).await?;
                     told = Told::default();
                 }
+                () = async { tokio::time::sleep_until(kill_edge_at.unwrap_or(end)).await },
+                    if kill_edge_at.is_some() =>
+                {
+                    kill_edge = None;
+                    if let Some(antenna) = &mut self.antenna {
+                        antenna.kill(self.stage).await?;
+                    }
+                }
                 _ = looking.tick() => {
-                    self.onboard.check()?;
-                    self.ground.check()?;
+                    self.check()?;
                     told = self.look(told).await;
                     if told_at.elapsed() >= PROGRESS {
                         told_at = Instant::now();
@@ -89,10 +106,20 @@ impl Flight<'_> {
         }
     }
 
+    /// An error if a program has ended on its own.
+    fn check(&mut self) -> anyhow::Result<()> {
+        self.onboard.check()?;
+        self.ground.check()?;
+        self.antenna.as_mut().map_or(Ok(()), |antenna| antenna.edge.check())
+    }
+
     /// The station's counters, or the last ones while it doesn't answer.
     async fn look(&mut self, last: Told) -> Told {
         self.onboard.note_memory();
         self.ground.note_memory();
+        if let Some(antenna) = &mut self.antenna {
+            antenna.edge.note_memory();
+        }
         match watch::look(self.page).await {
             Ok(told) => told,
             Err(error) => {
@@ -115,13 +142,13 @@ impl Flight<'_> {
 
     /// Waits until the spacecraft holds receipts for everything, or time is up.
     async fn drain(&mut self, last: Told) -> anyhow::Result<Told> {
-        let until = Instant::now() + DRAIN;
+        let [least, most] = DRAIN.map(|time| Instant::now() + time);
+        let until = self.clock.instant_of(self.stage.scene.pass.set).clamp(least, most);
         let mut told = last;
         let mut empty = 0;
         while Instant::now() < until && empty < 3 {
             tokio::time::sleep(LOOK).await;
-            self.onboard.check()?;
-            self.ground.check()?;
+            self.check()?;
             told = self.look(told).await;
             let held = self.listing().await.ok().map(|listing| listing["units_held"].as_u64());
             // A block may still be waiting for its flush: empty means empty for a while.
@@ -138,10 +165,21 @@ impl Flight<'_> {
         Ok(serde_json::from_str(&store_of(self.stage, &self.stage.layout.store()).await?)?)
     }
 
-    /// Stops both programs in order and compares what they left on their disks.
-    async fn reckon(self, fed: Fed, told: Told) -> anyhow::Result<Summary> {
-        let Self { stage, page, onboard, ground, kill, .. } = self;
+    /// Stops all programs in order and compares what they left on their disks.
+    async fn reckon(mut self, fed: Fed, told: Told) -> anyhow::Result<Summary> {
+        let (orders, promised) = match self.desk.take() {
+            Some(desk) => {
+                let (orders, promised) = desk.await?.outcome().await?;
+                (Some(orders), promised)
+            }
+            None => Default::default(),
+        };
+        let Self { stage, page, onboard, ground, kill, antenna, .. } = self;
         let (done, onboard_peak) = onboard.stop().await?;
+        let heard = match antenna {
+            Some(antenna) => Some(antenna.stop(done.as_ref()).await?),
+            None => None,
+        };
         // Goodbyes and the last receipts are through: this is what the page shows in the end.
         let told = watch::look(page).await.unwrap_or(told);
         let (_, ground_peak) = ground.stop().await?;
@@ -151,7 +189,16 @@ impl Flight<'_> {
         let reckoning = reckoning::reckon(&store, &audit)?;
         fs::write(layout.root.join("store.json"), &store)?;
         fs::write(layout.root.join("audit.json"), &audit)?;
-        Ok(summary(reckoning, clean, fed, told, done, kill, [onboard_peak, ground_peak]))
+        let units_came = reckoning::found(&audit, PRODUCTS, &promised)?;
+        let orders = orders.map(|orders| Orders { units_came, ..orders });
+        let mut summary =
+            summary(reckoning, clean, fed, told, done, kill, [onboard_peak, ground_peak]);
+        summary.orders = orders;
+        if let Some((radio, peak)) = heard {
+            summary.radio = Some(stage.reckon_frames(radio, &audit).await?);
+            summary.peak_rss_kib.insert("edge", peak.0);
+        }
+        Ok(summary)
     }
 }
 
@@ -170,6 +217,23 @@ impl Stage<'_> {
             told.products,
             told.jobs_done
         );
+    }
+
+    /// What became of the frames: the edge's spool against the station's disk.
+    async fn reckon_frames(&self, radio: Radio, audit: &str) -> anyhow::Result<Radio> {
+        let spool = store_of(self, &self.layout.spool(super::antenna::EDGE)).await?;
+        let of = reckoning::reckon(&spool, audit)?;
+        fs::write(self.layout.root.join("spool.json"), &spool)?;
+        Ok(Radio {
+            frames_heard: of.numbered,
+            frames_archived: of.archived,
+            frames_held: of.held,
+            frames_missing: of.missing,
+            good: of.receptions.good,
+            corrected: of.receptions.corrected,
+            erred: of.receptions.erred,
+            ..radio
+        })
     }
 
     /// What the station's disk holds, and whether it is whole.
@@ -215,6 +279,9 @@ fn summary(
     [onboard, ground]: [(u64, u64); 2],
 ) -> Summary {
     let said = |name: &str| done.as_ref().and_then(|done| done[name].as_u64());
+    let by_radio = done.as_ref().and_then(|done| done["radio"]["bytes"].as_u64());
+    let sources = done.as_ref().and_then(|done| done["sources"].as_array());
+    let files = sources.into_iter().flatten().filter_map(|source| source["files"].as_u64());
     let before = kill.map(|(told, _)| told).unwrap_or_default();
     let killed_peak = kill.map_or((0, 0), |(_, peak)| peak);
     let own = process::peak_kib(std::process::id()).unwrap_or_default();
@@ -223,6 +290,7 @@ fn summary(
         units_archived: reckoning.archived,
         units_receipted: reckoning.receipted,
         units_held: reckoning.held,
+        units_unheard: reckoning.unheard,
         units_kept: reckoning.kept,
         duplicates: before.duplicates + told.duplicates,
         missing: reckoning.missing,
@@ -230,8 +298,11 @@ fn summary(
         parameters: told.parameters,
         alarms: told.alarms,
         jobs_done: told.jobs_done,
+        files_taken: files.sum(),
+        uptime_s: told.uptime_s,
+        orders: None,
         source_bytes: said("source_bytes").unwrap_or(fed.bytes),
-        downlink_bytes: said("downlink_bytes").unwrap_or_default(),
+        downlink_bytes: by_radio.or_else(|| said("downlink_bytes")).unwrap_or_default(),
         capture_to_insight_ms: told.insight,
         kill: kill.map(|(before, _)| Kill {
             receipted_before: before.receipted,

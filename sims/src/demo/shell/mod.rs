@@ -2,29 +2,32 @@
 //!
 //! ```text
 //! files ─► process (groundstation, onboard) ─► feed ─► watch ─► flight
-//!              └ (groundstation, edge) ─► transmit ─────► watch ─► radio
+//!              └ (groundstation, edge) ─► antenna ──┘   └ orders ┘
 //! ```
 
 mod files;
 mod process;
 mod recording;
 mod feed;
+mod antenna;
 mod watch;
+mod orders;
 mod flight;
-mod transmit;
-mod radio;
 
-use super::reckoning::Summary;
+use super::orders::Operator;
 use super::scene::{self, Scene, SceneError};
+use super::summary::Summary;
 use crate::contact::Pass;
 use crate::link::LinkModel;
 use crate::relay::{Relay, SimulatedClock};
 use crate::spacecraft::Spacecraft;
+use antenna::{Air, Antenna};
 use anyhow::{Context, bail, ensure};
 use codecs::time::Tai;
 use feed::{Fed, FeedError, Feeder, Stop};
-use files::Layout;
-use flight::{Flight, interrupted};
+use files::{Layout, Way};
+use flight::{Flight, interrupted, pass_end};
+use orders::Desk;
 use process::{Programs, Running};
 use recording::Frames;
 use std::fs;
@@ -101,10 +104,7 @@ pub async fn run(options: &Options) -> anyhow::Result<Outcome> {
     let (root, temporary) = folder(options, short.path())?;
     let layout = Layout { root: root.clone(), short: short.path().to_owned() };
     let stage = Stage { options, programs, scene, layout };
-    let flown = match options.link {
-        Link::Quic => stage.fly().await,
-        Link::Rf => stage.fly_radio().await,
-    };
+    let flown = stage.fly().await;
     let failures = flown.as_ref().map(Summary::failures).unwrap_or_default();
     // What failed stays, to be looked into; an empty folder shows nothing.
     let empty = fs::read_dir(&root).is_ok_and(|mut entries| entries.next().is_none());
@@ -157,6 +157,12 @@ enum Cargo {
     Frames(Frames),
 }
 
+/// What lies between spacecraft and station.
+enum Between {
+    Path(Relay),
+    Air(Box<Air>),
+}
+
 impl Stage<'_> {
     async fn fly(&self) -> anyhow::Result<Summary> {
         let replay = self.options.replay.as_ref();
@@ -164,24 +170,27 @@ impl Stage<'_> {
         let frames = frames.transpose()?;
         let page = self.make_station(frames.as_ref()).await?;
         let quic = station_address(&self.layout)?;
-        let relay = Relay::bind((Ipv4Addr::LOCALHOST, 0).into(), quic).await?;
+        let (between, way) = self.between(quic).await?;
         let packages = files::model_packages(&std::env::current_exe()?);
-        if packages.is_none() {
-            tracing::warn!("no model packages found: statistics score, and no pool runs");
+        match &packages {
+            None => tracing::warn!("no model packages found: statistics score, and no pool runs"),
+            Some(packages) if frames.is_none() => self.fill_slots(packages).await?,
+            Some(_) => {}
         }
         let recording = frames.as_ref().map(|frames| &frames.recording);
-        let address = relay.address()?;
-        files::write_onboard(&self.layout, "SKY-7", address, packages.as_deref(), recording)?;
+        files::write_onboard(&self.layout, "SKY-7", way, packages.as_deref(), recording)?;
 
         let mut onboard = self.start_onboard()?;
         onboard.ready().await?;
         let stop = Stop::default();
-        let feeder = Feeder::connect(&self.layout.socket(), stop.clone())
+        let mut feeder = Feeder::connect(&self.layout.socket(), stop.clone())
             .context("connecting to the flight process's socket")?;
+        let generated = frames.is_none();
         let cargo = match frames {
             Some(frames) => Cargo::Frames(frames),
             None => {
                 fs::write(self.layout.labels(), self.scene.faults().labels())?;
+                feeder = feeder.with_folder(self.layout.pictures());
                 Cargo::Craft(Box::new(self.craft()?))
             }
         };
@@ -190,23 +199,87 @@ impl Stage<'_> {
         let (clock, offset_s) = clock(self.scene.pass.rise)?;
         let plan = self.scene.contacts(self.options.rate_bps)?;
         files::extend_station(&self.layout, &plan, offset_s, packages.as_deref())?;
-        let totals = relay.totals();
-        let [down, up] =
-            self.scene.link(self.options.rate_bps, self.options.loss, self.options.seed);
-        let track = &self.scene.track;
-        let (down, up) = (LinkModel::new(down, track.clone()), LinkModel::new(up, track.clone()));
-        let relaying = tokio::spawn(relay.run(clock, down, up));
+        if matches!(between, Between::Air(_)) {
+            files::add_radio(&self.layout, antenna::EDGE)?;
+        }
         let mut ground = self.start_ground()?;
         ground.ready().await?;
+        let (antenna, _relaying) = match between {
+            Between::Path(relay) => (None, Some(self.relay(relay, clock))),
+            Between::Air(air) => {
+                (Some(Antenna::start(self, *air, quic, (clock, offset_s)).await?), None)
+            }
+        };
         self.announce(page);
         let feeding = self.feed(feeder, cargo, clock);
-        let flight =
-            Flight { stage: self, clock, page, feeding, stop, onboard, ground, kill: None };
-        let flown = flight.run().await;
-        relaying.abort();
-        let lost = totals.down.lost.load(std::sync::atomic::Ordering::Relaxed);
-        tracing::debug!("the link lost {lost} datagrams on the way down");
-        flown
+        let desk = generated.then(|| tokio::spawn(self.desk(&stop).run()));
+        let flight = Flight {
+            stage: self,
+            clock,
+            page,
+            feeding,
+            stop,
+            onboard,
+            ground,
+            antenna,
+            desk,
+            kill: None,
+        };
+        flight.run().await
+    }
+
+    /// What lies between, still empty, and how the spacecraft gets through.
+    async fn between(&self, quic: SocketAddr) -> anyhow::Result<(Between, Way)> {
+        if self.options.link == Link::Quic {
+            let relay = Relay::bind((Ipv4Addr::LOCALHOST, 0).into(), quic).await?;
+            let way = Way::Quic(relay.address()?);
+            return Ok((Between::Path(relay), way));
+        }
+        self.enroll_edge().await?;
+        let air = Air::open(self).await?;
+        let end = pass_end(self.options, &self.scene.pass);
+        let rate_bps = self.scene.radio_bps(self.options.rate_bps, end);
+        let way = Way::Radio { to: air.transmitter()?, from: air.receiver, rate_bps };
+        Ok((Between::Air(Box::new(air)), way))
+    }
+
+    /// Carries datagrams from now on, until it is dropped.
+    fn relay(&self, relay: Relay, clock: SimulatedClock) -> AbortOnDrop {
+        let [down, up] =
+            self.scene.link(self.options.rate_bps, self.options.loss, self.options.seed);
+        let model = |settings| LinkModel::new(settings, self.scene.track.clone());
+        let (down, up) = (model(down), model(up));
+        AbortOnDrop(tokio::spawn(async move {
+            let ended = relay.run(clock, down, up).await;
+            tracing::debug!("the relay ended: {ended:?}");
+        }))
+    }
+
+    /// Puts the committed models into slots, where their known answers are asked for; without ONNX
+    /// Runtime there are no slots, and statistics score.
+    async fn fill_slots(&self, packages: &Path) -> anyhow::Result<()> {
+        let slots = self.layout.slots().display().to_string();
+        let log = self.layout.log("models");
+        for (_, name) in files::MODELS {
+            let package = packages.join(name).display().to_string();
+            let install = ["models", "install", &slots, &package, "--promote"];
+            let arguments = [&install[..], &["--danger-accept-development-key"]].concat();
+            let (text, done) =
+                process::finish("onboard models", &self.programs.onboard, &arguments, &log).await?;
+            if !done {
+                tracing::warn!("{name} is in no slot: see {}", log.display());
+                let _ = fs::remove_dir_all(self.layout.slots());
+                break;
+            }
+            eprintln!("In a slot: {}", text.trim().replace('\n', ", "));
+        }
+        Ok(())
+    }
+
+    fn desk(&self, closing: &Stop) -> Desk {
+        let (programs, layout) = (self.programs.clone(), self.layout.clone());
+        let operator = Operator::new(self.layout.slots().exists());
+        Desk { programs, layout, closing: closing.clone(), operator }
     }
 
     fn announce(&self, page: SocketAddr) {
@@ -227,8 +300,8 @@ impl Stage<'_> {
         let quic = free_quic()?;
         let mission = match (frames, self.options.link) {
             (Some(frames), _) => frames.mission()?,
-            (None, Link::Quic) => scene::MISSION.to_owned(),
-            (None, Link::Rf) => radio::mission()?,
+            (None, Link::Quic) => scene::mission(),
+            (None, Link::Rf) => antenna::mission()?,
         };
         fs::write(self.layout.mission(), mission)?;
         let path = |path: PathBuf| path.display().to_string();
@@ -322,6 +395,15 @@ impl Stage<'_> {
             }
             Ok(feeder.fed())
         })
+    }
+}
+
+/// A task that ends with its owner.
+struct AbortOnDrop(JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 

@@ -1,6 +1,6 @@
 //! Looks at the station's own API: what the page shows is what the demonstration tells.
 
-use crate::demo::reckoning::Told;
+use crate::demo::summary::Told;
 use anyhow::{Context, ensure};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Bytes;

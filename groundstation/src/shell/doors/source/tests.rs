@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    archive::{Archive, Incoming, Now, Settings},
+    archive::{Archive, Incoming, Now, Settings, twice::Twice},
     door::spec::DoorConfig,
     publish::Feed,
     shell::{disk::Folder, doors::Stop},
@@ -99,7 +99,7 @@ fn archive(dir: &Path, order: &[(u8, usize)], frames: &[Vec<Bytes>]) -> Vec<Posi
 
 /// Follows the archive up to `end`, until it is killed or everything is handed over.
 fn follow(dir: &Path, end: Position, patience_ms: u64, model: &mut Model) -> Step {
-    let hub = Hub::new(Folder::at(dir), end);
+    let hub = Hub::new(Folder::at(dir), Twice::NOTHING, end);
     hub.close();
     let shared = Shared {
         hub,

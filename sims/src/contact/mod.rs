@@ -4,6 +4,8 @@
 //! mask at most once: extremes first, by the sign of the elevation's rate on a grid and bisection,
 //! then crossings by bisection. Everything ends within [`TOLERANCE_NS`].
 
+pub mod sweep;
+
 use crate::orbit::{ElementSet, ElementsError, Station};
 use codecs::time::Tai;
 

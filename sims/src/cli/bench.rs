@@ -1,0 +1,51 @@
+//! `orbitsim bench`: how fast the simulator is on this machine.
+
+use std::process::ExitCode;
+
+use clap::Args;
+
+use crate::bench::{self, Load};
+
+/// Arguments of `bench`.
+#[derive(Debug, Args)]
+#[command(after_help = "Build with --release; a debug build is slower by far.")]
+pub struct Bench {
+    /// Rounds, of which the median counts
+    #[arg(long, value_name = "COUNT", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    rounds: u32,
+    /// Satellites of the search for contacts
+    #[arg(long, value_name = "COUNT", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    satellites: u32,
+    /// Stations of it
+    #[arg(long, value_name = "COUNT", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    stations: u32,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+impl Bench {
+    /// Measures and prints.
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        let load = Load {
+            rounds: self.rounds as usize,
+            satellites: self.satellites as usize,
+            stations: self.stations as usize,
+        };
+        if cfg!(debug_assertions) {
+            eprintln!("warning: a debug build: the figures say nothing; build with --release");
+        }
+        let figures = bench::run(load, |next| eprintln!("measuring {next}"));
+        if self.json {
+            say!("{}", serde_json::to_string_pretty(&figures)?);
+            return Ok(ExitCode::SUCCESS);
+        }
+        say!("{:<32} {:>14} {:<24} {:>14} {:>7}", "what", "a CPU second", "", "peer", "ratio");
+        for of in &figures.orbits {
+            let peer = of.peer_per_cpu_s.map_or_else(String::new, |of| format!("{of:.0}"));
+            let ratio = of.ratio.map_or_else(String::new, |of| format!("{of:.1}"));
+            say!("{:<32} {:>14.0} {:<24} {peer:>14} {ratio:>7}", of.name, of.per_cpu_s, of.unit);
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
