@@ -549,9 +549,14 @@ impl Sender {
 
     fn end_object(&mut self, id: u64, state: State) -> Option<(KeyPrefix, SeqRange)> {
         let (prefix, range) = self.under_way.remove(&id)?;
+        // What was asked for in the meantime may be on a younger object, which decides for it.
+        let overlaps = |other: &SeqRange| other.first <= range.last && range.first <= other.last;
+        let others = self.under_way.values().filter(|(of, other)| *of == prefix && overlaps(other));
+        let others: Vec<SeqRange> = others.map(|(_, other)| *other).collect();
         if let Some(queue) = self.queues.get_mut(&prefix) {
-            for (_, unit) in queue.units.range_mut(range.first..=range.last) {
-                if unit.state == State::UnderWay {
+            for (sequence, unit) in queue.units.range_mut(range.first..=range.last) {
+                let elsewhere = others.iter().any(|other| other.contains(*sequence));
+                if unit.state == State::UnderWay && !elsewhere {
                     unit.state = state;
                 }
             }
