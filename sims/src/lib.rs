@@ -24,5 +24,4 @@ pub mod spacecraft;
 pub mod link;
 pub mod relay;
 pub mod demo;
-pub mod bench;
 pub mod cli;

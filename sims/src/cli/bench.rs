@@ -1,10 +1,13 @@
 //! `orbitsim bench`: how fast the simulator is on this machine.
 
+mod measure;
+mod orbits;
+
 use std::process::ExitCode;
 
 use clap::Args;
 
-use crate::bench::{self, Load};
+use self::measure::Load;
 
 /// Arguments of `bench`.
 #[derive(Debug, Args)]
@@ -35,7 +38,7 @@ impl Bench {
         if cfg!(debug_assertions) {
             eprintln!("warning: a debug build: the figures say nothing; build with --release");
         }
-        let figures = bench::run(load, |next| eprintln!("measuring {next}"));
+        let figures = measure::run(load, |next| eprintln!("measuring {next}"));
         if self.json {
             say!("{}", serde_json::to_string_pretty(&figures)?);
             return Ok(ExitCode::SUCCESS);

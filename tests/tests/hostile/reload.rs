@@ -153,7 +153,7 @@ async fn operators_and_the_contact_plan_change_without_a_restart() {
     let (done, said) = send("night");
     assert!(done, "{said}");
     let (done, said) = send("local");
-    assert!(!done && said.contains("not in this operator's row"), "{said}");
+    assert!(!done && said.contains("local may not command for spacecraft 7"), "{said}");
     assert_eq!(tests::process::get(&station.http, "/api/v1/contacts")["mine"], true);
     still_serves(&station, 0).await;
 }

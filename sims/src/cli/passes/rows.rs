@@ -58,7 +58,7 @@ impl Row {
             rise: pass.rise.to_rfc3339(),
             culmination: pass.culmination.to_rfc3339(),
             set: pass.set.to_rfc3339(),
-            max_elevation_deg: pass.max_elevation_deg,
+            max_elevation_deg: top.map_or(pass.max_elevation_deg, |look| look.elevation_deg),
             duration_s: pass.set.since(pass.rise) as f64 / 1e9,
             clipped: pass.clipped,
             rise_azimuth_deg: rise.map(|look| look.azimuth_deg),

@@ -8,7 +8,7 @@ use std::{f64::consts::TAU, hint::black_box};
 
 use codecs::time::Tai;
 
-use super::{Figure, Load, beside};
+use super::measure::{Figure, Load, beside};
 use crate::{
     contact::sweep::{Grid, Track},
     orbit::{

@@ -1,8 +1,8 @@
 //! How fast the simulator is, beside the crates that do the same: measured in one run, in turns.
 
-mod orbits;
-
 use serde::Serialize;
+
+use super::orbits;
 
 /// What was measured.
 #[derive(Serialize)]
@@ -51,7 +51,7 @@ fn median(mut of: Vec<f64>) -> f64 {
 }
 
 /// Two things that do the same, in turns: how many of it each does in a second of the processor.
-fn beside(
+pub fn beside(
     rounds: usize,
     name: &'static str,
     unit: &'static str,

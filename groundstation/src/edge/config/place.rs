@@ -1,0 +1,83 @@
+//! Where an input's bytes come from.
+
+use std::{
+    fmt,
+    net::{Ipv6Addr, SocketAddr},
+    path::{Path, PathBuf},
+};
+
+/// Where an input's bytes come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Datagrams to this address.
+    Udp(SocketAddr),
+    /// A connection that is made, and made again.
+    Tcp(String),
+    /// Connections that come.
+    TcpListen(SocketAddr),
+    /// A file, from its start.
+    File(PathBuf),
+    /// Standard input.
+    Stdin,
+}
+
+impl Place {
+    /// Whether it ends by itself.
+    pub const fn ends(&self) -> bool {
+        matches!(self, Self::File(_) | Self::Stdin)
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Udp(address) => write!(f, "udp:{address}"),
+            Self::Tcp(address) => write!(f, "tcp:{address}"),
+            Self::TcpListen(address) => write!(f, "tcp-listen:{address}"),
+            Self::File(path) => write!(f, "file:{}", path.display()),
+            Self::Stdin => f.write_str("-"),
+        }
+    }
+}
+
+/// Whether an address names a host and a port; what is wrong with it otherwise.
+pub fn host_port(address: &str) -> Result<(), String> {
+    let parts = address.rsplit_once(':').map(|(host, port)| (host, port.parse::<u16>()));
+    let host_is_one = |host: &str| {
+        // IPv6 in brackets, else a name or address without colons.
+        let inside = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        inside.map_or(!host.contains([':', '[', ']']), |host| host.parse::<Ipv6Addr>().is_ok())
+            && !host.is_empty()
+            && !host.contains(|c: char| c.is_whitespace() || c == '/')
+    };
+    match parts {
+        Some((_, Ok(0))) => Err("port 0 is no port to send to".into()),
+        Some((host, Ok(_))) if host_is_one(host) => Ok(()),
+        _ => Err("HOST:PORT, such as control.example.org:7117".into()),
+    }
+}
+
+/// Where bytes come from, and whether KISS frames are in them.
+pub(super) fn place(from: &str, base: &Path) -> Result<(Place, bool), String> {
+    const SHAPE: &str = "udp:ADDRESS:PORT, tcp:HOST:PORT, tcp-listen:ADDRESS:PORT, kiss:HOST:PORT, \
+                         kiss-listen:ADDRESS:PORT, file:PATH or -";
+    if from == "-" {
+        return Ok((Place::Stdin, false));
+    }
+    let (kind, rest) = from.split_once(':').ok_or_else(|| format!("from = {from:?}: {SHAPE}"))?;
+    let address =
+        || rest.parse().map_err(|_| format!("from = {from:?}: {rest:?} is no address with a port"));
+    let remote = || match host_port(rest) {
+        Ok(()) => Ok(rest.to_owned()),
+        Err(wrong) => Err(format!("from = {from:?}: {rest:?} is no host with a port: {wrong}")),
+    };
+    Ok(match kind {
+        "udp" => (Place::Udp(address()?), false),
+        "tcp" => (Place::Tcp(remote()?), false),
+        "tcp-listen" => (Place::TcpListen(address()?), false),
+        "kiss" => (Place::Tcp(remote()?), true),
+        "kiss-listen" => (Place::TcpListen(address()?), true),
+        "file" if !rest.is_empty() => (Place::File(base.join(rest)), false),
+        _ => return Err(format!("from = {from:?}: {SHAPE}")),
+    })
+}
