@@ -5,7 +5,7 @@ use std::f64::consts::{PI, TAU};
 
 use pulp::Simd;
 
-use super::lanes::Lanes;
+use super::lanes::{Block, Lanes};
 use super::near::Instant;
 use super::resonance::Resonance;
 use super::terms::{MeanElements, Prepared, Terms, XKE, numbers};
@@ -47,12 +47,6 @@ pub struct Deep<T> {
 }
 
 impl<T: Copy> Deep<T> {
-    /// Each number through `by`.
-    #[inline(always)]
-    pub fn map<U>(&self, by: impl Fn(T) -> U + Copy) -> Deep<U> {
-        Deep { terms: self.terms.map(by), sun: self.sun.map(by), moon: self.moon.map(by) }
-    }
-
     /// All numbers, in their order.
     pub fn list(&self) -> Vec<T> {
         [self.terms.list(), self.sun.list(), self.moon.list()].concat()
@@ -84,6 +78,30 @@ struct Geometry {
     cos_argument: f64,
     e: f64,
     motion: f64,
+}
+
+impl Deep<f64> {
+    /// Each number in every lane.
+    #[inline(always)]
+    pub fn lanes<S: Simd>(&self, simd: S) -> Deep<Lanes<S>> {
+        Deep {
+            terms: self.terms.lanes(simd),
+            sun: self.sun.lanes(simd),
+            moon: self.moon.lanes(simd),
+        }
+    }
+}
+
+impl Deep<Block> {
+    /// The lanes of a group of each block.
+    #[inline(always)]
+    pub fn lanes<S: Simd>(&self, simd: S, group: usize) -> Deep<Lanes<S>> {
+        Deep {
+            terms: self.terms.lanes(simd, group),
+            sun: self.sun.lanes(simd, group),
+            moon: self.moon.lanes(simd, group),
+        }
+    }
 }
 
 /// Where a body's orbit lies: node against the satellite's, inclination, perigee.
@@ -281,13 +299,12 @@ fn periodic<S: Simd>(of: &Body<Lanes<S>>, t: Lanes<S>, motion: f64, e: f64) -> P
     let (sin, cos) = sin.fma(t.same(2.0 * e), mean).sin_cos();
     let f2 = (sin * 0.5).fma(sin, t.same(-0.25));
     let f3 = sin * cos * -0.5;
-    let two = |a: Lanes<S>, b: Lanes<S>| a.fma(f2, b * f3);
     Periodic {
-        e: two(of.e2, of.e3),
-        i: two(of.i2, of.i3),
-        l: of.l4.fma(sin, two(of.l2, of.l3)),
-        gh: of.gh4.fma(sin, two(of.gh2, of.gh3)),
-        h: two(of.h2, of.h3),
+        e: of.e2.fma(f2, of.e3 * f3),
+        i: of.i2.fma(f2, of.i3 * f3),
+        l: of.l4.fma(sin, of.l2.fma(f2, of.l3 * f3)),
+        gh: of.gh4.fma(sin, of.gh2.fma(f2, of.gh3 * f3)),
+        h: of.h2.fma(f2, of.h3 * f3),
     }
 }
 

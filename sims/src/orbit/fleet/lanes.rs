@@ -7,6 +7,11 @@ use core::f64::consts::{FRAC_2_PI, FRAC_PI_2, FRAC_PI_4, FRAC_PI_8};
 use core::ops::{Add, Div, Mul, Neg, Sub};
 use pulp::Simd;
 
+/// Satellites of a block: the widest register's lanes.
+pub const WIDTH: usize = 8;
+/// A number of each satellite of a block.
+pub type Block = [f64; WIDTH];
+
 /// One number a lane.
 #[derive(Clone, Copy)]
 pub struct Lanes<S: Simd> {
@@ -108,6 +113,17 @@ impl<S: Simd> Lanes<S> {
         Self { simd, of: simd.splat_f64s(number) }
     }
 
+    /// The lanes of a block's group: a block fills one register of the widest kind, or several.
+    #[inline(always)]
+    pub fn load(simd: S, block: &Block, group: usize) -> Self {
+        let groups = S::as_simd_f64s(block).0;
+        let of = match groups.get(group) {
+            Some(of) => *of,
+            None => simd.splat_f64s(f64::NAN),
+        };
+        Self { simd, of }
+    }
+
     /// The same number in every lane of another's kind.
     #[inline(always)]
     pub fn same(self, number: f64) -> Self {
@@ -167,10 +183,11 @@ impl<S: Simd> Lanes<S> {
     /// The sum of `coefficients[i] * self^(n - 1 - i)`.
     #[inline(always)]
     fn polynomial<const N: usize>(self, coefficients: [f64; N]) -> Self {
-        let mut sum = self.same(0.0);
-        for (at, coefficient) in coefficients.into_iter().enumerate() {
-            let coefficient = self.same(coefficient);
-            sum = if at == 0 { coefficient } else { sum.fma(self, coefficient) };
+        let mut sum = self.same(coefficients[0]);
+        let mut at = 1;
+        while at < N {
+            sum = sum.fma(self, self.same(coefficients[at]));
+            at += 1;
         }
         sum
     }
@@ -201,17 +218,16 @@ impl<S: Simd> Lanes<S> {
         let sine = (square * x).fma(square.polynomial(SINE), x);
         let cosine = square.fma(square.polynomial(COSINE), self.same(1.0));
         // Odd quadrants swap the two; bit 1 of the quadrant (of its successor) turns the sign.
-        let one = simd.splat_u64s(1);
+        let (one, two) = (simd.splat_u64s(1), simd.splat_u64s(2));
         let odd = simd.equal_u64s(simd.and_u64s(quadrant, one), one);
-        let swap = |yes: Self, no: Self| simd.select_f64s(odd, yes.of, no.of);
-        let (s, c) = (swap(cosine, sine), swap(sine, cosine));
-        let two = simd.splat_u64s(2);
-        let sign = |bits: S::u64s, of: S::f64s| {
-            let negative = simd.equal_u64s(simd.and_u64s(bits, two), two);
-            simd.select_f64s(negative, simd.neg_f64s(of), of)
-        };
+        let s = simd.select_f64s(odd, cosine.of, sine.of);
+        let c = simd.select_f64s(odd, sine.of, cosine.of);
         let next = simd.add_u64s(quadrant, one);
-        (Self { simd, of: sign(quadrant, s) }, Self { simd, of: sign(next, c) })
+        let minus_s = simd.equal_u64s(simd.and_u64s(quadrant, two), two);
+        let minus_c = simd.equal_u64s(simd.and_u64s(next, two), two);
+        let s = simd.select_f64s(minus_s, simd.neg_f64s(s), s);
+        let c = simd.select_f64s(minus_c, simd.neg_f64s(c), c);
+        (Self { simd, of: s }, Self { simd, of: c })
     }
 
     /// Sine and cosine of up to a tenth of a radian, to 3e-15.

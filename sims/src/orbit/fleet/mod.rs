@@ -22,15 +22,11 @@ use pulp::{Arch, Simd, WithSimd};
 pub use self::terms::{MeanElements, NoOrbit};
 use self::{
     deep::{Deep, Pulled},
-    lanes::Lanes,
+    lanes::{Block, Lanes, WIDTH},
     near::{Kepler, LaneState},
     resonance::Resonance,
     terms::Terms,
 };
-
-/// Satellites of a block: the widest register's lanes.
-const WIDTH: usize = 8;
-type Block = [f64; WIDTH];
 
 /// Positions and velocities in TEME, one array a coordinate. What has no orbit at its instant
 /// (decayed, or open) is not a number.
@@ -73,9 +69,13 @@ impl States {
 
     #[inline(always)]
     fn put<S: Simd>(&mut self, simd: S, at: usize, state: &LaneState<S>) {
-        let to = self.position_km.iter_mut().zip(state.position_km);
-        for (part, lanes) in to.chain(self.velocity_km_s.iter_mut().zip(state.velocity_km_s)) {
-            simd.partial_store_f64s(part.get_mut(at..).unwrap_or_default(), lanes.of);
+        let mut axis = 0;
+        while axis < 3 {
+            let to = self.position_km[axis].get_mut(at..).unwrap_or_default();
+            simd.partial_store_f64s(to, state.position_km[axis].of);
+            let to = self.velocity_km_s[axis].get_mut(at..).unwrap_or_default();
+            simd.partial_store_f64s(to, state.velocity_km_s[axis].of);
+            axis += 1;
         }
     }
 }
@@ -140,8 +140,7 @@ impl WithSimd for Track<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let Self { of, minutes, out } = self;
-        let all = |number| Lanes::all(simd, number);
-        let terms = of.terms.map(all);
+        let terms = of.terms.lanes(simd);
         let chunks = minutes.chunks(S::F64_LANES).enumerate();
         let Some(deep) = &of.deep else {
             for (at, chunk) in chunks {
@@ -151,7 +150,7 @@ impl WithSimd for Track<'_> {
             }
             return;
         };
-        let own = deep.map(all);
+        let own = deep.lanes(simd);
         for (at, chunk) in chunks {
             let t = Lanes::new(simd, simd.partial_load_f64s(chunk));
             let resonance = |lane: usize| Some((of.resonance.as_ref()?, *chunk.get(lane)?));
@@ -178,19 +177,12 @@ fn pulled<'a, S: Simd>(
             (*longitude, *motion) = resonance.at(minutes);
         }
     }
-    let (longitude, motion) = (load(simd, &longitudes, 0), load(simd, &motions, 0));
+    let (longitude, motion) = (Lanes::load(simd, &longitudes, 0), Lanes::load(simd, &motions, 0));
     if first.daily() {
         Pulled::Day { longitude, motion }
     } else {
         Pulled::HalfDay { longitude, motion }
     }
-}
-
-/// The lanes of a block's group: a block fills one register of the widest kind, or several.
-#[inline(always)]
-fn load<S: Simd>(simd: S, block: &Block, group: usize) -> Lanes<S> {
-    let groups = S::as_simd_f64s(block).0;
-    Lanes::new(simd, groups.get(group).copied().unwrap_or(simd.splat_f64s(f64::NAN)))
 }
 
 /// Satellites of one kind side by side, each with its place in the fleet. The last satellite fills
@@ -307,9 +299,8 @@ impl WithSimd for Sweep<'_> {
                 *time = self.minutes.get(*place).copied().unwrap_or(f64::NAN);
             }
             for group in 0..WIDTH / S::F64_LANES {
-                let lanes = |of: Block| load(simd, &of, group);
-                let t = load(simd, &times, group);
-                let terms = block.terms.map(lanes);
+                let t = Lanes::load(simd, &times, group);
+                let terms = block.terms.lanes(simd, group);
                 let instant = match &block.deep {
                     None => near::secular(&terms, t),
                     Some(deep) => {
@@ -318,7 +309,7 @@ impl WithSimd for Sweep<'_> {
                             Some((block.resonances.get(first + at)?, *times.get(first + at)?))
                         };
                         let pulled = pulled(simd, block.resonances.first(), f64::NAN, lane);
-                        deep::secular(&terms, &deep.map(lanes), pulled, t)
+                        deep::secular(&terms, &deep.lanes(simd, group), pulled, t)
                     }
                 };
                 let state = near::state(&instant, block.kepler);

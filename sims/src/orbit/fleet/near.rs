@@ -85,6 +85,30 @@ pub fn secular<S: Simd>(of: &Terms<Lanes<S>>, t: Lanes<S>) -> Instant<S> {
     }
 }
 
+/// The correction of one Newton round.
+#[inline(always)]
+fn newton<S: Simd>(
+    (u, ax, ay): (Lanes<S>, Lanes<S>, Lanes<S>),
+    at: Lanes<S>,
+    (sin, cos): (Lanes<S>, Lanes<S>),
+) -> Lanes<S> {
+    let slope = u.same(1.0) - cos.fma(ax, sin * ay);
+    (u - at + ax.fma(sin, -(ay * cos))) / slope
+}
+
+/// An angle and what it is corrected by. Only where perigee is deep in the earth is that large.
+#[inline(always)]
+fn corrected<S: Simd>(
+    angle: (Lanes<S>, Lanes<S>),
+    by: Lanes<S>,
+    how: Kepler,
+) -> (Lanes<S>, Lanes<S>) {
+    match how {
+        Kepler::Rounds(_) => turned(angle, by.small_sin_cos()),
+        Kepler::Any => turned(angle, by.sin_cos()),
+    }
+}
+
 /// Kepler's equation in equinoctial form: sine and cosine of the eccentric longitude.
 #[inline(always)]
 fn kepler<S: Simd>(
@@ -95,14 +119,10 @@ fn kepler<S: Simd>(
     let one = u.same(1.0);
     let mut at = u;
     let (mut sin, mut cos) = u.sin_cos();
-    let step = |at: Lanes<S>, sin: Lanes<S>, cos: Lanes<S>| {
-        let slope = one - cos.fma(ax, sin * ay);
-        (u - at + ax.fma(sin, -(ay * cos))) / slope
-    };
     match how {
         Kepler::Rounds(rounds) => {
             for _ in 0..rounds {
-                let by = step(at, sin, cos);
+                let by = newton((u, ax, ay), at, (sin, cos));
                 at = at + by;
                 (sin, cos) = turned((sin, cos), by.small_sin_cos());
             }
@@ -111,7 +131,7 @@ fn kepler<S: Simd>(
             const SOLVED: f64 = 1e-12;
             let mut last = one;
             for _ in 0..10 {
-                let by = step(at, sin, cos);
+                let by = newton((u, ax, ay), at, (sin, cos));
                 let by = by.min(u.same(0.95)).max(u.same(-0.95));
                 // A lane that is solved stays: its neighbours must not change its last bits.
                 let by = last.less(u.same(SOLVED), u.same(0.0), by);
@@ -167,17 +187,12 @@ pub fn state<S: Simd>(of: &Instant<S>, how: Kepler) -> LaneState<S> {
     let x7thm1 = cos_i2 * 7.0 - 1.0;
 
     let radius = r * (one - temp2 * beta * con41 * 1.5) + temp1 * x1mth2 * cos_2u * 0.5;
-    // Only where perigee is deep in the earth are they large.
-    let corrected = |angle, by: Lanes<S>| match how {
-        Kepler::Rounds(_) => turned(angle, by.small_sin_cos()),
-        Kepler::Any => turned(angle, by.sin_cos()),
-    };
     let u_by = temp2 * x7thm1 * sin_2u * -0.25;
-    let (sin_u, cos_u) = corrected((sin_u, cos_u), u_by);
+    let (sin_u, cos_u) = corrected((sin_u, cos_u), u_by, how);
     let node_by = temp2 * cos_i * sin_2u * 1.5;
-    let (sin_n, cos_n) = corrected(node.sin_cos(), node_by);
+    let (sin_n, cos_n) = corrected(node.sin_cos(), node_by, how);
     let tilt_by = temp2 * cos_i * sin_i * cos_2u * 1.5;
-    let (sin_i, cos_i) = corrected((sin_i, cos_i), tilt_by);
+    let (sin_i, cos_i) = corrected((sin_i, cos_i), tilt_by, how);
 
     let (xmx, xmy) = (-(sin_n * cos_i), cos_n * cos_i);
     let along = [xmx.fma(sin_u, cos_n * cos_u), xmy.fma(sin_u, sin_n * cos_u), sin_i * sin_u];
@@ -194,7 +209,11 @@ pub fn state<S: Simd>(of: &Instant<S>, how: Kepler) -> LaneState<S> {
     let (r_dot, rv_dot) = (r_dot * (RADIUS_KM * XKE / 60.0), rv_dot * (RADIUS_KM * XKE / 60.0));
     let alive_r = r_dot * alive;
     LaneState {
-        position_km: along.map(|part| part * length),
-        velocity_km_s: [0, 1, 2].map(|at| along[at].fma(alive_r, across[at] * rv_dot)),
+        position_km: [along[0] * length, along[1] * length, along[2] * length],
+        velocity_km_s: [
+            along[0].fma(alive_r, across[0] * rv_dot),
+            along[1].fma(alive_r, across[1] * rv_dot),
+            along[2].fma(alive_r, across[2] * rv_dot),
+        ],
     }
 }

@@ -1,6 +1,10 @@
 //! What SGP4 makes of an element set before it is propagated (Hoots and Roehrich, Spacetrack
 //! Report 3, 1980; Vallado et al., AIAA 2006-6753). Constants of WGS-72.
 
+use pulp::Simd;
+
+use super::lanes::{Block, Lanes};
+
 /// Equatorial radius, km.
 pub const RADIUS_KM: f64 = 6378.135;
 /// Square root of the gravitational parameter, earth radii to 3/2 a minute.
@@ -37,12 +41,6 @@ macro_rules! numbers {
         pub struct $name<T> { $($(#[$of])* pub $field: T),* }
 
         impl<T: Copy> $name<T> {
-            /// Each number through `by`.
-            #[inline(always)]
-            pub fn map<U>(&self, by: impl Fn(T) -> U) -> $name<U> {
-                $name { $($field: by(self.$field)),* }
-            }
-
             /// All of them, in their order.
             pub fn list(&self) -> Vec<T> {
                 vec![$(self.$field),*]
@@ -51,6 +49,23 @@ macro_rules! numbers {
             /// From a list in the same order; what is missing is `rest`.
             pub fn from_list(list: &mut impl Iterator<Item = T>, rest: T) -> Self {
                 Self { $($field: list.next().unwrap_or(rest)),* }
+            }
+        }
+
+        // No closure: one that is not inlined is compiled for no particular processor.
+        impl $name<f64> {
+            /// Each number in every lane.
+            #[inline(always)]
+            pub fn lanes<S: Simd>(&self, simd: S) -> $name<Lanes<S>> {
+                $name { $($field: Lanes::all(simd, self.$field)),* }
+            }
+        }
+
+        impl $name<Block> {
+            /// The lanes of a group of each block.
+            #[inline(always)]
+            pub fn lanes<S: Simd>(&self, simd: S, group: usize) -> $name<Lanes<S>> {
+                $name { $($field: Lanes::load(simd, &self.$field, group)),* }
             }
         }
     };
