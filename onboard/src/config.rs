@@ -342,6 +342,7 @@ impl Config {
         self.check_downlink()?;
         self.source.check()?;
         self.health.check()?;
+        self.check_memory()?;
         self.config.check()?;
         let StoreConfig { capacity_bytes, segment_bytes, erase_block, .. } = self.store;
         if let Some(block) = erase_block {

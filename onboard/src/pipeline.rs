@@ -381,7 +381,7 @@ impl Pipeline {
         let age_s = self.clock.at(now_ns).since(captured).max(0) as u64 / 1_000_000_000;
         let case = Case { class, apid, score, age_s, contact_s: self.contact_s };
         let decision = self.policy.decide(&case);
-        let rule = decision.rule.unwrap_or("usual");
+        let rule = decision.rule.unwrap_or(triage::policy::USUAL);
         match self.decisions.get_mut(rule) {
             Some(count) => *count += 1,
             None => {

@@ -345,8 +345,10 @@ impl Audit {
             ));
         } else if !nowhere.is_empty() {
             advice.push(format!(
-                "no object store is known to hold {}: leave what is here of it, since every record \
-                 that holds is read; a copy of the file in its place mends it",
+                "no object store is known to hold {}: every record of it that holds is read, and a \
+                 copy of the file in its place mends it. Without one, with the station stopped, \
+                 move it out of the archive's folder and start: what it held is asked for when its \
+                 stores connect. Then stop, move the file back, and start: each unit is read once",
                 names(&nowhere)
             ));
         }

@@ -48,6 +48,31 @@ pub fn check(config: &Config, station: &Path) -> Result<(), (String, String)> {
     Ok(())
 }
 
+/// Whether a file that a command is to write is none that the station keeps, nor in a folder of
+/// its; what it is otherwise. A door's file is its door's.
+pub fn is_spare(config: &Config, station: &Path, path: &Path) -> Result<(), String> {
+    let path = real(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let shown = path.display();
+    let doors = config.doors().into_iter().filter_map(|door| match &door.to {
+        Destination::File(file) => Some((format!("door {}'s", door.name), config.path(file))),
+        _ => None,
+    });
+    let doors = doors.filter_map(|(what, file)| Some((what, real(&file).ok()?)));
+    let files = files(config, station).into_iter().map(|(what, file)| (what.to_owned(), file));
+    if let Some((what, _)) = files.chain(doors).find(|(_, file)| *file == path) {
+        return Err(format!("{shown} is {what}; name another file"));
+    }
+    let keys = config.path(&config.identity.key);
+    let keys = keys.parent().filter(|folder| Some(*folder) != station.parent());
+    let keys =
+        keys.and_then(|folder| Some(("the folder of the station's keys", real(folder).ok()?)));
+    let mut folders = folders(config).into_iter().chain(keys);
+    match folders.find(|(_, folder)| path.starts_with(folder)) {
+        Some((what, _)) => Err(format!("{shown} lies in {what}; name another folder")),
+        None => Ok(()),
+    }
+}
+
 /// Files of the station, and what they are.
 fn files(config: &Config, station: &Path) -> Vec<(&'static str, PathBuf)> {
     let identity = &config.identity;

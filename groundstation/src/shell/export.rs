@@ -1,6 +1,7 @@
 //! `groundstation export`: what the archive holds, as files.
 
 use super::{
+    door_files,
     doors::rename_new,
     history::{Choice, stop_on_signal},
 };
@@ -12,7 +13,7 @@ use crate::{
         spec::{FramingKind, Goods},
     },
 };
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use codecs::{frame::cadu::Coding, link::object::TimeSource, time::Tai};
 use serde::Serialize;
 use serde_json::json;
@@ -119,6 +120,8 @@ pub fn run(args: &ExportArgs) -> anyhow::Result<ExitCode> {
     if args.coding.is_some() && args.framing != FramingKind::Cadu {
         return Err(WrongUsage("only `--framing cadu` has a --coding".into()).into());
     }
+    let spare = door_files::is_spare(&config, &args.choice.config, &args.dir);
+    spare.map_err(|why| anyhow!("{why}"))?;
     let stop = stop_on_signal()?;
     let what = || format!("folder {}", args.dir.display());
     std::fs::create_dir_all(&args.dir).with_context(what)?;

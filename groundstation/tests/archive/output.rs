@@ -39,6 +39,24 @@ fn a_result_that_could_not_be_printed_is_no_success() {
     }
 }
 
+#[test]
+fn no_command_writes_into_what_the_station_keeps() {
+    let station = Station::with(&recording(0, 40));
+    let segment = station.segment(0);
+    for file in [&station.path("station.toml"), &station.path("identity/station.key"), &segment] {
+        let before = std::fs::read(file).ok();
+        let to = format!("file:{}", file.display());
+        let ended = station.run(&["replay", "--speed", "max", "--to", &to]);
+        let said = talk(&ended);
+        assert_eq!(ended.status.code(), Some(1), "{to}: {said}");
+        assert!(said.contains("name another f"), "{said}");
+        assert_eq!(std::fs::read(file).ok(), before, "{to}");
+    }
+    let ended = station.run(&["export", segment.parent().unwrap().to_str().unwrap()]);
+    assert_eq!(ended.status.code(), Some(1), "{}", talk(&ended));
+    assert!(talk(&ended).contains("lies in the archive"), "{}", talk(&ended));
+}
+
 /// Runs a command that may write files of so many blocks of 512 bytes at most.
 fn on_a_small_disk(station: &Station, blocks: u32, arguments: &[&str]) -> Output {
     let config = station.path("station.toml");

@@ -30,6 +30,10 @@ use super::{ANOMALOUS, BULK, CLEAR, FIRST, HOUSEKEEPING, OVERCAST, RECORDS, SUMM
 
 /// Most rules of a policy.
 pub const RULES_MAX: usize = 64;
+/// Longest name of a rule, bytes.
+pub const NAME_BYTES_MAX: usize = 64;
+/// What decisions that no rule made are counted as.
+pub const USUAL: &str = "usual";
 /// Points for half the bytes.
 const HALF_THE_BYTES: f32 = 4.0;
 /// Most points, either way, that size is worth.
@@ -211,6 +215,13 @@ impl Rule {
             && within(self.contact_min_s, self.contact_max_s, case.contact_s)
     }
 
+    /// Whether it asks for nothing but its class.
+    fn fits_all(&self) -> bool {
+        let scores = [self.score_min, self.score_max].iter().flatten().count();
+        let times = [self.age_min_s, self.age_max_s, self.contact_min_s, self.contact_max_s];
+        self.apids.is_empty() && scores == 0 && times.iter().flatten().count() == 0
+    }
+
     fn value(&self, score: f32) -> u8 {
         let usual = match (self.class, self.action) {
             (_, Action::First) => FIRST,
@@ -236,6 +247,28 @@ impl Rule {
         }
         for score in [self.score_min, self.score_max].into_iter().flatten() {
             ensure!((0.0..=1.0).contains(&score), "rule {name:?}: a score of {score}: 0 to 1");
+        }
+        ensure!(
+            name.len() <= NAME_BYTES_MAX && name != USUAL,
+            "rule {name:?}: a name of at most {NAME_BYTES_MAX} bytes other than {USUAL:?}"
+        );
+        for apid in &self.apids {
+            ensure!(*apid < 2047, "rule {name:?}: apids has {apid}: 0 to 2046");
+        }
+        let empty = |least: Option<f64>, below: Option<f64>| {
+            least.zip(below).is_some_and(|(least, below)| least >= below)
+        };
+        let whole = |of: Option<u64>| of.map(|of| of as f64);
+        let ranges = [
+            ("score", empty(self.score_min.map(f64::from), self.score_max.map(f64::from))),
+            ("age", empty(whole(self.age_min_s), whole(self.age_max_s))),
+            ("contact", empty(whole(self.contact_min_s), whole(self.contact_max_s))),
+        ];
+        if let Some((what, _)) = ranges.iter().find(|range| range.1) {
+            anyhow::bail!(
+                "rule {name:?} fits nothing: its least {what} is not below its {what}_max, which \
+                 is left out itself"
+            );
         }
         let tile = self.class == Class::Tile;
         ensure!(
@@ -307,6 +340,14 @@ impl Policy {
             rule.check()?;
             let twice = self.rules.iter().take(at).any(|other| other.name == rule.name);
             ensure!(!twice, "two rules are called {:?}: their counts would mix", rule.name);
+            let all = |other: &&Rule| other.class == rule.class && other.fits_all();
+            if let Some(other) = self.rules.iter().take(at).find(all) {
+                anyhow::bail!(
+                    "rule {:?} is never reached: {:?} before it takes all of its class",
+                    rule.name,
+                    other.name
+                );
+            }
         }
         Ok(())
     }
@@ -435,6 +476,17 @@ mod tests {
         assert!(
             error("class = \"tile\"\naction = \"drop\"\nscore_mn = 1").contains("did you mean")
         );
+        for (range, what) in [
+            ("score_min = 0.9\nscore_max = 0.1", "least score"),
+            ("age_min_s = 100\nage_max_s = 10", "least age"),
+            ("contact_min_s = 5\ncontact_max_s = 5", "least contact"),
+            ("apids = [5000]", "0 to 2046"),
+        ] {
+            assert!(error(&format!("class = \"tile\"\naction = \"drop\"\n{range}")).contains(what));
+        }
+        let behind = "class = \"tile\"\naction = \"drop\"\n[[rule]]\nname = \"y\"\nclass = \"tile\"\n\
+            action = \"first\"\nscore_min = 0.5";
+        assert!(error(behind).contains("never reached"));
         let rule = "class = \"tile\"\naction = \"drop\"\n";
         assert!(error(&format!("{rule}[[rule]]\nname = \"x\"\n{rule}")).contains("two rules"));
     }

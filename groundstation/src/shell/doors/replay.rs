@@ -19,10 +19,11 @@ use crate::{
     publish::Feed,
     shell::{
         clock::StationClock,
+        door_files,
         history::{Choice, stop_on_signal},
     },
 };
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use codecs::frame::cadu::Coding;
 use serde_json::json;
 use std::{
@@ -97,6 +98,8 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
             Box::new(Link::from(&door, &board, stop.clone()).prepared(stream)?)
         }
         Destination::File(path) => {
+            let spare = door_files::is_spare(&config, &args.choice.config, path);
+            spare.map_err(|why| anyhow!("--to {}: {why}", args.to))?;
             let mut files = Files::new(&door, path, parts);
             files.open().with_context(|| format!("can't write to {}", path.display()))?;
             Box::new(files)
