@@ -24,6 +24,9 @@ use crate::models::{
 
 /// Longest configuration that is taken, bytes.
 pub const CONFIG_BYTES_MAX: usize = 256 << 10;
+/// Starts that a permanent configuration has to go on in, as a multiple of a trial's: a supply that
+/// comes and goes must not cost it its place.
+const PATIENCE: u32 = 10;
 /// Longest reason that is kept, bytes.
 const REASON_BYTES_MAX: usize = 400;
 
@@ -68,6 +71,9 @@ struct Journal {
     slots: BTreeMap<Slot, Held>,
     /// What is flown without a trial; the file on the command line where it is none.
     permanent: Option<Slot>,
+    /// Starts that were begun with it since one of them went on.
+    #[serde(default)]
+    permanent_starts: u32,
     trial: Option<Waiting>,
     verdict: Option<Verdict>,
 }
@@ -202,6 +208,7 @@ impl<F: Files> Trials<F> {
         if let Some(chosen) = self.start_trial() {
             return chosen;
         }
+        self.leave_what_never_starts();
         let permanent = self.journal.permanent;
         if let Some(slot) = permanent {
             match self.read(slot) {
@@ -216,6 +223,34 @@ impl<F: Files> Trials<F> {
         }
         self.flying = Some((None, false));
         Chosen::File
+    }
+
+    /// A configuration that proved itself in a process that was running may still end every start:
+    /// counted as a trial's are, with ten times the patience, it is left for the one before.
+    fn leave_what_never_starts(&mut self) {
+        if self.journal.permanent.is_none() {
+            return;
+        }
+        let starts = self.journal.permanent_starts;
+        if starts >= self.starts_max.saturating_mul(PATIENCE) {
+            self.give_up(&format!("none of {starts} starts went on"));
+        }
+        // One that can't be counted is flown all the same.
+        let counted = self.change(|journal| journal.permanent_starts += 1);
+        if let Err(fault) = counted {
+            self.notices.push(format!("a start was not counted: {fault}"));
+        }
+    }
+
+    /// What flies without a trial went on for long enough.
+    ///
+    /// # Errors
+    /// The folder failed.
+    pub fn went_on(&mut self) -> Result<(), Fault> {
+        if self.journal.permanent_starts == 0 {
+            return Ok(());
+        }
+        self.change(|journal| journal.permanent_starts = 0)
     }
 
     fn start_trial(&mut self) -> Option<Chosen> {
@@ -286,6 +321,7 @@ impl<F: Files> Trials<F> {
         self.change(|journal| {
             let Some(Waiting { slot, .. }) = journal.trial.take() else { return };
             journal.permanent = Some(slot);
+            journal.permanent_starts = 0;
             if let Some(held) = journal.slots.get_mut(&slot) {
                 held.proven = true;
                 let held = held.clone();
@@ -315,6 +351,7 @@ impl<F: Files> Trials<F> {
                     let other = slot.other();
                     let proven = journal.slots.get(&other).is_some_and(|held| held.proven);
                     journal.permanent = proven.then_some(other);
+                    journal.permanent_starts = 0;
                     slot
                 }
             };
@@ -413,6 +450,11 @@ impl Proof {
             since_ns: None,
             receipted: false,
         }
+    }
+
+    /// What a permanent configuration must show: that its store goes on writing.
+    pub fn of_permanent(settings: &super::ConfigSlots, now_ns: u64) -> Self {
+        Self { receipted: true, ..Self::begin(settings, now_ns) }
     }
 
     /// The flight's loop went round; whether the store writes.

@@ -171,6 +171,8 @@ impl Configs {
             let view =
                 json!({ "event": "configuration on trial", "configurations": trials.view() });
             self.trial_record = tell(store, craft, view, Tai(0));
+        } else if trials.flying().is_some() {
+            self.proof = Some(Proof::of_permanent(&self.settings, clock.now_ns()));
         }
         self.tell_verdict(store, craft, Tai(0));
     }
@@ -210,6 +212,12 @@ impl Configs {
             }
             match proof.judge(now_ns) {
                 None => {}
+                Some(judged) if !trials.is_trial() => {
+                    if let (Ok(()), Err(fault)) = (judged, trials.went_on()) {
+                        tracing::error!("[config] slots: {fault}");
+                    }
+                    self.proof = None;
+                }
                 Some(Ok(())) => {
                     let confirmed = trials.confirm("progress, and a receipt of the ground");
                     match confirmed {

@@ -71,6 +71,27 @@ fn starts_without_proof_are_counted_and_lead_back() {
 }
 
 #[test]
+fn a_permanent_one_that_never_goes_on_is_left_at_last() {
+    let files = settled();
+    for _ in 0..STARTS * PATIENCE {
+        assert_eq!(text(open(files.clone()).start()), "one");
+    }
+    let mut trials = open(files.clone());
+    assert_eq!(text(trials.start()), "file");
+    let verdict = trials.untold().unwrap();
+    assert!(verdict.reason.contains("none of 30 starts went on"), "{verdict:?}");
+    // One that goes on now and then keeps its place, however often the supply fails.
+    let files = settled();
+    for _ in 0..STARTS * PATIENCE * 2 {
+        let mut trials = open(files.clone());
+        assert_eq!(text(trials.start()), "one");
+        let mut trials = open(files.clone());
+        trials.start();
+        trials.went_on().unwrap();
+    }
+}
+
+#[test]
 fn a_way_back_by_command_leads_to_the_one_before_and_then_to_the_file() {
     let files = settled();
     let mut trials = open(files.clone());
