@@ -1,7 +1,7 @@
 //! Files that doors write, held against each other and against what the station itself keeps: a
 //! file with two writers is nobody's.
 
-use super::{start::real, witness};
+use super::{doors::CURSORS, start::real, witness, work::JOB_LOG};
 use crate::{
     config::Config,
     door::{
@@ -9,11 +9,14 @@ use crate::{
         spec::Destination,
     },
 };
+use anyhow::{Context as _, ensure};
 use std::path::{Path, PathBuf};
 
 /// The key that is wrong and why; `station` is the station file.
 pub fn check(config: &Config, station: &Path) -> Result<(), (String, String)> {
-    let (files, folders) = (files(config, station), folders(config));
+    let mut files = files(config, station);
+    files.extend(tokens(config));
+    let folders = folders(config);
     let mut written: Vec<(String, PathBuf, Rotation)> = Vec::new();
     for door in config.doors() {
         let Destination::File(path) = &door.to else { continue };
@@ -48,8 +51,30 @@ pub fn check(config: &Config, station: &Path) -> Result<(), (String, String)> {
     Ok(())
 }
 
-/// Files of the station, and what they are.
-fn files(config: &Config, station: &Path) -> Vec<(&'static str, PathBuf)> {
+/// Refuses files that no start could open: a door that waits for a folder which no one makes tells
+/// it only to who asks for its state.
+pub fn check_places(config: &Config) -> anyhow::Result<()> {
+    config.doors().iter().try_for_each(|door| {
+        let Destination::File(path) = &door.to else { return Ok(()) };
+        let path = config.path(path);
+        place(&path).with_context(|| format!("door {}: to: {}", door.name, path.display()))
+    })
+}
+
+fn place(path: &Path) -> anyhow::Result<()> {
+    ensure!(!path.is_dir(), "it is a folder; name a file in it");
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new("."));
+    ensure!(
+        folder.is_dir(),
+        "there is no folder {}; make it, mount it, or name another",
+        folder.display()
+    );
+    Ok(())
+}
+
+/// Files of the station but for operators' tokens, and what they are.
+pub(super) fn files(config: &Config, station: &Path) -> Vec<(&'static str, PathBuf)> {
     let identity = &config.identity;
     let mut files = vec![
         ("the station file", station.to_path_buf()),
@@ -58,10 +83,14 @@ fn files(config: &Config, station: &Path) -> Vec<(&'static str, PathBuf)> {
         ("the station's certificate", config.path(&identity.certificate)),
         ("the station's key", config.path(&identity.key)),
         ("the list of ledgers", witness::path(config)),
+        ("the log of jobs", config.path(Path::new(JOB_LOG))),
     ];
+    let domain = identity.domain_key.iter().map(|key| ("the domain's key", config.path(key)));
+    files.extend(domain);
     files.extend(config.contact_plan().map(|plan| ("the contact plan", plan)));
-    let tokens = config.operators.iter().map(|operator| config.path(&operator.token));
-    files.extend(tokens.map(|token| ("an operator's token", token)));
+    let cursors = config.path(Path::new(CURSORS));
+    let cursors = config.doors.iter().map(|door| cursors.join(format!("{}.json", door.name)));
+    files.extend(cursors.map(|cursor| ("a door's cursor", cursor)));
     let packages = config.pools.iter().flat_map(|pool| &pool.packages);
     files.extend(packages.map(|package| ("a model package", config.path(package))));
     let store = config.archive.object_store.as_ref();
@@ -69,6 +98,11 @@ fn files(config: &Config, station: &Path) -> Vec<(&'static str, PathBuf)> {
     files.extend(credentials.map(|file| ("the object store's credentials", config.path(file))));
     // One that can't be looked at is told by whoever reads it.
     files.into_iter().filter_map(|(what, file)| Some((what, real(&file).ok()?))).collect()
+}
+
+fn tokens(config: &Config) -> impl Iterator<Item = (&'static str, PathBuf)> {
+    let tokens = config.operators.iter().map(|operator| config.path(&operator.token));
+    tokens.filter_map(|token| Some(("an operator's token", real(&token).ok()?)))
 }
 
 fn folders(config: &Config) -> Vec<(&'static str, PathBuf)> {
@@ -116,6 +150,8 @@ mod tests {
             (&[("out/../station.toml", "")], "is the station file"),
             (&[("out/link", "")], "is the station's key"),
             (&[("archive.ledgers", "")], "is the list of ledgers"),
+            (&[("out/a.bin", ""), ("doors/d0.json", "")], "is a door's cursor"),
+            (&[("jobs.log", "")], "is the log of jobs"),
             (&[("archive/x.bin", "")], "lies in the archive"),
             (&[("store/x.bin", "")], "lies in the object store"),
         ] {
@@ -129,5 +165,18 @@ mod tests {
         ] {
             load(here, doors).unwrap();
         }
+    }
+
+    #[test]
+    fn a_file_that_can_not_be_made_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let here = dir.path();
+        std::fs::create_dir(here.join("out")).unwrap();
+        for (to, said) in [("gone/a.bin", "there is no folder "), ("out", "it is a folder")] {
+            let config = load(here, &[(to, "")]).unwrap();
+            let error = format!("{:#}", check_places(&config).unwrap_err());
+            assert!(error.starts_with("door d0: to: ") && error.contains(said), "{to}: {error}");
+        }
+        check_places(&load(here, &[("out/a.bin", "")]).unwrap()).unwrap();
     }
 }

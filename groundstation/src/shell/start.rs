@@ -4,7 +4,7 @@
 use super::{
     bucket::Bucket,
     disk::Folder,
-    mission, reset, rf, server, tls,
+    door_files, mission, reset, rf, server, tls,
     uplink::{UPLINK_LOG, operators},
     witness, work,
 };
@@ -38,6 +38,7 @@ impl Ground {
     pub fn read(config: &Config) -> anyhow::Result<Self> {
         let definition = mission::load(&config.path(&config.mission))?;
         config.check_mission(&mission::spacecraft(&definition))?;
+        door_files::check_places(config)?;
         let bucket = bucket(config, &definition)?;
         rf::key::read(config)?;
         // Handed to the endpoint once, and made anew at each reload.
