@@ -75,7 +75,8 @@ pub fn real(path: &Path) -> io::Result<PathBuf> {
     let path = std::path::absolute(path)?;
     let existing = path.ancestors().find(|folder| folder.exists()).unwrap_or(&path);
     let rest = path.strip_prefix(existing).unwrap_or(Path::new(""));
-    Ok(existing.canonicalize()?.join(rest))
+    // Joined with nothing it would end in a slash.
+    Ok(existing.canonicalize()?.components().chain(rest.components()).collect())
 }
 
 /// Listens for QUIC.
@@ -219,6 +220,7 @@ mod tests {
         let archive = dir.path().join("archive");
         std::fs::create_dir(&archive).unwrap();
         std::os::unix::fs::symlink(&archive, dir.path().join("other")).unwrap();
+        assert!(!real(&archive).unwrap().to_str().unwrap().ends_with('/'));
         let store = real(&dir.path().join("other/not/there")).unwrap();
         assert!(store.starts_with(real(&archive).unwrap()), "{}", store.display());
         assert!(!real(&dir.path().join("archive-2")).unwrap().starts_with(&archive));
