@@ -8,7 +8,7 @@ use crate::{
     keep::Policy,
     peers::{LimitsConfig, Shares, SharesError},
     rf::{self, Radio, RfConfig},
-    shell::door_files,
+    shell::{door_files, operator_files},
 };
 use codecs::{
     config::{ConfigError, parse},
@@ -335,7 +335,9 @@ impl Config {
         let base = path.parent().unwrap_or(Path::new("")).to_path_buf();
         let file = path.display().to_string();
         let config = Self { base, stated: parse(&file, &text)?, ..parse(&file, &text)? };
-        let checked = config.check().and_then(|()| door_files::check(&config, path));
+        let checked = config.check();
+        let checked = checked.and_then(|()| operator_files::check(&config, path));
+        let checked = checked.and_then(|()| door_files::check(&config, path));
         checked.map_err(|(key, message)| StationError::Value {
             path: path.into(),
             key,

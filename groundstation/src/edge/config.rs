@@ -237,6 +237,20 @@ pub enum Carrying {
     Ax25,
 }
 
+/// As options say it, defaults written out.
+impl fmt::Display for Carrying {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cadus { format, coding, marker, symbols } => {
+                write!(f, "cadus {format} {coding} {marker} {symbols}")
+            }
+            Self::Frames(format) => write!(f, "frames {format}"),
+            Self::Packets => f.write_str("packets"),
+            Self::Ax25 => f.write_str("ax25"),
+        }
+    }
+}
+
 /// One input, understood.
 #[derive(Clone, Debug)]
 pub struct Input {

@@ -1,6 +1,6 @@
 //! One file on its way into the spool: which of its units are numbered, and what is noted of it.
 
-use super::taken::{CHANNELS_MAX, FileMark, Replay, Taken};
+use super::taken::{CHANNELS_MAX, FileKey, FileMark, Replay, Taken};
 use codecs_store::CounterName;
 use std::collections::BTreeMap;
 
@@ -36,8 +36,8 @@ pub struct Progress {
 
 impl Progress {
     /// A file that nothing is kept of.
-    pub fn fresh(slot: Option<u32>, device: u64, inode: u64, stamp: u64) -> Self {
-        let file = FileMark { device, inode, bytes: 0, digest: [0; 32] };
+    pub fn fresh(slot: Option<u32>, (device, inode, how): FileKey, stamp: u64) -> Self {
+        let file = FileMark { device, inode, how, bytes: 0, digest: [0; 32] };
         let before = BTreeMap::new();
         let taken = Taken { file, stamp, whole: false, units: 0, pending: 0, before };
         let (replay, ended, noted) = (Replay::default(), false, Noted::Stale);
@@ -139,7 +139,7 @@ mod tests {
     use codecs::ids::{Channel, SpacecraftId};
 
     const PLACE: CounterName = (SpacecraftId(7), Channel::stream(1));
-    const READ: FileMark = FileMark { device: 1, inode: 2, bytes: 99, digest: [5; 32] };
+    const READ: FileMark = FileMark { device: 1, inode: 2, how: 0, bytes: 99, digest: [5; 32] };
 
     /// A spool that a kill may leave with any part of its last commit.
     #[derive(Clone, Default)]
@@ -150,7 +150,9 @@ mod tests {
 
     impl Kept {
         fn open(&self) -> Progress {
-            let Some(taken) = self.note.clone() else { return Progress::fresh(Some(0), 1, 2, 0) };
+            let Some(taken) = self.note.clone() else {
+                return Progress::fresh(Some(0), (1, 2, 0), 0);
+            };
             let from = taken.before.get(&PLACE).map_or(self.units.len(), |next| *next as usize);
             let found: Vec<u128> = self.units.iter().skip(from).copied().collect();
             Progress::resumed(0, taken, 1, found.into_iter())
@@ -208,7 +210,7 @@ mod tests {
 
     #[test]
     fn an_end_is_told_once_all_before_it_is_durable() {
-        let mut progress = Progress::fresh(Some(3), 1, 2, 0);
+        let mut progress = Progress::fresh(Some(3), (1, 2, 0), 0);
         progress.numbered(PLACE, 0, READ);
         progress.end();
         let (slot, note) = progress.note().unwrap();

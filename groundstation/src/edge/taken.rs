@@ -25,7 +25,10 @@ pub const SLOTS: u32 = 64;
 /// Channels of one file's units in one commit; at the bound a commit comes first.
 pub const CHANNELS_MAX: usize = 200;
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+
+/// Device and number of a file, and how it is read.
+pub type FileKey = (u64, u64, u64);
 
 /// A file, and what of it was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,10 +37,19 @@ pub struct FileMark {
     pub device: u64,
     /// Number of the file there.
     pub inode: u64,
+    /// As what it is read: read otherwise, it gives other units.
+    pub how: u64,
     /// Bytes from where its reading began.
     pub bytes: u64,
     /// SHA-256 of these: a file that was written anew is another, one that grew is not.
     pub digest: [u8; 32],
+}
+
+impl FileMark {
+    /// Of which reading it is.
+    pub const fn key(&self) -> FileKey {
+        (self.device, self.inode, self.how)
+    }
 }
 
 /// What the note of a file says.
@@ -62,7 +74,7 @@ impl Taken {
     pub fn encode(&self) -> Vec<u8> {
         let mut out = vec![VERSION, u8::from(self.whole)];
         let file = &self.file;
-        for number in [file.device, file.inode, file.bytes, self.stamp, self.units] {
+        for number in [file.device, file.inode, file.how, file.bytes, self.stamp, self.units] {
             out.extend_from_slice(&number.to_be_bytes());
         }
         out.extend_from_slice(&file.digest);
@@ -87,7 +99,7 @@ impl Taken {
             rest = behind;
             Some(u64::from_be_bytes(*number))
         };
-        let (device, inode, bytes) = (number()?, number()?, number()?);
+        let (device, inode, how, bytes) = (number()?, number()?, number()?, number()?);
         let (stamp, units) = (number()?, number()?);
         let (digest, rest) = rest.split_first_chunk()?;
         let (pending, rest) = rest.split_first_chunk()?;
@@ -105,7 +117,7 @@ impl Taken {
             );
             before.insert(place, u64::from_be_bytes(*next.first_chunk()?));
         }
-        let file = FileMark { device, inode, bytes, digest: *digest };
+        let file = FileMark { device, inode, how, bytes, digest: *digest };
         let (whole, pending) = (*whole != 0, u32::from_be_bytes(*pending));
         Some(Self { file, stamp, whole, units, pending, before })
     }
@@ -113,8 +125,8 @@ impl Taken {
 
 /// Which slot a file that begins shall have: its own, a free one, or the one that has been left
 /// alone the longest. None where all are `busy`, or the file's own is.
-pub fn slot_of(known: &BTreeMap<u32, Taken>, file: (u64, u64), busy: &[u32]) -> Option<u32> {
-    let own = known.iter().find(|(_, of)| (of.file.device, of.file.inode) == file);
+pub fn slot_of(known: &BTreeMap<u32, Taken>, file: FileKey, busy: &[u32]) -> Option<u32> {
+    let own = known.iter().find(|(_, of)| of.file.key() == file);
     if let Some((slot, _)) = own {
         return (!busy.contains(slot)).then_some(*slot);
     }
@@ -206,7 +218,7 @@ mod tests {
     use super::*;
 
     fn taken(inode: u64, stamp: u64) -> Taken {
-        let file = FileMark { device: 1, inode, bytes: 1 << 40, digest: [9; 32] };
+        let file = FileMark { device: 1, inode, how: 3, bytes: 1 << 40, digest: [9; 32] };
         let before = (0..CHANNELS_MAX as u64)
             .map(|of| ((SpacecraftId(7), Channel(of)), u64::MAX - of))
             .collect();
@@ -220,8 +232,8 @@ mod tests {
         assert!(bytes.len() <= codecs_store::NOTE_BYTES_MAX, "{}", bytes.len());
         assert_eq!(Taken::decode(&bytes), Some(note));
         let read = |cut: usize| Taken::decode(&bytes[..cut]);
-        assert!((0..78).all(|cut| read(cut).is_none()), "its front is cut");
-        assert!((78..bytes.len()).all(|cut| read(cut).is_none() || (cut - 78) % 18 == 0));
+        assert!((0..86).all(|cut| read(cut).is_none()), "its front is cut");
+        assert!((86..bytes.len()).all(|cut| read(cut).is_none() || (cut - 86) % 18 == 0));
         assert_eq!(Taken::decode(&[&[VERSION + 1], &bytes[1..]].concat()), None);
     }
 
@@ -229,11 +241,12 @@ mod tests {
     fn a_file_keeps_its_slot_and_the_one_left_alone_longest_goes() {
         let mut known: BTreeMap<u32, Taken> =
             (0..SLOTS).map(|slot| (slot, taken(u64::from(slot), 100 - u64::from(slot)))).collect();
-        assert_eq!(slot_of(&known, (1, 5), &[]), Some(5));
-        assert_eq!(slot_of(&known, (1, 5), &[5]), None, "it is being read already");
-        assert_eq!(slot_of(&known, (1, 999), &[SLOTS - 1]), Some(SLOTS - 2));
+        assert_eq!(slot_of(&known, (1, 5, 3), &[]), Some(5));
+        assert_eq!(slot_of(&known, (1, 5, 3), &[5]), None, "it is being read already");
+        assert_eq!(slot_of(&known, (1, 999, 3), &[SLOTS - 1]), Some(SLOTS - 2));
+        assert_eq!(slot_of(&known, (1, 5, 4), &[5]), Some(SLOTS - 1), "it is read otherwise");
         known.remove(&9);
-        assert_eq!(slot_of(&known, (1, 999), &[]), Some(9), "a free one first");
-        assert_eq!(slot_of(&known, (1, 999), &(0..SLOTS).collect::<Vec<_>>()), None);
+        assert_eq!(slot_of(&known, (1, 999, 3), &[]), Some(9), "a free one first");
+        assert_eq!(slot_of(&known, (1, 999, 3), &(0..SLOTS).collect::<Vec<_>>()), None);
     }
 }

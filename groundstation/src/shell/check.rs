@@ -4,7 +4,7 @@ use super::{
     clock, control,
     daemon::RUNNING,
     disk::Folder,
-    doors,
+    door_files, doors,
     keeping::UNREADABLE,
     plan,
     start::{self, Ground},
@@ -79,6 +79,7 @@ fn check(file: &Path) -> anyhow::Result<Found> {
         warnings.push("no [[principal]]: no one may deliver".to_string());
     }
     warnings.extend(start::exposed(&config));
+    warnings.extend(door_files::waiting(&config));
     let now = wall_clock();
     for (path, end) in tls::ends(&config)? {
         warnings.extend(ending(&path, end, now)?);

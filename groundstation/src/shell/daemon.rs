@@ -5,6 +5,7 @@ use super::{
     clock::StationClock,
     control::Control,
     disk::Folder,
+    door_files,
     doors::{self, Doors},
     follow::Hub,
     keeping::Keeping,
@@ -126,6 +127,7 @@ async fn daemon(config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
     let definition = Arc::new(definition);
     let profile = config.profile();
     let (quic, http) = (start::quic(&config)?, start::http(&config)?);
+    door_files::waiting(&config).iter().for_each(|waiting| tracing::warn!("{waiting}"));
     if let Some(exposed) = start::exposed(&config) {
         tracing::warn!("{exposed}");
     }

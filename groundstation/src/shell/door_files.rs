@@ -1,7 +1,7 @@
 //! Files that doors write, held against each other and against what the station itself keeps: a
 //! file with two writers is nobody's.
 
-use super::{start::real, witness};
+use super::{doors::CURSORS, start::real, witness, work::JOB_LOG};
 use crate::{
     config::Config,
     door::{
@@ -9,11 +9,14 @@ use crate::{
         spec::Destination,
     },
 };
+use anyhow::{Context as _, ensure};
 use std::path::{Path, PathBuf};
 
 /// The key that is wrong and why; `station` is the station file.
 pub fn check(config: &Config, station: &Path) -> Result<(), (String, String)> {
-    let (files, folders) = (files(config, station), folders(config));
+    let mut files = files(config, station);
+    files.extend(tokens(config));
+    let folders = folders(config);
     let mut written: Vec<(String, PathBuf, Rotation)> = Vec::new();
     for door in config.doors() {
         let Destination::File(path) = &door.to else { continue };
@@ -58,7 +61,8 @@ pub fn is_spare(config: &Config, station: &Path, path: &Path) -> Result<(), Stri
         _ => None,
     });
     let doors = doors.filter_map(|(what, file)| Some((what, real(&file).ok()?)));
-    let files = files(config, station).into_iter().map(|(what, file)| (what.to_owned(), file));
+    let files = files(config, station).into_iter().chain(tokens(config));
+    let files = files.map(|(what, file)| (what.to_owned(), file));
     if let Some((what, _)) = files.chain(doors).find(|(_, file)| *file == path) {
         return Err(format!("{shown} is {what}; name another file"));
     }
@@ -73,8 +77,41 @@ pub fn is_spare(config: &Config, station: &Path, path: &Path) -> Result<(), Stri
     }
 }
 
-/// Files of the station, and what they are.
-fn files(config: &Config, station: &Path) -> Vec<(&'static str, PathBuf)> {
+/// Refuses files that no start could open.
+pub fn check_places(config: &Config) -> anyhow::Result<()> {
+    config.doors().iter().try_for_each(|door| {
+        let Destination::File(path) = &door.to else { return Ok(()) };
+        let path = config.path(path);
+        ensure!(
+            !path.is_dir(),
+            "door {}: to: {}: it is a folder; name a file in it",
+            door.name,
+            path.display()
+        );
+        Ok(())
+    })
+}
+
+/// Doors whose folder is not there: they wait for it, since a mount that is late must not keep a
+/// station from a pass.
+pub fn waiting(config: &Config) -> Vec<String> {
+    let doors = config.doors();
+    let absent = doors.iter().filter_map(|door| {
+        let Destination::File(path) = &door.to else { return None };
+        let path = config.path(path);
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty())?;
+        let text = format!(
+            "door {}: there is no folder {}: it writes once you make or mount it",
+            door.name,
+            folder.display()
+        );
+        (!folder.is_dir()).then_some(text)
+    });
+    absent.collect()
+}
+
+/// Files of the station but for operators' tokens, and what they are.
+pub(super) fn files(config: &Config, station: &Path) -> Vec<(&'static str, PathBuf)> {
     let identity = &config.identity;
     let mut files = vec![
         ("the station file", station.to_path_buf()),
@@ -83,10 +120,14 @@ fn files(config: &Config, station: &Path) -> Vec<(&'static str, PathBuf)> {
         ("the station's certificate", config.path(&identity.certificate)),
         ("the station's key", config.path(&identity.key)),
         ("the list of ledgers", witness::path(config)),
+        ("the log of jobs", config.path(Path::new(JOB_LOG))),
     ];
+    let domain = identity.domain_key.iter().map(|key| ("the domain's key", config.path(key)));
+    files.extend(domain);
     files.extend(config.contact_plan().map(|plan| ("the contact plan", plan)));
-    let tokens = config.operators.iter().map(|operator| config.path(&operator.token));
-    files.extend(tokens.map(|token| ("an operator's token", token)));
+    let cursors = config.path(Path::new(CURSORS));
+    let cursors = config.doors.iter().map(|door| cursors.join(format!("{}.json", door.name)));
+    files.extend(cursors.map(|cursor| ("a door's cursor", cursor)));
     let packages = config.pools.iter().flat_map(|pool| &pool.packages);
     files.extend(packages.map(|package| ("a model package", config.path(package))));
     let store = config.archive.object_store.as_ref();
@@ -94,6 +135,11 @@ fn files(config: &Config, station: &Path) -> Vec<(&'static str, PathBuf)> {
     files.extend(credentials.map(|file| ("the object store's credentials", config.path(file))));
     // One that can't be looked at is told by whoever reads it.
     files.into_iter().filter_map(|(what, file)| Some((what, real(&file).ok()?))).collect()
+}
+
+fn tokens(config: &Config) -> impl Iterator<Item = (&'static str, PathBuf)> {
+    let tokens = config.operators.iter().map(|operator| config.path(&operator.token));
+    tokens.filter_map(|token| Some(("an operator's token", real(&token).ok()?)))
 }
 
 fn folders(config: &Config) -> Vec<(&'static str, PathBuf)> {
@@ -141,6 +187,8 @@ mod tests {
             (&[("out/../station.toml", "")], "is the station file"),
             (&[("out/link", "")], "is the station's key"),
             (&[("archive.ledgers", "")], "is the list of ledgers"),
+            (&[("out/a.bin", ""), ("doors/d0.json", "")], "is a door's cursor"),
+            (&[("jobs.log", "")], "is the log of jobs"),
             (&[("archive/x.bin", "")], "lies in the archive"),
             (&[("store/x.bin", "")], "lies in the object store"),
         ] {
@@ -154,5 +202,19 @@ mod tests {
         ] {
             load(here, doors).unwrap();
         }
+    }
+
+    #[test]
+    fn a_file_that_can_not_be_made_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let here = dir.path();
+        std::fs::create_dir(here.join("out")).unwrap();
+        let error = check_places(&load(here, &[("out", "")]).unwrap()).unwrap_err().to_string();
+        assert!(error.starts_with("door d0: to: ") && error.contains("it is a folder"), "{error}");
+        let late = waiting(&load(here, &[("gone/a.bin", "")]).unwrap());
+        assert!(matches!(&late[..], [said] if said.contains("there is no folder ")), "{late:?}");
+        let good = load(here, &[("out/a.bin", "")]).unwrap();
+        check_places(&good).unwrap();
+        assert!(waiting(&good).is_empty());
     }
 }

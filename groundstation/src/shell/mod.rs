@@ -27,6 +27,7 @@ pub mod restore;
 pub mod follow;
 pub mod pipeline;
 pub mod door_files;
+pub mod operator_files;
 pub mod doors;
 pub mod reading;
 pub mod history;

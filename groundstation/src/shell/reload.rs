@@ -1,6 +1,8 @@
 //! A reload: the daemon's side, and the command that asks for it.
 
-use super::{control, doors::Doors, plan, rules::Rules, server, tls, uplink::operators};
+use super::{
+    control, door_files, doors::Doors, plan, rules::Rules, server, tls, uplink::operators,
+};
 use crate::{admit::Table, commands::say, config::Config, reload::Reloaded};
 use anyhow::bail;
 use codecs::ids::SpacecraftId;
@@ -108,6 +110,7 @@ impl Reloader {
         let read = tokio::task::spawn_blocking(move || {
             let config = Config::load(&path)?;
             config.check_mission(&mission)?;
+            door_files::check_places(&config)?;
             let crypto = tls::server_config(&config)?;
             let server = server::config(crypto, &config.profile(), &config.transport())?;
             let operators = operators::table(&config)?;

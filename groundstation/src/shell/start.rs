@@ -4,7 +4,7 @@
 use super::{
     bucket::Bucket,
     disk::Folder,
-    mission, reset, rf, server, tls,
+    door_files, mission, reset, rf, server, tls,
     uplink::{UPLINK_LOG, operators},
     witness, work,
 };
@@ -38,6 +38,7 @@ impl Ground {
     pub fn read(config: &Config) -> anyhow::Result<Self> {
         let definition = mission::load(&config.path(&config.mission))?;
         config.check_mission(&mission::spacecraft(&definition))?;
+        door_files::check_places(config)?;
         let bucket = bucket(config, &definition)?;
         rf::key::read(config)?;
         // Handed to the endpoint once, and made anew at each reload.
@@ -74,7 +75,8 @@ pub fn real(path: &Path) -> io::Result<PathBuf> {
     let path = std::path::absolute(path)?;
     let existing = path.ancestors().find(|folder| folder.exists()).unwrap_or(&path);
     let rest = path.strip_prefix(existing).unwrap_or(Path::new(""));
-    Ok(existing.canonicalize()?.join(rest))
+    // Joined with nothing it would end in a slash.
+    Ok(existing.canonicalize()?.components().chain(rest.components()).collect())
 }
 
 /// Listens for QUIC.
@@ -218,6 +220,7 @@ mod tests {
         let archive = dir.path().join("archive");
         std::fs::create_dir(&archive).unwrap();
         std::os::unix::fs::symlink(&archive, dir.path().join("other")).unwrap();
+        assert!(!real(&archive).unwrap().to_str().unwrap().ends_with('/'));
         let store = real(&dir.path().join("other/not/there")).unwrap();
         assert!(store.starts_with(real(&archive).unwrap()), "{}", store.display());
         assert!(!real(&dir.path().join("archive-2")).unwrap().starts_with(&archive));

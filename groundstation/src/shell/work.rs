@@ -26,7 +26,7 @@ use tokio::{sync::mpsc, task::JoinSet};
 const WORK_QUEUE: usize = 256;
 
 /// File of the job log, beside the station file.
-const JOB_LOG: &str = "jobs.log";
+pub(super) const JOB_LOG: &str = "jobs.log";
 
 /// Starts the pools and the dispatcher; gives where work of the process goes. Dispatching ends when
 /// that is dropped: what is not decided by then is asked for again by the next start's replay.

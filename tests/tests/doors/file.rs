@@ -61,7 +61,6 @@ async fn a_channel_that_is_waited_for_costs_the_others_nothing_at_a_kill() {
          patience_ms = 600000\n",
     );
     let out = station.path("out");
-    std::fs::create_dir(&out).unwrap();
     let file = out.join("frames.bin");
     let (held, _) = recording(0, 60);
     let (others, _) = recording(1, 200);
@@ -90,7 +89,6 @@ async fn kills_and_closed_files_cost_no_frame_and_double_none() {
          rotate_bytes = 30000\npatience_ms = 300\n",
     );
     let out = station.path("out");
-    std::fs::create_dir(&out).unwrap();
     let (first, _) = recording(0, 1_200);
     let (second, _) = recording(1, 1_200);
     let rounds = 6;
@@ -117,14 +115,14 @@ async fn kills_and_closed_files_cost_no_frame_and_double_none() {
 #[tokio::test]
 async fn what_a_file_does_not_take_is_not_sent() {
     let station =
-        Station::start("[[door]]\nname = 'file'\nto = 'file:out/frames.bin'\nsend = 'frames'\n");
+        Station::start("[[door]]\nname = 'file'\nto = 'file:link.bin'\nsend = 'frames'\n");
     let (frames, _) = recording(0, 100);
     let mut craft = Craft::connect(&station).await;
     craft.deliver(0, 0, &frames, 9).await;
     let door = station.until("file", |door| door["error"].is_string()).await;
     assert_eq!(door["sent"], 0, "{door}");
-    std::fs::create_dir(station.path("out")).unwrap();
+    std::fs::create_dir(station.path("away")).unwrap();
     let door = station.until("file", |door| door["sent"] == frames.len()).await;
     assert!(door["error"].is_null(), "{door}");
-    assert!(std::fs::read(station.path("out/frames.bin")).unwrap() == frames.concat());
+    assert!(std::fs::read(station.path("away/frames.bin")).unwrap() == frames.concat());
 }

@@ -50,6 +50,9 @@ impl Station {
             .output()
             .unwrap();
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        std::fs::create_dir(root.join("out")).unwrap();
+        // It leads to where nothing is yet.
+        std::os::unix::fs::symlink("away/frames.bin", root.join("link.bin")).unwrap();
         let config = root.join("station.toml");
         let text = std::fs::read_to_string(&config).unwrap();
         std::fs::write(&config, format!("{text}\n{doors}")).unwrap();

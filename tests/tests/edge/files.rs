@@ -161,6 +161,39 @@ fn a_pipe_waits_for_room_as_well() {
     assert_eq!(site.audit(), (u64::from(FRAMES), 0));
 }
 
+/// Wrong options are mended by right ones: neither reading stands in the other's way.
+#[test]
+fn a_file_that_gave_nothing_does_not_count_as_read() {
+    let site = Site::new();
+    let station = site.station();
+    let (bare, coded) = (site.path("pass.frames"), site.path("pass.cadu"));
+    std::fs::write(&bare, frames(100).concat()).unwrap();
+    std::fs::write(&coded, cadus(&frames(200), &[])).unwrap();
+    let bare = format!("file:{}", bare.display());
+    let coded = cadu_input(&format!("file:{}", coded.display()));
+    let read = |input: &[&str]| {
+        let arguments = [input, &["--until-done"]].concat();
+        let (mut edge, _) = site.edge("antenna-1", &station.quic, &arguments);
+        let done = edge.expect("done");
+        let numbered = done["spool"]["run"]["units_numbered"].as_u64().unwrap();
+        (edge.end().code(), done["inputs"][0]["passed_over"] == true, numbered)
+    };
+    let packets = ["--from", &bare, "--carries", "packets"];
+    let whole = ["--from", &bare, "--frame", "aos:892"];
+    let wrong_marker = [&refs(&coded)[..], &["--asm", "DEADBEEF"]].concat();
+    for (wrong, right, units) in
+        [(&packets[..], &whole[..], 100), (&wrong_marker, &refs(&coded), 200)]
+    {
+        assert_eq!(read(wrong), (Some(1), false, 0));
+        assert_eq!(read(right), (Some(0), false, units));
+        // Read otherwise it is another reading, of which the right one is not forgotten.
+        assert_eq!(read(wrong), (Some(1), false, 0));
+        assert_eq!(read(right), (Some(0), true, 0));
+    }
+    station.stop();
+    assert_eq!(site.audit(), (300, 0));
+}
+
 /// The index of an export: when each frame was heard, and what that rests on where it was not
 /// measured.
 fn heard(site: &Site) -> Vec<(String, Option<String>)> {

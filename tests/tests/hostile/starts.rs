@@ -87,6 +87,21 @@ fn a_file_that_run_refuses_is_refused_by_check_in_the_same_words() {
         let culprit = "spacecraft 71, which this mission does not have; did you mean ";
         both_refuse(&station, "[[principal]]", &format!("{row}[[principal]]"), culprit);
     }
+    let door = |to: &str| {
+        let door = format!("[[door]]\nname = \"f\"\nto = \"file:{to}\"\nsend = \"packets\"\n");
+        format!("{door}[[principal]]")
+    };
+    for (to, culprit) in [
+        ("operators", "it is a folder"),
+        ("doors/f.json", "is a door's cursor"),
+        ("jobs.log", "is the log of jobs"),
+    ] {
+        both_refuse(&station, "[[principal]]", &door(to), culprit);
+    }
+    let token = |path: &str| format!("token = {path:?}");
+    for (path, culprit) in [("station.toml", "station file"), ("identity/station.key", "key")] {
+        both_refuse(&station, &token("operators/local.token"), &token(path), culprit);
+    }
     std::fs::write(station.path("file"), b"").unwrap();
     both_refuse(&station, "dir = \"archive\"", "dir = \"file/archive\"", "is no folder");
     both_refuse(&station, "dir = \"archive\"", "dir = \"/proc/archive\"", "can't be written to");

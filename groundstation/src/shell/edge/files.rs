@@ -36,20 +36,20 @@ impl FinishedFiles {
         Self { finished: Finished::from_text(&text, epoch), path }
     }
 
-    /// Whether an open file was read to its end as it is now.
-    pub fn holds(&self, file: &File) -> bool {
-        identity(file).is_some_and(|identity| self.finished.holds(&identity))
+    /// Whether an open file was read so, to its end, as it is now.
+    pub fn holds(&self, file: &File, how: u64) -> bool {
+        identity(file).is_some_and(|identity| self.finished.holds(&identity, how))
     }
 
     /// Notes a file whose units are all synced.
-    pub fn note(&mut self, file: FileIdentity) {
-        self.finished.note(file);
+    pub fn note(&mut self, file: FileIdentity, how: u64) {
+        self.finished.note(file, how);
         self.write();
     }
 
     /// A file is being read once more.
-    pub fn forget(&mut self, place: (u64, u64)) {
-        if self.finished.forget(place) {
+    pub fn forget(&mut self, place: (u64, u64), how: u64) {
+        if self.finished.forget(place, how) {
             self.write();
         }
     }

@@ -8,7 +8,7 @@ use super::{
 use crate::{
     edge::{
         config::{Input, Place},
-        finished::FileIdentity,
+        finished::{FileIdentity, how},
         intake::{Intake, IntakeCounts, Reception, StreamLost},
         recorded::{Begun, Stamp},
         taken::{FileMark, Taken},
@@ -92,6 +92,8 @@ pub enum FromInput {
         input: usize,
         /// A file that was read to its end, as it then was.
         whole: Option<FileIdentity>,
+        /// A file or pipe that was read to its end and gave no unit.
+        barren: bool,
     },
 }
 
@@ -211,9 +213,10 @@ pub fn start(
         let feed = Feed { input, hub: Arc::clone(hub), to, phase: phase.clone() };
         match bound {
             Bound::File(file) => {
-                let held = known.holds(&file);
-                let noted = files::place(&file).and_then(|place| {
-                    taken.values().find(|of| (of.file.device, of.file.inode) == place).cloned()
+                let how = how(&of.carrying);
+                let held = known.holds(&file, how);
+                let noted = files::place(&file).and_then(|(device, inode)| {
+                    taken.values().find(|of| of.file.key() == (device, inode, how)).cloned()
                 });
                 // Read once more from its start is what came to its end; what did not goes on.
                 let noted = noted.filter(|of| !(hub.again && (held || of.whole)));
@@ -354,7 +357,7 @@ impl Feed {
         if let Err(error) = done {
             tracing::error!(input = self.of().name, "{error}");
         }
-        self.send(Some(FromInput::Ended { input: self.input, whole: None })).await;
+        self.send(Some(FromInput::Ended { input: self.input, whole: None, barren: false })).await;
     }
 
     async fn datagrams(&mut self, socket: UdpSocket) -> io::Result<()> {

@@ -2,6 +2,7 @@
 
 use super::inputs::Hub;
 use crate::edge::{
+    finished::how,
     intake::Reception,
     label::Labeller,
     progress::{Progress, Verdict},
@@ -156,7 +157,8 @@ impl Keeper {
         resumed: Option<Taken>,
     ) {
         let busy: Vec<u32> = self.files.values().filter_map(Progress::slot).collect();
-        let slot = slot_of(&self.noted, (device, inode), &busy);
+        let key = (device, inode, how(&self.hub.inputs[input].carrying));
+        let slot = slot_of(&self.noted, key, &busy);
         if slot.is_none() {
             let name = &self.hub.inputs[input].name;
             tracing::warn!(input = name, "too many files: after a kill it is read from its start");
@@ -167,7 +169,7 @@ impl Keeper {
                 let found = self.spool.lock().await.contents(&taken.before);
                 Progress::resumed(slot, taken, stamp, found.into_iter())
             }
-            _ => Progress::fresh(slot, device, inode, stamp),
+            _ => Progress::fresh(slot, key, stamp),
         };
         self.files.insert(input, progress);
     }

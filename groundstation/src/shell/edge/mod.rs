@@ -16,7 +16,7 @@ use crate::{
     commands::say,
     edge::{
         config::{EdgeConfig, Input},
-        finished::FileIdentity,
+        finished::{FileIdentity, how},
         label::Labeller,
         spool::Spool,
         taken,
@@ -228,6 +228,7 @@ async fn edge(
         ended: vec![false; hub.inputs.len()],
         finished,
         read_whole: Vec::new(),
+        barren: false,
         hub,
         spool,
         keeper,
@@ -246,7 +247,8 @@ async fn edge(
         false => tracing::info!("{}", tally.line()),
     }
     anyhow::ensure!(kept, "units heard before the stop could not be written and are lost");
-    Ok(if settled || !args.until_done { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let done = settled && !run.barren;
+    Ok(if done || !args.until_done { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// The edge between its start and its end.
@@ -265,6 +267,8 @@ struct Run {
     finished: FinishedFiles,
     /// Files that were read to their end and are not noted yet, with their inputs.
     read_whole: Vec<(FileIdentity, usize)>,
+    /// Whether a file or pipe gave no unit.
+    barren: bool,
     hub: Arc<Hub>,
     spool: SharedSpool,
     keeper: Keeper,
@@ -363,14 +367,15 @@ impl Run {
                 self.keeper.take(input, units, read);
             }
             FromInput::Begun { input, file, resumed } => {
-                self.finished.forget(file);
+                self.finished.forget(file, how(&self.hub.inputs[input].carrying));
                 if resumed.is_some() {
                     let name = &self.hub.inputs[input].name;
                     tracing::info!(input = name, "goes on where the last start came to");
                 }
                 self.keeper.begin_file(input, file, resumed).await;
             }
-            FromInput::Ended { input, whole } => {
+            FromInput::Ended { input, whole, barren } => {
+                self.barren |= barren;
                 if let Some(file) = whole {
                     self.read_whole.push((file, input));
                     self.keeper.end_file(input, self.mono.now_ns());
@@ -388,11 +393,11 @@ impl Run {
 
     /// Notes files whose units are all synced: before, a kill would lose what was only read.
     fn note_files(&mut self) {
-        let Self { read_whole, finished, keeper, .. } = self;
+        let Self { read_whole, finished, keeper, hub, .. } = self;
         read_whole.retain(|(file, input)| {
             let whole = keeper.is_whole(*input);
             if whole {
-                finished.note(*file);
+                finished.note(*file, how(&hub.inputs[*input].carrying));
             }
             !whole
         });

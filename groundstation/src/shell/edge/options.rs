@@ -10,15 +10,16 @@ use std::path::{Path, PathBuf};
 /// to a spool on this disk before it is sent, and stays there until the station's receipt.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
-    groundstation edge --config edge/edge.toml --check\n  \
+    groundstation edge --config edge/edge.toml --from udp:0.0.0.0:5000 --carries cadus \
+    --frame aos:892 --coding rs:223:i4:dual,randomized --check\n  \
     groundstation edge --config edge/edge.toml --from udp:0.0.0.0:5000 --carries cadus \
     --frame aos:892 --coding rs:223:i4:dual,randomized\n  \
     groundstation edge --config edge/edge.toml --from kiss:127.0.0.1:8001 --carries ax25\n  \
     groundstation edge --config edge/edge.toml --from file:pass.cadu --carries cadus \
     --frame tm:1115 --coding rs:223:i5:dual --received 2026-11-20T10:00:00Z --rate 2M \
     --until-done\n\n\
-    Exit codes: 0 done, 1 failed, or --until-done with units that the station refused, 2 wrong \
-    usage.\nSIGTERM or SIGINT stop it cleanly; the spool survives any other end.")]
+    Exit codes: 0 done, 1 failed, or --until-done with units that the station refused \
+    or a file that gave none, 2 wrong usage.\nSIGTERM or SIGINT stop it cleanly; the spool survives any other end.")]
 pub struct EdgeArgs {
     /// The edge's file
     #[arg(long, value_name = "FILE", default_value = "edge.toml")]

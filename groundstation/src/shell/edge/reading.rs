@@ -5,7 +5,7 @@ use super::{
     inputs::{CHUNK_BYTES, Feed, FromInput, Phase},
 };
 use crate::edge::{
-    finished::FileIdentity,
+    finished::{FileIdentity, how},
     recorded::{Recorded, Stamp},
     taken::{FileMark, Taken},
 };
@@ -20,15 +20,16 @@ use std::{
 struct Reading {
     place: (u64, u64),
     from: u64,
+    how: u64,
     bytes: u64,
     digest: Sha256,
 }
 
 impl Reading {
     /// None of what can't be read again.
-    fn begin(file: &mut File) -> Option<Self> {
+    fn begin(file: &mut File, how: u64) -> Option<Self> {
         let (place, from) = (files::place(file)?, file.stream_position().ok()?);
-        Some(Self { place, from, bytes: 0, digest: Sha256::new() })
+        Some(Self { place, from, how, bytes: 0, digest: Sha256::new() })
     }
 
     fn read(&mut self, chunk: &[u8]) {
@@ -38,7 +39,7 @@ impl Reading {
 
     fn mark(&self) -> FileMark {
         let ((device, inode), digest) = (self.place, self.digest.clone().finalize().into());
-        FileMark { device, inode, bytes: self.bytes, digest }
+        FileMark { device, inode, how: self.how, bytes: self.bytes, digest }
     }
 }
 
@@ -110,17 +111,32 @@ impl Feed {
         }
     }
 
+    /// What is wrong is likelier what is said of the file than the file.
+    fn tell_barren(&self, bytes: u64) {
+        let (input, carrying) = (&self.of().name, &self.of().carrying);
+        tracing::warn!(
+            input,
+            bytes,
+            "gave no unit, read as {carrying}: look at carries, frame, coding, asm and symbols, or \
+             ask `groundstation inspect --guess`; it does not count as read"
+        );
+    }
+
     /// A file whose units the spool has.
     pub(super) fn pass_over(self) {
         let name = &self.of().name;
         tracing::info!(input = name, "was read to its end before; --again reads it once more");
         self.hub.tally(self.input).passed_over = true;
-        let _ = self.to.blocking_send(FromInput::Ended { input: self.input, whole: None });
+        let _ = self.to.blocking_send(FromInput::Ended {
+            input: self.input,
+            whole: None,
+            barren: false,
+        });
     }
 
     pub(super) fn file(self, mut file: File, noted: Option<Taken>) {
         let mut stream = self.begin();
-        let mut reading = Reading::begin(&mut file);
+        let mut reading = Reading::begin(&mut file, how(&self.of().carrying));
         if let Some(Reading { place, from, .. }) = reading {
             let resumed = noted.filter(|of| files::begins_with(&file, from, &of.file));
             let _ =
@@ -128,7 +144,7 @@ impl Feed {
         }
         let timing = self.timing(&file);
         let mut chunk = vec![0; CHUNK_BYTES];
-        let (mut lost, mut total, mut at_end) = (Ok(()), 0, false);
+        let (mut lost, mut total, mut at_end, mut gave) = (Ok(()), 0, false, false);
         while let Some(stream) = &mut stream
             && *self.phase.borrow() < Phase::Stop
         {
@@ -155,6 +171,7 @@ impl Feed {
                     break;
                 }
             }
+            gave |= !units.is_empty();
             if let Some(message) = marked(self.message(units), reading.as_ref())
                 && self.to.blocking_send(message).is_err()
             {
@@ -173,9 +190,14 @@ impl Feed {
         });
         let came = self.came(&timing, total);
         let last = stream.and_then(|stream| self.end(stream, came, lost));
+        let barren = ended && !gave && last.is_none();
+        if barren {
+            self.tell_barren(total);
+        }
         // What waits for more in a file that goes on another time waits for that.
         let last = last.filter(|_| ended || reading.is_none());
-        let ended = FromInput::Ended { input: self.input, whole };
+        let ended =
+            FromInput::Ended { input: self.input, whole: whole.filter(|_| !barren), barren };
         for message in marked(last, reading.as_ref()).into_iter().chain([ended]) {
             let _ = self.to.blocking_send(message);
         }
