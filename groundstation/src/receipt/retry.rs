@@ -24,6 +24,8 @@ struct Failing {
 impl FullRetry {
     /// A commit of this size failed, at a time on the monotonic clock.
     pub fn failed(&mut self, bytes: u64, now_ms: u64) {
+        // One that failed with less, or with a checkpoint alone, does not make the backlog smaller.
+        let bytes = self.failing.map_or(bytes, |failing| failing.bytes.max(bytes));
         let wait_ms = match self.failing {
             None => FULL_RETRY_MS,
             Some(Failing { wait_ms, until_ms, .. }) if now_ms < until_ms => {
@@ -68,7 +70,7 @@ mod tests {
         let (mut now_ms, mut told) = (5, Vec::new());
         for _ in 0..8 {
             // However many commits fail before the peers come again.
-            (0..3).for_each(|_| retry.failed(1_000, now_ms));
+            [1_000, 0, 1].into_iter().for_each(|bytes| retry.failed(bytes, now_ms));
             told.push(retry.wait_ms() / 1_000);
             now_ms += u64::from(retry.wait_ms());
         }
