@@ -29,8 +29,6 @@ use codecs::{
 };
 use std::{collections::BTreeMap, io};
 
-/// Told to a peer whose units found no room: about as long as the archive waits itself.
-pub const FULL_RETRY_MS: u32 = 2_000;
 /// Told to a peer whose key found no room in the ledger's ranges: gaps close as others arrive.
 pub const RANGES_RETRY_MS: u32 = 5_000;
 
@@ -205,15 +203,15 @@ impl Committed {
 type Refusal = (&'static str, RefusalReason, u32);
 
 const CONFLICT: &str = "conflict";
-const FULL: Refusal = ("full", RefusalReason::Full, FULL_RETRY_MS);
-const ARCHIVE_ERROR: Refusal = ("archive-error", RefusalReason::Full, FULL_RETRY_MS);
+const FULL: &str = "full";
+const ARCHIVE_ERROR: &str = "archive-error";
 
-/// How a unit that is neither accepted nor held is refused.
-fn refusal(verdict: Verdict) -> Option<Refusal> {
+/// How a unit that is neither accepted nor held is refused; for want of room, until `full_ms` later.
+fn refusal(verdict: Verdict, full_ms: u32) -> Option<Refusal> {
     Some(match verdict {
         Verdict::Accepted | Verdict::Claimed | Verdict::Duplicate => return None,
         Verdict::Conflict => (CONFLICT, RefusalReason::Conflict, NEVER_MS),
-        Verdict::Full => FULL,
+        Verdict::Full => (FULL, RefusalReason::Full, full_ms),
         // Rotten since its store numbered it: never under this key.
         Verdict::Damaged => ("damaged", RefusalReason::Malformed, NEVER_MS),
         Verdict::TooManyRanges => {
@@ -231,6 +229,7 @@ pub struct Ingest {
     /// Refused since the last commit, told with the next.
     refused: Committed,
     refused_since_ms: Option<u64>,
+    retry: FullRetry,
     keeper: Keeper,
     /// Verified in the object store.
     stored: BTreeMap<KeyPrefix, RangeSet>,
@@ -240,7 +239,8 @@ impl Ingest {
     /// In front of an open archive.
     pub fn new(intake: Intake) -> Self {
         let (keeper, stored) = (Keeper::default(), BTreeMap::new());
-        Self { intake, refused: Committed::default(), refused_since_ms: None, keeper, stored }
+        let (refused, retry) = (Committed::default(), FullRetry::default());
+        Self { intake, refused, refused_since_ms: None, retry, keeper, stored }
     }
 
     /// With one who seals and lets go segments.
@@ -272,9 +272,10 @@ impl Ingest {
         reader: &mut ObjectReader,
         now: Now,
     ) -> Result<Progress, ObjectError> {
+        let full_ms = self.retry.wait_ms();
         let Self { intake, refused, refused_since_ms, .. } = self;
         let mut tell = |key: UnitKey, verdict: Verdict| {
-            if let Some(refusal) = refusal(verdict) {
+            if let Some(refusal) = refusal(verdict, full_ms) {
                 refused_since_ms.get_or_insert(now.mono_ms);
                 refused.refused(session, key.prefix, one(key.sequence), refusal);
             }
@@ -287,7 +288,7 @@ impl Ingest {
         let Some(verdict) = self.intake.offer(session, unit, now) else {
             return Progress::NoRoom;
         };
-        if let Some(refusal) = refusal(verdict) {
+        if let Some(refusal) = refusal(verdict, self.retry.wait_ms()) {
             self.refused_since_ms.get_or_insert(now.mono_ms);
             self.refused.refused(session, unit.key.prefix, one(unit.key.sequence), refusal);
         }
@@ -311,6 +312,9 @@ impl Ingest {
         let mut committed = std::mem::take(&mut self.refused);
         match commit {
             Ok(batches) => {
+                if !batches.is_empty() {
+                    self.retry.succeeded(size(batches), now.mono_ms);
+                }
                 for batch in batches {
                     self.intake.settle(batch);
                     batch.runs().iter().for_each(|run| committed.archived(run));
@@ -318,8 +322,10 @@ impl Ingest {
             }
             Err((error, batches)) => {
                 let full = is_full(error);
+                self.retry.failed(size(batches), now.mono_ms);
                 tracing::error!(%error, full, "nothing archived; units are refused with retry");
-                let refusal = if full { FULL } else { ARCHIVE_ERROR };
+                let name = if full { FULL } else { ARCHIVE_ERROR };
+                let refusal = (name, RefusalReason::Full, self.retry.wait_ms());
                 for batch in batches {
                     self.intake.abandon(batch, now);
                     for run in batch.runs() {
@@ -338,14 +344,15 @@ impl Ingest {
                 }
                 Err(error) => {
                     tracing::error!(%error, "archive can't be read to judge a unit");
-                    committed.refused(owner, prefix, range, ARCHIVE_ERROR);
+                    let refusal = (ARCHIVE_ERROR, RefusalReason::Full, self.retry.wait_ms());
+                    committed.refused(owner, prefix, range, refusal);
                     continue;
                 }
             };
             if verdict == Verdict::Conflict {
                 tracing::error!(key = ?claim.key, "other bytes are archived under this key");
             }
-            match refusal(verdict) {
+            match refusal(verdict, self.retry.wait_ms()) {
                 Some(refusal) => committed.refused(owner, prefix, range, refusal),
                 None if verdict == Verdict::Duplicate => {
                     committed.count(prefix, |tally| {
@@ -406,13 +413,19 @@ impl Ingest {
     }
 }
 
+fn size(batches: &[Batch]) -> u64 {
+    batches.iter().map(|batch| batch.bytes() as u64).sum()
+}
+
 fn one(sequence: u64) -> SeqRange {
     SeqRange { first: sequence, last: sequence }
 }
 
 mod hello;
+mod retry;
 
 pub use hello::{lost_by_us, on_board};
+pub use retry::{FULL_RETRY_MS, FULL_RETRY_MS_MAX, FullRetry};
 
 #[cfg(test)]
 mod custody_tests;

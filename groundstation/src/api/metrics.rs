@@ -284,7 +284,7 @@ mod tests {
         let mut live = Live::default();
         let look = Look::Here { free_bytes: 12 };
         live.apply(Event::DiskLooked { look, least_bytes: 4, at: Tai::from_unix(100, 0) });
-        let trouble = Some(WriteTrouble::Full);
+        let trouble = Some(WriteTrouble::Full("No space left on device".into()));
         live.apply(Event::DiskWrote { trouble, at: Tai::from_unix(160, 0) });
         let text = render(&live.snapshot());
         for line in [

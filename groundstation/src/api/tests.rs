@@ -203,10 +203,19 @@ async fn health_and_readiness_differ_while_the_archive_is_read() {
     station.ready.send(true).unwrap();
     assert_eq!(status(&station.get("/readyz").await), 200);
     let wrote = |trouble| Event::DiskWrote { trouble, at: Tai(0) };
-    station.feed.publish(wrote(Some(crate::publish::WriteTrouble::Full)));
+    let failed = crate::publish::WriteTrouble::Failed("read-only".into());
+    station.feed.publish(wrote(Some(failed)));
+    let failing = station.get("/readyz").await;
+    assert!(status(&failing) == 503 && failing.contains("disk is failing"), "{failing}");
+    station.feed.publish(wrote(None));
+    assert_eq!(status(&station.get("/readyz").await), 200);
+    let trouble = crate::publish::WriteTrouble::Full("No space left on device".into());
+    station.feed.publish(wrote(Some(trouble)));
     let full = station.get("/readyz").await;
     assert!(status(&full) == 503 && full.contains("disk is full: units are refused"), "{full}");
     station.feed.publish(wrote(None));
+    assert_eq!(status(&station.get("/readyz").await), 503, "one write that fits is no room");
+    station.feed.publish(Event::DiskWrote { trouble: None, at: Tai(30_000_000_000) });
     assert_eq!(status(&station.get("/readyz").await), 200);
 }
 

@@ -118,15 +118,27 @@ impl Folder {
         Ok(room.f_bavail.saturating_mul(room.f_frsize))
     }
 
-    /// Writes and syncs a block under a name of its own, and removes it.
-    pub fn try_write(&self) -> io::Result<()> {
+    /// Writes and syncs a block under a name of its own, and removes it. With a size it finds out
+    /// as well whether a segment of it could be begun: a block fits long after that fails.
+    pub fn try_write(&self, segment_bytes: Option<u64>) -> io::Result<()> {
         let path = self.path.join("trial");
         let written = File::create(&path).and_then(|file| {
             file.write_all_at(&[0; ALIGN], 0)?;
-            file.sync_data()
+            file.sync_data()?;
+            segment_bytes.map_or(Ok(()), |bytes| self.try_reserve(&file, bytes))
         });
         let removed = std::fs::remove_file(&path);
         written.and(removed)
+    }
+
+    fn try_reserve(&self, file: &File, bytes: u64) -> io::Result<()> {
+        // Some file systems take all that is left before they refuse, from everyone else too.
+        let free = self.free_bytes()?;
+        if free < bytes {
+            let text = format!("{free} bytes are free, a segment takes {bytes}");
+            return Err(io::Error::new(io::ErrorKind::StorageFull, text));
+        }
+        reserve(file, bytes)
     }
 }
 
@@ -143,12 +155,7 @@ impl Storage for Folder {
         let path = self.path.join(name);
         let file =
             OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
-        let reserved = match fallocate(&file, FallocateFlags::empty(), 0, bytes) {
-            // Some network file systems can't reserve; writes then find out.
-            Err(rustix::io::Errno::OPNOTSUPP) => file.set_len(bytes),
-            outcome => outcome.map_err(io::Error::from),
-        };
-        if let Err(error) = reserved {
+        if let Err(error) = reserve(&file, bytes) {
             let _ = std::fs::remove_file(&path);
             return Err(error);
         }
@@ -171,6 +178,14 @@ impl Storage for Folder {
 
     fn sync_names(&mut self) -> io::Result<()> {
         File::open(&self.path)?.sync_all()
+    }
+}
+
+fn reserve(file: &File, bytes: u64) -> io::Result<()> {
+    match fallocate(file, FallocateFlags::empty(), 0, bytes) {
+        // Some network file systems can't reserve; writes then find out.
+        Err(rustix::io::Errno::OPNOTSUPP) => file.set_len(bytes),
+        outcome => outcome.map_err(io::Error::from),
     }
 }
 

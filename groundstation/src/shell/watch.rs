@@ -4,7 +4,7 @@
 use super::{clock::StationClock, disk::Folder};
 use crate::{
     archive::is_full,
-    publish::{Event, Feed, Look, WriteTrouble},
+    publish::{DiskState, Event, Feed, Look, WriteTrouble},
 };
 use std::{
     io,
@@ -30,18 +30,18 @@ impl Watch {
         feed: Feed,
     ) -> io::Result<(Self, JoinHandle<()>)> {
         let (stop, stopped) = channel();
-        let least_bytes = segment_bytes.saturating_mul(2);
-        look(&folder, least_bytes, clock, &feed);
+        look(&folder, segment_bytes, clock, &feed);
         let thread = thread::Builder::new().name("disk".into()).spawn(move || {
             while stopped.recv_timeout(LOOK_EVERY) == Err(RecvTimeoutError::Timeout) {
-                look(&folder, least_bytes, clock, &feed);
+                look(&folder, segment_bytes, clock, &feed);
             }
         })?;
         Ok((Self { _stop: stop }, thread))
     }
 }
 
-fn look(folder: &Folder, least_bytes: u64, clock: StationClock, feed: &Feed) {
+fn look(folder: &Folder, segment_bytes: u64, clock: StationClock, feed: &Feed) {
+    let least_bytes = segment_bytes.saturating_mul(2);
     let look = match folder.free_bytes() {
         Ok(free_bytes) => Look::Here { free_bytes },
         Err(error) => Look::Gone(error.to_string()),
@@ -49,8 +49,10 @@ fn look(folder: &Folder, least_bytes: u64, clock: StationClock, feed: &Feed) {
     let here = matches!(look, Look::Here { .. });
     feed.publish(Event::DiskLooked { look, least_bytes, at: clock.tai() });
     // No unit may come for hours that would find out.
-    if here && !feed.disk().state.takes_units() {
-        let trouble = folder.try_write().err().map(|error| trouble(&error));
+    let state = feed.disk().state;
+    if here && !state.takes_units() {
+        let segment_bytes = (state == DiskState::Full).then_some(segment_bytes);
+        let trouble = folder.try_write(segment_bytes).err().map(|error| trouble(&error));
         feed.publish(Event::DiskWrote { trouble, at: clock.tai() });
     }
 }
@@ -58,7 +60,7 @@ fn look(folder: &Folder, least_bytes: u64, clock: StationClock, feed: &Feed) {
 /// What a failed write says of the disk.
 pub fn trouble(error: &io::Error) -> WriteTrouble {
     match is_full(error) {
-        true => WriteTrouble::Full,
+        true => WriteTrouble::Full(error.to_string()),
         false => WriteTrouble::Failed(error.to_string()),
     }
 }
@@ -66,7 +68,6 @@ pub fn trouble(error: &io::Error) -> WriteTrouble {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::publish::DiskState;
 
     #[test]
     fn a_folder_that_goes_is_told_and_so_is_its_return() {
@@ -91,9 +92,26 @@ mod tests {
         std::fs::rename(&aside, &path).unwrap();
         assert_eq!(told().state, DiskState::Good);
         // A write failed, and goes again.
-        feed.publish(Event::DiskWrote { trouble: Some(WriteTrouble::Full), at: clock.tai() });
-        assert_eq!(feed.disk().state, DiskState::Full);
+        let trouble = Some(WriteTrouble::Failed("read-only".into()));
+        feed.publish(Event::DiskWrote { trouble, at: clock.tai() });
+        assert_eq!(feed.disk().state, DiskState::Failing);
         assert_eq!(told().state, DiskState::Good);
         assert_eq!(std::fs::read_dir(&path).unwrap().count(), 1, "only its lock");
+    }
+    #[test]
+    fn a_disk_without_room_for_a_segment_stays_full() {
+        let dir = tempfile::tempdir().unwrap();
+        let (folder, _lock) = Folder::claim(&dir.path().join("archive")).unwrap();
+        let (clock, feed) = (StationClock::new(0.0), Feed::default());
+        let larger = u64::MAX / 4;
+        let trouble = Some(WriteTrouble::Full("quota".into()));
+        feed.publish(Event::DiskWrote { trouble, at: clock.tai() });
+        look(&folder, larger, clock, &feed);
+        let full = feed.disk();
+        assert_eq!(full.state, DiskState::Full);
+        let error = full.error.unwrap();
+        assert!(error.contains("a segment takes"), "a block fits, a segment does not: {error}");
+        look(&folder, 1, clock, &feed);
+        assert_eq!(feed.disk().state, DiskState::Good);
     }
 }

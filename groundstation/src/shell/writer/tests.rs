@@ -1,9 +1,10 @@
 use super::*;
 use crate::{
     archive::{Archive, Settings, forgetful::ForgetfulDisk, tests::unit, twice::Twice},
-    publish::DiskState,
+    publish::{DiskState, Look},
     shell::{disk::Folder, follow::Hub, pipeline},
 };
+use codecs::time::Tai;
 use std::path::Path;
 
 const SETTINGS: Settings = Settings { segment_bytes: 4 << 20 };
@@ -71,6 +72,12 @@ async fn a_full_disk_is_told_and_so_is_its_end() {
     writer.round().await.unwrap();
     let view = feed.disk();
     assert_eq!((view.state, view.advice.is_some()), (DiskState::Full, true));
+    assert!(view.error.is_some());
+    let looked = |free_bytes| {
+        let look = Look::Here { free_bytes };
+        feed.publish(Event::DiskLooked { look, least_bytes: 100, at: Tai(0) });
+    };
+    looked(0);
     disk.set_room(None);
     writer.deliver(HERE, unit(1, 0)).await.unwrap();
     // Refused without a try for a second; then it goes, and is told.
@@ -78,6 +85,8 @@ async fn a_full_disk_is_told_and_so_is_its_end() {
         writer.deliver(HERE, unit(1, 0)).await.unwrap();
     }
     writer.round().await.unwrap();
+    assert_eq!(feed.disk().state, DiskState::Full, "it was a small one");
+    looked(150);
     assert_eq!(feed.disk().state, DiskState::Good);
     drop(writer);
     tokio::task::spawn_blocking(join).await.unwrap();
