@@ -9,7 +9,7 @@ use crate::{
         spec::Destination,
     },
 };
-use anyhow::{Context as _, ensure};
+use anyhow::ensure;
 use std::path::{Path, PathBuf};
 
 /// The key that is wrong and why; `station` is the station file.
