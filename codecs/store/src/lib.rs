@@ -38,7 +38,7 @@ use codecs::{
 pub use counter::{ASKED_FOR, Counter, Entry, KEPT, Receipts, State};
 pub use format::Identity;
 pub use medium::{Fault, Medium};
-pub use open::peek_identity;
+pub use open::{openable, peek_identity};
 pub use report::{CounterReport, StoreReport};
 pub use schedule::{RETRY_NS, Schedule};
 pub use shell::disk::Disk;

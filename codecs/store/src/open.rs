@@ -38,6 +38,28 @@ fn newer<M: Medium>(medium: &mut M, listed: &[(u64, u64)]) -> Result<Option<(u64
     Ok(None)
 }
 
+/// Whose store a medium holds, should [`Store::open`] take it for `origin`'s; nothing where it is
+/// empty. Only headers are read.
+///
+/// # Errors
+/// Why a store of `origin` would not open.
+pub fn openable<M: Medium>(medium: &mut M, origin: Origin) -> Result<Option<Identity>, StoreError> {
+    let listed = medium.segments()?;
+    if let Some((segment, version)) = newer(medium, &listed)? {
+        return Err(StoreError::Newer { segment, version });
+    }
+    match peek_identity(medium)? {
+        Some(found) if found.origin == origin => Ok(Some(found)),
+        Some(found) => Err(StoreError::Foreign { found: found.origin, wanted: origin }),
+        // A cut during the very first commit leaves one segment without a header; nothing of
+        // it was ever offered.
+        None if listed.iter().any(|(segment, _)| *segment != 0) => {
+            Err(StoreError::Unreadable(listed.len()))
+        }
+        None => Ok(None),
+    }
+}
+
 impl<M: Medium> Store<M> {
     /// Opens what the medium holds, or starts a store with `epoch` where it holds nothing.
     pub fn open(
@@ -46,21 +68,9 @@ impl<M: Medium> Store<M> {
         origin: Origin,
         epoch: StoreEpoch,
     ) -> Result<Self, StoreError> {
+        let found = openable(&mut medium, origin)?;
+        let identity = found.unwrap_or(Identity { origin, epoch });
         let listed = medium.segments()?;
-        if let Some((segment, version)) = newer(&mut medium, &listed)? {
-            return Err(StoreError::Newer { segment, version });
-        }
-        let identity = peek_identity(&mut medium)?;
-        let identity = match identity {
-            Some(found) if found.origin == origin => found,
-            Some(found) => return Err(StoreError::Foreign { found: found.origin, wanted: origin }),
-            // A cut during the very first commit leaves one segment without a header; nothing of
-            // it was ever offered.
-            None if listed.iter().any(|(segment, _)| *segment != 0) => {
-                return Err(StoreError::Unreadable(listed.len()));
-            }
-            None => Identity { origin, epoch },
-        };
         let mut store = Self {
             medium,
             identity,

@@ -5,6 +5,8 @@ mod reading;
 pub mod serial;
 mod sockets;
 
+pub use folder::parts;
+
 use std::{
     collections::BTreeMap,
     io,
