@@ -8,7 +8,7 @@ use codecs::{
 };
 
 use super::{
-    Fault, Identity, Limits, Medium, Segment, State, Store, StoreError, entry_of,
+    Damage, Damaged, Fault, Identity, Limits, Medium, Segment, State, Store, StoreError, entry_of,
     format::{self, HEADER_BYTES, Record, UnitRecord},
     room::Drafts,
     scan,
@@ -87,6 +87,7 @@ impl<M: Medium> Store<M> {
             drafts: Drafts::default(),
             notes: BTreeMap::new(),
             stray_bytes: 0,
+            damage: Damaged::default(),
             units_sent: 0,
             written: Written::default(),
         };
@@ -107,6 +108,9 @@ impl<M: Medium> Store<M> {
         let bytes = self.medium.read(segment, 0, length as usize)?;
         let scanned = scan::scan(&bytes, self.identity.epoch, segment);
         self.stray_bytes += scanned.stray_bytes;
+        if let Some((offset, bytes)) = scanned.damaged {
+            self.damage.found(Damage { segment, offset, bytes });
+        }
         self.segments.insert(segment, Segment { length, live: 0 });
         for found in &scanned.cut {
             if let Record::Unit(unit) = &found.record {
@@ -195,6 +199,7 @@ impl<M: Medium> Store<M> {
             lost.extend(counter.unaccounted().into_iter().map(|range| (*name, range)));
         }
         for (name, range) in lost {
+            self.damage.units_lost += range.count();
             self.draft(name, range, VoidReason::Damaged, 0, None);
         }
     }

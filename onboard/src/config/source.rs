@@ -66,6 +66,8 @@ pub struct Source {
     pub baud: u32,
     /// How packets stand on a serial line: `packets` or `kiss`.
     pub framing: Delimiting,
+    /// Milliseconds of silence in the middle of a line's packet after which it is given up.
+    pub give_up_ms: u64,
     /// What becomes of a file that was taken: `move` or `delete`.
     pub finished: Finished,
     /// Side of a tile in pixels; edge tiles are smaller.
@@ -105,6 +107,7 @@ impl Default for Source {
             name: None,
             baud: 115_200,
             framing: Delimiting::Packets,
+            give_up_ms: 500,
             finished: Finished::Move,
             tile_side: 64,
             gain: None,
@@ -214,6 +217,7 @@ impl Source {
         within("packets_per_s", self.packets_per_s != Some(0), "at least 1, or leave it out")?;
         within("bytes_per_s", self.bytes_per_s != Some(0), "at least 1, or leave it out")?;
         within("look_ms", (10..=3_600_000).contains(&self.look_ms), "10 to 3600000")?;
+        within("give_up_ms", (10..=3_600_000).contains(&self.give_up_ms), "10 to 3600000")?;
         let most = 1usize << 30;
         let file = (1..=most as u64).contains(&self.file_bytes_max);
         within("file_bytes_max", file, "1 byte to 1 GiB")?;
