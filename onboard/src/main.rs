@@ -5,6 +5,10 @@ use std::{ffi::OsStr, process::ExitCode};
 use clap::Parser;
 use onboard::cli::Cli;
 
+/// A flight that has no memory left ends at once, to be started again.
+#[global_allocator]
+static MEMORY: onboard::shell::sys::memory::Ending = onboard::shell::sys::memory::Ending;
+
 fn main() -> ExitCode {
     if onboard::image::init::is_init() {
         onboard::image::init::main(|config| {

@@ -53,6 +53,7 @@ fn start_said(folder: &Path, health: &str) -> (Flight, String) {
         .arg(&config)
         .env("NOTIFY_SOCKET", folder.join("notify"))
         .env("WATCHDOG_USEC", "400000")
+        .env("RUST_BACKTRACE", "1")
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
@@ -211,4 +212,33 @@ fn under_flood_the_process_stays_within_its_memory_and_tells_of_itself() {
         assert!(Instant::now() < end, "two segments within {PATIENCE:?}");
     }
     println!("most {most} bytes of data, of {limit}");
+}
+
+/// With a backtrace asked for, which allocates where nothing is left to allocate.
+#[test]
+fn a_flight_without_memory_ends_with_a_code_of_its_own_instead_of_hanging() {
+    use rustix::process::{Resource, Rlimit, prlimit};
+    let folder = tempfile::tempdir().unwrap();
+    let mut flight = start(folder.path(), "");
+    let socket = UnixDatagram::unbound().unwrap();
+    socket.set_nonblocking(true).unwrap();
+    // What it has by now is all that it gets.
+    let now = 1024 * data_bytes(&flight, "status", "VmData:");
+    let limit = Rlimit { current: Some(now), maximum: Some(now) };
+    prlimit(Some(rustix::process::Pid::from_child(&flight.0)), Resource::Data, limit).unwrap();
+    let (mut code, mut random) = (None, 1u64);
+    until("its end", || {
+        for size in [1_000u16, 8_000, 30_000] {
+            let [high, low] = (size - 1).to_be_bytes();
+            let mut packet = vec![0x08, 120, 0xc0, 0, high, low];
+            packet.extend((0..size).map(|_| {
+                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                (random >> 33) as u8
+            }));
+            let _ = socket.send_to(&packet, folder.path().join("s"));
+        }
+        code = flight.0.try_wait().unwrap();
+        code.is_some()
+    });
+    assert_eq!(code.unwrap().code(), Some(onboard::shell::sys::memory::MEMORY_EXIT), "{code:?}");
 }

@@ -1,6 +1,8 @@
 //! System calls here that no safe interface offers.
 #![allow(unsafe_code)]
 
+pub mod memory;
+
 use std::{
     io,
     mem::size_of_val,
