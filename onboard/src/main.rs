@@ -20,6 +20,7 @@ fn main() -> ExitCode {
     }
     match onboard::cli::run(Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if onboard::cli::is_heard_enough(&error) => ExitCode::SUCCESS,
         Err(error) => {
             // Nobody may be listening, and that is no reason to panic.
             use std::io::Write as _;

@@ -121,3 +121,21 @@ fn what_names_no_place_that_opens_is_refused_with_everything_that_is_wrong() {
     assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
     assert!(!at("store").exists() && !at("sensors.sock").exists(), "a check leaves no trace");
 }
+
+/// As under `| head`, which has read enough.
+#[test]
+fn nobody_reading_is_no_failure_and_a_full_disk_is_one() {
+    let folder = folder();
+    let show = |out: Stdio| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_onboard"));
+        command.args(["config", "show", "--config", "onboard.toml"]).current_dir(folder.path());
+        command.stdout(out).output().unwrap()
+    };
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let unheard = show(writer.into());
+    assert!(unheard.status.success() && unheard.stderr.is_empty(), "{unheard:?}");
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let full = show(full.into());
+    assert_eq!(full.status.code(), Some(1), "{full:?}");
+}
