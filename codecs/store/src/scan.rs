@@ -54,7 +54,7 @@ pub fn scan(bytes: &Bytes, epoch: StoreEpoch, segment: u64) -> Scanned {
                     let (first, before) = scanned.damaged.unwrap_or((gap.0 as u64, 0));
                     scanned.damaged = Some((first, before + gap.1 as u64));
                 }
-                gap = (offset + length as usize, 0);
+                gap = (offset + length, 0);
                 let member = is_member(&rest);
                 let (at, length) = (offset as u32, length as u32);
                 scanned.records.push(Found { offset: at, length, member, record });
