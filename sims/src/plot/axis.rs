@@ -25,12 +25,14 @@ pub struct Axis {
     pub scale: Scale,
     /// Least and greatest; none: what the data have.
     pub range: Option<(f64, f64)>,
+    /// Whether zero is on the axis whatever the data are.
+    pub zero: bool,
 }
 
 impl Axis {
     /// An even axis as long as the data.
     pub fn linear(name: &str) -> Self {
-        Self { name: name.into(), scale: Scale::Linear, range: None }
+        Self { name: name.into(), scale: Scale::Linear, range: None, zero: false }
     }
 
     /// The same from one value to another.
@@ -38,14 +40,19 @@ impl Axis {
         Self { range: Some((low, high)), ..self }
     }
 
+    /// The same with zero on it: what is twice as much is twice as high.
+    pub fn from_zero(self) -> Self {
+        Self { zero: true, ..self }
+    }
+
     /// An axis of powers of ten.
     pub fn log(name: &str) -> Self {
-        Self { name: name.into(), scale: Scale::Log, range: None }
+        Self { name: name.into(), scale: Scale::Log, range: None, zero: false }
     }
 
     /// An axis of time, in seconds after `zero`.
     pub fn clock(zero: Tai) -> Self {
-        Self { name: "UTC".into(), scale: Scale::Clock(zero), range: None }
+        Self { name: "UTC".into(), scale: Scale::Clock(zero), range: None, zero: false }
     }
 
     /// Lays the axis over data: never empty, never endless.
@@ -60,6 +67,9 @@ impl Axis {
                 .fold((f64::MAX, f64::MIN), |(low, high), value| (low.min(value), high.max(value)))
         });
         let (mut low, mut high) = if low <= high { (low, high) } else { (0.0, 1.0) };
+        if self.zero {
+            (low, high) = (low.min(0.0), high.max(0.0));
+        }
         match self.scale {
             Scale::Log => {
                 low = 10f64.powf(low.max(1e-12).log10().floor());

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{Axis, INKS, WIDTH, axis::Fitted, begin, escaped, text, title};
+use super::{Axis, INKS, WIDTH, axis::Fitted, begin, escaped, text, title, under};
 
 const LEFT: f64 = 62.0;
 const RIGHT: f64 = 14.0;
@@ -128,7 +128,7 @@ impl Frame {
         for (at, words) in self.across.ticks() {
             let x = LEFT + at * (right - LEFT);
             let _ = writeln!(out, "<path d='M{x:.1} {TOP}V{bottom}' class='grid'/>");
-            text(out, x, bottom + 15.0, "middle", &words);
+            text(out, x, bottom + 15.0, under(at), &words);
         }
         text(out, (LEFT + right) / 2.0, bottom + 31.0, "middle", across);
         let (middle, up) = ((TOP + bottom) / 2.0, escaped(up));

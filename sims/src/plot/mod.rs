@@ -48,6 +48,11 @@ fn text(out: &mut String, x: f64, y: f64, anchor: &str, words: &str) {
     let _ = writeln!(out, "<text x='{x:.1}' y='{y:.1}' text-anchor='{anchor}'>{words}</text>");
 }
 
+/// How words stand under a mark so that none leave the picture at its right.
+fn under(at: f64) -> &'static str {
+    if at > 0.97 { "end" } else { "middle" }
+}
+
 fn title(out: &mut String, words: &str) {
     let _ = writeln!(out, "<text x='12' y='20' class='name'>{}</text>", escaped(words));
 }

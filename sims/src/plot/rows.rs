@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{Axis, INKS, WIDTH, begin, escaped, text, title};
+use super::{Axis, INKS, WIDTH, begin, escaped, text, title, under};
 
 const LEFT: f64 = 130.0;
 const RIGHT: f64 = 14.0;
@@ -63,7 +63,7 @@ impl Rows {
         for (at, words) in across.ticks() {
             let x = LEFT + at * (right - LEFT);
             let _ = writeln!(out, "<path d='M{x:.1} {TOP}V{bottom}' class='grid'/>");
-            text(&mut out, x, bottom + 15.0, "middle", &words);
+            text(&mut out, x, bottom + 15.0, under(at), &words);
         }
         for (index, row) in self.rows.iter().take(drawn).enumerate() {
             let y = TOP + index as f64 * ROW;
