@@ -22,6 +22,8 @@ pub mod contact;
 pub mod rng;
 pub mod spacecraft;
 pub mod link;
+pub mod plot;
+pub mod report;
 pub mod relay;
 pub mod demo;
 pub mod cli;
