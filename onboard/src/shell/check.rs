@@ -64,7 +64,7 @@ pub fn flyable_file(config: &Config) -> anyhow::Result<Vec<String>> {
     let mut found = Findings::default();
     look(config, &mut found);
     if let Some(slots) = &config.config.slots {
-        found.try_out(format!("[config] slots = {slots:?}"), places::folder(slots));
+        of_slots("config", slots, config, &mut found);
     }
     found.judged()
 }
@@ -78,7 +78,7 @@ fn look(config: &Config, found: &mut Findings) {
         Err(error) => found.faults.push(format!("{error:#}")),
     }
     if let Some(slots) = &config.models.slots {
-        found.try_out(format!("[models] slots = {slots:?}"), places::folder(slots));
+        of_slots("models", slots, config, found);
     }
     config.source.0.iter().for_each(|source| of_source(source, found));
     store(config, found);
@@ -86,6 +86,21 @@ fn look(config: &Config, found: &mut Findings) {
     if let Some(watchdog) = &config.health.watchdog {
         found.try_out(format!("[health] watchdog = {watchdog:?}"), places::watchdog(watchdog));
     }
+}
+
+/// Each folder has a lock of its own, and a store counts what lies in its.
+fn of_slots(section: &str, slots: &Path, config: &Config, found: &mut Findings) {
+    let key = format!("[{section}] slots = {slots:?}");
+    let store = &config.store.dir;
+    if places::overlap(slots, store) || places::overlap(store, slots) {
+        return found
+            .fault(key, format!("in one with [store] dir = {store:?}: name another folder"));
+    }
+    let other = config.config.slots.as_ref().filter(|_| section == "models");
+    if other.is_some_and(|other| places::overlap(slots, other) || places::overlap(other, slots)) {
+        return found.fault(key, "in one with [config] slots: name another folder");
+    }
+    found.try_out(key, places::folder(slots));
 }
 
 fn identities(config: &Config, found: &mut Findings) {
@@ -236,6 +251,19 @@ mod tests {
         ] {
             assert!(why.contains(wanted), "{wanted}: {why}");
         }
+    }
+
+    #[test]
+    fn slots_in_the_store_and_places_that_keep_nothing_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let rf = format!("{RF}\"file:air.cadu\"\n");
+        for (slots, store) in [("store", "store"), ("store/slots", "store"), ("s", "s/store")] {
+            let more = format!("{rf}[config]\nslots = \"{slots}\"\n");
+            let why = check(dir.path(), &text(store, "unix = \"u\"", &more)).unwrap_err();
+            assert!(why.contains("[config] slots") && why.contains("another folder"), "{why}");
+        }
+        let why = check(dir.path(), &text("/proc/store", "unix = \"u\"", &rf)).unwrap_err();
+        assert!(why.contains("[store] dir"), "{why}");
     }
 
     #[test]

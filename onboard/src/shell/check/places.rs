@@ -27,6 +27,30 @@ fn allowed(path: &Path, access: Access, what: &str) -> Checked {
     })
 }
 
+/// Kinds of file system, as the system numbers them, that nothing can be kept in: /proc, /sys and
+/// their like take what whoever may write asks for, and then make no folder.
+const NOT_FOR_KEEPS: [(u32, &str); 6] = [
+    (0x9fa0, "/proc"),
+    (0x6265_6572, "/sys"),
+    (0x0027_e0eb, "a control group"),
+    (0x6367_7270, "a control group"),
+    (0x6462_6720, "the kernel's own debugging"),
+    (0x7472_6163, "the kernel's own tracing"),
+];
+
+/// A folder that is there, to put something into.
+fn roomy(path: &Path, what: &str) -> Checked {
+    allowed(path, Access::WRITE_OK | Access::EXEC_OK, what)?;
+    let kind = rustix::fs::statfs(path).map(|of| of.f_type as u32).unwrap_or(0);
+    match NOT_FOR_KEEPS.iter().find(|of| of.0 == kind) {
+        Some((_, name)) => Err(format!(
+            "{} is of a file system ({name}) that keeps no files: name a place on a disk",
+            path.display()
+        )),
+        None => Ok(()),
+    }
+}
+
 fn unreadable(path: &Path, error: &io::Error) -> String {
     format!("{} can't be looked at ({error}): name another place", path.display())
 }
@@ -34,7 +58,7 @@ fn unreadable(path: &Path, error: &io::Error) -> String {
 /// A folder that is there and can be written to, or can be made.
 pub fn folder(path: &Path) -> Checked {
     match fs::metadata(path) {
-        Ok(found) if found.is_dir() => allowed(path, Access::WRITE_OK | Access::EXEC_OK, "used"),
+        Ok(found) if found.is_dir() => roomy(path, "used"),
         Ok(_) => Err(no_folder(path)),
         Err(error) if is_missing(&error) => {
             if path.is_symlink() {
@@ -46,12 +70,25 @@ pub fn folder(path: &Path) -> Checked {
     }
 }
 
+/// Whether one folder is the other or lies in it, whether they are there or not.
+pub fn overlap(inner: &Path, outer: &Path) -> bool {
+    whole(inner).starts_with(whole(outer))
+}
+
+/// The path with what is there of it freed of links.
+fn whole(path: &Path) -> PathBuf {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.into());
+    let there = path.ancestors().find_map(|of| Some((of, of.canonicalize().ok()?)));
+    match there {
+        Some((of, found)) => found.join(path.strip_prefix(of).unwrap_or(Path::new(""))),
+        None => path,
+    }
+}
+
 /// What is there of the way to a folder must let it be made.
 fn made_below(path: &Path) -> Checked {
     match fs::metadata(path) {
-        Ok(found) if found.is_dir() => {
-            allowed(path, Access::WRITE_OK | Access::EXEC_OK, "written to")
-        }
+        Ok(found) if found.is_dir() => roomy(path, "written to"),
         Ok(_) => Err(no_folder(path)),
         Err(error) if is_missing(&error) && path != above(path) => made_below(above(path)),
         Err(error) => Err(unreadable(path, &error)),
@@ -79,9 +116,7 @@ fn above(path: &Path) -> &Path {
 fn parent(path: &Path) -> Checked {
     let folder = above(path);
     match fs::metadata(folder) {
-        Ok(found) if found.is_dir() => {
-            allowed(folder, Access::WRITE_OK | Access::EXEC_OK, "written to")
-        }
+        Ok(found) if found.is_dir() => roomy(folder, "written to"),
         Ok(_) => Err(no_folder(folder)),
         Err(error) if is_missing(&error) => {
             Err(format!("the folder {} is not there: make it first", folder.display()))
@@ -199,6 +234,25 @@ mod tests {
         wrong(folder(&at("file/a/b")), "file is there and is no folder");
         std::os::unix::fs::symlink(at("nowhere"), at("link")).unwrap();
         wrong(folder(&at("link")), "leads nowhere");
+    }
+
+    #[test]
+    fn nothing_is_kept_where_the_kernel_shows_itself() {
+        for place in ["/proc/store", "/proc", "/sys/kernel/store"] {
+            wrong(folder(Path::new(place)), "");
+        }
+    }
+
+    #[test]
+    fn a_folder_in_another_is_found_through_links_and_before_it_is_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::create_dir(at("store")).unwrap();
+        std::os::unix::fs::symlink(at("store"), at("link")).unwrap();
+        for inner in ["store", "store/slots", "link/deep/slots", "./store"] {
+            assert!(overlap(&at(inner), &at("store")), "{inner}");
+        }
+        assert!(!overlap(&at("stores"), &at("store")) && overlap(&at("new/x"), &at("new")));
     }
 
     #[test]
