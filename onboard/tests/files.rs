@@ -156,6 +156,45 @@ async fn what_is_no_image_is_put_aside_with_its_reason_and_the_rest_goes_on() {
     assert_eq!(products(dir).len(), TILES);
 }
 
+/// Somebody tidies up below a flight, or puts a file where a folder was.
+#[tokio::test]
+async fn folders_that_go_away_are_made_again_and_what_cannot_be_put_away_holds_up_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path();
+    let packets = dir.join("packets");
+    let put = |name: &str| std::fs::write(packets.join(name), PACKET).unwrap();
+    let mut step = 0;
+    let config = config(dir, "[[source]]\npackets = \"packets\"\nlook_ms = 10\nname = \"p\"\n");
+    let done = fly(config, true, || {
+        let away = |name: &str| packets.join("done").join(name).exists();
+        step = match step {
+            0 if packets.join("done").exists() => {
+                std::fs::remove_dir(packets.join("done")).unwrap();
+                std::fs::remove_dir(packets.join("rejected")).unwrap();
+                put("a");
+                1
+            }
+            1 if away("a") => {
+                std::fs::remove_dir(packets.join("rejected")).unwrap();
+                std::fs::write(packets.join("rejected"), "in the way").unwrap();
+                put("b");
+                2
+            }
+            // It is in the store, and stays where it is.
+            2 if records(dir).iter().any(|of| of["event"] == "file not put away") => {
+                std::fs::remove_file(packets.join("rejected")).unwrap();
+                put("c");
+                3
+            }
+            step => step,
+        };
+        step == 3 && away("c")
+    });
+    let done = done.await.unwrap();
+    assert!(packets.join("b").exists() && !packets.join("done/b").exists());
+    assert_eq!((done.packets, done.sources[0].files), (3, 3), "each once: {done:?}");
+}
+
 const PACKET: [u8; 15] = [0x08, 120, 0xc0, 0, 0, 8, 1, 2, 3, 4, 5, 6, 7, 8, 9];
 
 /// Records in the store.

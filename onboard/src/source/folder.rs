@@ -37,6 +37,8 @@ pub struct Listed {
 pub struct Folder {
     content: Content,
     seen: BTreeMap<String, (u64, u64, u8)>,
+    /// What can't be put away, as it was then.
+    passed: BTreeMap<String, (u64, u64)>,
 }
 
 /// Sidecar of a raw image: the same name with `.json` in place of, or behind, `.raw`.
@@ -48,7 +50,7 @@ pub fn sidecars(name: &str) -> [String; 2] {
 impl Folder {
     /// A folder that was not looked at yet.
     pub fn new(content: Content) -> Self {
-        Self { content, seen: BTreeMap::new() }
+        Self { content, seen: BTreeMap::new(), passed: BTreeMap::new() }
     }
 
     fn is_candidate(&self, name: &str) -> bool {
@@ -57,11 +59,22 @@ impl Folder {
         !unfinished && !beside
     }
 
+    /// Passes over a file for as long as it stays as it was at the last look.
+    pub fn pass_over(&mut self, name: &str) {
+        if let Some((length, stamp, _)) = self.seen.get(name) {
+            self.passed.insert(name.into(), (*length, *stamp));
+        }
+    }
+
     /// Takes a listing; the file to take, the first by name, once it has held still.
     pub fn look(&mut self, listed: &[Listed]) -> Option<String> {
         let there = |name: &String| listed.iter().any(|of| of.name == *name);
         let mut seen = BTreeMap::new();
         let mut ready = None;
+        // Bounded as the listing is.
+        self.passed.retain(|name, was| {
+            listed.iter().any(|of| of.name == *name && (of.length, of.stamp) == *was)
+        });
         for of in listed.iter().filter(|of| self.is_candidate(&of.name)) {
             let before = self.seen.get(&of.name);
             let looks = match before {
@@ -74,7 +87,7 @@ impl Folder {
             let alone = raw && !sidecars(&of.name).iter().any(there);
             let wanted = if alone { SIDECAR_LOOKS } else { STEADY_LOOKS };
             let first = ready.as_ref().is_none_or(|name| of.name < *name);
-            if looks >= wanted && first {
+            if looks >= wanted && first && !self.passed.contains_key(&of.name) {
                 ready = Some(of.name.clone());
             }
             seen.insert(of.name.clone(), (of.length, of.stamp, looks));
@@ -100,6 +113,19 @@ mod tests {
         let growing = |length| [listed("b.png", length)];
         assert!((0..50).all(|length| folder.look(&growing(length)).is_none()));
         assert_eq!(folder.look(&growing(49)), Some("b.png".into()));
+    }
+
+    #[test]
+    fn what_is_passed_over_holds_up_nobody_and_comes_again_when_it_has_changed() {
+        let mut folder = Folder::new(Content::Packets);
+        let both = [listed("a", 5), listed("b", 5)];
+        folder.look(&both);
+        assert_eq!(folder.look(&both), Some("a".into()));
+        folder.pass_over("a");
+        assert_eq!(folder.look(&both), Some("b".into()));
+        let fresh = [listed("a", 6), listed("b", 5)];
+        folder.look(&fresh);
+        assert_eq!(folder.look(&fresh), Some("a".into()));
     }
 
     #[test]

@@ -96,6 +96,7 @@ impl Place {
     /// Puts a file and its sidecar away once all of it is in the store. Durable when it returns:
     /// the store's memory of this file is about to be given to the next one.
     pub fn finish(&self, name: &str, sidecar: Option<&str>) -> io::Result<()> {
+        self.make_again()?;
         // The sidecar last: without it the image would wait for one after a cut.
         for name in [Some(name), sidecar].into_iter().flatten() {
             match self.finished {
@@ -108,12 +109,25 @@ impl Place {
 
     /// Puts a file away that can't be taken, with the reason beside it.
     pub fn reject(&self, name: &str, sidecar: Option<&str>, reason: &str) -> io::Result<()> {
+        self.make_again()?;
         let path = self.folder.join(REJECTED).join(format!("{name}.reason"));
         fs::write(path, format!("{reason}\n"))?;
         for name in [Some(name), sidecar].into_iter().flatten() {
             self.put(name, REJECTED)?;
         }
         self.sync()
+    }
+
+    /// What somebody removed since the start; a rename into a folder that is gone would pass for a
+    /// file that is.
+    fn make_again(&self) -> io::Result<()> {
+        for part in [DONE, REJECTED] {
+            let path = self.folder.join(part);
+            fs::create_dir_all(&path).map_err(|error| {
+                io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+            })?;
+        }
+        Ok(())
     }
 
     fn put(&self, name: &str, below: &str) -> io::Result<()> {

@@ -1,6 +1,7 @@
 //! A folder that is watched: the file that is being read, taken piece by piece, and put away.
 
 use std::{
+    io,
     path::Path,
     sync::{
         Arc,
@@ -30,6 +31,9 @@ use crate::{
     triage,
 };
 
+/// Tries to put a file away before it is passed over.
+const TRIES_MAX: u32 = 5;
+
 /// A folder that is watched, and the file of it that is being taken.
 pub(super) struct Watched {
     pub(super) reader: Reader,
@@ -40,6 +44,8 @@ pub(super) struct Watched {
     pub(super) reading: Option<Reading>,
     pub(super) opened: Option<Opened>,
     taking: Option<(String, Option<String>, Taking)>,
+    /// Tries to put the file away that was taken up last.
+    tries: u32,
 }
 
 /// What reads a file of a folder, in a thread of its own: a large file, or a slow disk, must not hold
@@ -81,6 +87,7 @@ impl Watched {
             reading: None,
             opened: None,
             taking: None,
+            tries: 0,
         })
     }
 }
@@ -155,12 +162,12 @@ impl Of {
             }
             Err(reason) => {
                 let reason = format!("{reason:#}");
+                let put = watched.reader.place.reject(&name, sidecar.as_deref(), &reason);
+                if !self.is_away(&name, put, pipeline, now_ns) {
+                    return;
+                }
                 tracing::warn!(source = self.report.name, file = name, "rejected: {reason}");
                 self.report.files_rejected += 1;
-                if let Err(error) = watched.reader.place.reject(&name, sidecar.as_deref(), &reason)
-                {
-                    tracing::error!("{name}: can't be put away: {error}");
-                }
                 let record = json!({
                     "event": "file rejected", "source": self.report.name, "file": name,
                     "reason": reason,
@@ -168,6 +175,43 @@ impl Of {
                 pipeline.record(record, pipeline.time(now_ns), triage::RECORDS);
             }
         }
+    }
+
+    /// Whether a file is done with: put away, or passed over after some tries, so that the others go
+    /// on.
+    fn is_away(
+        &mut self,
+        name: &str,
+        put: io::Result<()>,
+        pipeline: &mut Pipeline,
+        now_ns: u64,
+    ) -> bool {
+        let Door::Folder(watched) = &mut self.door else { return true };
+        let Err(error) = put else {
+            (watched.tries, self.due_ns) = (0, now_ns);
+            return true;
+        };
+        watched.tries += 1;
+        self.due_ns = now_ns.saturating_add(PAUSE_NS);
+        if watched.tries < TRIES_MAX {
+            if watched.tries == 1 {
+                tracing::error!("{name}: can't be put away, tried again: {error}");
+            }
+            return false;
+        }
+        watched.tries = 0;
+        watched.folder.pass_over(name);
+        let source = &self.report.name;
+        let reason = format!(
+            "{name} of source {source} can't be put away ({error}) and is passed over: mend the \
+             folder and take the file out of it, or a later start takes it again"
+        );
+        tracing::error!("{reason}");
+        let record = json!({
+            "event": "file not put away", "source": source, "file": name, "reason": reason,
+        });
+        pipeline.record(record, pipeline.time(now_ns), triage::RECORDS);
+        true
     }
 
     /// Everything that was made is durable: a file that is through is put away.
@@ -181,13 +225,10 @@ impl Of {
             None => place.finish(&name, sidecar.as_deref()),
             Some(faults) => place.reject(&name, sidecar.as_deref(), &in_part(faults)),
         };
-        if let Err(error) = put {
-            // It is known by its progress when it is looked at again.
-            tracing::error!("{name}: can't be put away: {error}");
-            self.due_ns = now_ns.saturating_add(PAUSE_NS);
+        // One that is not is known by its progress when it is looked at again.
+        if !self.is_away(&name, put, pipeline, now_ns) {
             return;
         }
-        self.due_ns = now_ns;
         let source = &self.report.name;
         let record = match taking.faults() {
             None => {
