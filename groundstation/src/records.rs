@@ -106,8 +106,14 @@ impl Records {
                 let message = format!("the configuration on trial was left: {}", record.reason);
                 sink.push(notice(spacecraft, "onboard configuration", message, time));
             }
-            "store damaged" => {
+            "store damaged" | "store could not write" => {
                 sink.push(notice(spacecraft, "onboard store", record.reason, time));
+            }
+            "configurations damaged" => {
+                sink.push(notice(spacecraft, "onboard configuration", record.reason, time));
+            }
+            "file not put away" => {
+                sink.push(notice(spacecraft, "onboard files", record.reason, time));
             }
             "no watchdog" => {
                 sink.push(notice(spacecraft, "onboard watchdog", record.reason, time));
@@ -275,6 +281,9 @@ mod tests {
             ("file rejected", "file x.bin of p was rejected: at byte 0: 9 bytes"),
             ("file taken in part", "file x.bin of p was taken in part: at byte 0: 9 bytes"),
             ("store damaged", "at byte 0: 9 bytes"),
+            ("store could not write", "at byte 0: 9 bytes"),
+            ("configurations damaged", "at byte 0: 9 bytes"),
+            ("file not put away", "at byte 0: 9 bytes"),
             ("datagrams lost", "at byte 0: 9 bytes"),
             ("no watchdog", "at byte 0: 9 bytes"),
         ] {

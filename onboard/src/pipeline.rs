@@ -3,6 +3,7 @@
 //! One mutation, then drain: after every call take what [`Pipeline::poll`] gives until it says
 //! `None`, then sleep until [`Pipeline::timeout`]. Times are monotonic nanoseconds.
 
+mod account;
 mod outcome;
 mod replay;
 mod watch;
@@ -30,6 +31,7 @@ use crate::{
     uplink,
 };
 
+pub use account::{Account, Bunch};
 use outcome::Due;
 pub use outcome::{Outcome, PipelineCounts, record};
 pub use watch::{Latch, Watch};
@@ -207,7 +209,9 @@ impl Pipeline {
     /// nothing unusual, however they grow.
     pub fn own(&mut self, packet: Packet, now_ns: u64) -> Result<(), Malformed> {
         let captured = packet.time.unwrap_or_else(|| self.clock.at(now_ns));
-        self.recorded(packet, captured, 0.0, now_ns)
+        self.recorded(packet, captured, 0.0, now_ns)?;
+        self.done.own += 1;
+        Ok(())
     }
 
     fn recorded(
@@ -233,6 +237,7 @@ impl Pipeline {
         } else {
             let score = self.score(&packet.bytes, captured);
             self.recorded(packet.clone(), captured, score, now_ns)?;
+            self.done.taken += 1;
         }
         if let Some(time) = packet.time {
             self.clock.see(time, now_ns);
@@ -319,6 +324,7 @@ impl Pipeline {
         now_ns: u64,
     ) {
         self.done.tiles += 1;
+        self.done.taken += 1;
         let fraction = score.fraction;
         let decision = self.decide(Class::Tile, apid, fraction, captured, now_ns);
         let Decision { action, deadline_s, max_error, original, .. } = decision;
@@ -333,7 +339,7 @@ impl Pipeline {
                 .then(|| written(tile.clone(), score.clone(), ProductKind::Tile, 0))
         };
         // Values are worked out before the pipeline is changed.
-        let (mut outcomes, mut left_out) = (Vec::new(), true);
+        let (mut outcomes, mut left_out, mut counted) = (Vec::new(), true, false);
         match action {
             Action::First | Action::Compressed => {
                 left_out = false;
@@ -359,14 +365,16 @@ impl Pipeline {
         }
         self.done.left_out += u64::from(left_out);
         for (product, priority) in outcomes {
+            // A summary beside its tile is a copy.
+            let packets = u64::from(!std::mem::replace(&mut counted, true));
             match product {
                 Some(bytes) => {
-                    let due = Due { captured, deadline_s };
+                    let due = Due { captured, deadline_s, packets };
                     self.keep_due(PRODUCTS, Codec::Product, priority, due, bytes);
                 }
                 None => {
-                    let bytes = source_bytes as u64;
-                    self.out.push_back(Outcome::LeaveOut { channel: PRODUCTS, bytes, captured });
+                    let (channel, bytes) = (PRODUCTS, source_bytes as u64);
+                    self.out.push_back(Outcome::LeaveOut { channel, packets, bytes, captured });
                 }
             }
         }
@@ -405,22 +413,24 @@ impl Pipeline {
             frame: &frame,
         };
         self.look = look.encode().map(Bytes::from);
-        self.keep(self.framing.channel(), Codec::AosFrame, triage::REALTIME, captured, frame);
+        let due = Due { captured, deadline_s: 0, packets: 0 };
+        self.keep_due(self.framing.channel(), Codec::AosFrame, triage::REALTIME, due, frame);
     }
 
     fn blocks(&mut self, blocks: Vec<Block>, now_ns: u64) {
         for block in blocks {
             self.done.blocks += 1;
-            let Block { apid, source_bytes, captured, score, bytes, .. } = block;
+            let Block { apid, packets, source_bytes, captured, score, bytes } = block;
+            let packets = packets as u64;
             let decision = self.decide(Class::Telemetry, apid.0, score, captured, now_ns);
             let (action, deadline_s) = (decision.action, decision.deadline_s);
             let priority = decision.priority(bytes.len());
-            let due = Due { captured, deadline_s };
+            let due = Due { captured, deadline_s, packets };
             match action {
                 Action::Drop => {
                     self.done.blocks_left_out += 1;
-                    let bytes = source_bytes as u64;
-                    self.out.push_back(Outcome::LeaveOut { channel: TELEMETRY, bytes, captured });
+                    let (channel, bytes) = (TELEMETRY, source_bytes as u64);
+                    self.out.push_back(Outcome::LeaveOut { channel, packets, bytes, captured });
                 }
                 Action::Keep => {
                     self.done.blocks_left_out += 1;
@@ -435,18 +445,15 @@ impl Pipeline {
 
     /// Tells something to the ground; `said` is an object with an `event`.
     pub fn record(&mut self, said: Value, at: Tai, priority: u8) {
-        self.out.push_back(Outcome::Keep(record(self.spacecraft, said, at, priority)));
-    }
-
-    fn keep(&mut self, channel: Channel, codec: Codec, priority: u8, captured: Tai, bytes: Bytes) {
-        self.keep_due(channel, codec, priority, Due { captured, deadline_s: 0 }, bytes);
+        let unit = record(self.spacecraft, said, at, priority);
+        self.out.push_back(Outcome::Keep { unit, packets: 0 });
     }
 
     fn keep_due(&mut self, channel: Channel, codec: Codec, priority: u8, due: Due, bytes: Bytes) {
         let spacecraft = self.spacecraft;
-        let Due { captured, deadline_s } = due;
+        let Due { captured, deadline_s, packets } = due;
         let unit = NewUnit { spacecraft, channel, codec, priority, captured, deadline_s, bytes };
-        self.out.push_back(Outcome::Keep(unit));
+        self.out.push_back(Outcome::Keep { unit, packets });
     }
 
     /// The newest realtime frame since the last call, as a datagram: beside its unit, not instead.
@@ -467,6 +474,13 @@ impl Pipeline {
     /// The spacecraft.
     pub fn spacecraft(&self) -> SpacecraftId {
         self.spacecraft
+    }
+
+    /// What the outcomes that wait stand for.
+    pub fn bunch(&self) -> Bunch {
+        let mut bunch = Bunch::default();
+        self.out.iter().for_each(|outcome| bunch.add(outcome));
+        bunch
     }
 
     /// How many outcomes wait.

@@ -1,10 +1,11 @@
 //! The real binary minding itself: it tells of itself, pets by progress, and keeps its memory.
 
 use std::{
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read},
     os::unix::net::UnixDatagram,
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Child, ChildStdout, Command, Stdio},
+    sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 
@@ -17,7 +18,7 @@ use rcgen::{CertificateParams, KeyPair, PKCS_ED25519};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-struct Flight(Child);
+struct Flight(Child, BufReader<ChildStdout>);
 
 impl Drop for Flight {
     fn drop(&mut self) {
@@ -57,10 +58,10 @@ fn start_said(folder: &Path, health: &str) -> (Flight, String) {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let (mut line, mut said) = (String::new(), BufReader::new(child.stdout.take().unwrap()));
+    said.read_line(&mut line).unwrap();
     assert!(line.contains("ready"), "{line}");
-    (Flight(child), line)
+    (Flight(child, said), line)
 }
 
 fn data_bytes(flight: &Flight, file: &str, name: &str) -> u64 {
@@ -181,6 +182,60 @@ fn damage_in_the_store_is_told_at_the_next_start_and_in_housekeeping() {
     assert_eq!(report.damage.segments, 1);
 }
 
+/// A packet that nothing makes smaller.
+fn noise(random: &mut u64, size: u16) -> Vec<u8> {
+    let [high, low] = (size - 1).to_be_bytes();
+    let mut packet = vec![0x08, 120, 0xc0, 0, high, low];
+    packet.extend((0..size).map(|_| {
+        *random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (*random >> 33) as u8
+    }));
+    packet
+}
+
+#[test]
+fn a_store_that_goes_away_is_told_ends_the_petting_and_every_packet_is_accounted_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let notify = UnixDatagram::bind(folder.path().join("notify")).unwrap();
+    notify.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+    let mut flight = start(folder.path(), "every_s = 1\n");
+    let (socket, mut random) = (UnixDatagram::unbound().unwrap(), 1);
+    let (store, to) = (folder.path().join("store"), folder.path().join("s"));
+    until("some units", || {
+        let _ = socket.send_to(&noise(&mut random, 1000), &to);
+        onboard::cli::store_report(&store).is_ok_and(|of| of.units_held > 10)
+    });
+    std::fs::remove_dir_all(&store).unwrap();
+    socket.set_nonblocking(true).unwrap();
+    let told = AtomicBool::new(false);
+    let mut line = String::new();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !told.load(Ordering::Relaxed) {
+                let _ = socket.send_to(&noise(&mut random, 30_000), &to);
+                std::thread::yield_now();
+            }
+        });
+        flight.1.read_line(&mut line).unwrap();
+        told.store(true, Ordering::Relaxed);
+    });
+    assert!(line.contains("store can't write"), "{line}");
+    let silent = (0..500).any(|_| notify.recv(&mut [0; 64]).is_err());
+    assert!(silent, "nobody pets for a flight that can't store");
+
+    let pid = rustix::process::Pid::from_child(&flight.0);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    let last = flight.1.by_ref().lines().map_while(Result::ok).last().unwrap();
+    assert_eq!(flight.0.wait().unwrap().code(), Some(1), "{last}");
+    let done: serde_json::Value = serde_json::from_str(&last).unwrap();
+    let of = |key: &str| done["account"][key].as_u64().unwrap();
+    assert!(done["unstored"] == true && !done["trouble"].is_null(), "{done}");
+    assert!(of("lost") > 0 && of("units_lost") > 0 && of("stored") > 10, "{done}");
+    assert_eq!(of("taken"), done["packets"].as_u64().unwrap());
+    let sum = of("stored") + of("left_out") + of("lost") + of("again");
+    assert_eq!(of("taken") + of("own"), sum, "{done}");
+}
+
 #[test]
 fn under_flood_the_process_stays_within_its_memory_and_tells_of_itself() {
     let folder = tempfile::tempdir().unwrap();
@@ -229,13 +284,7 @@ fn a_flight_without_memory_ends_with_a_code_of_its_own_instead_of_hanging() {
     let (mut code, mut random) = (None, 1u64);
     until("its end", || {
         for size in [1_000u16, 8_000, 30_000] {
-            let [high, low] = (size - 1).to_be_bytes();
-            let mut packet = vec![0x08, 120, 0xc0, 0, high, low];
-            packet.extend((0..size).map(|_| {
-                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-                (random >> 33) as u8
-            }));
-            let _ = socket.send_to(&packet, folder.path().join("s"));
+            let _ = socket.send_to(&noise(&mut random, size), folder.path().join("s"));
         }
         code = flight.0.try_wait().unwrap();
         code.is_some()

@@ -365,7 +365,7 @@ danger_accept_development_key = true
     fn records(&mut self) -> Vec<String> {
         let outcomes = std::iter::from_fn(|| self.pipeline.poll());
         let units = outcomes.filter_map(|outcome| match outcome {
-            onboard::pipeline::Outcome::Keep(unit) if unit.channel == Channel::RECORDS => {
+            onboard::pipeline::Outcome::Keep { unit, .. } if unit.channel == Channel::RECORDS => {
                 Some(String::from_utf8_lossy(&unit.bytes).into_owned())
             }
             _ => None,

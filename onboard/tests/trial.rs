@@ -45,6 +45,11 @@ fn shown(folder: &Path) -> Value {
 }
 
 fn start(folder: &Path) -> Flight {
+    start_said(folder).0
+}
+
+/// The same, with what it said once it took packets.
+fn start_said(folder: &Path) -> (Flight, String) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_onboard"))
         .args(["run", "--ready-json", "--config"])
         .arg(folder.join("onboard.toml"))
@@ -54,7 +59,7 @@ fn start(folder: &Path) -> Flight {
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
     assert!(line.contains("ready"), "{line}");
-    Flight(child)
+    (Flight(child), line)
 }
 
 #[test]
@@ -97,6 +102,35 @@ fn a_file_that_is_spoilt_still_leads_to_the_configuration_that_was_proven() {
     std::fs::write(dir.join("next.toml"), "[spacecraft]\nid = 8\n").unwrap();
     let refused = config(dir, &["apply", "next.toml"]);
     assert!(!refused.status.success() && shown(dir)["slots"].as_object().unwrap().is_empty());
+}
+
+#[test]
+fn damage_in_the_slots_is_told_by_the_command_and_by_the_flight() {
+    let folder = folder();
+    let at = |name: &str| folder.path().join("slots").join(name);
+    for next in ["first", "second"] {
+        assert!(config(folder.path(), &["apply", "next.toml"]).status.success(), "{next}");
+        assert!(config(folder.path(), &["confirm"]).status.success(), "{next}");
+    }
+    assert!(config(folder.path(), &["show"]).status.success());
+    let told = |wanted: &[&str]| {
+        let shown = config(folder.path(), &["show", "--json"]);
+        let said = String::from_utf8_lossy(&shown.stderr);
+        assert_eq!(shown.status.code(), Some(1), "{said}");
+        assert!(wanted.iter().all(|of| said.contains(of)), "{said}");
+        assert!(!self::shown(folder.path())["damage"].as_array().unwrap().is_empty());
+        let (_flight, line) = start_said(folder.path());
+        assert!(wanted.iter().all(|of| line.contains(of)), "{line}");
+    };
+    let whole = std::fs::read(at("a.toml")).unwrap();
+    std::fs::write(at("a.toml"), [&whole[..], b"#"].concat()).unwrap();
+    told(&["a.toml is damaged"]);
+    std::fs::write(at("a.toml"), whole).unwrap();
+    std::fs::write(at("journal.1"), "noise").unwrap();
+    told(&["journal.1", "the other one"]);
+    std::fs::write(at("journal.0"), "noise").unwrap();
+    std::fs::write(at("journal.1"), "noise").unwrap();
+    told(&["journal.0 and journal.1", "damaged"]);
 }
 
 /// Checked before it is kept, as `onboard check` does it, with the real binary.

@@ -98,7 +98,7 @@ fn show(file: &File, json: bool) -> anyhow::Result<()> {
     let view = trials.view();
     if json {
         say!("{}", serde_json::to_string(&view)?);
-        return Ok(());
+        return sound(view.damage);
     }
     say!("permanent: {}", view.permanent);
     if let Some(slot) = &view.trial {
@@ -112,6 +112,12 @@ fn show(file: &File, json: bool) -> anyhow::Result<()> {
         let what = if verdict.confirmed { "confirmed" } else { "rolled back" };
         say!("last: {:#010x} {what}: {}", verdict.held.crc, verdict.reason);
     }
+    sound(view.damage)
+}
+
+/// A script must not take a damaged folder for one that holds nothing.
+fn sound(damage: &[String]) -> anyhow::Result<()> {
+    ensure!(damage.is_empty(), "{}", damage.join("\n"));
     Ok(())
 }
 

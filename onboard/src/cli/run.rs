@@ -47,10 +47,18 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
         }
     })?;
     say(json, &done);
+    let account = done.account;
     anyhow::ensure!(
-        !done.unstored,
-        "units taken before the stop could not be written and are lost: make room below {} \
-         ([store] dir)",
+        !done.unstored && !account.is_short(),
+        "{} units with {} packets could not be written before the stop and are lost{}{}: see that \
+         {} ([store] dir) can be written and has room",
+        account.units_lost,
+        account.lost,
+        match account.again {
+            0 => String::new(),
+            again => format!(" ({again} more are of files that the next start takes again)"),
+        },
+        done.trouble.map(|why| format!("; {why}")).unwrap_or_default(),
         store.display()
     );
     Ok(())

@@ -132,6 +132,8 @@ pub struct View<'a> {
     pub slots: &'a BTreeMap<Slot, Held>,
     /// How the last trial went.
     pub verdict: Option<&'a Verdict>,
+    /// Files of the folder that are damaged, in words.
+    pub damage: &'a [String],
 }
 
 /// The slots, in one folder.
@@ -142,6 +144,8 @@ pub struct Trials<F> {
     /// What the last start began with: none before a start, and whether it was on trial.
     flying: Option<(Option<Slot>, bool)>,
     notices: Vec<String>,
+    /// What was found damaged when the folder was opened.
+    damage: Vec<String>,
 }
 
 fn name(slot: Slot) -> String {
@@ -159,12 +163,31 @@ impl<F: Files> Trials<F> {
     /// It can't be read.
     pub fn open(mut files: F, starts_max: u32) -> Result<Self, Fault> {
         let (journal, spoilt) = read_journal(&mut files, |of: &Journal| of.generation)?;
-        let mut notices = Vec::new();
-        if spoilt {
-            notices.push("one of the two journals of the configurations is damaged".into());
+        let mut damage = Vec::new();
+        match (spoilt.as_slice(), &journal) {
+            ([], _) => {}
+            ([one], Some(_)) => damage.push(format!(
+                "{one} of [config] slots is damaged: the other one is followed, which may be the \
+                 older"
+            )),
+            (all, _) => damage.push(format!(
+                "{} of [config] slots: damaged, and with that nobody knows what the slots hold; \
+                 send the configuration again, or apply it with `onboard config apply`",
+                all.join(" and ")
+            )),
         }
         let journal = journal.unwrap_or_default();
-        Ok(Self { files, journal, starts_max, flying: None, notices })
+        let mut trials = Self { files, journal, starts_max, flying: None, notices: vec![], damage };
+        for slot in trials.journal.slots.keys().copied().collect::<Vec<_>>() {
+            if let Err(why) = trials.read(slot) {
+                trials.damage.push(format!(
+                    "{why} in [config] slots: send the configuration again, or apply it with \
+                     `onboard config apply`"
+                ));
+            }
+        }
+        trials.notices.clone_from(&trials.damage);
+        Ok(trials)
     }
 
     /// What a person should know of the folder's state. Told once.
@@ -406,6 +429,7 @@ impl<F: Files> Trials<F> {
             starts_max: self.starts_max,
             slots: &self.journal.slots,
             verdict: self.verdict(),
+            damage: &self.damage,
         }
     }
 

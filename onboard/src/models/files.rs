@@ -47,13 +47,13 @@ fn journal(generation: u64) -> String {
     format!("journal.{}", generation % 2)
 }
 
-/// Reads the newer of the two journals that is whole; the second says whether one is there that is
+/// Reads the newer of the two journals that is whole; the second names those that are there and are
 /// not.
 pub fn read_journal<T: DeserializeOwned>(
     files: &mut impl Files,
     generation: impl Fn(&T) -> u64,
-) -> Result<(Option<T>, bool), Fault> {
-    let (mut newest, mut spoilt): (Option<T>, bool) = (None, false);
+) -> Result<(Option<T>, Vec<String>), Fault> {
+    let (mut newest, mut spoilt): (Option<T>, Vec<String>) = (None, Vec::new());
     for turn in 0..2 {
         let Some(bytes) = files.read(&journal(turn), JOURNAL_BYTES_MAX)? else { continue };
         match parse_journal::<T>(&bytes) {
@@ -62,7 +62,7 @@ pub fn read_journal<T: DeserializeOwned>(
                     newest = Some(read);
                 }
             }
-            None => spoilt = true,
+            None => spoilt.push(journal(turn)),
         }
     }
     Ok((newest, spoilt))

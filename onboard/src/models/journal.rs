@@ -59,7 +59,7 @@ impl Journal {
     /// Reads the newer one that is whole; the second says whether one is there that is not.
     pub fn read(files: &mut impl Files) -> Result<(Self, bool), Fault> {
         let (newest, spoilt) = read_journal(files, |of: &Self| of.generation)?;
-        Ok((newest.unwrap_or_default(), spoilt))
+        Ok((newest.unwrap_or_default(), !spoilt.is_empty()))
     }
 
     /// Writes it over the older of the two.

@@ -13,11 +13,18 @@ use crate::store::NewUnit;
 #[derive(Clone, Debug)]
 pub enum Outcome {
     /// Number and keep it.
-    Keep(NewUnit),
+    Keep {
+        /// The unit.
+        unit: NewUnit,
+        /// Packets, frames or tiles that are lost with it: none for a copy or a record.
+        packets: u64,
+    },
     /// Number it and say in a void that triage left it out.
     LeaveOut {
         /// Its channel.
         channel: Channel,
+        /// Packets, or the tile, that it was.
+        packets: u64,
         /// Bytes that it had.
         bytes: u64,
         /// When it was taken.
@@ -34,16 +41,21 @@ pub enum Outcome {
     },
 }
 
-/// When something was taken, and for how long it is worth something.
+/// When something was taken, for how long it is worth something, and how many packets it is.
 #[derive(Clone, Copy)]
 pub(super) struct Due {
     pub captured: Tai,
     pub deadline_s: u32,
+    pub packets: u64,
 }
 
 /// What the pipeline did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PipelineCounts {
+    /// Packets, frames and tiles of the sources that were taken.
+    pub taken: u64,
+    /// Packets that the flight made of itself.
+    pub own: u64,
     /// Tiles scored.
     pub tiles: u64,
     /// Tiles that go down as a summary, stay on board, or are dropped.

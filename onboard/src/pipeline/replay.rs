@@ -9,7 +9,7 @@ use codecs::{
     ids::{Channel, Codec},
 };
 
-use super::Pipeline;
+use super::{Pipeline, outcome::Due};
 use crate::{config::FrameKind, source::Malformed, triage};
 
 impl Pipeline {
@@ -40,7 +40,9 @@ impl Pipeline {
         // An erred frame goes down too, where no channel is claimed for it.
         let channel = channel.map_or(Channel::UNIDENTIFIED, Channel::from);
         self.done.frames += 1;
-        self.keep(channel, codec, triage::HOUSEKEEPING, self.clock.at(now_ns), bytes);
+        self.done.taken += 1;
+        let due = Due { captured: self.clock.at(now_ns), deadline_s: 0, packets: 1 };
+        self.keep_due(channel, codec, triage::HOUSEKEEPING, due, bytes);
         Ok(())
     }
 }

@@ -57,7 +57,7 @@ fn drain(pipeline: &mut Pipeline) -> Vec<Outcome> {
 
 fn kept(outcomes: Vec<Outcome>) -> Vec<NewUnit> {
     let keep = |outcome| match outcome {
-        Outcome::Keep(unit) => Some(unit),
+        Outcome::Keep { unit, .. } => Some(unit),
         Outcome::LeaveOut { .. } | Outcome::Together { .. } => None,
     };
     outcomes.into_iter().filter_map(keep).collect()
@@ -128,10 +128,10 @@ fn parts_of_a_tile_go_down_and_what_is_hidden_is_told_of() {
         assert_eq!(outcomes.len(), 2, "{outcomes:?}");
         match (&outcomes[0], behind) {
             (Outcome::LeaveOut { channel: PRODUCTS, bytes: 16_417, .. }, None) => {}
-            (Outcome::Keep(unit), Some(priority)) => assert_eq!(unit.priority, priority),
+            (Outcome::Keep { unit, .. }, Some(priority)) => assert_eq!(unit.priority, priority),
             (other, _) => panic!("{original}: {other:?}"),
         }
-        let Outcome::Keep(unit) = &outcomes[1] else { panic!("{outcomes:?}") };
+        let Outcome::Keep { unit, .. } = &outcomes[1] else { panic!("{outcomes:?}") };
         let parts = Product::decode(&unit.bytes).unwrap();
         assert_eq!((parts.kind, parts.score), (ProductKind::Parts, 0.5));
         assert!(
@@ -270,4 +270,39 @@ fn a_policy_file_decides_and_every_tile_is_kept_summed_up_or_told_of() {
     pipeline.set_policy(&set(rule)).unwrap();
     pipeline.datagram(tile(20), 0).unwrap();
     assert!(matches!(drain(&mut pipeline)[..], [Outcome::LeaveOut { channel: PRODUCTS, .. }]));
+}
+
+/// Whatever the policy does with them, no packet is missing from the sum, and none is in it twice.
+#[test]
+fn every_packet_and_tile_is_in_one_outcome() {
+    for (class, action) in [
+        ("tile", "first"),
+        ("tile", "parts"),
+        ("tile", "summary"),
+        ("tile", "keep"),
+        ("tile", "drop"),
+        ("telemetry", "keep"),
+        ("telemetry", "drop"),
+    ] {
+        let mut pipeline = pipeline("[squeeze]\nblock_packets = 4\n", None);
+        let rule = format!(
+            "[[triage.rule]]\nname = \"all\"\nclass = \"{class}\"\naction = \"{action}\"\n"
+        );
+        pipeline.set_policy(&uplink::Policy::parse(&rule).unwrap()).unwrap();
+        for at in 0..10u64 {
+            let bytes = packet(100, START.plus((at * SECOND) as i64), &[at as u8; 30]);
+            pipeline.datagram(bytes, at * SECOND).unwrap();
+            pipeline.datagram(tile(255 * (at % 2) as u8), at * SECOND).unwrap();
+        }
+        let own = crate::health::Health::default().packet(codecs::ids::Apid(90), 0, START);
+        pipeline.own(own, 10 * SECOND).unwrap();
+        pipeline.finish(11 * SECOND);
+        let (bunch, counts) = (pipeline.bunch(), pipeline.counts());
+        assert_eq!((counts.taken, counts.own), (20, 1), "{action}");
+        assert_eq!(bunch.kept + bunch.left_out, 21, "{action}: {bunch:?}");
+        let dropped = if class == "tile" { 10 } else { 11 };
+        assert!(action != "drop" || bunch.left_out == dropped, "{bunch:?}");
+        pipeline.tie(0, 1, Bytes::new());
+        assert_eq!(pipeline.bunch(), bunch.of_file(), "{action}");
+    }
 }

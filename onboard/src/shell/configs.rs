@@ -63,6 +63,8 @@ pub struct Configs {
     tell: UnboundedSender<Checked>,
     told: UnboundedReceiver<Checked>,
     again: Option<String>,
+    /// What is not as it should be with the slots and the file.
+    notices: Vec<String>,
 }
 
 impl Configs {
@@ -81,6 +83,7 @@ impl Configs {
             tell,
             told,
             again: None,
+            notices: Vec::new(),
         }
     }
 
@@ -114,7 +117,7 @@ impl Configs {
                 None => Chosen::File,
             };
             if let Some(trials) = &mut self.trials {
-                trials.take_notices().iter().for_each(|notice| tracing::warn!("{notice}"));
+                self.notices.append(&mut trials.take_notices());
             }
             let Chosen::Slot { slot, text, start } = chosen else {
                 let config = Config::load(&self.file)?;
@@ -134,13 +137,19 @@ impl Configs {
                 (Err(error), Some(_)) => self.give_up(&format!("{error:#}")),
                 // It was proven: what it names is gone. Without it there is still the file.
                 (Err(error), None) => {
-                    tracing::error!("{error:#}: the file on the command line is flown");
+                    let why = format!("{error:#}: the file on the command line is flown");
+                    self.notices.push(why);
                     let config = Config::load(&self.file)?;
                     self.running = Some(config.clone());
                     return Ok(config);
                 }
             }
         }
+    }
+
+    /// What is not as it should be with the slots, since the last call.
+    pub fn take_notices(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notices)
     }
 
     /// Whether what flies is on trial.
@@ -402,7 +411,7 @@ pub fn settings(file: &Path) -> anyhow::Result<ConfigSlots> {
     let Some(mut settings) = section else { return Err(config) };
     let ConfigSlots { slots, .. } = &mut settings;
     *slots = slots.take().map(|dir| folder(file).join(dir));
-    tracing::error!("{config:#}: flying what its slots hold");
+    tracing::error!("{config:#}: only a configuration that its slots hold can be flown");
     Ok(settings)
 }
 

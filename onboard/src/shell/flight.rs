@@ -28,7 +28,7 @@ use crate::{
     downlink::Bearer,
     downlink::radio::RadioCounts,
     health::ChargeHealth,
-    pipeline::Pipeline,
+    pipeline::{Account, Pipeline},
     realtime,
     store::{Disk, Store},
     triage,
@@ -59,6 +59,13 @@ pub enum Said {
     /// The flight ends to begin again with another configuration.
     Again {
         /// Always `starting again`.
+        event: &'static str,
+        /// Why.
+        reason: String,
+    },
+    /// The store can't write, and the flight goes on as far as memory reaches.
+    Unstored {
+        /// Always `store can't write`.
         event: &'static str,
         /// Why.
         reason: String,
@@ -107,6 +114,10 @@ pub struct Done {
     pub units_refused: u64,
     /// Some units could not be written before the stop: they are lost.
     pub unstored: bool,
+    /// What keeps the store from writing, in words.
+    pub trouble: Option<String>,
+    /// Where every packet is.
+    pub account: Account,
     /// Units on board without a receipt.
     pub backlog_units: u64,
     /// Their bytes.
@@ -160,7 +171,8 @@ pub async fn fly(
     let scoring = scorers.notices.into_iter().map(|of| ("statistics only", of));
     let damaged = store.damage().notices().into_iter().map(|of| ("store damaged", of));
     let unwatched = mind.take_trouble().map(|of| ("no watchdog", of));
-    let notices: Vec<_> = scoring.chain(damaged).chain(unwatched).collect();
+    let slots = configs.take_notices().into_iter().map(|of| ("configurations damaged", of));
+    let notices: Vec<_> = scoring.chain(damaged).chain(unwatched).chain(slots).collect();
     let said = Ready {
         event: "ready",
         source: sources.describe(),
@@ -233,6 +245,12 @@ pub async fn fly(
         }
         let commits = keeper.commits;
         keeper.keep(&mut pipeline, now).await?;
+        if let Some(reason) = keeper.take_news() {
+            // It is read on the ground once the store writes again.
+            let record = json!({ "event": "store could not write", "reason": reason });
+            pipeline.record(record, pipeline.time(now), triage::RECORDS);
+            say(&Said::Unstored { event: "store can't write", reason });
+        }
         if !keeper.is_failing() {
             mind.progress(clock.now_ns());
         }
@@ -323,11 +341,12 @@ pub async fn fly(
     let (link, radio) = bearers.stop().await?;
     // Receipts that came with the last words.
     let unstored = !keeper.finish(&mut pipeline, clock.now_ns()).await;
+    let (account, trouble) = keeper.account(&pipeline);
     let store = store.lock().await;
     let (models, sources) = (models.status(&mut pipeline), sources.reports());
     let done = done(&pipeline, &store.store, link);
     let units_receipted = done.units_receipted + contacts.receipted();
-    Ok(Done { unstored, models, sources, units_receipted, radio, ..done })
+    Ok(Done { unstored, trouble, account, models, sources, units_receipted, radio, ..done })
 }
 
 fn done(pipeline: &Pipeline, store: &Store<Disk>, link: LinkCounts) -> Done {
@@ -350,6 +369,8 @@ fn done(pipeline: &Pipeline, store: &Store<Disk>, link: LinkCounts) -> Done {
         units_refused: link.refused,
         sources: Vec::new(),
         unstored: false,
+        trouble: None,
+        account: Account::default(),
         backlog_units,
         backlog_bytes,
         downlink_bytes: link.object_bytes,

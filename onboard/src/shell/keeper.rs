@@ -10,7 +10,7 @@ use super::{
     held::{Held, change},
 };
 use crate::{
-    pipeline::{Outcome, Pipeline},
+    pipeline::{Account, Bunch, Outcome, Pipeline},
     store::{Committed, Disk, RETRY_NS, Schedule, Store, StoreError, Stored},
 };
 
@@ -22,28 +22,56 @@ const COMMIT_BYTES: u64 = 256 << 10;
 /// Outcomes that may wait for a store that can't write before the source waits too.
 const OUTCOMES_MAX: usize = 64;
 
+/// What became of outcomes on their way into the store.
+#[derive(Clone, Copy, Default)]
+struct Bunches {
+    /// Brought in by commits.
+    stored: Bunch,
+    /// In the store's memory until a commit.
+    pending: Bunch,
+    /// Fits no commit.
+    lost: Bunch,
+}
+
 /// Brings an outcome into the store; not where the store must commit first.
-fn put(store: &mut Store<Disk>, outcome: &Outcome, spacecraft: SpacecraftId) -> bool {
+fn put(
+    store: &mut Store<Disk>,
+    outcome: &Outcome,
+    spacecraft: SpacecraftId,
+    bunches: &mut Bunches,
+) -> bool {
     match outcome {
-        Outcome::Keep(unit) => match store.append(unit.clone()) {
-            Ok(_) => {}
+        Outcome::Keep { unit, .. } => match store.append(unit.clone()) {
+            Ok(_) => bunches.pending.add(outcome),
             Err(StoreError::Pending(_)) => return false,
-            Err(error) => tracing::error!("a unit was not stored: {error}"),
+            Err(error) => {
+                bunches.lost.add(outcome);
+                tracing::error!("a unit was not stored: {error}");
+            }
         },
-        Outcome::LeaveOut { channel, bytes, captured } => {
+        Outcome::LeaveOut { channel, bytes, captured, .. } => {
             store.drop_next(spacecraft, *channel, *bytes, *captured);
+            bunches.pending.add(outcome);
         }
         Outcome::Together { made, slot, note } => {
             let lengths = made.iter().filter_map(|outcome| match outcome {
-                Outcome::Keep(unit) => Some(unit.bytes.len()),
+                Outcome::Keep { unit, .. } => Some(unit.bytes.len()),
                 _ => None,
             });
             if !store.fits(lengths) {
                 return false;
             }
             // What fits an empty commit whole is bounded where it is made.
-            let put = made.iter().all(|outcome| put(store, outcome, spacecraft));
-            if !put || !store.note(*slot, note.clone()) {
+            let (mut whole, mut of_file) = (true, Bunches::default());
+            for outcome in made {
+                if !put(store, outcome, spacecraft, &mut of_file) {
+                    of_file.lost.add(outcome);
+                    whole = false;
+                }
+            }
+            bunches.pending.join(of_file.pending.of_file());
+            bunches.lost.join(of_file.lost);
+            if !whole || !store.note(*slot, note.clone()) {
                 tracing::error!("a piece of a file and its progress do not fit one commit");
             }
         }
@@ -58,6 +86,8 @@ pub struct Keeper {
     pub changes: Changes,
     schedule: Schedule,
     stuck: bool,
+    bunches: Bunches,
+    news: Option<String>,
     /// Units given up since the start.
     pub evicted: u64,
     /// Commits that succeeded.
@@ -68,7 +98,9 @@ impl Keeper {
     /// A keeper of an open store; the first commit is due at once.
     pub fn new(store: SharedStore, changes: Changes, commit_ns: u64) -> Self {
         let schedule = Schedule::new(commit_ns, COMMIT_BYTES);
-        Self { store, changes, schedule, stuck: false, evicted: 0, commits: 0 }
+        let bunches = Bunches::default();
+        let (stuck, news, evicted, commits) = (false, None, 0, 0);
+        Self { store, changes, schedule, stuck, bunches, news, evicted, commits }
     }
 
     /// When a commit is due.
@@ -94,6 +126,19 @@ impl Keeper {
     /// Whether the medium fails: what a new start may mend, as a full disk is not.
     pub fn is_failing(&self) -> bool {
         matches!(self.schedule.trouble(), Some(StoreError::Medium(_)))
+    }
+
+    /// Why the store can't write, once for each reason.
+    pub fn take_news(&mut self) -> Option<String> {
+        self.news.take()
+    }
+
+    /// Where every packet is at the end, and what keeps the store from writing.
+    pub fn account(&self, pipeline: &Pipeline) -> (Account, Option<String>) {
+        let Bunches { stored, pending: mut unstored, lost } = self.bunches;
+        unstored.join(pipeline.bunch());
+        let account = Account::of(pipeline, stored, unstored, lost);
+        (account, self.schedule.trouble().map(StoreError::to_string))
     }
 
     /// Someone waits for the next commit.
@@ -137,7 +182,7 @@ impl Keeper {
     async fn accept(&mut self, pipeline: &mut Pipeline, now_ns: u64) -> anyhow::Result<bool> {
         let mut store = self.store.lock().await;
         while let Some(outcome) = pipeline.poll() {
-            if !put(&mut store.store, &outcome, pipeline.spacecraft()) {
+            if !put(&mut store.store, &outcome, pipeline.spacecraft(), &mut self.bunches) {
                 pipeline.unpoll(outcome);
                 return Ok(false);
             }
@@ -152,6 +197,7 @@ impl Keeper {
         match committed {
             Ok(Ok(committed)) => {
                 self.commits += 1;
+                self.bunches.stored.join(std::mem::take(&mut self.bunches.pending));
                 if let Some(trouble) = &committed.trouble {
                     tracing::warn!("the store could not be cleaned: {trouble}");
                 }
@@ -172,6 +218,7 @@ impl Keeper {
             Ok(Err(error)) => {
                 if let Some(news) = self.schedule.failed(error, now_ns) {
                     tracing::error!("{news}");
+                    self.news = Some(news.to_string());
                 }
             }
             Err(panic) => {

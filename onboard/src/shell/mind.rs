@@ -60,7 +60,12 @@ impl Watchdog {
                 Some(name) => SocketAddr::from_abstract_name(name).ok(),
                 None => SocketAddr::from_pathname(name).ok(),
             });
-        let manager = named.and_then(|address| Some((UnixDatagram::unbound().ok()?, address)));
+        let manager = named.and_then(|address| {
+            let socket = UnixDatagram::unbound().ok()?;
+            // A manager that doesn't read must not hold up the flight.
+            socket.set_nonblocking(true).ok()?;
+            Some((socket, address))
+        });
         let wanted = std::env::var("WATCHDOG_USEC").ok().and_then(|of| of.parse::<u64>().ok());
         let mut trouble = None;
         let device = config.health.watchdog.as_ref().and_then(|path| {

@@ -255,7 +255,7 @@ impl Flown {
     /// What the pipeline gives out.
     fn drain(&mut self, now_s: f64) {
         while let Some(outcome) = self.pipeline.poll() {
-            let Outcome::Keep(stored) = outcome else { continue };
+            let Outcome::Keep { unit: stored, .. } = outcome else { continue };
             // It stays on board.
             if stored.priority == KEPT {
                 continue;

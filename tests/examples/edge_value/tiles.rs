@@ -90,7 +90,7 @@ pub fn bent(tile: &TilePacket, codecs: &[SampleCodec]) -> (usize, Vec<usize>, us
 /// What the pipeline sends of a tile that it just took.
 pub fn triaged(pipeline: &mut Pipeline, tile: &mut Sent, cells: &[f64]) {
     while let Some(outcome) = pipeline.poll() {
-        let Outcome::Keep(unit) = outcome else { continue };
+        let Outcome::Keep { unit, .. } = outcome else { continue };
         if unit.codec == Codec::Product && unit.priority != KEPT {
             let product = Product::decode(&unit.bytes).expect("a product of the pipeline's");
             tile.went(&unit, &product, cells);
