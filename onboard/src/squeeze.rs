@@ -1,10 +1,11 @@
 //! Squeeze: recorded telemetry in self-contained blocks, one context per APID and length.
 //!
 //! ```text
-//! Squeezer (packets as they come: blocks by count and deadline) ; file (whole files) ─► explain
+//! Squeezer (packets as they come: blocks by count and deadline) ; file (whole files) ─► explain, salvage
 //! ```
 
 pub mod file;
+pub mod salvage;
 pub mod explain;
 
 use std::collections::BTreeMap;

@@ -1,6 +1,7 @@
 //! `onboard squeeze` and `unsqueeze`: the flight codec on files, byte for byte.
 
 mod files;
+mod salvage;
 
 use std::path::PathBuf;
 
@@ -48,6 +49,10 @@ pub struct SqueezeArgs {
 /// What to give back.
 #[derive(Debug, Args)]
 pub struct UnsqueezeArgs {
+    /// Of a damaged file, writes the packets of every block that is whole, names each place that is
+    /// not, and ends with 1
+    #[arg(long)]
+    salvage: bool,
     /// One JSON document on standard output
     #[arg(long)]
     json: bool,
@@ -61,6 +66,8 @@ pub struct UnsqueezeArgs {
 #[derive(Default)]
 struct Totals {
     packets: usize,
+    /// Packets among the stray bytes.
+    packets_beside: usize,
     stray_bytes: usize,
     plain_bytes: u64,
     squeezed_bytes: u64,
@@ -75,7 +82,7 @@ enum Done<'a> {
 
 impl Totals {
     fn tell(&self, json: bool, done: Done<'_>) -> anyhow::Result<()> {
-        let Self { packets, stray_bytes, plain_bytes, squeezed_bytes } = self;
+        let Self { packets, packets_beside, stray_bytes, plain_bytes, squeezed_bytes } = self;
         let ratio = *plain_bytes as f64 / (*squeezed_bytes).max(1) as f64;
         let told = match done {
             Done::Squeezed(explanation) => explanation.map(Explanation::told),
@@ -83,7 +90,7 @@ impl Totals {
         };
         if json {
             let mut document = serde_json::json!({
-                "packets": packets, "stray_bytes": stray_bytes, "plain_bytes": plain_bytes,
+                "packets": packets, "packets_beside": packets_beside, "stray_bytes": stray_bytes, "plain_bytes": plain_bytes,
                 "squeezed_bytes": squeezed_bytes, "ratio": ratio,
             });
             if let Some(told) = told {
@@ -99,7 +106,14 @@ impl Totals {
             Done::Squeezed(_) => format!("{plain_bytes} bytes squeezed to {squeezed_bytes}"),
             Done::Unsqueezed => format!("{squeezed_bytes} bytes unsqueezed to {plain_bytes}"),
         };
-        say!("{packets} packets in blocks, {stray_bytes} bytes beside; {bytes}: {ratio:.2}x");
+        // Whoever unsqueezes hasn't looked for packets among them.
+        let beside = match done {
+            Done::Squeezed(_) => format!(" with {packets_beside} packets too few to share a block"),
+            Done::Unsqueezed => String::new(),
+        };
+        say!(
+            "{packets} packets in blocks, {stray_bytes} bytes beside{beside}; {bytes}: {ratio:.2}x"
+        );
         Ok(())
     }
 }
@@ -107,7 +121,7 @@ impl Totals {
 /// Squeezes a file.
 pub fn squeeze(args: &SqueezeArgs) -> anyhow::Result<()> {
     let mut input = Input::open(&args.input, "squeezing")?;
-    let mut output = Output::create(&args.output)?;
+    let mut output = Output::create(&args.output, &args.input)?;
     let level = match args.level {
         Effort::Fast => Level::Fast,
         Effort::Dense => Level::Dense,
@@ -133,6 +147,7 @@ pub fn squeeze(args: &SqueezeArgs) -> anyhow::Result<()> {
                 explanation.add(*apid, block)?;
             }
         }
+        totals.packets_beside += segment.packets_beside;
         totals.stray_bytes += segment.stray_bytes;
         totals.plain_bytes += segment.consumed as u64;
         totals.squeezed_bytes += segment.bytes.len() as u64;
@@ -146,8 +161,11 @@ pub fn squeeze(args: &SqueezeArgs) -> anyhow::Result<()> {
 
 /// Gives the bytes of a squeezed file back.
 pub fn unsqueeze(args: &UnsqueezeArgs) -> anyhow::Result<()> {
+    if args.salvage {
+        return salvage::run(args);
+    }
     let mut input = Input::open(&args.input, "unsqueezing")?;
-    let mut output = Output::create(&args.output)?;
+    let mut output = Output::create(&args.output, &args.input)?;
     let name = args.input.display();
     let mut header = Vec::new();
     input.fill(&mut header, FILE_HEADER.len())?;
@@ -173,7 +191,8 @@ pub fn unsqueeze(args: &UnsqueezeArgs) -> anyhow::Result<()> {
         if parts.len() < length {
             bail!("{name}: segment at byte {at} is cut short, {} of {length} bytes", parts.len());
         }
-        let whole = unsqueeze_segment(&parts, plain, crc).with_context(place)?;
+        let whole = unsqueeze_segment(&parts, plain, crc)
+            .with_context(|| format!("{} (--salvage writes what is whole)", place()))?;
         output.write(&whole.bytes)?;
         totals.packets += whole.packets;
         totals.plain_bytes += whole.bytes.len() as u64;

@@ -117,6 +117,8 @@ pub struct Segment {
     pub consumed: usize,
     /// Bytes that are no packets, or of too few to share a block.
     pub stray_bytes: usize,
+    /// Packets among them, of too few to share a block.
+    pub packets_beside: usize,
     /// The blocks with their APID.
     pub blocks: Vec<(u16, Vec<u8>)>,
 }
@@ -152,7 +154,9 @@ impl Squeezing {
         bytes.extend((consumed as u32).to_be_bytes());
         bytes.extend(crc32c(&plain[..consumed]).to_be_bytes());
         bytes.extend(parts);
-        Ok(Segment { bytes, consumed, stray_bytes: stray.len(), blocks })
+        let beside = |piece: &&Piece| piece.source.is_some_and(|of| !sources.contains_key(&of));
+        let packets_beside = pieces.iter().filter(beside).count();
+        Ok(Segment { bytes, consumed, stray_bytes: stray.len(), packets_beside, blocks })
     }
 }
 

@@ -3,11 +3,13 @@
 use std::{
     fs::File,
     io::{BufWriter, IsTerminal, Read, Write},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Before this, and more often, no progress is told.
 const TELL_EVERY: Duration = Duration::from_secs(1);
@@ -56,6 +58,11 @@ impl Input {
         Ok(read == wanted)
     }
 
+    /// Whether nothing follows.
+    pub fn is_through(&mut self) -> anyhow::Result<bool> {
+        Ok(self.position >= self.file.metadata()?.len())
+    }
+
     /// Ends the line of progress, if there is one.
     pub fn done(&self) {
         if self.is_told {
@@ -72,15 +79,30 @@ pub struct Output {
 }
 
 impl Output {
-    /// Begins a file.
-    pub fn create(path: &Path) -> anyhow::Result<Self> {
+    /// Begins a file, which must not be the one that is read. A link is followed: what it leads to
+    /// is replaced.
+    pub fn create(path: &Path, input: &Path) -> anyhow::Result<Self> {
+        let path = &match path.is_symlink() {
+            true => path.canonicalize().with_context(|| {
+                format!("{}: a link that leads nowhere: name the file itself", path.display())
+            })?,
+            false => path.to_owned(),
+        };
         let special = path.metadata().is_ok_and(|is| !is.is_file());
+        let place = |path: &Path| path.metadata().map(|of| (of.dev(), of.ino())).ok();
+        ensure!(
+            special || place(path).is_none() || place(path) != place(input),
+            "{} is the file that is read: name another one to write",
+            path.display()
+        );
         let part = (!special).then(|| {
             let mut part = path.as_os_str().to_owned();
             part.push(".part");
             PathBuf::from(part)
         });
         let name = part.as_deref().unwrap_or(path);
+        // First: whoever ends the process as soon as the file is there must find it gone.
+        part.clone().map(remove_at_a_signal).transpose()?;
         let file =
             File::create(name).with_context(|| format!("{}: can't write", name.display()))?;
         Ok(Self { file: BufWriter::new(file), path: path.to_owned(), part })
@@ -101,6 +123,26 @@ impl Output {
         self.part = None;
         Ok(())
     }
+}
+
+/// Removes what was begun when the process is told to end.
+fn remove_at_a_signal(part: PathBuf) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (mut interrupt, mut terminate) = {
+        let _inside = runtime.enter();
+        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
+    };
+    std::thread::Builder::new().name("signals".into()).spawn(move || {
+        let code = runtime.block_on(async {
+            tokio::select! {
+                _ = interrupt.recv() => 130,
+                _ = terminate.recv() => 143,
+            }
+        });
+        let _ = std::fs::remove_file(part);
+        std::process::exit(code);
+    })?;
+    Ok(())
 }
 
 impl Drop for Output {
