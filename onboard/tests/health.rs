@@ -172,7 +172,7 @@ fn damage_in_the_store_is_told_at_the_next_start_and_in_housekeeping() {
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     std::fs::write(&segment, bytes).unwrap();
-    let (_flight, said) = start_said(folder.path(), "every_s = 1\n");
+    let (flight, said) = start_said(folder.path(), "every_s = 1\n");
     assert!(said.contains("segment 0000000000000000 of the store is damaged"), "{said}");
     // Counters of damage end the packet, four of them, the segments first.
     until("a packet that counts it", || {
@@ -180,6 +180,14 @@ fn damage_in_the_store_is_told_at_the_next_start_and_in_housekeeping() {
     });
     let report = onboard::cli::store_report(&store).unwrap();
     assert_eq!(report.damage.segments, 1);
+    let in_use = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_onboard"));
+        let told = command.arg("store").arg("--json").arg(&store).output().unwrap().stdout;
+        serde_json::from_slice::<serde_json::Value>(&told).unwrap()["in_use"].clone()
+    };
+    assert_eq!(in_use(), true);
+    drop(flight);
+    assert_eq!(in_use(), false);
 }
 
 /// A packet that nothing makes smaller.

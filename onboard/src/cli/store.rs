@@ -1,6 +1,6 @@
 //! `onboard store`: what a store holds, read without changing it.
 
-use std::path::PathBuf;
+use std::{fs::TryLockError, path::PathBuf};
 
 use anyhow::ensure;
 use clap::Args;
@@ -43,11 +43,19 @@ pub fn report(dir: &std::path::Path) -> anyhow::Result<StoreReport> {
     Ok(Store::open(disk, limits, origin, StoreEpoch(0))?.report())
 }
 
+/// Whether a process has the store open, as far as that can be told.
+fn in_use(dir: &std::path::Path) -> bool {
+    let lock = std::fs::File::open(dir.join("lock"));
+    lock.is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
+}
+
 /// Prints the report.
 pub fn run(args: &StoreArgs) -> anyhow::Result<()> {
+    let in_use = in_use(&args.dir);
     let report = report(&args.dir)?;
     if args.json {
         let mut document = serde_json::to_value(&report)?;
+        document["in_use"] = in_use.into();
         if let (Some(block), Some(written)) =
             (args.erase_block, document["written"].as_object_mut())
         {
@@ -55,6 +63,9 @@ pub fn run(args: &StoreArgs) -> anyhow::Result<()> {
         }
         say!("{document}");
         return Ok(());
+    }
+    if in_use {
+        say!("a flight has this store open: what follows is what it had written by now");
     }
     say!("origin {}  epoch {:#018x}", report.origin, report.epoch);
     say!(

@@ -44,16 +44,26 @@ impl Findings {
     }
 }
 
-/// Tries what a flight would open: identities, mission, models, places. Devices are looked at and
+/// Tries what a flight would open after `running`: identities, mission, models, places. Devices are looked at and
 /// not opened, and nothing is made. The notes say why statistics stand in for a model, and what may
 /// yet go wrong.
 ///
 /// # Errors
 /// A flight would not start, or would go without its watchdog: what, where, and what to do.
-pub fn flyable(config: &Config) -> anyhow::Result<Vec<String>> {
+pub fn flyable(config: &Config, running: Option<&Config>) -> anyhow::Result<Vec<String>> {
     let mut found = Findings::default();
     look(config, &mut found);
+    // The flight that this one follows listens there itself.
+    for source in running.iter().flat_map(|running| &running.source.0) {
+        let own = source.unix.as_ref().map(listens);
+        found.notes.retain(|note| own.as_ref().is_none_or(|own| !note.starts_with(own)));
+    }
     found.judged()
+}
+
+/// How the note begins that somebody listens at a socket.
+fn listens(path: impl AsRef<Path>) -> String {
+    format!("[source] unix = {:?}: a process listens there now", path.as_ref())
 }
 
 /// The same for the file on the command line, whose slots are used too.
@@ -128,7 +138,7 @@ fn of_source(source: &Source, found: &mut Findings) {
     if let Some(path) = &source.unix {
         let key = format!("[source] unix = {path:?}");
         if found.try_out(&key, places::unix(path)) == Some(true) {
-            found.note(key, "a process listens there now: stop it before this one flies");
+            found.notes.push(format!("{}: stop it before this one flies", listens(path)));
         }
     }
     if let Some(address) = source.udp {
@@ -251,6 +261,18 @@ mod tests {
         ] {
             assert!(why.contains(wanted), "{wanted}: {why}");
         }
+    }
+
+    #[test]
+    fn who_listens_at_a_socket_is_told_but_not_the_flight_of_itself() {
+        let dir = tempfile::tempdir().unwrap();
+        let _flight = std::os::unix::net::UnixDatagram::bind(dir.path().join("s")).unwrap();
+        let rf = format!("{RF}\"file:air.cadu\"\n");
+        let config =
+            Config::parse("onboard.toml", &text("store", "unix = \"s\"", &rf), dir.path()).unwrap();
+        let told = |running| flyable(&config, running).unwrap().join("\n");
+        assert!(told(None).contains("a process listens there now: stop it"), "{}", told(None));
+        assert_eq!(told(Some(&config)), "");
     }
 
     #[test]

@@ -424,5 +424,5 @@ pub fn check(file: &Path, text: &str, running: Option<&Config>) -> anyhow::Resul
     if let Some(running) = running {
         config.check_successor_of(running)?;
     }
-    flyable(&config)
+    flyable(&config, running)
 }

@@ -13,7 +13,7 @@
 //!
 //! | key | fits |
 //! |---|---|
-//! | `apids` | packets of these application processes; all where empty |
+//! | `apids` | packets of these application processes; all without it, and an empty list is refused |
 //! | `score_min`, `score_max` | a score of at least, of less than this |
 //! | `age_min_s`, `age_max_s` | what was taken at least, less than so long ago |
 //! | `contact_min_s`, `contact_max_s` | at least, less than so much left of a contact; 0 between contacts |
@@ -88,8 +88,8 @@ pub struct Rule {
     pub name: String,
     /// What it is for.
     pub class: Class,
-    /// Application processes; all where empty.
-    #[serde(default)]
+    /// Application processes; all where empty, which a file says by leaving the key out.
+    #[serde(default, deserialize_with = "some_apids")]
     pub apids: Vec<u16>,
     /// Least score, 0 to 1.
     pub score_min: Option<f32>,
@@ -448,6 +448,16 @@ fn line_of(text: &str, rule: usize) -> Option<usize> {
     Some(text.bytes().take(start).filter(|byte| *byte == b'\n').count() + 1)
 }
 
+/// An empty list may be meant as none, and would fit all.
+fn some_apids<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<u16>, D::Error> {
+    let apids = Vec::<u16>::deserialize(from)?;
+    if apids.is_empty() {
+        let why = "apids = [] fits no packet: name some, or leave the key out for all";
+        return Err(serde::de::Error::custom(why));
+    }
+    Ok(apids)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -563,6 +573,7 @@ mod tests {
             ("age_min_s = 100\nage_max_s = 10", "least age"),
             ("contact_min_s = 5\ncontact_max_s = 5", "least contact"),
             ("apids = [5000]", "0 to 2046"),
+            ("apids = []", "leave the key out"),
         ] {
             assert!(error(&format!("class = \"tile\"\naction = \"drop\"\n{range}")).contains(what));
         }

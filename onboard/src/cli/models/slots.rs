@@ -191,7 +191,45 @@ pub fn pack(args: &PackArgs) -> anyhow::Result<()> {
         let path = args.out.join(format!("piece-{number:04}"));
         std::fs::write(&path, piece.encode()).with_context(|| path.display().to_string())?;
     }
+    let stale = stale(&args.out, pieces.len())?;
+    for path in &stale {
+        std::fs::remove_file(path).with_context(|| path.display().to_string())?;
+    }
+    if !stale.is_empty() {
+        say!("{} pieces of a longer pack before are removed", stale.len());
+    }
     let digest = codecs::package::Digest::of(&bundle);
     say!("{} pieces of {} bytes, SHA-256 {digest}", pieces.len(), bundle.len());
     Ok(())
+}
+
+/// Pieces of an earlier pack that lie behind the last of this one: sent with it, they spoil it.
+fn stale(out: &Path, pieces: usize) -> anyhow::Result<Vec<PathBuf>> {
+    let is_stale = |name: &str| {
+        let number = name.strip_prefix("piece-").filter(|digits| digits.len() >= 4);
+        number.and_then(|digits| digits.parse::<usize>().ok()).is_some_and(|of| of >= pieces)
+    };
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(out).with_context(|| out.display().to_string())? {
+        let entry = entry?;
+        if entry.file_name().to_str().is_some_and(is_stale) {
+            found.push(entry.path());
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn pieces_behind_the_last_one_are_stale_and_other_files_are_left() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["piece-0000", "piece-0002", "piece-0003", "piece-12", "notes", "piece-0003.x"]
+        {
+            std::fs::write(dir.path().join(name), "").unwrap();
+        }
+        let mut found = super::stale(dir.path(), 2).unwrap();
+        found.sort();
+        assert_eq!(found, ["piece-0002", "piece-0003"].map(|name| dir.path().join(name)));
+    }
 }
