@@ -327,59 +327,74 @@ impl Config {
         self.downlink.resolve(folder);
     }
 
+    /// All that is wrong in one error, since each round of a flight's configuration costs a person
+    /// one.
     fn check(&self) -> anyhow::Result<()> {
-        ensure!(
-            Durability::named(&self.store.reclaimable).is_some(),
-            "[store] reclaimable = {:?}: local or object-store",
-            self.store.reclaimable
-        );
-        self.origin()?;
-        if let Some(ground) = &self.ground {
-            self.pins()?;
-            ground.check()?;
+        let ground = self.ground.as_ref();
+        let checks = [
+            self.origin().map(drop),
+            ground.map_or(Ok(()), |_| self.pins().map(drop)),
+            ground.map_or(Ok(()), |ground| ground.check()),
+            self.replay_frame().map(drop),
+            self.models.check(),
+            self.check_downlink(),
+            self.source.check(),
+            self.health.check(),
+            self.config.check(),
+        ];
+        let found = checks.into_iter().filter_map(|of| Some(format!("{:#}", of.err()?)));
+        let mut faults: Vec<String> = found.collect();
+        faults.extend(self.store_faults());
+        faults.extend(self.squeeze_and_triage_faults());
+        match faults.as_slice() {
+            // What memory is needed follows from values that hold.
+            [] => self.check_memory(),
+            [one] => bail!("{one}"),
+            many => bail!("{} values are wrong:\n  {}", many.len(), many.join("\n  ")),
         }
-        self.replay_frame()?;
-        self.models.check()?;
-        self.check_downlink()?;
-        self.source.check()?;
-        self.health.check()?;
-        self.check_memory()?;
-        self.config.check()?;
+    }
+
+    fn store_faults(&self) -> impl Iterator<Item = String> {
         let StoreConfig { capacity_bytes, segment_bytes, erase_block, .. } = self.store;
-        if let Some(block) = erase_block {
-            ensure!(
-                ERASE_BLOCKS.contains(&block),
+        let reclaimable = &self.store.reclaimable;
+        let unknown = Durability::named(reclaimable).is_none();
+        let unknown = unknown
+            .then(|| format!("[store] reclaimable = {reclaimable:?}: local or object-store"));
+        let block = erase_block.filter(|block| !ERASE_BLOCKS.contains(block)).map(|block| {
+            format!(
                 "[store] erase_block = {block}: {} to {} bytes, as the device's papers say",
                 ERASE_BLOCKS.start(),
                 ERASE_BLOCKS.end()
-            );
-        }
-        ensure!(
-            segment_bytes >= SEGMENT_BYTES_MIN,
-            "[store] segment_bytes = {segment_bytes}: at least {SEGMENT_BYTES_MIN}"
-        );
-        ensure!(
-            capacity_bytes / segment_bytes >= SEGMENTS_MIN,
-            "[store] capacity_bytes = {capacity_bytes}: at least {SEGMENTS_MIN} segments of \
-             {segment_bytes}"
-        );
+            )
+        });
+        let small = (segment_bytes < SEGMENT_BYTES_MIN).then(|| {
+            format!("[store] segment_bytes = {segment_bytes}: at least {SEGMENT_BYTES_MIN}")
+        });
+        let few = capacity_bytes / segment_bytes.max(1) < SEGMENTS_MIN;
+        let few = few.then(|| {
+            format!(
+                "[store] capacity_bytes = {capacity_bytes}: at least {SEGMENTS_MIN} segments of \
+                 {segment_bytes}"
+            )
+        });
+        [unknown, block, small, few].into_iter().flatten()
+    }
+
+    fn squeeze_and_triage_faults(&self) -> impl Iterator<Item = String> {
         let most = codecs::squeeze::columns::MAX_BLOCK_PACKETS;
-        ensure!(
-            (1..=most).contains(&self.squeeze.block_packets),
-            "[squeeze] block_packets = {}: 1 to {most}",
-            self.squeeze.block_packets
-        );
-        for (key, value) in
-            [("flush_ms", self.squeeze.flush_ms), ("flush_away_ms", self.squeeze.flush_away_ms)]
-        {
-            ensure!(value <= DAY_MS, "[squeeze] {key} = {value}: at most {DAY_MS}");
-        }
-        ensure!(
-            (0.0..=1.0).contains(&self.triage.cloudy_above),
-            "[triage] cloudy_above = {}: a fraction from 0 to 1",
-            self.triage.cloudy_above
-        );
-        Ok(())
+        let packets = self.squeeze.block_packets;
+        let packets = (!(1..=most).contains(&packets))
+            .then(|| format!("[squeeze] block_packets = {packets}: 1 to {most}"));
+        let late = |key: &str, value: u64| {
+            let late = value > DAY_MS;
+            late.then(|| format!("[squeeze] {key} = {value}: at most {DAY_MS}"))
+        };
+        let near = late("flush_ms", self.squeeze.flush_ms);
+        let away = late("flush_away_ms", self.squeeze.flush_away_ms);
+        let cloudy = self.triage.cloudy_above;
+        let cloudy = (!(0.0..=1.0).contains(&cloudy))
+            .then(|| format!("[triage] cloudy_above = {cloudy}: a fraction from 0 to 1"));
+        [packets, near, away, cloudy].into_iter().flatten()
     }
 
     /// The store's name.
@@ -519,6 +534,29 @@ mod tests {
         assert!(wrong("erase_block = 0\n").contains("erase_block = 0: 512 to"));
         // 256 MiB are not eight segments of 64 MiB.
         assert!(wrong("erase_block = 67108864\n").contains("at least 8 segments"));
+    }
+
+    #[test]
+    fn everything_that_is_wrong_is_told_in_one_round() {
+        let text = GOOD.replace(
+            "dir = \"store\"",
+            "dir = \"store\"\nreclaimable = \"here\"\nsegment_bytes = 0",
+        );
+        let more = "[squeeze]\nblock_packets = 0\nflush_ms = 99999999999\n[triage]\n\
+                    cloudy_above = 2.0\n[config]\nstarts_max = 0\n[health]\nnice = 99\n";
+        let said = error(&format!("{text}{more}"));
+        for wanted in [
+            "values are wrong",
+            "reclaimable = \"here\"",
+            "segment_bytes = 0",
+            "block_packets = 0",
+            "flush_ms = ",
+            "cloudy_above = 2",
+            "starts_max = 0",
+            "nice = 99",
+        ] {
+            assert!(said.contains(wanted), "{wanted}: {said}");
+        }
     }
 
     #[test]

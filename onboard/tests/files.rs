@@ -162,7 +162,9 @@ async fn folders_that_go_away_are_made_again_and_what_cannot_be_put_away_holds_u
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path();
     let packets = dir.join("packets");
-    let put = |name: &str| std::fs::write(packets.join(name), PACKET).unwrap();
+    // An idle packet behind it is dropped, and its bytes are not among those taken.
+    let content = [&PACKET[..], &[0x0f, 0xff, 0xc0, 0, 0, 0, 0]].concat();
+    let put = |name: &str| std::fs::write(packets.join(name), &content).unwrap();
     let mut step = 0;
     let config = config(dir, "[[source]]\npackets = \"packets\"\nlook_ms = 10\nname = \"p\"\n");
     let done = fly(config, true, || {
@@ -193,6 +195,7 @@ async fn folders_that_go_away_are_made_again_and_what_cannot_be_put_away_holds_u
     let done = done.await.unwrap();
     assert!(packets.join("b").exists() && !packets.join("done/b").exists());
     assert_eq!((done.packets, done.sources[0].files), (3, 3), "each once: {done:?}");
+    assert_eq!(done.sources[0].bytes, 3 * PACKET.len() as u64);
 }
 
 const PACKET: [u8; 15] = [0x08, 120, 0xc0, 0, 0, 8, 1, 2, 3, 4, 5, 6, 7, 8, 9];

@@ -57,6 +57,14 @@ pub enum PackageProblem {
     /// It is not a manifest that this build reads.
     #[error("{0}")]
     Manifest(#[from] ManifestError),
+    /// More bytes than the manifest says; how many is not looked for.
+    #[error(
+        "is longer than the {wanted} bytes that the manifest says: it was extended or exchanged"
+    )]
+    Longer {
+        /// Bytes by the manifest.
+        wanted: u64,
+    },
     /// It has another length than the manifest says.
     #[error("has {found} bytes, the manifest says {wanted}: it was cut, extended or exchanged")]
     Length {
@@ -170,6 +178,9 @@ impl Package {
         for (name, entry) in &manifest.files {
             let most = usize::try_from(entry.bytes).unwrap_or(usize::MAX - 1);
             let bytes = file(name, most).map_err(|error| at(name, error.into()))?;
+            if bytes.len() > most {
+                return Err(at(name, PackageProblem::Longer { wanted: entry.bytes }));
+            }
             if bytes.len() != most {
                 let found = bytes.len() as u64;
                 return Err(at(name, PackageProblem::Length { wanted: entry.bytes, found }));

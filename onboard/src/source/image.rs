@@ -37,7 +37,8 @@ pub enum ImageError {
     Wrong(String),
     /// Sizes above the bound, or none.
     #[error(
-        "{width} x {height} pixels of {bands} bands are none, or more than image_bytes_max = {most}"
+        "{width} x {height} pixels of {bands} bands are none, or more than image_bytes_max = \
+         {most}: cut it, or raise image_bytes_max"
     )]
     Size {
         /// Width.
@@ -56,7 +57,10 @@ pub enum ImageError {
     #[error("a tile of {0} bytes is above {most}: set a smaller tile_side", most = TILE_BYTES_MAX)]
     Tile(usize),
     /// The length and the sizes disagree.
-    #[error("{found} bytes where the sizes say {wanted}")]
+    #[error(
+        "{found} bytes where the sizes say {wanted}: it is cut, or width, height, bands or bits in \
+         the sidecar are another image's"
+    )]
     Length {
         /// Bytes there.
         found: usize,
@@ -64,10 +68,13 @@ pub enum ImageError {
         wanted: usize,
     },
     /// A sample above its bits.
-    #[error("a sample above {0} bits")]
+    #[error("a sample above {0} bits: name the true bits in the sidecar")]
     Bits(u8),
-    /// The decoder's own words.
-    #[error("{0}")]
+    /// Cut, damaged, or of a kind that the decoder does not know; its own words beside.
+    #[error(
+        "the image can't be decoded: it is cut, damaged or of a kind that is not taken; send it \
+         again, as PNG or TIFF of 8 or 16 bits, uncompressed or deflated (decoder: {0})"
+    )]
     Broken(String),
 }
 

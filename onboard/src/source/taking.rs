@@ -197,8 +197,8 @@ impl Taking {
                 // progress.
                 pipeline.finish(now_ns);
                 let before = pipeline.waiting();
-                let mut made = Made::default();
-                while made.bytes < SLICE_BYTES as u64 {
+                let (mut made, mut seen) = (Made::default(), 0);
+                while seen < SLICE_BYTES {
                     let Some(packet) = stream.poll() else {
                         if *fed >= bytes.len() {
                             break;
@@ -211,9 +211,13 @@ impl Taking {
                         }
                         continue;
                     };
-                    made.bytes += packet.len() as u64;
+                    let length = packet.len();
+                    seen += length;
                     match pipeline.offer(packet, now_ns) {
-                        Ok(()) => made.taken += 1,
+                        Ok(()) => {
+                            made.taken += 1;
+                            made.bytes += length as u64;
+                        }
                         Err((reason, _)) => made.dropped.push(reason),
                     }
                 }

@@ -55,7 +55,7 @@ pub struct SourceReport {
     pub name: String,
     /// Packets, frames or tiles taken.
     pub taken: u64,
-    /// Their bytes.
+    /// Their bytes, without those of what was dropped.
     pub bytes: u64,
     /// Dropped, by reason: packets, or for stray bytes of a line or a file, bytes.
     pub dropped: BTreeMap<String, u64>,

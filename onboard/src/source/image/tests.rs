@@ -203,6 +203,8 @@ fn pngs_of_both_depths_come_out_to_the_sample() {
         for cut in 0..file.len() {
             let _ = read("a.png", &file[..cut], None, MOST);
         }
+        let said = read("a.png", &file[..40], None, MOST).unwrap_err().to_string();
+        assert!(said.contains("send it again"), "{said}");
     }
 }
 
