@@ -72,6 +72,16 @@ fn the_committed_packages_are_whole() {
 }
 
 #[test]
+fn a_file_that_is_too_long_is_not_said_to_have_the_bytes_that_were_read() {
+    let copy = copy("cloud-screen");
+    let path = copy.path().join(MODEL_FILE);
+    let length = fs::metadata(&path).unwrap().len();
+    fs::File::options().write(true).open(&path).unwrap().set_len(5 << 30).unwrap();
+    let said = Package::open(copy.path(), &development()).unwrap_err().to_string();
+    assert!(said.contains(&format!("longer than the {length} bytes")), "{said}");
+}
+
+#[test]
 fn the_development_key_is_refused_until_it_is_named() {
     let text = Package::open(&folder(NAMES[0]), &Trust::nobody()).unwrap_err().to_string();
     assert!(text.contains("signature.json") && text.contains("development key"), "{text}");

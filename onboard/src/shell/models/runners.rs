@@ -252,6 +252,9 @@ impl Runner for Supervised {
             }
             Err(error) => {
                 if gone {
+                    // A line for each start at the most, and starts wait for one another.
+                    let name = &self.manifest.name;
+                    tracing::warn!("model {name:?}: {error}; it is started again");
                     self.state = self.down();
                 }
                 Err(NotRan::Failed(error.to_string(), wall_ns))
