@@ -15,3 +15,8 @@ pub mod shell;
 pub mod net;
 pub mod pair;
 pub mod bulk;
+pub mod legs;
+pub mod conserve;
+pub mod answer;
+pub mod craft;
+pub mod daemon;
