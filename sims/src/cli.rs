@@ -4,6 +4,8 @@ mod bench;
 mod demo;
 mod passes;
 mod relay;
+mod score;
+mod telemetry;
 
 use clap::{Parser, Subcommand};
 use std::io::IsTerminal;
@@ -24,6 +26,10 @@ enum Command {
     Demo(Box<demo::DemoArguments>),
     /// List when satellites rise, culminate and set over a station.
     Passes(passes::Passes),
+    /// Write what a spacecraft says over some hours, with what breaks, and the truth beside it.
+    Telemetry(telemetry::Telemetry),
+    /// Score what a detector told against that truth.
+    Score(score::Score),
     /// Measure how fast the simulator is on this machine, beside the crates that do the same.
     Bench(bench::Bench),
     /// Put a link with delay, rate and loss between a UDP client and its server.
@@ -44,6 +50,8 @@ pub fn run() -> ExitCode {
     let outcome = match arguments.command {
         Command::Demo(command) => command.run(),
         Command::Passes(command) => command.run(),
+        Command::Telemetry(command) => command.run(),
+        Command::Score(command) => command.run(),
         Command::Bench(command) => command.run(),
         Command::Relay(command) => command.run(),
     };

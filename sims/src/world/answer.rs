@@ -129,6 +129,10 @@ pub struct ContactAnswer {
 pub struct LatencySample {
     /// When what is in it was captured first, seconds since the start.
     pub captured_s: f64,
+    /// When it was durable on board, seconds since the start.
+    pub stored_s: f64,
+    /// When its object was handed to the transport first, seconds since the start.
+    pub sent_s: f64,
     /// When it was archived and synced, seconds since the start.
     pub archived_s: f64,
     /// Its bytes.
@@ -205,6 +209,8 @@ mod tests {
     fn quantiles_are_taken_over_what_was_delivered() {
         let sample = |archived_s| LatencySample {
             captured_s: 1.0,
+            stored_s: 1.0,
+            sent_s: 1.0,
             archived_s,
             bytes: 1,
             channel: 0,

@@ -53,14 +53,11 @@ impl Conservation {
                 let archived = ground.is_some_and(|of| of.held.contains(sequence));
                 let lost = ground.is_some_and(|of| of.lost.contains(sequence));
                 let voided = ground.is_some_and(|of| of.voided.contains(sequence))
-                    || on_board.is_some_and(|ranges| {
-                        ranges.iter().any(|range| range.contains(sequence))
-                    })
+                    || on_board
+                        .is_some_and(|ranges| ranges.iter().any(|range| range.contains(sequence)))
                     || counter.voided.contains(sequence);
                 let receipts = counter.receipts.iter().filter(|of| of.ledger == ledger_id);
-                if !archived
-                    && !lost
-                    && receipts.into_iter().any(|of| of.ranges.contains(sequence))
+                if !archived && !lost && receipts.into_iter().any(|of| of.ranges.contains(sequence))
                 {
                     said.broken.push(format!(
                         "spacecraft {} channel {} sequence {sequence}: receipted, and not in the \

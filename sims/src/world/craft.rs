@@ -148,6 +148,8 @@ impl Book {
         self.bytes += bytes;
         self.samples.push(LatencySample {
             captured_s,
+            stored_s: seconds(entry.stored_ns),
+            sent_s: seconds(sent_ns),
             archived_s: seconds(now_ns),
             bytes: entry.bytes,
             channel: key.prefix.channel.0,
@@ -264,8 +266,7 @@ impl Craft {
         let config = &self.config;
         let spacecraft = SpacecraftId(config.spacecraft.id);
         let epoch = StoreEpoch(Random::new(self.settings.seed, "epoch").bits());
-        let store =
-            Store::open(self.medium.clone(), config.limits(), config.origin()?, epoch)?;
+        let store = Store::open(self.medium.clone(), config.limits(), config.origin()?, epoch)?;
         let framed = store.next_of(spacecraft, realtime::channel(&config.realtime));
         let mut pipeline = Pipeline::new(config, framed, None, TileScorer::new(None)?)?;
         if self.boots > 1 {

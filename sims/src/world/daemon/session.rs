@@ -25,9 +25,7 @@ use groundstation::{
         tls::key_of,
     },
 };
-use quinn_proto::{
-    Connection, Dir, Event, ReadError, StreamEvent, StreamId, VarInt, WriteError,
-};
+use quinn_proto::{Connection, Dir, Event, ReadError, StreamEvent, StreamId, VarInt, WriteError};
 
 use super::LOOK_NS;
 use crate::world::net::{LinkId, Net};
