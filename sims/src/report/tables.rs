@@ -39,7 +39,7 @@ impl All<'_> {
         Values::Word(named.collect())
     }
 
-    fn each<T>(&self, rows: RowsOf<T>) -> impl Iterator<Item = &T> {
+    fn each<'a, T: 'a>(&'a self, rows: RowsOf<T>) -> impl Iterator<Item = &'a T> {
         self.0.craft.iter().flat_map(rows)
     }
 
