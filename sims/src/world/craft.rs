@@ -156,6 +156,11 @@ impl Book {
         });
     }
 
+    /// Bytes of units archived.
+    pub fn delivered_bytes(&self) -> u64 {
+        self.bytes as u64
+    }
+
     /// Where bytes waited.
     pub fn waits(&self) -> Waits {
         let bytes = self.bytes.max(1.0);
@@ -413,7 +418,6 @@ impl Craft {
     }
 }
 
-/// What a plan of the ground means to whoever names it by station.
 impl Flight {
     /// Lets the courier and the connection work until neither has anything to do.
     fn pump(&mut self, book: &mut Book, net: &mut Net, now_ns: u64) {

@@ -39,6 +39,11 @@ enum Along {
 }
 
 impl Window {
+    /// Rate at an instant, as a share of the rate at the shortest range.
+    pub fn share(&self, at: Tai) -> f64 {
+        self.sky(at).map_or(0.0, |sky| sky.rate_share)
+    }
+
     fn sky(&self, at: Tai) -> Option<Sky> {
         match &self.geometry {
             Along::Track(track) => track.sky(at),

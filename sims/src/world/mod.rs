@@ -20,3 +20,8 @@ pub mod conserve;
 pub mod answer;
 pub mod craft;
 pub mod daemon;
+pub mod faults;
+pub mod sensors;
+pub mod island;
+pub mod scenario;
+pub mod run;
