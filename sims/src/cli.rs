@@ -4,6 +4,7 @@ mod bench;
 mod demo;
 mod passes;
 mod relay;
+mod run;
 mod score;
 mod telemetry;
 
@@ -32,6 +33,8 @@ enum Command {
     Score(score::Score),
     /// Measure how fast the simulator is on this machine, beside the crates that do the same.
     Bench(bench::Bench),
+    /// Fly a scenario in simulated time with the real flight and ground code.
+    Run(run::RunArguments),
     /// Put a link with delay, rate and loss between a UDP client and its server.
     Relay(relay::RelayArguments),
 }
@@ -53,6 +56,7 @@ pub fn run() -> ExitCode {
         Command::Telemetry(command) => command.run(),
         Command::Score(command) => command.run(),
         Command::Bench(command) => command.run(),
+        Command::Run(command) => command.run(),
         Command::Relay(command) => command.run(),
     };
     match outcome {

@@ -73,7 +73,7 @@ fn figures(out: &mut String, summary: &Summary) {
         ("still on board", summary.units_held.to_string()),
         ("left out, told by voids", summary.units_void.to_string()),
         ("told lost", summary.units_lost.to_string()),
-        ("against the contract", summary.broken.to_string()),
+        ("against the contract", summary.broken.len().to_string()),
     ];
     if let Some(cost) = summary.cost {
         figures.push(("cost", format!("{cost:.2} {}", summary.currency)));
@@ -284,7 +284,8 @@ fn at(answer: &Answer, after_s: f64) -> String {
     words.get(..19).unwrap_or(&words).replace('T', " ")
 }
 
-fn bytes(count: f64) -> String {
+/// Bytes with the prefix of their size.
+pub fn bytes(count: f64) -> String {
     format!("{}B", spaced(count))
 }
 

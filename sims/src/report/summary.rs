@@ -1,8 +1,12 @@
 //! A run in a few numbers.
 
+use std::fmt;
+
 use serde::Serialize;
 
+use super::page::{bytes, duration};
 use crate::world::answer::{Answer, ContactAnswer, CraftAnswer, LatencySample};
+use crate::world::scenario::Scenario;
 
 /// What a minute of contact costs.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -14,6 +18,16 @@ pub struct Prices {
 }
 
 impl Prices {
+    /// The prices that a scenario states.
+    pub fn of(scenario: &Scenario) -> Self {
+        let Some(cost) = &scenario.cost else { return Self::default() };
+        let usual = cost.per_minute;
+        let sites = scenario.site.iter().map(|site| site.cost_per_minute.unwrap_or(usual));
+        // A scenario without sites has one that is not named.
+        let per_minute = if scenario.site.is_empty() { vec![usual] } else { sites.collect() };
+        Self { currency: cost.currency.clone(), per_minute }
+    }
+
     /// What a contact costs.
     pub fn contact(&self, contact: &ContactAnswer) -> f64 {
         let per_minute = self.per_minute.get(contact.site).copied().unwrap_or(0.0);
@@ -102,10 +116,14 @@ pub struct Summary {
     pub units_void: u64,
     /// Units that are told to be lost.
     pub units_lost: u64,
-    /// What is against the custody contract; 0 is the only good number.
-    pub broken: usize,
+    /// What is against the custody contract, a line each; none is the only good number.
+    pub broken: Vec<String>,
     /// Bytes of units in the archive.
     pub delivered_bytes: u64,
+    /// Bytes on board without a receipt at the end.
+    pub backlog_bytes: u64,
+    /// Connections made.
+    pub connections: u64,
     /// What the links could have carried, bytes.
     pub capacity_bytes: u64,
     /// Share of it that arrived, headers and repeats included.
@@ -145,8 +163,10 @@ impl Summary {
             units_held: custody.held,
             units_void: custody.voided,
             units_lost: custody.lost,
-            broken: custody.broken.len(),
+            broken: custody.broken.clone(),
             delivered_bytes: total(|craft| craft.delivered_bytes),
+            backlog_bytes: total(|craft| craft.series.last().map_or(0, |of| of.backlog_bytes)),
+            connections: total(|craft| craft.connections),
             capacity_bytes: total(|craft| craft.capacity_bytes),
             capacity_used: answer.capacity_share(),
             latency_p50_s: answer.latency_s(0.5),
@@ -157,6 +177,53 @@ impl Summary {
                 .then(|| contacts().map(|contact| prices.contact(contact)).sum()),
             currency: prices.currency.clone(),
         }
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let size = |count: u64| bytes(count as f64);
+        let latency = |of: Option<f64>| of.map_or_else(|| "none".to_owned(), duration);
+        writeln!(f, "{} (seed {})", self.scenario, self.seed)?;
+        writeln!(
+            f,
+            "flown        {}, {} spacecraft, {} contacts of {} in all, {} connections, {} faults",
+            duration(self.simulated_s as f64),
+            self.spacecraft,
+            self.contacts,
+            duration(self.contact_s),
+            self.connections,
+            self.faults
+        )?;
+        let (delivered, made) = (size(self.delivered_bytes), size(self.packet_bytes));
+        writeln!(
+            f,
+            "delivered    {} units, {delivered}, of {made} that sensors made; {} still on board",
+            self.units_archived,
+            size(self.backlog_bytes)
+        )?;
+        writeln!(
+            f,
+            "latency      {} median, {} at the 99th percentile, from capture to archive",
+            latency(self.latency_p50_s),
+            latency(self.latency_p99_s)
+        )?;
+        let waited = self.waited.iter().map(|of| format!("{} {}", duration(of.seconds), of.wait));
+        writeln!(f, "waited for   {}, by bytes", waited.collect::<Vec<_>>().join(", "))?;
+        let (used, capacity) = (self.capacity_used * 100.0, size(self.capacity_bytes));
+        writeln!(f, "capacity     {used:.1} % used of {capacity}")?;
+        if let Some(cost) = self.cost {
+            writeln!(f, "cost         {cost:.2} {}", self.currency)?;
+        }
+        writeln!(
+            f,
+            "custody      {} units numbered: {} archived, {} held, {} left out, {} lost",
+            self.units, self.units_archived, self.units_held, self.units_void, self.units_lost
+        )?;
+        for line in &self.broken {
+            writeln!(f, "broken       {line}")?;
+        }
+        write!(f, "trace        {}", self.trace)
     }
 }
 

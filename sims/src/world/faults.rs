@@ -83,7 +83,9 @@ impl Fault {
             }
             Self::DiskFull(ns) => format!("station's disk full for {:.0} s", s(*ns)),
             Self::StoreFull(ns) => format!("store's medium full for {:.0} s", s(*ns)),
-            Self::CraftClock(ns) => format!("spacecraft's clock steps by {:.1} s", *ns as f64 / 1e9),
+            Self::CraftClock(ns) => {
+                format!("spacecraft's clock steps by {:.1} s", *ns as f64 / 1e9)
+            }
             Self::StationClock(ns) => format!("station's clock steps by {:.1} s", *ns as f64 / 1e9),
             Self::Partition(ns) => format!("nothing passes for {:.0} s", s(*ns)),
         }
@@ -158,7 +160,6 @@ pub fn outages(faults: &[(u64, Fault)], start: Tai) -> Vec<(Tai, Tai)> {
     };
     faults.iter().filter_map(of).collect()
 }
-
 
 #[cfg(test)]
 mod tests {

@@ -56,6 +56,18 @@ pub struct Scenario {
     /// What breaks.
     #[serde(default)]
     pub faults: FaultRates,
+    /// What contact costs.
+    pub cost: Option<CostSettings>,
+}
+
+/// What contact costs.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CostSettings {
+    /// Name of the money.
+    pub currency: String,
+    /// A minute of contact with a site that has no price of its own.
+    pub per_minute: f64,
 }
 
 fn one() -> u64 {
@@ -156,6 +168,8 @@ pub struct SiteSettings {
     /// Elevation below which nothing passes, degrees.
     #[serde(default = "mask")]
     pub min_elevation_deg: f64,
+    /// What a minute of contact costs; the usual price unless given.
+    pub cost_per_minute: Option<f64>,
 }
 
 fn mask() -> f64 {
@@ -272,8 +286,11 @@ impl Scenario {
             let named = orbits.into_iter().take(count).enumerate();
             fleet.extend(named.map(|(index, orbit)| {
                 let own = orbit.name().trim().to_owned();
-                let name =
-                    if own.is_empty() || own == of.name { numbered(&of.name, index, count) } else { own };
+                let name = if own.is_empty() || own == of.name {
+                    numbered(&of.name, index, count)
+                } else {
+                    own
+                };
                 (name, Some(orbit))
             }));
         }
@@ -286,7 +303,8 @@ impl Scenario {
     /// Elements or files that can't be read, or orbits that end before the scenario does.
     pub fn islands(&self, seed: u64, files: Files<'_>) -> anyhow::Result<Vec<IslandSettings>> {
         let profile = self.profile().unwrap_or(codecs::link::profile::LEO);
-        let (start, end) = (self.start(), self.start().plus((self.duration_s * 1_000_000_000) as i64));
+        let (start, end) =
+            (self.start(), self.start().plus((self.duration_s * 1_000_000_000) as i64));
         let sites: Vec<(Station, f64)> = self.site.iter().map(SiteSettings::station).collect();
         let config = self.flight();
         let mut islands = Vec::new();

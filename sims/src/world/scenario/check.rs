@@ -35,10 +35,27 @@ impl Scenario {
         self.check_link()?;
         self.check_ends()?;
         self.check_loads()?;
+        self.check_cost()?;
         for (key, rate) in self.faults.each() {
             within(&format!("faults.{key}"), rate, 0.0..=FAULTS_MAX)?;
         }
         Ok(())
+    }
+
+    fn check_cost(&self) -> Result<(), String> {
+        let prices = self.site.iter().filter_map(|site| site.cost_per_minute);
+        for price in prices.chain(self.cost.iter().map(|cost| cost.per_minute)) {
+            within("cost per minute", price, 0.0..=1e9)?;
+        }
+        match &self.cost {
+            Some(cost) if cost.currency.is_empty() => {
+                Err("cost.currency is empty: name the money, as \"EUR\"".into())
+            }
+            None if self.site.iter().any(|site| site.cost_per_minute.is_some()) => {
+                Err("site.cost_per_minute without [cost]: say its currency and per_minute".into())
+            }
+            _ => Ok(()),
+        }
     }
 
     fn check_link(&self) -> Result<(), String> {
@@ -93,7 +110,9 @@ impl Scenario {
                 return Err(key("one of elements, elements_file and ring"));
             }
             if orbits == 0 && self.link.fixed.is_none() {
-                return Err(key("needs elements, elements_file or ring, as there is no [link.fixed]"));
+                return Err(key(
+                    "needs elements, elements_file or ring, as there is no [link.fixed]",
+                ));
             }
             if let Some(count) = craft.count {
                 within(&key("count"), count as f64, 1.0..=CRAFT_MAX as f64)?;
@@ -104,7 +123,11 @@ impl Scenario {
                 within(&key("ring.planes"), ring.planes as f64, 1.0..=1_000.0)?;
                 within(&key("ring.per_plane"), ring.per_plane as f64, 1.0..=1_000.0)?;
                 let all = ring.planes * ring.per_plane;
-                within(&key("ring.planes times ring.per_plane"), all as f64, 1.0..=CRAFT_MAX as f64)?;
+                within(
+                    &key("ring.planes times ring.per_plane"),
+                    all as f64,
+                    1.0..=CRAFT_MAX as f64,
+                )?;
             }
         }
         Ok(())
