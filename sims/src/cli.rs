@@ -1,6 +1,7 @@
 //! The command line: arguments in, exit codes out (0 done, 1 failed, 2 wrong usage).
 
 mod bench;
+mod budget;
 mod demo;
 mod passes;
 mod relay;
@@ -24,6 +25,8 @@ enum Command {
     Demo(Box<demo::DemoArguments>),
     /// List when satellites rise, culminate and set over a station.
     Passes(passes::Passes),
+    /// Explain a link's budget: one moment line by line, a whole pass, or a year.
+    Budget(Box<budget::BudgetArguments>),
     /// Measure how fast the simulator is on this machine, beside the crates that do the same.
     Bench(bench::Bench),
     /// Put a link with delay, rate and loss between a UDP client and its server.
@@ -44,6 +47,7 @@ pub fn run() -> ExitCode {
     let outcome = match arguments.command {
         Command::Demo(command) => command.run(),
         Command::Passes(command) => command.run(),
+        Command::Budget(command) => command.run(),
         Command::Bench(command) => command.run(),
         Command::Relay(command) => command.run(),
     };

@@ -4,11 +4,16 @@
 //! offer ─► visible? ─► queue (rate) ─► losses ─► deliver at (range / c + ground)
 //! ```
 
+pub mod antenna;
+pub mod weather;
+pub mod waterfall;
+pub mod modcod;
+pub mod ccsds;
+pub mod control;
+pub mod budget;
 pub mod geometry;
 pub mod loss;
-pub mod modcod;
 pub mod noise;
-pub mod weather;
 
 use codecs::time::Tai;
 pub use geometry::{Fixed, Geometry, Sky, Track};
