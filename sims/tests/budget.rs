@@ -26,7 +26,9 @@ const OVER: [&str; 4] =
 
 #[test]
 fn every_link_that_comes_along_is_explained() {
-    for (file, height) in [("x-band", "550"), ("s-band", "600"), ("ka-band", "35786")] {
+    for (file, height) in
+        [("x-band", "550"), ("s-band", "600"), ("ka-band", "35786"), ("ka-leo", "550")]
+    {
         let file = format!("missions/links/{file}.toml");
         let output = text(&budget(&[&file, "--elevation", "20", "--height", height]));
         for line in ["= EIRP", "free space", "P.676-13", "= C/N0", "= Es/N0", "MODCOD"] {
@@ -81,6 +83,20 @@ fn a_pass_steps_up_and_down_and_is_drawn() {
     assert!(svg.starts_with("<svg") && svg.contains("Es/N0, dB") && svg.contains("SKY-7"));
     let values = text(&budget(&[&[X_BAND], &OVER[..], &["--csv"]].concat()));
     assert_eq!(values.lines().count(), rows.len() + 1);
+}
+
+#[test]
+fn a_flight_through_rain_is_the_same_for_the_same_seed() {
+    let fly =
+        |seed: &str| json(&[&["missions/links/ka-leo.toml"], &OVER[..], &["--fly", seed]].concat());
+    let first = fly("7");
+    assert_eq!(first, fly("7"));
+    assert_ne!(first["rows"], fly("8")["rows"]);
+    // It rains: less comes than a clear sky would bring, and most of what this one allows.
+    let clear = json(&[&["missions/links/ka-leo.toml"], &OVER[..]].concat());
+    let bits = |of: &serde_json::Value, key: &str| of["totals"][key].as_f64().unwrap();
+    assert!(bits(&first, "bits") < 0.9 * bits(&clear, "bits"));
+    assert!(bits(&first, "bits") > 0.8 * bits(&first, "best_bits"));
 }
 
 #[test]

@@ -3,7 +3,11 @@
 mod text;
 mod year;
 
-use std::{fs, path::PathBuf, process::ExitCode};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use anyhow::{Context, bail, ensure};
 use clap::Args;
@@ -13,11 +17,13 @@ use serde_json::json;
 use crate::{
     contact::{Pass, passes},
     link::{
+        Track,
         budget::{
             file::{self, Described},
-            pass::over_pass,
+            pass::{as_flown, over_pass},
             transmitter::range_km,
         },
+        radio::{RadioLink, Weather},
         weather::path::{PERCENT, Sky},
     },
     orbit::{ElementSet, Look, elements},
@@ -41,6 +47,9 @@ const SEARCH_NS: i64 = 7 * 86_400_000_000_000;
     A whole pass, with a picture:\n    \
     orbitsim budget missions/links/x-band.toml --elements missions/sky-7/elements.json \\\n      \
     --pass 2026-11-23T09:00:00Z --plot pass.svg\n  \
+    The same through the rain of one day, from a seed:\n    \
+    orbitsim budget missions/links/ka-leo.toml --elements missions/sky-7/elements.json \\\n      \
+    --pass 2026-11-23T09:00:00Z --fly 7 --plot rain.svg\n  \
     How much of a year each MODCOD can be received:\n    \
     orbitsim budget missions/links/ka-band.toml --elevation 35 --height 35786 --availability")]
 pub struct BudgetArguments {
@@ -77,6 +86,9 @@ pub struct BudgetArguments {
     /// Weather as bad as it is for this share of a year, 0.001 to 50; a clear sky without it
     #[arg(long, value_name = "PERCENT")]
     exceeded: Option<f64>,
+    /// Fly the pass through rain, scintillation and shadows as `[channel]` has them, from this seed
+    #[arg(long, value_name = "SEED", requires = "pass", conflicts_with_all = ["exceeded", "availability"])]
+    fly: Option<u64>,
     /// Seconds between the rows of a pass
     #[arg(long, value_name = "SECONDS", default_value_t = 10.0)]
     step: f64,
@@ -161,21 +173,7 @@ impl BudgetArguments {
 
     fn satellite(&self) -> anyhow::Result<ElementSet> {
         let Some(path) = &self.elements else { bail!("--elements is missing") };
-        let name = path.display();
-        let text = fs::read_to_string(path).with_context(|| format!("reading {name}"))?;
-        let mut sets = elements::read(&text).with_context(|| format!("in {name}"))?;
-        let at = match &self.satellite {
-            None => 0,
-            Some(wanted) => {
-                let names: Vec<&str> = sets.iter().map(ElementSet::name).collect();
-                let found = names.iter().position(|name| name == wanted);
-                found.with_context(|| match codecs::config::nearest(wanted, &names) {
-                    Some(near) => format!("no '{wanted}' in {name}; did you mean '{near}'?"),
-                    None => format!("no '{wanted}' among the {} sets of {name}", names.len()),
-                })?
-            }
-        };
-        Ok(sets.swap_remove(at))
+        satellite(path, self.satellite.as_deref())
     }
 
     fn moment_or_year(
@@ -226,10 +224,28 @@ impl BudgetArguments {
             return year::print(of, &stays, Some(seconds_a_day), self.json, self.csv);
         }
         let pass = next_pass(of, &set, from)?;
-        let (rows, totals) = over_pass(of, &looks(of, &set, &pass, self.step)?, sky);
+        let flown = match self.fly {
+            None => None,
+            Some(seed) => {
+                let track = Track::of_pass(&set, &of.station, &pass)?;
+                Some(RadioLink::fly(of, &track, Weather::Seeded(seed))?)
+            }
+        };
+        let at_steps = |step_s| -> anyhow::Result<_> {
+            let looks = looks(of, &set, &pass, step_s)?;
+            Ok(match &flown {
+                None => over_pass(of, &looks, sky),
+                Some(flown) => as_flown(of, &looks, flown),
+            })
+        };
+        let (rows, totals) = at_steps(self.step)?;
         if let Some(path) = &self.plot {
-            let (fine, _) = over_pass(of, &looks(of, &set, &pass, PLOT_STEP_S)?, sky);
-            let svg = figure(of, &set, &fine, self.exceeded).to_svg();
+            let (fine, _) = at_steps(PLOT_STEP_S)?;
+            let name = match (self.fly, self.exceeded) {
+                (Some(seed), _) => Some(format!("flown, seed {seed}")),
+                (None, percent) => percent.map(|percent| format!("{percent} % of a year")),
+            };
+            let svg = figure(of, &set, &fine, name.as_deref()).to_svg();
             fs::write(path, svg).with_context(|| format!("writing {}", path.display()))?;
             eprintln!("drawn into {}", path.display());
         }
@@ -242,6 +258,7 @@ impl BudgetArguments {
                 "set": pass.set.to_rfc3339(),
                 "max_elevation_deg": pass.max_elevation_deg,
                 "exceeded_percent": self.exceeded,
+                "seed": self.fly,
                 "totals": totals,
                 "rows": rows,
                 "assumed": of.link.air.climate().assumed,
@@ -273,8 +290,27 @@ fn looks(
     times.into_iter().map(|at| Ok((at, of.station.look_at(set, at)?))).collect()
 }
 
+/// A satellite of a file by its name, or the first.
+pub fn satellite(path: &Path, wanted: Option<&str>) -> anyhow::Result<ElementSet> {
+    let name = path.display();
+    let text = fs::read_to_string(path).with_context(|| format!("reading {name}"))?;
+    let mut sets = elements::read(&text).with_context(|| format!("in {name}"))?;
+    let at = match wanted {
+        None => 0,
+        Some(wanted) => {
+            let names: Vec<&str> = sets.iter().map(ElementSet::name).collect();
+            let found = names.iter().position(|name| *name == wanted);
+            found.with_context(|| match codecs::config::nearest(wanted, &names) {
+                Some(near) => format!("no '{wanted}' in {name}; did you mean '{near}'?"),
+                None => format!("no '{wanted}' among the {} sets of {name}", names.len()),
+            })?
+        }
+    };
+    Ok(sets.swap_remove(at))
+}
+
 /// The pass that is on, or the next one within a week.
-fn next_pass(of: &Described, set: &ElementSet, from: Tai) -> anyhow::Result<Pass> {
+pub fn next_pass(of: &Described, set: &ElementSet, from: Tai) -> anyhow::Result<Pass> {
     // A pass that is on has risen within the last hours; one that never sets is cut there.
     const BEFORE_NS: i64 = 6 * 3_600_000_000_000;
     const PIECE_NS: i64 = 86_400_000_000_000;
@@ -300,16 +336,15 @@ fn figure(
     of: &Described,
     set: &ElementSet,
     rows: &[crate::link::budget::pass::Row],
-    exceeded: Option<f64>,
+    worse: Option<&str>,
 ) -> Figure {
     let over = |value: &dyn Fn(&crate::link::budget::pass::Row) -> f64| {
         rows.iter().map(|row| (row.since_s / 60.0, value(row))).collect::<Vec<_>>()
     };
     let series = |name: &str, stroke, points| Series { name: name.to_owned(), stroke, points };
     let mut strength = vec![series("clear sky", Stroke::Solid, over(&|row| row.clear_es_n0_db))];
-    if let Some(percent) = exceeded {
-        let name = format!("{percent} % of a year");
-        strength.push(series(&name, Stroke::Solid, over(&|row| row.es_n0_db)));
+    if let Some(name) = worse {
+        strength.push(series(name, Stroke::Solid, over(&|row| row.es_n0_db)));
     }
     strength.push(series("needed", Stroke::Steps, over(&|row| row.needed_es_n0_db)));
     let mut notes = Vec::new();

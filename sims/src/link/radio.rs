@@ -5,6 +5,7 @@ use super::control::{Chooser, Seen};
 use super::disturbance::{Disturbances, Handover};
 use super::fade::{RainFade, RainState, Scintillating};
 use super::geometry::{Frames, Geometry, Sky, Track};
+use super::modcod::Modcod;
 use super::shadow::{Shadowing, Surroundings};
 use super::weather::path::Sky as Air;
 use super::{LIGHT_KM_S, LinkSettings, LossSettings};
@@ -44,7 +45,7 @@ pub struct Moment {
     /// Whether the receiver has lock.
     pub locked: bool,
     /// What is sent with.
-    pub modcod: &'static str,
+    pub modcod: Modcod,
     /// Bits a second for the user.
     pub rate_bps: f64,
     /// Frames of its code.
@@ -296,7 +297,7 @@ impl<'a> Flight<'a> {
             es_n0_db,
             rain_db,
             locked,
-            modcod: modcod.name,
+            modcod,
             rate_bps: modcod.rate_bps(signal.symbol_rate_baud, signal.pilots),
             frames: Frames { bits: modcod.frame_bits, error: modcod.frame_error(es_n0_db) },
         }

@@ -42,7 +42,7 @@ fn a_pass_waits_for_lock_and_climbs_with_the_elevation() {
     // Each step is what the elevation's clear sky allows with the margin.
     for (_, moment) in link.moments() {
         let best = of.ladder.highest(moment.clear_db - of.margin_db).unwrap_or(0);
-        assert_eq!(moment.modcod, of.ladder.steps()[best].name);
+        assert_eq!(moment.modcod, of.ladder.steps()[best]);
         assert!(moment.frames.error < 1e-6);
     }
     assert!(link.sky(Tai(700 * SECOND)).is_none());
@@ -64,12 +64,12 @@ fn the_same_seed_gives_the_same_sky_and_another_another() {
 #[test]
 fn adaptive_coding_follows_rain_and_loses_little() {
     let of = described(KA_BAND, &[]);
-    let link = RadioLink::fly(&of, &still(12), Weather::Seeded(11)).unwrap();
+    let link = RadioLink::fly(&of, &still(4), Weather::Seeded(11)).unwrap();
     let fixed = described(
         KA_BAND,
         &[("choose = \"adaptive\"", "choose = \"fixed\"\nfixed = \"32APSK 4/5\"")],
     );
-    let fixed = RadioLink::fly(&fixed, &still(12), Weather::Seeded(11)).unwrap();
+    let fixed = RadioLink::fly(&fixed, &still(4), Weather::Seeded(11)).unwrap();
     // The same rain falls on both; one steps down, the other loses frames.
     let lost = |link: &RadioLink| {
         let count = link.moments().count() as f64;
