@@ -5,6 +5,8 @@ mod budget;
 mod demo;
 mod passes;
 mod relay;
+mod score;
+mod telemetry;
 
 use clap::{Parser, Subcommand};
 use std::io::IsTerminal;
@@ -27,6 +29,10 @@ enum Command {
     Passes(passes::Passes),
     /// Explain a link's budget: one moment line by line, a whole pass, or a year.
     Budget(Box<budget::BudgetArguments>),
+    /// Write what a spacecraft says over some hours, with what breaks, and the truth beside it.
+    Telemetry(telemetry::Telemetry),
+    /// Score what a detector told against that truth.
+    Score(score::Score),
     /// Measure how fast the simulator is on this machine, beside the crates that do the same.
     Bench(bench::Bench),
     /// Put a link with delay, rate and loss between a UDP client and its server.
@@ -48,6 +54,8 @@ pub fn run() -> ExitCode {
         Command::Demo(command) => command.run(),
         Command::Passes(command) => command.run(),
         Command::Budget(command) => command.run(),
+        Command::Telemetry(command) => command.run(),
+        Command::Score(command) => command.run(),
         Command::Bench(command) => command.run(),
         Command::Relay(command) => command.run(),
     };

@@ -23,6 +23,7 @@ pub mod rng;
 pub mod spacecraft;
 pub mod link;
 pub mod plot;
+pub mod report;
 pub mod relay;
 pub mod demo;
 pub mod cli;

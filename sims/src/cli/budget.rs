@@ -20,14 +20,14 @@ use crate::{
         Track,
         budget::{
             file::{self, Described},
-            pass::{as_flown, over_pass},
+            pass::{Row, as_flown, over_pass},
             transmitter::range_km,
         },
         radio::{RadioLink, Weather},
         weather::path::{PERCENT, Sky},
     },
     orbit::{ElementSet, Look, elements},
-    plot::{Figure, Panel, Series, Stroke},
+    plot::{Axis, Chart, Series, stacked},
 };
 
 /// Steps of a pass that are drawn and printed at most.
@@ -245,7 +245,7 @@ impl BudgetArguments {
                 (Some(seed), _) => Some(format!("flown, seed {seed}")),
                 (None, percent) => percent.map(|percent| format!("{percent} % of a year")),
             };
-            let svg = figure(of, &set, &fine, name.as_deref()).to_svg();
+            let svg = picture(of, &set, &fine, name.as_deref());
             fs::write(path, svg).with_context(|| format!("writing {}", path.display()))?;
             eprintln!("drawn into {}", path.display());
         }
@@ -332,56 +332,44 @@ pub fn next_pass(of: &Described, set: &ElementSet, from: Tai) -> anyhow::Result<
 }
 
 /// The pass as a picture: elevation, Es/N0 against what is needed, rate.
-fn figure(
-    of: &Described,
-    set: &ElementSet,
-    rows: &[crate::link::budget::pass::Row],
-    worse: Option<&str>,
-) -> Figure {
-    let over = |value: &dyn Fn(&crate::link::budget::pass::Row) -> f64| {
+fn picture(of: &Described, set: &ElementSet, rows: &[Row], worse: Option<&str>) -> String {
+    let over = |value: &dyn Fn(&Row) -> f64| {
         rows.iter().map(|row| (row.since_s / 60.0, value(row))).collect::<Vec<_>>()
     };
-    let series = |name: &str, stroke, points| Series { name: name.to_owned(), stroke, points };
-    let mut strength = vec![series("clear sky", Stroke::Solid, over(&|row| row.clear_es_n0_db))];
-    if let Some(name) = worse {
-        strength.push(series(name, Stroke::Solid, over(&|row| row.es_n0_db)));
-    }
-    strength.push(series("needed", Stroke::Steps, over(&|row| row.needed_es_n0_db)));
-    let mut notes = Vec::new();
-    let mut begin = 0;
-    // The name of each step over its middle, where it is long enough to be read.
-    for at in 1..=rows.len() {
-        if at < rows.len() && rows[at].modcod == rows[begin].modcod {
-            continue;
-        }
-        let (first, last) = (rows[begin].since_s, rows[at - 1].since_s);
-        let whole = rows.last().map_or(1.0, |row| row.since_s);
-        if last - first > whole * 0.075 {
-            let rate = rows[at - 1].rate_bps / 1e6;
-            notes.push(((first + last) / 120.0, rate, rows[begin].modcod.to_owned()));
-        }
-        begin = at;
-    }
-    let panel = |axis: &str, low, series, notes| Panel {
-        axis: axis.to_owned(),
-        range: (low, None),
-        series,
-        notes,
+    let chart = |title: &str, up, height, series| Chart {
+        height,
+        ..Chart::new(title, Axis::linear("minutes after rise"), up, series)
     };
-    let elevation = vec![series("elevation", Stroke::Solid, over(&|row| row.elevation_deg))];
-    let rate = vec![series("rate", Stroke::Steps, over(&|row| row.rate_bps / 1e6))];
-    Figure {
-        title: format!(
-            "{} over {}, {}",
-            set.name(),
-            of.station.name,
-            rows.first().map_or("", |row| &row.time)
-        ),
-        time_axis: "minutes after rise".to_owned(),
-        panels: vec![
-            panel("elevation, degrees", Some(0.0), elevation, Vec::new()),
-            panel("Es/N0, dB", None, strength, Vec::new()),
-            panel("rate, Mb/s", Some(0.0), rate, notes),
-        ],
+    let title = format!(
+        "{} over {}, {}",
+        set.name(),
+        of.station.name,
+        rows.first().map_or("", |row| &row.time)
+    );
+    let mut strength = vec![Series::line("clear sky", over(&|row| row.clear_es_n0_db))];
+    if let Some(name) = worse {
+        strength.push(Series::line(name, over(&|row| row.es_n0_db)));
     }
+    strength.push(Series::steps("needed by the MODCOD in use", over(&|row| row.needed_es_n0_db)));
+    let sent: Vec<&Row> = rows.iter().filter(|row| row.rate_bps > 0.0).collect();
+    let by_rate = |a: &&&Row, b: &&&Row| a.rate_bps.total_cmp(&b.rate_bps);
+    let name = match (sent.iter().min_by(by_rate), sent.iter().max_by(by_rate)) {
+        (Some(least), Some(most)) => format!("{} to {}", least.modcod, most.modcod),
+        _ => "nothing is sent".to_owned(),
+    };
+    stacked(&[
+        chart(
+            &title,
+            Axis::linear("elevation, degrees").from_zero(),
+            210.0,
+            vec![Series::line("elevation", over(&|row| row.elevation_deg))],
+        ),
+        chart("Energy of a symbol", Axis::linear("Es/N0, dB"), 260.0, strength),
+        chart(
+            "Rate for the user",
+            Axis::linear("Mb/s").from_zero(),
+            240.0,
+            vec![Series::steps(name, over(&|row| row.rate_bps / 1e6))],
+        ),
+    ])
 }
