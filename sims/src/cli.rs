@@ -1,6 +1,7 @@
 //! The command line: arguments in, exit codes out (0 done, 1 failed, 2 wrong usage).
 
 mod bench;
+mod budget;
 mod demo;
 mod passes;
 mod relay;
@@ -27,6 +28,8 @@ enum Command {
     Demo(Box<demo::DemoArguments>),
     /// List when satellites rise, culminate and set over a station.
     Passes(passes::Passes),
+    /// Explain a link's budget: one moment line by line, a whole pass, or a year.
+    Budget(Box<budget::BudgetArguments>),
     /// Write what a spacecraft says over some hours, with what breaks, and the truth beside it.
     Telemetry(telemetry::Telemetry),
     /// Score what a detector told against that truth.
@@ -55,6 +58,7 @@ pub fn run() -> ExitCode {
     let outcome = match arguments.command {
         Command::Demo(command) => command.run(),
         Command::Passes(command) => command.run(),
+        Command::Budget(command) => command.run(),
         Command::Telemetry(command) => command.run(),
         Command::Score(command) => command.run(),
         Command::Bench(command) => command.run(),
