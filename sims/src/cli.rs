@@ -1,9 +1,12 @@
 //! The command line: arguments in, exit codes out (0 done, 1 failed, 2 wrong usage).
 
 mod bench;
+mod calendar;
 mod demo;
 mod passes;
+mod plan;
 mod relay;
+mod share;
 
 use clap::{Parser, Subcommand};
 use std::io::IsTerminal;
@@ -24,6 +27,8 @@ enum Command {
     Demo(Box<demo::DemoArguments>),
     /// List when satellites rise, culminate and set over a station.
     Passes(passes::Passes),
+    /// Decide which antenna hears which satellite, and when: contacts without conflict, by value.
+    Plan(plan::PlanArguments),
     /// Measure how fast the simulator is on this machine, beside the crates that do the same.
     Bench(bench::Bench),
     /// Put a link with delay, rate and loss between a UDP client and its server.
@@ -44,6 +49,7 @@ pub fn run() -> ExitCode {
     let outcome = match arguments.command {
         Command::Demo(command) => command.run(),
         Command::Passes(command) => command.run(),
+        Command::Plan(command) => command.run(),
         Command::Bench(command) => command.run(),
         Command::Relay(command) => command.run(),
     };

@@ -3,7 +3,8 @@
 use serde::Serialize;
 
 use crate::{
-    contact::Pass,
+    cli::{calendar::Event, share::quoted},
+    contact::{Pass, sweep::Grid},
     orbit::{ElementSet, Station, sun, vector::norm},
 };
 
@@ -44,8 +45,8 @@ pub const HEADER: &str = "satellite,station,rise,culmination,set,max_elevation_d
     sunlight,sun_elevation_deg,uncertainty_s";
 
 impl Row {
-    pub fn new(set: &ElementSet, station: &Station, pass: &Pass) -> Self {
-        let look = |at| station.look_at(set, at).ok();
+    pub fn new(set: &ElementSet, station: &Station, pass: &Pass, grid: &Grid) -> Self {
+        let look = |at| Some(station.look(grid.earth_fixed(set.propagate(at).ok()?, at)));
         let [rise, top, down] = [pass.rise, pass.culmination, pass.set].map(look);
         let state = set.propagate(pass.culmination).ok();
         let sun_km = sun::sun_km(pass.culmination);
@@ -69,6 +70,19 @@ impl Row {
             sunlight: state.map(|state| sun::illumination(state.position_km, sun_km)),
             sun_elevation_deg: station.sun_elevation_deg(pass.culmination),
             uncertainty_s: (ERROR_KM + ERROR_GROWTH_KM * days) / speed_km_s,
+        }
+    }
+
+    /// As an event of a calendar.
+    pub fn event(&self) -> Event {
+        Event {
+            start: self.rise.clone(),
+            end: self.set.clone(),
+            summary: format!("{} over {}", self.satellite, self.station),
+            description: format!(
+                "{:.1} degrees at {}; rise {}, set {}",
+                self.max_elevation_deg, self.culmination, self.rise, self.set
+            ),
         }
     }
 
@@ -96,15 +110,6 @@ impl Row {
             self.clipped,
             numbers.map(number).join(",")
         )
-    }
-}
-
-/// Text as RFC 4180 wants it.
-fn quoted(text: &str) -> String {
-    if text.contains([',', '"', '\n', '\r']) {
-        format!("\"{}\"", text.replace('"', "\"\""))
-    } else {
-        text.to_owned()
     }
 }
 
