@@ -3,6 +3,7 @@
 mod bench;
 mod calendar;
 mod demo;
+mod ephemeris;
 mod passes;
 mod plan;
 mod relay;
@@ -29,6 +30,8 @@ enum Command {
     Passes(passes::Passes),
     /// Decide which antenna hears which satellite, and when: contacts without conflict, by value.
     Plan(plan::PlanArguments),
+    /// Write where satellites will be as an ephemeris message (OEM).
+    Ephemeris(ephemeris::EphemerisArguments),
     /// Measure how fast the simulator is on this machine, beside the crates that do the same.
     Bench(bench::Bench),
     /// Put a link with delay, rate and loss between a UDP client and its server.
@@ -50,6 +53,7 @@ pub fn run() -> ExitCode {
         Command::Demo(command) => command.run(),
         Command::Passes(command) => command.run(),
         Command::Plan(command) => command.run(),
+        Command::Ephemeris(command) => command.run(),
         Command::Bench(command) => command.run(),
         Command::Relay(command) => command.run(),
     };

@@ -214,7 +214,7 @@ fn mistakes_say_where_and_what_to_do() {
     says(&NETWORK.replace("teardown_s", "teardown"), &[], 1, "did you mean `teardown_s`");
     says(&NETWORK.replace("78.23", "-91"), &[], 1, "station Svalbard: latitude_deg = -91");
     let other = NETWORK.replace("name = \"SKY-7\"", "name = \"SKY-9\"");
-    says(&other, &[], 1, "names spacecraft SKY-9, of which");
+    says(&other, &[], 1, "names spacecraft SKY-9, of which there is no orbit");
     says("", &[], 1, "no [[station]]");
     says(NETWORK, &["--station", "Kiruna,1,2,3"], 1, "there is one of that name");
     says(NETWORK, &["--json", "--csv"], 2, "cannot be used");
@@ -222,5 +222,5 @@ fn mistakes_say_where_and_what_to_do() {
     let twice = elements().replace("SKY-1", "SKY-2");
     fs::write(folder.path().join("elements.json"), twice).unwrap();
     let output = plan(folder.path(), &[]);
-    assert!(String::from_utf8(output.stderr).unwrap().contains("2 element sets of SKY-2"));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("2 orbits of SKY-2"));
 }

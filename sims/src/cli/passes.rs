@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     contact::sweep::{Grid, Track},
-    orbit::{ElementSet, Station},
+    orbit::{Satellite, Station},
 };
 
 /// Arguments of `passes`.
@@ -25,9 +25,10 @@ use crate::{
     --station 'Svalbard,78.23,15.40,450' \\\n    \
     --from 2026-11-23T00:00:00Z --to 2026-11-24T00:00:00Z --min-elevation 10")]
 pub struct Passes {
-    /// Two-line elements, or OMM as JSON, XML, CSV or key = value
-    #[arg(long, value_name = "FILE")]
-    elements: PathBuf,
+    /// Two-line elements, OMM (JSON, XML, CSV, key = value) or OEM (XML, key = value); may be given
+    /// several times
+    #[arg(long, value_name = "FILE", required = true)]
+    elements: Vec<PathBuf>,
     /// A station; may be given several times
     #[arg(
         long = "station",
@@ -69,7 +70,7 @@ impl Passes {
         let mask = self.min_elevation;
         ensure!((-90.0..90.0).contains(&mask), "--min-elevation {mask} is not within -90 and 90");
         self.read_horizon()?;
-        let sets = share::read_elements(&self.elements)?;
+        let sets = share::read_orbits(&self.elements)?;
         share::warn(&sets, self.from, self.to);
         let grid = share::grid(self.from, self.to, self.eop.as_deref())?;
         let found = share::each(&sets, |_, set| self.rows(set, &grid));
@@ -115,9 +116,11 @@ impl Passes {
         Ok(())
     }
 
-    fn rows(&self, set: &ElementSet, grid: &Grid) -> Vec<Row> {
-        let track = Track::new(set, grid);
-        if let Some(at) = track.lost(grid) {
+    fn rows(&self, set: &Satellite, grid: &Grid) -> Vec<Row> {
+        let Some(grid) = grid.part(set) else { return Vec::new() };
+        let grid = &*grid;
+        let track = Track::of(set, grid);
+        if let (Some(at), Satellite::Elements(_)) = (track.lost(grid), set) {
             eprintln!(
                 "warning: {} has no orbit from {at} on: decayed by these elements",
                 set.name()

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     contact::sweep::{Grid, Track},
-    orbit::{ElementSet, Station},
+    orbit::{Satellite, Station},
     plan::{
         Network, Problem, Solution,
         mount::Pointing,
@@ -34,9 +34,10 @@ use crate::{
     the flight configuration names ([downlink] plan), plans/NAME.json the one that the station's\n\
     does ([contacts] file). The network's keys are in docs/orbits.md.")]
 pub struct PlanArguments {
-    /// Two-line elements, or OMM as JSON, XML, CSV or key = value
-    #[arg(long, value_name = "FILE")]
-    elements: PathBuf,
+    /// Two-line elements, OMM (JSON, XML, CSV, key = value) or OEM (XML, key = value); may be given
+    /// several times
+    #[arg(long, value_name = "FILE", required = true)]
+    elements: Vec<PathBuf>,
     /// Stations, antennas and what spacecraft want (TOML)
     #[arg(long, value_name = "FILE", required_unless_present = "stations")]
     network: Option<PathBuf>,
@@ -76,7 +77,7 @@ impl PlanArguments {
         let mask = self.min_elevation;
         ensure!((-90.0..90.0).contains(&mask), "--min-elevation {mask} is not within -90 and 90");
         let network = self.read_network()?;
-        let sets = share::read_elements(&self.elements)?;
+        let sets = share::read_orbits(&self.elements)?;
         let names = self.names(&network, &sets)?;
         share::warn(&sets, self.from, self.to);
         let grid = share::grid(self.from, self.to, self.eop.as_deref())?;
@@ -87,7 +88,8 @@ impl PlanArguments {
             eprintln!("passes are taken whole or not at all: there are too many to cut them");
         }
         let contacts: Vec<Contact> = share::each(&sets, |at, set| {
-            let track = Track::new(set, &grid);
+            let Some(grid) = grid.part(set) else { return Vec::new() };
+            let track = Track::of(set, &grid);
             sky.contacts(at, |site, time| pointing(&network, site, &track, &grid, time))
         })
         .into_iter()
@@ -137,16 +139,15 @@ impl PlanArguments {
     }
 
     /// Names of the spacecraft, each its own.
-    fn names(&self, network: &Network, sets: &[ElementSet]) -> anyhow::Result<Vec<String>> {
-        let file = self.elements.display();
+    fn names(&self, network: &Network, sets: &[Satellite]) -> anyhow::Result<Vec<String>> {
         let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
         for set in sets {
             *seen.entry(set.name()).or_default() += 1;
         }
         if let Some((name, count)) = seen.iter().find(|(_, count)| **count > 1) {
             bail!(
-                "{file} has {count} element sets of {name}: keep the newest one, or a plan has the \
-                 spacecraft at two places"
+                "there are {count} orbits of {name}: keep the newest one, or a plan has the spacecraft \
+                 at two places"
             );
         }
         let heard = network.sites.iter().flat_map(|of| &of.antennas);
@@ -154,7 +155,7 @@ impl PlanArguments {
         for name in network.spacecraft.keys().chain(heard) {
             ensure!(
                 seen.contains_key(name.as_str()),
-                "the network names spacecraft {name}, of which {file} has no elements"
+                "the network names spacecraft {name}, of which there is no orbit"
             );
         }
         Ok(sets.iter().map(|set| set.name().to_owned()).collect())
@@ -202,9 +203,11 @@ fn pointing(network: &Network, site: usize, track: &Track, grid: &Grid, at: Tai)
 }
 
 /// Passes of one satellite over all stations that can hear it.
-fn windows(network: &Network, grid: &Grid, satellite: usize, set: &ElementSet) -> Vec<Window> {
-    let track = Track::new(set, grid);
-    if let Some(at) = track.lost(grid) {
+fn windows(network: &Network, grid: &Grid, satellite: usize, set: &Satellite) -> Vec<Window> {
+    let Some(grid) = grid.part(set) else { return Vec::new() };
+    let grid = &*grid;
+    let track = Track::of(set, grid);
+    if let (Some(at), Satellite::Elements(_)) = (track.lost(grid), set) {
         eprintln!("warning: {} has no orbit from {at} on: decayed by these elements", set.name());
     }
     let mut found = Vec::new();

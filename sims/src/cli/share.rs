@@ -1,13 +1,17 @@
 //! What several commands do alike: times of day, element sets, all processors.
 
-use std::{fs, path::Path, thread};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    thread,
+};
 
 use anyhow::{Context, ensure};
 use codecs::time::{LeapSeconds, Tai};
 
 use crate::{
     contact::sweep::Grid,
-    orbit::{EarthOrientation, ElementSet, earth, elements},
+    orbit::{EarthOrientation, ElementSet, Satellite, earth, satellite},
 };
 
 /// Longest interval searched at once: beyond it elements are stale anyway.
@@ -27,11 +31,15 @@ pub fn check_interval(from: Tai, to: Tai) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Reads every element set of a file.
-pub fn read_elements(file: &Path) -> anyhow::Result<Vec<ElementSet>> {
-    let name = file.display();
-    let text = fs::read_to_string(file).with_context(|| format!("reading {name}"))?;
-    elements::read(&text).with_context(|| format!("in {name}"))
+/// Reads every satellite of some files.
+pub fn read_orbits(files: &[PathBuf]) -> anyhow::Result<Vec<Satellite>> {
+    let mut all = Vec::new();
+    for file in files {
+        let name = file.display();
+        let text = fs::read_to_string(file).with_context(|| format!("reading {name}"))?;
+        all.extend(satellite::read(&text).with_context(|| format!("in {name}"))?);
+    }
+    Ok(all)
 }
 
 /// Instants of an interval, by the earth orientation of a file where one is given.
@@ -59,8 +67,20 @@ pub fn grid(from: Tai, to: Tai, eop: Option<&Path>) -> anyhow::Result<Grid> {
 }
 
 /// Says what makes an answer worse than it looks.
-pub fn warn(sets: &[ElementSet], from: Tai, to: Tai) {
-    let over = |set: &ElementSet| {
+pub fn warn(satellites: &[Satellite], from: Tai, to: Tai) {
+    for satellite in satellites {
+        let told = satellite.within(from, to);
+        if told == Some((from, to)) {
+            continue;
+        }
+        let what = match told {
+            Some((first, last)) => format!("covers {first} to {last} only"),
+            None => "covers nothing of the time asked for".into(),
+        };
+        eprintln!("warning: the ephemeris of {} {what}", satellite.name());
+    }
+    let sets: Vec<&ElementSet> = satellites.iter().filter_map(Satellite::elements).collect();
+    let over = |set: &&ElementSet| {
         let age = set.epoch().since(from).abs().max(set.epoch().since(to).abs());
         age as f64 / DAY_NS as f64 - set.good_for_days()
     };

@@ -5,15 +5,19 @@
 //! low perigee of an eccentric orbit: there, rises and sets are found without propagating again. A
 //! minute is looked at only where the satellite could be above the station's horizon within it.
 
+use std::borrow::Cow;
+
 use codecs::time::Tai;
 use pulp::{Arch, Simd, WithSimd};
 
 use super::Pass;
 use crate::orbit::{
-    EarthOrientation, ElementSet, Station,
-    earth::{ROTATION_RAD_S, on_the_crust, sidereal_angle, sidereal_angle_with, turned},
+    EarthOrientation, ElementSet, Satellite, Station,
+    earth::{ROTATION_RAD_S, on_the_crust, sidereal_angle, sidereal_angle_with, turned, unturned},
     elements::State,
+    ephemeris::Placed,
     fleet::States,
+    satellite::NOWHERE,
 };
 
 /// Distance of two instants.
@@ -28,6 +32,7 @@ const PARTS: i64 = 12;
 const TOLERANCE_S: f64 = 1e-4;
 
 /// Instants a minute apart that cover an interval, and how the earth stands at each.
+#[derive(Clone)]
 pub struct Grid {
     from: Tai,
     to: Tai,
@@ -77,6 +82,32 @@ impl Grid {
         State { position_km, velocity_km_s }
     }
 
+    /// Where a satellite is over the turning earth, as exactly as the grid's tables know; none where
+    /// it has no orbit.
+    pub fn fixed(&self, satellite: &Satellite, at: Tai) -> Option<State> {
+        let Placed { earth_fixed, state } = satellite.at(at)?;
+        Some(if earth_fixed { state } else { self.earth_fixed(state, at) })
+    }
+
+    /// The same in a frame that does not turn, TEME.
+    pub fn inertial(&self, satellite: &Satellite, at: Tai) -> Option<State> {
+        let Placed { earth_fixed, state } = satellite.at(at)?;
+        Some(if earth_fixed { unturned(state, self.stand(at).0) } else { state })
+    }
+
+    /// The part of a grid in which a satellite's orbit is told, to whole minutes; none where that is
+    /// nowhere, the whole one for elements.
+    pub fn part(&self, satellite: &Satellite) -> Option<Cow<'_, Self>> {
+        let beyond = self.at(self.turns.len().saturating_sub(1));
+        if satellite.within(self.from, beyond) == Some((self.from, beyond)) {
+            return Some(Cow::Borrowed(self));
+        }
+        let (from, to) = satellite.within(self.from, self.to)?;
+        let minutes = to.since(from).div_euclid(STEP_NS);
+        let part = Self::with_eop(from, from.plus(minutes * STEP_NS), self.eop.clone());
+        (minutes > 0).then_some(Cow::Owned(part))
+    }
+
     /// What it covers.
     pub fn interval(&self) -> (Tai, Tai) {
         (self.from, self.to)
@@ -122,6 +153,30 @@ impl Track {
                 [*place.0, *place.1, *z] = on_the_crust([*place.0, *place.1, *z], *pole);
             }
         }
+    }
+
+    /// The same of a satellite, however its orbit is told.
+    pub fn of(satellite: &Satellite, grid: &Grid) -> Self {
+        if let Some(set) = satellite.elements() {
+            return Self::new(set, grid);
+        }
+        let count = grid.turns.len();
+        let mut track = Self {
+            position_km: [(); 3].map(|()| Vec::with_capacity(count)),
+            velocity_km_s: [(); 3].map(|()| Vec::with_capacity(count)),
+        };
+        for step in 0..count {
+            let at = grid.at(step);
+            // The last instant of a part lies beyond the ephemeris, and no time leads to it.
+            let last = (at > grid.to).then_some(grid.to);
+            let state = grid.fixed(satellite, at).or_else(|| grid.fixed(satellite, last?));
+            let state = state.unwrap_or(NOWHERE);
+            for axis in 0..3 {
+                track.position_km[axis].push(state.position_km[axis]);
+                track.velocity_km_s[axis].push(state.velocity_km_s[axis]);
+            }
+        }
+        track
     }
 
     /// The first instant of the grid at which the satellite has no orbit any more.

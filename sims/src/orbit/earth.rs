@@ -123,6 +123,16 @@ pub fn turned(teme: State, angle: f64) -> State {
     State { position_km, velocity_km_s }
 }
 
+/// A state of the earth's frame as seen from one that does not turn.
+pub fn unturned(fixed: State, angle: f64) -> State {
+    let State { position_km, velocity_km_s } = fixed;
+    let turning = cross([0.0, 0.0, ROTATION_RAD_S], position_km);
+    State {
+        position_km: from_earth(position_km, angle),
+        velocity_km_s: from_earth(add(velocity_km_s, turning), angle),
+    }
+}
+
 /// A vector of the earth's frame as the pole's place of the day has it, radians: up to 10 m on the
 /// ground.
 pub fn on_the_crust(fixed: Vector, [x, y]: [f64; 2]) -> Vector {

@@ -1,8 +1,8 @@
 //! Where the spacecraft is, where the Sun is, and how both look from the ground.
 //!
 //! ```text
-//! elements (SGP4, TEME) ─► earth (rotation, WGS-84) ─► look (azimuth, elevation, range)
-//!                     └──► sun (direction, eclipse)
+//! elements (SGP4, TEME) ─► satellite ─► earth (rotation, WGS-84) ─► look (azimuth, elevation, range)
+//! ephemeris (OEM) ──────────┘   └─────► sun (direction, eclipse)
 //! ```
 //!
 //! Limits of accuracy, all of them below what a link model can feel: UT1 comes from a table of
@@ -15,6 +15,10 @@ pub mod vector;
 pub mod elements;
 pub mod fleet;
 mod omm;
+mod frames;
+pub mod ephemeris;
+pub mod oem;
+pub mod satellite;
 pub mod eop;
 pub mod earth;
 pub mod look;
@@ -22,4 +26,6 @@ pub mod sun;
 
 pub use elements::{ElementSet, ElementsError};
 pub use eop::EarthOrientation;
+pub use ephemeris::Ephemeris;
 pub use look::{Look, Station};
+pub use satellite::Satellite;

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::rows::{Plan, Row};
 use crate::{
     contact::sweep::{Grid, Track},
-    orbit::{ElementSet, earth::Geodetic},
+    orbit::{Satellite, earth::Geodetic},
     plan::Network,
 };
 
@@ -27,7 +27,7 @@ pub fn write(
     folder: &Path,
     plan: &Plan,
     network: &Network,
-    sets: &[ElementSet],
+    sets: &[Satellite],
     grid: &Grid,
 ) -> anyhow::Result<()> {
     fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
@@ -88,8 +88,10 @@ fn flight(rows: &[&Row], bearer: Option<&str>) -> String {
 }
 
 /// `[contacts] file` of the station: what its page shows and its peers are told.
-fn station(rows: &[&Row], network: &Network, set: &ElementSet, grid: &Grid) -> Value {
-    let track = Track::new(set, grid);
+fn station(rows: &[&Row], network: &Network, set: &Satellite, grid: &Grid) -> Value {
+    let part = grid.part(set);
+    let grid = part.as_deref().unwrap_or(grid);
+    let track = Track::of(set, grid);
     let mut count = vec![0; network.sites.len()];
     rows.iter().for_each(|row| count[row.site] += 1);
     // The page draws one station: the one that hears most.
