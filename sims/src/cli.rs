@@ -2,12 +2,16 @@
 
 mod bench;
 mod budget;
+mod calendar;
 mod demo;
+mod ephemeris;
 mod passes;
+mod plan;
 mod relay;
 mod run;
 mod score;
 mod telemetry;
+mod share;
 
 use clap::{Parser, Subcommand};
 use std::io::IsTerminal;
@@ -34,6 +38,10 @@ enum Command {
     Telemetry(telemetry::Telemetry),
     /// Score what a detector told against that truth.
     Score(score::Score),
+    /// Decide which antenna hears which satellite, and when: contacts without conflict, by value.
+    Plan(plan::PlanArguments),
+    /// Write where satellites will be as an ephemeris message (OEM).
+    Ephemeris(ephemeris::EphemerisArguments),
     /// Measure how fast the simulator is on this machine, beside the crates that do the same.
     Bench(bench::Bench),
     /// Fly a scenario in simulated time with the real flight and ground code.
@@ -61,6 +69,8 @@ pub fn run() -> ExitCode {
         Command::Budget(command) => command.run(),
         Command::Telemetry(command) => command.run(),
         Command::Score(command) => command.run(),
+        Command::Plan(command) => command.run(),
+        Command::Ephemeris(command) => command.run(),
         Command::Bench(command) => command.run(),
         Command::Run(command) => command.run(),
         Command::Relay(command) => command.run(),

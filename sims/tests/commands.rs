@@ -151,3 +151,35 @@ fn a_flight_writes_packets_and_truth_and_a_detector_is_scored_against_it() {
     fs::write(file("faults.toml"), fault.replace("gyro-bias", "gremlin")).unwrap();
     says(fly("third"), 1, "faults.toml:1: no fault \"gremlin\"");
 }
+
+/// Two days of finals2000A with a UT1 of our own, a second off the table built in.
+#[test]
+fn earth_orientation_of_a_file_turns_the_earth() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("finals2000A.daily");
+    let row = |mjd: u32, ut1: f64| {
+        format!(
+            "26112{} {mjd}.00 P  0.100000 0.000052  0.300000 0.000038  P{ut1:10.7} 0.0000079\n",
+            mjd - 61_364
+        )
+    };
+    let table = |ut1: f64| (61_366..61_370).map(|mjd| row(mjd, ut1)).collect::<String>();
+    let rise = |eop: &[&str]| {
+        let rows: serde_json::Value =
+            serde_json::from_slice(&passes(&[eop, &["--json"]].concat()).stdout).unwrap();
+        codecs::time::Tai::from_rfc3339(rows[0]["rise"].as_str().unwrap()).unwrap()
+    };
+    let path = file.to_str().unwrap();
+    fs::write(&file, table(-0.0826)).unwrap();
+    let near = rise(&["--eop", path]);
+    assert!(near.since(rise(&[])).abs() < 20_000_000, "the table built in says nearly the same");
+    fs::write(&file, table(0.9174)).unwrap();
+    let shift = rise(&["--eop", path]).since(near).abs();
+    // The station goes 95 m east in a second at 78 degrees north.
+    assert!((1_000_000..100_000_000).contains(&shift), "{shift} ns");
+    fs::write(&file, table(0.9174).replace("61368.00", "61399.00")).unwrap();
+    says(passes(&["--eop", path]), 1, "line 3: MJD 61399 does not follow 61367");
+    fs::write(&file, table(0.1).replace("6136", "6036")).unwrap();
+    let talk = String::from_utf8(passes(&["--eop", path]).stderr).unwrap();
+    assert!(talk.contains("covers MJD 60366 to 60369"), "{talk}");
+}

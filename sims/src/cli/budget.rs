@@ -72,7 +72,7 @@ pub struct BudgetArguments {
     #[arg(long, value_name = "NAME", requires = "elements")]
     satellite: Option<String>,
     /// One moment, RFC 3339 in UTC
-    #[arg(long, value_name = "TIME", requires = "elements", value_parser = super::passes::instant)]
+    #[arg(long, value_name = "TIME", requires = "elements", value_parser = super::share::instant)]
     at: Option<Tai>,
     /// The pass that is on at that time, or the next one
     #[arg(
@@ -80,7 +80,7 @@ pub struct BudgetArguments {
         value_name = "TIME",
         requires = "elements",
         conflicts_with = "at",
-        value_parser = super::passes::instant
+        value_parser = super::share::instant
     )]
     pass: Option<Tai>,
     /// Weather as bad as it is for this share of a year, 0.001 to 50; a clear sky without it

@@ -67,7 +67,7 @@ pub struct RelayArguments {
     #[arg(long, value_name = "NAME", requires = "elements")]
     satellite: Option<String>,
     /// The pass that is on at that time, or the next one; it begins when the relay does
-    #[arg(long, value_name = "TIME", requires = "link", value_parser = super::passes::instant)]
+    #[arg(long, value_name = "TIME", requires = "link", value_parser = super::share::instant)]
     pass: Option<Tai>,
 }
 

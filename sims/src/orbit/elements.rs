@@ -17,6 +17,16 @@ const JULIAN_2000: f64 = 2_451_545.0;
 /// The earth's radius as SGP4 takes it.
 const RADIUS_KM: f64 = 6_378.135;
 
+/// Gravity of the earth as SGP4 takes it.
+const GRAVITY_KM3_S2: f64 = 398_600.8;
+/// Perigees below it feel the weather of the Sun within days.
+const LOW_KM: f64 = 350.0;
+/// Periods from which SDP4 takes over.
+const DEEP_MIN: f64 = 225.0;
+const LOW_DAYS: f64 = 5.0;
+const NEAR_DAYS: f64 = 14.0;
+const DEEP_DAYS: f64 = 42.0;
+
 /// Most element sets taken from one file; ten times the largest constellation flying.
 pub const MAX_ELEMENT_SETS: usize = 100_000;
 
@@ -70,6 +80,7 @@ pub struct ElementSet {
     epoch: Tai,
     constants: sgp4::Constants,
     propagator: Propagator,
+    good_for_days: f64,
 }
 
 impl fmt::Debug for ElementSet {
@@ -125,7 +136,21 @@ impl ElementSet {
         .map_err(|_| NoOrbit::Motion)?;
         let constants = sgp4::Constants::new(sgp4::WGS72, sidereal, years, mean.drag, orbit)
             .map_err(|_| NoOrbit::Eccentricity)?;
-        Ok(Self { name: name.into(), epoch, constants, propagator })
+        let axis_km = (GRAVITY_KM3_S2 / (mean.motion / 60.0).powi(2)).cbrt();
+        let perigee_km = axis_km * (1.0 - mean.eccentricity) - RADIUS_KM;
+        let good_for_days = match perigee_km {
+            low if low < LOW_KM => LOW_DAYS,
+            _ if TAU / mean.motion < DEEP_MIN => NEAR_DAYS,
+            _ => DEEP_DAYS,
+        };
+        Ok(Self { name: name.into(), epoch, constants, propagator, good_for_days })
+    }
+
+    /// Age beyond which the elements say little: five days where the air is thick, two weeks in a
+    /// low orbit, six weeks in a high one. By then a satellite is off by tens of kilometres along
+    /// its orbit, a rule of thumb of public elements.
+    pub fn good_for_days(&self) -> f64 {
+        self.good_for_days
     }
 
     /// The same orbit for many instants at once; agrees with [`propagate`](Self::propagate) to a
