@@ -143,11 +143,24 @@ fn load(named: &str) -> anyhow::Result<(Scenario, PathBuf)> {
     Ok((Scenario::parse(named, &text)?, folder))
 }
 
-/// A file that a scenario names: beside it, or among the recordings.
+/// Links that come with the program, by the name that a scenario has for them.
+const LINKS: [(&str, &str); 4] = [
+    ("ka-band.toml", include_str!("../../../missions/links/ka-band.toml")),
+    ("ka-leo.toml", include_str!("../../../missions/links/ka-leo.toml")),
+    ("s-band.toml", include_str!("../../../missions/links/s-band.toml")),
+    ("x-band.toml", include_str!("../../../missions/links/x-band.toml")),
+];
+
+/// A file that a scenario names: beside it, among the links that come with the program, or among
+/// the recordings.
 fn file(folder: &Path, name: &str) -> anyhow::Result<String> {
     let recordings = std::env::var_os("GROUNDTRACK_DATA")
         .map_or_else(|| PathBuf::from("../shared/data"), PathBuf::from);
     let places = [folder.join(name), recordings.join("orbit").join(name)];
+    let link = LINKS.iter().find(|(link, _)| *link == name);
+    if let (Some((_, text)), false) = (link, places[0].is_file()) {
+        return Ok((*text).to_owned());
+    }
     let found = places.iter().find(|path| path.is_file()).with_context(|| {
         format!(
             "{name}: neither {} nor {} is there; set GROUNDTRACK_DATA to the recordings",

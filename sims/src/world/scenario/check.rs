@@ -60,7 +60,16 @@ impl Scenario {
 
     fn check_link(&self) -> Result<(), String> {
         let link = &self.link;
-        within("link.down_bps", link.down_bps, 100.0..=1e12)?;
+        if link.file.is_some() {
+            let said = link.down_bps != 0.0 || link.loss != 0.0 || link.lock_s != 0.0;
+            if said || link.ground_delay_ms != 0.0 || link.fade.is_some() || link.fixed.is_some() {
+                return Err("link.file says rate, loss, lock, delay and weather of a pass: leave \
+                            down_bps, loss, lock_s, ground_delay_ms, fade and fixed out"
+                    .into());
+            }
+        } else {
+            within("link.down_bps", link.down_bps, 100.0..=1e12)?;
+        }
         within("link.up_bps", link.up_bps, 100.0..=1e12)?;
         within("link.queue_ms", link.queue_ms, 1.0..=1e7)?;
         within("link.ground_delay_ms", link.ground_delay_ms, 0.0..=1e7)?;
