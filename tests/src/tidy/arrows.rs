@@ -13,7 +13,7 @@ const ARROWS: [(&str, &[&str]); 9] = [
     ("groundstation", &["codecs", "codecs-quic", "codecs-store", "onboard-model"]),
     ("sims", &["codecs", "groundstation", "onboard"]),
     ("tests", &["codecs", "codecs-quic", "groundstation", "onboard", "onboard-model", "sims"]),
-    ("fuzz", &["codecs", "groundstation", "onboard"]),
+    ("fuzz", &["codecs", "groundstation", "onboard", "sims"]),
 ];
 
 /// Dependencies that one crate alone may know, so that they stay replaceable.
