@@ -4,6 +4,7 @@ mod bench;
 mod calendar;
 mod demo;
 mod ephemeris;
+mod links;
 mod passes;
 mod plan;
 mod relay;
@@ -30,6 +31,8 @@ enum Command {
     Passes(passes::Passes),
     /// Decide which antenna hears which satellite, and when: contacts without conflict, by value.
     Plan(plan::PlanArguments),
+    /// List when satellites see each other.
+    Links(links::Links),
     /// Write where satellites will be as an ephemeris message (OEM).
     Ephemeris(ephemeris::EphemerisArguments),
     /// Measure how fast the simulator is on this machine, beside the crates that do the same.
@@ -53,6 +56,7 @@ pub fn run() -> ExitCode {
         Command::Demo(command) => command.run(),
         Command::Passes(command) => command.run(),
         Command::Plan(command) => command.run(),
+        Command::Links(command) => command.run(),
         Command::Ephemeris(command) => command.run(),
         Command::Bench(command) => command.run(),
         Command::Relay(command) => command.run(),

@@ -149,3 +149,21 @@ fn earth_orientation_of_a_file_turns_the_earth() {
     let talk = String::from_utf8(passes(&["--eop", path]).stderr).unwrap();
     assert!(talk.contains("covers MJD 60366 to 60369"), "{talk}");
 }
+
+#[test]
+fn a_bench_without_its_peers_says_what_it_left_out() {
+    let small = ["bench", "--rounds", "1", "--satellites", "2", "--stations", "1", "--json"];
+    let bench = |python: &str| {
+        let output = run(Path::new(ORBITSIM), &[&small[..], &["--python", python]].concat());
+        assert!(output.status.success());
+        let talk = String::from_utf8(output.stderr).unwrap();
+        (serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap(), talk)
+    };
+    let (figures, talk) = bench("/absent/python3");
+    assert!(talk.contains("skipped: /absent/python3 is not there"), "{talk}");
+    assert_eq!(figures["skipped"].as_array().unwrap().len(), 1);
+    assert!(figures["orbits"].as_array().unwrap().len() >= 6);
+    let (figures, talk) = bench("true");
+    assert!(talk.contains("skipped: true: "), "{talk}");
+    assert_eq!(figures["skipped"].as_array().unwrap().len(), 1);
+}

@@ -9,6 +9,8 @@ use super::orbits;
 pub struct Figures {
     /// Orbits and contacts.
     pub orbits: Vec<Figure>,
+    /// Peers that are not there.
+    pub skipped: Vec<String>,
 }
 
 /// One measurement: the median of several rounds.
@@ -23,7 +25,7 @@ pub struct Figure {
     /// The same of the peer, in turns with ours.
     pub peer_per_cpu_s: Option<f64>,
     /// Who that is.
-    pub peer: Option<&'static str>,
+    pub peer: Option<String>,
     /// The median of the rounds' ratios.
     pub ratio: Option<f64>,
 }
@@ -40,8 +42,12 @@ pub struct Load {
 }
 
 /// Measures everything; `told` is called with the name of what comes next.
-pub fn run(load: Load, told: impl FnMut(&str)) -> Figures {
-    Figures { orbits: orbits::measure(load, told) }
+pub fn run(load: Load, python: &str, mut told: impl FnMut(&str)) -> Figures {
+    let mut figures = orbits::measure(load, &mut told);
+    told("peers in Python");
+    let (peers, skipped) = orbits::beside_python(python, load, &figures);
+    figures.extend(peers);
+    Figures { orbits: figures, skipped }
 }
 
 /// The middle of some numbers.
@@ -74,7 +80,7 @@ pub fn beside(
         name,
         unit,
         per_cpu_s: median(mine),
-        peer: peer_name,
+        peer: peer_name.map(str::to_owned),
         peer_per_cpu_s: known.then(|| median(other)),
         ratio: known.then(|| median(ratios)),
     }
