@@ -8,7 +8,9 @@ mod links;
 mod passes;
 mod plan;
 mod relay;
+mod score;
 mod share;
+mod telemetry;
 
 use clap::{Parser, Subcommand};
 use std::io::IsTerminal;
@@ -35,6 +37,10 @@ enum Command {
     Links(links::Links),
     /// Write where satellites will be as an ephemeris message (OEM).
     Ephemeris(ephemeris::EphemerisArguments),
+    /// Write what a spacecraft says over some hours, with what breaks, and the truth beside it.
+    Telemetry(telemetry::Telemetry),
+    /// Score what a detector told against that truth.
+    Score(score::Score),
     /// Measure how fast the simulator is on this machine, beside the crates that do the same.
     Bench(bench::Bench),
     /// Put a link with delay, rate and loss between a UDP client and its server.
@@ -58,6 +64,8 @@ pub fn run() -> ExitCode {
         Command::Plan(command) => command.run(),
         Command::Links(command) => command.run(),
         Command::Ephemeris(command) => command.run(),
+        Command::Telemetry(command) => command.run(),
+        Command::Score(command) => command.run(),
         Command::Bench(command) => command.run(),
         Command::Relay(command) => command.run(),
     };

@@ -51,6 +51,23 @@ fn passes_of_two_stations_come_as_values_and_as_a_calendar() {
 }
 
 #[test]
+fn a_station_at_the_pole_hears_every_turn_also_from_below_the_horizon() {
+    let rows = |mask: &str| {
+        let extra = ["--station", "Pole,90,0,2800", "--min-elevation", mask, "--json"];
+        let rows: Vec<serde_json::Value> = serde_json::from_slice(&passes(&extra).stdout).unwrap();
+        rows.into_iter().filter(|row| row["station"] == "Pole").collect::<Vec<_>>()
+    };
+    let (high, low) = (rows("5"), rows("-3"));
+    // Fifteen turns a day, each over the pole.
+    assert!((14..=16).contains(&high.len()) && high.len() == low.len());
+    for (high, low) in high.iter().zip(&low) {
+        assert!(low["duration_s"].as_f64().unwrap() > 60.0 + high["duration_s"].as_f64().unwrap());
+        assert!((0.0..360.0).contains(&low["rise_azimuth_deg"].as_f64().unwrap()));
+    }
+    says(passes(&["--min-elevation", "-91"]), 1, "not within -90 and 90");
+}
+
+#[test]
 fn a_horizon_of_hills_takes_from_the_passes() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("hills.csv");
@@ -166,4 +183,37 @@ fn a_bench_without_its_peers_says_what_it_left_out() {
     let (figures, talk) = bench("true");
     assert!(talk.contains("skipped: true: "), "{talk}");
     assert_eq!(figures["skipped"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn a_flight_writes_packets_and_truth_and_a_detector_is_scored_against_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    let elements = concat!(env!("CARGO_MANIFEST_DIR"), "/../missions/sky-7/elements.json");
+    let fault = "[[fault]]\nkind = \"gyro-bias\"\npart = 1\nstart_s = 30\n";
+    fs::write(file("faults.toml"), fault).unwrap();
+    let fly = |packets: &str| {
+        let (packets, labels, faults) = (file(packets), file("labels"), file("faults.toml"));
+        let mut arguments = vec!["telemetry", "--elements", elements, "--no-tiles", "--hours"];
+        arguments.extend(["0.02", "--from", "2026-11-23T09:00:00Z", "--faults", &faults]);
+        arguments.extend(["--packets", &packets, "--labels", &labels]);
+        run(Path::new(ORBITSIM), &arguments)
+    };
+    assert!(fly("first").status.success() && fly("second").status.success());
+    let packets = fs::read(file("first")).unwrap();
+    assert!(packets == fs::read(file("second")).unwrap(), "the same seed gives the same bytes");
+    // A gyro packet of 25 octets twenty times a second, and the rest.
+    assert!(packets.len() > 72 * 20 * 25, "{}", packets.len());
+    let told = "{\"time\": \"2026-11-23T09:00:40Z\", \"parameter\": \"GYRO_RATE_Y\", \"x\": 1}\n\
+                {\"time\": \"2026-11-23T09:00:10Z\", \"parameter\": \"GYRO_RATE_X\"}\n";
+    fs::write(file("told"), told).unwrap();
+    let (labels, told) = (file("labels"), file("told"));
+    let span = ["--from", "2026-11-23T09:00:00Z", "--to", "2026-11-23T09:01:12Z"];
+    let score = [&["score", "--labels", &labels, "--told", &told, "--json"], &span[..]].concat();
+    let scored = run(Path::new(ORBITSIM), &score);
+    let scored: serde_json::Value = serde_json::from_slice(&scored.stdout).unwrap();
+    assert_eq!(scored["faults"][0]["told_after_s"], 10.0);
+    assert_eq!((&scored["recall"], &scored["false_alarms"]), (&1.0.into(), &1.into()));
+    fs::write(file("faults.toml"), fault.replace("gyro-bias", "gremlin")).unwrap();
+    says(fly("third"), 1, "faults.toml:1: no fault \"gremlin\"");
 }
