@@ -5,6 +5,7 @@ mod budget;
 mod calendar;
 mod demo;
 mod ephemeris;
+mod links;
 mod passes;
 mod plan;
 mod relay;
@@ -34,14 +35,16 @@ enum Command {
     Passes(passes::Passes),
     /// Explain a link's budget: one moment line by line, a whole pass, or a year.
     Budget(Box<budget::BudgetArguments>),
+    /// Decide which antenna hears which satellite, and when: contacts without conflict, by value.
+    Plan(plan::PlanArguments),
+    /// List when satellites see each other.
+    Links(links::Links),
+    /// Write where satellites will be as an ephemeris message (OEM).
+    Ephemeris(ephemeris::EphemerisArguments),
     /// Write what a spacecraft says over some hours, with what breaks, and the truth beside it.
     Telemetry(telemetry::Telemetry),
     /// Score what a detector told against that truth.
     Score(score::Score),
-    /// Decide which antenna hears which satellite, and when: contacts without conflict, by value.
-    Plan(plan::PlanArguments),
-    /// Write where satellites will be as an ephemeris message (OEM).
-    Ephemeris(ephemeris::EphemerisArguments),
     /// Measure how fast the simulator is on this machine, beside the crates that do the same.
     Bench(bench::Bench),
     /// Fly a scenario in simulated time with the real flight and ground code.
@@ -70,6 +73,7 @@ pub fn run() -> ExitCode {
         Command::Telemetry(command) => command.run(),
         Command::Score(command) => command.run(),
         Command::Plan(command) => command.run(),
+        Command::Links(command) => command.run(),
         Command::Ephemeris(command) => command.run(),
         Command::Bench(command) => command.run(),
         Command::Run(command) => command.run(),

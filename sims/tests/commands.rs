@@ -51,6 +51,23 @@ fn passes_of_two_stations_come_as_values_and_as_a_calendar() {
 }
 
 #[test]
+fn a_station_at_the_pole_hears_every_turn_also_from_below_the_horizon() {
+    let rows = |mask: &str| {
+        let extra = ["--station", "Pole,90,0,2800", "--min-elevation", mask, "--json"];
+        let rows: Vec<serde_json::Value> = serde_json::from_slice(&passes(&extra).stdout).unwrap();
+        rows.into_iter().filter(|row| row["station"] == "Pole").collect::<Vec<_>>()
+    };
+    let (high, low) = (rows("5"), rows("-3"));
+    // Fifteen turns a day, each over the pole.
+    assert!((14..=16).contains(&high.len()) && high.len() == low.len());
+    for (high, low) in high.iter().zip(&low) {
+        assert!(low["duration_s"].as_f64().unwrap() > 60.0 + high["duration_s"].as_f64().unwrap());
+        assert!((0.0..360.0).contains(&low["rise_azimuth_deg"].as_f64().unwrap()));
+    }
+    says(passes(&["--min-elevation", "-91"]), 1, "not within -90 and 90");
+}
+
+#[test]
 fn a_horizon_of_hills_takes_from_the_passes() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("hills.csv");
@@ -119,6 +136,56 @@ fn an_occupied_page_port_is_named() {
     assert!(talk.contains(&format!("port {port} is occupied")), "{talk}");
 }
 
+/// Two days of finals2000A with a UT1 of our own, a second off the table built in.
+#[test]
+fn earth_orientation_of_a_file_turns_the_earth() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("finals2000A.daily");
+    let row = |mjd: u32, ut1: f64| {
+        format!(
+            "26112{} {mjd}.00 P  0.100000 0.000052  0.300000 0.000038  P{ut1:10.7} 0.0000079\n",
+            mjd - 61_364
+        )
+    };
+    let table = |ut1: f64| (61_366..61_370).map(|mjd| row(mjd, ut1)).collect::<String>();
+    let rise = |eop: &[&str]| {
+        let rows: serde_json::Value =
+            serde_json::from_slice(&passes(&[eop, &["--json"]].concat()).stdout).unwrap();
+        codecs::time::Tai::from_rfc3339(rows[0]["rise"].as_str().unwrap()).unwrap()
+    };
+    let path = file.to_str().unwrap();
+    fs::write(&file, table(-0.0826)).unwrap();
+    let near = rise(&["--eop", path]);
+    assert!(near.since(rise(&[])).abs() < 20_000_000, "the table built in says nearly the same");
+    fs::write(&file, table(0.9174)).unwrap();
+    let shift = rise(&["--eop", path]).since(near).abs();
+    // The station goes 95 m east in a second at 78 degrees north.
+    assert!((1_000_000..100_000_000).contains(&shift), "{shift} ns");
+    fs::write(&file, table(0.9174).replace("61368.00", "61399.00")).unwrap();
+    says(passes(&["--eop", path]), 1, "line 3: MJD 61399 does not follow 61367");
+    fs::write(&file, table(0.1).replace("6136", "6036")).unwrap();
+    let talk = String::from_utf8(passes(&["--eop", path]).stderr).unwrap();
+    assert!(talk.contains("covers MJD 60366 to 60369"), "{talk}");
+}
+
+#[test]
+fn a_bench_without_its_peers_says_what_it_left_out() {
+    let small = ["bench", "--rounds", "1", "--satellites", "2", "--stations", "1", "--json"];
+    let bench = |python: &str| {
+        let output = run(Path::new(ORBITSIM), &[&small[..], &["--python", python]].concat());
+        assert!(output.status.success());
+        let talk = String::from_utf8(output.stderr).unwrap();
+        (serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap(), talk)
+    };
+    let (figures, talk) = bench("/absent/python3");
+    assert!(talk.contains("skipped: /absent/python3 is not there"), "{talk}");
+    assert_eq!(figures["skipped"].as_array().unwrap().len(), 1);
+    assert!(figures["orbits"].as_array().unwrap().len() >= 6);
+    let (figures, talk) = bench("true");
+    assert!(talk.contains("skipped: true: "), "{talk}");
+    assert_eq!(figures["skipped"].as_array().unwrap().len(), 1);
+}
+
 #[test]
 fn a_flight_writes_packets_and_truth_and_a_detector_is_scored_against_it() {
     let folder = tempfile::tempdir().unwrap();
@@ -150,36 +217,4 @@ fn a_flight_writes_packets_and_truth_and_a_detector_is_scored_against_it() {
     assert_eq!((&scored["recall"], &scored["false_alarms"]), (&1.0.into(), &1.into()));
     fs::write(file("faults.toml"), fault.replace("gyro-bias", "gremlin")).unwrap();
     says(fly("third"), 1, "faults.toml:1: no fault \"gremlin\"");
-}
-
-/// Two days of finals2000A with a UT1 of our own, a second off the table built in.
-#[test]
-fn earth_orientation_of_a_file_turns_the_earth() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("finals2000A.daily");
-    let row = |mjd: u32, ut1: f64| {
-        format!(
-            "26112{} {mjd}.00 P  0.100000 0.000052  0.300000 0.000038  P{ut1:10.7} 0.0000079\n",
-            mjd - 61_364
-        )
-    };
-    let table = |ut1: f64| (61_366..61_370).map(|mjd| row(mjd, ut1)).collect::<String>();
-    let rise = |eop: &[&str]| {
-        let rows: serde_json::Value =
-            serde_json::from_slice(&passes(&[eop, &["--json"]].concat()).stdout).unwrap();
-        codecs::time::Tai::from_rfc3339(rows[0]["rise"].as_str().unwrap()).unwrap()
-    };
-    let path = file.to_str().unwrap();
-    fs::write(&file, table(-0.0826)).unwrap();
-    let near = rise(&["--eop", path]);
-    assert!(near.since(rise(&[])).abs() < 20_000_000, "the table built in says nearly the same");
-    fs::write(&file, table(0.9174)).unwrap();
-    let shift = rise(&["--eop", path]).since(near).abs();
-    // The station goes 95 m east in a second at 78 degrees north.
-    assert!((1_000_000..100_000_000).contains(&shift), "{shift} ns");
-    fs::write(&file, table(0.9174).replace("61368.00", "61399.00")).unwrap();
-    says(passes(&["--eop", path]), 1, "line 3: MJD 61399 does not follow 61367");
-    fs::write(&file, table(0.1).replace("6136", "6036")).unwrap();
-    let talk = String::from_utf8(passes(&["--eop", path]).stderr).unwrap();
-    assert!(talk.contains("covers MJD 60366 to 60369"), "{talk}");
 }

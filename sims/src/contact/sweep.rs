@@ -22,7 +22,7 @@ use crate::orbit::{
 
 /// Distance of two instants.
 const STEP_NS: i64 = 60_000_000_000;
-const STEP_S: f64 = 60.0;
+pub(super) const STEP_S: f64 = 60.0;
 /// How far a satellite may rise above the chord of a step: acceleration in the earth's frame is
 /// below 0.012 km/s², and half a minute squared times half of that is 5.4 km.
 const BULGE_KM: f64 = 6.0;
@@ -113,7 +113,7 @@ impl Grid {
         (self.from, self.to)
     }
 
-    fn at(&self, step: usize) -> Tai {
+    pub(super) fn at(&self, step: usize) -> Tai {
         self.from.plus(step as i64 * STEP_NS)
     }
 }
@@ -179,6 +179,11 @@ impl Track {
         track
     }
 
+    /// Places at the grid's instants, by axis, km.
+    pub(super) fn places(&self) -> [&[f64]; 3] {
+        self.position_km.each_ref().map(Vec::as_slice)
+    }
+
     /// The first instant of the grid at which the satellite has no orbit any more.
     pub fn lost(&self, grid: &Grid) -> Option<Tai> {
         let [x, ..] = &self.position_km;
@@ -186,7 +191,7 @@ impl Track {
     }
 
     /// The state at an instant of the grid.
-    fn state(&self, step: usize) -> State {
+    pub(super) fn state(&self, step: usize) -> State {
         let pick = |of: &Vec<f64>| of.get(step).copied().unwrap_or(f64::NAN);
         State {
             position_km: self.position_km.each_ref().map(pick),
@@ -210,7 +215,7 @@ impl Track {
         let mut near = vec![0u64; self.position_km[0].len().div_ceil(64)];
         let [x, y, z] = station.up();
         let floor = station.plane_km() - BULGE_KM + lowering(station, mask_deg);
-        let places = self.position_km.each_ref().map(Vec::as_slice);
+        let places = self.places();
         Arch::new().dispatch(Above { places, up: [x, y, z], floor, out: &mut near });
         Search::new(grid, station, mask_deg).run(self, &near)
     }
@@ -253,10 +258,10 @@ impl WithSimd for Above<'_> {
 /// A satellite's way within a step, by the time since its start over the step's length: a cubic's
 /// coefficients, the constant first.
 #[derive(Clone, Copy)]
-struct Cubic([[f64; 4]; 3]);
+pub(super) struct Cubic([[f64; 4]; 3]);
 
 impl Cubic {
-    fn new(track: &Track, step: usize) -> Self {
+    pub(super) fn new(track: &Track, step: usize) -> Self {
         let pick = |of: &[Vec<f64>; 3], at: usize, step: usize| {
             of.get(at).and_then(|part| part.get(step)).copied().unwrap_or(f64::NAN)
         };
@@ -267,7 +272,7 @@ impl Cubic {
         }))
     }
 
-    fn state(&self, seconds: f64) -> State {
+    pub(super) fn state(&self, seconds: f64) -> State {
         let s = seconds / STEP_S;
         let place = |[a, b, c, d]: [f64; 4]| a + s * (b + s * (c + s * d));
         let velocity = |[_, b, c, d]: [f64; 4]| (b + s * (2.0 * c + s * 3.0 * d)) / STEP_S;

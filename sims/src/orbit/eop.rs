@@ -13,6 +13,9 @@ pub const MAX_DAYS: usize = 40_000;
 /// Longest text read; C04 as a whole has 5 MB.
 pub const MAX_TEXT_BYTES: usize = 32 * 1024 * 1024;
 
+/// 1972-01-01: before, UTC was stepped by parts of a second.
+const LEAPS_FROM_MJD: i64 = 41_317;
+
 /// Why a text is no table of earth orientation.
 #[derive(Debug, PartialEq, Error)]
 pub enum EopError {
@@ -72,11 +75,7 @@ impl EarthOrientation {
             }
             let read = match &columns {
                 Some(columns) => columns.read(text),
-                None if text.get(7..15).is_some_and(|field| field.contains('.'))
-                    && !is_c04(text) =>
-                {
-                    fixed(text)
-                }
+                None if is_fixed(text) => fixed(text),
                 None => c04(text),
             };
             let place = |reason: String| EopError::Line { line, reason };
@@ -111,9 +110,9 @@ impl EarthOrientation {
                 return Err(format!("{name} is {value}: within {most} of 0"));
             }
         }
-        // A day is longer than 86,400 s by milliseconds; leap seconds are whole.
+        // A day is longer than 86,400 s by milliseconds; leap seconds are whole, since there are any.
         let jump = self.days.last().map_or(0.0, |last| ut1_minus_utc_s - last.ut1_minus_utc_s);
-        if (jump - jump.round()).abs() > 0.02 {
+        if mjd > LEAPS_FROM_MJD && (jump - jump.round()).abs() > 0.02 {
             return Err(format!("UT1-UTC jumps by {jump:.4} s within a day"));
         }
         self.days.push(orientation);
@@ -193,6 +192,12 @@ fn whole_day(text: &str) -> Result<i64, String> {
         return Err(format!("MJD is {mjd}: a whole day below 100000"));
     }
     Ok(mjd as i64)
+}
+
+/// Whether a line has its MJD where finals2000A has it: `7310 1 41956.00`, where the date reads like
+/// a year of C04.
+fn is_fixed(line: &str) -> bool {
+    line.get(7..15).is_some_and(|mjd| mjd.contains('.') && mjd.trim().parse::<f64>().is_ok())
 }
 
 /// Columns of finals2000A, Bulletin A: its series has no seam, and is within 0.1 ms of Bulletin B.

@@ -110,10 +110,10 @@ impl ToTeme {
     pub fn at(at: Tai) -> Self {
         let t = (days_since_j2000(at) + TT_MINUS_UTC_DAYS) / 36_525.0;
         // Lieske and others (1977).
-        let zeta = t * (2_306.2181 + t * (0.301_88 + t * 0.017_998)) * ARCSEC;
-        let z = t * (2_306.2181 + t * (1.094_68 + t * 0.018_203)) * ARCSEC;
-        let theta = t * (2_004.3109 - t * (0.426_65 + t * 0.041_833)) * ARCSEC;
-        let mean = (84_381.448 - t * (46.8150 + t * (0.000_59 - t * 0.001_813))) * ARCSEC;
+        let zeta = t * (2_306.218_1 + t * (0.301_88 + t * 0.017_998)) * ARCSEC;
+        let z = t * (2_306.218_1 + t * (1.094_68 + t * 0.018_203)) * ARCSEC;
+        let theta = t * (2_004.310_9 - t * (0.426_65 + t * 0.041_833)) * ARCSEC;
+        let mean = (84_381.448 - t * (46.815 + t * (0.000_59 - t * 0.001_813))) * ARCSEC;
         let (longitude, obliquity) = nutation(t);
         Self([
             about(2, -zeta),

@@ -63,6 +63,21 @@ fn every_form_says_the_same() {
     assert_eq!(predicted(C04), None);
 }
 
+/// Rows as they are in the files: a month of two digits, and steps of UTC in the sixties.
+#[test]
+fn old_rows_are_read() {
+    let finals = "\
+73 930 41955.00 I  0.154000 0.010000  0.320000 0.010000  I 0.1350000 0.0002000  2.5 0.1
+7310 1 41956.00 I  0.153000 0.010000  0.321000 0.010000  I 0.1320000 0.0002000  2.5 0.1
+";
+    assert_eq!(EarthOrientation::parse(finals).unwrap().span_mjd(), (41_955, 41_956));
+    let c04 = "\
+1963  10  31   0  38333.00    0.1  0.2  -0.0700000  0
+1963  11   1   0  38334.00    0.1  0.2   0.0280000  0
+";
+    assert_eq!(EarthOrientation::parse(c04).unwrap().span_mjd(), (38_333, 38_334));
+}
+
 #[test]
 fn what_is_no_table_is_refused_with_its_line() {
     for (text, words) in [
