@@ -62,6 +62,17 @@ pub struct RadioLink {
     changes: u64,
 }
 
+/// What holds from an instant until the next step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Planned {
+    /// Its first instant.
+    pub from: Tai,
+    /// Bits a second for the user; 0 without lock.
+    pub rate_bps: f64,
+    /// Flight one way, ns.
+    pub delay_ns: i64,
+}
+
 /// Why a pass can't be flown.
 #[derive(Clone, Copy, Debug, Error, PartialEq)]
 pub enum RadioError {
@@ -124,6 +135,26 @@ impl RadioLink {
     pub fn moment(&self, at: Tai) -> Option<&Moment> {
         let index = usize::try_from(at.since(self.start).div_euclid(self.step_ns)).ok()?;
         self.moments.get(index)
+    }
+
+    /// Rate and delay as steps, for whoever paces by them: a new one where the rate changes, or the
+    /// delay by more than this many ns. A pass flown under [`Weather::Clear`] gives what can be known
+    /// beforehand.
+    pub fn plan(&self, delay_change_ns: i64) -> Vec<Planned> {
+        let mut steps: Vec<Planned> = Vec::new();
+        for (from, moment) in self.moments() {
+            let rate_bps = if moment.locked { moment.rate_bps } else { 0.0 };
+            let delay_ns = (moment.range_km / LIGHT_KM_S * 1e9) as i64;
+            let same = steps.last().is_some_and(|last| {
+                last.rate_bps == rate_bps && (last.delay_ns - delay_ns).abs() <= delay_change_ns
+            });
+            if !same {
+                steps.push(Planned { from, rate_bps, delay_ns });
+            }
+        }
+        let end = self.start.plus(self.moments.len() as i64 * self.step_ns);
+        steps.push(Planned { from: end, rate_bps: 0.0, delay_ns: 0 });
+        steps
     }
 
     /// Bits that frames without error carry over the pass.
