@@ -48,7 +48,7 @@ pub struct Losses {
 }
 
 impl Losses {
-    /// All of it (P.618-14 equation 65).
+    /// All of it (P.618 §2.5).
     pub fn total_db(&self) -> f64 {
         self.gas_db + self.rain_db + self.cloud_db + self.added_by_scintillation_db()
     }
