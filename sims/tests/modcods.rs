@@ -135,7 +135,7 @@ fn ldpc_codes_lose_what_the_curves_say() {
         // Halfway down the curve, where a few words tell.
         let (eb_n0_db, expected) =
             *curve.iter().find(|point| (0.2..0.8).contains(&point.1)).unwrap();
-        let words = 120_000 / code.symbols() as u32 + 10;
+        let words = 60_000 / code.symbols() as u32 + 8;
         let lost = words_lost(code, eb_n0_db, words);
         let spread = (expected * (1.0 - expected) / f64::from(words)).sqrt();
         assert!((lost - expected).abs() < 4.0 * spread + 0.02, "{code:?}: {lost}, not {expected}");

@@ -124,6 +124,7 @@ impl BudgetArguments {
             }
             (None, Some(at), _) => {
                 let set = self.satellite()?;
+                warn_of_age(&set, at);
                 let look = described.station.look_at(&set, at)?;
                 let (elevation, range) = (look.elevation_deg, look.range_km);
                 ensure!(
@@ -219,6 +220,7 @@ impl BudgetArguments {
 
     fn pass(&self, of: &Described, from: Tai, sky: Sky) -> anyhow::Result<ExitCode> {
         let set = self.satellite()?;
+        warn_of_age(&set, from);
         if self.availability {
             let (stays, seconds_a_day) = year::stays(of, &set, from)?;
             return year::print(of, &stays, Some(seconds_a_day), self.json, self.csv);
@@ -288,6 +290,19 @@ fn looks(
         times.push(pass.set);
     }
     times.into_iter().map(|at| Ok((at, of.station.look_at(set, at)?))).collect()
+}
+
+/// Says that elements are old, as `orbitsim passes` does.
+fn warn_of_age(set: &ElementSet, at: Tai) {
+    const DAY_NS: i64 = 86_400_000_000_000;
+    const OLD_DAYS: i64 = 14;
+    let days = set.epoch().since(at).abs() / DAY_NS;
+    if days > OLD_DAYS {
+        eprintln!(
+            "warning: the elements of {} are {days} days from the time asked for: fetch newer ones",
+            set.name()
+        );
+    }
 }
 
 /// A satellite of a file by its name, or the first.

@@ -18,7 +18,7 @@ pub fn wavelength_m(frequency_ghz: f64) -> f64 {
     LIGHT_KM_S * 1e-6 / frequency_ghz
 }
 
-/// Loss of free space between isotropic antennas, dB (P.525-4 equation 3).
+/// Loss of free space between isotropic antennas, dB (P.525-4).
 pub fn free_space_db(frequency_ghz: f64, range_km: f64) -> f64 {
     2.0 * decibels(4.0 * PI * range_km * 1e3 / wavelength_m(frequency_ghz))
 }

@@ -50,8 +50,12 @@ pub struct Chooser {
     /// Reports under way: when each arrives, and what it says.
     reports: VecDeque<(i64, f64)>,
     next_report_ns: i64,
+    /// When the station last had something to report.
+    reported_ns: Option<i64>,
 }
 
+/// Reports that may be missing before the sender takes the receiver for lost.
+const MISSING: i64 = 3;
 /// Reports under way at most: a flight of minutes at the fastest pace.
 const MAX_REPORTS: usize = 100_000;
 
@@ -64,7 +68,13 @@ impl Chooser {
             }
             _ => None,
         };
-        Self { control, adaptation, reports: VecDeque::new(), next_report_ns: i64::MIN }
+        Self {
+            control,
+            adaptation,
+            reports: VecDeque::new(),
+            next_report_ns: i64::MIN,
+            reported_ns: None,
+        }
     }
 
     /// What is sent with now.
@@ -93,6 +103,16 @@ impl Chooser {
                     if let Some((arrived, es_n0_db)) = self.reports.pop_front() {
                         adaptation.report(es_n0_db, arrived);
                     }
+                }
+                // Silence is a fade that no report came out of: begin again with the sturdiest.
+                if seen.received_db.is_some() {
+                    self.reported_ns = Some(seen.now_ns);
+                }
+                let patience_ns =
+                    MISSING * reports.every_ns + 2 * seen.flight_ns + reports.delay_ns;
+                if self.reported_ns.is_some_and(|last| seen.now_ns - last > patience_ns) {
+                    adaptation.report(f64::NEG_INFINITY, seen.now_ns);
+                    self.reported_ns = None;
                 }
                 adaptation.modcod()
             }
@@ -143,6 +163,23 @@ mod tests {
             assert_eq!(at(&mut chooser, ms), before, "{ms}");
         }
         assert!(at(&mut chooser, 1_300).es_n0_db <= 4.5);
+    }
+
+    #[test]
+    fn silence_is_answered_with_the_sturdiest() {
+        let reports = Reports {
+            margins: Margins { margin_db: 0.5, hysteresis_db: 0.3, hold_ns: 0 },
+            every_ns: 10 * MS,
+            delay_ns: 0,
+        };
+        let mut chooser = Chooser::new(Control::Adaptive(Ladder::new(&DVB_S2).unwrap(), reports));
+        for ms in (0..1_000).step_by(10) {
+            chooser.choose(seen(ms, 12.0));
+        }
+        let lost = |ms| Seen { received_db: None, ..seen(ms, 12.0) };
+        // What is under way still arrives: 240 ms later the last report, then three are missing.
+        assert_eq!(chooser.choose(lost(1_250)).name, "16APSK 4/5");
+        assert_eq!(chooser.choose(lost(1_400)).name, "QPSK 1/4");
     }
 
     #[test]

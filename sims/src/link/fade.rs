@@ -1,14 +1,15 @@
-//! Fades over time: rain as a log-normal process with one time constant (Maseng and Bakken, ITU-R
-//! P.1853-2), scintillation as noise with the spectrum of turbulent air.
+//! Fades over time (ITU-R P.1853-1): rain as a log-normal process with one time constant (Maseng and
+//! Bakken), clouds as one with two, scintillation as noise with the spectrum of turbulent air.
 
+use super::weather::cloud::CloudWater;
 use super::weather::path::AirPath;
-use super::weather::quantile::exceedance_quantile;
+use super::weather::quantile::{exceedance, exceedance_quantile};
 use crate::rng::Random;
 use std::f64::consts::TAU;
 
-/// How fast rain changes, 1/s (P.1853-2 annex 1 §2).
+/// How fast rain changes, 1/s (P.1853-1).
 pub const RAIN_PACE_PER_S: f64 = 2e-4;
-/// Where the spectrum of scintillation bends, Hz (P.1853-2 annex 1 §3).
+/// Where the spectrum of scintillation bends, Hz (P.1853-1).
 pub const SCINTILLATION_HZ: f64 = 0.1;
 /// Exceedances that the distribution is fitted through, percent.
 const FITTED: [f64; 9] = [0.01, 0.02, 0.03, 0.05, 0.1, 0.3, 1.0, 2.0, 5.0];
@@ -81,6 +82,46 @@ impl RainState {
     }
 }
 
+/// Paces of clouds, 1/s, and their weights (P.1853-1).
+const CLOUD_PACES_PER_S: [f64; 2] = [7.17e-4, 2.01e-5];
+const CLOUD_WEIGHTS: [f64; 2] = [0.349, 0.830];
+
+/// The normal variable under the clouds: hours and days, driven by one noise.
+#[derive(Clone, Debug)]
+pub struct CloudState {
+    values: [f64; 2],
+    random: Random,
+}
+
+impl CloudState {
+    /// As it comes.
+    pub fn new(seed: u64) -> Self {
+        let mut random = Random::new(seed, "clouds");
+        let [slow, fast] = [random.normal(), random.normal()];
+        // Both follow one noise: so much of the fast one is the slow one's.
+        let [a, b] = CLOUD_PACES_PER_S;
+        let shared = 2.0 * (a * b).sqrt() / (a + b);
+        let fast = shared * slow + (1.0 - shared * shared).sqrt() * fast;
+        Self { values: [fast, slow], random }
+    }
+
+    /// Goes on by some seconds.
+    pub fn advance(&mut self, seconds: f64) {
+        let noise = self.random.normal();
+        for (value, pace) in self.values.iter_mut().zip(CLOUD_PACES_PER_S) {
+            let kept = (-pace * seconds.max(0.0)).exp();
+            *value = kept * *value + (1.0 - kept * kept).sqrt() * noise;
+        }
+    }
+
+    /// Liquid water over the station now, kg/m².
+    pub fn liquid_kg_m2(&self, water: &CloudWater) -> f64 {
+        let [fast, slow] = self.values;
+        let normal = CLOUD_WEIGHTS[0] * fast + CLOUD_WEIGHTS[1] * slow;
+        water.exceeded_kg_m2(100.0 * exceedance(normal))
+    }
+}
+
 /// Scintillation of unit deviation: tones drawn from the spectrum, flat to the bend, then falling
 /// with the power 8/3 of the frequency.
 #[derive(Clone, Debug)]
@@ -118,7 +159,6 @@ impl Scintillating {
 mod tests {
     use super::super::weather::climate::{Climate, Stated};
     use super::super::weather::path::Beam;
-    use super::super::weather::quantile::exceedance;
     use super::*;
 
     fn air() -> AirPath {
@@ -181,6 +221,29 @@ mod tests {
         }
         let wet = RainState::starting_at(1, 1.0);
         assert!((wet.value() - 2.326_348).abs() < 1e-5);
+    }
+
+    #[test]
+    fn clouds_hold_as_much_water_as_often_as_their_formula_says() {
+        let water = CloudWater { median_kg_m2: 0.12, sigma: 0.8, share_percent: 50.0 };
+        let mut state = CloudState::new(2);
+        // Looks 20 hours apart, steps short against both paces.
+        const LOOKS: u32 = 6_000;
+        let mut above = [0u32; 3];
+        let percents = [50.0, 20.0, 5.0];
+        for _ in 0..LOOKS {
+            for _ in 0..120 {
+                state.advance(600.0);
+            }
+            let now = state.liquid_kg_m2(&water);
+            for (percent, count) in percents.iter().zip(&mut above) {
+                *count += u32::from(now > water.exceeded_kg_m2(*percent));
+            }
+        }
+        for (percent, count) in percents.iter().zip(above) {
+            let share = f64::from(count) / f64::from(LOOKS);
+            assert!((share - percent / 100.0).abs() < 0.025, "{percent} %: {share}");
+        }
     }
 
     /// Correlation of the spectrum at a lag: its cosine transform, by the middle rule.

@@ -52,7 +52,7 @@ pub struct Modcod {
     pub waterfall: Waterfall,
 }
 
-/// Symbols of a slot, and of the pilots after each sixteen of them (EN 302 307-1 §5.5.1, §5.5.3).
+/// Symbols of a slot, and of the pilots after each sixteen of them (EN 302 307-1 §5.5).
 const SLOT: u32 = 90;
 const PILOTS: u32 = 36;
 /// Bits of a normal frame of DVB-S2.

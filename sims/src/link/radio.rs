@@ -3,10 +3,11 @@
 use super::budget::file::Described;
 use super::control::{Chooser, Seen};
 use super::disturbance::{Disturbances, Handover};
-use super::fade::{RainFade, RainState, Scintillating};
+use super::fade::{CloudState, RainFade, RainState, Scintillating};
 use super::geometry::{Frames, Geometry, Sky, Track};
 use super::modcod::Modcod;
 use super::shadow::{Shadowing, Surroundings};
+use super::weather::cloud;
 use super::weather::path::Sky as Air;
 use super::{LIGHT_KM_S, LinkSettings, LossSettings};
 use codecs::time::Tai;
@@ -17,6 +18,10 @@ use thiserror::Error;
 const STEP_NS: i64 = 100_000_000;
 /// Moments of one pass at most: a day in tenths of a second.
 const MAX_MOMENTS: i64 = 1_000_000;
+/// Clouds change slowly: they are reckoned this often, ns.
+const CLOUD_STEP_NS: i64 = 1_000_000_000;
+/// Water in clouds while it rains at most, kg/m²: more of it is rain already (P.1853-1).
+const CLOUD_IN_RAIN_KG_M2: f64 = 1.0;
 /// How far below what the sturdiest MODCOD needs a receiver keeps its lock, dB.
 const LOCK_KEPT_DB: f64 = 3.0;
 
@@ -42,6 +47,8 @@ pub struct Moment {
     pub es_n0_db: f64,
     /// Rain's part of the fade, dB.
     pub rain_db: f64,
+    /// That of clouds, dB.
+    pub cloud_db: f64,
     /// Whether the receiver has lock.
     pub locked: bool,
     /// What is sent with.
@@ -60,6 +67,17 @@ pub struct RadioLink {
     moments: Vec<Moment>,
     peak_bps: f64,
     changes: u64,
+}
+
+/// What holds from an instant until the next step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Planned {
+    /// Its first instant.
+    pub from: Tai,
+    /// Bits a second for the user; 0 without lock.
+    pub rate_bps: f64,
+    /// Flight one way, ns.
+    pub delay_ns: i64,
 }
 
 /// Why a pass can't be flown.
@@ -124,6 +142,26 @@ impl RadioLink {
     pub fn moment(&self, at: Tai) -> Option<&Moment> {
         let index = usize::try_from(at.since(self.start).div_euclid(self.step_ns)).ok()?;
         self.moments.get(index)
+    }
+
+    /// Rate and delay as steps, for whoever paces by them: a new one where the rate changes, or the
+    /// delay by more than this many ns. A pass flown under [`Weather::Clear`] gives what can be known
+    /// beforehand.
+    pub fn plan(&self, delay_change_ns: i64) -> Vec<Planned> {
+        let mut steps: Vec<Planned> = Vec::new();
+        for (from, moment) in self.moments() {
+            let rate_bps = if moment.locked { moment.rate_bps } else { 0.0 };
+            let delay_ns = (moment.range_km / LIGHT_KM_S * 1e9) as i64;
+            let same = steps.last().is_some_and(|last| {
+                last.rate_bps == rate_bps && (last.delay_ns - delay_ns).abs() <= delay_change_ns
+            });
+            if !same {
+                steps.push(Planned { from, rate_bps, delay_ns });
+            }
+        }
+        let end = self.start.plus(self.moments.len() as i64 * self.step_ns);
+        steps.push(Planned { from: end, rate_bps: 0.0, delay_ns: 0 });
+        steps
     }
 
     /// Bits that frames without error carry over the pass.
@@ -215,6 +253,13 @@ impl Described {
     }
 }
 
+/// Clouds under way, and the water that they held when last looked at.
+struct Clouds {
+    state: CloudState,
+    looked: Option<Tai>,
+    liquid_kg_m2: f64,
+}
+
 /// A pass under way.
 struct Flight<'a> {
     of: &'a Described,
@@ -222,6 +267,7 @@ struct Flight<'a> {
     rain: Option<RainState>,
     /// Rain's distribution by whole degrees of elevation, as far as it was asked for.
     fits: Vec<Option<Option<RainFade>>>,
+    clouds: Option<Clouds>,
     scintillation: Option<Scintillating>,
     shadowing: Option<Shadowing>,
     /// Since when the carrier has been there, ns.
@@ -256,6 +302,11 @@ impl<'a> Flight<'a> {
             chooser: Chooser::new(of.control.clone()),
             rain,
             fits: vec![None; 92],
+            clouds: seed.filter(|_| channel.clouds).map(|seed| Clouds {
+                state: CloudState::new(seed),
+                looked: None,
+                liquid_kg_m2: 0.0,
+            }),
             scintillation: seed.filter(|_| channel.scintillation).map(Scintillating::new),
             shadowing,
             carrier_since: None,
@@ -277,7 +328,8 @@ impl<'a> Flight<'a> {
         let unsteady = self.scintillation.as_ref().map_or(0.0, |tones| {
             link.air.scintillation(elevation_deg).deviation_db() * tones.at(since_s)
         });
-        let air = Air::Fade { wet_db: rain_db, scintillation_db: unsteady };
+        let cloud_db = self.cloud_db(now, elevation_deg, rain_db > 0.0);
+        let air = Air::Fade { wet_db: rain_db + cloud_db, scintillation_db: unsteady };
         let faded = link.budget(elevation_deg, range_km, air);
         let shadow_db = self.shadowing.as_mut().map_or(0.0, |end| end.gain_db(since_s));
         let es_n0_db = faded.es_n0_db + shadow_db;
@@ -296,6 +348,7 @@ impl<'a> Flight<'a> {
             clear_db: clear.es_n0_db,
             es_n0_db,
             rain_db,
+            cloud_db,
             locked,
             modcod,
             rate_bps: modcod.rate_bps(signal.symbol_rate_baud, signal.pilots),
@@ -317,6 +370,20 @@ impl<'a> Flight<'a> {
             fit.as_ref().map_or(0.0, |fit| fit.at_db(value))
         };
         of(low) * (1.0 - part) + of(low + 1) * part
+    }
+
+    fn cloud_db(&mut self, now: Tai, elevation_deg: f64, it_rains: bool) -> f64 {
+        let Some(clouds) = &mut self.clouds else { return 0.0 };
+        let air = &self.of.link.air;
+        let since_ns = clouds.looked.map(|looked| now.since(looked));
+        if since_ns.is_none_or(|since| since >= CLOUD_STEP_NS) {
+            clouds.state.advance(since_ns.unwrap_or(0) as f64 / 1e9);
+            clouds.liquid_kg_m2 = clouds.state.liquid_kg_m2(&air.climate().cloud);
+            clouds.looked = Some(now);
+        }
+        let most = if it_rains { CLOUD_IN_RAIN_KG_M2 } else { f64::MAX };
+        let liquid = clouds.liquid_kg_m2.min(most);
+        cloud::attenuation_db(air.beam().frequency_ghz, elevation_deg.max(5.0), liquid)
     }
 
     /// Whether the receiver has lock: the carrier strong enough for as long as it takes.

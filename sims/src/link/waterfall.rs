@@ -36,8 +36,8 @@ impl Waterfall {
             Self::Uncoded(bits) => any(exceedance((2.0 * eb_n0).sqrt()), bits),
             Self::ReedSolomon(corrected, words) => any(hard_words(eb_n0, corrected), words),
             Self::Convolutional(bits) => {
-                // Events may begin at each bit; the first terms of the union bound (CCSDS
-                // 130.1-G-3 §5; the code's weight spectrum from its generators).
+                // Events may begin at each bit; the first terms of the union bound: weights
+                // of the code's shortest wrong paths and how many there are of each.
                 const EVENTS: [(f64, f64); 6] = [
                     (10.0, 11.0),
                     (12.0, 38.0),

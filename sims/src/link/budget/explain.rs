@@ -101,7 +101,7 @@ impl Link {
         }
         lines.sum("EIRP", budget.eirp_dbw, "dBW");
         let how = format!("{:.1} km at {frequency} GHz", budget.range_km);
-        lines.term("free space", -budget.free_space_db, "dB", how, "ITU-R P.525-4 (3)");
+        lines.term("free space", -budget.free_space_db, "dB", how, "ITU-R P.525-4");
         let how = format!("{}, at worst", described(self));
         lines.term("polarisation", -budget.polarisation_db, "dB", how, "overlap of ellipses");
     }
@@ -135,7 +135,7 @@ impl Link {
             _ => 0.0,
         };
         let how = format!("{liquid:.3} kg/m² of liquid water");
-        lines.term("clouds", -losses.cloud_db, "dB", how, "ITU-R P.840-9 (13)");
+        lines.term("clouds", -losses.cloud_db, "dB", how, "ITU-R P.840-9");
         let how = format!(
             "{:.2} dB by itself, σ {:.3} dB, Nwet {:.1}",
             losses.scintillation_db,

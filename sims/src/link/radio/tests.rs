@@ -51,6 +51,23 @@ fn a_pass_waits_for_lock_and_climbs_with_the_elevation() {
 }
 
 #[test]
+fn a_plan_has_few_steps_and_all_of_the_capacity() {
+    let of = described(X_BAND, &[]);
+    let link = RadioLink::fly(&of, &pass(), Weather::Clear).unwrap();
+    let plan = link.plan(200_000);
+    assert!((20..200).contains(&plan.len()), "{}", plan.len());
+    let span = |two: &[Planned]| two[1].from.since(two[0].from) as f64 / 1e9 * two[0].rate_bps;
+    let bits = plan.windows(2).map(span).sum::<f64>();
+    assert!((bits / link.capacity_bits() - 1.0).abs() < 1e-6);
+    for (at, moment) in link.moments() {
+        let step = plan[plan.partition_point(|step| step.from <= at) - 1];
+        let flight_ns = moment.range_km / LIGHT_KM_S * 1e9;
+        assert!((step.delay_ns as f64 - flight_ns).abs() <= 200_001.0);
+    }
+    assert_eq!(plan.last().unwrap().rate_bps, 0.0);
+}
+
+#[test]
 fn the_same_seed_gives_the_same_sky_and_another_another() {
     let of = described(KA_BAND, &[]);
     let fades = |seed| {

@@ -70,12 +70,12 @@ pub fn over(height_km: f64, from_km: f64, from_g_m3: f64) -> Air {
     Air::with_pressure(pressure_hpa, temperature_k, vapour_g_m3)
 }
 
-/// Index of refraction (P.453-14 equations 1 and 2).
+/// Index of refraction (P.453-14).
 pub fn refraction(air: &Air) -> f64 {
     1.0 + 1e-6 * (77.6 * air.dry_hpa / air.temperature_k + wet_refractivity(air))
 }
 
-/// Wet part of the refractivity (P.453-14 equation 4).
+/// Wet part of the refractivity (P.453-14).
 pub fn wet_refractivity(air: &Air) -> f64 {
     let (e, t) = (air.vapour_hpa(), air.temperature_k);
     72.0 * e / t + 3.75e5 * e / (t * t)

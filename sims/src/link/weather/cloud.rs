@@ -2,7 +2,7 @@
 
 use super::quantile::exceedance_quantile;
 
-/// How much liquid water stands over a place: log-normal while there are clouds (P.840-9 §3.2).
+/// How much liquid water stands over a place: log-normal while there are clouds (P.840-9).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CloudWater {
     /// Median while there are clouds, kg/m².
@@ -33,7 +33,7 @@ pub fn mass_absorption(frequency_ghz: f64) -> f64 {
     liquid_absorption(frequency_ghz, 273.75) * (heights - 10.491_2)
 }
 
-/// What droplets of one temperature take, (dB/km)/(g/m³) (P.840-9 equations 2 to 11).
+/// What droplets of one temperature take, (dB/km)/(g/m³) (P.840-9).
 pub fn liquid_absorption(frequency_ghz: f64, temperature_k: f64) -> f64 {
     let (f, theta) = (frequency_ghz, 300.0 / temperature_k - 1.0);
     let low = 77.66 + 103.3 * theta;
@@ -48,7 +48,7 @@ pub fn liquid_absorption(frequency_ghz: f64, temperature_k: f64) -> f64 {
     0.819 * f / (imaginary * (1.0 + eta * eta))
 }
 
-/// What a slant path of 5 degrees or more loses to a column of liquid water, dB (equation 13).
+/// What a slant path of 5 degrees or more loses to a column of liquid water, dB.
 pub fn attenuation_db(frequency_ghz: f64, elevation_deg: f64, liquid_kg_m2: f64) -> f64 {
     mass_absorption(frequency_ghz) * liquid_kg_m2 / elevation_deg.to_radians().sin()
 }

@@ -5,6 +5,7 @@ use super::climate::Climate;
 use super::rain::RainPath;
 use super::scintillation::Scintillation;
 use super::{cloud, slant};
+use std::sync::OnceLock;
 
 /// The share of a year that the air is at least as bad as, percent, within what P.618 holds for.
 pub const PERCENT: std::ops::RangeInclusive<f64> = 0.001..=50.0;
@@ -47,7 +48,7 @@ pub struct Losses {
 }
 
 impl Losses {
-    /// All of it (P.618-14 equation 65).
+    /// All of it (P.618 §2.5).
     pub fn total_db(&self) -> f64 {
         self.gas_db + self.rain_db + self.cloud_db + self.added_by_scintillation_db()
     }
@@ -88,25 +89,29 @@ pub struct AirPath {
     beam: Beam,
     /// Oxygen and water vapour straight up.
     zenith_db: (f64, f64),
-    /// Gases at 0 to 5 degrees as multiples of those at 5, logarithms.
-    low: [f64; LOWEST_DEG as usize + 1],
+    /// Gases at 0 to 5 degrees as multiples of those at 5, logarithms; reckoned when first asked for,
+    /// since they take some milliseconds.
+    low: OnceLock<[f64; LOWEST_DEG as usize + 1]>,
 }
 
 impl AirPath {
     /// Reckons the gases.
     pub fn new(climate: Climate, beam: Beam) -> Self {
         let zenith_db = slant::zenith_db(beam.frequency_ghz, &climate.air);
-        let mut low = [0.0; LOWEST_DEG as usize + 1];
-        for (degrees, slot) in low.iter_mut().enumerate() {
-            *slot = slant::through_layers_db(
-                beam.frequency_ghz,
+        Self { climate, beam, zenith_db, low: OnceLock::new() }
+    }
+
+    fn low(&self) -> [f64; LOWEST_DEG as usize + 1] {
+        let through = |degrees: usize| {
+            slant::through_layers_db(
+                self.beam.frequency_ghz,
                 degrees as f64,
-                climate.station_km.max(0.0),
-                climate.air.vapour_g_m3,
-            );
-        }
-        let at_lowest = low[LOWEST_DEG as usize];
-        Self { climate, beam, zenith_db, low: low.map(|db| (db / at_lowest).ln()) }
+                self.climate.station_km.max(0.0),
+                self.climate.air.vapour_g_m3,
+            )
+        };
+        let at_lowest = through(LOWEST_DEG as usize);
+        std::array::from_fn(|degrees| (through(degrees) / at_lowest).ln())
     }
 
     /// The climate of the place.
@@ -150,7 +155,8 @@ impl AirPath {
         }
         let at = elevation_deg.clamp(0.0, LOWEST_DEG - 1e-9);
         let (row, part) = (at as usize, at.fract());
-        let log = self.low[row] * (1.0 - part) + self.low[row + 1] * part;
+        let low = self.low.get_or_init(|| self.low());
+        let log = low[row] * (1.0 - part) + low[row + 1] * part;
         zenith / LOWEST_DEG.to_radians().sin() * log.exp()
     }
 

@@ -19,6 +19,9 @@ use std::ops::RangeInclusive;
 /// Longest pattern of an antenna, and longest list of steps or outages.
 const MAX_POINTS: usize = 1_000;
 
+/// Latest end of an outage, s after rise.
+const LONGEST_S: f64 = 1e6;
+
 /// A link as its file describes it.
 #[derive(Clone, Debug)]
 pub struct Described {
@@ -427,10 +430,10 @@ impl Check<'_> {
         ] {
             self.within(TABLE, key, value, range)?;
         }
-        let ordered = |outage: &(f64, f64)| outage.0 < outage.1 && outage.0 >= 0.0;
+        let ordered = |of: &(f64, f64)| of.0 >= 0.0 && of.0 < of.1 && of.1 <= LONGEST_S;
         if of.outages_s.len() > MAX_POINTS || !of.outages_s.iter().all(ordered) {
-            let message =
-                "wants up to 1000 pairs of seconds after rise, each ending after it begins";
+            let message = "wants up to 1000 pairs of seconds after rise, each ending after it begins \
+                           and within 1e6 s";
             return Err(self.wrong(TABLE, "outages_s", message.into()));
         }
         if let Some(shadow) = &of.shadowing {
@@ -467,4 +470,50 @@ fn line_of(text: &str, table: &str, key: &str) -> usize {
         }
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::link::weather::path::Sky;
+
+    const LINKS: [&str; 4] = [
+        include_str!("../../../../../missions/links/x-band.toml"),
+        include_str!("../../../../../missions/links/s-band.toml"),
+        include_str!("../../../../../missions/links/ka-band.toml"),
+        include_str!("../../../../../missions/links/ka-leo.toml"),
+    ];
+
+    #[test]
+    fn whatever_a_number_is_it_is_refused_by_its_line_or_gives_a_budget() {
+        const ODD: [&str; 9] =
+            ["0", "-1", "1e-300", "-1e308", "1e308", "nan", "inf", "-inf", "\"four\""];
+        let mut refused = 0;
+        for text in LINKS {
+            for (at, line) in text.lines().enumerate() {
+                let Some((key, value)) = line.split_once(" = ") else { continue };
+                if value.starts_with(['"', 't', 'f']) {
+                    continue;
+                }
+                for odd in ODD {
+                    let lines = text.lines().enumerate();
+                    let changed: Vec<String> = lines
+                        .map(|(n, of)| if n == at { format!("{key} = {odd}") } else { of.into() })
+                        .collect();
+                    match read("link.toml", &changed.join("\n")) {
+                        Err(error) => {
+                            assert_eq!(error.line, at + 1, "{key} = {odd}: {error}");
+                            refused += 1;
+                        }
+                        Ok(described) => {
+                            let sky = Sky::Exceeded(0.1);
+                            let budget = described.link.budget(20.0, 1_200.0, sky);
+                            assert!(budget.es_n0_db.is_finite(), "{key} = {odd}");
+                        }
+                    }
+                }
+            }
+        }
+        assert!(refused > 300, "{refused}");
+    }
 }

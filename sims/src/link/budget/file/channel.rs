@@ -20,6 +20,9 @@ pub struct ChannelTable {
     /// Whether rain fades at all.
     #[serde(default = "yes")]
     pub rain: bool,
+    /// Whether clouds come and go.
+    #[serde(default = "yes")]
+    pub clouds: bool,
     /// Whether the air scintillates.
     #[serde(default = "yes")]
     pub scintillation: bool,
@@ -82,6 +85,7 @@ impl Default for ChannelTable {
             ground_delay_ms: 0.0,
             rain_at_rise_percent: None,
             rain: true,
+            clouds: true,
             scintillation: true,
             loss_share: 0.0,
             burst_packets: 1.0,
