@@ -38,7 +38,11 @@ impl Broken {
 
     /// What is to be refused of it, with milliseconds until it may come again; nothing where it
     /// did not even say what it holds.
-    pub fn refused(&self, reader: &ObjectReader, origin: Origin) -> Option<(KeyPrefix, SeqRange, u32)> {
+    pub fn refused(
+        &self,
+        reader: &ObjectReader,
+        origin: Origin,
+    ) -> Option<(KeyPrefix, SeqRange, u32)> {
         let retry_ms = if self.may_return { 0 } else { NEVER_MS };
         Some((reader.header()?.prefix(origin), reader.missing()?, retry_ms))
     }

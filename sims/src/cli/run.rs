@@ -12,12 +12,7 @@ use std::{
 use anyhow::Context as _;
 use clap::Args;
 
-use crate::world::{
-    run::run,
-    scenario::Scenario,
-    shell::fleet::Progress,
-    summary::Summary,
-};
+use crate::world::{run::run, scenario::Scenario, shell::fleet::Progress, summary::Summary};
 
 /// Scenarios that come with the program, by name.
 const LIBRARY: [(&str, &str); 9] = [
@@ -76,9 +71,8 @@ impl RunArguments {
         }
         let named = self.scenario.unwrap_or_default();
         let (mut scenario, folder) = load(&named)?;
-        scenario.duration_s = self.seconds.map_or(scenario.duration_s, |of| {
-            of.min(scenario.duration_s)
-        });
+        scenario.duration_s =
+            self.seconds.map_or(scenario.duration_s, |of| of.min(scenario.duration_s));
         let seed = self.seed.unwrap_or(scenario.seed);
         let processors = thread::available_parallelism().map_or(1, usize::from);
         let threads = self.threads.map_or(processors, usize::from);
@@ -86,9 +80,8 @@ impl RunArguments {
         stop_on_ctrl_c(Arc::clone(&progress))?;
         let files = |name: &str| file(&folder, name);
         let total_s = scenario.duration_s;
-        let answer = watched(&progress, total_s, || {
-            run(&scenario, seed, threads, &files, &progress)
-        })?;
+        let answer =
+            watched(&progress, total_s, || run(&scenario, seed, threads, &files, &progress))?;
         let summary = Summary::from(&answer);
         if progress.stop.load(Ordering::Relaxed) {
             eprintln!("stopped early: what follows is of the part that was flown");

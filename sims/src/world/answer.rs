@@ -203,12 +203,8 @@ mod tests {
 
     #[test]
     fn quantiles_are_taken_over_what_was_delivered() {
-        let sample = |archived_s| LatencySample {
-            captured_s: 1.0,
-            archived_s,
-            bytes: 1,
-            channel: 0,
-        };
+        let sample =
+            |archived_s| LatencySample { captured_s: 1.0, archived_s, bytes: 1, channel: 0 };
         let samples: Vec<_> = (0..=100).map(|n| sample(1.0 + f64::from(100 - n))).collect();
         assert_eq!(latency_quantile(&samples, 0.5), Some(50.0));
         assert_eq!(latency_quantile(&samples, 0.99), Some(99.0));

@@ -272,8 +272,7 @@ impl Craft {
         let config = &self.config;
         let spacecraft = SpacecraftId(config.spacecraft.id);
         let epoch = StoreEpoch(Random::new(self.settings.seed, "epoch").bits());
-        let store =
-            Store::open(self.medium.clone(), config.limits(), config.origin()?, epoch)?;
+        let store = Store::open(self.medium.clone(), config.limits(), config.origin()?, epoch)?;
         let framed = store.next_of(spacecraft, realtime::channel(&config.realtime));
         let mut pipeline = Pipeline::new(config, framed, None, TileScorer::new(None)?)?;
         if self.boots > 1 {

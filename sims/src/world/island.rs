@@ -23,7 +23,7 @@ use super::{
     net::{Net, NodeId, Turn},
     sensors::{Source, Telemetry},
 };
-use crate::{orbit::ElementSet, orbit::earth::Geodetic, orbit::earth, rng::mix};
+use crate::{orbit::ElementSet, orbit::earth, orbit::earth::Geodetic, rng::mix};
 
 const SECOND_NS: u64 = 1_000_000_000;
 /// Points of a series.
@@ -89,7 +89,10 @@ enum Happening {
     Packets,
     Sample,
     /// A contact begins or ends.
-    Contact { number: usize, ends: bool },
+    Contact {
+        number: usize,
+        ends: bool,
+    },
     Fault(usize),
     CraftUp,
     StationUp,
@@ -359,6 +362,10 @@ impl Island {
                 self.daemon.crash(&mut self.net, how);
                 self.at(at_ns + off_ns, Happening::StationUp);
             }
+            Fault::DiskLost(ns) => {
+                self.daemon.destroy(&mut self.net);
+                self.at(at_ns + ns, Happening::StationUp);
+            }
             Fault::DiskFull(ns) => {
                 self.daemon.set_room(Some(0));
                 self.at(at_ns + ns, Happening::DiskFree);
@@ -402,8 +409,7 @@ impl Island {
         (craft.packets, craft.packet_bytes) = self.craft.made;
         (craft.connections, craft.object_bytes) = self.craft.sent();
         craft.boots = self.craft.boots;
-        craft.carried_bytes =
-            self.net.traffic(self.craft.node, self.daemon.node).delivered_bytes;
+        craft.carried_bytes = self.net.traffic(self.craft.node, self.daemon.node).delivered_bytes;
         craft.waits = self.craft.book.waits();
         craft.delivered_bytes = self.craft.book.delivered_bytes();
         craft.latency = std::mem::take(&mut self.craft.book.samples);

@@ -7,7 +7,9 @@ use codecs::{link::wire::PlannedContact, time::Tai};
 use super::net::Leg;
 use crate::{
     contact::passes,
-    link::{Geometry, LIGHT_KM_S, LinkModel, LinkSettings, LossSettings, Reason, Sky, Track, Verdict},
+    link::{
+        Geometry, LIGHT_KM_S, LinkModel, LinkSettings, LossSettings, Reason, Sky, Track, Verdict,
+    },
     orbit::{ElementSet, ElementsError, Station},
     rng::mix,
 };
@@ -306,7 +308,10 @@ mod tests {
         let mut windows = windows();
         windows.without(&[(Tai(HOUR + HOUR / 2), Tai(6 * HOUR))]);
         assert_eq!(windows.iter().count(), 2);
-        assert!(windows.at(Tai(HOUR + HOUR / 4)).is_some() && windows.at(Tai(5 * HOUR + HOUR / 2)).is_none());
+        assert!(
+            windows.at(Tai(HOUR + HOUR / 4)).is_some()
+                && windows.at(Tai(5 * HOUR + HOUR / 2)).is_none()
+        );
         let mut windows = self::windows();
         windows.cut(60 * SECOND_NS, 5 * SECOND_NS);
         assert!(windows.iter().count() > 100);

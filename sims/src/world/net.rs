@@ -250,9 +250,10 @@ impl Net {
     fn keep(&mut self, at: NodeId, handle: ConnectionHandle, connection: Connection) -> LinkId {
         self.serial += 1;
         let serial = self.serial;
-        let slot = self.nodes.get_mut(at.0 as usize).map_or(0, |node| {
-            node.keep(handle, Live::new(handle, serial, connection))
-        });
+        let slot = self
+            .nodes
+            .get_mut(at.0 as usize)
+            .map_or(0, |node| node.keep(handle, Live::new(handle, serial, connection)));
         LinkId { node: at, slot, serial }
     }
 

@@ -90,8 +90,7 @@ mod tests {
         for (at, event) in [(5, 'c'), (3, 'a'), (5, 'd'), (3, 'b'), (9, 'e')] {
             queue.push(at, event);
         }
-        let order: String =
-            std::iter::from_fn(|| queue.pop(5)).map(|(_, event)| event).collect();
+        let order: String = std::iter::from_fn(|| queue.pop(5)).map(|(_, event)| event).collect();
         assert_eq!((order.as_str(), queue.due_ns()), ("abcd", Some(9)));
     }
 }

@@ -272,8 +272,11 @@ impl Scenario {
             let named = orbits.into_iter().take(count).enumerate();
             fleet.extend(named.map(|(index, orbit)| {
                 let own = orbit.name().trim().to_owned();
-                let name =
-                    if own.is_empty() || own == of.name { numbered(&of.name, index, count) } else { own };
+                let name = if own.is_empty() || own == of.name {
+                    numbered(&of.name, index, count)
+                } else {
+                    own
+                };
                 (name, Some(orbit))
             }));
         }
@@ -286,7 +289,8 @@ impl Scenario {
     /// Elements or files that can't be read, or orbits that end before the scenario does.
     pub fn islands(&self, seed: u64, files: Files<'_>) -> anyhow::Result<Vec<IslandSettings>> {
         let profile = self.profile().unwrap_or(codecs::link::profile::LEO);
-        let (start, end) = (self.start(), self.start().plus((self.duration_s * 1_000_000_000) as i64));
+        let (start, end) =
+            (self.start(), self.start().plus((self.duration_s * 1_000_000_000) as i64));
         let sites: Vec<(Station, f64)> = self.site.iter().map(SiteSettings::station).collect();
         let config = self.flight();
         let mut islands = Vec::new();

@@ -78,8 +78,7 @@ impl Source {
             let orbit = orbit.ok_or_else(|| {
                 anyhow::anyhow!("telemetry.sensors needs a spacecraft with an orbit")
             })?;
-            let craft =
-                Spacecraft::new(orbit.clone(), start, seed, Faults::default(), contacts)?;
+            let craft = Spacecraft::new(orbit.clone(), start, seed, Faults::default(), contacts)?;
             return Ok(Self::Model(Box::new(craft)));
         }
         Ok(Self::Stated(Box::new(Stated {

@@ -164,6 +164,9 @@ mod tests {
 
     #[test]
     fn bytes_are_said_as_people_say_them() {
-        assert_eq!([bytes(999), bytes(1_500), bytes(2_340_000_000)], ["999 bytes", "1.50 kB", "2.34 GB"]);
+        assert_eq!(
+            [bytes(999), bytes(1_500), bytes(2_340_000_000)],
+            ["999 bytes", "1.50 kB", "2.34 GB"]
+        );
     }
 }

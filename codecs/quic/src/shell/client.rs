@@ -22,9 +22,7 @@ use super::{
     objects::{ObjectEnd, send_object},
     uplink,
 };
-use crate::courier::{
-    Attempts, Courier, FromLink, LinkCounts, PULSE_EVERY, Silence, is_refusal,
-};
+use crate::courier::{Attempts, Courier, FromLink, LinkCounts, PULSE_EVERY, Silence, is_refusal};
 
 /// How often what is still held is told while connected.
 const BACKLOG_EVERY: Duration = Duration::from_secs(2);
@@ -318,7 +316,9 @@ impl<C: Custodian> Client<C> {
     }
 
     fn show(&self) {
-        self.shown.send_if_modified(|shown| std::mem::replace(shown, self.courier.counts) != self.courier.counts);
+        self.shown.send_if_modified(|shown| {
+            std::mem::replace(shown, self.courier.counts) != self.courier.counts
+        });
     }
 }
 

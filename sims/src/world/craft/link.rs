@@ -135,9 +135,7 @@ impl Link {
         let gone = match net.connection(open.id) {
             None => true,
             Some(_) if open.control.is_none() => mono - open.begun_ns > patience,
-            Some(connection) => {
-                open.silence.is_over(&connection.stats(), connection.rtt(), mono)
-            }
+            Some(connection) => open.silence.is_over(&connection.stats(), connection.rtt(), mono),
         };
         if gone {
             self.over(net, courier, None, mono);

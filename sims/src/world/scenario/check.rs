@@ -93,7 +93,9 @@ impl Scenario {
                 return Err(key("one of elements, elements_file and ring"));
             }
             if orbits == 0 && self.link.fixed.is_none() {
-                return Err(key("needs elements, elements_file or ring, as there is no [link.fixed]"));
+                return Err(key(
+                    "needs elements, elements_file or ring, as there is no [link.fixed]",
+                ));
             }
             if let Some(count) = craft.count {
                 within(&key("count"), count as f64, 1.0..=CRAFT_MAX as f64)?;
@@ -104,7 +106,11 @@ impl Scenario {
                 within(&key("ring.planes"), ring.planes as f64, 1.0..=1_000.0)?;
                 within(&key("ring.per_plane"), ring.per_plane as f64, 1.0..=1_000.0)?;
                 let all = ring.planes * ring.per_plane;
-                within(&key("ring.planes times ring.per_plane"), all as f64, 1.0..=CRAFT_MAX as f64)?;
+                within(
+                    &key("ring.planes times ring.per_plane"),
+                    all as f64,
+                    1.0..=CRAFT_MAX as f64,
+                )?;
             }
         }
         Ok(())

@@ -47,8 +47,7 @@ pub fn fly(
                 loop {
                     let index = next.fetch_add(1, Ordering::Relaxed);
                     let Some(settings) = islands.get(index) else { return };
-                    let settings =
-                        settings.lock().unwrap_or_else(PoisonError::into_inner).take();
+                    let settings = settings.lock().unwrap_or_else(PoisonError::into_inner).take();
                     let Some(settings) = settings else { return };
                     if progress.stop.load(Ordering::Relaxed) {
                         return;
