@@ -2,7 +2,7 @@
 //! that runs the real programs between them.
 //!
 //! ```text
-//! orbit ─► contact ─► link ─► relay (real UDP)
+//! orbit ─► contact ─► link ─► world (simulated time), relay (real UDP)
 //!    └───► spacecraft (sensors, faults, imager) ─► packets ─► demo ◄─┘
 //! ```
 //!
@@ -23,6 +23,8 @@ pub mod rng;
 pub mod spacecraft;
 pub mod link;
 pub mod world;
+pub mod plot;
+pub mod report;
 pub mod relay;
 pub mod demo;
 pub mod cli;
