@@ -2,7 +2,7 @@
 //! that runs the real programs between them.
 //!
 //! ```text
-//! orbit ─► contact ─► plan ─► link ─► relay (real UDP)
+//! orbit ─► contact ─► plan ─► link ─► world (simulated time), relay (real UDP)
 //!    └───► spacecraft (sensors, faults, imager) ─► packets ─► demo ◄─┘
 //! ```
 //!
