@@ -17,7 +17,7 @@ pub use shell::{
     crowd::{Crowd, LOOK_BYTES},
     custodian::{Change, Custodian, Offer, Recalled, Taken, Untakable},
     endpoint::{Peer, SocketReport, connect, open, open_watched},
-    planned::PlannedRate,
+    planned::{PlannedConfig, PlannedLink},
     strays::Strays,
     tls::{client_config, client_config_or_golden, not_after},
     transport::{

@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::Context;
-use codecs::link::profile::Profile;
+use codecs::link::{congestion::Bounds, profile::Profile};
 use quinn::{
     AsyncUdpSocket, Connection, Endpoint, EndpointConfig, RecvStream, Runtime, SendStream,
     ServerConfig,
@@ -17,7 +17,7 @@ use rustix::net::sockopt;
 use tokio::sync::mpsc;
 
 use super::crowd::Crowd;
-use super::planned::{PlannedConfig, PlannedRate};
+use super::planned::{PlannedConfig, PlannedLink};
 use super::strays::{Strays, Watched};
 use super::transport::{Role, TransportOptions, endpoint_config, transport};
 
@@ -41,8 +41,8 @@ pub struct Peer {
     pub options: TransportOptions,
     /// Identity and pins.
     pub tls: rustls::ClientConfig,
-    /// The rate that a contact plan gives this link, where there is one.
-    pub planned: PlannedRate,
+    /// What is planned for this link; nothing where it is not a link of its own.
+    pub planned: PlannedLink,
     /// The golden identity, for when the station refuses the usual one.
     pub golden: Option<rustls::ClientConfig>,
 }
@@ -168,8 +168,12 @@ fn client_endpoint(peer: &Peer, to: SocketAddr) -> anyhow::Result<(Endpoint, Soc
     let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(peer.tls.clone())?;
     let mut config = quinn::ClientConfig::new(Arc::new(crypto));
     let mut numbers = transport(&peer.profile, Role::Client, &peer.options)?;
-    let (rate, window_max) = (peer.planned.clone(), peer.profile.send_window_bytes);
-    numbers.congestion_controller_factory(Arc::new(PlannedConfig { rate, window_max }));
+    let bounds = Bounds {
+        window_max: peer.profile.send_window_bytes,
+        ack_packets: peer.profile.ack_threshold,
+    };
+    let link = peer.planned.clone();
+    numbers.congestion_controller_factory(Arc::new(PlannedConfig { link, bounds }));
     config.transport_config(Arc::new(numbers));
     endpoint.set_default_client_config(config);
     Ok((endpoint, report))
