@@ -22,6 +22,7 @@ pub mod contact;
 pub mod rng;
 pub mod spacecraft;
 pub mod link;
+pub mod world;
 pub mod relay;
 pub mod demo;
 pub mod cli;

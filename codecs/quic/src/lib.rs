@@ -16,10 +16,10 @@ pub use shell::{
     clock::Monotonic,
     crowd::{Crowd, LOOK_BYTES},
     custodian::{Change, Custodian, Offer, Recalled, Taken, Untakable},
-    endpoint::{Peer, SocketReport, connect, open, open_watched},
+    endpoint::{Peer, SocketReport, client_transport, connect, open, open_watched},
     planned::{PlannedConfig, PlannedLink},
     strays::Strays,
-    tls::{client_config, client_config_or_golden, not_after},
+    tls::{client_config, client_config_or_golden, client_tls, not_after},
     transport::{
         MTU_DEFAULT, MTU_MAX, MTU_MIN, Role, TransportOptions, endpoint_config, transport,
     },

@@ -5,7 +5,7 @@ use codecs::{
     link::{rf::line::Heard, uplink::object::UplinkObject, wire::PlannedContact},
     time::Tai,
 };
-use codecs_quic::{Change, PlannedRate};
+use codecs_quic::{Change, Monotonic, PlannedLink};
 use tokio::sync::watch;
 
 use super::{
@@ -30,14 +30,14 @@ pub struct Contacts {
     sleep: bool,
     awake: watch::Sender<bool>,
     radio: watch::Sender<Stand>,
-    planned: PlannedRate,
+    planned: PlannedLink,
     receipted: u64,
     welcomes: u32,
 }
 
 impl Contacts {
     /// Takes up the file's plan, or the one that the ground told before the last stop.
-    pub fn recall(config: &Config, store: &Store<Disk>) -> Self {
+    pub fn recall(config: &Config, store: &Store<Disk>, clock: Monotonic) -> Self {
         let doubt_s = Some(config.downlink.doubt_s.unwrap_or(DOUBT_S)).filter(|of| *of > 0);
         let mut machine = Downlink::new(config.downlink.contacts.clone()).with_doubt(doubt_s);
         let kept = store.notes().find(|(slot, _)| *slot == PLAN_SLOT);
@@ -52,7 +52,7 @@ impl Contacts {
             sleep: config.downlink.sleep,
             awake: watch::Sender::new(true),
             radio: watch::Sender::default(),
-            planned: PlannedRate::default(),
+            planned: PlannedLink::new(clock.zero()),
             receipted: 0,
             welcomes: 0,
         }
@@ -68,8 +68,8 @@ impl Contacts {
         self.radio.subscribe()
     }
 
-    /// The rate that the plan gives a connection.
-    pub fn planned(&self) -> PlannedRate {
+    /// What the plan says of a connection's link.
+    pub fn planned(&self) -> PlannedLink {
         self.planned.clone()
     }
 
@@ -166,7 +166,7 @@ impl Contacts {
         let stand = self.machine.stand(Bearer::Rf, now_ns);
         self.radio.send_if_modified(|before| std::mem::replace(before, stand) != stand);
         let stand = self.machine.stand(Bearer::Quic, now_ns);
-        self.planned.set(stand.rate_bps);
+        self.planned.set(self.machine.series(Bearer::Quic, now_ns));
         let awake = !self.sleep || stand.phase.sends();
         self.awake.send_if_modified(|before| std::mem::replace(before, awake) != awake);
     }

@@ -167,16 +167,27 @@ fn client_endpoint(peer: &Peer, to: SocketAddr) -> anyhow::Result<(Endpoint, Soc
     let (mut endpoint, report) = open(socket, EndpointConfig::default(), None, &peer.options)?;
     let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(peer.tls.clone())?;
     let mut config = quinn::ClientConfig::new(Arc::new(crypto));
-    let mut numbers = transport(&peer.profile, Role::Client, &peer.options)?;
-    let bounds = Bounds {
-        window_max: peer.profile.send_window_bytes,
-        ack_packets: peer.profile.ack_threshold,
-    };
-    let link = peer.planned.clone();
-    numbers.congestion_controller_factory(Arc::new(PlannedConfig { link, bounds }));
+    let numbers = client_transport(&peer.profile, &peer.options, &peer.planned)?;
     config.transport_config(Arc::new(numbers));
     endpoint.set_default_client_config(config);
     Ok((endpoint, report))
+}
+
+/// The numbers of a client, its congestion control among them.
+///
+/// # Errors
+/// An MTU or idle time out of bounds.
+pub fn client_transport(
+    profile: &Profile,
+    options: &TransportOptions,
+    planned: &PlannedLink,
+) -> io::Result<quinn::TransportConfig> {
+    let mut numbers = transport(profile, Role::Client, options)?;
+    let bounds =
+        Bounds { window_max: profile.send_window_bytes, ack_packets: profile.ack_threshold };
+    let link = planned.clone();
+    numbers.congestion_controller_factory(Arc::new(PlannedConfig { link, bounds }));
+    Ok(numbers)
 }
 
 /// Writes the control stream in a task of its own, so that nothing waits for its credit.

@@ -32,6 +32,12 @@ struct Told {
     series: Mutex<Arc<Series>>,
 }
 
+impl Default for PlannedLink {
+    fn default() -> Self {
+        Self::new(Instant::now())
+    }
+}
+
 impl PlannedLink {
     /// Nothing is planned yet; steps count from `zero`.
     pub fn new(zero: Instant) -> Self {

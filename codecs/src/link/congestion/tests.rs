@@ -81,10 +81,11 @@ fn a_step_down_is_spread_over_the_round_trip_and_a_step_up_goes_at_its_rate_at_o
 fn noise_leaves_the_window_and_another_contact_is_judged_anew() {
     let mut link = planned(&[(0, 40_000_000, 50 * MS), (60 * SECOND, 0, 0)]);
     let mut now = SECOND;
-    busy(&mut link, &mut now, 8 * SECOND, 40_000_000, 58 * MS, 0.0);
+    link.arrived(now, 50 * MS, 1_200);
+    busy(&mut link, &mut now, 2 * SECOND, 40_000_000, 58 * MS, 0.0);
     let usual = window(&link);
     busy(&mut link, &mut now, SECOND, 40_000_000, 58 * MS, 0.01);
-    assert_eq!((window(&link), link.scale()), (usual, 1.0));
+    assert!(window(&link).abs_diff(usual) < usual / 100 && link.scale() == 1.0);
     // Half of it fills a queue that stays whatever is sent: others are there.
     busy(&mut link, &mut now, 2 * SECOND, 15_000_000, 95 * MS, 0.01);
     assert_eq!(link.rule(), Rule::Usual);
@@ -98,7 +99,7 @@ fn noise_leaves_the_window_and_another_contact_is_judged_anew() {
     link.sent(now);
     assert_eq!(link.rule(), Rule::Usual, "the contact is over");
     link.plan(Arc::new(Series::constant(40_000_000, 50 * MS)), now);
-    assert_eq!((window(&link), link.scale()), (usual, 1.0));
+    assert!(window(&link).abs_diff(usual) < usual / 20 && link.scale() == 1.0);
 }
 
 #[test]
