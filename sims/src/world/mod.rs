@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! queue ─► net (endpoints ⇄ legs) ─► trace
-//!            └ pair ─► bulk
+//!            └ pair ─► bulk ─► goodput
 //! ```
 //!
 //! Nothing here opens a socket, starts a thread or reads a clock: the same binary and the same
@@ -15,3 +15,4 @@ pub mod shell;
 pub mod net;
 pub mod pair;
 pub mod bulk;
+pub mod goodput;
