@@ -317,7 +317,6 @@ impl LinkAware {
                 Mode::Doubt(until) if now_ns >= until && shown.queue < 0.5 => {
                     self.scale = Scale::new(shown.delivered.min(1.0));
                     self.mode = Mode::Planned;
-                    self.path.rise(false, now_ns);
                 }
                 Mode::Doubt(_) => {}
                 Mode::Planned | Mode::Faster if starved => {}
@@ -352,7 +351,6 @@ impl LinkAware {
                 self.good = 0;
             }
         }
-        self.path.rise(matches!(self.mode, Mode::Doubt(_)), now_ns);
     }
 }
 

@@ -81,14 +81,16 @@ impl Transfer {
         }
     }
 
-    /// Reads and throws away what came to a station's side.
-    pub fn serve(net: &mut Net, id: LinkId) {
+    /// Reads and throws away what came to a station's side; how many bytes.
+    pub fn serve(net: &mut Net, id: LinkId) -> u64 {
+        let mut bytes = 0;
         while let Some(event) = net.poll(id) {
             if let Some(connection) = net.connection(id) {
-                read(connection, &event, |_| {});
+                bytes += read(connection, &event, |_| {});
             }
         }
         net.touch(id);
+        bytes
     }
 
     /// Takes what the sending side's connection tells, and writes what it has room for.

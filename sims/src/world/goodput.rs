@@ -14,7 +14,7 @@ use codecs::{
     time::Tai,
 };
 use codecs_quic::{PlannedLink, Role, TransportOptions, client_transport, transport};
-use quinn_proto::congestion::BbrConfig;
+use quinn_proto::congestion::{BbrConfig, CubicConfig};
 
 use self::steps::Steps;
 use super::{
@@ -29,14 +29,14 @@ use crate::link::{LinkModel, LinkSettings, LossSettings};
 /// Where simulated time starts.
 const START: Tai = Tai(2_000_000_000_000_000_000);
 /// Bytes of a packet that are no object: IPv4, UDP and QUIC headers, the frame's own, and the tag.
-pub const HEADER_BYTES: f64 = 28.0 + 37.0;
+pub const HEADER_BYTES: f64 = 28.0 + 34.0;
 
 /// Who decides how much is under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Law {
     /// The contact plan, as shipped.
     Plan,
-    /// CUBIC: the same client without a plan.
+    /// The library's CUBIC: what the client does without a plan.
     Cubic,
     /// The library's BBR.
     Bbr,
@@ -113,6 +113,10 @@ pub struct Report {
     pub outcome: Outcome,
     /// Bytes of one object.
     pub object_bytes: u64,
+    /// Every object was acknowledged.
+    pub is_whole: bool,
+    /// When the last byte of any flow arrived, ns.
+    pub arrived_ns: u64,
     /// What passed over the way to the station, all flows together.
     pub up: Traffic,
     /// Largest payload that it found to fit.
@@ -131,10 +135,11 @@ impl Report {
         objects as u64 * self.object_bytes
     }
 
-    /// Goodput between the first data byte and the last acknowledgement, or `until_ns`.
-    pub fn goodput(&self, link: &Link, until_ns: Option<u64>) -> f64 {
+    /// Goodput between the first data byte and the last acknowledgement, or the run's end where
+    /// not everything was acknowledged.
+    pub fn goodput(&self, link: &Link) -> f64 {
         let Some(first) = self.outcome.first_ns else { return 0.0 };
-        let until = until_ns.unwrap_or_else(|| self.end_ns());
+        let until = if self.is_whole { self.end_ns() } else { link.until_ns };
         let capacity = link.up.steps.bytes(first, until);
         self.acknowledged(until) as f64 / capacity.max(1.0)
     }
@@ -157,32 +162,40 @@ impl Report {
 /// Transport settings out of bounds.
 pub fn fly(link: &Link, flows: &[Flow], seed: u64) -> anyhow::Result<Vec<Report>> {
     let mut shared = Shared::new(link, seed)?;
-    let mut under_way: Vec<(LinkId, Transfer)> = Vec::new();
+    let mut under_way: Vec<(LinkId, u64, Transfer)> = Vec::new();
+    let mut arrived_ns = 0;
     for (at, flow) in flows.iter().enumerate() {
         shared.net.wake(shared.client, flow.from_ns, at as u64);
     }
-    while under_way.len() < flows.len() || under_way.iter().any(|(_, of)| !of.is_over()) {
+    while under_way.len() < flows.len() || under_way.iter().any(|(.., of)| !of.is_over()) {
         let Some(turn) = shared.net.next(link.until_ns) else { break };
         match turn {
             Turn::Wake(_, at) => {
                 let Some(flow) = flows.get(at as usize) else { continue };
                 let id = shared.connect(link, flow.law, seed.wrapping_add(at))?;
-                under_way.push((id, Transfer::new(flow.bulk)));
+                under_way.push((id, at, Transfer::new(flow.bulk)));
             }
             Turn::Connection(id) if id.node == shared.client => {
-                let of = under_way.iter_mut().find(|(of, _)| *of == id);
-                if let Some((_, transfer)) = of {
+                let of = under_way.iter_mut().find(|(of, ..)| *of == id);
+                if let Some((.., transfer)) = of {
                     transfer.send(&mut shared.net, id);
                 }
             }
-            Turn::Connection(id) => Transfer::serve(&mut shared.net, id),
+            Turn::Connection(id) => {
+                if Transfer::serve(&mut shared.net, id) > 0 {
+                    arrived_ns = shared.net.now_ns();
+                }
+            }
         }
     }
     let up = shared.net.traffic(shared.client, shared.server);
-    let reports = under_way.into_iter().zip(flows).map(|((id, transfer), flow)| Report {
+    under_way.sort_by_key(|(_, at, _)| *at);
+    let reports = under_way.into_iter().zip(flows).map(|((id, _, transfer), flow)| Report {
+        is_whole: transfer.outcome.acknowledged_ns.len() as u64 == flow.bulk.objects,
         outcome: transfer.outcome,
         object_bytes: flow.bulk.object_bytes as u64,
         up,
+        arrived_ns,
         mtu: shared.net.connection(id).map_or(0, |of| of.stats().path.current_mtu),
     });
     Ok(reports.collect())
@@ -215,13 +228,13 @@ impl Shared {
 
     fn connect(&mut self, link: &Link, law: Law, seed: u64) -> anyhow::Result<LinkId> {
         let planned = PlannedLink::new(epoch::instant(0));
-        if law == Law::Plan {
-            planned.set(link.plan.clone());
-        }
+        planned.set(link.plan.clone());
         let mut numbers = client_transport(&link.profile, &self.options, &planned)?;
-        if law == Law::Bbr {
-            numbers.congestion_controller_factory(Arc::new(BbrConfig::default()));
-        }
+        match law {
+            Law::Plan => &mut numbers,
+            Law::Cubic => numbers.congestion_controller_factory(Arc::new(CubicConfig::default())),
+            Law::Bbr => numbers.congestion_controller_factory(Arc::new(BbrConfig::default())),
+        };
         let (station, craft) =
             (self.authority.station("station")?, self.authority.client("client")?);
         let config = client_config(&craft, &station, Arc::new(numbers), seed)?;

@@ -44,6 +44,13 @@ impl PlannedLink {
         Self { zero, told: Arc::default() }
     }
 
+    /// What never changes.
+    pub fn constant(series: Series) -> Self {
+        let link = Self::default();
+        link.set(series);
+        link
+    }
+
     /// Says what is planned from now on, in nanoseconds since `zero`.
     pub fn set(&self, series: Series) {
         let mut told = self.told.series.lock().unwrap_or_else(PoisonError::into_inner);

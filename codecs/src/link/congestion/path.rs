@@ -5,8 +5,11 @@ use super::series::RTT_MAX_NS;
 /// How fast the estimate rises by itself, ns a second: as fast as a low orbit recedes there and
 /// back, and a little more. What is shorter sets it back at once.
 const RISE_NS_S: u64 = 60_000;
-/// The same while the plan is in doubt: perhaps the path has changed.
-const RISE_IN_DOUBT_NS_S: u64 = 10 * RISE_NS_S;
+
+/// What a plan may leave out of a round trip, as a divisor of it and beside that, ns: what is longer
+/// is somebody's queue.
+const PART: u64 = 8;
+const SLACK_NS: u64 = 5_000_000;
 
 /// How much longer than the plan says the shortest round trip is; it may be shorter.
 #[derive(Clone, Debug, Default)]
@@ -14,7 +17,6 @@ pub(super) struct Path {
     /// Beyond the planned round trip, and when that was seen.
     excess: Option<(i64, u64)>,
     planned_ns: u64,
-    in_doubt: bool,
 }
 
 fn signed(ns: u64) -> i64 {
@@ -35,14 +37,6 @@ impl Path {
         self.excess = None;
     }
 
-    /// Says whether the plan is in doubt.
-    pub fn rise(&mut self, in_doubt: bool, now_ns: u64) {
-        if in_doubt != self.in_doubt {
-            self.excess = self.excess(now_ns).map(|excess| (excess, now_ns));
-            self.in_doubt = in_doubt;
-        }
-    }
-
     /// Takes a measured round trip.
     pub fn measured(&mut self, rtt_ns: u64, now_ns: u64) {
         let seen = signed(rtt_ns) - signed(self.planned_ns);
@@ -54,15 +48,15 @@ impl Path {
     fn excess(&self, now_ns: u64) -> Option<i64> {
         let (excess, at) = self.excess?;
         let age_ms = now_ns.saturating_sub(at) / 1_000_000;
-        let rise = if self.in_doubt { RISE_IN_DOUBT_NS_S } else { RISE_NS_S };
-        Some(excess.saturating_add(signed(age_ms.saturating_mul(rise / 1_000))))
+        Some(excess.saturating_add(signed(age_ms.saturating_mul(RISE_NS_S / 1_000))))
     }
 
     /// The shortest round trip now, ns; none before one was planned or measured.
     pub fn shortest_ns(&self, now_ns: u64) -> Option<u64> {
-        let excess = match self.excess(now_ns) {
-            None if self.planned_ns == 0 => return None,
-            excess => excess.unwrap_or(0),
+        let excess = match (self.excess(now_ns), self.planned_ns) {
+            (None, 0) => return None,
+            (excess, 0) => excess.unwrap_or(0),
+            (excess, planned) => excess.unwrap_or(0).min(signed(planned / PART + SLACK_NS)),
         };
         let shortest = signed(self.planned_ns).saturating_add(excess);
         Some(u64::try_from(shortest).unwrap_or(0).clamp(1, RTT_MAX_NS))

@@ -80,9 +80,12 @@ impl Scale {
     /// Judges an interval; the factor may change.
     pub fn judge(&mut self, shown: Shown) -> Finding {
         self.hold = self.hold.saturating_sub(1);
-        // A queue beyond the headroom and less delivered than predicted: the link is slower, or
-        // somebody else fills it. With the factor lowered to what arrives, only others keep it full.
-        if (shown.queue > 1.5 || shown.marked) && shown.delivered < FIT * self.factor {
+        // Less arrives than predicted, and noise is not why: the link is slower, or others use it.
+        // With the factor lowered to what arrives a link of our own fits; of one that is shared the
+        // others take what is left to them, and less arrives again.
+        let noise = 1.0 - shown.lost.min(LOST_HEAVY);
+        let is_pressed = shown.filled || shown.queue > 1.5 || shown.marked;
+        if is_pressed && shown.delivered < FIT * noise * self.factor {
             self.trial = None;
             self.factor = shown.delivered.clamp(SCALE_MIN, self.factor);
             return match shown.delivered < FIT * SCALE_MIN {

@@ -80,7 +80,7 @@ fn peer(config: &EdgeConfig) -> anyhow::Result<Peer> {
             &config.path(&identity.key),
             config.pins().map_err(wrong)?,
         )?,
-        planned: PlannedLink::default(),
+        planned: PlannedLink::constant(station.leg()),
         golden: None,
     })
 }
