@@ -4,6 +4,7 @@ mod bench;
 mod demo;
 mod passes;
 mod relay;
+mod run;
 
 use clap::{Parser, Subcommand};
 use std::io::IsTerminal;
@@ -26,6 +27,8 @@ enum Command {
     Passes(passes::Passes),
     /// Measure how fast the simulator is on this machine, beside the crates that do the same.
     Bench(bench::Bench),
+    /// Fly a scenario in simulated time with the real flight and ground code.
+    Run(run::RunArguments),
     /// Put a link with delay, rate and loss between a UDP client and its server.
     Relay(relay::RelayArguments),
 }
@@ -45,6 +48,7 @@ pub fn run() -> ExitCode {
         Command::Demo(command) => command.run(),
         Command::Passes(command) => command.run(),
         Command::Bench(command) => command.run(),
+        Command::Run(command) => command.run(),
         Command::Relay(command) => command.run(),
     };
     match outcome {

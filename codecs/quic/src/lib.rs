@@ -3,16 +3,18 @@
 //!
 //! ```text
 //! tls, transport, planned ─► endpoint ─► client ⇄ custodian
-//!                                          └ objects, uplink
+//!                              courier ──┘ └ objects, uplink
 //! ```
 //!
-//! What goes when is decided by [`codecs::link`]; what is held, by the [`Custodian`]. Everything
-//! here is sockets, streams and waiting, so the crate is a shell as a whole.
+//! What goes when is decided by [`codecs::link`]; what is held, by the [`Custodian`]; what the one
+//! has to tell the other, by the [`courier`]. Everything else here is sockets, streams and waiting.
 
+pub mod courier;
 mod shell;
 
+pub use courier::{FromLink, LinkCounts};
 pub use shell::{
-    client::{Client, FromLink, LinkCounts, LinkTime},
+    client::{Client, LinkTime},
     clock::Monotonic,
     crowd::{Crowd, LOOK_BYTES},
     custodian::{Change, Custodian, Offer, Recalled, Taken, Untakable},

@@ -23,6 +23,7 @@ use crate::{
         Bearer,
         radio::{RadioConfig, RadioCounts},
     },
+    store::Disk,
 };
 
 /// Live frames that may wait in the transport, bytes: an old one is worth nothing.
@@ -63,7 +64,7 @@ impl Bearers {
     pub async fn start(
         config: &Config,
         peer: Option<Peer>,
-        store: &Arc<Mutex<Held>>,
+        store: &Arc<Mutex<Held<Disk>>>,
         contacts: &Contacts,
         (clock, zero, newest): Feeds,
     ) -> anyhow::Result<Self> {

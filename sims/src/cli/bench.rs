@@ -3,6 +3,7 @@
 mod goodput;
 mod measure;
 mod orbits;
+mod world;
 
 use std::process::ExitCode;
 
@@ -26,6 +27,9 @@ pub struct Bench {
     /// Stations of it
     #[arg(long, value_name = "COUNT", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
     stations: u32,
+    /// QUIC connections that each send 4 KiB/s in simulated time
+    #[arg(long, value_name = "COUNT", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=20_000))]
+    connections: u32,
     /// Print one JSON document
     #[arg(long)]
     json: bool,
@@ -48,17 +52,18 @@ impl Bench {
             rounds: self.rounds as usize,
             satellites: self.satellites as usize,
             stations: self.stations as usize,
+            connections: self.connections as usize,
         };
         if cfg!(debug_assertions) {
             eprintln!("warning: a debug build: the figures say nothing; build with --release");
         }
-        let figures = measure::run(load, |next| eprintln!("measuring {next}"));
+        let figures = measure::run(load, |next| eprintln!("measuring {next}"))?;
         if self.json {
             say!("{}", serde_json::to_string_pretty(&figures)?);
             return Ok(ExitCode::SUCCESS);
         }
         say!("{:<32} {:>14} {:<24} {:>14} {:>7}", "what", "a CPU second", "", "peer", "ratio");
-        for of in &figures.orbits {
+        for of in figures.orbits.iter().chain(&figures.world) {
             let peer = of.peer_per_cpu_s.map_or_else(String::new, |of| format!("{of:.0}"));
             let ratio = of.ratio.map_or_else(String::new, |of| format!("{of:.1}"));
             say!("{:<32} {:>14.0} {:<24} {peer:>14} {ratio:>7}", of.name, of.per_cpu_s, of.unit);

@@ -64,6 +64,7 @@ pub struct State {
 }
 
 /// One satellite's mean elements, ready to propagate.
+#[derive(Clone)]
 pub struct ElementSet {
     name: String,
     epoch: Tai,

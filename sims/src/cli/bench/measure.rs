@@ -2,13 +2,15 @@
 
 use serde::Serialize;
 
-use super::orbits;
+use super::{orbits, world};
 
 /// What was measured.
 #[derive(Serialize)]
 pub struct Figures {
     /// Orbits and contacts.
     pub orbits: Vec<Figure>,
+    /// Worlds in simulated time.
+    pub world: Vec<Figure>,
 }
 
 /// One measurement: the median of several rounds.
@@ -37,11 +39,17 @@ pub struct Load {
     pub satellites: usize,
     /// Stations of it.
     pub stations: usize,
+    /// Connections that each send a little.
+    pub connections: usize,
 }
 
 /// Measures everything; `told` is called with the name of what comes next.
-pub fn run(load: Load, told: impl FnMut(&str)) -> Figures {
-    Figures { orbits: orbits::measure(load, told) }
+///
+/// # Errors
+/// A world that can't be made.
+pub fn run(load: Load, mut told: impl FnMut(&str)) -> anyhow::Result<Figures> {
+    let orbits = orbits::measure(load, &mut told);
+    Ok(Figures { orbits, world: world::measure(load, told)? })
 }
 
 /// The middle of some numbers.

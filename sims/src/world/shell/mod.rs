@@ -1,3 +1,4 @@
-//! What names the operating system's types; nothing here reads a clock twice.
+//! What names the operating system: an instant, and threads. No clock is read twice.
 
 pub mod epoch;
+pub mod fleet;
