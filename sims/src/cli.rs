@@ -36,7 +36,11 @@ enum Command {
 /// Parses the command line and runs it.
 pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| {
+        // What the real cores log of a simulated day is for whoever asks.
+        let simulated = matches!(arguments.command, Command::Run(_));
+        EnvFilter::new(if simulated { "off" } else { "info" })
+    });
     let colour = std::env::var_os("NO_COLOR").is_none() && std::io::stderr().is_terminal();
     tracing_subscriber::fmt()
         .log_internal_errors(false)

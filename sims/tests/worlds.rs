@@ -35,7 +35,8 @@ fn conserved(answer: &Answer, name: &str) {
 
 #[test]
 fn a_low_orbit_brings_its_hours_down() {
-    let scenario = scenario("leo-quic.toml", &[("duration_s = 86_400", "duration_s = 10_800")]);
+    let less = [("duration_s = 86_400", "duration_s = 14_400"), ("sensors = true", "every_s = 2")];
+    let scenario = scenario("leo-quic.toml", &less);
     let answer = fly(&scenario, 1, 1);
     conserved(&answer, "leo-quic");
     let craft = &answer.craft[0];
@@ -44,4 +45,33 @@ fn a_low_orbit_brings_its_hours_down() {
     assert!(answer.conservation.archived * 2 > answer.conservation.numbered);
     let most = craft.contacts.iter().map(|of| of.rise_s).fold(0.0, f64::max);
     assert!(answer.latency_s(0.99).unwrap() < most, "no latency is longer than the flight");
+}
+
+/// Days of faulted voyages that are flown here; `make test-long` flies more.
+fn voyages() -> u64 {
+    std::env::var("VOYAGE_DAYS").ok().and_then(|days| days.parse().ok()).unwrap_or(4)
+}
+
+fn voyage_seed() -> Option<u64> {
+    std::env::var("VOYAGE_SEED").ok().and_then(|seed| seed.parse().ok())
+}
+
+#[test]
+fn faulted_voyages_lose_nothing_in_silence() {
+    let scenario = scenario("voyage.toml", &[]);
+    let seeds = voyage_seed().map_or(1..=voyages(), |seed| seed..=seed);
+    let (mut faults, mut archived) = (0, 0);
+    for seed in seeds {
+        let answer = fly(&scenario, seed, 1);
+        let of = &answer.conservation;
+        assert!(
+            of.broken.is_empty() && of.numbered == of.archived + of.held + of.voided + of.lost,
+            "{of:#?}\n{:#?}\nto fly it again: VOYAGE_SEED={seed} cargo nextest run -p sims \
+             --test worlds faulted_voyages, or orbitsim run voyage --seed {seed}",
+            answer.faults,
+        );
+        faults += answer.faults.len();
+        archived += of.archived;
+    }
+    assert!(faults > 10 && archived > 100, "{faults} faults, {archived} archived");
 }

@@ -139,8 +139,11 @@ impl Book {
     pub fn archived(&mut self, key: UnitKey, start: Tai, now_ns: u64) {
         let Some(entry) = self.under_way.remove(&key) else { return };
         let seconds = |ns: u64| ns as f64 / 1e9;
-        // A clock that steps may say that something was captured in the future.
-        let captured_s = (entry.captured.since(start) as f64 / 1e9).min(seconds(entry.stored_ns));
+        // A clock that steps may say that something was captured in the future, and one that
+        // nobody has told the time yet that it was long ago.
+        let captured_s = entry.captured.since(start) as f64 / 1e9;
+        let known = (0.0..seconds(entry.stored_ns)).contains(&captured_s);
+        let captured_s = if known { captured_s } else { seconds(entry.stored_ns) };
         let sent_ns = entry.sent_ns.unwrap_or(now_ns);
         let bytes = f64::from(entry.bytes);
         self.weighted.block_s += bytes * (seconds(entry.stored_ns) - captured_s);
@@ -352,6 +355,8 @@ impl Craft {
         if let Some(flight) = &mut self.flight {
             let mono = flight.mono(net.now_ns());
             flight.link.events(net, id, &mut flight.courier, mono);
+            // Reading gives credit, which is to be told.
+            net.touch(id);
         } else {
             while net.poll(id).is_some() {}
         }
@@ -446,7 +451,7 @@ impl Flight {
             }
         }
         let created = self.pipeline.time(mono);
-        self.link.pump(net, &mut self.courier, &mut self.held, created, |plan| {
+        self.link.pump(net, &mut self.courier, &mut self.held, (created, mono), |plan| {
             book.sent(plan, now_ns);
         });
     }

@@ -30,6 +30,8 @@ use crate::{
     },
 };
 
+/// How often a connection is looked at on which nothing happens: keep-alives go by themselves.
+const QUIET_NS: u64 = 5_000_000_000;
 /// Code for an object whose units are no longer there.
 const WITHDRAWN: VarInt = VarInt::from_u32(1);
 /// Code that a connection closes with on purpose.
@@ -56,6 +58,16 @@ struct Open {
     waiting: VecDeque<(u8, Object)>,
     silence: Silence,
     pulse_ns: u64,
+    /// Something went or came since the last look.
+    busy: bool,
+}
+
+impl Open {
+    /// Something goes or comes: it is looked at soon.
+    fn stir(&mut self, mono: u64) {
+        self.busy = true;
+        self.pulse_ns = self.pulse_ns.min(mono + PULSE_EVERY.as_nanos() as u64);
+    }
 }
 
 /// The connection, or the wait for the next one. Times are of the flight's monotonic clock.
@@ -118,7 +130,8 @@ impl Link {
         }
         let patience = handshake_max(&self.profile).as_nanos() as u64;
         let Some(open) = self.open.as_mut().filter(|open| mono >= open.pulse_ns) else { return };
-        open.pulse_ns = mono + PULSE_EVERY.as_nanos() as u64;
+        let busy = std::mem::take(&mut open.busy) || open.control.is_none();
+        open.pulse_ns = mono + if busy { PULSE_EVERY.as_nanos() as u64 } else { QUIET_NS };
         let gone = match net.connection(open.id) {
             None => true,
             Some(_) if open.control.is_none() => mono - open.begun_ns > patience,
@@ -146,6 +159,7 @@ impl Link {
                     waiting: VecDeque::new(),
                     silence: Silence::new(&self.profile),
                     pulse_ns: mono + PULSE_EVERY.as_nanos() as u64,
+                    busy: true,
                 });
             }
             Err(_) => self.next_ns = mono + self.attempts.pause().as_nanos() as u64,
@@ -171,6 +185,9 @@ impl Link {
 
     /// Takes what the connection tells.
     pub(super) fn events(&mut self, net: &mut Net, id: LinkId, courier: &mut Courier, mono: u64) {
+        if let Some(open) = &mut self.open {
+            open.stir(mono);
+        }
         while let Some(event) = net.poll(id) {
             if self.open.as_ref().is_none_or(|open| open.id != id) {
                 continue;
@@ -259,13 +276,14 @@ impl Link {
         net: &mut Net,
         courier: &mut Courier,
         store: &mut C,
-        created: Tai,
+        (created, mono): (Tai, u64),
         mut begun: impl FnMut(&Plan),
     ) {
         let Some(open) = &mut self.open else { return };
         let Some(control) = open.control else { return };
         let Some(connection) = net.connection(open.id) else { return };
         open.pending.extend(std::iter::from_fn(|| courier.sender.poll_control()));
+        let mut stirred = !open.pending.is_empty();
         while let Some(front) = open.pending.front_mut() {
             if !write_some(connection.send_stream(control), front) {
                 break;
@@ -275,6 +293,7 @@ impl Link {
         while let Some(plan) = courier.sender.poll_object(created) {
             match courier::object(&plan, store) {
                 Ok(bytes) => {
+                    stirred = true;
                     begun(&plan);
                     let (units, length) = (plan.range.count(), bytes.len() as u64);
                     let object = Object { id: plan.id, units, bytes: length, left: bytes };
@@ -292,7 +311,10 @@ impl Link {
             write(connection.send_stream(stream), &mut object.left);
             open.objects.insert(stream, object);
         }
-        net.touch(open.id);
+        if stirred {
+            open.stir(mono);
+            net.touch(open.id);
+        }
     }
 }
 

@@ -79,6 +79,8 @@ pub(super) struct Session {
     objects: BTreeMap<StreamId, Object>,
     credit: Option<Credit>,
     looked: (u64, u64),
+    /// Something came since the last look at the credit.
+    stirred: bool,
     entered: Option<Origin>,
     /// What the peer says was receipted and is not held here; to be recorded before it is asked
     /// for.
@@ -101,6 +103,7 @@ impl Session {
             objects: BTreeMap::new(),
             credit: None,
             looked: (0, 0),
+            stirred: false,
             entered: None,
             lost: None,
             over: false,
@@ -139,7 +142,7 @@ impl Session {
 
     pub(super) fn timeout(&self) -> Option<u64> {
         let receipts = self.known.as_ref().and_then(|known| known.receiver.timeout());
-        let look = self.credit.map(|_| self.looked.1 + LOOK_NS);
+        let look = self.credit.filter(|_| self.stirred).map(|_| self.looked.1 + LOOK_NS);
         receipts.into_iter().chain(look).min()
     }
 
@@ -156,6 +159,7 @@ impl Session {
         ingest: &mut Ingest,
         (others, mono, now): (usize, u64, Now),
     ) {
+        self.stirred = true;
         while let Some(event) = net.poll(self.link) {
             match event {
                 Event::Connected => self.connected(net, ground),
@@ -368,12 +372,15 @@ impl Session {
             return;
         };
         let (before, at) = self.looked;
-        if mono < at + LOOK_NS {
+        if !self.stirred || mono < at + LOOK_NS {
             return;
         }
+        self.stirred = false;
         let bytes = connection.stats().udp_rx.bytes;
         let (had, since) = (credit.bytes(), std::time::Duration::from_nanos(mono - at));
         let least = least_bytes(others.max(1));
+        // A daemon looks ten times a second: a longer silence is no rate.
+        let since = since.min(std::time::Duration::from_nanos(2 * LOOK_NS));
         let has = credit.follow(bytes - before, since, connection.rtt(), least);
         self.looked = (bytes, mono);
         if has != had {
