@@ -168,7 +168,7 @@ mod tests {
     #[test]
     fn faults_come_as_often_as_asked_and_the_same_for_a_seed() {
         let rates = FaultRates { power_cuts_per_day: 10.0, ..FaultRates::default() };
-        let days = 100 * 86_400 * SECOND_NS;
+        let days = 100 * 86_400 * 1_000_000_000;
         let drawn = draw(&rates, days, 1);
         assert!((900..1_100).contains(&drawn.len()), "{}", drawn.len());
         assert_eq!(drawn, draw(&rates, days, 1));

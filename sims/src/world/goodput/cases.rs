@@ -42,7 +42,7 @@ pub const LEO_50: Regime = Regime {
     profile: LEO,
     rates_bps: [50e6, 5e6],
     rtt_ns: 30_000_000,
-    objects: 180,
+    objects: 90,
 };
 
 /// A geostationary relay, 50 and 2 Mbit/s at 600 ms.
@@ -163,7 +163,7 @@ pub const X_BAND: Pass = Pass {
     height_km: 550.0,
     highest_deg: 70.0,
     mask_deg: 5.0,
-    symbols_s: 25e6,
+    symbols_s: 10e6,
     es_n0_db: 16.5,
     margin_db: 1.0,
     lock_ns: 3 * SECOND,

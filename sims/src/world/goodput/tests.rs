@@ -34,8 +34,8 @@ fn a_hundred_megabytes_over_a_fast_relay_arrive_in_little_more_than_they_take() 
 
 #[test]
 fn a_pass_with_lock_steps_fades_and_bursts_is_used_to_its_set() {
-    // A tenth of the rate, and objects in proportion.
-    let pass = Pass { symbols_s: X_BAND.symbols_s / 10.0, ..X_BAND };
+    // A quarter of the rate, and objects in proportion.
+    let pass = Pass { symbols_s: X_BAND.symbols_s / 4.0, ..X_BAND };
     let bulk = Bulk { object_bytes: 200 << 10, objects_max: 8, objects: 1 << 20 };
     let clear = pass.link(Weather::default(), LossSettings::NONE);
     let report = one(&clear, Law::Plan, bulk);
