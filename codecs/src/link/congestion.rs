@@ -157,14 +157,6 @@ impl LinkAware {
         self.scale.factor()
     }
 
-    /// Bytes that arrived of late in one round trip: where a usual controller may begin.
-    pub fn carried(&self, now_ns: u64) -> u64 {
-        let (span, of) = (now_ns.saturating_sub(self.interval.start_ns), self.interval.arrived);
-        let Some(shortest) = self.path.shortest_ns(now_ns) else { return 0 };
-        let bytes = u128::from(of) * u128::from(shortest) / u128::from(span.max(shortest).max(1));
-        u64::try_from(bytes).unwrap_or(u64::MAX).min(self.bounds.window_max)
-    }
-
     /// Something was sent, and so much is under way.
     pub fn sent(&mut self, now_ns: u64) {
         self.refresh(now_ns);

@@ -151,10 +151,8 @@ impl Planned {
     fn follow(&mut self, now: Instant) {
         let before = std::mem::replace(&mut self.rule, self.law.rule());
         match (before, self.rule) {
-            (Rule::Planned(_), Rule::Usual) => {
-                let carried = self.law.carried(self.link.since(now));
-                self.usual = Usual::after(carried, now, self.mtu);
-            }
+            // As a new connection would begin: no worse to others than one.
+            (Rule::Planned(_), Rule::Usual) => self.usual = Usual::new(now, self.mtu),
             (Rule::Planned(window), Rule::AtLeast(_)) => {
                 self.usual = Usual::after(window, now, self.mtu);
             }

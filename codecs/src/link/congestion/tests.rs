@@ -200,7 +200,6 @@ proptest! {
                 prop_assert!(window <= BOUNDS.window_max);
             }
             prop_assert!((SCALE_MIN..=SCALE_MAX).contains(&link.scale()));
-            prop_assert!(link.carried(now) <= BOUNDS.window_max);
         }
     }
 
