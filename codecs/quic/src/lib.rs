@@ -19,7 +19,7 @@ pub use shell::{
     crowd::{Crowd, LOOK_BYTES},
     custodian::{Change, Custodian, Offer, Recalled, Taken, Untakable},
     endpoint::{Peer, SocketReport, client_transport, connect, open, open_watched},
-    planned::PlannedRate,
+    planned::{PlannedConfig, PlannedLink},
     strays::Strays,
     tls::{client_config, client_config_or_golden, client_tls, not_after},
     transport::{

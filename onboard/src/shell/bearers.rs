@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use codecs::time::Tai;
 use codecs_quic::{
-    Change, Client, FromLink, LinkCounts, LinkTime, Monotonic, Peer, PlannedRate, TransportOptions,
+    Change, Client, FromLink, LinkCounts, LinkTime, Monotonic, Peer, PlannedLink, TransportOptions,
 };
 use tokio::{
     sync::{Mutex, mpsc, watch},
@@ -157,7 +157,7 @@ fn peer_of(config: &Config, ground: &Ground) -> anyhow::Result<Peer> {
         profile: ground.profile()?,
         options,
         tls,
-        planned: PlannedRate::default(),
+        planned: PlannedLink::default(),
         golden,
     })
 }

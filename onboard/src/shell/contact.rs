@@ -1,11 +1,13 @@
 //! The contact machine between the bearers, the pipeline and the store.
 
+use std::time::Instant;
+
 use codecs::{
     ids::{KeyPrefix, RangeSet, UnitKey},
     link::{rf::line::Heard, uplink::object::UplinkObject, wire::PlannedContact},
     time::Tai,
 };
-use codecs_quic::{Change, PlannedRate};
+use codecs_quic::{Change, PlannedLink};
 use tokio::sync::watch;
 
 use super::{
@@ -30,7 +32,7 @@ pub struct Contacts {
     sleep: bool,
     awake: watch::Sender<bool>,
     radio: watch::Sender<Stand>,
-    planned: PlannedRate,
+    planned: PlannedLink,
     receipted: u64,
     welcomes: u32,
 }
@@ -52,10 +54,16 @@ impl Contacts {
             sleep: config.downlink.sleep,
             awake: watch::Sender::new(true),
             radio: watch::Sender::default(),
-            planned: PlannedRate::default(),
+            planned: PlannedLink::default(),
             receipted: 0,
             welcomes: 0,
         }
+    }
+
+    /// Counts what it tells of a link from this instant, the zero of every `now_ns`.
+    pub fn since(mut self, zero: Instant) -> Self {
+        self.planned = PlannedLink::new(zero);
+        self
     }
 
     /// Whether a connection is to be tried.
@@ -68,8 +76,8 @@ impl Contacts {
         self.radio.subscribe()
     }
 
-    /// The rate that the plan gives a connection.
-    pub fn planned(&self) -> PlannedRate {
+    /// What the plan says of a connection's link.
+    pub fn planned(&self) -> PlannedLink {
         self.planned.clone()
     }
 
@@ -171,7 +179,7 @@ impl Contacts {
         let stand = self.machine.stand(Bearer::Rf, now_ns);
         self.radio.send_if_modified(|before| std::mem::replace(before, stand) != stand);
         let stand = self.machine.stand(Bearer::Quic, now_ns);
-        self.planned.set(stand.rate_bps);
+        self.planned.set(self.machine.series(Bearer::Quic, now_ns));
         let awake = !self.sleep || stand.phase.sends();
         self.awake.send_if_modified(|before| std::mem::replace(before, awake) != awake);
     }

@@ -178,7 +178,7 @@ pub async fn fly(
     configs.flying(&mut store, craft, clock);
     sources.recall(&store);
     let mut uplink = Uplink::recall(SpacecraftId(config.spacecraft.id), &store, &mut pipeline);
-    let mut contacts = Contacts::recall(&config, &store);
+    let mut contacts = Contacts::recall(&config, &store).since(clock.zero());
     let held = Held {
         store,
         spacecraft: SpacecraftId(config.spacecraft.id),

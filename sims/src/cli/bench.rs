@@ -1,5 +1,6 @@
 //! `orbitsim bench`: how fast the simulator is on this machine.
 
+mod goodput;
 mod measure;
 mod orbits;
 mod peers;
@@ -7,14 +8,17 @@ mod world;
 
 use std::process::ExitCode;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 
 use self::measure::Load;
 
 /// Arguments of `bench`.
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 #[command(after_help = "Build with --release; a debug build is slower by far.")]
 pub struct Bench {
+    #[command(subcommand)]
+    what: Option<What>,
     /// Rounds, of which the median counts
     #[arg(long, value_name = "COUNT", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
     rounds: u32,
@@ -35,9 +39,19 @@ pub struct Bench {
     json: bool,
 }
 
+/// What is measured instead.
+#[derive(Debug, Subcommand)]
+enum What {
+    /// What of a link's capacity arrives, by the contact plan, by CUBIC and by BBR
+    Goodput(goodput::Goodput),
+}
+
 impl Bench {
     /// Measures and prints.
     pub fn run(self) -> anyhow::Result<ExitCode> {
+        if let Some(What::Goodput(goodput)) = self.what {
+            return goodput.run();
+        }
         let load = Load {
             rounds: self.rounds as usize,
             satellites: self.satellites as usize,

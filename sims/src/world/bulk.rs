@@ -7,7 +7,7 @@ use bytes::Bytes;
 use quinn_proto::{Connection, Dir, Event, StreamEvent, StreamId, WriteError};
 
 use super::{
-    net::{Net, Turn},
+    net::{LinkId, Net, Turn},
     pair::Pair,
 };
 
@@ -68,7 +68,7 @@ impl Transfer {
             let Some(turn) = pair.next(until_ns) else { return };
             let Turn::Connection(id) = turn else { continue };
             if id == pair.client {
-                self.client(pair);
+                self.send(&mut pair.net, id);
             } else {
                 while let Some(event) = pair.net.poll(id) {
                     if let Some(connection) = pair.net.connection(id) {
@@ -81,8 +81,20 @@ impl Transfer {
         }
     }
 
-    fn client(&mut self, pair: &mut Pair) {
-        let (net, id) = (&mut pair.net, pair.client);
+    /// Reads and throws away what came to a station's side; how many bytes.
+    pub fn serve(net: &mut Net, id: LinkId) -> u64 {
+        let mut bytes = 0;
+        while let Some(event) = net.poll(id) {
+            if let Some(connection) = net.connection(id) {
+                bytes += read(connection, &event, |_| {});
+            }
+        }
+        net.touch(id);
+        bytes
+    }
+
+    /// Takes what the sending side's connection tells, and writes what it has room for.
+    pub fn send(&mut self, net: &mut Net, id: LinkId) {
         while let Some(event) = net.poll(id) {
             match event {
                 Event::ConnectionLost { reason } => self.outcome.ended = Some(reason.to_string()),
@@ -100,7 +112,7 @@ impl Transfer {
         net.touch(id);
     }
 
-    fn begin(&mut self, net: &mut Net, id: super::net::LinkId) {
+    fn begin(&mut self, net: &mut Net, id: LinkId) {
         while self.under_way < self.bulk.objects_max && self.begun < self.bulk.objects {
             let Some(connection) = net.connection(id) else { return };
             if connection.is_handshaking() {
@@ -115,7 +127,7 @@ impl Transfer {
         }
     }
 
-    fn write(&mut self, net: &mut Net, id: super::net::LinkId, stream: StreamId) {
+    fn write(&mut self, net: &mut Net, id: LinkId, stream: StreamId) {
         let Some(connection) = net.connection(id) else { return };
         let Some(left) = self.writing.get_mut(&stream) else { return };
         let mut stream_out = connection.send_stream(stream);

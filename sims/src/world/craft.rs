@@ -32,6 +32,7 @@ use super::{
     answer::{LatencySample, Waits},
     identity::Identity,
     net::{Net, NodeId, Settings},
+    shell::epoch,
 };
 use crate::rng::{Random, mix};
 
@@ -281,7 +282,7 @@ impl Craft {
             let record = json!({ "event": "started again", "boots": self.boots });
             pipeline.record(record, Tai(0), triage::RECORDS);
         }
-        let contacts = Contacts::recall(config, &store);
+        let contacts = Contacts::recall(config, &store).since(epoch::instant(now_ns));
         let housekeeping_percent = pipeline.housekeeping_percent();
         let held = Held { store, spacecraft, housekeeping_percent };
         let courier = Courier::new(&held, self.settings.profile.objects_max);

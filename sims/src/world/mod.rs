@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! queue ─► net (endpoints ⇄ legs) ─► trace
-//!            └ pair ─► bulk
+//!            └ pair ─► bulk ─► goodput
 //! ```
 //!
 //! Nothing here opens a socket, starts a thread or reads a clock: the same binary and the same
@@ -25,3 +25,4 @@ pub mod sensors;
 pub mod island;
 pub mod scenario;
 pub mod run;
+pub mod goodput;

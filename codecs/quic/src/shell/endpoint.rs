@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::Context;
-use codecs::link::profile::Profile;
+use codecs::link::{congestion::Bounds, profile::Profile};
 use quinn::{
     AsyncUdpSocket, Connection, Endpoint, EndpointConfig, RecvStream, Runtime, SendStream,
     ServerConfig,
@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 use crate::courier::handshake_max;
 
 use super::crowd::Crowd;
-use super::planned::{PlannedConfig, PlannedRate};
+use super::planned::{PlannedConfig, PlannedLink};
 use super::strays::{Strays, Watched};
 use super::transport::{Role, TransportOptions, endpoint_config, transport};
 
@@ -38,8 +38,8 @@ pub struct Peer {
     pub options: TransportOptions,
     /// Identity and pins.
     pub tls: rustls::ClientConfig,
-    /// The rate that a contact plan gives this link, where there is one.
-    pub planned: PlannedRate,
+    /// What is planned for this link; nothing where it is not a link of its own.
+    pub planned: PlannedLink,
     /// The golden identity, for when the station refuses the usual one.
     pub golden: Option<rustls::ClientConfig>,
 }
@@ -174,11 +174,13 @@ fn client_endpoint(peer: &Peer, to: SocketAddr) -> anyhow::Result<(Endpoint, Soc
 pub fn client_transport(
     profile: &Profile,
     options: &TransportOptions,
-    planned: &PlannedRate,
+    planned: &PlannedLink,
 ) -> io::Result<quinn::TransportConfig> {
     let mut numbers = transport(profile, Role::Client, options)?;
-    let (rate, window_max) = (planned.clone(), profile.send_window_bytes);
-    numbers.congestion_controller_factory(Arc::new(PlannedConfig { rate, window_max }));
+    let bounds =
+        Bounds { window_max: profile.send_window_bytes, ack_packets: profile.ack_threshold };
+    let link = planned.clone();
+    numbers.congestion_controller_factory(Arc::new(PlannedConfig { link, bounds }));
     Ok(numbers)
 }
 

@@ -58,7 +58,7 @@ pub fn run(load: Load, python: &str, mut told: impl FnMut(&str)) -> anyhow::Resu
 }
 
 /// The middle of some numbers.
-fn median(mut of: Vec<f64>) -> f64 {
+pub fn median(mut of: Vec<f64>) -> f64 {
     of.sort_by(f64::total_cmp);
     of.get(of.len() / 2).copied().unwrap_or(f64::NAN)
 }
