@@ -176,8 +176,6 @@ pub fn outages(faults: &[(u64, Fault)], start: Tai) -> Vec<(Tai, Tai)> {
 mod tests {
     use super::*;
 
-    const SECOND_NS: u64 = 1_000_000_000;
-
     #[test]
     fn faults_come_as_often_as_asked_and_the_same_for_a_seed() {
         let rates = FaultRates { power_cuts_per_day: 10.0, ..FaultRates::default() };
