@@ -5,6 +5,7 @@ use alloc::{
     string::{String, ToString},
     vec::Vec,
 };
+use core::net::Ipv6Addr;
 use serde::de::DeserializeOwned;
 
 /// A mistake in a configuration file.
@@ -26,6 +27,26 @@ pub fn parse<T: DeserializeOwned>(file: &str, text: &str) -> Result<T, ConfigErr
         let line = text.bytes().take(start).filter(|byte| *byte == b'\n').count() + 1;
         ConfigError { file: file.to_string(), line, message: explain(error.message()) }
     })
+}
+
+/// Host and port of an address to send to; IPv6 stands in brackets. Names are not looked up.
+///
+/// # Errors
+/// What the address should be.
+pub fn host_port(address: &str) -> Result<(&str, u16), &'static str> {
+    const SHAPE: &str = "HOST:PORT, such as control.example.org:7117";
+    let host_is_one = |host: &str| {
+        let inside = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        inside.map_or(!host.contains([':', '[', ']']), |host| host.parse::<Ipv6Addr>().is_ok())
+            && !host.is_empty()
+            && !host.contains(|c: char| c.is_whitespace() || c == '/')
+    };
+    let (host, port) = address.rsplit_once(':').ok_or(SHAPE)?;
+    match port.parse::<u16>() {
+        Ok(0) => Err("port 0 is no port to send to"),
+        Ok(port) if host_is_one(host) => Ok((host, port)),
+        _ => Err(SHAPE),
+    }
 }
 
 /// Adds the nearest known key to a message about an unknown one.
@@ -97,6 +118,16 @@ mod tests {
         assert!(error("name = \"a\"\ncommit_ms = \"x\"\n").starts_with("station.toml:2: "));
         assert!(error("name = [").starts_with("station.toml:1: "));
         assert!(error("").contains("missing field `name`"));
+    }
+
+    #[test]
+    fn an_address_to_send_to_has_a_host_and_a_port() {
+        assert_eq!(host_port("control.example.org:7117"), Ok(("control.example.org", 7117)));
+        assert_eq!(host_port("[::1]:7117"), Ok(("[::1]", 7117)));
+        for wrong in ["", "7117", "host", "host:", ":7117", "::1:7117", "[host]:1", "a b:1", "h:0"]
+        {
+            assert!(host_port(wrong).is_err(), "{wrong:?}");
+        }
     }
 
     #[test]

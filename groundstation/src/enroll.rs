@@ -4,7 +4,6 @@ use crate::{
     admit::KeyHash,
     commands::say,
     config::Config,
-    edge::config as edge_config,
     init::{self, Craft},
     shell::{mission, random, wall_clock},
 };
@@ -94,7 +93,7 @@ fn edge(args: &EdgeArgs, today: Tai, origin: Origin) -> anyhow::Result<PathBuf> 
     let listens = station.config.listen.quic;
     let address = match &args.station {
         Some(address) => {
-            edge_config::host_port(address).map_err(|wrong| anyhow!("--station: {wrong}"))?;
+            codecs::config::host_port(address).map_err(|wrong| anyhow!("--station: {wrong}"))?;
             address.clone()
         }
         // What listens everywhere is nowhere in particular.

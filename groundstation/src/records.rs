@@ -38,6 +38,10 @@ struct Record {
     #[serde(default)]
     bytes: u64,
     #[serde(default)]
+    source: String,
+    #[serde(default)]
+    file: String,
+    #[serde(default)]
     outcome: String,
     #[serde(default)]
     detail: String,
@@ -101,6 +105,22 @@ impl Records {
             "configuration rolled back" => {
                 let message = format!("the configuration on trial was left: {}", record.reason);
                 sink.push(notice(spacecraft, "onboard configuration", message, time));
+            }
+            "store damaged" => {
+                sink.push(notice(spacecraft, "onboard store", record.reason, time));
+            }
+            "no watchdog" => {
+                sink.push(notice(spacecraft, "onboard watchdog", record.reason, time));
+            }
+            "datagrams lost" => {
+                sink.push(notice(spacecraft, "onboard sources", record.reason, time));
+            }
+            "file rejected" | "file taken in part" => {
+                let Record { source, file, reason, .. } = record;
+                let how = record.event.trim_start_matches("file ");
+                let first = reason.lines().next().unwrap_or_default();
+                let message = format!("file {file} of {source} was {how}: {first}");
+                sink.push(notice(spacecraft, "onboard files", message, time));
             }
             "squeeze failed" => {
                 let message = format!("packets could not be squeezed: {}", record.reason);

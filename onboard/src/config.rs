@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
 use codecs::{
+    config::host_port,
     ids::Origin,
     link::{custody::Durability, profile::Profile},
     squeeze::columns::Level,
@@ -436,6 +437,9 @@ impl StoreConfig {
 impl Ground {
     fn check(&self) -> anyhow::Result<()> {
         self.profile()?;
+        if let Err(shape) = host_port(&self.address) {
+            bail!("[ground] address = {:?}: {shape}", self.address);
+        }
         let mtu = MTU_MIN..=MTU_MAX;
         ensure!(
             mtu.contains(&self.mtu_max),
@@ -536,6 +540,8 @@ mod tests {
             error(&GOOD.replace("\"leo\"", "\"low\"")),
             "onboard.toml: [ground] profile = \"low\": one of leo, geo, lunar, deep"
         );
+        let portless = error(&GOOD.replace("127.0.0.1:7117", "station.example.org"));
+        assert!(portless.contains("[ground] address") && portless.contains("HOST:PORT"));
         assert!(error(&GOOD.replace("origin = \"00", "origin = \"0")).contains("32 hexadecimal"));
         assert!(error(&GOOD.replace("sha256:00", "sha256:0")).contains("64 hexadecimal"));
         assert!(

@@ -39,6 +39,19 @@ pub struct ChargeHealth {
     pub trial: u8,
 }
 
+/// What was lost or put aside, and by whom.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TroubleHealth {
+    /// Segments of the store that were damaged at this start.
+    pub damaged_segments: u32,
+    /// Units voided for damage, or for a cut while they were written, at this start and since.
+    pub damaged_units: u32,
+    /// Datagrams that the system dropped before they were read.
+    pub overrun: u32,
+    /// Files of which something could not be taken.
+    pub files_rejected: u32,
+}
+
 /// One reading. Counts run since the start unless they say otherwise; what exceeds its field stays
 /// at the field's end.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -79,12 +92,14 @@ pub struct Health {
     pub link: LinkHealth,
     /// How models and the configuration stand.
     pub charge: ChargeHealth,
+    /// What was lost or put aside.
+    pub trouble: TroubleHealth,
 }
 
 impl Health {
     /// The packet (CCSDS 133.0-B-2), with its time as CUC of four and three octets.
     pub fn packet(&self, apid: Apid, count: u16, time: Tai) -> Packet {
-        let mut data = Vec::with_capacity(160);
+        let mut data = Vec::with_capacity(256);
         let mut put = |bytes: &[u8]| data.extend_from_slice(bytes);
         put(&time.to_cuc43());
         put(&self.uptime_s.to_be_bytes());
@@ -108,6 +123,11 @@ impl Health {
         put(&[self.charge.suspended]);
         put(&self.charge.suspensions.to_be_bytes());
         put(&[self.charge.from, self.charge.trial]);
+        let TroubleHealth { damaged_segments, damaged_units, overrun, files_rejected } =
+            self.trouble;
+        [damaged_segments, damaged_units, overrun, files_rejected]
+            .iter()
+            .for_each(|of| put(&of.to_be_bytes()));
         let [id, low] = (0x0800 | apid.0 & 0x07ff).to_be_bytes();
         let [high, count] = (0xc000 | count & 0x3fff).to_be_bytes();
         let [length, bytes] = (data.len() as u16 - 1).to_be_bytes();
@@ -142,6 +162,12 @@ mod tests {
             sources: [[22, 23], [24, 25], [26, 27], [28, 29]],
             link: LinkHealth { phases: [30, 31], welcomes: 32, silence_s: 33 },
             charge: ChargeHealth { suspended: 34, suspensions: 35, from: 36, trial: 37 },
+            trouble: TroubleHealth {
+                damaged_segments: 38,
+                damaged_units: 39,
+                overrun: 40,
+                files_rejected: 41,
+            },
         };
         let fragment = include_str!("../../missions/onboard-health.toml");
         let text = format!("mission = \"m\"\ndomain = \"d\"\n{fragment}");
@@ -153,8 +179,8 @@ mod tests {
         let mut seen = Vec::new();
         definition.plans().decode(&packet.bytes, &mut |sample| seen.push(sample.value)).unwrap();
         // Each field stands for its place, so that two that changed places are seen.
-        let wanted: Vec<f64> = (1..=37).map(f64::from).collect();
+        let wanted: Vec<f64> = (1..=41).map(f64::from).collect();
         assert_eq!(seen, wanted);
-        assert_eq!(definition.parameters.len(), 37, "nothing that the packet does not have");
+        assert_eq!(definition.parameters.len(), 41, "nothing that the packet does not have");
     }
 }

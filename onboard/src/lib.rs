@@ -11,10 +11,7 @@
 
 /// Prints a line on standard output; an error where that is closed or full, never a panic.
 macro_rules! say {
-    ($($text:tt)*) => {{
-        use std::io::Write as _;
-        writeln!(std::io::stdout(), $($text)*)?
-    }};
+    ($($text:tt)*) => { $crate::cli::say(format_args!($($text)*))? };
 }
 
 pub mod config;

@@ -5,6 +5,10 @@ use std::{ffi::OsStr, process::ExitCode};
 use clap::Parser;
 use onboard::cli::Cli;
 
+/// A flight that has no memory left ends at once, to be started again.
+#[global_allocator]
+static MEMORY: onboard::shell::sys::memory::Ending = onboard::shell::sys::memory::Ending;
+
 fn main() -> ExitCode {
     if onboard::image::init::is_init() {
         onboard::image::init::main(|config| {
@@ -16,6 +20,7 @@ fn main() -> ExitCode {
     }
     match onboard::cli::run(Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if onboard::cli::is_heard_enough(&error) => ExitCode::SUCCESS,
         Err(error) => {
             // Nobody may be listening, and that is no reason to panic.
             use std::io::Write as _;

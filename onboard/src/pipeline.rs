@@ -323,12 +323,14 @@ impl Pipeline {
         let decision = self.decide(Class::Tile, apid, fraction, captured, now_ns);
         let Decision { action, deadline_s, max_error, original, .. } = decision;
         let priority = |bytes| decision.priority(bytes);
-        let make = |tile: TilePacket, score, kind| {
+        let written = |tile: TilePacket, score, kind, max_error| {
             Bytes::from(tile.product(kind, score, captured, source_bytes, max_error).encode())
         };
+        let make = |tile, score, kind| written(tile, score, kind, max_error);
+        // What stays on board is as it was taken: nothing else has it.
         let behind = |tile: &TilePacket, score: &TileScore| {
             (original == Original::Keep)
-                .then(|| make(tile.clone(), score.clone(), ProductKind::Tile))
+                .then(|| written(tile.clone(), score.clone(), ProductKind::Tile, 0))
         };
         // Values are worked out before the pipeline is changed.
         let (mut outcomes, mut left_out) = (Vec::new(), true);

@@ -4,7 +4,7 @@
 //! ```text
 //! socket ─► datagram ─┐
 //! serial line ─► stream ─► limits ─► packet ─► pipeline
-//! folder ─► file ─► packets ─┘
+//! folder ─► file ─► survey ─► packets ─┘
 //!                └► image ─► tiles, each with its place ─► pipeline
 //! ```
 
@@ -13,6 +13,7 @@ pub mod stream;
 pub mod folder;
 pub mod place;
 pub mod image;
+pub mod survey;
 pub mod taking;
 
 use bytes::Bytes;

@@ -1,4 +1,5 @@
-//! Files of a payload through the real process's loop: each tile once, whatever stops it.
+//! Sources through the real process's loop: each tile once, whatever stops it, and whatever is not
+//! taken is counted or put aside by name.
 
 use std::{
     collections::BTreeSet,
@@ -50,12 +51,22 @@ fn image(name: &str, folder: &Path) {
 }
 
 /// Flies until `met`, then stops cleanly, or, dropped in mid-flight, as a killed process does.
-async fn fly(config: Config, clean: bool, mut met: impl FnMut() -> bool) -> Option<shell::Done> {
+async fn fly(config: Config, clean: bool, met: impl FnMut() -> bool) -> Option<shell::Done> {
+    fly_told(config, clean, met, |_| {}).await
+}
+
+/// The same; `told` is told what the flight says.
+async fn fly_told(
+    config: Config,
+    clean: bool,
+    mut met: impl FnMut() -> bool,
+    told: impl Fn(&shell::Said),
+) -> Option<shell::Done> {
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let stopped = async {
         let _ = stopped.await;
     };
-    let mut running = Box::pin(shell::run(config, stopped, |_| {}));
+    let mut running = Box::pin(shell::run(config, stopped, told));
     let end = Instant::now() + PATIENCE;
     while !met() {
         assert!(Instant::now() < end, "not within {PATIENCE:?}");
@@ -132,7 +143,7 @@ async fn what_is_no_image_is_put_aside_with_its_reason_and_the_rest_goes_on() {
     std::fs::write(packets.join("x.bin"), [&b"torn"[..], &file].concat()).unwrap();
     let sources =
         format!("{SCENES}[[source]]\npackets = \"packets\"\nlook_ms = 10\nname = \"p\"\n");
-    let done = [scenes.join("done/b.raw"), packets.join("done/x.bin")];
+    let done = [scenes.join("done/b.raw"), packets.join("rejected/x.bin")];
     let all = || done.iter().all(|path| path.exists());
     let told = fly(config(dir, &sources), true, all).await.unwrap();
     let reason = std::fs::read_to_string(scenes.join("rejected/a.tif.reason")).unwrap();
@@ -140,9 +151,125 @@ async fn what_is_no_image_is_put_aside_with_its_reason_and_the_rest_goes_on() {
     assert!(scenes.join("c.png.part").exists(), "left alone");
     let [imager, packets] = told.sources.as_slice() else { panic!("{:?}", told.sources) };
     assert_eq!((imager.taken, imager.files, imager.files_rejected), (TILES as u64, 1, 1));
-    assert_eq!((packets.taken, packets.files), (200, 1));
+    assert_eq!((packets.taken, packets.files, packets.files_in_part), (200, 0, 1));
     assert_eq!(packets.dropped["bytes of no packet"], 4);
     assert_eq!(products(dir).len(), TILES);
+}
+
+const PACKET: [u8; 15] = [0x08, 120, 0xc0, 0, 0, 8, 1, 2, 3, 4, 5, 6, 7, 8, 9];
+
+/// Records in the store.
+fn records(folder: &Path) -> Vec<serde_json::Value> {
+    let disk = Disk::read_only(&folder.join("store")).unwrap();
+    let limits =
+        Limits { capacity_bytes: u64::MAX, segment_bytes: 4 << 20, least_class: 1, evict_bytes: 0 };
+    let mut store = Store::open(disk, limits, ORIGIN, StoreEpoch(0)).unwrap();
+    let keys: Vec<_> = store.unreceipted().map(|of| of.key).collect();
+    let records = keys.into_iter().filter(|key| key.prefix.channel == Channel::RECORDS);
+    records.map(|key| serde_json::from_slice(&store.take(key).unwrap()).unwrap()).collect()
+}
+
+#[tokio::test]
+async fn packet_files_that_are_garbage_or_cut_are_put_aside_and_told_and_what_is_good_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("packets");
+    std::fs::create_dir_all(&dir).unwrap();
+    std::fs::write(dir.join("a-garbage.bin"), [0xff; 5000]).unwrap();
+    std::fs::write(dir.join("b-cut.bin"), &PACKET.repeat(10)[..142]).unwrap();
+    std::fs::write(dir.join("c-empty.bin"), "").unwrap();
+    std::fs::write(dir.join("d-good.bin"), PACKET.repeat(10)).unwrap();
+    // Deleting is for what was taken whole.
+    let source =
+        "[source]\npackets = \"packets\"\nlook_ms = 10\nname = \"p\"\nfinished = \"delete\"\n";
+    let last = dir.join("d-good.bin");
+    let told = fly(config(folder.path(), source), true, || !last.exists()).await.unwrap();
+    let [packets] = told.sources.as_slice() else { panic!("{:?}", told.sources) };
+    assert_eq!((packets.files, packets.files_in_part, packets.files_rejected), (1, 1, 2));
+    assert_eq!((packets.taken, packets.dropped["bytes of no packet"]), (19, 7));
+    let cases = [
+        ("a-garbage.bin", "file rejected", "at byte 0: 5000 bytes of no packet"),
+        ("b-cut.bin", "file taken in part", "at byte 135: a packet of 15 bytes by its header"),
+        ("c-empty.bin", "file rejected", "the file is empty"),
+    ];
+    let records = records(folder.path());
+    for (name, event, why) in cases {
+        assert!(dir.join("rejected").join(name).exists(), "{name}");
+        let reason = dir.join("rejected").join(format!("{name}.reason"));
+        let reason = std::fs::read_to_string(reason).unwrap();
+        assert!(reason.contains(why), "{reason}");
+        let record = records.iter().find(|of| of["file"] == name && of["event"] == event);
+        assert!(record.unwrap()["reason"].as_str().unwrap().contains(why), "{records:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_waits_in_a_socket_at_a_stop_is_taken_and_what_the_system_dropped_is_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "[[source]]\nudp = \"127.0.0.1:0\"\nname = \"udp\"\n\
+                [[source]]\nunix = \"s\"\nname = \"unix\"\n";
+    let from = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let near = std::os::unix::net::UnixDatagram::unbound().unwrap();
+    near.set_nonblocking(true).unwrap();
+    let heard = std::sync::Mutex::new(String::new());
+    let (mut sent, mut sent_near) = (0u64, 0u64);
+    // Nothing is read while this runs, which is the last thing before the stop.
+    let met = || {
+        let places = heard.lock().unwrap().clone();
+        let Some((udp, unix)) = places.split_once(", ") else { return false };
+        let big = [&[0x08, 120, 0xc0, 0, 0x03, 0xff][..], &[9; 1024]].concat();
+        while sent < 20_000 {
+            from.send_to(&big, udp).unwrap();
+            sent += 1;
+        }
+        while near.send_to(&PACKET, unix).is_ok() {
+            sent_near += 1;
+        }
+        true
+    };
+    let told = fly_told(config(folder.path(), text), true, met, |said| {
+        if let shell::Said::Ready(ready) = said {
+            heard.lock().unwrap().clone_from(&ready.source);
+        }
+    });
+    let told = told.await.unwrap();
+    let [udp, unix] = told.sources.as_slice() else { panic!("{:?}", told.sources) };
+    let dropped = udp.dropped["datagrams that the system had no room for"];
+    assert!(udp.taken > 100 && dropped > 0, "{udp:?}");
+    assert_eq!(udp.taken + dropped, sent, "each is taken or counted");
+    assert!(sent_near > 1);
+    assert_eq!(unix.taken, sent_near, "what waited is taken");
+    let lost = records(folder.path()).into_iter().find(|of| of["event"] == "datagrams lost");
+    let lost = lost.unwrap();
+    assert_eq!((&lost["source"], &lost["count"]), (&"udp".into(), &dropped.into()), "{lost}");
+}
+
+/// A line whose sender was cut in the middle of a packet, and goes on with the next.
+#[tokio::test]
+async fn behind_a_cut_packet_a_line_gives_the_next_ones_without_waiting_for_a_false_length() {
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    let folder = tempfile::tempdir().unwrap();
+    let far = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&far).unwrap();
+    unlockpt(&far).unwrap();
+    let device = ptsname(&far, Vec::new()).unwrap().into_string().unwrap();
+    let text = format!(
+        "[source]\nserial = \"{device}\"\nname = \"line\"\ngive_up_ms = 100\n\
+         [squeeze]\nblock_packets = 1\n"
+    );
+    // Its header says 32 KiB.
+    let cut = [0x08, 120, 0xc0, 0, 0x7f, 0xff, 1, 2, 3, 4];
+    let mut line = Some([&PACKET.repeat(3)[..], &cut, &PACKET.repeat(4)].concat());
+    let told = fly(config(folder.path(), &text), true, || {
+        if folder.path().join("store").exists()
+            && let Some(bytes) = line.take()
+        {
+            rustix::io::write(&far, &bytes).unwrap();
+        }
+        held(folder.path()) >= 7
+    });
+    let told = told.await.unwrap();
+    let [line] = told.sources.as_slice() else { panic!("{:?}", told.sources) };
+    assert_eq!((line.taken, line.dropped["bytes of no packet"]), (7, 10), "{line:?}");
 }
 
 #[tokio::test]

@@ -8,7 +8,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use codecs::{
     ids::{Channel, Origin, StoreEpoch},
     squeeze::columns::unsqueeze,
@@ -28,6 +27,11 @@ impl Drop for Flight {
 }
 
 fn start(folder: &Path, health: &str) -> Flight {
+    start_said(folder, health).0
+}
+
+/// The same, with what it said once it took packets.
+fn start_said(folder: &Path, health: &str) -> (Flight, String) {
     let key = KeyPair::generate_for(&PKCS_ED25519).unwrap();
     let certificate = CertificateParams::new(vec!["sky-7".into()]).unwrap().self_signed(&key);
     std::fs::write(folder.join("identity.crt"), certificate.unwrap().pem()).unwrap();
@@ -49,13 +53,14 @@ fn start(folder: &Path, health: &str) -> Flight {
         .arg(&config)
         .env("NOTIFY_SOCKET", folder.join("notify"))
         .env("WATCHDOG_USEC", "400000")
+        .env("RUST_BACKTRACE", "1")
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
     assert!(line.contains("ready"), "{line}");
-    Flight(child)
+    (Flight(child), line)
 }
 
 fn data_bytes(flight: &Flight, file: &str, name: &str) -> u64 {
@@ -118,19 +123,62 @@ fn a_watchdog_device_is_fed_while_the_flight_goes_on_and_starves_when_it_stands(
 
 /// Whether a block of the process's own housekeeping is stored.
 fn tells_of_itself(store: &Path) -> bool {
+    !own_packets(store).is_empty()
+}
+
+/// The process's own housekeeping in the store.
+fn own_packets(store: &Path) -> Vec<Vec<u8>> {
     let disk = Disk::read_only(store).unwrap();
     let limits =
         Limits { capacity_bytes: u64::MAX, segment_bytes: 4 << 20, least_class: 1, evict_bytes: 0 };
     let Ok(mut store) = Store::open(disk, limits, Origin([3; 16]), StoreEpoch(0)) else {
-        return false;
+        return Vec::new();
     };
     let keys: Vec<_> = store.unreceipted().map(|of| of.key).collect();
     let recorded = keys.into_iter().filter(|key| key.prefix.channel == Channel::stream(1));
-    let own = |block: Bytes| {
-        let block = unsqueeze(&block, 4 << 20).ok()?;
-        block.packets().next().map(|packet| packet[..2] == [0x08, 90])
-    };
-    recorded.into_iter().any(|key| store.take(key).ok().and_then(own) == Some(true))
+    let mut own = Vec::new();
+    for block in recorded.filter_map(|key| store.take(key).ok()) {
+        let Ok(block) = unsqueeze(&block, 4 << 20) else { continue };
+        own.extend(block.packets().filter(|of| of[..2] == [0x08, 90]).map(|of| of.to_vec()));
+    }
+    own
+}
+
+fn until(what: &str, mut met: impl FnMut() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !met() {
+        assert!(Instant::now() < end, "{what} within {PATIENCE:?}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn damage_in_the_store_is_told_at_the_next_start_and_in_housekeeping() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("store");
+    let (flight, said) = start_said(folder.path(), "every_s = 1\n");
+    assert!(said.contains("\"notices\":[]"), "{said}");
+    let socket = UnixDatagram::unbound().unwrap();
+    until("ten blocks", || {
+        let _ = socket
+            .send_to(&[0x08, 120, 0xc0, 0, 0, 7, 1, 2, 3, 4, 5, 6, 7, 8], folder.path().join("s"));
+        onboard::cli::store_report(&store).is_ok_and(|of| of.units_held > 10)
+    });
+    drop(flight);
+    let segment = store.join("0000000000000000.seg");
+    let mut bytes = std::fs::read(&segment).unwrap();
+    // One bit of a medium that begins to fail, far from the tail that a cut may tear.
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&segment, bytes).unwrap();
+    let (_flight, said) = start_said(folder.path(), "every_s = 1\n");
+    assert!(said.contains("segment 0000000000000000 of the store is damaged"), "{said}");
+    // Counters of damage end the packet, four of them, the segments first.
+    until("a packet that counts it", || {
+        own_packets(&store).iter().any(|of| of[of.len() - 16..][..4] == 1u32.to_be_bytes())
+    });
+    let report = onboard::cli::store_report(&store).unwrap();
+    assert_eq!(report.damage.segments, 1);
 }
 
 #[test]
@@ -164,4 +212,33 @@ fn under_flood_the_process_stays_within_its_memory_and_tells_of_itself() {
         assert!(Instant::now() < end, "two segments within {PATIENCE:?}");
     }
     println!("most {most} bytes of data, of {limit}");
+}
+
+/// With a backtrace asked for, which allocates where nothing is left to allocate.
+#[test]
+fn a_flight_without_memory_ends_with_a_code_of_its_own_instead_of_hanging() {
+    use rustix::process::{Resource, Rlimit, prlimit};
+    let folder = tempfile::tempdir().unwrap();
+    let mut flight = start(folder.path(), "");
+    let socket = UnixDatagram::unbound().unwrap();
+    socket.set_nonblocking(true).unwrap();
+    // What it has by now is all that it gets.
+    let now = 1024 * data_bytes(&flight, "status", "VmData:");
+    let limit = Rlimit { current: Some(now), maximum: Some(now) };
+    prlimit(Some(rustix::process::Pid::from_child(&flight.0)), Resource::Data, limit).unwrap();
+    let (mut code, mut random) = (None, 1u64);
+    until("its end", || {
+        for size in [1_000u16, 8_000, 30_000] {
+            let [high, low] = (size - 1).to_be_bytes();
+            let mut packet = vec![0x08, 120, 0xc0, 0, high, low];
+            packet.extend((0..size).map(|_| {
+                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                (random >> 33) as u8
+            }));
+            let _ = socket.send_to(&packet, folder.path().join("s"));
+        }
+        code = flight.0.try_wait().unwrap();
+        code.is_some()
+    });
+    assert_eq!(code.unwrap().code(), Some(onboard::shell::sys::memory::MEMORY_EXIT), "{code:?}");
 }

@@ -40,6 +40,9 @@ fn a_file_comes_back_byte_for_byte_and_is_explained() {
         let done = onboard(&["unsqueeze"], &[&squeezed, &again]);
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
         assert_eq!(std::fs::read(&again).unwrap(), telemetry());
+        let said = String::from_utf8(done.stdout).unwrap();
+        let wanted = format!("bytes unsqueezed to {}", telemetry().len());
+        assert!(said.contains(&wanted), "{said}");
     }
     let done = onboard(&["squeeze", "--explain"], &[&plain, &squeezed]);
     let text = String::from_utf8(done.stdout).unwrap();

@@ -98,3 +98,44 @@ fn a_file_that_is_spoilt_still_leads_to_the_configuration_that_was_proven() {
     let refused = config(dir, &["apply", "next.toml"]);
     assert!(!refused.status.success() && shown(dir)["slots"].as_object().unwrap().is_empty());
 }
+
+/// Checked before it is kept, as `onboard check` does it, with the real binary.
+#[test]
+fn what_names_no_place_that_opens_is_refused_with_everything_that_is_wrong() {
+    let folder = folder();
+    let at = |name: &str| folder.path().join(name);
+    let good = std::fs::read_to_string(at("onboard.toml")).unwrap();
+    let next = good.replace("unix = \"sensors.sock\"", "serial = \"no-line\"");
+    std::fs::write(at("next.toml"), next + "[health]\nwatchdog = \"identity.key\"\n").unwrap();
+    let mut check = Command::new(env!("CARGO_BIN_EXE_onboard"));
+    check.args(["check", "--config", "next.toml"]).current_dir(folder.path());
+    for refused in [check.output().unwrap(), config(folder.path(), &["apply", "next.toml"])] {
+        let said = String::from_utf8_lossy(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(1), "{said}");
+        assert!(said.contains("no-line is not there") && said.contains("is no device"), "{said}");
+    }
+    assert!(!at("slots").join("a").exists() && !at("store").exists());
+    let mut check = Command::new(env!("CARGO_BIN_EXE_onboard"));
+    check.args(["check", "--config", "onboard.toml"]).current_dir(folder.path());
+    let checked = check.output().unwrap();
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+    assert!(!at("store").exists() && !at("sensors.sock").exists(), "a check leaves no trace");
+}
+
+/// As under `| head`, which has read enough.
+#[test]
+fn nobody_reading_is_no_failure_and_a_full_disk_is_one() {
+    let folder = folder();
+    let show = |out: Stdio| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_onboard"));
+        command.args(["config", "show", "--config", "onboard.toml"]).current_dir(folder.path());
+        command.stdout(out).output().unwrap()
+    };
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let unheard = show(writer.into());
+    assert!(unheard.status.success() && unheard.stderr.is_empty(), "{unheard:?}");
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let full = show(full.into());
+    assert_eq!(full.status.code(), Some(1), "{full:?}");
+}

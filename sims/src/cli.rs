@@ -5,6 +5,8 @@ mod demo;
 mod passes;
 mod relay;
 mod run;
+mod score;
+mod telemetry;
 
 use clap::{Parser, Subcommand};
 use std::io::IsTerminal;
@@ -25,6 +27,10 @@ enum Command {
     Demo(Box<demo::DemoArguments>),
     /// List when satellites rise, culminate and set over a station.
     Passes(passes::Passes),
+    /// Write what a spacecraft says over some hours, with what breaks, and the truth beside it.
+    Telemetry(telemetry::Telemetry),
+    /// Score what a detector told against that truth.
+    Score(score::Score),
     /// Measure how fast the simulator is on this machine, beside the crates that do the same.
     Bench(bench::Bench),
     /// Fly a scenario in simulated time with the real flight and ground code.
@@ -51,6 +57,8 @@ pub fn run() -> ExitCode {
     let outcome = match arguments.command {
         Command::Demo(command) => command.run(),
         Command::Passes(command) => command.run(),
+        Command::Telemetry(command) => command.run(),
+        Command::Score(command) => command.run(),
         Command::Bench(command) => command.run(),
         Command::Run(command) => command.run(),
         Command::Relay(command) => command.run(),

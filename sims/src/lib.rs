@@ -23,6 +23,8 @@ pub mod rng;
 pub mod spacecraft;
 pub mod link;
 pub mod world;
+pub mod plot;
+pub mod report;
 pub mod relay;
 pub mod demo;
 pub mod cli;

@@ -117,3 +117,36 @@ fn an_occupied_page_port_is_named() {
     assert_eq!(output.status.code(), Some(1), "{talk}");
     assert!(talk.contains(&format!("port {port} is occupied")), "{talk}");
 }
+
+#[test]
+fn a_flight_writes_packets_and_truth_and_a_detector_is_scored_against_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    let elements = concat!(env!("CARGO_MANIFEST_DIR"), "/../missions/sky-7/elements.json");
+    let fault = "[[fault]]\nkind = \"gyro-bias\"\npart = 1\nstart_s = 30\n";
+    fs::write(file("faults.toml"), fault).unwrap();
+    let fly = |packets: &str| {
+        let (packets, labels, faults) = (file(packets), file("labels"), file("faults.toml"));
+        let mut arguments = vec!["telemetry", "--elements", elements, "--no-tiles", "--hours"];
+        arguments.extend(["0.02", "--from", "2026-11-23T09:00:00Z", "--faults", &faults]);
+        arguments.extend(["--packets", &packets, "--labels", &labels]);
+        run(Path::new(ORBITSIM), &arguments)
+    };
+    assert!(fly("first").status.success() && fly("second").status.success());
+    let packets = fs::read(file("first")).unwrap();
+    assert!(packets == fs::read(file("second")).unwrap(), "the same seed gives the same bytes");
+    // A gyro packet of 25 octets twenty times a second, and the rest.
+    assert!(packets.len() > 72 * 20 * 25, "{}", packets.len());
+    let told = "{\"time\": \"2026-11-23T09:00:40Z\", \"parameter\": \"GYRO_RATE_Y\", \"x\": 1}\n\
+                {\"time\": \"2026-11-23T09:00:10Z\", \"parameter\": \"GYRO_RATE_X\"}\n";
+    fs::write(file("told"), told).unwrap();
+    let (labels, told) = (file("labels"), file("told"));
+    let span = ["--from", "2026-11-23T09:00:00Z", "--to", "2026-11-23T09:01:12Z"];
+    let score = [&["score", "--labels", &labels, "--told", &told, "--json"], &span[..]].concat();
+    let scored = run(Path::new(ORBITSIM), &score);
+    let scored: serde_json::Value = serde_json::from_slice(&scored.stdout).unwrap();
+    assert_eq!(scored["faults"][0]["told_after_s"], 10.0);
+    assert_eq!((&scored["recall"], &scored["false_alarms"]), (&1.0.into(), &1.into()));
+    fs::write(file("faults.toml"), fault.replace("gyro-bias", "gremlin")).unwrap();
+    says(fly("third"), 1, "faults.toml:1: no fault \"gremlin\"");
+}

@@ -7,6 +7,7 @@ use onboard::score::{TelemetryScorer, TelemetrySettings};
 use sims::demo::scene::{self, Scene};
 use sims::orbit::{ElementSet, elements};
 use sims::spacecraft::faults::{Fault, FaultKind, Faults};
+use sims::spacecraft::recorder::Recorder;
 use sims::spacecraft::thermal::Node;
 use sims::spacecraft::{STEPS_PER_S, Spacecraft};
 use std::collections::BTreeMap;
@@ -159,6 +160,61 @@ fn faults_show_in_what_they_break() {
     assert_eq!(bad.power.string_a[1], 0.0);
     assert_eq!(bad.thermal.shown_c[Node::Battery as usize], shown);
     assert_ne!(bad.power.current_a, good.power.current_a);
+}
+
+#[test]
+fn every_kind_of_fault_shows_where_the_truth_says_and_not_before() {
+    let definition = Definition::from_toml(scene::MISSION).unwrap();
+    let plans = definition.plans();
+    let values = |packets: &[Vec<u8>]| {
+        let mut seen: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+        for packet in packets.iter().filter(|packet| apid(packet) != 300) {
+            let decoded = plans.decode(packet, &mut |sample| {
+                let name = &definition.parameters[sample.parameter.0 as usize].name;
+                seen.entry(name.to_string()).or_default().push(sample.value);
+            });
+            decoded.unwrap();
+        }
+        seen
+    };
+    let minutes = 6;
+    let mut whole = craft(7, Vec::new());
+    let before = fly(&mut whole, 60);
+    let good = values(&fly(&mut whole, 60 * minutes));
+    let fault = |name: &str, begins| {
+        let kind = FaultKind::named(name, 1).or_else(|| FaultKind::named(name, 0)).unwrap();
+        Fault { kind, start: begins, end: None, ramp_s: 0.0, severity: 1.0 }
+    };
+    let begins = start().plus(MINUTE_NS);
+    // A heater that nothing asks for is not missed while the battery is warm.
+    for name in FaultKind::NAMES.into_iter().filter(|name| *name != "heater-off") {
+        let fault = fault(name, begins);
+        let kind = fault.kind;
+        let mut broken = craft(7, vec![fault]);
+        assert_eq!(fly(&mut broken, 60), before, "{name}: before its start nothing shows");
+        let bad = values(&fly(&mut broken, 60 * minutes));
+        let differs = |parameter: &&String| bad.get(*parameter) != good.get(*parameter);
+        let shown: Vec<&String> = good.keys().filter(differs).collect();
+        println!("{name}: {shown:?}");
+        assert!(shown.iter().any(|parameter| kind.shows_in(parameter)), "{name}: {shown:?}");
+    }
+    let mut dead = craft(7, vec![fault("heater-on", start()), fault("heater-off", begins)]);
+    let on = |packets: &[Vec<u8>]| values(packets)["EPS_BATTERY_HEATER"].clone();
+    assert!(on(&fly(&mut dead, 60)).iter().all(|on| *on == 1.0));
+    assert!(on(&fly(&mut dead, 60)).iter().all(|on| *on == 0.0));
+}
+
+#[test]
+fn the_imager_rests_while_the_recorder_is_full() {
+    let tiles = |packets: &[Vec<u8>]| packets.iter().filter(|packet| apid(packet) == 300).count();
+    let mut bounded = craft(7, Vec::new()).with_recorder(Recorder::new(200e3, 1e6));
+    let mut endless = craft(7, Vec::new());
+    let (some, all) = (tiles(&fly(&mut bounded, 900)), tiles(&fly(&mut endless, 900)));
+    println!("{some} tiles of {all}");
+    assert!(some > 0 && 2 * some < all);
+    assert!(bounded.recorder().unwrap().is_full());
+    bounded.recorder().unwrap().hold(0.0);
+    assert!(tiles(&fly(&mut bounded, 60)) > 0, "room makes it work again");
 }
 
 #[test]

@@ -11,6 +11,7 @@
 //! last record of a key wins, and syncs the tail before anything of it is stated.
 
 mod counter;
+mod damage;
 mod format;
 mod medium;
 mod open;
@@ -35,9 +36,10 @@ use codecs::{
 };
 
 pub use counter::{ASKED_FOR, Counter, Entry, KEPT, Receipts, State};
+pub use damage::{DAMAGES_MAX, Damage, Damaged};
 pub use format::Identity;
 pub use medium::{Fault, Medium};
-pub use open::peek_identity;
+pub use open::{openable, peek_identity};
 pub use report::{CounterReport, StoreReport};
 pub use schedule::{RETRY_NS, Schedule};
 pub use shell::disk::Disk;
@@ -223,6 +225,7 @@ pub struct Store<M> {
     /// Small values by slot, as pending as the rest until a commit.
     notes: BTreeMap<u32, Bytes>,
     stray_bytes: u64,
+    damage: Damaged,
     units_sent: u64,
     written: Written,
 }
@@ -450,6 +453,11 @@ impl<M: Medium> Store<M> {
         self.written
     }
 
+    /// What was found damaged since the store was opened.
+    pub fn damage(&self) -> &Damaged {
+        &self.damage
+    }
+
     /// Bytes that wait for the next commit.
     pub fn pending_bytes(&self) -> u64 {
         self.pending_bytes
@@ -492,6 +500,7 @@ impl<M: Medium> Store<M> {
     fn damaged(&mut self, name: CounterName, sequence: u64, entry: &Entry) {
         let range = SeqRange { first: sequence, last: sequence };
         let bytes = u64::from(entry.length);
+        self.damage.units_unreadable += 1;
         self.draft(name, range, VoidReason::Damaged, bytes, Some(entry.captured));
         self.forget(name, sequence);
     }

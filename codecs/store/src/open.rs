@@ -8,7 +8,7 @@ use codecs::{
 };
 
 use super::{
-    Fault, Identity, Limits, Medium, Segment, State, Store, StoreError, entry_of,
+    Damage, Damaged, Fault, Identity, Limits, Medium, Segment, State, Store, StoreError, entry_of,
     format::{self, HEADER_BYTES, Record, UnitRecord},
     room::Drafts,
     scan,
@@ -38,6 +38,28 @@ fn newer<M: Medium>(medium: &mut M, listed: &[(u64, u64)]) -> Result<Option<(u64
     Ok(None)
 }
 
+/// Whose store a medium holds, should [`Store::open`] take it for `origin`'s; nothing where it is
+/// empty. Only headers are read.
+///
+/// # Errors
+/// Why a store of `origin` would not open.
+pub fn openable<M: Medium>(medium: &mut M, origin: Origin) -> Result<Option<Identity>, StoreError> {
+    let listed = medium.segments()?;
+    if let Some((segment, version)) = newer(medium, &listed)? {
+        return Err(StoreError::Newer { segment, version });
+    }
+    match peek_identity(medium)? {
+        Some(found) if found.origin == origin => Ok(Some(found)),
+        Some(found) => Err(StoreError::Foreign { found: found.origin, wanted: origin }),
+        // A cut during the very first commit leaves one segment without a header; nothing of
+        // it was ever offered.
+        None if listed.iter().any(|(segment, _)| *segment != 0) => {
+            Err(StoreError::Unreadable(listed.len()))
+        }
+        None => Ok(None),
+    }
+}
+
 impl<M: Medium> Store<M> {
     /// Opens what the medium holds, or starts a store with `epoch` where it holds nothing.
     pub fn open(
@@ -46,21 +68,9 @@ impl<M: Medium> Store<M> {
         origin: Origin,
         epoch: StoreEpoch,
     ) -> Result<Self, StoreError> {
+        let found = openable(&mut medium, origin)?;
+        let identity = found.unwrap_or(Identity { origin, epoch });
         let listed = medium.segments()?;
-        if let Some((segment, version)) = newer(&mut medium, &listed)? {
-            return Err(StoreError::Newer { segment, version });
-        }
-        let identity = peek_identity(&mut medium)?;
-        let identity = match identity {
-            Some(found) if found.origin == origin => found,
-            Some(found) => return Err(StoreError::Foreign { found: found.origin, wanted: origin }),
-            // A cut during the very first commit leaves one segment without a header; nothing of
-            // it was ever offered.
-            None if listed.iter().any(|(segment, _)| *segment != 0) => {
-                return Err(StoreError::Unreadable(listed.len()));
-            }
-            None => Identity { origin, epoch },
-        };
         let mut store = Self {
             medium,
             identity,
@@ -77,6 +87,7 @@ impl<M: Medium> Store<M> {
             drafts: Drafts::default(),
             notes: BTreeMap::new(),
             stray_bytes: 0,
+            damage: Damaged::default(),
             units_sent: 0,
             written: Written::default(),
         };
@@ -97,6 +108,9 @@ impl<M: Medium> Store<M> {
         let bytes = self.medium.read(segment, 0, length as usize)?;
         let scanned = scan::scan(&bytes, self.identity.epoch, segment);
         self.stray_bytes += scanned.stray_bytes;
+        if let Some((offset, bytes)) = scanned.damaged {
+            self.damage.found(Damage { segment, offset, bytes });
+        }
         self.segments.insert(segment, Segment { length, live: 0 });
         for found in &scanned.cut {
             if let Record::Unit(unit) = &found.record {
@@ -185,6 +199,7 @@ impl<M: Medium> Store<M> {
             lost.extend(counter.unaccounted().into_iter().map(|range| (*name, range)));
         }
         for (name, range) in lost {
+            self.damage.units_lost += range.count();
             self.draft(name, range, VoidReason::Damaged, 0, None);
         }
     }

@@ -3,7 +3,7 @@
 use codecs::ids::RangeSet;
 use serde::Serialize;
 
-use super::{Entry, KEPT, Medium, State, Store, Written};
+use super::{Damaged, Entry, KEPT, Medium, State, Store, Written};
 
 /// One counter, with every range as `[first, last]`.
 #[derive(Debug, Serialize, PartialEq, Eq)]
@@ -47,6 +47,8 @@ pub struct StoreReport {
     pub bytes: u64,
     /// Bytes on the medium that belong to no whole record.
     pub stray_bytes: u64,
+    /// What is damaged.
+    pub damage: Damaged,
     /// Sequences given out.
     pub units_numbered: u64,
     /// Units held to go down, and not receipted.
@@ -87,6 +89,7 @@ impl<M: Medium> Store<M> {
             epoch: identity.epoch.0,
             bytes: self.used_bytes(),
             stray_bytes: self.stray_bytes,
+            damage: self.damage.clone(),
             units_numbered: 0,
             units_held: 0,
             units_kept: 0,

@@ -27,6 +27,9 @@ pub struct Scanned {
     pub cut: Vec<Found>,
     /// Bytes that belong to no whole record: a torn tail, or damage.
     pub stray_bytes: u64,
+    /// Where the first of them stand that have a whole record behind them, and how many do: a tail
+    /// is torn by every cut of power, this is not.
+    pub damaged: Option<(u64, u64)>,
 }
 
 /// Identity in the segment's header.
@@ -38,10 +41,20 @@ pub fn identity(bytes: &[u8], segment: u64) -> Option<Identity> {
 pub fn scan(bytes: &Bytes, epoch: StoreEpoch, segment: u64) -> Scanned {
     let mut scanned = Scanned::default();
     let mut offset = HEADER_BYTES.min(bytes.len());
+    // Bytes without a record since the last whole one, and where they begin.
+    let mut gap = match identity(bytes, segment) {
+        Some(_) => (offset, 0),
+        None => (0, offset),
+    };
     while offset < bytes.len() {
         let rest = bytes.slice(offset..);
         match decode_record(&rest, epoch, segment) {
             Some((record, length)) => {
+                if gap.1 > 0 {
+                    let (first, before) = scanned.damaged.unwrap_or((gap.0 as u64, 0));
+                    scanned.damaged = Some((first, before + gap.1 as u64));
+                }
+                gap = (offset + length, 0);
                 let member = is_member(&rest);
                 let (at, length) = (offset as u32, length as u32);
                 scanned.records.push(Found { offset: at, length, member, record });
@@ -50,6 +63,7 @@ pub fn scan(bytes: &Bytes, epoch: StoreEpoch, segment: u64) -> Scanned {
             None => {
                 let step = 8.min(bytes.len() - offset);
                 scanned.stray_bytes += step as u64;
+                gap.1 += step;
                 offset += step;
             }
         }
@@ -113,6 +127,9 @@ mod tests {
         let scanned = scan(&bytes.into(), identity.epoch, 4);
         let found: Vec<usize> = scanned.records.iter().map(|at| at.offset as usize).collect();
         assert_eq!(found, [starts[0], starts[1], starts[3]]);
-        assert_eq!(scanned.stray_bytes as usize, 2 * (starts[1] - starts[0]) - 20);
+        let record = starts[1] - starts[0];
+        assert_eq!(scanned.stray_bytes as usize, 2 * record - 20);
+        // The tail may have been torn by a cut.
+        assert_eq!(scanned.damaged, Some((starts[2] as u64, record as u64)));
     }
 }

@@ -378,11 +378,17 @@ fn damage_at_rest_is_voided_by_key() {
     // Behind the header and what was written before stand five units of 144 bytes.
     medium.flip(0, (48 + 56 + 2 * 144 + 80) * 8);
     assert_eq!(store.take(keys[2]), Err(ReadError::Damaged));
+    assert_eq!((store.damage().segments, store.damage().units()), (0, 1));
     let stored = store.commit(Tai(0)).unwrap().stored;
     let void = Void::decode(&store.take(stored[0].key).unwrap()).unwrap();
     assert_eq!((void.reason, void.entries[0].range.first), (VoidReason::Damaged, 2));
     // A boot that finds the damage itself says the same.
     let mut store = open(&medium.survivors(Cut::Drop, 1)).unwrap();
+    let damage = store.damage();
+    let Damage { segment, offset, bytes } = damage.places[0];
+    assert_eq!((damage.segments, damage.units(), segment, bytes), (1, 0, 0, 144));
+    assert!((offset..offset + bytes).contains(&(48 + 56 + 2 * 144 + 80)));
+    assert!(damage.notices()[0].contains("segment 0000000000000000"), "{:?}", damage.notices());
     assert_eq!(store.state(keys[2]), None);
     assert!(store.is_voided(keys[2]));
     assert!(store.take(keys[3]).is_ok());

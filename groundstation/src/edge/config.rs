@@ -2,7 +2,7 @@
 
 mod place;
 
-pub use place::{Place, host_port};
+pub use place::Place;
 
 use place::place;
 
@@ -17,7 +17,7 @@ use crate::{
     rf::config::{Modem, modem},
 };
 use codecs::{
-    config::{ConfigError, parse},
+    config::{ConfigError, host_port, parse},
     frame::{
         Format, Kind,
         cadu::{Coding, Symbols},

@@ -6,7 +6,11 @@ mod run;
 mod squeeze;
 mod store;
 
-use std::path::PathBuf;
+use std::{
+    fmt,
+    io::{self, Write},
+    path::PathBuf,
+};
 
 use clap::{Args, Parser, Subcommand};
 
@@ -67,6 +71,27 @@ pub struct RunArgs {
     /// time is begun, and at a clean stop
     #[arg(long)]
     pub ready_json: bool,
+}
+
+/// Whoever read standard output has heard enough, as `head` does.
+#[derive(Debug, thiserror::Error)]
+#[error("nobody reads standard output any more")]
+struct HeardEnough;
+
+/// Prints a line on standard output.
+pub(crate) fn say(line: fmt::Arguments<'_>) -> io::Result<()> {
+    writeln!(io::stdout(), "{line}").map_err(|error| match error.kind() {
+        io::ErrorKind::BrokenPipe => io::Error::new(io::ErrorKind::BrokenPipe, HeardEnough),
+        _ => error,
+    })
+}
+
+/// Whether a command ended because nobody reads what it prints any more: no failure of its own.
+pub fn is_heard_enough(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        let cause = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        cause.is_some_and(|cause| cause.is::<HeardEnough>())
+    })
 }
 
 /// Runs the command that was asked for.

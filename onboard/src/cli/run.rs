@@ -67,7 +67,8 @@ fn say(json: bool, document: &impl Serialize) {
 /// Checks a configuration and what it names, without flying.
 pub fn check(path: &Path) -> anyhow::Result<()> {
     let config = Config::load(path)?;
-    for notice in shell::check::flyable(&config)? {
+    let tried = shell::check::flyable_file(&config);
+    for notice in tried.with_context(|| path.display().to_string())? {
         say!("note: {notice}");
     }
     say!("{}: {} can fly", path.display(), config.spacecraft.name);

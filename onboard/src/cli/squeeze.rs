@@ -27,7 +27,7 @@ enum Effort {
 /// What to squeeze.
 #[derive(Debug, Args)]
 pub struct SqueezeArgs {
-    /// Packets of one block
+    /// Packets of one block, 1 to 4096
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=MAX_BLOCK_PACKETS as i64))]
     block_packets: u16,
     /// Entropy stage: `dense` is smaller, `fast` some ten times as fast
@@ -66,11 +66,21 @@ struct Totals {
     squeezed_bytes: u64,
 }
 
+/// Which way, and what is to be explained.
+#[derive(Clone, Copy)]
+enum Done<'a> {
+    Squeezed(Option<&'a Explanation>),
+    Unsqueezed,
+}
+
 impl Totals {
-    fn tell(&self, json: bool, explanation: Option<&Explanation>) -> anyhow::Result<()> {
+    fn tell(&self, json: bool, done: Done<'_>) -> anyhow::Result<()> {
         let Self { packets, stray_bytes, plain_bytes, squeezed_bytes } = self;
         let ratio = *plain_bytes as f64 / (*squeezed_bytes).max(1) as f64;
-        let told = explanation.map(Explanation::told);
+        let told = match done {
+            Done::Squeezed(explanation) => explanation.map(Explanation::told),
+            Done::Unsqueezed => None,
+        };
         if json {
             let mut document = serde_json::json!({
                 "packets": packets, "stray_bytes": stray_bytes, "plain_bytes": plain_bytes,
@@ -85,10 +95,11 @@ impl Totals {
         for source in told.into_iter().flatten() {
             say!("{source}\n");
         }
-        say!(
-            "{packets} packets in blocks, {stray_bytes} bytes beside; {plain_bytes} bytes, \
-             squeezed {squeezed_bytes}: {ratio:.2}x"
-        );
+        let bytes = match done {
+            Done::Squeezed(_) => format!("{plain_bytes} bytes squeezed to {squeezed_bytes}"),
+            Done::Unsqueezed => format!("{squeezed_bytes} bytes unsqueezed to {plain_bytes}"),
+        };
+        say!("{packets} packets in blocks, {stray_bytes} bytes beside; {bytes}: {ratio:.2}x");
         Ok(())
     }
 }
@@ -130,7 +141,7 @@ pub fn squeeze(args: &SqueezeArgs) -> anyhow::Result<()> {
     output.write(&end(totals.plain_bytes))?;
     output.finish()?;
     input.done();
-    totals.tell(args.json, explanation.as_ref())
+    totals.tell(args.json, Done::Squeezed(explanation.as_ref()))
 }
 
 /// Gives the bytes of a squeezed file back.
@@ -147,7 +158,10 @@ pub fn unsqueeze(args: &UnsqueezeArgs) -> anyhow::Result<()> {
         let mut header = Vec::new();
         input.fill(&mut header, SEGMENT_HEADER_BYTES)?;
         let header = header.first_chunk().with_context(|| {
-            format!("{name}: cut short at byte {at}; {} bytes came back", totals.plain_bytes)
+            format!(
+                "{name}: cut short at byte {at}: the first {} bytes of what was squeezed are whole",
+                totals.plain_bytes
+            )
         })?;
         let place = || format!("{name}: segment at byte {at}");
         let (length, plain, crc) = match announced(header).with_context(place)? {
@@ -166,7 +180,7 @@ pub fn unsqueeze(args: &UnsqueezeArgs) -> anyhow::Result<()> {
         totals.stray_bytes += whole.stray_bytes;
     };
     let came = totals.plain_bytes;
-    ensure!(came == plain_bytes, "{name}: {came} bytes came back, its end says {plain_bytes}");
+    ensure!(came == plain_bytes, "{name}: {came} bytes are in it, its end says {plain_bytes}");
     totals.squeezed_bytes = input.position();
     ensure!(
         !input.fill(&mut header, FILE_HEADER.len() + 1)?,
@@ -175,5 +189,5 @@ pub fn unsqueeze(args: &UnsqueezeArgs) -> anyhow::Result<()> {
     );
     output.finish()?;
     input.done();
-    totals.tell(args.json, None)
+    totals.tell(args.json, Done::Unsqueezed)
 }

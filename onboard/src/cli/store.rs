@@ -91,6 +91,9 @@ pub fn run(args: &StoreArgs) -> anyhow::Result<()> {
     if report.stray_bytes > 0 {
         say!("{} bytes belong to no whole record (a cut, or damage)", report.stray_bytes);
     }
+    for notice in report.damage.notices() {
+        say!("{notice}");
+    }
     say!("{:<28} {:>8} {:>14} {:>10}  receipted", "channel", "next", "held bytes", "voided");
     for key in &report.keys {
         let voided: u64 = key.voided.iter().map(|[first, last]| last - first + 1).sum();

@@ -2,11 +2,13 @@
 
 use std::{
     fmt,
+    net::SocketAddr,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, bail, ensure};
 use codecs::{
+    config::host_port,
     frame::{aos, cadu::Coding, cltu::CltuCoding, tm},
     ids::Apid,
     link::{
@@ -21,7 +23,7 @@ use codecs::{
 };
 use serde::Deserialize;
 
-use super::{Config, FrameKind, frame_of};
+use super::{Config, FrameKind, frame_of, source::BAUDS};
 use crate::downlink::{
     Bearer, CONTACTS_MAX, Contact,
     radio::{KEYS_MAX, Radio, RadioConfig},
@@ -142,7 +144,12 @@ impl TryFrom<String> for Door {
 
     fn try_from(text: String) -> Result<Self, String> {
         match text.split_once(':') {
-            Some(("udp", at)) if at.contains(':') => Ok(Self::Udp(at.into())),
+            Some(("udp", at)) => match host_port(at) {
+                Ok(_) => Ok(Self::Udp(at.into())),
+                // Any free port is listened to.
+                Err(_) if at.parse::<SocketAddr>().is_ok() => Ok(Self::Udp(at.into())),
+                Err(shape) => Err(format!("{text:?}: udp:HOST:PORT is wanted; {shape}")),
+            },
             Some(("serial", at)) if !at.is_empty() => Ok(Self::Serial(at.into())),
             Some(("file", at)) if !at.is_empty() => Ok(Self::File(at.into())),
             _ => Err(format!("{text:?} is none of udp:HOST:PORT, serial:DEVICE, file:PATH")),
@@ -233,6 +240,12 @@ impl Config {
             !matches!(rf.from, Some(Door::File(_))),
             "[downlink.rf] from: udp:ADDRESS:PORT to listen on, or serial:DEVICE"
         );
+        if let Door::Udp(to) = &rf.to
+            && let Err(shape) = host_port(to)
+        {
+            bail!("[downlink.rf] to = \"udp:{to}\": {shape}");
+        }
+        ensure!(BAUDS.contains(&rf.baud), "[downlink.rf] baud = {}: 50 to 20000000", rf.baud);
         let count = radio.keys.len();
         ensure!(count <= KEYS_MAX, "[identity] domain_keys: {count} keys: at most {KEYS_MAX}");
         ensure!(

@@ -30,6 +30,8 @@ use crate::{
 
 /// Most sources.
 pub const SOURCES_MAX: usize = 32;
+/// Speeds that a line may have, bits a second.
+pub(super) const BAUDS: std::ops::RangeInclusive<u32> = 50..=20_000_000;
 /// First of the store's slots that sources keep their progress in.
 const SLOTS: u32 = 0xfffd_0000;
 
@@ -64,6 +66,8 @@ pub struct Source {
     pub baud: u32,
     /// How packets stand on a serial line: `packets` or `kiss`.
     pub framing: Delimiting,
+    /// Milliseconds of silence in the middle of a line's packet after which it is given up.
+    pub give_up_ms: u64,
     /// What becomes of a file that was taken: `move` or `delete`.
     pub finished: Finished,
     /// Side of a tile in pixels; edge tiles are smaller.
@@ -103,6 +107,7 @@ impl Default for Source {
             name: None,
             baud: 115_200,
             framing: Delimiting::Packets,
+            give_up_ms: 500,
             finished: Finished::Move,
             tile_side: 64,
             gain: None,
@@ -155,6 +160,14 @@ impl Source {
         self.name.clone().or(path).or_else(address).unwrap_or_default()
     }
 
+    /// The one place that it takes from; none where any free port is as good as another.
+    fn door(&self) -> Option<String> {
+        let paths = [&self.unix, &self.serial, &self.files, &self.packets];
+        let path = paths.into_iter().flatten().next().map(|path| path.display().to_string());
+        let udp = self.udp.filter(|at| at.port() != 0);
+        path.or_else(|| udp.map(|at| at.to_string()))
+    }
+
     /// Slot of the store that its progress is kept in: by name, so that another order in the file
     /// changes nothing.
     pub fn slot(&self) -> u32 {
@@ -194,6 +207,8 @@ impl Source {
             ensure!(ok, "[source] {name}: {what}: {wanted}");
             Ok(())
         };
+        // A speed of 0 hangs up.
+        within("baud", BAUDS.contains(&self.baud), "50 to 20000000 bits a second")?;
         within("tile_side", (1..=SIDE_MAX).contains(&self.tile_side), "1 to 256 pixels")?;
         let sane = self.gain.is_some() == self.reflectance().is_some();
         within("gain, offset", sane, "a gain above 0 and at most 1, an offset of -1 to 1")?;
@@ -202,6 +217,7 @@ impl Source {
         within("packets_per_s", self.packets_per_s != Some(0), "at least 1, or leave it out")?;
         within("bytes_per_s", self.bytes_per_s != Some(0), "at least 1, or leave it out")?;
         within("look_ms", (10..=3_600_000).contains(&self.look_ms), "10 to 3600000")?;
+        within("give_up_ms", (10..=3_600_000).contains(&self.give_up_ms), "10 to 3600000")?;
         let most = 1usize << 30;
         let file = (1..=most as u64).contains(&self.file_bytes_max);
         within("file_bytes_max", file, "1 byte to 1 GiB")?;
@@ -228,9 +244,14 @@ impl Sources {
             "{} sources: 1 to {SOURCES_MAX}",
             self.0.len()
         );
-        let mut slots = BTreeSet::new();
+        let (mut slots, mut doors) = (BTreeSet::new(), BTreeSet::new());
         for source in &self.0 {
             source.check()?;
+            ensure!(
+                source.door().is_none_or(|door| doors.insert(door)),
+                "[source] {}: another source takes from the same place: give each its own",
+                source.name()
+            );
             ensure!(
                 slots.insert(source.slot()),
                 "[source] {}: another one has this name, or one too much like it: give it a \
@@ -290,6 +311,11 @@ mod tests {
         assert!(gain("gain = 10000.0").unwrap_err().contains("at most 1"));
         assert!(parse("source = 3\n").unwrap_err().contains("[[source]]"));
         let twice = "[[source]]\nunix = \"s\"\n[[source]]\nunix = \"s\"\n";
-        assert!(parse(twice).unwrap_err().contains("name"), "one name, one count");
+        assert!(parse(twice).unwrap_err().contains("same place"), "the second would not open");
+        let named =
+            "[[source]]\nunix = \"s\"\nname = \"a\"\n[[source]]\nunix = \"t\"\nname = \"a\"\n";
+        assert!(parse(named).unwrap_err().contains("`name`"), "one name, one count");
+        let baud = "[source]\nserial = \"tty\"\nbaud = 0\n";
+        assert!(parse(baud).unwrap_err().contains("baud"), "0 would hang up");
     }
 }

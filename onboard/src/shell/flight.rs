@@ -45,7 +45,8 @@ pub struct Ready {
     pub ground: String,
     /// Sequences that the store had given out before.
     pub units_numbered: u64,
-    /// Why statistics stand in for a model, one sentence each.
+    /// What is not as it should be, one sentence each: a model that statistics stand in for, damage
+    /// in the store, a watchdog that is not there.
     pub notices: Vec<String>,
 }
 
@@ -156,16 +157,20 @@ pub async fn fly(
     let known = u8::from(known.telemetry.is_some()) | u8::from(known.tiles.is_some()) << 1;
     let mut mind = Mind::new(&config, &mut store, known);
     let mut pipeline = Pipeline::new(&config, framed, scorers.watch, scorers.tiles)?;
+    let scoring = scorers.notices.into_iter().map(|of| ("statistics only", of));
+    let damaged = store.damage().notices().into_iter().map(|of| ("store damaged", of));
+    let unwatched = mind.take_trouble().map(|of| ("no watchdog", of));
+    let notices: Vec<_> = scoring.chain(damaged).chain(unwatched).collect();
     let said = Ready {
         event: "ready",
         source: sources.describe(),
         ground: bearers::describe(&config),
         units_numbered: store.report().units_numbered,
-        notices: scorers.notices,
+        notices: notices.iter().map(|(_, notice)| notice.clone()).collect(),
     };
-    for notice in &said.notices {
+    for (event, notice) in notices {
         tracing::warn!("{notice}");
-        let record = json!({ "event": "statistics only", "reason": notice });
+        let record = json!({ "event": event, "reason": notice });
         pipeline.record(record, Tai(0), triage::RECORDS);
     }
 
@@ -310,6 +315,9 @@ pub async fn fly(
         }
     }
     tracing::info!("stopping");
+    while !keeper.is_stuck() && sources.take_last(&mut pipeline, clock.now_ns()) {
+        keeper.keep(&mut pipeline, clock.now_ns()).await?;
+    }
     pipeline.finish(clock.now_ns());
     keeper.finish(&mut pipeline, clock.now_ns()).await;
     let (link, radio) = bearers.stop().await?;

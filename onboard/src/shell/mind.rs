@@ -18,7 +18,7 @@ use rustix::{
 use super::sources::SourceReport;
 use crate::{
     config::Config,
-    health::{ChargeHealth, Health, LinkHealth, SOURCES_TOLD},
+    health::{ChargeHealth, Health, LinkHealth, SOURCES_TOLD, TroubleHealth},
     pipeline::Pipeline,
     store::{Disk, Store},
 };
@@ -50,6 +50,7 @@ struct Watchdog {
     manager: Option<(UnixDatagram, SocketAddr)>,
     device: Option<File>,
     every_ns: u64,
+    trouble: Option<String>,
 }
 
 impl Watchdog {
@@ -61,12 +62,20 @@ impl Watchdog {
             });
         let manager = named.and_then(|address| Some((UnixDatagram::unbound().ok()?, address)));
         let wanted = std::env::var("WATCHDOG_USEC").ok().and_then(|of| of.parse::<u64>().ok());
+        let mut trouble = None;
         let device = config.health.watchdog.as_ref().and_then(|path| {
             let opened = OpenOptions::new().write(true).open(path);
-            opened.inspect_err(|error| tracing::error!("{}: {error}", path.display())).ok()
+            let wrong = |error: &_| {
+                trouble = Some(format!(
+                    "[health] watchdog = {path:?} can't be opened ({error}): nobody starts this \
+                     flight again should it stand"
+                ));
+            };
+            opened.inspect_err(wrong).ok()
         });
         let every_ns = wanted.map_or(DEVICE_EVERY_NS, |of| of.saturating_mul(1000) / 4);
-        Self { manager, device, every_ns: every_ns.clamp(1_000_000, DEVICE_EVERY_NS) }
+        let every_ns = every_ns.clamp(1_000_000, DEVICE_EVERY_NS);
+        Self { manager, device, every_ns, trouble }
     }
 
     fn say(&self, words: &str) {
@@ -145,6 +154,11 @@ impl Mind {
         }
     }
 
+    /// Why a watchdog that was asked for is not there.
+    pub fn take_trouble(&mut self) -> Option<String> {
+        self.watchdog.trouble.take()
+    }
+
     /// When a packet or a pet is due.
     pub fn timeout(&self) -> Option<u64> {
         let watched = self.watchdog.manager.is_some() || self.watchdog.device.is_some();
@@ -175,7 +189,7 @@ impl Mind {
         now_ns: u64,
     ) {
         let Others { sources, evicted, link, charge } = others;
-        let report = store.report();
+        let (report, damage) = (store.report(), store.damage());
         let (units, bytes) = store.backlog();
         let small = |of: u64| u32::try_from(of).unwrap_or(u32::MAX);
         let mut told = [[0; 2]; SOURCES_TOLD];
@@ -207,6 +221,12 @@ impl Mind {
             sources: told,
             link,
             charge,
+            trouble: TroubleHealth {
+                damaged_segments: small(damage.segments),
+                damaged_units: small(damage.units()),
+                overrun: small(sources.iter().map(SourceReport::overrun).sum()),
+                files_rejected: small(sources.iter().map(|of| of.files_rejected).sum()),
+            },
             ..self.template.clone()
         };
         if let Err(error) = pipeline.own(health.packet(self.apid, self.count, time), now_ns) {

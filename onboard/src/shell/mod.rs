@@ -1,5 +1,6 @@
 //! What touches the operating system: sockets, models, the store's folder, the connection.
 
+pub mod sys;
 pub mod sources;
 pub mod models;
 pub mod held;

@@ -76,8 +76,12 @@ pub enum Pieces {
         bytes: Bytes,
         /// Finds them.
         stream: Stream,
-        /// Bytes that the stream was given.
+        /// Where the stream began, and where what it was given ends.
+        from: usize,
+        /// The end of what it was given.
         fed: usize,
+        /// What of the file is no packet, in words; none where all is.
+        faults: Option<String>,
     },
 }
 
@@ -114,17 +118,26 @@ impl Taking {
         Ok(Self { progress: resume(digest, kept), pieces })
     }
 
-    /// Takes up a file of packets.
+    /// Takes up a file of packets, of which `faults` are none.
     pub fn packets(
         digest: [u8; 32],
         kept: Option<Progress>,
         bytes: Bytes,
         packet_bytes_max: usize,
+        faults: Option<String>,
     ) -> Self {
         let progress = resume(digest, kept);
         let stream = Stream::in_step(packet_bytes_max);
-        let fed = progress.next as usize;
-        Self { progress, pieces: Pieces::Packets { bytes, stream, fed } }
+        let from = progress.next as usize;
+        Self { progress, pieces: Pieces::Packets { bytes, stream, from, fed: from, faults } }
+    }
+
+    /// What of a file of packets is none, in words; none where all of it is taken.
+    pub fn faults(&self) -> Option<&str> {
+        match &self.pieces {
+            Pieces::Tiles { .. } => None,
+            Pieces::Packets { faults, .. } => faults.as_deref(),
+        }
     }
 
     /// How far it came.
@@ -179,7 +192,7 @@ impl Taking {
                 pipeline.tie(before, slot, self.progress.encode());
                 made
             }
-            Pieces::Packets { bytes, stream, fed } => {
+            Pieces::Packets { bytes, stream, from, fed, .. } => {
                 // What others left half full is closed first: only this file's goes with its
                 // progress.
                 pipeline.finish(now_ns);
@@ -187,28 +200,28 @@ impl Taking {
                 let mut made = Made::default();
                 while made.bytes < SLICE_BYTES as u64 {
                     let Some(packet) = stream.poll() else {
-                        made.stray_bytes += stream.take_stray();
                         if *fed >= bytes.len() {
                             break;
                         }
                         let end = bytes.len().min(*fed + CHUNK_BYTES);
-                        stream.push(bytes.get(*fed..end).unwrap_or_default());
+                        stream.push(bytes.get(*fed..end).unwrap_or_default(), now_ns);
                         *fed = end;
                         if end == bytes.len() {
                             stream.finish();
                         }
                         continue;
                     };
-                    self.progress.next += packet.len() as u32;
                     made.bytes += packet.len() as u64;
                     match pipeline.offer(packet, now_ns) {
                         Ok(()) => made.taken += 1,
                         Err((reason, _)) => made.dropped.push(reason),
                     }
                 }
-                // Stray bytes stand before the packets that come next.
-                made.stray_bytes += stream.take_stray();
-                self.progress.next += made.stray_bytes as u32;
+                made.stray_bytes = stream.take_stray();
+                // Behind the last packet, so that it goes on in step; or through.
+                let through = *fed >= bytes.len() && stream.is_drained();
+                let next = if through { bytes.len() } else { *from + stream.taken_to() as usize };
+                self.progress.next = next as u32;
                 pipeline.finish(now_ns);
                 pipeline.tie(before, slot, self.progress.encode());
                 made

@@ -23,7 +23,7 @@
 //! worth four more. `deadline_s` orders what is worth the same: the earliest goes first.
 //! `max_error` lets samples of a tile differ by so much.
 
-use anyhow::{Context, ensure};
+use anyhow::{anyhow, ensure};
 use serde::Deserialize;
 
 use super::{ANOMALOUS, BULK, CLEAR, FIRST, HOUSEKEEPING, OVERCAST, RECORDS, SUMMARY};
@@ -34,6 +34,8 @@ pub const RULES_MAX: usize = 64;
 pub const NAME_BYTES_MAX: usize = 64;
 /// What decisions that no rule made are counted as.
 pub const USUAL: &str = "usual";
+/// Most that a sample may differ, counts: a sixth of a percent of 16 bits are 100.
+pub const MAX_ERROR_MAX: u16 = 1023;
 /// Points for half the bytes.
 const HALF_THE_BYTES: f32 = 4.0;
 /// Most points, either way, that size is worth.
@@ -270,6 +272,7 @@ impl Rule {
                  is left out itself"
             );
         }
+        self.check_moot()?;
         let tile = self.class == Class::Tile;
         ensure!(
             tile || !matches!(self.action, Action::Summary | Action::Parts),
@@ -284,6 +287,45 @@ impl Rule {
             self.original == Original::Drop
                 || matches!(self.action, Action::Summary | Action::Parts),
             "rule {name:?}: original = \"keep\" goes with action = \"summary\" or \"parts\""
+        );
+        Ok(())
+    }
+}
+
+impl Rule {
+    /// Keys that would be heard without a word and change nothing, or too much.
+    fn check_moot(&self) -> anyhow::Result<()> {
+        let name = &self.name;
+        let (stays, why) = match self.action {
+            Action::Drop => (true, "nothing of it goes down"),
+            Action::Keep => (true, "it stays on board as it was taken, and is sent when asked for"),
+            _ => (false, ""),
+        };
+        let words = if self.action == Action::Drop { "drop" } else { "keep" };
+        let moot = [
+            ("value", stays && self.value.is_some()),
+            ("value_at_1", stays && self.value_at_1.is_some()),
+            ("reference_bytes", stays && self.reference_bytes.is_some()),
+            ("max_error", stays && self.max_error > 0),
+            ("deadline_s", self.action == Action::Drop && self.deadline_s > 0),
+        ];
+        if let Some((key, _)) = moot.iter().find(|of| of.1) {
+            anyhow::bail!("rule {name:?}: {key} says nothing with action = \"{words}\": {why}");
+        }
+        ensure!(
+            self.max_error == 0 || self.action != Action::Summary,
+            "rule {name:?}: max_error says nothing with action = \"summary\": take it out, or send \
+             tiles with \"compressed\" or \"parts\""
+        );
+        ensure!(
+            self.max_error <= MAX_ERROR_MAX,
+            "rule {name:?}: max_error = {}: 0 to {MAX_ERROR_MAX} counts; more leaves no picture",
+            self.max_error
+        );
+        ensure!(
+            self.reference_bytes != Some(0),
+            "rule {name:?}: reference_bytes = 0: at least 1, the bytes that `value` is meant for, or \
+             leave it out"
         );
         Ok(())
     }
@@ -320,8 +362,13 @@ impl Policy {
     /// It holds an unknown key, or a rule contradicts itself.
     pub fn parse(file: &str, text: &str) -> anyhow::Result<Self> {
         let policy: Self = codecs::config::parse(file, text)?;
-        policy.check().with_context(|| file.to_owned())?;
-        Ok(policy)
+        match policy.fault() {
+            None => Ok(policy),
+            Some((rule, error)) => match rule.and_then(|rule| line_of(text, rule)) {
+                Some(line) => Err(error.context(format!("{file}:{line}"))),
+                None => Err(error.context(file.to_owned())),
+            },
+        }
     }
 
     /// Checks the rules.
@@ -329,25 +376,37 @@ impl Policy {
     /// # Errors
     /// A rule contradicts itself, two have one name, or there are too many.
     pub fn check(&self) -> anyhow::Result<()> {
-        ensure!(
-            self.housekeeping_percent <= 99,
-            "housekeeping_percent = {}: 0 to 99",
-            self.housekeeping_percent
-        );
+        self.fault().map_or(Ok(()), |(_, error)| Err(error))
+    }
+
+    /// What is wrong, and with which rule.
+    fn fault(&self) -> Option<(Option<usize>, anyhow::Error)> {
         let count = self.rules.len();
-        ensure!(count <= RULES_MAX, "{count} rules, at most {RULES_MAX}");
-        for (at, rule) in self.rules.iter().enumerate() {
-            rule.check()?;
-            let twice = self.rules.iter().take(at).any(|other| other.name == rule.name);
-            ensure!(!twice, "two rules are called {:?}: their counts would mix", rule.name);
-            let all = |other: &&Rule| other.class == rule.class && other.fits_all();
-            if let Some(other) = self.rules.iter().take(at).find(all) {
-                anyhow::bail!(
-                    "rule {:?} is never reached: {:?} before it takes all of its class",
-                    rule.name,
-                    other.name
-                );
-            }
+        if self.housekeeping_percent > 99 {
+            let percent = self.housekeeping_percent;
+            return Some((None, anyhow!("housekeeping_percent = {percent}: 0 to 99")));
+        }
+        if count > RULES_MAX {
+            return Some((None, anyhow!("{count} rules, at most {RULES_MAX}")));
+        }
+        let faults = (0..count).map(|at| (Some(at), self.check_rule(at)));
+        faults.into_iter().find_map(|(at, checked)| Some((at, checked.err()?)))
+    }
+
+    fn check_rule(&self, at: usize) -> anyhow::Result<()> {
+        let Some((rule, before)) = self.rules.get(..=at).and_then(<[Rule]>::split_last) else {
+            return Ok(());
+        };
+        rule.check()?;
+        let twice = before.iter().any(|other| other.name == rule.name);
+        ensure!(!twice, "two rules are called {:?}: their counts would mix", rule.name);
+        let all = |other: &&Rule| other.class == rule.class && other.fits_all();
+        if let Some(other) = before.iter().find(all) {
+            anyhow::bail!(
+                "rule {:?} is never reached: {:?} before it takes all of its class",
+                rule.name,
+                other.name
+            );
         }
         Ok(())
     }
@@ -376,6 +435,17 @@ impl Policy {
             original: rule.original,
         }
     }
+}
+
+/// Line of a policy file that a rule begins on, from 1.
+fn line_of(text: &str, rule: usize) -> Option<usize> {
+    #[derive(Deserialize)]
+    struct Places {
+        rule: Vec<toml::Spanned<toml::Table>>,
+    }
+    let places: Places = toml::from_str(text).ok()?;
+    let start = places.rule.get(rule)?.span().start;
+    Some(text.bytes().take(start).filter(|byte| *byte == b'\n').count() + 1)
 }
 
 #[cfg(test)]
@@ -460,6 +530,18 @@ mod tests {
     }
 
     #[test]
+    fn a_rule_that_is_wrong_has_its_file_and_line() {
+        let good =
+            "[[rule]]\nname = \"a\"\nclass = \"tile\"\naction = \"first\"\nscore_max = 0.5\n";
+        let bad = "\n# late\n[[rule]]\nname = \"b\"\nclass = \"tile\"\naction = \"drop\"\ndeadline_s = 9\n";
+        let error = Policy::parse("policy.toml", &format!("{good}{bad}")).unwrap_err();
+        let said = format!("{error:#}");
+        assert!(said.starts_with("policy.toml:8: rule \"b\": deadline_s"), "{said}");
+        let error = Policy::parse("policy.toml", "housekeeping_percent = 100\n").unwrap_err();
+        assert!(format!("{error:#}").starts_with("policy.toml: housekeeping_percent"));
+    }
+
+    #[test]
     fn rules_that_contradict_themselves_are_named() {
         let error = |text: &str| {
             let text = format!("[[rule]]\nname = \"x\"\n{text}");
@@ -483,6 +565,18 @@ mod tests {
             ("apids = [5000]", "0 to 2046"),
         ] {
             assert!(error(&format!("class = \"tile\"\naction = \"drop\"\n{range}")).contains(what));
+        }
+        for (action, key, why) in [
+            ("keep", "max_error = 2", "as it was taken"),
+            ("keep", "value = 100", "value says nothing"),
+            ("drop", "value_at_1 = 100", "nothing of it goes down"),
+            ("drop", "deadline_s = 60", "deadline_s says nothing"),
+            ("summary", "max_error = 1", "\"compressed\" or \"parts\""),
+            ("compressed", "max_error = 60000", "0 to 1023"),
+            ("compressed", "reference_bytes = 0", "at least 1"),
+        ] {
+            let said = error(&format!("class = \"tile\"\naction = {action:?}\n{key}"));
+            assert!(said.contains(why), "{said}");
         }
         let behind = "class = \"tile\"\naction = \"drop\"\n[[rule]]\nname = \"y\"\nclass = \"tile\"\n\
             action = \"first\"\nscore_min = 0.5";

@@ -62,7 +62,7 @@ pub struct Passes {
     ics: bool,
 }
 
-fn instant(text: &str) -> Result<Tai, String> {
+pub(super) fn instant(text: &str) -> Result<Tai, String> {
     Tai::from_rfc3339(text).ok_or_else(|| format!("'{text}' is no time like 2026-11-23T12:00:00Z"))
 }
 

@@ -32,7 +32,7 @@ pub struct CaptureToInsight {
 /// What the station told about itself last.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Told {
-    /// Units newly receipted since the daemon's start.
+    /// Newly receipted since the daemon's start, as [`receipted_are`] says.
     pub receipted: u64,
     /// Units that came in.
     pub received: u64,
@@ -90,12 +90,20 @@ fn uptime_s(snapshot: &Value) -> Option<u64> {
     uptime["value"].as_f64().map(|seconds| seconds as u64)
 }
 
+/// What the station counts as receipted: what its sessions brought. By radio that is the edge's
+/// frames, whatever units are in them.
+pub const fn receipted_are(by_radio: bool) -> &'static str {
+    if by_radio { "frames" } else { "units" }
+}
+
 /// Receipts around a kill of the station's daemon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Kill {
-    /// Units receipted before it.
+    /// What was receipted: units, or frames by radio.
+    pub receipted: &'static str,
+    /// How many before it.
     pub receipted_before: u64,
-    /// Units receipted by the daemon that was started again.
+    /// How many by the daemon that was started again.
     pub receipted_after: u64,
 }
 
@@ -327,7 +335,8 @@ impl Summary {
             rows.splice(0..0, radio.rows());
         }
         if let Some(kill) = self.kill {
-            let text = format!("{} before, {} after", kill.receipted_before, kill.receipted_after);
+            let Kill { receipted, receipted_before, receipted_after } = kill;
+            let text = format!("{receipted_before} {receipted} before, {receipted_after} after");
             rows.push(("receipted around the kill", text));
         }
         rows.push(("audit", if self.audit_clean { "clean" } else { "DAMAGE" }.to_owned()));
@@ -373,7 +382,8 @@ mod tests {
     #[test]
     fn a_kill_needs_receipts_on_both_sides() {
         let with = |receipted_before, receipted_after| {
-            let kill = Some(Kill { receipted_before, receipted_after });
+            let kill =
+                Some(Kill { receipted: receipted_are(false), receipted_before, receipted_after });
             Summary { kill, ..summary(0) }.failures().len()
         };
         assert_eq!([with(5, 5), with(0, 5), with(5, 0), with(0, 0)], [0, 1, 1, 2]);
@@ -389,6 +399,17 @@ mod tests {
         let waiting = Summary { units_archived: 112, units_unheard: 2, ..summary(0) };
         assert!(waiting.failures().is_empty());
         assert_eq!(Summary { units_unheard: 1, ..summary(0) }.failures().len(), 1);
+    }
+
+    #[test]
+    fn what_a_radio_pass_receipts_are_frames() {
+        let said = |by_radio| {
+            let receipted = receipted_are(by_radio);
+            let kill = Some(Kill { receipted, receipted_before: 3, receipted_after: 4 });
+            Summary { kill, ..summary(0) }.table()
+        };
+        assert!(said(true).contains("3 frames before, 4 after"), "{}", said(true));
+        assert!(said(false).contains("3 units before, 4 after"), "{}", said(false));
     }
 
     #[test]

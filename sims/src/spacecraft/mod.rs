@@ -1,8 +1,8 @@
 //! The spacecraft: one struct a subsystem, each with a `step`, and the packets they make.
 //!
 //! ```text
-//! environment ─► power ◄─► thermal      faults (labels apart)
-//!       └─► attitude ◄─► wheels ─► sensors ─► packets
+//! environment ─► power ◄─► thermal      faults (labels apart) ─► truth
+//!       └─► attitude ◄─► wheels ─► sensors ─► packets ─► recorder
 //!       └─► imager ───────────────────────────┘└─► payload (pictures as files)
 //! ```
 //!
@@ -20,14 +20,18 @@ pub mod imager;
 pub mod place;
 pub mod packets;
 pub mod payload;
+pub mod recorder;
+pub mod truth;
 
 use crate::orbit::elements::{ElementSet, ElementsError};
+use crate::rng::Random;
 use attitude::Attitude;
 use codecs::time::Tai;
 use environment::Environment;
-use faults::Faults;
+use faults::{FaultKind, Faults};
 use packets::{EventCode, Packetizer};
 use power::{Demand, Power, Temperatures};
+use recorder::Recorder;
 use sensors::{Gyro, Magnetometer};
 use thermal::{Dissipation, Node, Thermal};
 use wheels::Wheels;
@@ -59,6 +63,8 @@ pub struct Subsystems {
     pub magnetometer: Magnetometer,
     /// The imager is taking a tile.
     pub imaging: bool,
+    /// The battery is low: the payload rests.
+    pub resting: bool,
     /// The transmitter is on.
     pub transmitting: bool,
 }
@@ -77,6 +83,8 @@ pub struct Spacecraft {
     steps: u64,
     next_tile: u32,
     cloudy: Vec<bool>,
+    upsets: Random,
+    recorder: Option<Recorder>,
 }
 
 /// What the last step saw: an event is a difference to it.
@@ -106,6 +114,7 @@ impl Spacecraft {
             gyro: Gyro::new(seed),
             magnetometer: Magnetometer::new(seed),
             imaging: false,
+            resting: false,
             transmitting: false,
         };
         let mut craft = Self {
@@ -120,6 +129,8 @@ impl Spacecraft {
             steps: 0,
             next_tile: 0,
             cloudy: Vec::new(),
+            upsets: Random::new(seed, "upsets"),
+            recorder: None,
         };
         craft.settle(start)?;
         Ok(craft)
@@ -148,6 +159,27 @@ impl Spacecraft {
         &self.parts
     }
 
+    /// The same with a recorder of a bounded size: the imager rests while it is full.
+    pub fn with_recorder(mut self, recorder: Recorder) -> Self {
+        self.recorder = Some(recorder);
+        self
+    }
+
+    /// The recorder, for whoever stores more exactly than it does.
+    pub fn recorder(&mut self) -> Option<&mut Recorder> {
+        self.recorder.as_mut()
+    }
+
+    /// The payload's duty: it rests while the battery is low, until that has charge again, and
+    /// while the recorder is full.
+    fn payload_allowed(&mut self) -> bool {
+        /// Charge below which the payload rests, and from which it works again.
+        const CHARGE: [f64; 2] = [0.25, 0.4];
+        let charge = self.parts.power.charge;
+        self.parts.resting = charge < if self.parts.resting { CHARGE[1] } else { CHARGE[0] };
+        !self.parts.resting && !self.recorder.as_ref().is_some_and(Recorder::is_full)
+    }
+
     /// Which pixels of the latest tile cloud truly hides: for scoring only, no packet tells it.
     pub fn cloudy(&self) -> &[bool] {
         &self.cloudy
@@ -157,10 +189,12 @@ impl Spacecraft {
     pub fn step(&mut self, packets: &mut Vec<Vec<u8>>) -> Result<(), ElementsError> {
         /// The step in seconds.
         const DT_S: f64 = 1.0 / STEPS_PER_S as f64;
+        let before = packets.len();
         let environment = Environment::at(&self.orbit, self.now)?;
         let (second, first) = (self.steps / STEPS_PER_S, self.steps.is_multiple_of(STEPS_PER_S));
         let lit = environment.ground_sun_deg > 0.0;
-        self.parts.imaging = lit && second % TILE_PERIOD_S < EXPOSURE_S;
+        let allowed = self.payload_allowed();
+        self.parts.imaging = lit && allowed && second % TILE_PERIOD_S < EXPOSURE_S;
         let contacts = &self.contacts;
         self.parts.transmitting =
             contacts.iter().any(|(rise, set)| (*rise..=*set).contains(&self.now));
@@ -177,19 +211,39 @@ impl Spacecraft {
             packets.push(self.packetizer.adcs(self.now, &self.parts));
         }
         if first {
-            packets.push(self.packetizer.eps(self.now, &environment, &self.parts));
+            let mut eps = self.packetizer.eps(self.now, &environment, &self.parts);
+            self.upset(&mut eps);
+            packets.push(eps);
             packets.push(self.packetizer.nav(self.now, &environment));
             if second.is_multiple_of(2) {
                 let (thermal, wheels) = (&self.parts.thermal, &self.parts.wheels);
                 packets.push(self.packetizer.thermal(self.now, thermal, wheels));
             }
-            if lit && second.is_multiple_of(TILE_PERIOD_S) {
+            if lit && allowed && second.is_multiple_of(TILE_PERIOD_S) {
                 packets.push(self.tile(&environment));
             }
+        }
+        if let Some(recorder) = &mut self.recorder {
+            recorder.step(
+                packets.iter().skip(before).map(Vec::len).sum(),
+                self.parts.transmitting,
+                DT_S,
+            );
         }
         self.steps += 1;
         self.now = self.now.plus(STEP_NS);
         Ok(())
+    }
+
+    /// Radiation turns a bit of a packet's values over, now and then.
+    fn upset(&mut self, packet: &mut [u8]) {
+        let often = 0.1 * self.faults.severity(FaultKind::Upsets, self.now);
+        // Draws only where the fault is there, so that it changes nothing else.
+        if often > 0.0 && self.upsets.chance(often) {
+            let values = &mut packet[packets::VALUES..];
+            let bit = self.upsets.bits() as usize % (8 * values.len());
+            values[bit / 8] ^= 0x80 >> (bit % 8);
+        }
     }
 
     fn tile(&mut self, environment: &Environment) -> Vec<u8> {
@@ -258,17 +312,18 @@ pub(crate) fn adcs_angles_deg(attitude: &Attitude) -> [f64; 3] {
 
 /// Attitude, wheels and the sensors that feel them.
 fn step_pointing(parts: &mut Subsystems, environment: &Environment, faults: &Faults, dt_s: f64) {
-    use crate::orbit::vector::{add, sub};
+    use crate::orbit::vector::{add, scale, sub};
     let field = parts.attitude.to_body(environment.field_orbital_t);
-    let unloading = parts.wheels.unloading_nm(field);
+    let rods = 1.0 - faults.severity(FaultKind::Rods, environment.at).min(1.0);
+    let unloading = scale(parts.wheels.unloading_nm(field), rods);
     // The wheels take over what the rods put in, so that unloading doesn't turn the body.
     let wanted = sub(parts.attitude.control(environment.at, dt_s), unloading);
     let surroundings_c = parts.thermal.of(Node::Electronics);
     let exerted = parts.wheels.step(wanted, faults, environment.at, surroundings_c, dt_s);
     let disturbance = parts.attitude.disturbance_nm(environment);
     parts.attitude.step(add(add(exerted, unloading), disturbance), dt_s);
-    parts.gyro.step(&parts.attitude, environment, parts.wheels.vibration_g());
-    parts.magnetometer.step(&parts.attitude, environment);
+    parts.gyro.step(&parts.attitude, environment, faults, parts.wheels.vibration_g());
+    parts.magnetometer.step(&parts.attitude, environment, faults);
 }
 
 /// Power and temperatures, which drive one another.

@@ -27,6 +27,9 @@ pub const GYRO: Apid = Apid(120);
 /// Imager tiles.
 pub const IMAGER: Apid = Apid(300);
 
+/// Where the values of a packet begin: behind its header and its time.
+pub const VALUES: usize = 13;
+
 const SEQUENCE_COUNTS: u16 = 1 << 14;
 /// In the last byte of a tile's header: attitude and corners follow.
 const HAS_PLACE: u8 = 1;

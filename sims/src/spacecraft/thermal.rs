@@ -121,11 +121,14 @@ impl Thermal {
         let sun = SOLAR_CONSTANT_W_M2 * environment.illumination;
         let albedo =
             SOLAR_CONSTANT_W_M2 * ALBEDO * environment.ground_sun_deg.to_radians().sin().max(0.0);
+        let aged = faults.severity(FaultKind::RadiatorCoating, environment.at);
         let mut watts: [f64; NODES] = std::array::from_fn(|index| {
             let body = &BODIES[index];
             let kelvin = self.celsius[index] + KELVIN;
-            body.sun_m2 * sun + body.earth_m2 * (albedo + EARTH_INFRARED_W_M2)
-                - body.emitting_m2 * STEFAN_BOLTZMANN * kelvin.powi(4)
+            let aged = if index == Node::Radiator as usize { aged } else { 0.0 };
+            let (takes, gives) = (1.0 + 14.0 * aged, 1.0 / (1.0 + aged));
+            takes * (body.sun_m2 * sun + body.earth_m2 * (albedo + EARTH_INFRARED_W_M2))
+                - gives * body.emitting_m2 * STEFAN_BOLTZMANN * kelvin.powi(4)
         });
         watts[Node::Battery as usize] += heat.battery_w + self.heater_w();
         watts[Node::Electronics as usize] += heat.electronics_w;
@@ -143,6 +146,9 @@ impl Thermal {
         // The heater believes the thermistor, as the real one would.
         let battery = self.shown_c[Node::Battery as usize];
         self.heater_on = battery < if self.heater_on { HEATER_OFF_C } else { HEATER_ON_C };
+        let broken = |kind| faults.severity(kind, environment.at) > 0.0;
+        self.heater_on =
+            (self.heater_on || broken(FaultKind::HeaterOn)) && !broken(FaultKind::HeaterOff);
     }
 
     fn show(&mut self, environment: &Environment, faults: &Faults) {

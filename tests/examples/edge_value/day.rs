@@ -5,7 +5,7 @@ use crate::blocks::BLOCK_PACKETS;
 use crate::downlink::{Unit, contact_wait_s, send};
 use crate::flight::Models;
 use crate::tiles::{Sent, bent, clear_cells, others};
-use anyhow::{Context, bail};
+use anyhow::Context;
 use codecs::ids::Codec;
 use codecs::product::{Product, ProductKind};
 use codecs::time::Tai;
@@ -16,15 +16,13 @@ use serde::Deserialize;
 use serde_json::Value;
 use sims::contact;
 use sims::orbit::{ElementSet, Station, elements};
-use sims::spacecraft::faults::{Fault, FaultKind, Faults};
-use sims::spacecraft::{STEPS_PER_S, Spacecraft, packets::IMAGER};
+use sims::spacecraft::faults::{Broken, Fault, Faults};
+use sims::spacecraft::{STEPS_PER_S, Spacecraft, packets::IMAGER, truth};
 use std::collections::BTreeMap;
 use tests::peers::packets::{PacketCodec, all};
 
 /// What the bent pipe's telemetry goes through: the best of the others on recorded packets.
 pub const BENT_PACKETS: &str = "XOR, columns, zstd 19";
-/// A fault is still told a while after it healed: its last windows hold it.
-const GRACE_S: f64 = 900.0;
 /// Contacts go on for so many days after, until the bent pipe is empty.
 const DRAIN_DAYS: i64 = 3;
 const SECOND_NS: i64 = 1_000_000_000;
@@ -50,19 +48,6 @@ pub struct Plan {
 pub struct Scenario {
     pub seed: u64,
     pub fault: Vec<Broken>,
-}
-
-/// One fault.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Broken {
-    pub kind: String,
-    #[serde(default)]
-    pub part: u8,
-    pub start_s: f64,
-    pub end_s: f64,
-    pub ramp_s: f64,
-    pub severity: f64,
 }
 
 /// When a fault was told, seconds after it began, by a parameter that it shows in.
@@ -113,35 +98,10 @@ impl Plan {
     }
 }
 
-impl Broken {
-    /// Whether what is told at such a second may be of it.
-    fn includes(&self, at_s: f64) -> bool {
-        (self.start_s..self.end_s + GRACE_S).contains(&at_s)
-    }
-
-    /// Whether a parameter can show it.
-    fn shows_in(&self, parameter: &str) -> bool {
-        let part = self.part + 1;
-        match &*self.kind {
-            "wheel-bearing" => parameter.contains(&format!("WHEEL_{part}")),
-            "solar-string" => {
-                parameter.contains(&format!("STRING_{part}")) || parameter.contains("SOLAR")
-            }
-            _ => parameter.contains("BATTERY"),
-        }
-    }
-
-    fn fault(&self, start: Tai) -> anyhow::Result<Fault> {
-        let at = |seconds: f64| start.plus((seconds * 1e9) as i64);
-        let kind = match &*self.kind {
-            "wheel-bearing" => FaultKind::WheelBearing { wheel: self.part },
-            "solar-string" => FaultKind::SolarString { string: self.part },
-            "battery-cell" => FaultKind::BatteryCell,
-            "stuck-thermistor" => FaultKind::StuckThermistor,
-            other => bail!("days.toml: no fault {other:?}"),
-        };
-        let (start, end) = (at(self.start_s), Some(at(self.end_s)));
-        Ok(Fault { kind, start, end, ramp_s: self.ramp_s, severity: self.severity })
+impl Scenario {
+    fn faults(&self, start: Tai) -> anyhow::Result<Vec<Fault>> {
+        let faults = self.fault.iter().map(|broken| broken.fault(start));
+        faults.collect::<Result<_, _>>().map_err(|wrong| anyhow::anyhow!("days.toml: {wrong}"))
     }
 }
 
@@ -161,12 +121,12 @@ pub fn measure(plan: &Plan, models: &Models, other: Option<usize>) -> anyhow::Re
         passes.iter().map(|pass| (since(pass.rise), since(pass.set))).collect();
     let day = |scenario: &Scenario| {
         eprintln!("day {}: {} h", scenario.seed, plan.hours);
-        let faults = scenario.fault.iter().map(|fault| fault.fault(start));
-        let faults = Faults::new(faults.collect::<Result<_, _>>()?);
-        let craft = Spacecraft::new(orbit()?, start, scenario.seed, faults, Vec::new())?;
+        let faults = scenario.faults(start)?;
+        let flown = Faults::new(faults.clone());
+        let craft = Spacecraft::new(orbit()?, start, scenario.seed, flown, Vec::new())?;
         let mut flown = Flown::new(models.pipeline(true, plan.flush_ms)?, start, plan.flush_ms);
         flown.fly(craft, plan.hours * 3600)?;
-        Ok(flown.sum(scenario, &contacts, plan, other.unwrap_or_default()))
+        Ok(flown.sum(scenario, &faults, &contacts, plan, other.unwrap_or_default()))
     };
     plan.day.iter().map(day).collect()
 }
@@ -335,6 +295,7 @@ impl Flown {
     fn sum(
         mut self,
         scenario: &Scenario,
+        faults: &[Fault],
         contacts: &[(f64, f64)],
         plan: &Plan,
         other: usize,
@@ -360,27 +321,27 @@ impl Flown {
         }
         let down = Down::new(ours, contacts, plan.rates_bit_s[0]);
         let anomalies: Vec<(f64, Option<f64>)> = down.of(Kind::Anomaly).collect();
-        let told = |fault: &Broken| {
-            let hit = anomalies
-                .iter()
-                .zip(parameters)
-                .filter(|((at, _), parameter)| fault.includes(*at) && fault.shows_in(parameter));
+        let instant = |at_s: f64| self.start.plus((at_s * 1e9) as i64);
+        let told = |(broken, fault): (&Broken, &Fault)| {
+            let hit = anomalies.iter().zip(parameters).filter(|((at, _), parameter)| {
+                truth::includes(fault, instant(*at)) && fault.kind.shows_in(parameter)
+            });
             let earliest = |times: &mut dyn Iterator<Item = f64>| {
-                times.reduce(f64::min).map(|at| at - fault.start_s)
+                times.reduce(f64::min).map(|at| at - broken.start_s)
             };
             Told {
                 day: scenario.seed,
-                kind: fault.kind.clone(),
+                kind: broken.kind.clone(),
                 onboard_s: earliest(&mut hit.clone().map(|((at, _), _)| *at)),
                 ground_s: earliest(&mut hit.filter_map(|((_, down), _)| *down)),
             }
         };
-        let quiet = |at: f64| !scenario.fault.iter().any(|fault| fault.includes(at));
+        let quiet = |at: f64| !faults.iter().any(|fault| truth::includes(fault, instant(at)));
         let false_alarms = anomalies.iter().zip(parameters).filter(|((at, _), _)| quiet(*at));
         let first = contacts.iter().filter(|(rise, _)| *rise < 86_400.0);
         Day {
             seed: scenario.seed,
-            told: scenario.fault.iter().map(told).collect(),
+            told: scenario.fault.iter().zip(faults).map(told).collect(),
             anomalies: anomalies.len(),
             false_alarms: false_alarms.map(|(_, parameter)| parameter.clone()).collect(),
             contacts: first.clone().count(),

@@ -21,8 +21,8 @@ use onboard::score::{
 use onboard_model::{Package, Runtime, Session};
 use serde::Deserialize;
 use sims::orbit::{ElementSet, elements};
-use sims::spacecraft::faults::{Fault, FaultKind, Faults};
-use sims::spacecraft::{STEPS_PER_S, Spacecraft, packets::IMAGER};
+use sims::spacecraft::faults::{Broken, Faults};
+use sims::spacecraft::{STEPS_PER_S, Spacecraft, packets::IMAGER, truth::GRACE_S};
 use std::{collections::BTreeMap, path::Path};
 
 const MODEL: &str = "telemetry-anomaly";
@@ -31,8 +31,6 @@ const FOLDER: &str = "missions/sky-7/thresholds";
 const PHRASE: &[u8] = b"groundtrack development key: published, trust it with nothing";
 /// Parameters of events, which no judge has a word on.
 const EVENTS: [&str; 3] = ["EVENT_CODE", "EVENT_SEVERITY", "EVENT_VALUE"];
-/// A fault is still told a while after it healed: its last windows hold it.
-const GRACE_S: f64 = 900.0;
 const SECOND_NS: i64 = 1_000_000_000;
 
 #[derive(Deserialize)]
@@ -53,18 +51,6 @@ struct Day {
     start: String,
     #[serde(default)]
     fault: Vec<Broken>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Broken {
-    kind: String,
-    #[serde(default)]
-    part: u8,
-    start_s: f64,
-    end_s: f64,
-    ramp_s: f64,
-    severity: f64,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -147,8 +133,9 @@ impl Flight {
         judged: &mut dyn FnMut(&str, &Score),
     ) -> anyhow::Result<()> {
         let start = Tai::from_rfc3339(&day.start).context("days.toml: a start is no time")?;
-        let faults = day.fault.iter().map(|fault| fault.fault(start));
-        let faults = Faults::new(faults.collect::<anyhow::Result<_>>()?);
+        let faults = day.fault.iter().map(|broken| broken.fault(start));
+        let faults = faults.collect::<Result<_, _>>();
+        let faults = Faults::new(faults.map_err(|wrong| anyhow::anyhow!("days.toml: {wrong}"))?);
         let orbit = orbit(&self.satellite)?;
         let mut craft = Spacecraft::new(orbit, start, day.seed, faults, Vec::new())?;
         let mut scorer = TelemetryScorer::new(Some(session()?), TelemetrySettings::default())?;
@@ -179,23 +166,10 @@ impl Flight {
     }
 }
 
-impl Broken {
-    fn fault(&self, start: Tai) -> anyhow::Result<Fault> {
-        let at = |seconds: f64| start.plus((seconds * 1e9) as i64);
-        let kind = match &*self.kind {
-            "wheel-bearing" => FaultKind::WheelBearing { wheel: self.part },
-            "solar-string" => FaultKind::SolarString { string: self.part },
-            "battery-cell" => FaultKind::BatteryCell,
-            "stuck-thermistor" => FaultKind::StuckThermistor,
-            other => anyhow::bail!("days.toml: no fault {other:?}"),
-        };
-        let (start, end) = (at(self.start_s), Some(at(self.end_s)));
-        Ok(Fault { kind, start, end, ramp_s: self.ramp_s, severity: self.severity })
-    }
-
-    fn includes(&self, at_s: f64) -> bool {
-        (self.start_s..self.end_s + GRACE_S).contains(&at_s)
-    }
+/// Whether what is told at such a second may be of a fault.
+fn includes(broken: &Broken, at_s: f64) -> bool {
+    let end_s = broken.end_s.unwrap_or(f64::INFINITY);
+    (broken.start_s..end_s + GRACE_S).contains(&at_s)
 }
 
 /// What a day was told of, as the flight tells it.
@@ -215,7 +189,7 @@ impl Told {
     }
 
     fn print(&self, day: &Day, by: &str) {
-        let quiet = self.all.iter().filter(|(at, _)| !day.fault.iter().any(|of| of.includes(*at)));
+        let quiet = self.all.iter().filter(|(at, _)| !day.fault.iter().any(|of| includes(of, *at)));
         let false_alarms: Vec<&String> = quiet.map(|(_, name)| name).collect();
         let shown = &false_alarms[..false_alarms.len().min(12)];
         println!(
@@ -225,7 +199,7 @@ impl Told {
             false_alarms.len()
         );
         for fault in &day.fault {
-            let during = self.all.iter().filter(|(at, _)| fault.includes(*at));
+            let during = self.all.iter().filter(|(at, _)| includes(fault, *at));
             let mut first: BTreeMap<&str, f64> = BTreeMap::new();
             during.for_each(|(at, name)| {
                 first.entry(name).or_insert(at - fault.start_s);

@@ -36,8 +36,12 @@ fn a_configuration_that_cannot_reach_the_ground_is_left_and_the_ground_is_told_w
     let pin = said.find("sha256:").unwrap() + "sha256:".len();
     let wrong_pin = format!("{}{}{}", &said[..pin], "0".repeat(64), &said[pin + 64..]);
     let unreachable = said.replacen("address = \"127.0.0.1:", "address = \"127.0.0.1:1\" # ", 1);
-    let no_start = said.replacen("unix = \"s\"", "unix = \"no/such/folder/s\"", 1);
-    let cases = [(wrong_pin, "no receipt"), (unreachable, "no receipt"), (no_start, "no/such")];
+    // What no look can find: the port is somebody's once it starts.
+    let taken = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let port = format!("udp = \"{}\"", taken.local_addr().unwrap());
+    let no_start = said.replacen("unix = \"s\"", &port, 1);
+    let cases =
+        [(wrong_pin, "no receipt"), (unreachable, "no receipt"), (no_start, "free address")];
     for (next, why) in cases {
         assert_ne!(next, said);
         let detail = put(&world, &next);
@@ -83,6 +87,9 @@ fn a_configuration_that_proves_itself_stays_over_kills_and_what_is_wrong_is_refu
         (format!("{said}\n[squeeze]\nblock_packets = 0\n"), "block_packets"),
         (said.replace("\"identity.crt\"", "\"other.crt\""), "other.crt"),
         (stranger, "this store is"),
+        (said.replacen("unix = \"s\"", "unix = \"no/such/folder/s\"", 1), "make it first"),
+        (said.replacen("unix = \"s\"", "serial = \"no-line\"", 1), "is not there"),
+        (format!("{said}\n[health]\nwatchdog = \"/dev/null\"\n"), "name a watchdog"),
     ];
     for (next, why) in wrong {
         let [outcome, _, detail] = world.outcome(&world.send("configuration", &next, &[]));

@@ -2,9 +2,11 @@
 
 use std::{
     fmt,
-    net::{Ipv6Addr, SocketAddr},
+    net::SocketAddr,
     path::{Path, PathBuf},
 };
+
+use codecs::config::host_port;
 
 /// Where an input's bytes come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,23 +42,6 @@ impl fmt::Display for Place {
     }
 }
 
-/// Whether an address names a host and a port; what is wrong with it otherwise.
-pub fn host_port(address: &str) -> Result<(), String> {
-    let parts = address.rsplit_once(':').map(|(host, port)| (host, port.parse::<u16>()));
-    let host_is_one = |host: &str| {
-        // IPv6 in brackets, else a name or address without colons.
-        let inside = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-        inside.map_or(!host.contains([':', '[', ']']), |host| host.parse::<Ipv6Addr>().is_ok())
-            && !host.is_empty()
-            && !host.contains(|c: char| c.is_whitespace() || c == '/')
-    };
-    match parts {
-        Some((_, Ok(0))) => Err("port 0 is no port to send to".into()),
-        Some((host, Ok(_))) if host_is_one(host) => Ok(()),
-        _ => Err("HOST:PORT, such as control.example.org:7117".into()),
-    }
-}
-
 /// Where bytes come from, and whether KISS frames are in them.
 pub(super) fn place(from: &str, base: &Path) -> Result<(Place, bool), String> {
     const SHAPE: &str = "udp:ADDRESS:PORT, tcp:HOST:PORT, tcp-listen:ADDRESS:PORT, kiss:HOST:PORT, \
@@ -68,7 +53,7 @@ pub(super) fn place(from: &str, base: &Path) -> Result<(Place, bool), String> {
     let address =
         || rest.parse().map_err(|_| format!("from = {from:?}: {rest:?} is no address with a port"));
     let remote = || match host_port(rest) {
-        Ok(()) => Ok(rest.to_owned()),
+        Ok(_) => Ok(rest.to_owned()),
         Err(wrong) => Err(format!("from = {from:?}: {rest:?} is no host with a port: {wrong}")),
     };
     Ok(match kind {

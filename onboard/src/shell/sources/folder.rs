@@ -20,6 +20,11 @@ use crate::{
 const DONE: &str = "done";
 const REJECTED: &str = "rejected";
 
+/// The folder itself, and those in it where files go.
+pub fn parts(folder: &Path) -> [PathBuf; 3] {
+    [folder.into(), folder.join(DONE), folder.join(REJECTED)]
+}
+
 /// The folder and those in it where files go.
 #[derive(Clone)]
 pub struct Place {
@@ -30,8 +35,7 @@ pub struct Place {
 impl Place {
     /// Makes what is missing of a folder.
     pub fn make(folder: &Path, finished: Finished) -> anyhow::Result<Self> {
-        for part in [Path::new(""), Path::new(DONE), Path::new(REJECTED)] {
-            let path = folder.join(part);
+        for path in parts(folder) {
             fs::create_dir_all(&path)
                 .with_context(|| format!("[source] {}: can't be made", path.display()))?;
         }

@@ -4,38 +4,30 @@ mod folder;
 mod reading;
 pub mod serial;
 mod sockets;
+mod watched;
+
+pub use folder::parts;
 
 use std::{
     collections::BTreeMap,
     io,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, atomic::AtomicBool},
     task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
-use codecs::ids::Apid;
 use codecs_quic::Monotonic;
 use serde::Serialize;
 use serde_json::json;
 
-use self::{
-    folder::Place,
-    reading::{Opened, Reading},
-    serial::Serial,
-    sockets::Datagrams,
-};
+use self::{serial::Serial, sockets::Datagrams, watched::Watched};
 use crate::{
-    config::{Config, Source},
+    config::Config,
     pipeline::Pipeline,
     source::{
-        folder::{Content, Folder, sidecars},
-        image,
         limits::{Gate, Silence},
         stream::Stream,
-        taking::{Progress, Taking, digest},
+        taking::Progress,
     },
     store::{Disk, Store},
     triage,
@@ -45,8 +37,16 @@ use crate::{
 const PAUSE_NS: u64 = 500_000_000;
 /// Packets over the limit that are dropped in one turn.
 const DROPS_A_TURN: usize = 64;
+/// Packets of one source that are taken in one go at a stop.
+const LAST_A_TURN: usize = 64;
+/// Bytes of one source that a stop reads at most: twice the room that is asked for, as the system
+/// reckons it.
+const LAST_BYTES_MAX: usize = 8 << 20;
+/// What a datagram takes of that room at least.
+const DATAGRAM_BYTES_MIN: usize = 256;
 const SECOND_NS: u64 = 1_000_000_000;
 const STRAY: &str = "bytes of no packet";
+const OVERRUN: &str = "datagrams that the system had no room for";
 
 /// What one source brought.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -61,12 +61,21 @@ pub struct SourceReport {
     pub dropped: BTreeMap<String, u64>,
     /// Files taken whole.
     pub files: u64,
-    /// Files rejected.
+    /// Files of which something could not be taken, and the rest was.
+    pub files_in_part: u64,
+    /// Files rejected whole.
     pub files_rejected: u64,
     /// How often it fell silent.
     pub silences: u64,
     /// Whether it is silent now.
     pub quiet: bool,
+}
+
+impl SourceReport {
+    /// Datagrams that the system dropped before they were read.
+    pub fn overrun(&self) -> u64 {
+        self.dropped.get(OVERRUN).copied().unwrap_or(0)
+    }
 }
 
 /// What a source has for the pipeline.
@@ -85,33 +94,23 @@ enum Door {
     Folder(Box<Watched>),
 }
 
-struct Watched {
-    reader: Reader,
-    folder: Folder,
-    slot: u32,
-    /// Whether any folder's file is being read.
-    busy: Arc<AtomicBool>,
-    reading: Option<Reading>,
-    opened: Option<Opened>,
-    taking: Option<(String, Option<String>, Taking)>,
-}
-
-/// What reads a file of a folder, in a thread of its own: a large file, or a slow disk, must not hold
-/// up the others.
-#[derive(Clone)]
-struct Reader {
-    place: Place,
-    config: Source,
-    apid: Apid,
-    kept: Option<Progress>,
-}
-
 struct Of {
     door: Door,
     gate: Gate,
     silence: Silence,
     report: SourceReport,
     /// Left alone until then: after an error, between looks, or for its limit.
+    due_ns: u64,
+    overrun: Overrun,
+    /// Bytes that a stop may still take.
+    last_left: usize,
+}
+
+/// What the system dropped of a socket's datagrams before they were read.
+#[derive(Default)]
+struct Overrun {
+    /// The system's own count, which wraps, as it was at the last look.
+    seen: u32,
     due_ns: u64,
 }
 
@@ -129,26 +128,15 @@ impl Sources {
         let mut sources = Vec::new();
         let busy = Arc::new(AtomicBool::new(false));
         for source in &config.source.0 {
-            let content = if source.files.is_some() { Content::Images } else { Content::Packets };
             let door = match (&source.serial, source.files.as_ref().or(source.packets.as_ref())) {
                 (Some(device), _) => {
-                    let stream = Stream::new(source.framing, source.packet_bytes_max);
+                    let stream = Stream::new(source.framing, source.packet_bytes_max)
+                        .giving_up_after(source.give_up_ms * 1_000_000);
                     Door::Serial(Serial::open(device, source.baud)?, stream)
                 }
-                (None, Some(folder)) => Door::Folder(Box::new(Watched {
-                    reader: Reader {
-                        place: Place::make(folder, source.finished)?,
-                        config: source.clone(),
-                        apid: Apid(source.apid.unwrap_or(config.triage.imager_apid)),
-                        kept: None,
-                    },
-                    folder: Folder::new(content),
-                    slot: source.slot(),
-                    busy: busy.clone(),
-                    reading: None,
-                    opened: None,
-                    taking: None,
-                })),
+                (None, Some(folder)) => {
+                    Door::Folder(Box::new(Watched::open(config, source, folder, &busy)?))
+                }
                 (None, None) => Door::Datagrams(Datagrams::bind(source).await?),
             };
             let after = (source.quiet_after_s > 0).then(|| source.quiet_after_s * SECOND_NS);
@@ -158,6 +146,8 @@ impl Sources {
                 silence: Silence::new(after, clock.now_ns()),
                 report: SourceReport { name: source.name(), ..SourceReport::default() },
                 due_ns: 0,
+                overrun: Overrun::default(),
+                last_left: LAST_BYTES_MAX,
             });
         }
         Ok(Self { clock, sources, turn: 0 })
@@ -218,17 +208,22 @@ impl Sources {
     pub fn timeout(&self) -> Option<u64> {
         let now_ns = self.clock.now_ns();
         let due = |of: &Of| {
-            // A file that is being read says so itself.
-            let folder = matches!(&of.door, Door::Folder(watched) if watched.reading.is_none());
-            (folder || of.due_ns > now_ns).then_some(of.due_ns)
+            let due_ns = of.due_ns;
+            match &of.door {
+                // A file that is being read says so itself.
+                Door::Folder(watched) if watched.reading.is_none() => Some(due_ns),
+                Door::Serial(_, stream) if due_ns <= now_ns => stream.timeout(),
+                _ => (due_ns > now_ns).then_some(due_ns),
+            }
         };
         let due = self.sources.iter().filter_map(due);
         due.chain(self.sources.iter().filter_map(|of| of.silence.timeout())).min()
     }
 
-    /// Tells who fell silent.
+    /// Tells who fell silent, and whose datagrams the system dropped.
     pub fn handle_timeout(&mut self, pipeline: &mut Pipeline, now_ns: u64) {
         for of in &mut self.sources {
+            of.count_overrun(pipeline, now_ns);
             if of.silence.handle_timeout(now_ns) {
                 let name = &of.report.name;
                 tracing::warn!(source = name, "the source is quiet");
@@ -245,27 +240,35 @@ impl Sources {
         }
     }
 
+    /// Takes some of what still waits in sockets and lines, at a stop; whether there may be more.
+    /// What was sent before the stop was sent to a flight that stood. Bounded a source by
+    /// [`LAST_BYTES_MAX`]: a sender that goes on must not keep it from ending.
+    pub fn take_last(&mut self, pipeline: &mut Pipeline, now_ns: u64) -> bool {
+        let mut more = false;
+        for of in &mut self.sources {
+            for _ in 0..LAST_A_TURN {
+                match of.read_last(now_ns) {
+                    Some(packet) => of.offer(packet, pipeline, now_ns),
+                    None => break,
+                }
+                more = true;
+            }
+        }
+        if !more {
+            for of in &mut self.sources {
+                of.overrun.due_ns = now_ns;
+                of.count_overrun(pipeline, now_ns);
+            }
+        }
+        more
+    }
+
     /// Takes a turn.
     pub fn take(&mut self, turn: Turn, pipeline: &mut Pipeline, now_ns: u64) {
         let (Turn::Packet(at, _) | Turn::Folder(at) | Turn::Trouble(at, _)) = turn;
         let Some(of) = self.sources.get_mut(at) else { return };
         match turn {
-            Turn::Packet(_, bytes) => {
-                of.heard(pipeline, now_ns);
-                let length = bytes.len();
-                match pipeline.offer(bytes, now_ns) {
-                    Ok(()) => {
-                        of.report.taken += 1;
-                        of.report.bytes += length as u64;
-                    }
-                    Err((reason, told)) => {
-                        of.dropped(&reason.to_string(), 1);
-                        if let Some(count) = told {
-                            tracing::warn!(count, "datagram dropped: {reason}");
-                        }
-                    }
-                }
-            }
+            Turn::Packet(_, bytes) => of.offer(bytes, pipeline, now_ns),
             Turn::Folder(_) => of.folder(pipeline, now_ns),
             Turn::Trouble(_, error) => {
                 of.due_ns = now_ns.saturating_add(PAUSE_NS);
@@ -289,6 +292,89 @@ impl Of {
         }
     }
 
+    fn offer(&mut self, packet: Bytes, pipeline: &mut Pipeline, now_ns: u64) {
+        self.heard(pipeline, now_ns);
+        let length = packet.len();
+        match pipeline.offer(packet, now_ns) {
+            Ok(()) => {
+                self.report.taken += 1;
+                self.report.bytes += length as u64;
+            }
+            Err((reason, told)) => {
+                self.dropped(&reason.to_string(), 1);
+                if let Some(count) = told {
+                    tracing::warn!(count, "datagram dropped: {reason}");
+                }
+            }
+        }
+    }
+
+    /// Counts what the system dropped since the last look, at most once a second.
+    fn count_overrun(&mut self, pipeline: &mut Pipeline, now_ns: u64) {
+        let Door::Datagrams(socket) = &self.door else { return };
+        if now_ns < self.overrun.due_ns {
+            return;
+        }
+        self.overrun.due_ns = now_ns.saturating_add(SECOND_NS);
+        let Some(count) = socket.overrun() else { return };
+        let fresh = u64::from(count.wrapping_sub(self.overrun.seen));
+        self.overrun.seen = count;
+        let before = self.report.overrun();
+        self.dropped(OVERRUN, fresh);
+        let all = before + fresh;
+        // The first, and each doubling: a flood must not fill the store with its own records.
+        if all.checked_ilog2() == before.checked_ilog2() {
+            return;
+        }
+        let reason = format!(
+            "source {}: the system had no room for {all} datagrams since the start: raise \
+             net.core.rmem_max, or send slower",
+            self.report.name
+        );
+        tracing::warn!("{reason}");
+        let record = json!({
+            "event": "datagrams lost", "source": self.report.name, "count": all, "reason": reason,
+        });
+        pipeline.record(record, pipeline.time(now_ns), triage::RECORDS);
+    }
+
+    /// The next packet of what waits, at a stop.
+    fn read_last(&mut self, now_ns: u64) -> Option<Bytes> {
+        loop {
+            let packet = match &mut self.door {
+                Door::Folder(_) => return None,
+                Door::Datagrams(_) if self.last_left == 0 => return None,
+                Door::Datagrams(socket) => {
+                    let packet = socket.try_receive()?;
+                    let held = packet.len().max(DATAGRAM_BYTES_MIN);
+                    self.last_left = self.last_left.saturating_sub(held);
+                    packet
+                }
+                Door::Serial(line, stream) => match stream.poll() {
+                    Some(packet) => packet,
+                    None => {
+                        match line.try_read().filter(|_| self.last_left > 0) {
+                            Some(bytes) => {
+                                self.last_left = self.last_left.saturating_sub(bytes.len());
+                                stream.push(bytes, now_ns);
+                            }
+                            // Nothing follows what was begun.
+                            None if !stream.is_drained() => stream.finish(),
+                            None => return None,
+                        }
+                        let stray = stream.take_stray();
+                        self.dropped(STRAY, stray);
+                        continue;
+                    }
+                },
+            };
+            match self.gate.admit(packet.len(), now_ns) {
+                Ok(()) => return Some(packet),
+                Err(excess) => self.dropped(&excess.to_string(), 1),
+            }
+        }
+    }
+
     fn poll(&mut self, at: usize, context: &mut Context<'_>, now_ns: u64) -> Poll<Turn> {
         for _ in 0..DROPS_A_TURN {
             let packet = match &mut self.door {
@@ -306,16 +392,26 @@ impl Of {
                 },
                 Door::Serial(line, stream) => match stream.poll() {
                     Some(packet) => packet,
-                    None => match line.poll_read(context) {
-                        Poll::Pending => return Poll::Pending,
-                        Poll::Ready(Ok(bytes)) => {
-                            stream.push(bytes);
-                            let stray = stream.take_stray();
-                            self.dropped(STRAY, stray);
-                            continue;
+                    None => {
+                        match line.poll_read(context) {
+                            Poll::Ready(Ok(bytes)) => stream.push(bytes, now_ns),
+                            Poll::Ready(Err(error)) => {
+                                stream.finish();
+                                return Poll::Ready(Turn::Trouble(at, error));
+                            }
+                            Poll::Pending => {
+                                let due = stream.timeout().is_some_and(|due| due <= now_ns);
+                                // After a stall here bytes may wait that nobody told of yet.
+                                if !due || line.is_waiting() {
+                                    return Poll::Pending;
+                                }
+                                stream.handle_timeout(now_ns);
+                            }
                         }
-                        Poll::Ready(Err(error)) => return Poll::Ready(Turn::Trouble(at, error)),
-                    },
+                        let stray = stream.take_stray();
+                        self.dropped(STRAY, stray);
+                        continue;
+                    }
                 },
             };
             match self.gate.admit(packet.len(), now_ns) {
@@ -329,130 +425,5 @@ impl Of {
         // The others' turn; this one goes on dropping in its next.
         context.waker().wake_by_ref();
         Poll::Pending
-    }
-
-    fn folder(&mut self, pipeline: &mut Pipeline, now_ns: u64) {
-        let Door::Folder(watched) = &mut self.door else { return };
-        let look_ns = watched.reader.config.look_ms * 1_000_000;
-        if let Some(opened) = watched.opened.take() {
-            self.due_ns = now_ns;
-            return self.begin(opened, pipeline, now_ns);
-        }
-        let Some((_, _, taking)) = &mut watched.taking else {
-            self.due_ns = now_ns.saturating_add(look_ns);
-            return self.look(now_ns);
-        };
-        if taking.is_done() {
-            // It waits for its commit.
-            self.due_ns = now_ns.saturating_add(look_ns);
-            return;
-        }
-        let bytes = taking.piece_bytes();
-        let wait_ns = self.gate.wait_ns(bytes, now_ns);
-        if wait_ns > 0 {
-            self.due_ns = now_ns.saturating_add(wait_ns);
-            return;
-        }
-        self.gate.spend(bytes);
-        let made = taking.step(pipeline, watched.slot, now_ns);
-        watched.reader.kept = Some(taking.progress());
-        self.report.taken += made.taken;
-        self.report.bytes += made.bytes;
-        self.dropped(STRAY, made.stray_bytes);
-        for reason in made.dropped {
-            self.dropped(&reason.to_string(), 1);
-        }
-        self.heard(pipeline, now_ns);
-    }
-
-    fn look(&mut self, now_ns: u64) {
-        let Door::Folder(watched) = &mut self.door else { return };
-        // Memory is reckoned for one file at a time.
-        if watched.busy.load(Ordering::Acquire) {
-            return;
-        }
-        let listed = match watched.reader.place.list() {
-            Ok(listed) => listed,
-            Err(error) => {
-                tracing::warn!(source = self.report.name, "the folder can't be read: {error}");
-                return;
-            }
-        };
-        let Some(name) = watched.folder.look(&listed) else { return };
-        match Reading::begin(watched.reader.clone(), name, &watched.busy) {
-            Ok(reading) => {
-                watched.reading = Some(reading);
-                self.due_ns = now_ns;
-            }
-            Err(error) => tracing::error!("no thread to read files with: {error}"),
-        }
-    }
-
-    /// Takes up a file that was read, or puts it aside.
-    fn begin(&mut self, opened: Opened, pipeline: &mut Pipeline, now_ns: u64) {
-        let Door::Folder(watched) = &mut self.door else { return };
-        let Opened { name, sidecar, taking } = opened;
-        match taking {
-            Ok(taking) => {
-                watched.taking = Some((name, sidecar, taking));
-                self.due_ns = now_ns;
-            }
-            Err(reason) => {
-                let reason = format!("{reason:#}");
-                tracing::warn!(source = self.report.name, file = name, "rejected: {reason}");
-                self.report.files_rejected += 1;
-                if let Err(error) = watched.reader.place.reject(&name, sidecar.as_deref(), &reason)
-                {
-                    tracing::error!("{name}: can't be put away: {error}");
-                }
-                let record = json!({
-                    "event": "file rejected", "source": self.report.name, "file": name,
-                    "reason": reason,
-                });
-                pipeline.record(record, pipeline.time(now_ns), triage::RECORDS);
-            }
-        }
-    }
-
-    fn put_away(&mut self, pipeline: &mut Pipeline, now_ns: u64) {
-        let Door::Folder(watched) = &mut self.door else { return };
-        let Some((name, sidecar, _)) = watched.taking.take_if(|of| of.2.is_done()) else { return };
-        if let Err(error) = watched.reader.place.finish(&name, sidecar.as_deref()) {
-            // It is known by its progress when it is looked at again.
-            tracing::error!("{name}: can't be put away: {error}");
-            self.due_ns = now_ns.saturating_add(PAUSE_NS);
-            return;
-        }
-        self.due_ns = now_ns;
-        self.report.files += 1;
-        let record = json!({ "event": "file taken", "source": self.report.name, "file": name });
-        pipeline.record(record, pipeline.time(now_ns), triage::RECORDS);
-    }
-}
-
-impl Reader {
-    /// Reads a file and takes it up where it was left.
-    fn open(&self, name: &str) -> (Option<String>, anyhow::Result<Taking>) {
-        let images = self.config.files.is_some();
-        let beside = match images.then(|| self.place.sidecar(&sidecars(name))).transpose() {
-            Ok(beside) => beside.flatten(),
-            Err(error) => return (None, Err(error)),
-        };
-        let (sidecar, text) = beside.unzip();
-        let taking = self.read(name, text.as_deref(), images);
-        (sidecar, taking)
-    }
-
-    fn read(&self, name: &str, sidecar: Option<&[u8]>, images: bool) -> anyhow::Result<Taking> {
-        let Source { tile_side, file_bytes_max, image_bytes_max, packet_bytes_max, .. } =
-            self.config;
-        let bytes = self.place.read(name, file_bytes_max)?;
-        let digest = digest(name, tile_side, &bytes, sidecar.unwrap_or_default());
-        if !images {
-            return Ok(Taking::packets(digest, self.kept, bytes.into(), packet_bytes_max));
-        }
-        let mut image = image::read(name, &bytes, sidecar, image_bytes_max)?;
-        image.reflectance = image.reflectance.or(self.config.reflectance());
-        Ok(Taking::tiles(digest, self.kept, image, tile_side, self.apid)?)
     }
 }

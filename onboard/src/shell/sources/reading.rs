@@ -13,7 +13,7 @@ use std::{
 use anyhow::anyhow;
 use tokio::sync::oneshot;
 
-use super::Reader;
+use super::watched::Reader;
 use crate::source::taking::Taking;
 
 /// A file that was read.

@@ -12,6 +12,7 @@ use std::{
 use anyhow::Context;
 use rustix::{
     fs::OFlags,
+    io::ioctl_fionread,
     termios::{ControlModes, InputModes, OptionalActions, tcgetattr, tcsetattr},
 };
 use tokio::{
@@ -46,6 +47,17 @@ impl Serial {
             0 => Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
             length => Poll::Ready(Ok(self.buffer.get(..length).unwrap_or_default())),
         }
+    }
+
+    /// Bytes that are there now, if any.
+    pub fn try_read(&mut self) -> Option<&[u8]> {
+        let read = rustix::io::read(&self.line, &mut self.buffer[..]).ok().filter(|of| *of > 0)?;
+        self.buffer.get(..read)
+    }
+
+    /// Whether bytes are there that were not read.
+    pub fn is_waiting(&self) -> bool {
+        ioctl_fionread(&self.line).is_ok_and(|count| count > 0)
     }
 }
 

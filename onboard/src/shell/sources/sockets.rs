@@ -2,14 +2,17 @@
 
 use std::{
     io,
-    os::unix::{fs::FileTypeExt, net::UnixDatagram as StdUnixDatagram},
+    os::{
+        fd::AsFd,
+        unix::{fs::FileTypeExt, net::UnixDatagram as StdUnixDatagram},
+    },
     path::{Path, PathBuf},
     task::{Context as Waiting, Poll, ready},
 };
 
 use anyhow::{Context, bail};
 use bytes::Bytes;
-use rustix::net::sockopt::set_socket_recv_buffer_size;
+use rustix::net::{RecvFlags, recv, sockopt::set_socket_recv_buffer_size};
 use tokio::{
     io::ReadBuf,
     net::{UdpSocket, UnixDatagram},
@@ -17,6 +20,7 @@ use tokio::{
 
 use crate::{
     config::Source,
+    shell::sys::datagrams_dropped,
     source::{PACKET_BYTES_MAX, PACKET_BYTES_MIN},
 };
 
@@ -78,6 +82,27 @@ impl Datagrams {
             Socket::Udp(socket) => socket.poll_recv(waiting, &mut buffer),
         })?;
         Poll::Ready(Ok(Bytes::copy_from_slice(buffer.filled())))
+    }
+
+    /// A datagram that is there now, if any.
+    pub fn try_receive(&mut self) -> Option<Bytes> {
+        let flags = RecvFlags::DONTWAIT;
+        let buffer = &mut self.buffer[..];
+        let received = match &self.socket {
+            Socket::Unix(socket, _) => recv(socket, buffer, flags),
+            Socket::Udp(socket) => recv(socket, buffer, flags),
+        };
+        let (length, _) = received.ok()?;
+        Some(Bytes::copy_from_slice(self.buffer.get(..length)?))
+    }
+
+    /// Datagrams that the system had no room for, on a count that wraps; none where it does not
+    /// say, or holds its senders up instead, as on a Unix socket.
+    pub fn overrun(&self) -> Option<u32> {
+        match &self.socket {
+            Socket::Unix(..) => None,
+            Socket::Udp(socket) => datagrams_dropped(socket.as_fd()).ok(),
+        }
     }
 }
 

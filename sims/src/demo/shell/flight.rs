@@ -4,11 +4,11 @@ use super::antenna::Antenna;
 use super::feed::{Fed, FeedError, Stop};
 use super::orders::Desk;
 use super::process::{self, Running};
-use super::{Options, SECOND_NS, Stage, watch};
+use super::{Link, Options, SECOND_NS, Stage, watch};
 use crate::contact::Pass;
 use crate::demo::orders::PRODUCTS;
 use crate::demo::reckoning::{self, Reckoning};
-use crate::demo::summary::{Kill, Orders, Radio, Summary, Told};
+use crate::demo::summary::{Kill, Orders, Radio, Summary, Told, receipted_are};
 use crate::relay::SimulatedClock;
 use anyhow::{Context, ensure};
 use codecs::time::Tai;
@@ -134,7 +134,8 @@ impl Flight<'_> {
         let told = self.look(last).await;
         let peak = self.ground.kill().await?;
         self.ground = self.stage.start_ground()?;
-        eprintln!("Killed the ground daemon after {} receipts; starting it again", told.receipted);
+        let (count, what) = (told.receipted, self.stage.receipted_are());
+        eprintln!("Killed the ground daemon after {count} {what} receipted; starting it again");
         self.kill = Some((told, peak));
         self.ground.ready().await?;
         Ok(())
@@ -203,14 +204,20 @@ impl Flight<'_> {
 }
 
 impl Stage<'_> {
+    /// What the station counts as receipted.
+    fn receipted_are(&self) -> &'static str {
+        receipted_are(self.options.link == Link::Rf)
+    }
+
     /// One line of progress.
     pub(super) fn tell(&self, now: Tai, told: &Told) {
         let since_s = now.since(self.scene.pass.rise) / SECOND_NS;
         let elevation = self.scene.track.look(now).map_or(0.0, |look| look.1);
         eprintln!(
-            "T+{since_s:>3} s  elevation {elevation:4.1}°  {} units receipted  {} packets  \
+            "T+{since_s:>3} s  elevation {elevation:4.1}°  {} {} receipted  {} packets  \
              {} parameters  {} alarms  {} products  {} jobs",
             told.receipted,
+            self.receipted_are(),
             told.packets,
             told.parameters,
             told.alarms,
@@ -305,6 +312,7 @@ fn summary(
         downlink_bytes: by_radio.or_else(|| said("downlink_bytes")).unwrap_or_default(),
         capture_to_insight_ms: told.insight,
         kill: kill.map(|(before, _)| Kill {
+            receipted: receipted_are(by_radio.is_some()),
             receipted_before: before.receipted,
             receipted_after: told.receipted,
         }),
