@@ -41,7 +41,8 @@ fn a_pass_with_lock_steps_fades_and_bursts_is_used_to_its_set() {
     let report = one(&clear, Law::Plan, bulk);
     let (goodput, ceiling) = (report.goodput(&clear), report.ceiling());
     assert!(goodput > 0.93 * ceiling, "{goodput} of {ceiling}");
-    assert!(report.dropped() < 1e-3, "a step down overflows nothing: {}", report.dropped());
+    // A round trip holds some four packets at the lowest step, and the transport sends ten at once.
+    assert!(report.dropped() < 0.02, "no step overflows the queue: {}", report.dropped());
     let rain = pass.link(SHOWERS, BURSTS);
     let goodput = one(&rain, Law::Plan, bulk).goodput(&rain);
     assert!(goodput > 0.87, "{goodput}");
