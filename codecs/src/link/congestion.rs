@@ -29,6 +29,8 @@ pub use series::{STEPS_MAX, Series, Step};
 const HEADROOM: u64 = 8;
 /// Beside it what timers and hosts are late by, ns.
 const HEADROOM_NS: u64 = 2_000_000;
+/// How long a peer may wait with an acknowledgement, ns (RFC 9000 §18.2).
+const ACK_DELAY_NS: u64 = 25_000_000;
 /// Least window, packets.
 const PACKETS_MIN: u64 = 4;
 /// Round trips of an interval, behind the one in which a change takes effect.
@@ -219,7 +221,7 @@ impl LinkAware {
             self.dip_ns = now_ns;
         }
         self.planned = planned;
-        self.path.plan(planned.rtt_ns);
+        self.path.plan(planned.rtt_ns, self.packets_ns(2));
         self.rule = match (self.window(now_ns), self.mode) {
             (Some(window), Mode::Planned) => Rule::Planned(window),
             (Some(window), Mode::Faster) => Rule::AtLeast(window),
@@ -227,12 +229,21 @@ impl LinkAware {
         };
     }
 
+    /// How long some packets take on the link, ns.
+    fn packets_ns(&self, packets: u32) -> u64 {
+        let bytes = u64::from(packets).saturating_mul(self.packet_bytes);
+        let rate = u128::from(self.planned.rate_bps.max(1));
+        u64::try_from(u128::from(bytes) * 8_000_000_000 / rate).unwrap_or(u64::MAX)
+    }
+
+    /// Whether the plan is in doubt.
+    pub fn is_refuted(&self) -> bool {
+        matches!(self.mode, Mode::Doubt(_))
+    }
+
     /// Queue that the window allows, ns beside a round trip of `shortest_ns`.
     fn headroom_ns(&self, shortest_ns: u64) -> u64 {
-        let together = u64::from(self.bounds.ack_packets).saturating_mul(self.packet_bytes);
-        let rate = self.planned.rate_bps.max(1);
-        let acks = u128::from(together) * 8_000_000_000 / u128::from(rate);
-        let acks = u64::try_from(acks).unwrap_or(u64::MAX).min(shortest_ns);
+        let acks = self.packets_ns(self.bounds.ack_packets).min(shortest_ns.max(ACK_DELAY_NS));
         (shortest_ns / HEADROOM).saturating_add(HEADROOM_NS).saturating_add(acks)
     }
 

@@ -151,7 +151,10 @@ impl Planned {
     fn follow(&mut self, now: Instant) {
         let before = std::mem::replace(&mut self.rule, self.law.rule());
         match (before, self.rule) {
-            // As a new connection would begin: no worse to others than one.
+            // Others were pressed already: what is left to find is found without another rush.
+            (Rule::Planned(_), Rule::Usual) if self.law.is_refuted() => {
+                self.usual = Usual::after(0, now, self.mtu);
+            }
             (Rule::Planned(_), Rule::Usual) => self.usual = Usual::new(now, self.mtu),
             (Rule::Planned(window), Rule::AtLeast(_)) => {
                 self.usual = Usual::after(window, now, self.mtu);

@@ -17,6 +17,7 @@ pub(super) struct Path {
     /// Beyond the planned round trip, and when that was seen.
     excess: Option<(i64, u64)>,
     planned_ns: u64,
+    slack_ns: u64,
 }
 
 fn signed(ns: u64) -> i64 {
@@ -24,12 +25,14 @@ fn signed(ns: u64) -> i64 {
 }
 
 impl Path {
-    /// Takes the planned round trip, 0 for none. An excess over none says nothing of one that is.
-    pub fn plan(&mut self, planned_ns: u64) {
+    /// Takes the planned round trip, 0 for none, and how long some packets take on the link. An excess
+    /// over no plan says nothing of one over a plan.
+    pub fn plan(&mut self, planned_ns: u64, packets_ns: u64) {
         if (planned_ns == 0) != (self.planned_ns == 0) {
             self.excess = None;
         }
         self.planned_ns = planned_ns.min(RTT_MAX_NS);
+        self.slack_ns = packets_ns.min(RTT_MAX_NS).saturating_add(SLACK_NS);
     }
 
     /// Forgets what was measured: another path.
@@ -56,7 +59,7 @@ impl Path {
         let excess = match (self.excess(now_ns), self.planned_ns) {
             (None, 0) => return None,
             (excess, 0) => excess.unwrap_or(0),
-            (excess, planned) => excess.unwrap_or(0).min(signed(planned / PART + SLACK_NS)),
+            (excess, planned) => excess.unwrap_or(0).min(signed(planned / PART + self.slack_ns)),
         };
         let shortest = signed(self.planned_ns).saturating_add(excess);
         Some(u64::try_from(shortest).unwrap_or(0).clamp(1, RTT_MAX_NS))
@@ -80,10 +83,10 @@ mod tests {
         path.measured(9 * MS, 10_000 * MS);
         assert_eq!(path.shortest_ns(10_000 * MS), Some(9 * MS));
         // A plan of 6 ms that leaves 2 ms of modems out, and then one of 12 ms.
-        path.plan(6 * MS);
+        path.plan(6 * MS, 0);
         assert_eq!(path.shortest_ns(10_000 * MS), Some(6 * MS));
         path.measured(8 * MS, 10_000 * MS);
-        path.plan(12 * MS);
+        path.plan(12 * MS, 0);
         assert_eq!(path.shortest_ns(10_000 * MS), Some(14 * MS));
         path.measured(3 * MS, 10_000 * MS);
         assert_eq!(path.shortest_ns(10_000 * MS), Some(3 * MS), "the plan was too long");
@@ -93,7 +96,7 @@ mod tests {
     fn no_time_breaks_it() {
         let mut path = Path::default();
         for (planned, rtt, now) in [(u64::MAX, 0, u64::MAX), (0, u64::MAX, 0), (1, 0, u64::MAX)] {
-            path.plan(planned);
+            path.plan(planned, rtt);
             path.measured(rtt, now);
             let shortest = path.shortest_ns(u64::MAX).unwrap();
             assert!((1..=RTT_MAX_NS).contains(&shortest));
