@@ -22,8 +22,7 @@ mod schedule;
 mod write;
 mod written;
 pub mod shell;
-#[cfg(test)]
-mod forgetful;
+pub mod forgetful;
 #[cfg(test)]
 mod tests;
 

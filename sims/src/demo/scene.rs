@@ -25,6 +25,11 @@ pub const SCID: i64 = 71;
 const RADIO_SHARE: f64 = 0.9;
 /// What the demonstration's spacecraft sends down.
 pub const TRIAGE: &str = include_str!("../../../missions/sky-7/triage.toml");
+/// What its model's word is worth, learnt from quiet days, and who says so.
+pub const THRESHOLDS: [(&str, &str); 2] = [
+    ("thresholds.json", include_str!("../../../missions/sky-7/thresholds/thresholds.json")),
+    ("signature.json", include_str!("../../../missions/sky-7/thresholds/signature.json")),
+];
 /// Station as the commands of the other programs take it.
 pub const STATION: &str = "Svalbard,78.23,15.40,450";
 /// Parameters that the telemetry model judges: those that a slew, the imager or the transmitter
@@ -163,12 +168,22 @@ impl Scene {
             .passes
             .iter()
             .map(|pass| {
+                // The pass that is flown comes with its steps, every half minute.
+                let is_flown = pass.rise == self.pass.rise;
+                let steps: Vec<Value> = self
+                    .predictions(rate_bps)
+                    .into_iter()
+                    .step_by(3)
+                    .filter(|_| is_flown)
+                    .map(|at| json!({ "at": at["t"], "rate_bps": at["rate_bps"], "rtt_ms": at["rtt_ms"] }))
+                    .collect();
                 json!({
                     "rise": pass.rise.to_rfc3339(),
                     "culmination": pass.culmination.to_rfc3339(),
                     "set": pass.set.to_rfc3339(),
                     "max_elevation_deg": round(pass.max_elevation_deg, 100.0),
                     "rate_bps": rate_bps,
+                    "steps": steps,
                 })
             })
             .collect();
