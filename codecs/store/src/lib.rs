@@ -61,6 +61,9 @@ pub struct Limits {
     /// Bytes that are given up at once when room is short, or more where the newcomers need more:
     /// choosing looks at every unit held. 0 gives up no more than must go.
     pub evict_bytes: u64,
+    /// Whether the lowest is given up, told by voids, where the medium is full before the capacity
+    /// is. Otherwise the store waits for room, and so does what fills it.
+    pub evict_on_full: bool,
 }
 
 /// Fewest segments that a capacity must hold: two stay free to clean into, and the rest must leave

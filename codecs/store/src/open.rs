@@ -110,7 +110,8 @@ impl<M: Medium> Store<M> {
         unknown += gone.saturating_mul(limits.segment_bytes);
         store.next_segment = store.next_segment.max(marked.map_or(0, |of| of + 1));
         store.settle();
-        store.skip(last.unwrap_or(0), unknown);
+        // Where no header says whose it was, the epoch is new, and so are all numbers.
+        store.skip(last.unwrap_or(0), if found.is_some() { unknown } else { 0 });
         // What a dead process wrote may be visible and yet not durable (custody: the scanned tail
         // is synced before any of it is stated).
         for segment in store.segments.keys() {
@@ -124,7 +125,10 @@ impl<M: Medium> Store<M> {
     fn load(&mut self, segment: u64, length: u64, newest: bool) -> Result<u64, StoreError> {
         let bytes = self.medium.read(segment, 0, length as usize)?;
         let scanned = scan::scan(&bytes, self.identity.epoch, segment);
-        let tail_bytes = scanned.tail_bytes;
+        // A newest segment without a header may have held as much as any.
+        let headless = newest && scan::identity(&bytes, segment).is_none();
+        let least = if headless { self.limits.segment_bytes } else { 0 };
+        let tail_bytes = scanned.tail_bytes.max(least);
         if scanned.records.is_empty() && length > 0 && !newest {
             self.damage.found(Damage { segment, offset: 0, bytes: length });
         }

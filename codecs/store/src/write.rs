@@ -36,7 +36,8 @@ impl<M: Medium> Store<M> {
         let places = match self.write_once(&records, false) {
             Ok(places) => places,
             Err(fault) => {
-                if fault == Fault::Full && self.erase_dead().is_ok() {
+                let gives_up = self.limits.evict_on_full && fault == Fault::Full;
+                if gives_up && self.erase_dead().is_ok() {
                     self.crowd();
                     evicted.extend(self.make_room());
                     voids = self.drafts.plan(&self.counters);
