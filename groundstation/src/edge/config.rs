@@ -385,6 +385,7 @@ impl EdgeConfig {
             segment_bytes,
             least_class: reclaim as u8,
             evict_bytes: segment_bytes,
+            evict_on_full: false,
         }
     }
 

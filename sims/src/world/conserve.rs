@@ -130,6 +130,7 @@ mod tests {
             segment_bytes: 1 << 20,
             least_class: 0,
             evict_bytes: 0,
+            evict_on_full: false,
         };
         let (origin, epoch) = (Origin([1; 16]), StoreEpoch(3));
         let mut store = Store::open(Forgetful::new(), limits, origin, epoch).unwrap();
