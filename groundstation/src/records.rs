@@ -271,6 +271,19 @@ mod tests {
         let told =
             plain(take(r#"{"event":"model suspended","model":"tiles","reason":"slow"}"#).unwrap());
         assert_eq!(told[0].2, "onboard model tiles suspended: slow");
+        for (event, wanted) in [
+            ("file rejected", "file x.bin of p was rejected: at byte 0: 9 bytes"),
+            ("file taken in part", "file x.bin of p was taken in part: at byte 0: 9 bytes"),
+            ("store damaged", "at byte 0: 9 bytes"),
+            ("datagrams lost", "at byte 0: 9 bytes"),
+            ("no watchdog", "at byte 0: 9 bytes"),
+        ] {
+            let text = format!(
+                r#"{{"event":"{event}","source":"p","file":"x.bin","reason":"at byte 0: 9 bytes\nmore"}}"#
+            );
+            let told = plain(take(&text).unwrap());
+            assert!(told[0].2.starts_with(wanted), "{}", told[0].2);
+        }
         let text = r#"{"event":"uplink","outcome":"failed","sequence":4,"detail":"no such key"}"#;
         assert_eq!(plain(take(text).unwrap())[0].2, "uplink object 4: failed no such key");
         assert!(take(r#"{"event":"uplink","outcome":"done"}"#).unwrap().is_empty());

@@ -10,6 +10,9 @@ use crate::models::Budget;
 /// Execution providers that a configuration may name.
 const PROVIDERS: [&str; 2] = ["cpu", "xnnpack"];
 
+/// Most items that `batch_max` may name, as a package's manifest may.
+const BATCH_MAX: u64 = 65_536;
+
 /// Models; each is optional.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -47,6 +50,9 @@ pub struct Models {
     pub orbit_cpu_ms: u64,
     /// Length of an orbit, in seconds.
     pub orbit_s: u64,
+    /// Most items of one question, such as tiles of one image: fewer end within `run_ms` on a
+    /// slower processor. What the package allows unless given.
+    pub batch_max: Option<u64>,
     /// Most memory of a model's process, in MiB.
     pub memory_mib: u64,
     /// How often a running model is checked, in seconds: its file's digest, its known answers.
@@ -83,6 +89,7 @@ impl Default for Models {
             load_ms: 20_000,
             orbit_cpu_ms: 60_000,
             orbit_s: 5700,
+            batch_max: None,
             memory_mib: 256,
             check_s: 600,
         }
@@ -116,6 +123,7 @@ impl Models {
             ("orbit_s", self.orbit_s, 10_000_000),
             ("memory_mib", self.memory_mib, 65_536),
             ("check_s", self.check_s, 10_000_000),
+            ("batch_max", self.batch_max.unwrap_or(1), BATCH_MAX),
         ] {
             ensure!((1..=most).contains(&value), "[models] {key} = {value}: 1 to {most}");
         }
@@ -128,6 +136,7 @@ impl Models {
             run_ns: self.run_ms * 1_000_000,
             orbit_cpu_ns: self.orbit_cpu_ms * 1_000_000,
             orbit_ns: self.orbit_s * 1_000_000_000,
+            items_max: self.batch_max.map_or(usize::MAX, |most| most as usize),
         }
     }
 }
@@ -145,6 +154,7 @@ mod tests {
         assert_eq!(error(""), Ok(()));
         assert!(error("providers = [\"tpu\"]").unwrap_err().contains("\"tpu\""));
         assert!(error("run_ms = 0").unwrap_err().contains("run_ms = 0: 1 to 60000"));
+        assert!(error("batch_max = 0").unwrap_err().contains("batch_max = 0: 1 to 65536"));
         assert!(error("orbit_s = 99999999999").unwrap_err().contains("orbit_s"));
         assert_eq!(
             codecs::config::parse::<Models>("m", "run = \"in-process\"").unwrap().run,

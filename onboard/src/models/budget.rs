@@ -18,11 +18,18 @@ pub struct Budget {
     pub orbit_cpu_ns: u64,
     /// Length of an orbit, in nanoseconds.
     pub orbit_ns: u64,
+    /// Most items of one question: a run that answers fewer ends sooner.
+    pub items_max: usize,
 }
 
 impl Budget {
     /// No bound at all.
-    pub const NONE: Self = Self { run_ns: u64::MAX, orbit_cpu_ns: u64::MAX, orbit_ns: u64::MAX };
+    pub const NONE: Self = Self {
+        run_ns: u64::MAX,
+        orbit_cpu_ns: u64::MAX,
+        orbit_ns: u64::MAX,
+        items_max: usize::MAX,
+    };
 }
 
 /// Why a model is not asked.
@@ -164,7 +171,7 @@ impl Governor {
 mod tests {
     use super::*;
 
-    const BUDGET: Budget = Budget { run_ns: 50, orbit_cpu_ns: 200, orbit_ns: 1000 };
+    const BUDGET: Budget = Budget { run_ns: 50, orbit_cpu_ns: 200, orbit_ns: 1000, ..Budget::NONE };
 
     #[test]
     fn a_long_run_is_left_alone_until_the_next_orbit() {

@@ -124,6 +124,7 @@ pub struct Governed {
     task: Task,
     runner: Box<dyn Runner>,
     governor: Governor,
+    items_max: usize,
     beside: Option<Box<dyn Beside>>,
     /// A suspension that nobody was told of yet.
     news: Option<Suspension>,
@@ -132,7 +133,8 @@ pub struct Governed {
 impl Governed {
     /// A model that is asked as often as its budget allows.
     pub fn new(task: Task, runner: Box<dyn Runner>, budget: Budget) -> Self {
-        Self { task, runner, governor: Governor::new(budget), beside: None, news: None }
+        let (governor, items_max) = (Governor::new(budget), budget.items_max);
+        Self { task, runner, governor, items_max, beside: None, news: None }
     }
 
     /// A session without a budget.
@@ -145,14 +147,14 @@ impl Governed {
         self.runner.manifest()
     }
 
-    /// Most items of one question.
+    /// Most items of one question: what the package takes, within the budget.
     pub fn batch_max(&self) -> usize {
         let manifest = self.manifest();
         let dynamic = |ports: &[codecs::package::Port]| {
             ports.iter().all(|port| port.shape.first() == Some(&-1))
         };
         match dynamic(&manifest.inputs) && dynamic(&manifest.outputs) {
-            true => usize::try_from(manifest.max_batch).unwrap_or(usize::MAX),
+            true => usize::try_from(manifest.max_batch).unwrap_or(usize::MAX).min(self.items_max),
             false => 1,
         }
     }

@@ -290,6 +290,42 @@ mod tests {
     }
 
     #[test]
+    fn a_question_holds_no_more_tiles_than_the_configuration_says() {
+        use crate::models::governed::{NotRan, Ran, Runner};
+        use std::sync::{Arc, Mutex};
+        /// Notes how many tiles it is asked about, and has no answer.
+        struct Asked(Manifest, Arc<Mutex<Vec<u64>>>);
+        impl Runner for Asked {
+            fn manifest(&self) -> &Manifest {
+                &self.0
+            }
+            fn now_ns(&self) -> u64 {
+                0
+            }
+            fn run(&mut self, inputs: &[Tensor]) -> Result<Ran, NotRan> {
+                self.1.lock().unwrap().push(inputs[0].shape[0]);
+                Err(NotRan::Absent)
+            }
+            fn reprove(&mut self) -> Result<(), String> {
+                Ok(())
+            }
+            fn set_parameter(&mut self, _: &str, _: f64) {}
+        }
+        let json = include_bytes!("../../model/packages/cloud-screen/manifest.json");
+        let tiles = vec![tile(|_, _| [12, 23, 13, 102]); 7];
+        for (key, asked) in [("batch_max = 3", vec![3, 3, 1]), ("", vec![7])] {
+            let config: crate::config::Models = codecs::config::parse("m", key).unwrap();
+            let manifest = Manifest::from_json(json).unwrap();
+            let seen = Arc::default();
+            let runner = Box::new(Asked(manifest, Arc::clone(&seen)));
+            let mut scorer = TileScorer::new(None).unwrap();
+            scorer.set_model(Some(Governed::new(Task::Tiles, runner, config.budget())));
+            assert!(scorer.score_all(&tiles).iter().all(Result::is_ok), "statistics answer");
+            assert_eq!(*seen.lock().unwrap(), asked);
+        }
+    }
+
+    #[test]
     fn odd_shapes_are_refused_in_words() {
         let mut scorer = TileScorer::new(None).unwrap();
         let good = tile(|_, _| [0; 4]);

@@ -1,6 +1,7 @@
 //! `orbitsim run`: a scenario in simulated time.
 
 use std::{
+    fs,
     io::IsTerminal,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -12,7 +13,10 @@ use std::{
 use anyhow::Context as _;
 use clap::Args;
 
-use crate::world::{run::run, scenario::Scenario, shell::fleet::Progress, summary::Summary};
+use crate::{
+    report::{Prices, Summary, page::page, tables::tables},
+    world::{answer::Answer, run::run, scenario::Scenario, shell::fleet::Progress},
+};
 
 /// Scenarios that come with the program, by name.
 const LIBRARY: [(&str, &str); 9] = [
@@ -31,10 +35,12 @@ const TELL_EVERY: Duration = Duration::from_millis(500);
 
 /// Arguments of `run`.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  orbitsim run --list\n  orbitsim run leo-quic\n  \
+#[command(
+    after_help = "Examples:\n  orbitsim run --list\n  orbitsim run leo-quic --out answer\n  \
                         orbitsim run my-scenario.toml --seed 7 --threads 2 --json\n\n\
                         A scenario and a seed give the same trace on every run and with any number \
-                        of threads. Ctrl-C ends a run early; what was flown so far is summed up.")]
+                        of threads. Ctrl-C ends a run early; what was flown so far is summed up."
+)]
 pub struct RunArguments {
     /// A scenario file, or the name of one that comes with the program
     #[arg(required_unless_present = "list")]
@@ -51,6 +57,9 @@ pub struct RunArguments {
     /// Fly only this many simulated seconds
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     seconds: Option<u64>,
+    /// Write report.html, summary.json and tables as Parquet into this folder
+    #[arg(long, value_name = "FOLDER")]
+    out: Option<PathBuf>,
     /// Print one JSON document
     #[arg(long)]
     json: bool,
@@ -82,7 +91,8 @@ impl RunArguments {
         let total_s = scenario.duration_s;
         let answer =
             watched(&progress, total_s, || run(&scenario, seed, threads, &files, &progress))?;
-        let summary = Summary::from(&answer);
+        let prices = Prices::of(&scenario);
+        let summary = Summary::of(&answer, &prices);
         if progress.stop.load(Ordering::Relaxed) {
             eprintln!("stopped early: what follows is of the part that was flown");
         }
@@ -91,12 +101,31 @@ impl RunArguments {
         } else {
             say!("{summary}");
         }
-        if summary.conservation.broken.is_empty() {
+        if let Some(folder) = &self.out {
+            let shown = folder.display();
+            write(folder, &answer, &prices).with_context(|| format!("writing into {shown}"))?;
+            eprintln!("{}", folder.join("report.html").display());
+        }
+        if summary.broken.is_empty() {
             return Ok(ExitCode::SUCCESS);
         }
         eprintln!("custody is broken; to fly it again: orbitsim run {named} --seed {seed}");
         Ok(ExitCode::FAILURE)
     }
+}
+
+/// The page, the summary and the tables. The same run writes the same bytes.
+fn write(folder: &Path, answer: &Answer, prices: &Prices) -> anyhow::Result<()> {
+    fs::create_dir_all(folder)?;
+    for (name, table) in tables(answer, prices) {
+        let file = folder.join(format!("{name}.parquet"));
+        let create = || fs::File::create(&file).map_err(anyhow::Error::from);
+        create().and_then(|to| Ok(table.write(to)?)).with_context(|| file.display().to_string())?;
+    }
+    let summary = serde_json::to_string_pretty(&Summary::of(answer, prices))?;
+    fs::write(folder.join("summary.json"), summary)?;
+    fs::write(folder.join("report.html"), page(answer, prices))?;
+    Ok(())
 }
 
 fn load(named: &str) -> anyhow::Result<(Scenario, PathBuf)> {
@@ -106,7 +135,7 @@ fn load(named: &str) -> anyhow::Result<(Scenario, PathBuf)> {
     {
         return Ok((Scenario::parse(name, text)?, PathBuf::new()));
     }
-    let text = std::fs::read_to_string(path).with_context(|| {
+    let text = fs::read_to_string(path).with_context(|| {
         let known: Vec<&str> = LIBRARY.iter().map(|(name, _)| *name).collect();
         format!("{named}: no such scenario file, and none of {}", known.join(", "))
     })?;
@@ -114,11 +143,24 @@ fn load(named: &str) -> anyhow::Result<(Scenario, PathBuf)> {
     Ok((Scenario::parse(named, &text)?, folder))
 }
 
-/// A file that a scenario names: beside it, or among the recordings.
+/// Links that come with the program, by the name that a scenario has for them.
+const LINKS: [(&str, &str); 4] = [
+    ("ka-band.toml", include_str!("../../../missions/links/ka-band.toml")),
+    ("ka-leo.toml", include_str!("../../../missions/links/ka-leo.toml")),
+    ("s-band.toml", include_str!("../../../missions/links/s-band.toml")),
+    ("x-band.toml", include_str!("../../../missions/links/x-band.toml")),
+];
+
+/// A file that a scenario names: beside it, among the links that come with the program, or among
+/// the recordings.
 fn file(folder: &Path, name: &str) -> anyhow::Result<String> {
     let recordings = std::env::var_os("GROUNDTRACK_DATA")
         .map_or_else(|| PathBuf::from("../shared/data"), PathBuf::from);
     let places = [folder.join(name), recordings.join("orbit").join(name)];
+    let link = LINKS.iter().find(|(link, _)| *link == name);
+    if let (Some((_, text)), false) = (link, places[0].is_file()) {
+        return Ok((*text).to_owned());
+    }
     let found = places.iter().find(|path| path.is_file()).with_context(|| {
         format!(
             "{name}: neither {} nor {} is there; set GROUNDTRACK_DATA to the recordings",
@@ -126,7 +168,7 @@ fn file(folder: &Path, name: &str) -> anyhow::Result<String> {
             places[1].display()
         )
     })?;
-    std::fs::read_to_string(found).with_context(|| found.display().to_string())
+    fs::read_to_string(found).with_context(|| found.display().to_string())
 }
 
 fn stop_on_ctrl_c(progress: Arc<Progress>) -> anyhow::Result<()> {

@@ -25,6 +25,11 @@ pub const SCID: i64 = 71;
 const RADIO_SHARE: f64 = 0.9;
 /// What the demonstration's spacecraft sends down.
 pub const TRIAGE: &str = include_str!("../../../missions/sky-7/triage.toml");
+/// What its model's word is worth, learnt from quiet days, and who says so.
+pub const THRESHOLDS: [(&str, &str); 2] = [
+    ("thresholds.json", include_str!("../../../missions/sky-7/thresholds/thresholds.json")),
+    ("signature.json", include_str!("../../../missions/sky-7/thresholds/signature.json")),
+];
 /// Station as the commands of the other programs take it.
 pub const STATION: &str = "Svalbard,78.23,15.40,450";
 /// Parameters that the telemetry model judges: those that a slew, the imager or the transmitter

@@ -129,6 +129,10 @@ pub struct ContactAnswer {
 pub struct LatencySample {
     /// When what is in it was captured first, seconds since the start.
     pub captured_s: f64,
+    /// When it was durable on board, seconds since the start.
+    pub stored_s: f64,
+    /// When its object was handed to the transport first, seconds since the start.
+    pub sent_s: f64,
     /// When it was archived and synced, seconds since the start.
     pub archived_s: f64,
     /// Its bytes.
@@ -203,8 +207,14 @@ mod tests {
 
     #[test]
     fn quantiles_are_taken_over_what_was_delivered() {
-        let sample =
-            |archived_s| LatencySample { captured_s: 1.0, archived_s, bytes: 1, channel: 0 };
+        let sample = |archived_s| LatencySample {
+            captured_s: 1.0,
+            stored_s: 1.0,
+            sent_s: 1.0,
+            archived_s,
+            bytes: 1,
+            channel: 0,
+        };
         let samples: Vec<_> = (0..=100).map(|n| sample(1.0 + f64::from(100 - n))).collect();
         assert_eq!(latency_quantile(&samples, 0.5), Some(50.0));
         assert_eq!(latency_quantile(&samples, 0.99), Some(99.0));

@@ -111,3 +111,59 @@ fn voids_on_board<M: Medium>(store: &mut Store<M>) -> BTreeMap<KeyPrefix, Vec<Se
     }
     ranges
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use codecs::{
+        ids::{Channel, Codec, Origin, RangeSet, SpacecraftId, StoreEpoch},
+        time::Tai,
+    };
+    use codecs_store::{Limits, NewUnit, forgetful::Forgetful};
+
+    const LEDGER: u64 = 7;
+
+    fn store(units: u64) -> (Store<Forgetful>, KeyPrefix) {
+        let limits = Limits {
+            capacity_bytes: 1 << 24,
+            segment_bytes: 1 << 20,
+            least_class: 0,
+            evict_bytes: 0,
+        };
+        let (origin, epoch) = (Origin([1; 16]), StoreEpoch(3));
+        let mut store = Store::open(Forgetful::new(), limits, origin, epoch).unwrap();
+        let (spacecraft, channel) = (SpacecraftId(1), Channel::stream(1));
+        for _ in 0..units {
+            let unit = NewUnit {
+                spacecraft,
+                channel,
+                codec: Codec::Squeezed,
+                priority: 9,
+                captured: Tai(0),
+                deadline_s: 0,
+                bytes: Bytes::from_static(b"unit"),
+            };
+            store.append(unit).unwrap();
+        }
+        store.commit(Tai(0)).unwrap();
+        (store, KeyPrefix { origin, epoch, spacecraft, channel })
+    }
+
+    #[test]
+    fn what_was_receipted_and_is_nowhere_is_found() {
+        let (mut store, prefix) = store(10);
+        let said = Conservation::of(&mut store, &Ledger::new(), LEDGER);
+        assert_eq!((said.numbered, said.held, said.broken.len()), (10, 10, 0));
+        let receipted: RangeSet = [SeqRange { first: 2, last: 4 }].into_iter().collect();
+        store.receipt(LEDGER, 0, prefix, &receipted);
+        store.commit(Tai(1)).unwrap();
+        let said = Conservation::of(&mut store, &Ledger::new(), LEDGER);
+        assert_eq!(said.broken.len(), 3, "{said:?}");
+        assert!(said.broken[0].contains("sequence 2: receipted, and not in the archive"));
+        let mut ledger = Ledger::new();
+        assert!(ledger.lose_range(prefix, SeqRange { first: 2, last: 4 }));
+        let said = Conservation::of(&mut store, &ledger, LEDGER);
+        assert!(said.broken.is_empty() && said.lost == 3, "{said:?}");
+    }
+}

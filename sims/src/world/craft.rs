@@ -152,6 +152,8 @@ impl Book {
         self.bytes += bytes;
         self.samples.push(LatencySample {
             captured_s,
+            stored_s: seconds(entry.stored_ns),
+            sent_s: seconds(sent_ns),
             archived_s: seconds(now_ns),
             bytes: entry.bytes,
             channel: key.prefix.channel.0,

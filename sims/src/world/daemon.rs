@@ -99,6 +99,8 @@ pub struct Daemon {
     mission: BTreeSet<SpacecraftId>,
     plans: BTreeMap<Origin, Vec<PlannedContact>>,
     disk: ForgetfulDisk,
+    /// Disks that were destroyed.
+    destroyed: u64,
     running: Option<Running>,
     lives: u64,
     woken_ns: Option<u64>,
@@ -132,6 +134,7 @@ impl Daemon {
             mission: BTreeSet::new(),
             plans: BTreeMap::new(),
             disk: ForgetfulDisk::default(),
+            destroyed: 0,
             running: None,
             lives: 0,
             woken_ns: None,
@@ -162,7 +165,7 @@ impl Daemon {
         self.lives += 1;
         net.restart(self.node, node(&self.settings, &self.server, self.lives));
         let settings = ArchiveSettings { segment_bytes: self.settings.segment_bytes };
-        let fresh = mix(self.settings.seed ^ 0x1ed6);
+        let fresh = self.ledger_of(self.destroyed);
         let (archive, _) = Archive::open(self.disk.clone(), settings, fresh)?;
         let Archive { intake, volume } = archive;
         let policy = Policy { seal_ms: Some(SEAL_MS), ..Policy::default() };
@@ -185,6 +188,17 @@ impl Daemon {
         self.disk = self.disk.crash(how);
         net.restart(self.node, node(&self.settings, &self.server, self.lives | 1 << 32));
         self.woken_ns = None;
+    }
+
+    /// The disk is destroyed; the next start begins another ledger, which knows of those before.
+    pub fn destroy(&mut self, net: &mut Net) {
+        self.crash(net, Crash::Drop);
+        self.disk = ForgetfulDisk::default();
+        self.destroyed += 1;
+    }
+
+    fn ledger_of(&self, disk: u64) -> u64 {
+        mix(self.settings.seed ^ mix(disk))
     }
 
     /// Whether it has power.
@@ -242,6 +256,7 @@ impl Daemon {
             return;
         };
         let config = self.receiver(ledger);
+        let before = (0..self.destroyed).map(|disk| self.ledger_of(disk)).collect();
         let Self {
             running: Some(running), table, mission, plans, settings, archived, tally, ..
         } = self
@@ -257,7 +272,7 @@ impl Daemon {
             running.sessions.insert(id, Session::new(number, id));
         }
         let Some(mut session) = running.sessions.remove(&id) else { return };
-        let ground = session::Ground { table, mission, config, profile: &settings.profile };
+        let ground = session::Ground { table, mission, config, before, profile: &settings.profile };
         let others = running.sessions.len();
         session.events(net, &ground, &mut running.ingest, (others, mono, now));
         if let Some(lost) = session.take_lost() {

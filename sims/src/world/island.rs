@@ -362,6 +362,10 @@ impl Island {
                 self.daemon.crash(&mut self.net, how);
                 self.at(at_ns + off_ns, Happening::StationUp);
             }
+            Fault::DiskLost(ns) => {
+                self.daemon.destroy(&mut self.net);
+                self.at(at_ns + ns, Happening::StationUp);
+            }
             Fault::DiskFull(ns) => {
                 self.daemon.set_room(Some(0));
                 self.at(at_ns + ns, Happening::DiskFree);

@@ -8,7 +8,10 @@ use super::net::Leg;
 use crate::{
     contact::passes,
     link::{
-        Geometry, LIGHT_KM_S, LinkModel, LinkSettings, LossSettings, Reason, Sky, Track, Verdict,
+        Frames, Geometry, LIGHT_KM_S, LinkModel, LinkSettings, LossSettings, Reason, Sky, Track,
+        Verdict,
+        budget::file::Described,
+        radio::{RadioError, RadioLink, Weather},
     },
     orbit::{ElementSet, ElementsError, Station},
     rng::mix,
@@ -36,6 +39,17 @@ pub struct Window {
 enum Along {
     Track(Track),
     Fixed(f64),
+    Radio(Arc<Radio>),
+}
+
+/// A pass by its link's budget.
+#[derive(Debug)]
+struct Radio {
+    flown: RadioLink,
+    /// Bits that a planner expects, who knows the orbit and no weather.
+    planned_bits: f64,
+    /// The greatest rate of all passes, bit/s.
+    peak_bps: f64,
 }
 
 impl Window {
@@ -48,6 +62,25 @@ impl Window {
         match &self.geometry {
             Along::Track(track) => track.sky(at),
             Along::Fixed(range_km) => Some(Sky { range_km: *range_km, rate_share: 1.0 }),
+            Along::Radio(radio) => radio.flown.sky(at).map(|sky| Sky {
+                rate_share: sky.rate_share * radio.flown.peak_bps() / radio.peak_bps,
+                ..sky
+            }),
+        }
+    }
+
+    /// Distance at an instant within it, whether or not anything passes then.
+    fn range_km(&self, at: Tai) -> f64 {
+        match &self.geometry {
+            Along::Radio(radio) => radio.flown.moment(at).map_or(0.0, |moment| moment.range_km),
+            _ => self.sky(at).map_or(0.0, |sky| sky.range_km),
+        }
+    }
+
+    fn frames(&self, at: Tai) -> Option<Frames> {
+        match &self.geometry {
+            Along::Radio(radio) => radio.flown.frames(at),
+            _ => None,
         }
     }
 }
@@ -122,6 +155,27 @@ impl Windows {
         Self(windows)
     }
 
+    /// Lets a link's budget and its weather decide what passes, where the contacts are passes; the
+    /// greatest rate, bit/s, which shares are of.
+    ///
+    /// # Errors
+    /// A pass that is too long to be flown.
+    pub fn by_radio(&mut self, of: &Described, seed: u64) -> Result<f64, RadioError> {
+        let mut radios = Vec::new();
+        for window in &self.0 {
+            let Along::Track(track) = &window.geometry else { continue };
+            let weather = Weather::Seeded(mix(seed ^ window.rise.0 as u64));
+            let flown = RadioLink::fly(of, track, weather)?;
+            radios.push((flown, RadioLink::fly(of, track, Weather::Clear)?.capacity_bits()));
+        }
+        let peak_bps = radios.iter().map(|(flown, _)| flown.peak_bps()).fold(1.0, f64::max);
+        let tracks = self.0.iter_mut().filter(|of| matches!(of.geometry, Along::Track(_)));
+        for (window, (flown, planned_bits)) in tracks.zip(radios) {
+            window.geometry = Along::Radio(Arc::new(Radio { flown, planned_bits, peak_bps }));
+        }
+        Ok(peak_bps)
+    }
+
     /// Cuts every contact into parts of so long with a gap after each: what handovers cost.
     pub fn cut(&mut self, every_ns: i64, gap_ns: i64) {
         let mut parts = Vec::new();
@@ -165,9 +219,13 @@ impl Windows {
     pub fn plan(&self, rate_bps: f64) -> Vec<PlannedContact> {
         let contact = |window: &Window| {
             let seconds = window.to.since(window.from) as f64 / 1e9;
-            let mean = self.bits(window, rate_bps) / seconds.max(1e-9);
+            let bits = match &window.geometry {
+                Along::Radio(radio) => radio.planned_bits,
+                _ => self.bits(window, rate_bps),
+            };
+            let mean = bits / seconds.max(1e-9);
             let middle = window.from.plus(window.to.since(window.from) / 2);
-            let range_km = window.sky(middle).map_or(0.0, |sky| sky.range_km);
+            let range_km = window.range_km(middle);
             let rtt_ns = 2 * flight_ns(range_km).unsigned_abs();
             PlannedContact { rise: window.rise, set: window.to, rate_bps: mean as u64, rtt_ns }
         };
@@ -185,11 +243,22 @@ impl Windows {
 
 /// The same, as the link model asks for it.
 #[derive(Clone, Debug)]
-pub struct Shared(pub Arc<Windows>);
+pub struct Shared {
+    windows: Arc<Windows>,
+    /// Up, where a budget decides nothing but whether there is lock.
+    back: bool,
+}
 
 impl Geometry for Shared {
     fn sky(&self, at: Tai) -> Option<Sky> {
-        self.0.at(at)?.1.sky(at)
+        let window = self.windows.at(at)?.1;
+        let sky = window.sky(at)?;
+        let steady = self.back && matches!(window.geometry, Along::Radio(_));
+        Some(if steady { Sky { rate_share: 1.0, ..sky } } else { sky })
+    }
+
+    fn frames(&self, at: Tai) -> Option<Frames> {
+        if self.back { None } else { self.windows.at(at)?.1.frames(at) }
     }
 }
 
@@ -206,6 +275,8 @@ pub struct Direction {
     pub loss: LossSettings,
     /// Rain: share of the time that the link is faded away, and how long a fade lasts.
     pub fade: Option<Fade>,
+    /// Up to the spacecraft.
+    pub back: bool,
 }
 
 /// Fades that close the link: each second decides anew, so that a fade has a mean length.
@@ -226,7 +297,8 @@ pub fn leg(windows: &Arc<Windows>, direction: &Direction, seed: u64) -> Box<dyn 
         loss: direction.loss,
         seed,
     };
-    let model = LinkModel::new(settings, Shared(Arc::clone(windows)));
+    let model =
+        LinkModel::new(settings, Shared { windows: Arc::clone(windows), back: direction.back });
     match direction.fade {
         None => Box::new(model),
         Some(fade) => Box::new(Faded { inner: model, fade, seed, second: i64::MIN, faded: false }),
@@ -333,6 +405,7 @@ mod tests {
             queue_ns: SECOND_NS,
             loss: LossSettings::NONE,
             fade: Some(Fade { share: 0.2, mean_s: 50.0 }),
+            back: false,
         };
         let mut leg = leg(&windows, &direction, 5);
         let lost = (0..200_000)

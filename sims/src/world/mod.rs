@@ -25,5 +25,4 @@ pub mod sensors;
 pub mod island;
 pub mod scenario;
 pub mod run;
-pub mod summary;
 pub mod goodput;

@@ -12,7 +12,10 @@ use super::{
     sensors::Telemetry,
 };
 use crate::{
-    link::LossSettings,
+    link::{
+        LossSettings,
+        budget::{self, file::Described},
+    },
     orbit::{ElementSet, Station, earth::Geodetic, fleet::MeanElements},
     rng::mix,
 };
@@ -56,6 +59,18 @@ pub struct Scenario {
     /// What breaks.
     #[serde(default)]
     pub faults: FaultRates,
+    /// What contact costs.
+    pub cost: Option<CostSettings>,
+}
+
+/// What contact costs.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CostSettings {
+    /// Name of the money.
+    pub currency: String,
+    /// A minute of contact with a site that has no price of its own.
+    pub per_minute: f64,
 }
 
 fn one() -> u64 {
@@ -69,7 +84,11 @@ pub struct Link {
     /// Transport settings: leo, geo, lunar or deep.
     #[serde(default = "leo")]
     pub profile: String,
-    /// Rate down at the shortest range of a pass, bit/s.
+    /// A link as `orbitsim budget` explains it, whose budget and weather decide what passes: beside
+    /// the scenario, or one of those that come with the program. Its station stands at every site.
+    pub file: Option<String>,
+    /// Rate down at the shortest range of a pass, bit/s; left out where a file says it.
+    #[serde(default)]
     pub down_bps: f64,
     /// Rate up, bit/s.
     pub up_bps: f64,
@@ -156,6 +175,8 @@ pub struct SiteSettings {
     /// Elevation below which nothing passes, degrees.
     #[serde(default = "mask")]
     pub min_elevation_deg: f64,
+    /// What a minute of contact costs; the usual price unless given.
+    pub cost_per_minute: Option<f64>,
 }
 
 fn mask() -> f64 {
@@ -227,6 +248,18 @@ impl Default for StationSettings {
 /// Finds files that a scenario names.
 pub type Files<'a> = &'a dyn Fn(&str) -> anyhow::Result<String>;
 
+/// A direction whose queue, delay and losses a link file says.
+fn of_file(of: &Described, direction: Direction, rate_bps: f64) -> Direction {
+    let channel = &of.channel;
+    Direction {
+        rate_bps,
+        ground_delay_ns: (channel.ground_delay_ms * MILLISECOND_NS) as i64,
+        queue_ns: (channel.queue_ms * MILLISECOND_NS) as i64,
+        loss: LossSettings { mean: channel.loss_share, burst_packets: channel.burst_packets },
+        ..direction
+    }
+}
+
 impl Scenario {
     /// Reads and checks a scenario; `file` is for messages.
     ///
@@ -293,6 +326,10 @@ impl Scenario {
             (self.start(), self.start().plus((self.duration_s * 1_000_000_000) as i64));
         let sites: Vec<(Station, f64)> = self.site.iter().map(SiteSettings::station).collect();
         let config = self.flight();
+        let described = match &self.link.file {
+            Some(name) => Some(budget::file::read(name, &files(name)?)?),
+            None => None,
+        };
         let mut islands = Vec::new();
         for (index, (name, orbit)) in self.fleet(files)?.into_iter().enumerate() {
             let seed = mix(seed ^ mix(index as u64));
@@ -317,6 +354,13 @@ impl Scenario {
                 (None, Some(orbit)) => Windows::of_orbit(orbit, &sites, start, end, lock_ns)?,
                 (None, None) => anyhow::bail!("spacecraft {name}: neither an orbit nor link.fixed"),
             };
+            let [mut down, mut up] = [true, false].map(|down| self.direction(down));
+            if let Some(of) = &described {
+                let peak_bps = windows.by_radio(of, seed)?;
+                down = of_file(of, down, peak_bps);
+                up = of_file(of, up, of.channel.return_rate_bps.unwrap_or(self.link.up_bps));
+                up.loss.mean = of.channel.return_loss_share;
+            }
             if self.link.handover_s > 0.0 {
                 let gap_ns = (self.link.handover_gap_ms * MILLISECOND_NS) as i64;
                 windows.cut((self.link.handover_s * 1e9) as i64, gap_ns);
@@ -326,8 +370,8 @@ impl Scenario {
                 name,
                 orbit,
                 windows,
-                down: self.direction(self.link.down_bps, true),
-                up: self.direction(self.link.up_bps, false),
+                down,
+                up,
                 profile,
                 telemetry: self.telemetry,
                 config: config.clone(),
@@ -341,10 +385,10 @@ impl Scenario {
         Ok(islands)
     }
 
-    fn direction(&self, rate_bps: f64, down: bool) -> Direction {
+    fn direction(&self, down: bool) -> Direction {
         let link = &self.link;
         Direction {
-            rate_bps,
+            rate_bps: if down { link.down_bps } else { link.up_bps },
             ground_delay_ns: (link.ground_delay_ms * MILLISECOND_NS) as i64,
             queue_ns: (link.queue_ms * MILLISECOND_NS) as i64,
             loss: LossSettings { mean: link.loss, burst_packets: link.burst_packets },
@@ -352,6 +396,7 @@ impl Scenario {
                 .fade
                 .filter(|_| down)
                 .map(|fade| Fade { share: fade.share, mean_s: fade.mean_s }),
+            back: !down,
         }
     }
 

@@ -11,6 +11,8 @@ pub struct Figures {
     pub orbits: Vec<Figure>,
     /// Worlds in simulated time.
     pub world: Vec<Figure>,
+    /// Peers that are not there.
+    pub skipped: Vec<String>,
 }
 
 /// One measurement: the median of several rounds.
@@ -25,7 +27,7 @@ pub struct Figure {
     /// The same of the peer, in turns with ours.
     pub peer_per_cpu_s: Option<f64>,
     /// Who that is.
-    pub peer: Option<&'static str>,
+    pub peer: Option<String>,
     /// The median of the rounds' ratios.
     pub ratio: Option<f64>,
 }
@@ -47,9 +49,12 @@ pub struct Load {
 ///
 /// # Errors
 /// A world that can't be made.
-pub fn run(load: Load, mut told: impl FnMut(&str)) -> anyhow::Result<Figures> {
-    let orbits = orbits::measure(load, &mut told);
-    Ok(Figures { orbits, world: world::measure(load, told)? })
+pub fn run(load: Load, python: &str, mut told: impl FnMut(&str)) -> anyhow::Result<Figures> {
+    let mut orbits = orbits::measure(load, &mut told);
+    told("peers in Python");
+    let (peers, skipped) = orbits::beside_python(python, load, &orbits);
+    orbits.extend(peers);
+    Ok(Figures { orbits, world: world::measure(load, told)?, skipped })
 }
 
 /// The middle of some numbers.
@@ -82,7 +87,7 @@ pub fn beside(
         name,
         unit,
         per_cpu_s: median(mine),
-        peer: peer_name,
+        peer: peer_name.map(str::to_owned),
         peer_per_cpu_s: known.then(|| median(other)),
         ratio: known.then(|| median(ratios)),
     }

@@ -38,6 +38,11 @@ impl Layout {
         self.root.join("triage.toml")
     }
 
+    /// What the spacecraft's model is worth, signed.
+    pub fn thresholds(&self) -> PathBuf {
+        self.root.join("thresholds")
+    }
+
     /// The spacecraft's store.
     pub fn store(&self) -> PathBuf {
         self.root.join("store")
@@ -325,8 +330,15 @@ pub fn write_onboard(
         .with_context(|| format!("writing {}", layout.triage().display()))?;
     section("triage", table(vec![("policy", path(layout.triage()))]));
     if let (Some(packages), None) = (packages, recording) {
+        let folder = layout.thresholds();
+        fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
+        for (name, text) in scene::THRESHOLDS {
+            let file = folder.join(name);
+            fs::write(&file, text).with_context(|| format!("writing {}", file.display()))?;
+        }
         let mut models = vec![
             ("mission", path(layout.mission())),
+            ("thresholds", path(folder)),
             ("watch", Value::Array(scene::WATCHED.map(text).to_vec())),
             ("danger_accept_development_key", Value::Boolean(true)),
         ];
@@ -372,6 +384,9 @@ mod tests {
         write_onboard(&layout, "SKY-7", ground, Some(Path::new("/packages")), None).unwrap();
         let config = onboard::config::Config::load(&layout.onboard_file()).unwrap();
         assert_eq!(config.ground.unwrap().address, "127.0.0.1:9");
+        let trust = onboard::shell::models::trust(&[], true).unwrap();
+        let thresholds = config.models.thresholds.unwrap();
+        onboard::shell::models::open_thresholds(&thresholds, &trust).unwrap();
         assert_eq!(config.identity.key, layout.station().join("enrolled/sky-7/identity.key"));
         assert_eq!(config.models.tiles.unwrap(), Path::new("/packages/cloud-screen"));
         assert_eq!((config.source.0.len(), config.health.every_s), (2, 5));

@@ -38,6 +38,8 @@ pub(super) struct Ground<'a> {
     pub(super) table: &'a Table,
     pub(super) mission: &'a BTreeSet<SpacecraftId>,
     pub(super) config: ReceiverConfig,
+    /// Ledgers whose receipts were this station's word.
+    pub(super) before: BTreeSet<u64>,
     pub(super) profile: &'a Profile,
 }
 
@@ -264,7 +266,7 @@ impl Session {
             let origin = known.principal.origin;
             self.entered = Some(origin);
             let durable = ingest.durable(origin);
-            let ours = |ledger| ledger == ground.config.ledger;
+            let ours = |ledger| ledger == ground.config.ledger || ground.before.contains(&ledger);
             let lost = lost_by_us(origin, ours, &channels, &durable);
             known.receiver.welcome(now.tai, durable);
             tell_stored(&mut known.receiver, &ingest.stored_of(origin), mono);

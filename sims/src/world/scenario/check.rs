@@ -35,15 +35,41 @@ impl Scenario {
         self.check_link()?;
         self.check_ends()?;
         self.check_loads()?;
+        self.check_cost()?;
         for (key, rate) in self.faults.each() {
             within(&format!("faults.{key}"), rate, 0.0..=FAULTS_MAX)?;
         }
         Ok(())
     }
 
+    fn check_cost(&self) -> Result<(), String> {
+        let prices = self.site.iter().filter_map(|site| site.cost_per_minute);
+        for price in prices.chain(self.cost.iter().map(|cost| cost.per_minute)) {
+            within("cost per minute", price, 0.0..=1e9)?;
+        }
+        match &self.cost {
+            Some(cost) if cost.currency.is_empty() => {
+                Err("cost.currency is empty: name the money, as \"EUR\"".into())
+            }
+            None if self.site.iter().any(|site| site.cost_per_minute.is_some()) => {
+                Err("site.cost_per_minute without [cost]: say its currency and per_minute".into())
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn check_link(&self) -> Result<(), String> {
         let link = &self.link;
-        within("link.down_bps", link.down_bps, 100.0..=1e12)?;
+        if link.file.is_some() {
+            let said = link.down_bps != 0.0 || link.loss != 0.0 || link.lock_s != 0.0;
+            if said || link.ground_delay_ms != 0.0 || link.fade.is_some() || link.fixed.is_some() {
+                return Err("link.file says rate, loss, lock, delay and weather of a pass: leave \
+                            down_bps, loss, lock_s, ground_delay_ms, fade and fixed out"
+                    .into());
+            }
+        } else {
+            within("link.down_bps", link.down_bps, 100.0..=1e12)?;
+        }
         within("link.up_bps", link.up_bps, 100.0..=1e12)?;
         within("link.queue_ms", link.queue_ms, 1.0..=1e7)?;
         within("link.ground_delay_ms", link.ground_delay_ms, 0.0..=1e7)?;
