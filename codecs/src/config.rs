@@ -57,13 +57,16 @@ pub(crate) fn explain(message: &str) -> String {
         return message.to_string();
     }
     let kind = if message.starts_with("unknown variant") { "value" } else { "key" };
-    let nearest = known.iter().map(|name| (distance(wrong, name), name)).min();
-    match nearest {
-        Some((far, name)) if far <= wrong.chars().count().max(3) / 2 => {
-            format!("unknown {kind} `{wrong}`; did you mean `{name}`?")
-        }
-        _ => format!("unknown {kind} `{wrong}`; known here: {}", known.join(", ")),
+    match nearest(wrong, known) {
+        Some(name) => format!("unknown {kind} `{wrong}`; did you mean `{name}`?"),
+        None => format!("unknown {kind} `{wrong}`; known here: {}", known.join(", ")),
     }
+}
+
+/// The known name that a wrong one may stand for, where one is near enough.
+pub fn nearest<'a>(wrong: &str, known: &[&'a str]) -> Option<&'a str> {
+    let (far, name) = known.iter().map(|name| (distance(wrong, name), *name)).min()?;
+    (far <= wrong.chars().count().max(3) / 2).then_some(name)
 }
 
 /// Levenshtein distance, one row at a time.

@@ -26,6 +26,7 @@ pub mod onboard;
 pub mod blocks;
 pub mod samples;
 pub mod pocketplus;
+pub mod orbits;
 pub mod text;
 
 pub use input::Input;
@@ -88,6 +89,10 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("tensor", blocks::tensor),
     ("imager", onboard::imager),
     ("sensors", onboard::sensors),
+    ("elements", orbits::elements),
+    ("oem", orbits::oem),
+    ("eop", orbits::eop),
+    ("network", orbits::network),
     ("text", text::text),
 ];
 

@@ -1,5 +1,7 @@
 //! Who may do what: one table of principal × spacecraft × action, and nothing outside it.
 
+pub mod object;
+
 use codecs::{
     ids::{Origin, SpacecraftId},
     link::{MAX_UNIT_BYTES, custody::RefusalReason, object::ObjectHeader},

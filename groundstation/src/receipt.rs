@@ -422,10 +422,14 @@ fn one(sequence: u64) -> SeqRange {
 }
 
 mod hello;
+mod next;
 mod retry;
+mod tell;
 
 pub use hello::{lost_by_us, on_board};
+pub use next::{Next, next};
 pub use retry::{FULL_RETRY_MS, FULL_RETRY_MS_MAX, FullRetry};
+pub use tell::tell_stored;
 
 #[cfg(test)]
 mod custody_tests;

@@ -433,6 +433,7 @@ impl Config {
             capacity_bytes: self.store.capacity_bytes,
             segment_bytes: self.store.segment_bytes,
             evict_bytes: 0,
+            evict_on_full: true,
             least_class: self.reclaimable() as u8,
         }
     }

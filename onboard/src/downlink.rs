@@ -9,6 +9,7 @@
 //! contact of the plan is over, the spacecraft keeps trying.
 
 pub mod radio;
+mod series;
 
 use bytes::Bytes;
 use codecs::{

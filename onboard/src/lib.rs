@@ -1,7 +1,7 @@
 //! The flight software: sensor to downlink, and the image a flight computer boots.
 //!
 //! ```text
-//! config ─► source ► models ► score ► triage ► realtime, squeeze ► store ► downlink
+//! config ─► source ► models ► score ► triage ► realtime, squeeze ► store, keep ► downlink
 //!           └──────────────── pipeline ────────────────┘
 //! ```
 //!
@@ -25,6 +25,7 @@ pub mod uplink;
 pub mod pipeline;
 pub mod health;
 pub use codecs_store as store;
+pub mod keep;
 pub mod downlink;
 pub mod shell;
 pub mod image;

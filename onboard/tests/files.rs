@@ -85,8 +85,13 @@ async fn fly_told(
 /// Identifiers of the products in the store.
 fn products(folder: &Path) -> Vec<u32> {
     let disk = Disk::read_only(&folder.join("store")).unwrap();
-    let limits =
-        Limits { capacity_bytes: u64::MAX, segment_bytes: 4 << 20, least_class: 1, evict_bytes: 0 };
+    let limits = Limits {
+        capacity_bytes: u64::MAX,
+        segment_bytes: 4 << 20,
+        least_class: 1,
+        evict_bytes: 0,
+        evict_on_full: false,
+    };
     let mut store = Store::open(disk, limits, ORIGIN, StoreEpoch(0)).unwrap();
     let keys: Vec<_> = store.unreceipted().map(|of| of.key).collect();
     let products = keys.into_iter().filter(|key| key.prefix.channel == Channel::stream(2));
@@ -203,8 +208,13 @@ const PACKET: [u8; 15] = [0x08, 120, 0xc0, 0, 0, 8, 1, 2, 3, 4, 5, 6, 7, 8, 9];
 /// Records in the store.
 fn records(folder: &Path) -> Vec<serde_json::Value> {
     let disk = Disk::read_only(&folder.join("store")).unwrap();
-    let limits =
-        Limits { capacity_bytes: u64::MAX, segment_bytes: 4 << 20, least_class: 1, evict_bytes: 0 };
+    let limits = Limits {
+        capacity_bytes: u64::MAX,
+        segment_bytes: 4 << 20,
+        least_class: 1,
+        evict_bytes: 0,
+        evict_on_full: false,
+    };
     let mut store = Store::open(disk, limits, ORIGIN, StoreEpoch(0)).unwrap();
     let keys: Vec<_> = store.unreceipted().map(|of| of.key).collect();
     let records = keys.into_iter().filter(|key| key.prefix.channel == Channel::RECORDS);

@@ -130,8 +130,13 @@ fn tells_of_itself(store: &Path) -> bool {
 /// The process's own housekeeping in the store.
 fn own_packets(store: &Path) -> Vec<Vec<u8>> {
     let disk = Disk::read_only(store).unwrap();
-    let limits =
-        Limits { capacity_bytes: u64::MAX, segment_bytes: 4 << 20, least_class: 1, evict_bytes: 0 };
+    let limits = Limits {
+        capacity_bytes: u64::MAX,
+        segment_bytes: 4 << 20,
+        least_class: 1,
+        evict_bytes: 0,
+        evict_on_full: false,
+    };
     let Ok(mut store) = Store::open(disk, limits, Origin([3; 16]), StoreEpoch(0)) else {
         return Vec::new();
     };

@@ -92,8 +92,13 @@ fn packets(file: usize) -> Vec<u8> {
 /// What the store holds: identifiers of tiles, numbers of packets, in the order of their units.
 fn stored(folder: &Path) -> (Vec<u32>, Vec<u32>) {
     let disk = Disk::read_only(&folder.join("store")).unwrap();
-    let limits =
-        Limits { capacity_bytes: u64::MAX, segment_bytes: 4 << 20, least_class: 1, evict_bytes: 0 };
+    let limits = Limits {
+        capacity_bytes: u64::MAX,
+        segment_bytes: 4 << 20,
+        least_class: 1,
+        evict_bytes: 0,
+        evict_on_full: false,
+    };
     let mut store = Store::open(disk, limits, Origin([3; 16]), StoreEpoch(0)).unwrap();
     let mut keys: Vec<_> = store.unreceipted().map(|of| of.key).collect();
     keys.sort_by_key(|key| key.sequence);

@@ -1,11 +1,18 @@
 //! The command line: arguments in, exit codes out (0 done, 1 failed, 2 wrong usage).
 
 mod bench;
+mod budget;
+mod calendar;
 mod demo;
+mod ephemeris;
+mod links;
 mod passes;
+mod plan;
 mod relay;
+mod run;
 mod score;
 mod telemetry;
+mod share;
 
 use clap::{Parser, Subcommand};
 use std::io::IsTerminal;
@@ -26,12 +33,22 @@ enum Command {
     Demo(Box<demo::DemoArguments>),
     /// List when satellites rise, culminate and set over a station.
     Passes(passes::Passes),
+    /// Explain a link's budget: one moment line by line, a whole pass, or a year.
+    Budget(Box<budget::BudgetArguments>),
+    /// Decide which antenna hears which satellite, and when: contacts without conflict, by value.
+    Plan(plan::PlanArguments),
+    /// List when satellites see each other.
+    Links(links::Links),
+    /// Write where satellites will be as an ephemeris message (OEM).
+    Ephemeris(ephemeris::EphemerisArguments),
     /// Write what a spacecraft says over some hours, with what breaks, and the truth beside it.
     Telemetry(telemetry::Telemetry),
     /// Score what a detector told against that truth.
     Score(score::Score),
     /// Measure how fast the simulator is on this machine, beside the crates that do the same.
     Bench(bench::Bench),
+    /// Fly a scenario in simulated time with the real flight and ground code.
+    Run(run::RunArguments),
     /// Put a link with delay, rate and loss between a UDP client and its server.
     Relay(relay::RelayArguments),
 }
@@ -39,7 +56,11 @@ enum Command {
 /// Parses the command line and runs it.
 pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| {
+        // What the real cores log of a simulated day is for whoever asks.
+        let simulated = matches!(arguments.command, Command::Run(_));
+        EnvFilter::new(if simulated { "off" } else { "info" })
+    });
     let colour = std::env::var_os("NO_COLOR").is_none() && std::io::stderr().is_terminal();
     tracing_subscriber::fmt()
         .log_internal_errors(false)
@@ -50,9 +71,14 @@ pub fn run() -> ExitCode {
     let outcome = match arguments.command {
         Command::Demo(command) => command.run(),
         Command::Passes(command) => command.run(),
+        Command::Budget(command) => command.run(),
         Command::Telemetry(command) => command.run(),
         Command::Score(command) => command.run(),
+        Command::Plan(command) => command.run(),
+        Command::Links(command) => command.run(),
+        Command::Ephemeris(command) => command.run(),
         Command::Bench(command) => command.run(),
+        Command::Run(command) => command.run(),
         Command::Relay(command) => command.run(),
     };
     match outcome {

@@ -2,7 +2,7 @@
 //! that runs the real programs between them.
 //!
 //! ```text
-//! orbit ─► contact ─► link ─► relay (real UDP)
+//! orbit ─► contact ─► plan ─► link ─► world (simulated time), relay (real UDP)
 //!    └───► spacecraft (sensors, faults, imager) ─► packets ─► demo ◄─┘
 //! ```
 //!
@@ -19,9 +19,11 @@ macro_rules! say {
 
 pub mod orbit;
 pub mod contact;
+pub mod plan;
 pub mod rng;
 pub mod spacecraft;
 pub mod link;
+pub mod world;
 pub mod plot;
 pub mod report;
 pub mod relay;

@@ -106,6 +106,7 @@ struct Flight {
 }
 
 /// The socket a datagram leaves by.
+#[derive(Clone)]
 enum Hop {
     Server(Arc<UdpSocket>),
     Client(SocketAddr),
@@ -210,6 +211,10 @@ impl Relay {
                     counters.dropped(Reason::QueueFull);
                 }
                 Verdict::DeliverAt(arrival) => {
+                    if let Some(arrival) = model.copy() {
+                        let (bytes, to) = (bytes.clone(), hop.clone());
+                        flights.push(Reverse(Flight { arrival, number, bytes, to }));
+                    }
                     flights.push(Reverse(Flight { arrival, number, bytes, to: hop }));
                 }
                 Verdict::Dropped(reason) => counters.dropped(reason),

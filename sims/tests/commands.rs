@@ -51,6 +51,23 @@ fn passes_of_two_stations_come_as_values_and_as_a_calendar() {
 }
 
 #[test]
+fn a_station_at_the_pole_hears_every_turn_also_from_below_the_horizon() {
+    let rows = |mask: &str| {
+        let extra = ["--station", "Pole,90,0,2800", "--min-elevation", mask, "--json"];
+        let rows: Vec<serde_json::Value> = serde_json::from_slice(&passes(&extra).stdout).unwrap();
+        rows.into_iter().filter(|row| row["station"] == "Pole").collect::<Vec<_>>()
+    };
+    let (high, low) = (rows("5"), rows("-3"));
+    // Fifteen turns a day, each over the pole.
+    assert!((14..=16).contains(&high.len()) && high.len() == low.len());
+    for (high, low) in high.iter().zip(&low) {
+        assert!(low["duration_s"].as_f64().unwrap() > 60.0 + high["duration_s"].as_f64().unwrap());
+        assert!((0.0..360.0).contains(&low["rise_azimuth_deg"].as_f64().unwrap()));
+    }
+    says(passes(&["--min-elevation", "-91"]), 1, "not within -90 and 90");
+}
+
+#[test]
 fn a_horizon_of_hills_takes_from_the_passes() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("hills.csv");
@@ -86,6 +103,7 @@ fn mistakes_have_exit_codes_and_say_what_to_do() {
     says(run(orbitsim, &["demo", "--replay", "x"]), 2, "--frame");
     says(run(orbitsim, &["demo", "--seconds", "30", "--kill-ground", "30"]), 2, "--kill-ground");
     says(run(orbitsim, &["relay", "--to", "127.0.0.1:9", "--rate", "fast"]), 2, "no rate");
+    says(run(orbitsim, &["relay", "--to", "127.0.0.1:9", "--link", "x.toml"]), 2, "--elements");
 }
 
 #[test]
@@ -116,6 +134,56 @@ fn an_occupied_page_port_is_named() {
     let talk = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{talk}");
     assert!(talk.contains(&format!("port {port} is occupied")), "{talk}");
+}
+
+/// Two days of finals2000A with a UT1 of our own, a second off the table built in.
+#[test]
+fn earth_orientation_of_a_file_turns_the_earth() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("finals2000A.daily");
+    let row = |mjd: u32, ut1: f64| {
+        format!(
+            "26112{} {mjd}.00 P  0.100000 0.000052  0.300000 0.000038  P{ut1:10.7} 0.0000079\n",
+            mjd - 61_364
+        )
+    };
+    let table = |ut1: f64| (61_366..61_370).map(|mjd| row(mjd, ut1)).collect::<String>();
+    let rise = |eop: &[&str]| {
+        let rows: serde_json::Value =
+            serde_json::from_slice(&passes(&[eop, &["--json"]].concat()).stdout).unwrap();
+        codecs::time::Tai::from_rfc3339(rows[0]["rise"].as_str().unwrap()).unwrap()
+    };
+    let path = file.to_str().unwrap();
+    fs::write(&file, table(-0.0826)).unwrap();
+    let near = rise(&["--eop", path]);
+    assert!(near.since(rise(&[])).abs() < 20_000_000, "the table built in says nearly the same");
+    fs::write(&file, table(0.9174)).unwrap();
+    let shift = rise(&["--eop", path]).since(near).abs();
+    // The station goes 95 m east in a second at 78 degrees north.
+    assert!((1_000_000..100_000_000).contains(&shift), "{shift} ns");
+    fs::write(&file, table(0.9174).replace("61368.00", "61399.00")).unwrap();
+    says(passes(&["--eop", path]), 1, "line 3: MJD 61399 does not follow 61367");
+    fs::write(&file, table(0.1).replace("6136", "6036")).unwrap();
+    let talk = String::from_utf8(passes(&["--eop", path]).stderr).unwrap();
+    assert!(talk.contains("covers MJD 60366 to 60369"), "{talk}");
+}
+
+#[test]
+fn a_bench_without_its_peers_says_what_it_left_out() {
+    let small = ["bench", "--rounds", "1", "--satellites", "2", "--stations", "1", "--json"];
+    let bench = |python: &str| {
+        let output = run(Path::new(ORBITSIM), &[&small[..], &["--python", python]].concat());
+        assert!(output.status.success());
+        let talk = String::from_utf8(output.stderr).unwrap();
+        (serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap(), talk)
+    };
+    let (figures, talk) = bench("/absent/python3");
+    assert!(talk.contains("skipped: /absent/python3 is not there"), "{talk}");
+    assert_eq!(figures["skipped"].as_array().unwrap().len(), 1);
+    assert!(figures["orbits"].as_array().unwrap().len() >= 6);
+    let (figures, talk) = bench("true");
+    assert!(talk.contains("skipped: true: "), "{talk}");
+    assert_eq!(figures["skipped"].as_array().unwrap().len(), 1);
 }
 
 #[test]

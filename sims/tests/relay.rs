@@ -1,7 +1,9 @@
 //! The relay with real sockets: both directions, delay, loss, and a server that restarts.
 
 use codecs::time::Tai;
-use sims::link::{Fixed, LIGHT_KM_S, LinkModel, LinkSettings, LossSettings};
+use sims::link::budget::file;
+use sims::link::radio::{RadioLink, Way, Weather};
+use sims::link::{Disturbances, Fixed, LIGHT_KM_S, LinkModel, LinkSettings, LossSettings, Track};
 use sims::relay::{Relay, SimulatedClock, Totals};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -112,4 +114,50 @@ async fn a_server_that_dies_and_returns_is_found_again() {
     assert_eq!(bytes, b"hello again");
     server.send_to(b"welcome", from).await.unwrap();
     assert_eq!(receive(&client).await.0, b"welcome");
+}
+
+#[tokio::test]
+async fn a_link_that_doubles_packets_delivers_both() {
+    let server = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let clock = SimulatedClock { start: Tai(0), at: Instant::now() };
+    let relay =
+        Relay::bind("127.0.0.1:0".parse().unwrap(), server.local_addr().unwrap()).await.unwrap();
+    let (address, totals) = (relay.address().unwrap(), relay.totals());
+    let twice = Disturbances { twice_share: 1.0, ..Disturbances::default() };
+    tokio::spawn(relay.run(clock, link(0.0, 1).with_disturbances(twice), link(0.0, 2)));
+    let client = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    client.send_to(b"echo", address).await.unwrap();
+    for _ in 0..2 {
+        assert_eq!(receive(&server).await.0, b"echo");
+    }
+    until(|| totals.down.delivered.load(Ordering::Relaxed) == 2).await;
+}
+
+#[tokio::test]
+async fn a_budget_over_a_pass_can_stand_between_two_programs() {
+    let text = include_str!("../../missions/links/x-band.toml");
+    let described = file::read("x-band.toml", text).unwrap();
+    let elements = include_str!("../../missions/sky-7/elements.json");
+    let satellite = sims::orbit::elements::read(elements).unwrap().remove(0);
+    let from = Tai::from_rfc3339("2026-11-23T09:00:00Z").unwrap();
+    let to = from.plus(7_200_000_000_000);
+    let pass = sims::contact::passes(&satellite, &described.station, from, to, 5.0).unwrap()[0];
+    let track = Track::of_pass(&satellite, &described.station, &pass).unwrap();
+    let flown = Arc::new(RadioLink::fly(&described, &track, Weather::Seeded(3)).unwrap());
+    let [forth, back] = described.settings(&flown, 3);
+    let down = LinkModel::new(forth, Way::Forth(flown.clone()));
+    let up = LinkModel::new(back, Way::Back(flown));
+    let server = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    // Culmination is now: no lock to wait for.
+    let clock = SimulatedClock { start: pass.culmination, at: Instant::now() };
+    let relay =
+        Relay::bind("127.0.0.1:0".parse().unwrap(), server.local_addr().unwrap()).await.unwrap();
+    let address = relay.address().unwrap();
+    tokio::spawn(relay.run(clock, down, up));
+    let client = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    client.send_to(b"down", address).await.unwrap();
+    let (bytes, from) = receive(&server).await;
+    assert_eq!(bytes, b"down");
+    server.send_to(b"up", from).await.unwrap();
+    assert_eq!(receive(&client).await.0, b"up");
 }

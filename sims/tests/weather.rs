@@ -3,9 +3,12 @@
 mod data;
 
 use sims::link::weather::{
+    cloud,
     gas::Air,
+    path::Losses,
     rain::{RainPath, SpecificAttenuation},
     scintillation::Scintillation,
+    slant,
 };
 
 /// A table's rows of numbers under its two lines of names and units, or a printed reason to skip.
@@ -99,4 +102,58 @@ fn gases_take_a_kilometre_what_the_table_says() {
     }
     println!("{} rows, worst {worst:.1e} dB/km", rows.len());
     assert!(worst < 1e-6);
+}
+
+#[test]
+fn gases_take_from_a_slant_path_what_the_table_says() {
+    let Some(rows) = table("676/ITURP676-13_A_gas.csv") else { return };
+    let mut worst = 0.0f64;
+    for row in &rows {
+        let [frequency, elevation, vapour_g_m3, dry_hpa, temperature_k, db] = row[..] else {
+            panic!("{row:?}")
+        };
+        let (oxygen, vapour) =
+            slant::zenith_db(frequency, &Air { dry_hpa, temperature_k, vapour_g_m3 });
+        worst = worst.max(((oxygen + vapour) / elevation.to_radians().sin() - db).abs());
+    }
+    println!("{} rows, worst {worst:.1e} dB", rows.len());
+    assert!(worst < 1e-3);
+}
+
+#[test]
+fn clouds_take_what_the_tables_say() {
+    let Some(water) = table("840/ITURP840-9_columnar_content_reduced_liquid.csv") else { return };
+    let losses = table("840/ITURP840-9_cloud_attenuation.csv").unwrap();
+    let (mut worst, mut held) = (0.0f64, 0);
+    for row in &losses {
+        let [latitude, longitude, frequency, elevation, percent, db] = row[..] else {
+            panic!("{row:?}")
+        };
+        // The two tables agree on places; not every place has its water told.
+        let Some(column) = water.iter().find(|of| of[..3] == [latitude, longitude, percent]) else {
+            continue;
+        };
+        held += 1;
+        worst = worst.max((cloud::attenuation_db(frequency, elevation, column[3]) - db).abs());
+    }
+    println!("{held} rows, worst {worst:.1e} dB");
+    assert!(held >= 16 && worst < 1e-3);
+}
+
+#[test]
+fn everything_together_takes_what_the_table_says() {
+    let Some(rows) = table("618/ITURP618-13_A_total.csv") else { return };
+    let mut worst = 0.0f64;
+    for row in &rows {
+        let losses = Losses {
+            gas_db: row[10],
+            cloud_db: row[12],
+            rain_db: row[13],
+            scintillation_db: row[14],
+            at_random: true,
+        };
+        worst = worst.max((losses.total_db() - row[15]).abs());
+    }
+    println!("{} rows, worst {worst:.1e} dB", rows.len());
+    assert!(worst < 1e-3);
 }

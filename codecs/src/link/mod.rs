@@ -1,13 +1,14 @@
 //! The link protocol, `groundtrack/1`: custody of numbered units between a store and a ledger.
 //!
 //! ```text
-//! profile ─► custody ─► wire ─► control ─► void ─► object ─► sender ⇄ receiver ─► uplink ─► rf
+//! profile ─► congestion ─► custody ─► wire ─► control ─► void ─► object ─► sender ⇄ receiver ─► uplink ─► rf
 //! ```
 //!
 //! `docs/link-protocol.md` gives every byte. The machines here take bytes and a time and hand out
 //! bytes and events; QUIC, sockets and disks are the caller's.
 
 pub mod profile;
+pub mod congestion;
 pub mod custody;
 pub mod wire;
 pub mod control;

@@ -22,7 +22,9 @@ pub struct Profile {
     pub streams_max: u32,
     /// Objects that a sender has under way at once.
     pub objects_max: usize,
-    /// Packets to receive before an acknowledgement must go; spares thin return links.
+    /// Packets to receive before an acknowledgement must go; spares thin return links. One for every
+    /// two packets takes 2.4 Mbit/s of the way back at 110 Mbit/s: a pass in X band over 2 Mbit/s back
+    /// got 91 % of its capacity with 2, 95 % with 10 (`orbitsim bench goodput`).
     pub ack_threshold: u32,
 }
 
@@ -37,7 +39,7 @@ pub const LEO: Profile = Profile {
     send_window_bytes: 16 << 20,
     streams_max: 256,
     objects_max: 8,
-    ack_threshold: 2,
+    ack_threshold: 10,
 };
 
 /// Geostationary relay: 600 ms and a thin return.
@@ -69,7 +71,11 @@ pub const DEEP: Profile = Profile {
     initial_rtt_ms: 600_000,
     idle_timeout_ms: 7_200_000,
     keep_alive_ms: None,
-    objects_max: 64,
+    // A megabit over ten minutes is 75 MB under way, and a hole holds back what came behind it for
+    // as long again.
+    connection_window_bytes: 256 << 20,
+    send_window_bytes: 256 << 20,
+    objects_max: 128,
     ..GEO
 };
 

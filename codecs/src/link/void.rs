@@ -27,6 +27,8 @@ pub enum VoidReason {
     Damaged = 3,
     /// Held on board and sent only when asked for.
     Kept = 4,
+    /// Numbers that may have been given to what the end of a damaged store held: never given again.
+    Skipped = 5,
 }
 
 /// Ranges of one counter that will not come.
@@ -112,6 +114,7 @@ impl Void {
             2 => VoidReason::Evicted,
             3 => VoidReason::Damaged,
             4 => VoidReason::Kept,
+            5 => VoidReason::Skipped,
             _ => return Err(VoidError::Field("reason")),
         };
         let count = usize::from(u16::from_be_bytes([high, low]));

@@ -17,6 +17,17 @@ pub struct Damage {
     pub bytes: u64,
 }
 
+/// The end of a store that is not whole: a cut of power leaves it so, and so does damage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Tail {
+    /// The newest segment that there is.
+    pub segment: u64,
+    /// Bytes that belong to no whole record, or that a segment which is gone may have held.
+    pub bytes: u64,
+    /// Numbers of each channel that are skipped, since what is lost may have had them.
+    pub skipped: u64,
+}
+
 /// What was found damaged since the store was opened.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Damaged {
@@ -24,6 +35,8 @@ pub struct Damaged {
     pub segments: u64,
     /// The first of them, at most [`DAMAGES_MAX`].
     pub places: Vec<Damage>,
+    /// What the end of the newest segment lost, where it lost anything.
+    pub end: Option<Tail>,
     /// Units that were numbered and neither whole nor settled then: voided as damaged, by key.
     pub units_lost: u64,
     /// Units found damaged when they were read since: voided the same way.
@@ -56,6 +69,13 @@ impl Damaged {
         if more > 0 {
             notices
                 .push(format!("{more} more segments of the store are damaged: the medium fails"));
+        }
+        if let Some(Tail { segment, bytes, skipped }) = self.end {
+            notices.push(format!(
+                "the end of the store is not whole, as after a cut of power or by damage: {bytes} \
+                 bytes of segment {segment:016x} or behind it; {skipped} numbers of each channel are \
+                 skipped, and voids name them"
+            ));
         }
         if self.units_lost > 0 {
             notices.push(format!(

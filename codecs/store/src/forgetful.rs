@@ -1,7 +1,10 @@
-//! A medium for tests that loses power: it keeps what was synced, and of the rest what the mode
-//! says.
+//! A medium in memory that loses power: it keeps what was synced, and of the rest what the mode
+//! says. Tests and simulations fly on it.
 
-use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use bytes::Bytes;
 
@@ -24,6 +27,7 @@ pub enum Cut {
 }
 
 impl Cut {
+    /// Every way.
     pub const ALL: [Self; 5] = [Self::Drop, Self::Torn, Self::Reorder, Self::Stale, Self::Keep];
 }
 
@@ -56,58 +60,69 @@ struct State {
 
 /// Handle to the medium; clones share it, as a rebooted process shares the disk.
 #[derive(Clone, Debug, Default)]
-pub struct Forgetful(Rc<RefCell<State>>);
+pub struct Forgetful(Arc<Mutex<State>>);
 
 const SECTOR: usize = 64;
 
 impl Forgetful {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An empty medium.
     pub fn new() -> Self {
         Self::default()
     }
 
     /// Remembers the disk in the middle of every call from now on.
     pub fn remembering(self) -> Self {
-        self.0.borrow_mut().moments = Some(Vec::new());
+        self.state().moments = Some(Vec::new());
         self
     }
 
     /// The disk in the middle of each call so far.
     pub fn moments(&self) -> Vec<Self> {
-        let state = self.0.borrow();
+        let state = self.state();
         let moments = state.moments.iter().flatten();
-        moments.map(|state| Self(Rc::new(RefCell::new(state.clone())))).collect()
+        moments.map(|state| Self(Arc::new(Mutex::new(state.clone())))).collect()
     }
 
+    /// Bytes that arrived, erased ones included.
     pub fn written(&self) -> u64 {
-        self.0.borrow().written
+        self.state().written
     }
 
+    /// Calls so far that change something.
     pub fn calls(&self) -> u64 {
-        self.0.borrow().calls
+        self.state().calls
     }
 
+    /// Fails one call to come, with half of it done.
     pub fn fault_at(self, call: u64, fault: Fault) -> Self {
-        self.0.borrow_mut().faults.insert(call, fault);
+        self.state().faults.insert(call, fault);
         self
     }
 
+    /// Bounds what fits, the reserve included.
     pub fn with_space(self, bytes: u64) -> Self {
-        self.0.borrow_mut().space = Some(bytes);
+        self.state().space = Some(bytes);
         self
     }
 
+    /// Takes the sync out of sync: the negative control.
     pub fn lying(self) -> Self {
-        self.0.borrow_mut().sync_lies = true;
+        self.state().sync_lies = true;
         self
     }
 
+    /// Bounds what fits from now on, or no longer.
     pub fn set_space(&self, bytes: Option<u64>) {
-        self.0.borrow_mut().space = bytes;
+        self.state().space = bytes;
     }
 
     /// Flips a bit at rest.
     pub fn flip(&self, segment: u64, bit: usize) {
-        if let Some(file) = self.0.borrow_mut().files.get_mut(&segment)
+        if let Some(file) = self.state().files.get_mut(&segment)
             && let Some(byte) = file.bytes.get_mut(bit / 8)
         {
             *byte ^= 1 << (bit % 8);
@@ -116,7 +131,7 @@ impl Forgetful {
 
     /// A write of so many bytes that was meant for one segment lands in another, at rest.
     pub fn misdirect(&self, from: u64, to: u64, bytes: std::ops::Range<usize>) {
-        let mut state = self.0.borrow_mut();
+        let mut state = self.state();
         let Some(wrong) = state.files.get(&from).and_then(|of| of.bytes.get(bytes.clone())) else {
             return;
         };
@@ -135,7 +150,7 @@ impl Forgetful {
             random ^= random << 17;
             random
         };
-        let state = self.0.borrow();
+        let state = self.state();
         let mut files = BTreeMap::new();
         for (number, file) in &state.files {
             let keep_name = match cut {
@@ -182,7 +197,7 @@ impl Forgetful {
             let synced = bytes.len();
             files.insert(*number, File { bytes, synced, named: true, removed: false });
         }
-        Self(Rc::new(RefCell::new(State {
+        Self(Arc::new(Mutex::new(State {
             files,
             sync_lies: state.sync_lies,
             space: state.space,
@@ -193,7 +208,7 @@ impl Forgetful {
     /// Counts a call that changes something; `half` is what it has done when power goes in its
     /// middle. An error says whether half of it is done.
     fn step(&self, half: impl FnOnce(&mut State)) -> Result<(), Fault> {
-        let mut state = self.0.borrow_mut();
+        let mut state = self.state();
         state.calls += 1;
         let fault = state.faults.get(&state.calls).cloned();
         if fault.is_some() {
@@ -216,7 +231,7 @@ impl State {
 
 impl Medium for Forgetful {
     fn segments(&mut self) -> Result<Vec<(u64, u64)>, Fault> {
-        let state = self.0.borrow();
+        let state = self.state();
         let there = state.files.iter().filter(|(_, file)| !file.removed);
         Ok(there.map(|(number, file)| (*number, file.bytes.len() as u64)).collect())
     }
@@ -226,7 +241,7 @@ impl Medium for Forgetful {
             state.files.insert(segment, File::default());
         };
         self.step(create)?;
-        create(&mut self.0.borrow_mut());
+        create(&mut self.state());
         Ok(())
     }
 
@@ -243,12 +258,12 @@ impl Medium for Forgetful {
         self.step(|state| {
             let _ = add(state, &bytes[..bytes.len() / 2]);
         })?;
-        add(&mut self.0.borrow_mut(), bytes)
+        add(&mut self.state(), bytes)
     }
 
     fn sync(&mut self, segment: u64) -> Result<(), Fault> {
         self.step(|_| {})?;
-        let mut state = self.0.borrow_mut();
+        let mut state = self.state();
         if !state.sync_lies
             && let Some(file) = state.files.get_mut(&segment)
         {
@@ -259,7 +274,7 @@ impl Medium for Forgetful {
 
     fn sync_names(&mut self) -> Result<(), Fault> {
         self.step(|_| {})?;
-        let mut state = self.0.borrow_mut();
+        let mut state = self.state();
         state.files.retain(|_, file| !file.removed);
         state.files.values_mut().for_each(|file| file.named = true);
         Ok(())
@@ -272,12 +287,12 @@ impl Medium for Forgetful {
             }
         };
         self.step(remove)?;
-        remove(&mut self.0.borrow_mut());
+        remove(&mut self.state());
         Ok(())
     }
 
     fn read(&mut self, segment: u64, offset: u64, length: usize) -> Result<Bytes, Fault> {
-        let state = self.0.borrow();
+        let state = self.state();
         let file = state.files.get(&segment).filter(|file| !file.removed);
         let bytes = file.and_then(|file| file.bytes.get(offset as usize..)?.get(..length));
         bytes
@@ -286,7 +301,7 @@ impl Medium for Forgetful {
     }
 
     fn reserve(&mut self, bytes: u64) -> Result<(), Fault> {
-        let mut state = self.0.borrow_mut();
+        let mut state = self.state();
         state.reserved = 0;
         if state.space.is_some_and(|space| state.used() + bytes > space) {
             return Err(Fault::Full);

@@ -22,8 +22,7 @@ mod schedule;
 mod write;
 mod written;
 pub mod shell;
-#[cfg(test)]
-mod forgetful;
+pub mod forgetful;
 #[cfg(test)]
 mod tests;
 
@@ -37,7 +36,7 @@ use codecs::{
 };
 
 pub use counter::{ASKED_FOR, Counter, Entry, KEPT, Receipts, State};
-pub use damage::{DAMAGES_MAX, Damage, Damaged};
+pub use damage::{DAMAGES_MAX, Damage, Damaged, Tail};
 pub use format::Identity;
 pub use medium::{Fault, Medium};
 pub use open::{openable, peek_identity};
@@ -62,6 +61,9 @@ pub struct Limits {
     /// Bytes that are given up at once when room is short, or more where the newcomers need more:
     /// choosing looks at every unit held. 0 gives up no more than must go.
     pub evict_bytes: u64,
+    /// Whether the lowest is given up, told by voids, where the medium is full before the capacity
+    /// is. Otherwise the store waits for room, and so does what fills it.
+    pub evict_on_full: bool,
 }
 
 /// Fewest segments that a capacity must hold: two stay free to clean into, and the rest must leave
@@ -196,8 +198,20 @@ pub enum ReadError {
     Medium(Fault),
 }
 
+/// Slot of the number that a channel which is new starts from; no one else's.
+const FRESH_SLOT: u32 = 0xfffe_0001;
+
 /// Name of a counter within a store.
 pub type CounterName = (SpacecraftId, Channel);
+
+/// What is held and kept where the medium ended before the capacity did.
+#[derive(Clone, Copy, Debug)]
+struct Crowded {
+    /// Bytes of units that may be held without a receipt.
+    budget: u64,
+    /// Bytes on the medium above which it is cleaned.
+    clean_above: u64,
+}
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Segment {
@@ -225,6 +239,10 @@ pub struct Store<M> {
     drafts: Drafts,
     /// Small values by slot, as pending as the rest until a commit.
     notes: BTreeMap<u32, Bytes>,
+    /// Number that a channel which is new starts from.
+    fresh_from: u64,
+    /// The medium ended before the capacity did.
+    crowded: Option<Crowded>,
     stray_bytes: u64,
     damage: Damaged,
     units_sent: u64,
@@ -252,7 +270,7 @@ impl<M: Medium> Store<M> {
         if self.pending_bytes > 0 && self.pending_bytes + footprint > self.pending_max() {
             return Err(StoreError::Pending(self.pending_bytes));
         }
-        let counter = self.counters.entry((unit.spacecraft, unit.channel)).or_default();
+        let counter = self.counter((unit.spacecraft, unit.channel));
         let sequence = counter.next;
         counter.next += 1;
         let NewUnit { spacecraft, channel, codec, priority, captured, deadline_s, bytes } = unit;
@@ -275,6 +293,17 @@ impl<M: Medium> Store<M> {
         Ok(UnitKey { prefix: self.prefix((spacecraft, channel)), sequence })
     }
 
+    /// The counter of a channel; one that is new starts behind what was lost unread.
+    fn counter(&mut self, name: CounterName) -> &mut Counter {
+        let from = self.fresh_from;
+        if from > 0 && !self.counters.contains_key(&name) {
+            self.counters.insert(name, Counter { next: from, ..Counter::default() });
+            let range = SeqRange { first: 0, last: from - 1 };
+            self.draft(name, range, VoidReason::Skipped, 0, None);
+        }
+        self.counters.entry(name).or_default()
+    }
+
     /// Whether units of these lengths can be added before the next commit.
     pub fn fits(&self, lengths: impl Iterator<Item = usize>) -> bool {
         let bytes: u64 = lengths.map(|length| unit_record_bytes(length, 1) as u64).sum();
@@ -290,7 +319,7 @@ impl<M: Medium> Store<M> {
         captured: Tai,
     ) -> UnitKey {
         let name = (spacecraft, channel);
-        let counter = self.counters.entry(name).or_default();
+        let counter = self.counter(name);
         let sequence = counter.next;
         counter.next += 1;
         let range = SeqRange { first: sequence, last: sequence };
@@ -336,7 +365,8 @@ impl<M: Medium> Store<M> {
     /// value is at most [`NOTE_BYTES_MAX`] long, and [`NOTES_MAX`] slots are kept.
     pub fn note(&mut self, slot: u32, bytes: Bytes) -> bool {
         let room = self.notes.contains_key(&slot) || self.notes.len() < NOTES_MAX;
-        let taken = room && bytes.len() <= NOTE_BYTES_MAX && slot != WRITTEN_SLOT;
+        let own = [WRITTEN_SLOT, FRESH_SLOT].contains(&slot);
+        let taken = room && bytes.len() <= NOTE_BYTES_MAX && !own;
         if taken {
             self.notes.insert(slot, bytes.clone());
             self.pending_control.push(Record::Note(NoteRecord { slot, bytes }));
@@ -346,7 +376,8 @@ impl<M: Medium> Store<M> {
 
     /// Every small value with its slot.
     pub fn notes(&self) -> impl Iterator<Item = (u32, &Bytes)> {
-        self.notes.iter().map(|(slot, bytes)| (*slot, bytes))
+        let others = self.notes.iter().filter(|(slot, _)| **slot != FRESH_SLOT);
+        others.map(|(slot, bytes)| (*slot, bytes))
     }
 
     /// Takes an ask: what is still held becomes new again and is returned to be offered; what was

@@ -30,6 +30,11 @@ pub trait Medium {
     fn sync_names(&mut self) -> Result<(), Fault>;
     /// Erases a segment.
     fn remove(&mut self, segment: u64) -> Result<(), Fault>;
+    /// The newest segment that was ever made, where the medium knows it apart from the segments
+    /// themselves: one that is gone is missed.
+    fn newest(&mut self) -> Option<u64> {
+        None
+    }
     /// Reads exactly `length` bytes.
     fn read(&mut self, segment: u64, offset: u64, length: usize) -> Result<Bytes, Fault>;
     /// Keeps `bytes` of space out of others' reach, or gives them back with 0: what a void is

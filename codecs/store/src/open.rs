@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use codecs::{
-    ids::{Channel, Origin, StoreEpoch},
+    ids::{Channel, Origin, SeqRange, StoreEpoch},
     link::void::{Void, VoidReason},
 };
 
 use super::{
-    Damage, Damaged, Fault, Identity, Limits, Medium, Segment, State, Store, StoreError, entry_of,
-    format::{self, HEADER_BYTES, Record, UnitRecord},
+    Damage, Damaged, FRESH_SLOT, Fault, Identity, Limits, Medium, Segment, State, Store,
+    StoreError, Tail, entry_of,
+    format::{self, HEADER_BYTES, NoteRecord, Record, UnitRecord, unit_record_bytes},
     room::Drafts,
     scan,
     written::{WRITTEN_SLOT, Written},
@@ -86,15 +88,30 @@ impl<M: Medium> Store<M> {
             pending_bytes: 0,
             drafts: Drafts::default(),
             notes: BTreeMap::new(),
+            fresh_from: 0,
+            crowded: None,
             stray_bytes: 0,
             damage: Damaged::default(),
             units_sent: 0,
             written: Written::default(),
         };
+        let marked = store.medium.newest();
+        let last = listed.last().map(|(segment, _)| *segment);
+        let mut unknown = 0;
         for (segment, length) in listed {
-            store.load(segment, length)?;
+            unknown = store.load(segment, length, Some(segment) == last)?;
         }
+        // Segments that were made and are gone held as much as one can.
+        let gone = match (marked, last) {
+            (Some(marked), Some(last)) => marked.saturating_sub(last),
+            (Some(marked), None) => marked + 1,
+            (None, _) => 0,
+        };
+        unknown += gone.saturating_mul(limits.segment_bytes);
+        store.next_segment = store.next_segment.max(marked.map_or(0, |of| of + 1));
         store.settle();
+        // Where no header says whose it was, the epoch is new, and so are all numbers.
+        store.skip(last.unwrap_or(0), if found.is_some() { unknown } else { 0 });
         // What a dead process wrote may be visible and yet not durable (custody: the scanned tail
         // is synced before any of it is stated).
         for segment in store.segments.keys() {
@@ -104,9 +121,17 @@ impl<M: Medium> Store<M> {
         Ok(store)
     }
 
-    fn load(&mut self, segment: u64, length: u64) -> Result<(), StoreError> {
+    /// Reads a segment; how many bytes at its end are of no whole record.
+    fn load(&mut self, segment: u64, length: u64, newest: bool) -> Result<u64, StoreError> {
         let bytes = self.medium.read(segment, 0, length as usize)?;
         let scanned = scan::scan(&bytes, self.identity.epoch, segment);
+        // A newest segment without a header may have held as much as any.
+        let headless = newest && scan::identity(&bytes, segment).is_none();
+        let least = if headless { self.limits.segment_bytes } else { 0 };
+        let tail_bytes = scanned.tail_bytes.max(least);
+        if scanned.records.is_empty() && length > 0 && !newest {
+            self.damage.found(Damage { segment, offset: 0, bytes: length });
+        }
         self.stray_bytes += scanned.stray_bytes;
         if let Some((offset, bytes)) = scanned.damaged {
             self.damage.found(Damage { segment, offset, bytes });
@@ -157,7 +182,33 @@ impl<M: Medium> Store<M> {
             }
         }
         self.written.extend(&written);
-        Ok(())
+        Ok(tail_bytes)
+    }
+
+    /// Gives no number again that what is lost at the end may have had: a receipt for it would be
+    /// taken for one of what has it next. Channels that are new from now on start behind it too.
+    fn skip(&mut self, segment: u64, bytes: u64) {
+        let so_far = self.notes.get(&FRESH_SLOT).and_then(|of| of.first_chunk().copied());
+        self.fresh_from = so_far.map_or(0, u64::from_be_bytes);
+        if bytes == 0 {
+            return;
+        }
+        let skipped = bytes.div_ceil(unit_record_bytes(0, 0) as u64);
+        self.damage.end = Some(Tail { segment, bytes, skipped });
+        let mut ranges = Vec::new();
+        for (name, counter) in &mut self.counters {
+            let first = counter.next;
+            counter.next = first.saturating_add(skipped);
+            counter.durable_next = counter.next;
+            ranges.push((*name, SeqRange { first, last: counter.next - 1 }));
+        }
+        for (name, range) in ranges {
+            self.draft(name, range, VoidReason::Skipped, 0, None);
+        }
+        self.fresh_from = self.fresh_from.saturating_add(skipped);
+        let note: Bytes = self.fresh_from.to_be_bytes().to_vec().into();
+        self.notes.insert(FRESH_SLOT, note.clone());
+        self.pending_control.push(Record::Note(NoteRecord { slot: FRESH_SLOT, bytes: note }));
     }
 
     fn load_unit(&mut self, segment: u64, offset: u32, unit: UnitRecord) {

@@ -13,7 +13,7 @@ use codecs::{
 };
 
 use super::{
-    Counter, CounterName, Fault, Medium, State, Store,
+    Counter, CounterName, Crowded, Fault, Medium, State, Store,
     format::{Record, UnitRecord, unit_record_bytes},
 };
 
@@ -133,11 +133,38 @@ impl<M: Medium> Store<M> {
     /// Bytes of units that may be held without a receipt: the rest leaves cleaning something to
     /// gain (an eighth of what it copies) and two segments to write into.
     pub(super) fn budget(&self) -> u64 {
-        self.clean_above() / 8 * 7
+        let usual = self.usual() / 8 * 7;
+        self.crowded.map_or(usual, |crowded| crowded.budget.min(usual))
     }
 
     fn clean_above(&self) -> u64 {
+        self.crowded.map_or(self.usual(), |crowded| crowded.clean_above.min(self.usual()))
+    }
+
+    fn usual(&self) -> u64 {
         self.limits.capacity_bytes.saturating_sub(2 * self.limits.segment_bytes)
+    }
+
+    /// The medium has no room though the capacity has: what is there is what there is. A segment's
+    /// worth is given up at a time, since others may have taken the room and give it back.
+    pub(super) fn crowd(&mut self) {
+        let segment = self.limits.segment_bytes;
+        self.crowded = Some(Crowded {
+            budget: self.live_bytes().saturating_sub(segment),
+            clean_above: self.used_bytes().saturating_sub(2 * segment),
+        });
+    }
+
+    /// Tries for a segment more than was there, each time that one was made.
+    pub(super) fn uncrowd(&mut self) {
+        let (segment, usual) = (self.limits.segment_bytes, self.usual());
+        if let Some(crowded) = &mut self.crowded {
+            crowded.budget += segment;
+            crowded.clean_above += segment;
+            if crowded.clean_above >= usual && crowded.budget >= usual / 8 * 7 {
+                self.crowded = None;
+            }
+        }
     }
 
     /// Whether a unit of as many bytes goes in beside what is held and pending without anything
@@ -275,7 +302,10 @@ impl<M: Medium> Store<M> {
             self.erase(victim)?;
         }
         if !self.reserved {
-            self.reserved = self.medium.reserve(2 * self.limits.segment_bytes).is_ok();
+            let segment = self.limits.segment_bytes;
+            // Where that much is not there, a void at least is to find room.
+            let mut sizes = [2 * segment, segment, segment / 4].into_iter();
+            self.reserved = sizes.any(|bytes| self.medium.reserve(bytes).is_ok());
         }
         Ok(())
     }

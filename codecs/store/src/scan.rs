@@ -30,6 +30,8 @@ pub struct Scanned {
     /// Where the first of them stand that have a whole record behind them, and how many do: a tail
     /// is torn by every cut of power, this is not.
     pub damaged: Option<(u64, u64)>,
+    /// Bytes behind the last whole record: all of them where the header is not readable.
+    pub tail_bytes: u64,
 }
 
 /// Identity in the segment's header.
@@ -68,6 +70,10 @@ pub fn scan(bytes: &Bytes, epoch: StoreEpoch, segment: u64) -> Scanned {
             }
         }
     }
+    scanned.tail_bytes = match scanned.records.is_empty() {
+        true => bytes.len().saturating_sub(if gap.0 == 0 { 0 } else { HEADER_BYTES }) as u64,
+        false => gap.1 as u64,
+    };
     if let Some(from) = cut_from(bytes, &scanned.records) {
         scanned.cut = scanned.records.split_off(from);
         scanned.stray_bytes += scanned.cut.iter().map(|of| u64::from(of.length)).sum::<u64>();
@@ -131,5 +137,6 @@ mod tests {
         assert_eq!(scanned.stray_bytes as usize, 2 * record - 20);
         // The tail may have been torn by a cut.
         assert_eq!(scanned.damaged, Some((starts[2] as u64, record as u64)));
+        assert_eq!(scanned.tail_bytes as usize, record - 20);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+mod ends;
 mod together;
 mod versions;
 mod wear;
@@ -21,8 +22,13 @@ const LEDGER: u64 = 4711;
 /// Units and drops of one flight.
 const STEPS: u64 = 240;
 
-const LIMITS: Limits =
-    Limits { capacity_bytes: 8 * 4096, segment_bytes: 4096, least_class: 1, evict_bytes: 0 };
+const LIMITS: Limits = Limits {
+    capacity_bytes: 8 * 4096,
+    segment_bytes: 4096,
+    least_class: 1,
+    evict_bytes: 0,
+    evict_on_full: false,
+};
 
 fn open(medium: &Forgetful) -> Result<Store<Forgetful>, StoreError> {
     Store::open(medium.clone(), LIMITS, ORIGIN, EPOCH)
@@ -549,6 +555,8 @@ fn a_disk_that_was_full_at_the_start_is_freed_by_receipts() {
         }
         let mut store = open(&medium).unwrap();
         store.commit(Tai(9)).unwrap();
-        assert!(told(&mut store).is_empty(), "{cut:?}: nothing was given up");
+        let told = told(&mut store);
+        let skipped = |of: &(VoidReason, SeqRange)| of.0 == VoidReason::Skipped;
+        assert!(told.iter().all(skipped), "{cut:?}: nothing was given up: {told:?}");
     }
 }

@@ -31,9 +31,21 @@ impl<M: Medium> Store<M> {
             return Ok(Committed::default());
         }
         let mut evicted = self.make_room();
-        let voids = self.drafts.plan(&self.counters);
-        let records = self.records(&voids, now);
-        let places = self.write(&records, false)?;
+        let mut voids = self.drafts.plan(&self.counters);
+        let mut records = self.records(&voids, now);
+        let places = match self.write_once(&records, false) {
+            Ok(places) => places,
+            Err(fault) => {
+                let gives_up = self.limits.evict_on_full && fault == Fault::Full;
+                if gives_up && self.erase_dead().is_ok() {
+                    self.crowd();
+                    evicted.extend(self.make_room());
+                    voids = self.drafts.plan(&self.counters);
+                    records = self.records(&voids, now);
+                }
+                self.write(&records, false)?
+            }
+        };
         let mut committed = Committed::default();
         for (record, (segment, offset)) in records.into_iter().zip(places) {
             if let Record::Unit(unit) = record {
@@ -193,6 +205,9 @@ impl<M: Medium> Store<M> {
         }
         if let Some(of) = self.segments.get_mut(&segment) {
             of.length += bytes.len() as u64;
+        }
+        if fresh && self.reserved {
+            self.uncrowd();
         }
         self.active = Some(segment);
         self.newest_durable = Some(segment);

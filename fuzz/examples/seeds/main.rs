@@ -4,6 +4,7 @@
 //! choose the target's configuration. Seeds named after bugs are not touched.
 
 mod onboard;
+mod orbits;
 mod pocketplus;
 
 use bytes::Bytes;
@@ -580,6 +581,7 @@ fn main() {
     packets_and_times();
     leap_table();
     texts();
+    orbits::orbits();
     link();
     uplink();
     radio();

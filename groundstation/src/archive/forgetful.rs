@@ -1,4 +1,5 @@
-//! A disk in memory that forgets what was not synced, and fails when it is told to.
+//! A disk in memory that forgets what was not synced, and fails when it is told to. Tests and
+//! simulations archive on it.
 //!
 //! After a crash a file is what its last sync made of it, plus, by [`Crash`], none, a torn part or
 //! any subset of the blocks written since. Names appear and vanish only with `sync_names`.
@@ -7,7 +8,7 @@ use super::storage::{Storage, StoredFile};
 use std::{
     collections::BTreeMap,
     io,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 /// Writes survive a crash in units of this.
@@ -84,7 +85,7 @@ pub struct ForgetfulFile {
 
 impl ForgetfulDisk {
     fn disk(&self) -> MutexGuard<'_, Disk> {
-        self.0.lock().unwrap()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Calls so far.
@@ -188,6 +189,19 @@ fn error(failure: Failure) -> io::Error {
 }
 
 impl Inode {
+    /// Makes what was written since the last sync durable.
+    fn keep(&mut self) {
+        self.synced.resize(self.current.len(), 0);
+        for block in self.dirty.drain(..) {
+            let range = block * BLOCK..((block + 1) * BLOCK).min(self.current.len());
+            if let (Some(to), Some(from)) =
+                (self.synced.get_mut(range.clone()), self.current.get(range))
+            {
+                to.copy_from_slice(from);
+            }
+        }
+    }
+
     fn after(&self, how: Crash) -> Self {
         let mut kept = self.synced.clone();
         let last = self.dirty.len().saturating_sub(1);
@@ -328,8 +342,7 @@ impl StoredFile for ForgetfulFile {
             Err(Failure::Power) => Err(error(Failure::Power)),
             Ok(()) => {
                 if !lying {
-                    file.synced = file.current.clone();
-                    file.dirty.clear();
+                    file.keep();
                 }
                 Ok(())
             }

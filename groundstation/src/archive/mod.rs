@@ -31,7 +31,6 @@ mod alone;
 pub mod heard;
 pub mod read;
 pub mod twice;
-#[cfg(test)]
 pub mod forgetful;
 #[cfg(test)]
 pub(crate) mod tests;

@@ -23,7 +23,7 @@ use codecs::{
         cadu::{Coding, Symbols},
     },
     ids::{Origin, SpacecraftId},
-    link::{custody::Durability, profile::Profile},
+    link::{congestion::Series, custody::Durability, profile::Profile},
     mission::{Definition, definition::FrameKind},
     sync::marker::Marker,
 };
@@ -87,6 +87,23 @@ pub struct Station {
     /// Largest UDP payload to search for, 1200 to 6550 bytes; the station must allow it too.
     #[serde(default = "mtu_max")]
     pub mtu_max: u16,
+    /// Rate of the way there, bit/s, where nobody else uses it: noise on it is then no sign of too
+    /// much. 0, or absent: it is shared.
+    #[serde(default)]
+    pub rate_bps: u64,
+    /// Its round trip without a queue, ms; 0, or absent: measured.
+    #[serde(default)]
+    pub rtt_ms: f64,
+}
+
+impl Station {
+    /// What is known of the way there.
+    pub fn leg(&self) -> Series {
+        match self.rate_bps {
+            0 => Series::default(),
+            rate => Series::constant(rate, (self.rtt_ms * 1e6) as u64),
+        }
+    }
 }
 
 fn server_name() -> String {
@@ -368,6 +385,7 @@ impl EdgeConfig {
             segment_bytes,
             least_class: reclaim as u8,
             evict_bytes: segment_bytes,
+            evict_on_full: false,
         }
     }
 

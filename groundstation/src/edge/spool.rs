@@ -235,6 +235,7 @@ mod tests {
         segment_bytes: 4096,
         least_class: Durability::Local as u8,
         evict_bytes: 4096,
+        evict_on_full: false,
     };
     const LABEL: Label = Label {
         spacecraft: SpacecraftId(7),

@@ -239,7 +239,7 @@ async fn daemon(config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
         uplink,
         predecessors,
         catalogue,
-        contacts: super::plan::reader(plan.clone()),
+        contacts: super::plan::reader(plan.clone(), clock),
     });
 
     http.set_nonblocking(true)?;

@@ -130,6 +130,7 @@ fn reason(reason: Option<VoidReason>) -> Option<&'static str> {
         VoidReason::Evicted => "evicted",
         VoidReason::Damaged => "damaged",
         VoidReason::Kept => "kept",
+        VoidReason::Skipped => "skipped",
     })
 }
 

@@ -6,7 +6,10 @@ use super::{
     writer::{Closed, Writer},
 };
 use crate::{
-    admit::{self, Principal},
+    admit::{
+        Principal,
+        object::{Broken, admitted as admitted_as},
+    },
     publish::Feed,
     receipt::{Fates, SessionId, Tally},
 };
@@ -14,7 +17,7 @@ use bytes::Bytes;
 use codecs::{
     ids::{KeyPrefix, SeqRange, SpacecraftId},
     link::{
-        custody::{NEVER_MS, RefusalReason},
+        custody::RefusalReason,
         object::{ObjectError, ObjectReader},
     },
 };
@@ -48,14 +51,12 @@ pub struct ObjectContext {
     pub pace: Arc<super::pace::Pace>,
 }
 
-/// Why an object ended before its time.
+/// How reading an object ended.
 enum End {
     /// The stream is over, well or by a reset: whole units count.
     Over,
-    /// It broke a rule.
-    Rejected { reason: &'static str, refusal: RefusalReason, why: String },
-    /// No byte for too long.
-    Stalled,
+    /// It broke a rule, or was silent for too long.
+    Broken(Broken),
     /// The daemon stops.
     Closed,
 }
@@ -65,21 +66,14 @@ impl ObjectContext {
     pub async fn run(&self, mut stream: RecvStream) {
         let mut reader = ObjectReader::new();
         let end = self.read(&mut stream, &mut reader).await;
-        let (reason, refusal, code, why) = match end {
-            End::Over | End::Closed => return,
-            End::Rejected { reason, refusal, why } => (reason, refusal, stop::REFUSED, why),
-            End::Stalled => {
-                ("stalled", RefusalReason::Overload, stop::STALLED, "it came too slowly".into())
-            }
-        };
+        let End::Broken(broken) = end else { return };
+        let Broken { reason, refusal, ref why, may_return } = broken;
         // The peer may be gone, or have finished.
-        let _ = stream.stop(code);
+        let _ = stream.stop(if may_return { stop::STALLED } else { stop::REFUSED });
         tracing::warn!(principal = %self.principal.name, reason, "object rejected: {why}");
         // What was announced and did not come counts as one: the count may be a lie.
         self.count(reason, 1);
-        if let (Some(header), Some(range)) = (reader.header(), reader.missing()) {
-            let prefix = header.prefix(self.principal.origin);
-            let retry = if code == stop::STALLED { 0 } else { NEVER_MS };
+        if let Some((prefix, range, retry)) = broken.refused(&reader, self.principal.origin) {
             self.refuse(prefix, range, refusal, retry);
         }
     }
@@ -96,7 +90,7 @@ impl ObjectContext {
                 read = stream.read_chunks(&mut chunks) => read,
                 () = &mut silence => {
                     if heard.elapsed() >= self.stall {
-                        return End::Stalled;
+                        return End::Broken(Broken::stalled());
                     }
                     silence.as_mut().reset(heard + self.stall);
                     continue;
@@ -104,7 +98,7 @@ impl ObjectContext {
             };
             let count = match read {
                 Ok(Some(count)) => count,
-                Ok(None) => return reader.finish().map_or_else(rejected, |()| End::Over),
+                Ok(None) => return reader.finish().map_or_else(broken, |()| End::Over),
                 Err(ReadError::Reset(_)) => return End::Over,
                 Err(_) => return End::Closed,
             };
@@ -112,23 +106,15 @@ impl ObjectContext {
             heard = Instant::now();
             chunks[..count].iter_mut().for_each(|chunk| reader.push(take(chunk)));
             if admitted.is_none() {
-                match reader.poll_header() {
-                    Ok(None) => continue,
-                    Err(error) => return rejected(error),
-                    Ok(Some(header)) => {
-                        if let Err(denial) = admit::judge(&self.principal, &self.mission, &header) {
-                            let (reason, refusal) = (denial.name(), denial.refusal());
-                            let why = denial.told(&self.principal);
-                            return End::Rejected { reason, refusal, why };
-                        }
-                        admitted = Some((header.prefix(self.principal.origin), header.codec));
-                    }
+                match admitted_as(reader, &self.principal, &self.mission) {
+                    Ok(found) => admitted = found,
+                    Err(broken) => return End::Broken(broken),
                 }
             }
             let Some((prefix, codec)) = admitted else { continue };
             match self.writer.take(self.session, prefix, codec, reader).await {
                 Ok(Ok(())) => {}
-                Ok(Err(error)) => return rejected(error),
+                Ok(Err(error)) => return broken(error),
                 Err(Closed) => return End::Closed,
             }
         }
@@ -144,17 +130,6 @@ impl ObjectContext {
     }
 }
 
-fn rejected(error: ObjectError) -> End {
-    let reason = match error {
-        ObjectError::Header(_) | ObjectError::HeaderCrc => "malformed-header",
-        ObjectError::TooLong(_) => "too-large",
-        ObjectError::UnitLength { .. } => "unit-length",
-        ObjectError::Excess(_) => "excess",
-        ObjectError::Truncated { .. } => "truncated",
-    };
-    let refusal = match error {
-        ObjectError::TooLong(_) => RefusalReason::TooLarge,
-        _ => RefusalReason::Malformed,
-    };
-    End::Rejected { reason, refusal, why: error.to_string() }
+fn broken(error: ObjectError) -> End {
+    End::Broken(error.into())
 }

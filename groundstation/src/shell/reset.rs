@@ -65,7 +65,8 @@ pub fn endpoint_config(config: &Config) -> anyhow::Result<(EndpointConfig, Arc<S
     Ok(from_key(key.secret_der()))
 }
 
-fn from_key(key: &[u8]) -> (EndpointConfig, Arc<Strays>) {
+/// The same from the bytes of a key.
+pub fn from_key(key: &[u8]) -> (EndpointConfig, Arc<Strays>) {
     let derive = |purpose: &[u8]| -> [u8; DIGEST_BYTES] {
         Sha256::new_with_prefix(purpose).chain_update(key).finalize().into()
     };

@@ -19,13 +19,12 @@ use crate::{
     catalogue::{Closed, Entry, Opened},
     peers::Bucket,
     publish::{Event, Feed},
-    receipt::{Fates, SessionId, lost_by_us, on_board},
+    receipt::{Fates, SessionId, lost_by_us, on_board, tell_stored},
 };
 use bytes::{Buf as _, Bytes};
 use codecs::{
     ids::{KeyPrefix, RangeSet, SeqRange, SpacecraftId},
     link::{
-        custody::Durability,
         receiver::{Receiver, ReceiverConfig, ReceiverEvent},
         wire::{ChannelState, PlannedContact},
     },
@@ -405,7 +404,8 @@ impl Session {
                     let own = self.principal.spacecraft.iter().copied();
                     let held = on_board(origin, own, &channels, &durable);
                     self.receiver.welcome(self.station.clock.tai(), durable);
-                    self.stored(&stored.unwrap_or_default());
+                    let now = self.station.clock.mono_ns();
+                    tell_stored(&mut self.receiver, &stored.unwrap_or_default(), now);
                     // The plan tells the peer that nothing more is asked for.
                     if self.ask_for(lost).await {
                         self.receiver.plan((self.station.contacts)());
@@ -445,29 +445,10 @@ impl Session {
         true
     }
 
-    /// Receipts of the object store's class. Those before the welcome are said with it.
-    fn stored(&mut self, stored: &BTreeMap<KeyPrefix, RangeSet>) {
-        let (now, origin) = (self.station.clock.mono_ns(), self.principal.origin);
-        if !self.receiver.is_open() {
-            return;
-        }
-        for (prefix, ranges) in stored.iter().filter(|(prefix, _)| prefix.origin == origin) {
-            for range in ranges.ranges() {
-                self.receiver.receipt_in(Durability::ObjectStore, *prefix, *range, now);
-            }
-        }
-    }
-
     fn fates(&mut self, fates: Fates) {
-        self.stored(&fates.stored);
         let now = self.station.clock.mono_ns();
-        for (prefix, ranges) in fates.receipts {
-            ranges.ranges().iter().for_each(|range| self.receiver.receipt(prefix, *range, now));
-            *self.receipted.entry(prefix.spacecraft).or_default() += ranges.count();
-        }
-        for refused in fates.refusals {
-            let (range, reason) = (refused.range, refused.reason);
-            self.receiver.refuse(refused.prefix, range, reason, refused.retry_after_ms);
+        for (spacecraft, count) in fates.tell(&mut self.receiver, now) {
+            *self.receipted.entry(spacecraft).or_default() += count;
         }
     }
 

@@ -11,7 +11,7 @@ use crate::{
     keep::Keeper,
     ledger::{Ledger, Standing},
     publish::{Event, Feed},
-    receipt::{Commit, Fates, Ingest, SessionId},
+    receipt::{Commit, Fates, Ingest, Next, SessionId, next},
     upload::Stored,
 };
 use codecs::{
@@ -446,18 +446,12 @@ impl<S: Storage> Thread<S> {
                 self.shared.round.notify_waiters();
             }
             let now = self.shared.clock.now().mono_ms;
-            let oldest = [state.ingest.oldest_ms(), self.volume.oldest_ms()];
-            let due = oldest.into_iter().flatten().min().map(|oldest| oldest + self.commit_ms);
-            let pressed = due.is_some() && state.ingest.intake().is_pressed();
-            if pressed || due.is_some_and(|due| due <= now) {
-                return Step::Commit;
-            }
-            if self.volume.is_ripe() {
-                return Step::Sync;
-            }
-            if let Some(batch) = state.ingest.intake().next_full() {
-                return Step::Write(batch);
-            }
+            let due = match next(&mut state.ingest, &self.volume, self.commit_ms, now) {
+                Next::Commit => return Step::Commit,
+                Next::Sync => return Step::Sync,
+                Next::Write(batch) => return Step::Write(batch),
+                Next::Rest { due_ms } => due_ms,
+            };
             if state.closed {
                 return Step::End;
             }

@@ -39,6 +39,7 @@ pub fn report(dir: &std::path::Path) -> anyhow::Result<StoreReport> {
         segment_bytes: 4 << 20,
         least_class: Durability::Local as u8,
         evict_bytes: 0,
+        evict_on_full: false,
     };
     Ok(Store::open(disk, limits, origin, StoreEpoch(0))?.report())
 }

@@ -283,7 +283,12 @@ struct Filed {
     bearer: Option<Bearer>,
     #[serde(default)]
     rate_bps: u64,
+    #[serde(default)]
+    rtt_ms: f64,
 }
+
+/// Longest round trip of a plan: a day.
+const RTT_MAX_MS: f64 = 86_400_000.0;
 
 impl Downlink {
     pub(super) fn resolve(&mut self, folder: &Path) {
@@ -317,8 +322,9 @@ impl Filed {
             Tai::from_rfc3339(text).with_context(why)
         };
         let (rise, set) = (time("rise", &self.rise)?, time("set", &self.set)?);
+        let rtt_ns = (self.rtt_ms.clamp(0.0, RTT_MAX_MS) * 1e6) as u64;
         ensure!(rise < set, "set = {:?} is not after rise = {:?}", self.set, self.rise);
-        let planned = PlannedContact { rise, set, rate_bps: self.rate_bps, rtt_ns: 0 };
+        let planned = PlannedContact { rise, set, rate_bps: self.rate_bps, rtt_ns };
         Ok(Contact { planned, station: self.station, bearer: self.bearer })
     }
 }

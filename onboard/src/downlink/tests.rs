@@ -190,3 +190,26 @@ fn nobody_is_reached_between_contacts_and_a_radio_without_a_plan_may_reach_someo
     assert_eq!(downlink.reach(&[Bearer::Quic], 1_100 * S), Reach::Nobody);
     assert_eq!(downlink.silence_s(11 * S), Some(10));
 }
+
+#[test]
+fn contacts_that_meet_are_steps_of_one_link_over_time() {
+    let step = |rise, set, rate_bps, rtt_ns| Contact {
+        planned: PlannedContact { rate_bps, rtt_ns, ..planned(rise, set) },
+        ..filed(rise, set, None)
+    };
+    let plan = vec![step(1_000, 1_100, 10, 1), step(1_100, 1_200, 20, 2), step(1_190, 1_300, 5, 3)];
+    let mut downlink = Downlink::new(plan);
+    assert_eq!(downlink.series(Bearer::Quic, 0), Default::default(), "no time is trusted");
+    // The process began ten seconds before it heard the time.
+    downlink.trust(at(900), 10 * S);
+    let series = downlink.series(Bearer::Quic, 10 * S);
+    let rates: Vec<u64> = [100, 109, 150, 209, 211, 309, 310, 313, 411, 413]
+        .map(|second| series.at(second * S).rate_bps)
+        .into();
+    // Widened by 2 s at its ends, and between two stations the faster one.
+    assert_eq!(rates, [0, 10, 10, 10, 20, 20, 5, 5, 5, 0]);
+    assert_eq!(series.at(250 * S).rtt_ns, 2);
+    let stand = downlink.stand(Bearer::Quic, 250 * S);
+    assert_ne!(stand.phase, Phase::Drain, "the next step is the same contact");
+    assert_eq!(downlink.series(Bearer::Quic, 420 * S), Default::default(), "all of it is over");
+}

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use codecs::time::Tai;
 use codecs_quic::{
-    Change, Client, FromLink, LinkCounts, LinkTime, Monotonic, Peer, PlannedRate, TransportOptions,
+    Change, Client, FromLink, LinkCounts, LinkTime, Monotonic, Peer, PlannedLink, TransportOptions,
 };
 use tokio::{
     sync::{Mutex, mpsc, watch},
@@ -23,6 +23,7 @@ use crate::{
         Bearer,
         radio::{RadioConfig, RadioCounts},
     },
+    store::Disk,
 };
 
 /// Live frames that may wait in the transport, bytes: an old one is worth nothing.
@@ -63,7 +64,7 @@ impl Bearers {
     pub async fn start(
         config: &Config,
         peer: Option<Peer>,
-        store: &Arc<Mutex<Held>>,
+        store: &Arc<Mutex<Held<Disk>>>,
         contacts: &Contacts,
         (clock, zero, newest): Feeds,
     ) -> anyhow::Result<Self> {
@@ -156,7 +157,7 @@ fn peer_of(config: &Config, ground: &Ground) -> anyhow::Result<Peer> {
         profile: ground.profile()?,
         options,
         tls,
-        planned: PlannedRate::default(),
+        planned: PlannedLink::default(),
         golden,
     })
 }

@@ -302,6 +302,7 @@ mod tests {
             segment_bytes: 4 << 20,
             least_class: 1,
             evict_bytes: 0,
+            evict_on_full: false,
         };
         let mut store = Store::open(disk, limits, Origin([9; 16]), StoreEpoch(1)).unwrap();
         let unit = NewUnit {

@@ -1,11 +1,13 @@
 //! The contact machine between the bearers, the pipeline and the store.
 
+use std::time::Instant;
+
 use codecs::{
     ids::{KeyPrefix, RangeSet, UnitKey},
     link::{rf::line::Heard, uplink::object::UplinkObject, wire::PlannedContact},
     time::Tai,
 };
-use codecs_quic::{Change, PlannedRate};
+use codecs_quic::{Change, PlannedLink};
 use tokio::sync::watch;
 
 use super::{
@@ -17,7 +19,7 @@ use crate::{
     downlink::{Bearer, DOUBT_S, Downlink, Stand},
     health::{LinkHealth, NOT_THERE},
     pipeline::Pipeline,
-    store::{Disk, Store},
+    store::{Medium, Store},
 };
 
 /// Slot of the ground's contact plan.
@@ -30,14 +32,14 @@ pub struct Contacts {
     sleep: bool,
     awake: watch::Sender<bool>,
     radio: watch::Sender<Stand>,
-    planned: PlannedRate,
+    planned: PlannedLink,
     receipted: u64,
     welcomes: u32,
 }
 
 impl Contacts {
     /// Takes up the file's plan, or the one that the ground told before the last stop.
-    pub fn recall(config: &Config, store: &Store<Disk>) -> Self {
+    pub fn recall<M: Medium>(config: &Config, store: &Store<M>) -> Self {
         let doubt_s = Some(config.downlink.doubt_s.unwrap_or(DOUBT_S)).filter(|of| *of > 0);
         let mut machine = Downlink::new(config.downlink.contacts.clone()).with_doubt(doubt_s);
         let kept = store.notes().find(|(slot, _)| *slot == PLAN_SLOT);
@@ -52,10 +54,16 @@ impl Contacts {
             sleep: config.downlink.sleep,
             awake: watch::Sender::new(true),
             radio: watch::Sender::default(),
-            planned: PlannedRate::default(),
+            planned: PlannedLink::default(),
             receipted: 0,
             welcomes: 0,
         }
+    }
+
+    /// Counts what it tells of a link from this instant, the zero of every `now_ns`.
+    pub fn since(mut self, zero: Instant) -> Self {
+        self.planned = PlannedLink::new(zero);
+        self
     }
 
     /// Whether a connection is to be tried.
@@ -68,8 +76,8 @@ impl Contacts {
         self.radio.subscribe()
     }
 
-    /// The rate that the plan gives a connection.
-    pub fn planned(&self) -> PlannedRate {
+    /// What the plan says of a connection's link.
+    pub fn planned(&self) -> PlannedLink {
         self.planned.clone()
     }
 
@@ -80,10 +88,10 @@ impl Contacts {
 
     /// Takes what was believed over the radio into the store, for one commit; what the other bearer
     /// must know of it, the time that a ground told, and what is to be done.
-    pub fn hear(
+    pub fn hear<M: Medium>(
         &mut self,
         together: HeardTogether,
-        store: &mut Store<Disk>,
+        store: &mut Store<M>,
         now_ns: u64,
     ) -> (Option<Tai>, Change, Vec<UplinkObject>) {
         self.machine.heard(Bearer::Rf, now_ns);
@@ -130,7 +138,12 @@ impl Contacts {
     }
 
     /// Takes a ground's plan; it is durable with the next commit.
-    pub fn plan(&mut self, plan: Vec<PlannedContact>, store: &mut Store<Disk>, now_ns: u64) {
+    pub fn plan<M: Medium>(
+        &mut self,
+        plan: Vec<PlannedContact>,
+        store: &mut Store<M>,
+        now_ns: u64,
+    ) {
         let kept = self.machine.plan(plan, now_ns);
         if !store.note(PLAN_SLOT, kept) {
             tracing::error!("the contact plan found no place in the store: a restart forgets it");
@@ -166,14 +179,19 @@ impl Contacts {
         let stand = self.machine.stand(Bearer::Rf, now_ns);
         self.radio.send_if_modified(|before| std::mem::replace(before, stand) != stand);
         let stand = self.machine.stand(Bearer::Quic, now_ns);
-        self.planned.set(stand.rate_bps);
+        self.planned.set(self.machine.series(Bearer::Quic, now_ns));
         let awake = !self.sleep || stand.phase.sends();
         self.awake.send_if_modified(|before| std::mem::replace(before, awake) != awake);
     }
 }
 
 /// Adds the units among these that a link may still have.
-fn live(store: &Store<Disk>, prefix: KeyPrefix, ranges: &RangeSet, keys: &mut Vec<UnitKey>) {
+fn live<M: Medium>(
+    store: &Store<M>,
+    prefix: KeyPrefix,
+    ranges: &RangeSet,
+    keys: &mut Vec<UnitKey>,
+) {
     let Some((_, counter)) = store.counters().find(|of| of.0 == prefix) else { return };
     for range in ranges.ranges() {
         let held = counter.units.range(range.first..=range.last);

@@ -190,7 +190,7 @@ pub async fn fly(
     configs.flying(&mut store, craft, clock);
     sources.recall(&store);
     let mut uplink = Uplink::recall(SpacecraftId(config.spacecraft.id), &store, &mut pipeline);
-    let mut contacts = Contacts::recall(&config, &store);
+    let mut contacts = Contacts::recall(&config, &store).since(clock.zero());
     let held = Held {
         store,
         spacecraft: SpacecraftId(config.spacecraft.id),
@@ -223,7 +223,7 @@ pub async fn fly(
                 trial: standing.trial,
             };
             let link = contacts.link(now);
-            let others = Others { sources: &reports, evicted: keeper.evicted, link, charge };
+            let others = Others { sources: &reports, evicted: keeper.evicted(), link, charge };
             mind.tell(&held.store, &mut pipeline, others, now);
         }
         if !uplink.is_idle(now) && {
@@ -243,7 +243,7 @@ pub async fn fly(
         if let Some(look) = pipeline.take_look() {
             looks.send_replace(look);
         }
-        let commits = keeper.commits;
+        let commits = keeper.commits();
         keeper.keep(&mut pipeline, now).await?;
         if let Some(reason) = keeper.take_news() {
             // It is read on the ground once the store writes again.
@@ -257,7 +257,7 @@ pub async fn fly(
         if keeper.is_settled(&pipeline) {
             sources.settled(&mut pipeline, now);
         }
-        if keeper.commits > commits {
+        if keeper.commits() > commits {
             configs.committed();
             if uplink.committed(now) {
                 continue;

@@ -6,12 +6,12 @@ use codecs::{
 };
 use codecs_quic::{Change, Custodian, Offer, Recalled, Taken, Untakable};
 
-use crate::store::{Committed, Disk, Identity, ReadError, Store, Stored};
+use crate::store::{Committed, Identity, Medium, ReadError, Store, Stored};
 
 /// A spacecraft's store, whose units go as they are: nothing on board has an antenna's annotation.
-pub struct Held {
+pub struct Held<M> {
     /// The store.
-    pub store: Store<Disk>,
+    pub store: Store<M>,
     /// Whose.
     pub spacecraft: SpacecraftId,
     /// Share of what a contact sends, in percent, that housekeeping has while any of it waits.
@@ -31,7 +31,7 @@ pub fn change(committed: Committed) -> Change {
     Change { offered, gone: committed.evicted }
 }
 
-impl Custodian for Held {
+impl<M: Medium + Send + 'static> Custodian for Held<M> {
     fn origin(&self) -> Origin {
         self.store.identity().origin
     }

@@ -3,12 +3,12 @@
 pub mod sys;
 pub mod sources;
 pub mod models;
-mod held;
+pub mod held;
 pub mod mind;
 pub mod check;
 pub mod configs;
 mod uplink;
-mod contact;
+pub mod contact;
 mod radio;
 mod bearers;
 mod keeper;

@@ -65,7 +65,7 @@ pub struct Modem {
     out: Out,
     input: In,
     name: String,
-    store: Arc<Mutex<Held>>,
+    store: Arc<Mutex<Held<Disk>>>,
     clock: Monotonic,
     stand: watch::Receiver<Stand>,
     told: mpsc::Sender<HeardTogether>,
@@ -76,7 +76,7 @@ impl Modem {
     /// Opens the modem; the line is what `opened` holds.
     pub async fn open(
         (rf, config): (&Rf, &RadioConfig),
-        (store, opened): (Arc<Mutex<Held>>, &Store<Disk>),
+        (store, opened): (Arc<Mutex<Held<Disk>>>, &Store<Disk>),
         clock: Monotonic,
         stand: watch::Receiver<Stand>,
         told: mpsc::Sender<HeardTogether>,

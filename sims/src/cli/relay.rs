@@ -1,20 +1,32 @@
 //! `orbitsim relay`: the link model between two UDP programs, until stopped.
 
-use crate::link::{Fixed, LIGHT_KM_S, LinkModel, LinkSettings, LossSettings};
+use super::budget;
+use crate::link::budget::file;
+use crate::link::radio::{RadioLink, Way, Weather};
+use crate::link::{Fixed, Geometry, LIGHT_KM_S, LinkModel, LinkSettings, LossSettings, Track};
 use crate::relay::{Counters, Relay, SimulatedClock};
+use anyhow::Context;
 use clap::Args;
 use codecs::time::Tai;
 use serde_json::json;
+use std::fs;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 
 /// Arguments of `relay`.
 #[derive(Debug, Args)]
-#[command(after_help = "Example: a geostationary link in front of a station\n  \
-    orbitsim relay --listen 127.0.0.1:9117 --to 127.0.0.1:7117 --rate 10M --delay 300 --loss 0.01")]
+#[command(after_help = "Examples:\n  \
+    A geostationary link in front of a station:\n    \
+    orbitsim relay --listen 127.0.0.1:9117 --to 127.0.0.1:7117 --rate 10M --delay 300 --loss 0.01\n  \
+    The next pass of a satellite as its link budget has it, begun at once:\n    \
+    orbitsim relay --listen 127.0.0.1:9117 --to 127.0.0.1:7117 \\\n      \
+    --link missions/links/x-band.toml --elements missions/sky-7/elements.json \\\n      \
+    --pass 2026-11-23T09:00:00Z")]
 pub struct RelayArguments {
     /// Where clients send to
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
@@ -37,9 +49,26 @@ pub struct RelayArguments {
     /// Longest wait in the queue in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 200.0)]
     queue: f64,
-    /// Seed of the losses
+    /// Seed of the losses and of the weather
     #[arg(long, default_value_t = 7)]
     seed: u64,
+    /// A link's budget over a pass instead of rate, delay, loss and queue (see `orbitsim budget`)
+    #[arg(
+        long,
+        value_name = "LINK",
+        requires_all = ["elements", "pass"],
+        conflicts_with_all = ["rate", "delay", "loss", "burst", "queue"]
+    )]
+    link: Option<PathBuf>,
+    /// Elements of the satellite: two-line, or OMM as JSON, XML, CSV or key = value
+    #[arg(long, value_name = "FILE", requires = "link")]
+    elements: Option<PathBuf>,
+    /// Which satellite of the file; the first by default
+    #[arg(long, value_name = "NAME", requires = "elements")]
+    satellite: Option<String>,
+    /// The pass that is on at that time, or the next one; it begins when the relay does
+    #[arg(long, value_name = "TIME", requires = "link", value_parser = super::share::instant)]
+    pass: Option<Tai>,
 }
 
 /// Reads a rate such as 250k, 10M or 1.5G.
@@ -71,8 +100,10 @@ impl RelayArguments {
     }
 
     async fn relay(self) -> anyhow::Result<ExitCode> {
-        let clock = SimulatedClock { start: Tai(0), at: Instant::now() };
-        let relay = Relay::bind(self.listen, self.to).await?;
+        if let (Some(link), Some(elements), Some(pass)) = (&self.link, &self.elements, self.pass) {
+            let (rise, down, up) = self.pass(link, elements, pass)?;
+            return self.between(rise, down, up).await;
+        }
         let settings = LinkSettings {
             rate_bps: self.rate,
             ground_delay_ns: 0,
@@ -83,6 +114,49 @@ impl RelayArguments {
         let path = Fixed { range_km: self.delay / 1000.0 * LIGHT_KM_S };
         let down = LinkModel::new(settings, path);
         let up = LinkModel::new(LinkSettings { seed: self.seed ^ 1, ..settings }, path);
+        self.between(Tai(0), down, up).await
+    }
+
+    /// Both directions over a pass, and when it begins.
+    fn pass(
+        &self,
+        link: &Path,
+        elements: &Path,
+        from: Tai,
+    ) -> anyhow::Result<(Tai, LinkModel<Way>, LinkModel<Way>)> {
+        let name = link.display().to_string();
+        let text = fs::read_to_string(link).with_context(|| format!("reading {name}"))?;
+        let described = file::read(&name, &text)?;
+        let satellite = budget::satellite(elements, self.satellite.as_deref())?;
+        let pass = budget::next_pass(&described, &satellite, from)?;
+        let track = Track::of_pass(&satellite, &described.station, &pass)?;
+        let flown = RadioLink::fly(&described, &track, Weather::Seeded(self.seed))?;
+        let flown = Arc::new(flown);
+        eprintln!(
+            "{} over {}: {:.0} s, up to {:.1} Mb/s, {:.3} GB in all",
+            satellite.name(),
+            described.station.name,
+            pass.set.since(pass.rise) as f64 / 1e9,
+            flown.peak_bps() / 1e6,
+            flown.capacity_bits() / 8e9
+        );
+        let [forth, back] = described.settings(&flown, self.seed);
+        let disturbances = described.disturbances(pass.rise);
+        let down = LinkModel::new(forth, Way::Forth(flown.clone()));
+        let up = LinkModel::new(back, Way::Back(flown));
+        let [down, up] = [down, up].map(|way| way.with_disturbances(disturbances.clone()));
+        Ok((pass.rise, down, up))
+    }
+
+    /// Relays from an instant of simulated time on.
+    async fn between<G: Geometry>(
+        &self,
+        start: Tai,
+        down: LinkModel<G>,
+        up: LinkModel<G>,
+    ) -> anyhow::Result<ExitCode> {
+        let clock = SimulatedClock { start, at: Instant::now() };
+        let relay = Relay::bind(self.listen, self.to).await?;
         let totals = relay.totals();
         let (mut interrupt, mut terminate) =
             (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
@@ -99,6 +173,7 @@ impl RelayArguments {
                 "bytes": read(&counters.bytes),
                 "lost": read(&counters.lost),
                 "queue_full": read(&counters.queue_full),
+                "invisible": read(&counters.invisible),
             })
         };
         let (down, up) = (told(&totals.down), told(&totals.up));

@@ -7,7 +7,7 @@ use clap::Args;
 use codecs::time::Tai;
 use serde::Deserialize;
 
-use super::passes::instant;
+use super::share::instant;
 use crate::spacecraft::{
     faults::{Fault, FaultKind},
     truth::{self, Scored, Told},

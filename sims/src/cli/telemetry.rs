@@ -12,7 +12,7 @@ use anyhow::{Context, ensure};
 use clap::Args;
 use codecs::time::Tai;
 
-use super::passes::instant;
+use super::share::instant;
 use crate::{
     contact,
     orbit::{ElementSet, Station, elements},

@@ -5,6 +5,7 @@
 //! then crossings by bisection. Everything ends within [`TOLERANCE_NS`].
 
 pub mod sweep;
+pub mod between;
 
 use crate::orbit::{ElementSet, ElementsError, Station};
 use codecs::time::Tai;

@@ -5,20 +5,24 @@
 //! low perigee of an eccentric orbit: there, rises and sets are found without propagating again. A
 //! minute is looked at only where the satellite could be above the station's horizon within it.
 
+use std::borrow::Cow;
+
 use codecs::time::Tai;
 use pulp::{Arch, Simd, WithSimd};
 
 use super::Pass;
 use crate::orbit::{
-    ElementSet, Station,
-    earth::{ROTATION_RAD_S, sidereal_angle},
+    EarthOrientation, ElementSet, Satellite, Station,
+    earth::{ROTATION_RAD_S, on_the_crust, sidereal_angle, sidereal_angle_with, turned, unturned},
     elements::State,
+    ephemeris::Placed,
     fleet::States,
+    satellite::NOWHERE,
 };
 
 /// Distance of two instants.
 const STEP_NS: i64 = 60_000_000_000;
-const STEP_S: f64 = 60.0;
+pub(super) const STEP_S: f64 = 60.0;
 /// How far a satellite may rise above the chord of a step: acceleration in the earth's frame is
 /// below 0.012 km/s², and half a minute squared times half of that is 5.4 km.
 const BULGE_KM: f64 = 6.0;
@@ -28,21 +32,88 @@ const PARTS: i64 = 12;
 const TOLERANCE_S: f64 = 1e-4;
 
 /// Instants a minute apart that cover an interval, and how the earth stands at each.
+#[derive(Clone)]
 pub struct Grid {
     from: Tai,
     to: Tai,
     turns: Vec<(f64, f64)>,
+    /// Where the pole stands at each, radians; none where that is left out.
+    poles: Vec<[f64; 2]>,
+    eop: Option<EarthOrientation>,
 }
 
 impl Grid {
     /// Instants from `from` to `to` or just beyond.
     pub fn new(from: Tai, to: Tai) -> Self {
-        let steps = to.since(from).max(0).div_euclid(STEP_NS) + 1;
-        let turn = |step: i64| sidereal_angle(from.plus(step * STEP_NS)).sin_cos();
-        Self { from, to, turns: (0..=steps).map(turn).collect() }
+        Self::with_eop(from, to, None)
     }
 
-    fn at(&self, step: usize) -> Tai {
+    /// The same by a table of earth orientation, the built-in one where that does not reach.
+    pub fn with_eop(from: Tai, to: Tai, eop: Option<EarthOrientation>) -> Self {
+        let steps = to.since(from).max(0).div_euclid(STEP_NS) + 1;
+        let mut grid = Self { from, to, turns: Vec::new(), poles: Vec::new(), eop };
+        let stands = |step| grid.stand(from.plus(step * STEP_NS));
+        let stands: Vec<(f64, [f64; 2])> = (0..=steps).map(stands).collect();
+        if grid.eop.is_some() {
+            grid.poles = stands.iter().map(|(_, pole)| *pole).collect();
+        }
+        grid.turns = stands.iter().map(|(angle, _)| angle.sin_cos()).collect();
+        grid
+    }
+
+    /// The earth's angle at an instant and where its pole stands, radians.
+    fn stand(&self, at: Tai) -> (f64, [f64; 2]) {
+        match self.eop.as_ref().and_then(|eop| eop.at(at)) {
+            Some(of) => {
+                let pole =
+                    [of.pole_x_arcsec, of.pole_y_arcsec].map(|of| (of / 3600.0).to_radians());
+                (sidereal_angle_with(at, of.ut1_minus_utc_s), pole)
+            }
+            None => (sidereal_angle(at), [0.0; 2]),
+        }
+    }
+
+    /// An earth-fixed state, as exactly as the grid's tables know.
+    pub fn earth_fixed(&self, teme: State, at: Tai) -> State {
+        let (angle, pole) = self.stand(at);
+        let State { position_km, velocity_km_s } = turned(teme, angle);
+        let [position_km, velocity_km_s] =
+            [position_km, velocity_km_s].map(|of| on_the_crust(of, pole));
+        State { position_km, velocity_km_s }
+    }
+
+    /// Where a satellite is over the turning earth, as exactly as the grid's tables know; none where
+    /// it has no orbit.
+    pub fn fixed(&self, satellite: &Satellite, at: Tai) -> Option<State> {
+        let Placed { earth_fixed, state } = satellite.at(at)?;
+        Some(if earth_fixed { state } else { self.earth_fixed(state, at) })
+    }
+
+    /// The same in a frame that does not turn, TEME.
+    pub fn inertial(&self, satellite: &Satellite, at: Tai) -> Option<State> {
+        let Placed { earth_fixed, state } = satellite.at(at)?;
+        Some(if earth_fixed { unturned(state, self.stand(at).0) } else { state })
+    }
+
+    /// The part of a grid in which a satellite's orbit is told, to whole minutes; none where that is
+    /// nowhere, the whole one for elements.
+    pub fn part(&self, satellite: &Satellite) -> Option<Cow<'_, Self>> {
+        let beyond = self.at(self.turns.len().saturating_sub(1));
+        if satellite.within(self.from, beyond) == Some((self.from, beyond)) {
+            return Some(Cow::Borrowed(self));
+        }
+        let (from, to) = satellite.within(self.from, self.to)?;
+        let minutes = to.since(from).div_euclid(STEP_NS);
+        let part = Self::with_eop(from, from.plus(minutes * STEP_NS), self.eop.clone());
+        (minutes > 0).then_some(Cow::Owned(part))
+    }
+
+    /// What it covers.
+    pub fn interval(&self) -> (Tai, Tai) {
+        (self.from, self.to)
+    }
+
+    pub(super) fn at(&self, step: usize) -> Tai {
         self.from.plus(step as i64 * STEP_NS)
     }
 }
@@ -71,7 +142,46 @@ impl Track {
             (*place.0, *place.1) = (px, py);
             (*velocity.0, *velocity.1) = (qx + ROTATION_RAD_S * py, qy - ROTATION_RAD_S * px);
         }
-        Self { position_km: [x, y, z], velocity_km_s: [vx, vy, vz] }
+        let mut track = Self { position_km: [x, y, z], velocity_km_s: [vx, vy, vz] };
+        track.settle(&grid.poles);
+        track
+    }
+
+    fn settle(&mut self, poles: &[[f64; 2]]) {
+        for [x, y, z] in [&mut self.position_km, &mut self.velocity_km_s] {
+            for ((place, z), pole) in x.iter_mut().zip(y).zip(z).zip(poles) {
+                [*place.0, *place.1, *z] = on_the_crust([*place.0, *place.1, *z], *pole);
+            }
+        }
+    }
+
+    /// The same of a satellite, however its orbit is told.
+    pub fn of(satellite: &Satellite, grid: &Grid) -> Self {
+        if let Some(set) = satellite.elements() {
+            return Self::new(set, grid);
+        }
+        let count = grid.turns.len();
+        let mut track = Self {
+            position_km: [(); 3].map(|()| Vec::with_capacity(count)),
+            velocity_km_s: [(); 3].map(|()| Vec::with_capacity(count)),
+        };
+        for step in 0..count {
+            let at = grid.at(step);
+            // The last instant of a part lies beyond the ephemeris, and no time leads to it.
+            let last = (at > grid.to).then_some(grid.to);
+            let state = grid.fixed(satellite, at).or_else(|| grid.fixed(satellite, last?));
+            let state = state.unwrap_or(NOWHERE);
+            for axis in 0..3 {
+                track.position_km[axis].push(state.position_km[axis]);
+                track.velocity_km_s[axis].push(state.velocity_km_s[axis]);
+            }
+        }
+        track
+    }
+
+    /// Places at the grid's instants, by axis, km.
+    pub(super) fn places(&self) -> [&[f64]; 3] {
+        self.position_km.each_ref().map(Vec::as_slice)
     }
 
     /// The first instant of the grid at which the satellite has no orbit any more.
@@ -81,7 +191,7 @@ impl Track {
     }
 
     /// The state at an instant of the grid.
-    fn state(&self, step: usize) -> State {
+    pub(super) fn state(&self, step: usize) -> State {
         let pick = |of: &Vec<f64>| of.get(step).copied().unwrap_or(f64::NAN);
         State {
             position_km: self.position_km.each_ref().map(pick),
@@ -89,12 +199,23 @@ impl Track {
         }
     }
 
+    /// The earth-fixed state at an instant of a grid's interval, on the cubic; none where the
+    /// satellite has no orbit.
+    pub fn state_at(&self, grid: &Grid, at: Tai) -> Option<State> {
+        let nanos = at.since(grid.from);
+        let last = grid.turns.len().saturating_sub(2) as i64;
+        let step = nanos.div_euclid(STEP_NS).clamp(0, last);
+        let seconds = (nanos - step * STEP_NS) as f64 / 1e9;
+        let state = Cubic::new(self, step as usize).state(seconds);
+        state.position_km[0].is_finite().then_some(state)
+    }
+
     /// Every contact with a station above its horizon and `mask_deg`, in order.
     pub fn passes(&self, grid: &Grid, station: &Station, mask_deg: f64) -> Vec<Pass> {
         let mut near = vec![0u64; self.position_km[0].len().div_ceil(64)];
         let [x, y, z] = station.up();
         let floor = station.plane_km() - BULGE_KM + lowering(station, mask_deg);
-        let places = self.position_km.each_ref().map(Vec::as_slice);
+        let places = self.places();
         Arch::new().dispatch(Above { places, up: [x, y, z], floor, out: &mut near });
         Search::new(grid, station, mask_deg).run(self, &near)
     }
@@ -137,10 +258,10 @@ impl WithSimd for Above<'_> {
 /// A satellite's way within a step, by the time since its start over the step's length: a cubic's
 /// coefficients, the constant first.
 #[derive(Clone, Copy)]
-struct Cubic([[f64; 4]; 3]);
+pub(super) struct Cubic([[f64; 4]; 3]);
 
 impl Cubic {
-    fn new(track: &Track, step: usize) -> Self {
+    pub(super) fn new(track: &Track, step: usize) -> Self {
         let pick = |of: &[Vec<f64>; 3], at: usize, step: usize| {
             of.get(at).and_then(|part| part.get(step)).copied().unwrap_or(f64::NAN)
         };
@@ -151,7 +272,7 @@ impl Cubic {
         }))
     }
 
-    fn state(&self, seconds: f64) -> State {
+    pub(super) fn state(&self, seconds: f64) -> State {
         let s = seconds / STEP_S;
         let place = |[a, b, c, d]: [f64; 4]| a + s * (b + s * (c + s * d));
         let velocity = |[_, b, c, d]: [f64; 4]| (b + s * (2.0 * c + s * 3.0 * d)) / STEP_S;

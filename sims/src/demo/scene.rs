@@ -168,12 +168,22 @@ impl Scene {
             .passes
             .iter()
             .map(|pass| {
+                // The pass that is flown comes with its steps, every half minute.
+                let is_flown = pass.rise == self.pass.rise;
+                let steps: Vec<Value> = self
+                    .predictions(rate_bps)
+                    .into_iter()
+                    .step_by(3)
+                    .filter(|_| is_flown)
+                    .map(|at| json!({ "at": at["t"], "rate_bps": at["rate_bps"], "rtt_ms": at["rtt_ms"] }))
+                    .collect();
                 json!({
                     "rise": pass.rise.to_rfc3339(),
                     "culmination": pass.culmination.to_rfc3339(),
                     "set": pass.set.to_rfc3339(),
                     "max_elevation_deg": round(pass.max_elevation_deg, 100.0),
                     "rate_bps": rate_bps,
+                    "steps": steps,
                 })
             })
             .collect();

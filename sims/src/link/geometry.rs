@@ -13,10 +13,24 @@ pub struct Sky {
     pub rate_share: f64,
 }
 
+/// Frames of a code at an instant: what noise loses is lost by the frame.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Frames {
+    /// Bits of the user in one.
+    pub bits: f64,
+    /// Share of them lost, 0 to 1.
+    pub error: f64,
+}
+
 /// Tells where the other end is.
 pub trait Geometry {
-    /// The other end, or nothing while it is below the horizon.
+    /// The other end, or nothing while it is below the horizon or has no lock.
     fn sky(&self, at: Tai) -> Option<Sky>;
+
+    /// How the frames fare that packets go in; none where noise takes nothing.
+    fn frames(&self, _: Tai) -> Option<Frames> {
+        None
+    }
 }
 
 /// An end that never moves.
@@ -68,6 +82,12 @@ impl Track {
             })
             .collect::<Result<_, ElementsError>>()?;
         Ok(Self::new(pass.rise, STEP_NS, samples))
+    }
+
+    /// First and last instant.
+    pub fn span(&self) -> (Tai, Tai) {
+        let steps = self.samples.len().saturating_sub(1) as i64;
+        (self.start, self.start.plus(steps.saturating_mul(self.step_ns)))
     }
 
     /// Range in km and elevation in degrees, interpolated; nothing outside the pass.

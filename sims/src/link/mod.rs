@@ -1,17 +1,31 @@
 //! The radio link as packets feel it: delay, rate, a finite queue, losses, and the horizon.
 //!
 //! ```text
-//! offer ─► visible? ─► queue (rate) ─► losses ─► deliver at (range / c + ground)
+//! antenna + weather ─► budget ─► control (MODCOD) ─┐
+//!                fade, shadow (over time) ─────────┴► radio (rate, lock, frame errors)
+//! offer ─► visible? ─► queue (rate) ─► frames, bursts ─► deliver at (range / c + ground), late, twice
 //! ```
 
-pub mod geometry;
-pub mod loss;
-pub mod modcod;
-pub mod noise;
+pub mod antenna;
 pub mod weather;
+pub mod waterfall;
+pub mod modcod;
+pub mod ccsds;
+pub mod control;
+pub mod budget;
+pub mod geometry;
+pub mod fade;
+pub mod shadow;
+pub mod radio;
+pub mod loss;
+pub mod disturbance;
+pub mod noise;
 
+use crate::rng::Random;
 use codecs::time::Tai;
-pub use geometry::{Fixed, Geometry, Sky, Track};
+use disturbance::Disturbing;
+pub use disturbance::{Disturbances, Handover};
+pub use geometry::{Fixed, Frames, Geometry, Sky, Track};
 pub use loss::{GilbertElliott, LossSettings};
 
 /// Speed of light, km/s.
@@ -46,7 +60,7 @@ pub enum Verdict {
 /// Why a packet didn't arrive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// The satellite is below the horizon.
+    /// The satellite is below the horizon, the receiver has no lock, or the path is in a gap.
     Invisible,
     /// The queue is longer than its bound.
     QueueFull,
@@ -60,43 +74,117 @@ pub struct LinkModel<G> {
     settings: LinkSettings,
     geometry: G,
     loss: GilbertElliott,
+    disturbing: Option<Disturbing>,
+    framing: Framing,
     busy_until: Tai,
     last_delivery: Tai,
+    copy: Option<Tai>,
+}
+
+/// The frame of the code that is being filled.
+#[derive(Clone, Debug)]
+struct Framing {
+    left_bits: f64,
+    lost: bool,
+    random: Random,
+}
+
+impl Framing {
+    /// Puts a packet into frames: whether any of them is lost.
+    fn loses(&mut self, mut bits: f64, frames: Frames) -> bool {
+        let mut lost = false;
+        while bits > 0.0 {
+            if self.left_bits <= 0.0 {
+                self.left_bits = frames.bits.max(1.0);
+                self.lost = self.random.chance(frames.error);
+            }
+            lost |= self.lost;
+            let taken = bits.min(self.left_bits);
+            self.left_bits -= taken;
+            bits -= taken;
+        }
+        lost
+    }
 }
 
 impl<G: Geometry> LinkModel<G> {
     /// An idle link.
     pub fn new(settings: LinkSettings, geometry: G) -> Self {
         let loss = GilbertElliott::new(settings.loss, settings.seed);
-        Self { settings, geometry, loss, busy_until: Tai(i64::MIN), last_delivery: Tai(i64::MIN) }
+        let framing =
+            Framing { left_bits: 0.0, lost: false, random: Random::new(settings.seed, "frames") };
+        let never = Tai(i64::MIN);
+        Self {
+            settings,
+            geometry,
+            loss,
+            disturbing: None,
+            framing,
+            busy_until: never,
+            last_delivery: never,
+            copy: None,
+        }
+    }
+
+    /// Adds gaps, late packets and second copies.
+    pub fn with_disturbances(self, of: Disturbances) -> Self {
+        Self { disturbing: Some(Disturbing::new(of, self.settings.seed)), ..self }
     }
 
     /// Decides about a packet of `length` payload bytes offered at `now`; calls come in the order
-    /// of time.
+    /// of time. Where disturbances make a second copy, [`copy`](Self::copy) tells of it.
     pub fn offer(&mut self, now: Tai, length: usize) -> Verdict {
-        let Some(sky) = self.geometry.sky(now) else {
+        self.copy = None;
+        if self.sky(now).is_none() {
             return Verdict::Dropped(Reason::Invisible);
-        };
+        }
         let free = self.busy_until.max(now);
         if free.since(now) > self.settings.queue_ns {
             return Verdict::Dropped(Reason::QueueFull);
         }
+        // It leaves when the queue before it is sent: by then the link may be another, or gone.
+        let Some(sky) = self.sky(free) else {
+            return Verdict::Dropped(Reason::Invisible);
+        };
         let bits = 8.0 * (length + OVERHEAD_BYTES) as f64;
         let rate = self.settings.rate_bps * sky.rate_share;
         self.busy_until = free.plus((bits / rate * 1e9) as i64);
         // A lost packet took its time on the air all the same.
-        if self.loss.loses() {
+        let burst = self.loss.loses();
+        let frames = self.geometry.frames(free);
+        if frames.is_some_and(|frames| self.framing.loses(bits, frames)) || burst {
             return Verdict::Dropped(Reason::Lost);
         }
         let flight_ns = (sky.range_km / LIGHT_KM_S * 1e9) as i64;
         let arrival = self.busy_until.plus(flight_ns + self.settings.ground_delay_ns);
-        self.last_delivery = self.last_delivery.max(arrival);
-        Verdict::DeliverAt(self.last_delivery)
+        let at = match self.disturbing.as_mut().and_then(Disturbing::late_ns) {
+            Some(late_ns) => arrival.plus(late_ns),
+            None => {
+                self.last_delivery = self.last_delivery.max(arrival);
+                self.last_delivery
+            }
+        };
+        let copy_ns = self.disturbing.as_mut().and_then(Disturbing::copy_ns);
+        self.copy = copy_ns.map(|later_ns| at.plus(later_ns));
+        Verdict::DeliverAt(at)
+    }
+
+    /// When the packet that was just offered comes a second time, if it does.
+    pub fn copy(&self) -> Option<Tai> {
+        self.copy
     }
 
     /// Rate at an instant, bits a second; 0 below the horizon.
     pub fn rate_bps(&self, at: Tai) -> f64 {
-        self.geometry.sky(at).map_or(0.0, |sky| self.settings.rate_bps * sky.rate_share)
+        self.sky(at).map_or(0.0, |sky| self.settings.rate_bps * sky.rate_share)
+    }
+
+    /// The other end, where anything passes.
+    fn sky(&self, at: Tai) -> Option<Sky> {
+        if self.disturbing.as_ref().is_some_and(|disturbing| !disturbing.passes(at)) {
+            return None;
+        }
+        self.geometry.sky(at).filter(|sky| sky.rate_share > 0.0)
     }
 }
 
@@ -144,6 +232,54 @@ mod tests {
         assert_eq!(link.offer(Tai(SECOND / 2), 10), invisible);
         assert!(matches!(link.offer(Tai(SECOND), 10), Verdict::DeliverAt(_)));
         assert_eq!(link.offer(Tai(9 * SECOND), 10), invisible);
+    }
+
+    #[test]
+    fn noise_takes_whole_frames() {
+        struct Noisy;
+        impl Geometry for Noisy {
+            fn sky(&self, _: Tai) -> Option<Sky> {
+                Some(Sky { range_km: 0.0, rate_share: 1.0 })
+            }
+            fn frames(&self, _: Tai) -> Option<Frames> {
+                Some(Frames { bits: 32_000.0, error: 0.05 })
+            }
+        }
+        let mut link = LinkModel::new(settings(LossSettings::NONE), Noisy);
+        const PACKETS: i64 = 100_000;
+        let lost: Vec<bool> = (0..PACKETS)
+            .map(|n| link.offer(Tai(n * SECOND), 972) == Verdict::Dropped(Reason::Lost))
+            .collect();
+        // Packets of 8,000 bits fill frames of 32,000: four go down together.
+        let share = lost.iter().filter(|lost| **lost).count() as f64 / PACKETS as f64;
+        assert!((share / 0.05 - 1.0).abs() < 0.06, "{share}");
+        assert!(lost.chunks(4).all(|four| four.iter().all(|lost| *lost == four[0])));
+    }
+
+    #[test]
+    fn late_packets_are_overtaken_and_copies_are_told() {
+        let of = Disturbances {
+            late_share: 0.2,
+            late_ns: 50_000_000,
+            twice_share: 0.1,
+            outages: vec![(Tai(0), Tai(SECOND))],
+            ..Disturbances::default()
+        };
+        let mut link = LinkModel::new(settings(LossSettings::NONE), Fixed { range_km: 300.0 })
+            .with_disturbances(of);
+        assert_eq!(link.offer(Tai(SECOND / 2), 100), Verdict::Dropped(Reason::Invisible));
+        assert_eq!(link.rate_bps(Tai(SECOND / 2)), 0.0);
+        let (mut overtaken, mut last, mut copies) = (0, Tai(0), 0);
+        for n in 0..10_000i64 {
+            let Verdict::DeliverAt(at) = link.offer(Tai(SECOND + n * 5_000_000), 100) else {
+                panic!("{n}");
+            };
+            overtaken += i32::from(at < last);
+            last = last.max(at);
+            copies += i32::from(link.copy().is_some_and(|copy| copy >= at));
+        }
+        assert!(overtaken > 1_000, "{overtaken}");
+        assert!((900..1_100).contains(&copies), "{copies}");
     }
 
     #[test]

@@ -1,29 +1,110 @@
-//! Modulation and coding of DVB-S2: what each needs, what each carries, and which one is next.
+//! Modulation and coding: what each needs, what each carries, and which one is next.
 //!
 //! ```text
 //! Es/N0 ─► ladder (least noisy that fits, with margin) ─► adaptation (hysteresis, hold) ─► MODCOD
 //! ```
+
+use super::waterfall::Waterfall;
+
+/// How many bits a symbol stands for before coding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Modulation {
+    /// One bit.
+    Bpsk,
+    /// Two, offset or not.
+    Qpsk,
+    /// Three.
+    Psk8,
+    /// Four on two rings.
+    Apsk16,
+    /// Five on three rings.
+    Apsk32,
+}
+
+impl Modulation {
+    /// Bits a symbol.
+    pub const fn bits(self) -> u32 {
+        match self {
+            Self::Bpsk => 1,
+            Self::Qpsk => 2,
+            Self::Psk8 => 3,
+            Self::Apsk16 => 4,
+            Self::Apsk32 => 5,
+        }
+    }
+}
 
 /// A modulation with a code.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Modcod {
     /// As the standard calls it.
     pub name: &'static str,
-    /// Bits a symbol carries for the user, without pilots (EN 302 307-1 table 13).
+    /// Bits a symbol carries for the user, without pilots (DVB-S2: EN 302 307-1 table 13).
     pub bits_per_symbol: f64,
-    /// Energy of a symbol over noise that it needs for one frame in ten million lost, dB: Es/N0, not
-    /// Eb/N0 (same table, normal frames).
+    /// Energy of a symbol over noise that it needs, dB: Es/N0, not Eb/N0. DVB-S2: for one frame in
+    /// ten million lost (same table, normal frames); CCSDS: one in ten thousand.
     pub es_n0_db: f64,
+    /// What the code's bits become.
+    pub modulation: Modulation,
+    /// Bits of the user in one frame of the code: what is lost at once.
+    pub frame_bits: f64,
+    /// How losses grow below what it needs.
+    pub waterfall: Waterfall,
 }
 
+/// Symbols of a slot, and of the pilots after each sixteen of them (EN 302 307-1 §5.5).
+const SLOT: u32 = 90;
+const PILOTS: u32 = 36;
+/// Bits of a normal frame of DVB-S2.
+const NORMAL_FRAME: u32 = 64_800;
+
 impl Modcod {
+    /// One of DVB-S2.
     const fn new(name: &'static str, bits_per_symbol: f64, es_n0_db: f64) -> Self {
-        Self { name, bits_per_symbol, es_n0_db }
+        let modulation = match name.as_bytes() {
+            [b'8', ..] => Modulation::Psk8,
+            [b'1', ..] => Modulation::Apsk16,
+            [b'3', ..] => Modulation::Apsk32,
+            _ => Modulation::Qpsk,
+        };
+        let symbols = SLOT * (NORMAL_FRAME / modulation.bits() / SLOT + 1);
+        Self {
+            name,
+            bits_per_symbol,
+            es_n0_db,
+            modulation,
+            frame_bits: bits_per_symbol * symbols as f64,
+            waterfall: Waterfall::QuasiErrorFree,
+        }
     }
 
     /// What it needs as energy of a bit over noise, dB.
     pub fn eb_n0_db(&self) -> f64 {
         self.es_n0_db - 10.0 * self.bits_per_symbol.log10()
+    }
+
+    /// Share of frames lost at an Es/N0.
+    pub fn frame_error(&self, es_n0_db: f64) -> f64 {
+        match self.waterfall {
+            Waterfall::QuasiErrorFree => Waterfall::below(es_n0_db - self.es_n0_db),
+            waterfall => waterfall.frame_error(es_n0_db - 10.0 * self.bits_per_symbol.log10()),
+        }
+    }
+
+    /// Bits a second for the user; pilots are DVB-S2's.
+    pub fn rate_bps(&self, symbol_rate_baud: f64, pilots: bool) -> f64 {
+        let share = if pilots { self.share_without_pilots() } else { 1.0 };
+        symbol_rate_baud * self.bits_per_symbol * share
+    }
+
+    /// Share of symbols that are no pilots, where there are pilots.
+    pub fn share_without_pilots(&self) -> f64 {
+        if self.waterfall != Waterfall::QuasiErrorFree {
+            return 1.0;
+        }
+        let slots = NORMAL_FRAME / self.modulation.bits() / SLOT;
+        let frame = f64::from(SLOT * (slots + 1));
+        frame / (frame + f64::from(PILOTS * ((slots - 1) / 16)))
     }
 }
 
@@ -180,6 +261,19 @@ mod tests {
         assert_eq!(ladder.highest(-3.0), None);
         assert_eq!(ladder.highest(50.0), Some(ladder.steps().len() - 1));
         assert!(Ladder::new(&[]).is_none());
+    }
+
+    #[test]
+    fn pilots_cost_what_the_frames_say() {
+        // EN 302 307-1: QPSK has 360 slots and 22 groups of pilots, 32APSK 144 and 8.
+        let share = 32_490.0 / (32_490.0 + 22.0 * 36.0);
+        assert!((DVB_S2[3].share_without_pilots() - share).abs() < 1e-12);
+        let share = 13_050.0 / (13_050.0 + 8.0 * 36.0);
+        assert!((DVB_S2[27].share_without_pilots() - share).abs() < 1e-12);
+        let (with, without) = (DVB_S2[3].rate_bps(1e6, true), DVB_S2[3].rate_bps(1e6, false));
+        assert!((with / without - 0.976_2).abs() < 1e-3);
+        // A baseband frame of QPSK 1/2: 32,208 bits less 80 of its header.
+        assert!((DVB_S2[3].frame_bits - 32_128.0).abs() < 1.0, "{}", DVB_S2[3].frame_bits);
     }
 
     #[test]

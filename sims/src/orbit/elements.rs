@@ -17,6 +17,19 @@ const JULIAN_2000: f64 = 2_451_545.0;
 /// The earth's radius as SGP4 takes it.
 const RADIUS_KM: f64 = 6_378.135;
 
+/// Gravity of the earth as SGP4 takes it.
+const GRAVITY_KM3_S2: f64 = 398_600.8;
+/// Perigees below it feel the weather of the Sun within days.
+const LOW_KM: f64 = 350.0;
+/// Periods from which SDP4 takes over.
+const DEEP_MIN: f64 = 225.0;
+const LOW_DAYS: f64 = 5.0;
+const NEAR_DAYS: f64 = 14.0;
+const DEEP_DAYS: f64 = 42.0;
+
+/// Turns a day of an orbit at the ground, and some.
+const MOTION_MAX: f64 = 18.0;
+
 /// Most element sets taken from one file; ten times the largest constellation flying.
 pub const MAX_ELEMENT_SETS: usize = 100_000;
 
@@ -64,11 +77,13 @@ pub struct State {
 }
 
 /// One satellite's mean elements, ready to propagate.
+#[derive(Clone)]
 pub struct ElementSet {
     name: String,
     epoch: Tai,
     constants: sgp4::Constants,
     propagator: Propagator,
+    good_for_days: f64,
 }
 
 impl fmt::Debug for ElementSet {
@@ -88,6 +103,19 @@ impl ElementSet {
             _ => elements.norad_id.to_string(),
         };
         let epoch = Tai::from_unix(utc.timestamp(), utc.timestamp_subsec_nanos());
+        for (what, value, most) in [
+            ("the inclination", elements.inclination, 180.0),
+            ("the ascending node", elements.right_ascension, 360.0),
+            ("the eccentricity", elements.eccentricity, 0.999_999),
+            ("the argument of perigee", elements.argument_of_perigee, 360.0),
+            ("the mean anomaly", elements.mean_anomaly, 360.0),
+            ("the mean motion", elements.mean_motion, MOTION_MAX),
+        ] {
+            if !(0.0..=most).contains(&value) {
+                let reason = format!("{what} is {value}: 0 to {most} is an orbit of the earth");
+                return Err(ElementsError::Format { index, reason });
+            }
+        }
         let mean = MeanElements {
             inclination: elements.inclination.to_radians(),
             node: elements.right_ascension.to_radians(),
@@ -124,7 +152,21 @@ impl ElementSet {
         .map_err(|_| NoOrbit::Motion)?;
         let constants = sgp4::Constants::new(sgp4::WGS72, sidereal, years, mean.drag, orbit)
             .map_err(|_| NoOrbit::Eccentricity)?;
-        Ok(Self { name: name.into(), epoch, constants, propagator })
+        let axis_km = (GRAVITY_KM3_S2 / (mean.motion / 60.0).powi(2)).cbrt();
+        let perigee_km = axis_km * (1.0 - mean.eccentricity) - RADIUS_KM;
+        let good_for_days = match perigee_km {
+            low if low < LOW_KM => LOW_DAYS,
+            _ if TAU / mean.motion < DEEP_MIN => NEAR_DAYS,
+            _ => DEEP_DAYS,
+        };
+        Ok(Self { name: name.into(), epoch, constants, propagator, good_for_days })
+    }
+
+    /// Age beyond which the elements say little: five days where the air is thick, two weeks in a
+    /// low orbit, six weeks in a high one. By then a satellite is off by tens of kilometres along
+    /// its orbit, a rule of thumb of public elements.
+    pub fn good_for_days(&self) -> f64 {
+        self.good_for_days
     }
 
     /// The same orbit for many instants at once; agrees with [`propagate`](Self::propagate) to a
@@ -184,38 +226,76 @@ pub fn read(text: &str) -> Result<Vec<ElementSet>, ElementsError> {
     }
 }
 
+/// Columns of a line; the verification set carries its own fields after them.
+const COLUMNS: usize = 69;
+
 /// Collects lines 1 and 2; a line before them that is neither names the satellite.
 fn tle(text: &str) -> Result<Vec<sgp4::Elements>, ElementsError> {
-    /// Columns of a line; the verification set carries its own fields after them.
-    const COLUMNS: usize = 69;
     let mut sets = Vec::new();
-    let (mut name, mut first) = (None, None);
-    for line in text.lines().map(str::trim_end).filter(|line| !line.starts_with('#')) {
-        let columns = line.get(..COLUMNS).unwrap_or(line);
-        if line.starts_with("1 ") {
-            // Old sets leave the ephemeris type blank; it adds nothing to the checksum.
-            let typed = match (columns.get(..62), columns.get(63..)) {
-                (Some(before), Some(after)) if columns.as_bytes().get(62) == Some(&b' ') => {
-                    format!("{before}0{after}")
+    let mut name = None;
+    let mut first: Option<(usize, String)> = None;
+    for (number, line) in (1..).zip(text.lines()).map(|(number, line)| (number, line.trim_end())) {
+        if line.starts_with('#') || line.trim().is_empty() {
+            continue;
+        }
+        let index = sets.len();
+        let refuse = |at: usize, reason: &str| {
+            Err(ElementsError::Format {
+                index,
+                reason: format!("{reason} (line {at} of the file)"),
+            })
+        };
+        match (first.take(), line.as_bytes().first_chunk::<2>()) {
+            (None, Some(b"1 ")) => first = Some((number, columns(line).into())),
+            (Some((before, one)), Some(b"2 ")) => {
+                let two = columns(line);
+                for (at, line) in [(before, &*one), (number, two)] {
+                    if let Some(reason) = fault(line) {
+                        return refuse(at, reason);
+                    }
                 }
-                _ => columns.to_owned(),
-            };
-            first = Some(typed);
-        } else if let (true, Some(one)) = (line.starts_with("2 "), first.take()) {
-            let index = sets.len();
-            let set = sgp4::Elements::from_tle(name.take(), one.as_bytes(), columns.as_bytes())
-                .map_err(|error| ElementsError::Format { index, reason: error.to_string() })?;
-            sets.push(set);
-        } else if !line.trim().is_empty() {
-            name = Some(line.trim_start_matches("0 ").trim().to_owned());
+                // Old sets leave the ephemeris type blank; it adds nothing to the checksum.
+                let one = match (one.get(..62), one.get(63..)) {
+                    (Some(before), Some(after)) if one.as_bytes().get(62) == Some(&b' ') => {
+                        format!("{before}0{after}")
+                    }
+                    _ => one,
+                };
+                match sgp4::Elements::from_tle(name.take(), one.as_bytes(), two.as_bytes()) {
+                    Ok(set) => sets.push(set),
+                    Err(error) => return refuse(before, &error.to_string()),
+                }
+            }
+            (Some((before, _)), _) => return refuse(before, "a line 1 without its line 2"),
+            (None, Some(b"2 ")) => return refuse(number, "a line 2 without its line 1"),
+            (None, _) => name = Some(line.trim_start_matches("0 ").trim().to_owned()),
         }
     }
+    if let Some((before, _)) = first {
+        let reason = format!("a line 1 without its line 2 (line {before} of the file)");
+        return Err(ElementsError::Format { index: sets.len(), reason });
+    }
     Ok(sets)
+}
+
+fn columns(line: &str) -> &str {
+    line.get(..COLUMNS).unwrap_or(line)
+}
+
+/// What the crate takes for granted of a line: it panics, or reads text that is none, without.
+fn fault(line: &str) -> Option<&'static str> {
+    match line.as_bytes().get(COLUMNS - 1) {
+        _ if !line.is_ascii() => Some("a letter that is not ASCII"),
+        None => Some("fewer than 69 columns"),
+        Some(digit) if !digit.is_ascii_digit() => Some("the checksum in column 69 is no digit"),
+        Some(_) => None,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     const ISS: &str = "ISS
 1 25544U 98067A   24127.82853009  .00015698  00000+0  27310-3 0  9995
@@ -239,5 +319,45 @@ mod tests {
         let damaged = ISS.replace("51.6393", "51.6394");
         let error = read(&damaged).err().unwrap().to_string();
         assert!(error.contains("checksum"), "{error}");
+        let lines: Vec<&str> = ISS.lines().collect();
+        for (text, words) in [
+            (ISS.replace("9995\n", "999p\n"), "column 69 is no digit (line 2 of the file)"),
+            (ISS.replace("452123", "45212é"), "not ASCII (line 3 of the file)"),
+            (ISS.replace("674452123", "67445"), "fewer than 69 columns (line 3 of the file)"),
+            (lines[..2].join("\n"), "a line 1 without its line 2 (line 2 of the file)"),
+            (lines[2].into(), "a line 2 without its line 1 (line 1 of the file)"),
+            ([lines[1], lines[1], lines[2]].join("\n"), "without its line 2 (line 1 of the file)"),
+        ] {
+            let error = read(&text).err().unwrap().to_string();
+            assert!(error.contains(words), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_satellite_that_came_down_has_decayed() {
+        let mean = MeanElements {
+            inclination: 0.9,
+            node: 0.0,
+            eccentricity: 0.001,
+            argument: 0.0,
+            anomaly: 0.0,
+            motion: 16.45 * TAU / MINUTES_A_DAY,
+            drag: 0.01,
+        };
+        let set = ElementSet::from_mean("LOW", Tai::from_unix(1_790_000_000, 0), &mean).unwrap();
+        assert_eq!(set.good_for_days(), LOW_DAYS);
+        set.propagate(set.epoch()).unwrap();
+        let error = set.propagate(set.epoch().plus(86_400_000_000_000)).unwrap_err().to_string();
+        assert!(error.starts_with("LOW at 2026-09-"), "{error}");
+    }
+
+    proptest! {
+        /// Whatever letters a file holds, it is read or refused.
+        #[test]
+        fn nothing_panics(at in 0usize..145, put in any::<char>()) {
+            let letters = ISS.chars().enumerate();
+            let text: String = letters.map(|(of, letter)| if of == at { put } else { letter }).collect();
+            let _ = read(&text);
+        }
     }
 }

@@ -193,7 +193,7 @@ fn element_set(fields: &Fields) -> Result<ElementSet, String> {
 }
 
 /// A time of UTC, by calendar or by day of the year (CCSDS 301.0-B-4 §3.5), with or without a Z.
-fn time(text: &str) -> Option<Tai> {
+pub(super) fn time(text: &str) -> Option<Tai> {
     let text = text.trim_end_matches('Z');
     let (date, clock) = text.split_once('T').or_else(|| text.split_once(' '))?;
     let parts: Vec<&str> = date.split('-').collect();

@@ -8,11 +8,13 @@ pub mod axis;
 pub mod chart;
 pub mod map;
 pub mod rows;
+pub mod stack;
 
 pub use axis::{Axis, Scale};
 pub use chart::{Chart, Series, Shape};
 pub use map::Map;
 pub use rows::{Row, Rows, Span};
+pub use stack::stacked;
 
 use std::fmt::Write;
 

@@ -4,8 +4,9 @@ use std::fmt::Write;
 
 use codecs::time::Tai;
 
-use super::answer::{Answer, Delivery, Sample, Summary};
+use super::summary::{Prices, Summary, waits_s};
 use crate::plot::{Axis, Chart, INKS, Map, Row, Rows, Series, Span, axis::short, escaped};
+use crate::world::answer::{Answer, Sample};
 
 /// Tracks that can be told apart on one map.
 const TRACKS_MAX: usize = 12;
@@ -33,15 +34,16 @@ th:first-child,td:first-child,th:nth-child(2),td:nth-child(2){text-align:left}\
 .bar{width:45%}.bar i{display:block;height:.7rem;background:var(--bar)}</style>";
 
 /// The page.
-pub fn page(answer: &Answer) -> String {
-    let summary = answer.summary();
-    let name = escaped(&answer.name);
+pub fn page(answer: &Answer, prices: &Prices) -> String {
+    let summary = Summary::of(answer, prices);
+    let name = escaped(&answer.scenario);
+    let until = start(answer).plus(seconds_ns(answer.duration_s as f64));
     let mut out = format!(
         "<!doctype html>\n<html lang='en'><meta charset='utf-8'>\
          <meta name='viewport' content='width=device-width'><title>{name}</title>{STYLE}\n\
          <h1>{name}</h1>\n<p>{} to {}, seed {}, trace {}</p>\n",
-        answer.from.to_rfc3339(),
-        answer.until.to_rfc3339(),
+        start(answer).to_rfc3339(),
+        until.to_rfc3339(),
         answer.seed,
         summary.trace
     );
@@ -52,6 +54,7 @@ pub fn page(answer: &Answer) -> String {
         out.push_str(&picture);
     }
     contacts(&mut out, answer);
+    faults(&mut out, answer);
     out.push_str("</html>\n");
     out
 }
@@ -60,15 +63,17 @@ fn figures(out: &mut String, summary: &Summary) {
     let latency = |value: Option<f64>| value.map_or_else(|| "none".to_owned(), duration);
     let mut figures = vec![
         ("delivered", bytes(summary.delivered_bytes as f64)),
-        ("of the links' capacity", format!("{:.1} %", summary.capacity_used * 100.0)),
+        ("of the links' capacity used", format!("{:.1} %", summary.capacity_used * 100.0)),
         ("capture to archive, median", latency(summary.latency_p50_s)),
         ("99 in 100 within", latency(summary.latency_p99_s)),
-        ("satellites", summary.satellites.to_string()),
+        ("spacecraft", summary.spacecraft.to_string()),
         ("contacts", format!("{}, {}", summary.contacts, duration(summary.contact_s))),
-        ("units delivered", format!("{} of {}", summary.units_delivered, summary.units_made)),
+        ("packets made", format!("{}, {}", summary.packets, bytes(summary.packet_bytes as f64))),
+        ("units archived", format!("{} of {}", summary.units_archived, summary.units)),
         ("still on board", summary.units_held.to_string()),
         ("left out, told by voids", summary.units_void.to_string()),
-        ("lost before they were durable", summary.units_lost.to_string()),
+        ("told lost", summary.units_lost.to_string()),
+        ("against the contract", summary.broken.len().to_string()),
     ];
     if let Some(cost) = summary.cost {
         figures.push(("cost", format!("{cost:.2} {}", summary.currency)));
@@ -81,23 +86,24 @@ fn figures(out: &mut String, summary: &Summary) {
 }
 
 fn waits(out: &mut String, summary: &Summary) {
-    let most = summary.waited.iter().map(|(_, wait)| *wait).fold(f64::MIN_POSITIVE, f64::max);
+    let most = summary.waited.iter().map(|of| of.seconds).fold(f64::MIN_POSITIVE, f64::max);
     out.push_str("<h2>Where a byte waited, on average</h2>\n<table>\n");
-    for (name, wait) in &summary.waited {
+    for waited in &summary.waited {
         let _ = writeln!(
             out,
-            "<tr><td>{name}<td class='bar'><i style='width:{:.1}%'></i><td>{}",
-            100.0 * wait / most,
-            duration(*wait)
+            "<tr><td>{}<td class='bar'><i style='width:{:.1}%'></i><td>{}",
+            waited.wait,
+            100.0 * waited.seconds / most,
+            duration(waited.seconds)
         );
     }
     out.push_str("</table>\n");
 }
 
 fn pictures(answer: &Answer) -> Vec<String> {
-    let clock = || Axis::clock(answer.from).between(0.0, after(answer, answer.until));
+    let clock = || Axis::clock(start(answer)).between(0.0, answer.duration_s as f64);
     let mut out = Vec::new();
-    if answer.satellites.iter().any(|craft| craft.samples.iter().any(|of| of.place.is_some())) {
+    if answer.craft.iter().any(|craft| !craft.ground_track.is_empty()) {
         out.push(map(answer).svg());
     }
     out.push(spans(answer, clock()).svg());
@@ -107,136 +113,179 @@ fn pictures(answer: &Answer) -> Vec<String> {
     );
     let bytes = Axis::linear("bytes").from_zero();
     out.push(Chart::new("Held without a receipt", clock(), bytes, backlog).svg());
-    if !answer.deliveries.is_empty() {
+    if answer.craft.iter().any(|craft| !craft.latency.is_empty()) {
         out.push(latencies(answer).svg());
     }
     out
 }
 
-fn after(answer: &Answer, at: Tai) -> f64 {
-    at.since(answer.from) as f64 / 1e9
+fn start(answer: &Answer) -> Tai {
+    Tai(answer.start_ns)
+}
+
+fn seconds_ns(seconds: f64) -> i64 {
+    (seconds * 1e9) as i64
 }
 
 fn map(answer: &Answer) -> Map {
-    let all = answer.satellites.len();
-    let cut = after(answer, answer.until) > TRACK_S;
+    let all = answer.craft.len();
+    let cut = answer.duration_s as f64 > TRACK_S;
     let title = match (cut, all > TRACKS_MAX) {
         (_, true) => format!("Ground tracks at the start (the first {TRACKS_MAX} of {all})"),
         (true, _) => "Ground tracks at the start".to_owned(),
         _ => "Ground tracks".to_owned(),
     };
-    let tracks = answer.satellites.iter().take(TRACKS_MAX).map(|craft| {
-        let gap = (f64::NAN, f64::NAN);
-        let drawn = craft.samples.iter().take_while(|of| after(answer, of.at) <= TRACK_S);
-        (craft.name.clone(), drawn.map(|of| of.place.unwrap_or(gap)).collect())
+    let tracks = answer.craft.iter().take(TRACKS_MAX).map(|craft| {
+        let drawn = craft.ground_track.iter().take_while(|of| of.at_s <= TRACK_S);
+        (craft.name.clone(), drawn.map(|of| (of.latitude_deg, of.longitude_deg)).collect())
     });
-    let stations = answer.stations.iter();
-    let stations = stations.filter_map(|station| Some((station.name.clone(), station.place?)));
-    Map { title, tracks: tracks.collect(), stations: stations.collect() }
+    let place = |site: &crate::world::answer::Site| {
+        Some((site.name.clone(), (site.latitude_deg?, site.longitude_deg?)))
+    };
+    let stations = answer.sites.iter().filter_map(place).collect();
+    Map { title, tracks: tracks.collect(), stations }
 }
 
-fn station(answer: &Answer, index: usize) -> &str {
-    answer.stations.get(index).map_or("", |station| &station.name)
+fn site(answer: &Answer, index: usize) -> &str {
+    answer.sites.get(index).map_or("", |site| &site.name)
 }
 
 fn spans(answer: &Answer, across: Axis) -> Rows {
-    let rows = answer.satellites.iter().enumerate().map(|(index, craft)| {
-        let of = answer.contacts.iter().filter(|contact| contact.satellite == index);
-        let spans = of.map(|contact| Span {
-            from: after(answer, contact.rise),
-            to: after(answer, contact.set),
-            ink: contact.station % INKS,
+    let rows = answer.craft.iter().map(|craft| {
+        let spans = craft.contacts.iter().map(|contact| Span {
+            from: contact.rise_s,
+            to: contact.set_s,
+            ink: contact.site % INKS,
             words: format!(
-                "{}, {:.0} s, {} delivered",
-                station(answer, contact.station),
-                contact.set.since(contact.rise) as f64 / 1e9,
-                bytes(contact.delivered_bytes as f64)
+                "{}, {:.0} s, {} arrived",
+                site(answer, contact.site),
+                contact.set_s - contact.rise_s,
+                bytes(contact.carried_bytes as f64)
             ),
         });
         Row { name: craft.name.clone(), spans: spans.collect() }
     });
-    Rows { title: "Contacts, by station".into(), across, rows: rows.collect() }
+    Rows { title: "Contacts, by site".into(), across, rows: rows.collect() }
 }
 
-/// Rates and backlog, summed over all satellites; samples of one number are of one instant.
+/// One instant of all spacecraft: rate of the links, bytes that arrived since the start, backlog.
+#[derive(Clone, Copy, Default)]
+struct Sum {
+    at_s: f64,
+    rate_bps: f64,
+    carried_bytes: f64,
+    backlog_bytes: f64,
+}
+
+/// Rates and backlog, summed over all spacecraft; samples of one number are of one instant.
 fn series(answer: &Answer) -> [Vec<Series>; 2] {
-    let length = answer.satellites.iter().map(|craft| craft.samples.len()).max().unwrap_or(0);
-    let mut sums: Vec<Option<(f64, f64, f64, f64)>> = vec![None; length];
-    for craft in &answer.satellites {
-        for (sum, sample) in sums.iter_mut().zip(&craft.samples) {
-            let Sample { at, backlog_bytes, capacity_bps, delivered_bytes, .. } = *sample;
-            let sum = sum.get_or_insert((after(answer, at), 0.0, 0.0, 0.0));
-            sum.1 += capacity_bps;
-            sum.2 += delivered_bytes as f64;
-            sum.3 += backlog_bytes as f64;
+    let length = answer.craft.iter().map(|craft| craft.series.len()).max().unwrap_or(0);
+    let mut sums = vec![Sum::default(); length];
+    for craft in &answer.craft {
+        for (sum, sample) in sums.iter_mut().zip(&craft.series) {
+            let Sample { at_s, backlog_bytes, carried_bytes, rate_bps, .. } = *sample;
+            sum.at_s = at_s;
+            sum.rate_bps += rate_bps;
+            sum.carried_bytes += carried_bytes as f64;
+            sum.backlog_bytes += backlog_bytes as f64;
         }
     }
-    let sums: Vec<_> = sums.into_iter().flatten().collect();
-    let column =
-        |of: fn(&(f64, f64, f64, f64)) -> f64| sums.iter().map(|sum| (sum.0, of(sum))).collect();
-    let delivered = sums.windows(2).map(|pair| {
+    let column = |of: fn(&Sum) -> f64| sums.iter().map(|sum| (sum.at_s, of(sum))).collect();
+    let arrived = sums.windows(2).map(|pair| {
         let [before, now] = pair else { return (f64::NAN, f64::NAN) };
-        (before.0, 8.0 * (now.2 - before.2).max(0.0) / (now.0 - before.0).max(1e-9))
+        let bytes = (now.carried_bytes - before.carried_bytes).max(0.0);
+        (before.at_s, 8.0 * bytes / (now.at_s - before.at_s).max(1e-9))
     });
     let rates = vec![
-        Series::steps("delivered", delivered.collect()),
-        Series::steps("capacity", column(|sum| sum.1)),
+        Series::steps("arrived", arrived.collect()),
+        Series::steps("rate of the links", column(|sum| sum.rate_bps)),
     ];
-    [rates, vec![Series::line("on board", column(|sum| sum.3))]]
+    [rates, vec![Series::line("on board", column(|sum| sum.backlog_bytes))]]
 }
 
 fn latencies(answer: &Answer) -> Chart {
-    let curve = |of: &dyn Fn(&Delivery) -> f64| {
-        let mut values: Vec<f64> = answer.deliveries.iter().map(of).collect();
-        values.sort_by(f64::total_cmp);
-        let every = values.len().div_ceil(SHARES).max(1);
-        let all = values.len() as f64;
-        let points = values.iter().enumerate().skip(every - 1).step_by(every);
-        points.map(|(index, value)| (value.max(1e-3), (index + 1) as f64 / all)).collect::<Vec<_>>()
-    };
-    let contact = |unit: &Delivery| unit.latency_s() - unit.waits_s()[1];
+    let (mut all, mut without) = (Vec::new(), Vec::new());
+    for craft in &answer.craft {
+        for unit in &craft.latency {
+            all.push(unit.latency_s());
+            without.push(unit.latency_s() - waits_s(unit, &craft.contacts)[1]);
+        }
+    }
     let series = vec![
-        Series::line("capture to archive", curve(&Delivery::latency_s)),
-        Series::line("the same without the wait for a contact", curve(&contact)),
+        Series::line("capture to archive", shares(all)),
+        Series::line("the same without the wait for a contact", shares(without)),
     ];
     let up = Axis::linear("share of units").between(0.0, 1.0);
     Chart::new("Latency", Axis::log("seconds"), up, series)
 }
 
+/// A curve of the share that is at or below each value.
+fn shares(mut values: Vec<f64>) -> Vec<(f64, f64)> {
+    values.sort_by(f64::total_cmp);
+    let every = values.len().div_ceil(SHARES).max(1);
+    let all = values.len() as f64;
+    let points = values.iter().enumerate().skip(every - 1).step_by(every);
+    points.map(|(index, value)| (value.max(1e-3), (index + 1) as f64 / all)).collect()
+}
+
 fn contacts(out: &mut String, answer: &Answer) {
-    let all = answer.contacts.len();
-    let cut = if all > CONTACTS_MAX {
-        format!(" (the first {CONTACTS_MAX} of {all})")
-    } else {
-        String::new()
+    let mut all: Vec<_> = answer
+        .craft
+        .iter()
+        .flat_map(|craft| craft.contacts.iter().map(move |contact| (craft, contact)))
+        .collect();
+    all.sort_by(|a, b| a.1.rise_s.total_cmp(&b.1.rise_s));
+    let cut = match all.len() {
+        count if count > CONTACTS_MAX => format!(" (the first {CONTACTS_MAX} of {count})"),
+        _ => String::new(),
     };
     let _ = writeln!(
         out,
-        "<h2>Contacts{cut}</h2>\n<table><tr><th>satellite<th>station<th>rise (UTC)<th>seconds\
-         <th>highest<th>capacity<th>delivered"
+        "<h2>Contacts{cut}</h2>\n<table><tr><th>spacecraft<th>site<th>rise (UTC)<th>seconds\
+         <th>highest<th>capacity<th>arrived"
     );
-    for contact in answer.contacts.iter().take(CONTACTS_MAX) {
-        let craft = answer.satellites.get(contact.satellite).map_or("", |craft| &craft.name);
-        let highest = match contact.max_elevation_deg {
-            degrees if degrees.is_finite() => format!("{degrees:.1}°"),
-            _ => "–".to_owned(),
-        };
-        let rise = contact.rise.to_rfc3339();
+    for (craft, contact) in all.into_iter().take(CONTACTS_MAX) {
         let _ = writeln!(
             out,
-            "<tr><td>{}<td>{}<td>{}<td>{:.0}<td>{highest}<td>{}<td>{}",
-            escaped(craft),
-            escaped(station(answer, contact.station)),
-            rise.get(..19).unwrap_or(&rise).replace('T', " "),
-            contact.set.since(contact.rise) as f64 / 1e9,
-            bytes(contact.capacity_bytes),
-            bytes(contact.delivered_bytes as f64)
+            "<tr><td>{}<td>{}<td>{}<td>{:.0}<td>{:.1}°<td>{}<td>{}",
+            escaped(&craft.name),
+            escaped(site(answer, contact.site)),
+            at(answer, contact.rise_s),
+            contact.set_s - contact.rise_s,
+            contact.max_elevation_deg,
+            bytes(contact.capacity_bytes as f64),
+            bytes(contact.carried_bytes as f64)
         );
     }
     out.push_str("</table>\n");
 }
 
-fn bytes(count: f64) -> String {
+fn faults(out: &mut String, answer: &Answer) {
+    if answer.faults.is_empty() {
+        return;
+    }
+    let cut = match answer.faults.len() {
+        count if count > CONTACTS_MAX => format!(" (the first {CONTACTS_MAX} of {count})"),
+        _ => String::new(),
+    };
+    let _ = writeln!(out, "<h2>Faults{cut}</h2>\n<table><tr><th>of<th>what<th>when (UTC)");
+    for fault in answer.faults.iter().take(CONTACTS_MAX) {
+        let of = fault.craft.and_then(|index| answer.craft.get(index));
+        let of = of.map_or("the station", |craft| &craft.name);
+        let (of, what) = (escaped(of), escaped(&fault.what));
+        let _ = writeln!(out, "<tr><td>{of}<td>{what}<td>{}", at(answer, fault.at_s));
+    }
+    out.push_str("</table>\n");
+}
+
+/// An instant to the second, for a table.
+fn at(answer: &Answer, after_s: f64) -> String {
+    let words = start(answer).plus(seconds_ns(after_s)).to_rfc3339();
+    words.get(..19).unwrap_or(&words).replace('T', " ")
+}
+
+/// Bytes with the prefix of their size.
+pub fn bytes(count: f64) -> String {
     format!("{}B", spaced(count))
 }
 
@@ -263,28 +312,23 @@ pub fn duration(seconds: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::answer::tests::answer;
+    use crate::report::summary::tests::{answer, prices};
 
     #[test]
     fn the_page_stands_alone_and_holds_no_names_as_markup() {
-        let page = page(&answer());
+        let page = page(&answer(), &prices());
         assert!(page.contains("two &lt;of&gt; them") && !page.contains("<of>"));
         assert!(!page.contains("src=") && !page.contains("href="), "nothing is loaded");
         assert_eq!(page.matches("<svg").count(), 5);
-        assert!(page.contains("<dd>1 kB</dd>") && page.contains("25.0 %"), "{page}");
-        assert_eq!(page, super::page(&answer()), "the same answer gives the same page");
+        assert!(page.contains("<dd>1 kB</dd>") && page.contains("30.0 %"), "{page}");
+        assert!(page.contains("5.00 EUR"));
+        assert_eq!(page, super::page(&answer(), &prices()), "the same answer, the same page");
     }
 
     #[test]
     fn a_run_without_anything_has_a_page() {
-        let nothing = Answer {
-            stations: vec![],
-            satellites: vec![],
-            contacts: vec![],
-            deliveries: vec![],
-            ..answer()
-        };
-        assert!(page(&nothing).contains("none"));
+        let nothing = Answer { sites: vec![], craft: vec![], ..answer() };
+        assert!(page(&nothing, &Prices::default()).contains("none"));
     }
 
     #[test]

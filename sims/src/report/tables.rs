@@ -2,109 +2,132 @@
 
 use std::sync::Arc;
 
+use codecs::time::Tai;
+
 use super::{
-    answer::{Answer, Delivery},
+    summary::{Prices, waits_s},
     table::{Table, Values},
 };
+use crate::world::answer::{Answer, ContactAnswer, CraftAnswer, LatencySample, Sample, TrackPoint};
 
 /// Name of each file, without its ending, and what stands in it.
-pub fn tables(answer: &Answer) -> [(&'static str, Table); 3] {
+pub fn tables(answer: &Answer, prices: &Prices) -> [(&'static str, Table); 4] {
+    let all = All(answer);
     [
-        ("samples", samples(answer)),
-        ("contacts", contacts(answer)),
-        ("deliveries", deliveries(answer)),
+        ("samples", all.samples()),
+        ("tracks", all.tracks()),
+        ("contacts", all.contacts(prices)),
+        ("deliveries", all.deliveries()),
     ]
-}
-
-/// Names as a column shares them.
-struct Names(Vec<Arc<str>>);
-
-impl Names {
-    fn of<'a>(names: impl Iterator<Item = &'a String>) -> Self {
-        Self(names.map(|name| name.as_str().into()).collect())
-    }
-
-    fn column(&self, indexes: impl Iterator<Item = usize>) -> Values {
-        let unknown: Arc<str> = "".into();
-        Values::Word(indexes.map(|at| self.0.get(at).unwrap_or(&unknown).clone()).collect())
-    }
-}
-
-fn satellites(answer: &Answer) -> Names {
-    Names::of(answer.satellites.iter().map(|craft| &craft.name))
-}
-
-fn stations(answer: &Answer) -> Names {
-    Names::of(answer.stations.iter().map(|station| &station.name))
 }
 
 fn count(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-fn samples(answer: &Answer) -> Table {
-    let crafts = || answer.satellites.iter().enumerate();
-    let all =
-        || crafts().flat_map(|(index, craft)| craft.samples.iter().map(move |of| (index, of)));
-    let place = |of: fn((f64, f64)) -> f64| {
-        Values::Number(all().map(|(_, sample)| sample.place.map_or(f64::NAN, of)).collect())
-    };
-    Table::default()
-        .with("satellite", satellites(answer).column(all().map(|(index, _)| index)))
-        .with("time", Values::Instant(all().map(|(_, of)| of.at).collect()))
-        .with("latitude_deg", place(|(latitude, _)| latitude))
-        .with("longitude_deg", place(|(_, longitude)| longitude))
-        .with(
-            "backlog_bytes",
-            Values::Count(all().map(|(_, of)| count(of.backlog_bytes)).collect()),
-        )
-        .with("capacity_bps", Values::Number(all().map(|(_, of)| of.capacity_bps).collect()))
-        .with(
-            "delivered_bytes",
-            Values::Count(all().map(|(_, of)| count(of.delivered_bytes)).collect()),
-        )
-}
+/// Rows of all spacecraft, one behind the other.
+struct All<'a>(&'a Answer);
 
-fn contacts(answer: &Answer) -> Table {
-    let all = || answer.contacts.iter();
-    Table::default()
-        .with("satellite", satellites(answer).column(all().map(|of| of.satellite)))
-        .with("station", stations(answer).column(all().map(|of| of.station)))
-        .with("rise", Values::Instant(all().map(|of| of.rise).collect()))
-        .with("set", Values::Instant(all().map(|of| of.set).collect()))
-        .with("max_elevation_deg", Values::Number(all().map(|of| of.max_elevation_deg).collect()))
-        .with("capacity_bytes", Values::Number(all().map(|of| of.capacity_bytes).collect()))
-        .with("delivered_bytes", Values::Count(all().map(|of| count(of.delivered_bytes)).collect()))
-        .with("cost", Values::Number(all().map(|of| of.cost).collect()))
-}
+type RowsOf<T> = fn(&CraftAnswer) -> &[T];
 
-fn deliveries(answer: &Answer) -> Table {
-    let all = || answer.deliveries.iter();
-    let instant = |of: fn(&Delivery) -> codecs::time::Tai| Values::Instant(all().map(of).collect());
-    Table::default()
-        .with("satellite", satellites(answer).column(all().map(|of| of.satellite)))
-        .with("station", stations(answer).column(all().map(|of| of.station)))
-        .with("bytes", Values::Count(all().map(|of| of.bytes.into()).collect()))
-        .with("priority", Values::Count(all().map(|of| of.priority.into()).collect()))
-        .with("captured", instant(|of| of.captured))
-        .with("stored", instant(|of| of.stored))
-        .with("contact", instant(|of| of.contact))
-        .with("sent", instant(|of| of.sent))
-        .with("arrived", instant(|of| of.arrived))
-        .with("archived", instant(|of| of.archived))
+impl All<'_> {
+    fn names<T>(&self, rows: RowsOf<T>) -> Values {
+        let named = self.0.craft.iter().flat_map(|craft| {
+            let name: Arc<str> = craft.name.as_str().into();
+            std::iter::repeat_n(name, rows(craft).len())
+        });
+        Values::Word(named.collect())
+    }
+
+    fn each<'a, T: 'a>(&'a self, rows: RowsOf<T>) -> impl Iterator<Item = &'a T> {
+        self.0.craft.iter().flat_map(rows)
+    }
+
+    fn instants<T>(&self, rows: RowsOf<T>, at_s: fn(&T) -> f64) -> Values {
+        let start = Tai(self.0.start_ns);
+        Values::Instant(self.each(rows).map(|row| start.plus((at_s(row) * 1e9) as i64)).collect())
+    }
+
+    fn numbers<T>(&self, rows: RowsOf<T>, of: fn(&T) -> f64) -> Values {
+        Values::Number(self.each(rows).map(of).collect())
+    }
+
+    fn counts<T>(&self, rows: RowsOf<T>, of: fn(&T) -> u64) -> Values {
+        Values::Count(self.each(rows).map(|row| count(of(row))).collect())
+    }
+
+    fn samples(&self) -> Table {
+        let rows: RowsOf<Sample> = |craft| &craft.series;
+        Table::default()
+            .with("spacecraft", self.names(rows))
+            .with("time", self.instants(rows, |of| of.at_s))
+            .with("backlog_units", self.counts(rows, |of| of.backlog_units))
+            .with("backlog_bytes", self.counts(rows, |of| of.backlog_bytes))
+            .with("made_bytes", self.counts(rows, |of| of.made_bytes))
+            .with("delivered_bytes", self.counts(rows, |of| of.delivered_bytes))
+            .with("carried_bytes", self.counts(rows, |of| of.carried_bytes))
+            .with("rate_bps", self.numbers(rows, |of| of.rate_bps))
+    }
+
+    fn tracks(&self) -> Table {
+        let rows: RowsOf<TrackPoint> = |craft| &craft.ground_track;
+        Table::default()
+            .with("spacecraft", self.names(rows))
+            .with("time", self.instants(rows, |of| of.at_s))
+            .with("latitude_deg", self.numbers(rows, |of| of.latitude_deg))
+            .with("longitude_deg", self.numbers(rows, |of| of.longitude_deg))
+            .with("height_km", self.numbers(rows, |of| of.height_km))
+    }
+
+    fn contacts(&self, prices: &Prices) -> Table {
+        let rows: RowsOf<ContactAnswer> = |craft| &craft.contacts;
+        let sites: Vec<Arc<str>> = self.0.sites.iter().map(|of| of.name.as_str().into()).collect();
+        let unknown: Arc<str> = "".into();
+        let site = |of: &ContactAnswer| sites.get(of.site).unwrap_or(&unknown).clone();
+        Table::default()
+            .with("spacecraft", self.names(rows))
+            .with("site", Values::Word(self.each(rows).map(site).collect()))
+            .with("rise", self.instants(rows, |of| of.rise_s))
+            .with("set", self.instants(rows, |of| of.set_s))
+            .with("max_elevation_deg", self.numbers(rows, |of| of.max_elevation_deg))
+            .with("capacity_bytes", self.counts(rows, |of| of.capacity_bytes))
+            .with("carried_bytes", self.counts(rows, |of| of.carried_bytes))
+            .with("cost", Values::Number(self.each(rows).map(|of| prices.contact(of)).collect()))
+    }
+
+    fn deliveries(&self) -> Table {
+        let rows: RowsOf<LatencySample> = |craft| &craft.latency;
+        let waits: Vec<[f64; 4]> = self
+            .0
+            .craft
+            .iter()
+            .flat_map(|craft| craft.latency.iter().map(|of| waits_s(of, &craft.contacts)))
+            .collect();
+        let waited = |at: usize| Values::Number(waits.iter().map(|of| of[at]).collect());
+        Table::default()
+            .with("spacecraft", self.names(rows))
+            .with("channel", self.counts(rows, |of| of.channel))
+            .with("bytes", self.counts(rows, |of| of.bytes.into()))
+            .with("captured", self.instants(rows, |of| of.captured_s))
+            .with("stored", self.instants(rows, |of| of.stored_s))
+            .with("sent", self.instants(rows, |of| of.sent_s))
+            .with("archived", self.instants(rows, |of| of.archived_s))
+            .with("waited_contact_s", waited(1))
+            .with("waited_turn_s", waited(2))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::answer::tests::answer;
+    use crate::report::summary::tests::{answer, prices};
 
     #[test]
     fn every_table_can_be_written() {
-        let rows = tables(&answer()).map(|(_, table)| {
+        let rows = tables(&answer(), &prices()).map(|(_, table)| {
             table.write(Vec::new()).unwrap();
             table.rows()
         });
-        assert_eq!(rows, [200, 2, 2]);
+        assert_eq!(rows, [200, 200, 2, 2]);
     }
 }

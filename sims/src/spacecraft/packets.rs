@@ -71,7 +71,7 @@ pub struct Packetizer {
 impl Packetizer {
     /// One packet around its data (CCSDS 133.0-B-2 §4.1; secondary header: CUC 4+3, implicit
     /// P-field).
-    fn packet(&mut self, apid: Apid, at: Tai, data: &[u8]) -> Vec<u8> {
+    pub fn packet(&mut self, apid: Apid, at: Tai, data: &[u8]) -> Vec<u8> {
         /// Octets of the time.
         const TIME: usize = 7;
         let count = self.counts.entry(apid).or_default();

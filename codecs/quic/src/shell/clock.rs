@@ -12,6 +12,11 @@ impl Monotonic {
         Self(Instant::now())
     }
 
+    /// The instant of zero.
+    pub fn zero(self) -> Instant {
+        self.0
+    }
+
     /// Nanoseconds since the start.
     pub fn now_ns(self) -> u64 {
         self.0.elapsed().as_nanos() as u64

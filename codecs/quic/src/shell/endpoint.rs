@@ -4,11 +4,10 @@ use std::{
     fmt, io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
     sync::Arc,
-    time::Duration,
 };
 
 use anyhow::Context;
-use codecs::link::profile::Profile;
+use codecs::link::{congestion::Bounds, profile::Profile};
 use quinn::{
     AsyncUdpSocket, Connection, Endpoint, EndpointConfig, RecvStream, Runtime, SendStream,
     ServerConfig,
@@ -16,17 +15,15 @@ use quinn::{
 use rustix::net::sockopt;
 use tokio::sync::mpsc;
 
+use crate::courier::handshake_max;
+
 use super::crowd::Crowd;
-use super::planned::{PlannedConfig, PlannedRate};
+use super::planned::{PlannedConfig, PlannedLink};
 use super::strays::{Strays, Watched};
 use super::transport::{Role, TransportOptions, endpoint_config, transport};
 
 /// Socket buffers to ask for: bursts of a fast link fit.
 const SOCKET_BUFFER_BYTES: usize = 4 << 20;
-/// Least silence that counts as the station being gone.
-const SILENCE_MIN_MS: u64 = 3_000;
-/// Round trips of silence that count as the station being gone.
-const SILENCE_ROUND_TRIPS: u64 = 6;
 
 /// Where and as whom to connect.
 #[derive(Clone, Debug)]
@@ -41,8 +38,8 @@ pub struct Peer {
     pub options: TransportOptions,
     /// Identity and pins.
     pub tls: rustls::ClientConfig,
-    /// The rate that a contact plan gives this link, where there is one.
-    pub planned: PlannedRate,
+    /// What is planned for this link; nothing where it is not a link of its own.
+    pub planned: PlannedLink,
     /// The golden identity, for when the station refuses the usual one.
     pub golden: Option<rustls::ClientConfig>,
 }
@@ -148,10 +145,7 @@ pub async fn connect(peer: Peer) -> anyhow::Result<(Endpoint, Connection, Socket
         .with_context(|| format!("the station's address {:?} can't be resolved", peer.address))?;
     let (endpoint, report) = client_endpoint(&peer, address)?;
     let connecting = endpoint.connect(address, &peer.server_name)?;
-    // A silent station is asked anew rather than waited for: the waits of a handshake double, and
-    // the rise must not fall into a long one.
-    let patience = Duration::from_millis(2_000.max(6 * peer.profile.initial_rtt_ms));
-    let connection = tokio::time::timeout(patience, connecting)
+    let connection = tokio::time::timeout(handshake_max(&peer.profile), connecting)
         .await
         .context("no answer")?
         .context("the handshake failed")?;
@@ -167,12 +161,27 @@ fn client_endpoint(peer: &Peer, to: SocketAddr) -> anyhow::Result<(Endpoint, Soc
     let (mut endpoint, report) = open(socket, EndpointConfig::default(), None, &peer.options)?;
     let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(peer.tls.clone())?;
     let mut config = quinn::ClientConfig::new(Arc::new(crypto));
-    let mut numbers = transport(&peer.profile, Role::Client, &peer.options)?;
-    let (rate, window_max) = (peer.planned.clone(), peer.profile.send_window_bytes);
-    numbers.congestion_controller_factory(Arc::new(PlannedConfig { rate, window_max }));
+    let numbers = client_transport(&peer.profile, &peer.options, &peer.planned)?;
     config.transport_config(Arc::new(numbers));
     endpoint.set_default_client_config(config);
     Ok((endpoint, report))
+}
+
+/// The numbers of a client, its congestion control among them.
+///
+/// # Errors
+/// An MTU or idle time out of bounds.
+pub fn client_transport(
+    profile: &Profile,
+    options: &TransportOptions,
+    planned: &PlannedLink,
+) -> io::Result<quinn::TransportConfig> {
+    let mut numbers = transport(profile, Role::Client, options)?;
+    let bounds =
+        Bounds { window_max: profile.send_window_bytes, ack_packets: profile.ack_threshold };
+    let link = planned.clone();
+    numbers.congestion_controller_factory(Arc::new(PlannedConfig { link, bounds }));
+    Ok(numbers)
 }
 
 /// Writes the control stream in a task of its own, so that nothing waits for its credit.
@@ -197,41 +206,4 @@ pub(super) async fn read_some(
     buffer: &mut [u8],
 ) -> anyhow::Result<usize> {
     incoming.read(buffer).await?.context("the station ended the control stream")
-}
-
-/// Finds a station that is gone long before the idle timeout does: it was sent something and said
-/// nothing for several round trips. A station that was restarted knows nothing of the connection,
-/// and a new handshake costs less than what a pass would lose.
-pub(super) struct Silence {
-    initial_rtt: Duration,
-    heard: u64,
-    sent_then: u64,
-    /// When something was sent for the first time after something was heard.
-    spoke_ns: Option<u64>,
-}
-
-impl Silence {
-    pub(super) fn new(profile: &Profile) -> Self {
-        let initial_rtt = Duration::from_millis(profile.initial_rtt_ms);
-        Self { initial_rtt, heard: 0, sent_then: 0, spoke_ns: None }
-    }
-
-    pub(super) fn is_over(
-        &mut self,
-        stats: &quinn::ConnectionStats,
-        rtt: Duration,
-        now_ns: u64,
-    ) -> bool {
-        let (heard, sent) = (stats.udp_rx.datagrams, stats.udp_tx.datagrams);
-        if heard != self.heard {
-            (self.heard, self.sent_then, self.spoke_ns) = (heard, sent, None);
-            return false;
-        }
-        if self.spoke_ns.is_none() && sent > self.sent_then {
-            self.spoke_ns = Some(now_ns);
-        }
-        let round_trip = rtt.max(self.initial_rtt).as_nanos() as u64;
-        let patience = (SILENCE_ROUND_TRIPS * round_trip).max(SILENCE_MIN_MS * 1_000_000);
-        self.spoke_ns.is_some_and(|spoke| now_ns.saturating_sub(spoke) > patience)
-    }
 }

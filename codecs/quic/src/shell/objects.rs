@@ -2,14 +2,12 @@
 
 use std::sync::Arc;
 
-use codecs::{
-    ids::UnitKey,
-    link::{object::write_unit, sender::Plan},
-};
+use codecs::link::sender::Plan;
 use quinn::{Connection, SendStream, VarInt};
 use tokio::sync::{Mutex, oneshot};
 
-use super::custodian::{Custodian, Taken, Untakable};
+use super::custodian::Custodian;
+use crate::courier::{self, ObjectFailure};
 
 /// Code for an object whose units are no longer there.
 const WITHDRAWN: VarInt = VarInt::from_u32(1);
@@ -19,16 +17,6 @@ pub(super) struct ObjectEnd {
     pub(super) id: u64,
     /// Units and bytes written.
     pub(super) outcome: Result<(u64, u64), ObjectFailure>,
-}
-
-/// Why an object did not arrive.
-pub(super) enum ObjectFailure {
-    /// A unit is gone or damaged; the object must not go.
-    Untakable(UnitKey, Untakable),
-    /// A unit changed its length since it was planned.
-    Changed,
-    /// The stream or the connection ended.
-    Stream,
 }
 
 /// Reads an object's units and writes it, unless it is cancelled first.
@@ -63,31 +51,13 @@ async fn write_object<C: Custodian>(
     store: &Mutex<C>,
     connection: &Connection,
 ) -> Result<(u64, u64), ObjectFailure> {
-    let mut object = Vec::from(plan.header.encode());
-    let empty = object.len();
-    object.reserve(plan.header.length as usize);
-    {
-        let mut store = store.lock().await;
-        for sequence in plan.range.first..=plan.range.last {
-            let key = UnitKey { prefix: plan.prefix, sequence };
-            let taken = store.take(key).map_err(|error| ObjectFailure::Untakable(key, error))?;
-            let Taken { annotation, bytes } = taken;
-            if annotation.is_some() != plan.header.annotated {
-                let unlike = "its annotation is not as it was offered".into();
-                return Err(ObjectFailure::Untakable(key, Untakable::Unreadable(unlike)));
-            }
-            write_unit(&mut object, annotation, &bytes);
-        }
-    }
-    if object.len() - empty != plan.header.length as usize {
-        return Err(ObjectFailure::Changed);
-    }
+    let object = courier::object(&plan, &mut *store.lock().await)?;
     let (units, bytes) = (plan.range.count(), object.len() as u64);
     let stream = connection.open_uni().await.map_err(|_| ObjectFailure::Stream)?;
     let _ = stream.set_priority(plan.header.priority.into());
     let mut guard = ResetOnDrop(Some(stream));
     let Some(stream) = guard.0.as_mut() else { return Err(ObjectFailure::Stream) };
-    stream.write_chunk(object.into()).await.map_err(|_| ObjectFailure::Stream)?;
+    stream.write_chunk(object).await.map_err(|_| ObjectFailure::Stream)?;
     stream.finish().map_err(|_| ObjectFailure::Stream)?;
     match stream.stopped().await {
         Ok(None) => {

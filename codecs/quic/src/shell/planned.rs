@@ -1,120 +1,179 @@
-//! A congestion controller that knows what a contact plan says of the link.
+//! What a contact plan says of a link, as the controller of the QUIC library's congestion.
 //!
-//! A contact is a scheduled link whose rate is predicted: noise on it is no sign of too much. So
-//! the window does not fall below what the plan's rate fills in the shortest round trip; beyond
-//! that CUBIC finds out. Where the plan is wrong, and too much of what it allows is lost, CUBIC
-//! alone decides until the plan says another rate. Without a plan nothing changes.
+//! The law is [`LinkAware`]; here it meets the library's events, and CUBIC, which decides wherever
+//! nothing is planned and wherever the plan is refuted.
 
 use std::{
     any::Any,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Instant,
 };
 
+use codecs::link::congestion::{Bounds, LinkAware, Rule, Series};
 use quinn::congestion::{Controller, ControllerFactory, ControllerMetrics, CubicConfig};
 use quinn_proto::RttEstimator;
 
-/// One byte of so many lost is too much for a link of the planned rate.
-const LOST_MAX: u64 = 4;
-/// Least bytes that this is judged by.
-const JUDGED_MIN: u64 = 64 << 10;
+/// CUBIC's answer to a loss, by which it begins below what it is given.
+const CUBIC_BETA: f64 = 0.7;
 
-/// The rate of the contact that lasts now, bit/s; 0 where none is known. Clones share it.
-#[derive(Clone, Debug, Default)]
-pub struct PlannedRate(Arc<AtomicU64>);
+/// What is planned for a link, on the clock that began at `zero`. Clones share it.
+#[derive(Clone, Debug)]
+pub struct PlannedLink {
+    zero: Instant,
+    told: Arc<Told>,
+}
 
-impl PlannedRate {
-    /// Says what the plan says now.
-    pub fn set(&self, bps: u64) {
-        self.0.store(bps, Ordering::Relaxed);
+#[derive(Debug, Default)]
+struct Told {
+    version: AtomicU64,
+    series: Mutex<Arc<Series>>,
+}
+
+impl Default for PlannedLink {
+    fn default() -> Self {
+        Self::new(Instant::now())
+    }
+}
+
+impl PlannedLink {
+    /// Nothing is planned yet; steps count from `zero`.
+    pub fn new(zero: Instant) -> Self {
+        Self { zero, told: Arc::default() }
     }
 
-    fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+    /// What never changes.
+    pub fn constant(series: Series) -> Self {
+        let link = Self::default();
+        link.set(series);
+        link
     }
+
+    /// Says what is planned from now on, in nanoseconds since `zero`.
+    pub fn set(&self, series: Series) {
+        let mut told = self.told.series.lock().unwrap_or_else(PoisonError::into_inner);
+        if **told != series {
+            *told = Arc::new(series);
+            self.told.version.fetch_add(1, Ordering::Release);
+        }
+    }
+
+    fn since(&self, now: Instant) -> u64 {
+        nanos(now.saturating_duration_since(self.zero))
+    }
+
+    fn get(&self) -> Arc<Series> {
+        self.told.series.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+fn nanos(of: std::time::Duration) -> u64 {
+    u64::try_from(of.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Makes a controller for each connection.
 #[derive(Debug)]
 pub struct PlannedConfig {
-    /// What the plan says.
-    pub rate: PlannedRate,
-    /// Most bytes that a plan may have under way.
-    pub window_max: u64,
+    /// What is planned.
+    pub link: PlannedLink,
+    /// Bounds of a connection.
+    pub bounds: Bounds,
 }
 
 impl ControllerFactory for PlannedConfig {
     fn build(self: Arc<Self>, now: Instant, current_mtu: u16) -> Box<dyn Controller> {
-        let cubic = Arc::new(CubicConfig::default()).build(now, current_mtu);
-        Box::new(Planned { cubic, trial: Trial::new(self.rate.clone(), self.window_max) })
+        Box::new(Planned::new(self.link.clone(), self.bounds, now, current_mtu))
     }
 }
 
-/// What the plan is worth on this connection.
-#[derive(Clone, Debug)]
-struct Trial {
-    rate: PlannedRate,
-    window_max: u64,
-    /// Shortest round trip, ns; 0 before one was measured.
-    rtt_ns: u64,
-    arrived: u64,
-    lost: u64,
-    /// A rate that lost too much.
-    refuted_bps: u64,
-}
-
-impl Trial {
-    fn new(rate: PlannedRate, window_max: u64) -> Self {
-        Self { rate, window_max, rtt_ns: 0, arrived: 0, lost: 0, refuted_bps: 0 }
-    }
-
-    /// Bytes that the plan's rate fills.
-    fn floor(&self) -> u64 {
-        let bps = self.rate.get();
-        if bps == self.refuted_bps {
-            return 0;
-        }
-        let bytes = u128::from(bps) * u128::from(self.rtt_ns) / 8_000_000_000;
-        u64::try_from(bytes).unwrap_or(u64::MAX).min(self.window_max)
-    }
-
-    fn arrived(&mut self, bytes: u64, rtt_ns: u64) {
-        self.rtt_ns = rtt_ns;
-        self.arrived += bytes;
-        self.judge();
-    }
-
-    fn lost(&mut self, bytes: u64, persistent: bool) {
-        self.lost += bytes;
-        if persistent {
-            self.refuted_bps = self.rate.get();
-        }
-        self.judge();
-    }
-
-    fn judge(&mut self) {
-        let all = self.arrived + self.lost;
-        if all < JUDGED_MIN.max(2 * self.floor()) {
-            return;
-        }
-        if self.lost * LOST_MAX > all {
-            self.refuted_bps = self.rate.get();
-        }
-        (self.arrived, self.lost) = (0, 0);
-    }
-}
-
+#[derive(Clone)]
 struct Planned {
-    cubic: Box<dyn Controller>,
-    trial: Trial,
+    link: PlannedLink,
+    version: u64,
+    law: LinkAware,
+    /// Who decides, as of the last event.
+    rule: Rule,
+    usual: Usual,
+    mtu: u16,
+    /// Bytes that the acknowledgement at hand has named so far.
+    named: u64,
+}
+
+/// CUBIC, which is told only of what it decides about.
+struct Usual(Box<dyn Controller>);
+
+impl Clone for Usual {
+    fn clone(&self) -> Self {
+        Self(self.0.clone_box())
+    }
+}
+
+impl Usual {
+    fn new(now: Instant, mtu: u16) -> Self {
+        Self(Arc::new(CubicConfig::default()).build(now, mtu))
+    }
+
+    /// In congestion avoidance from this window on, as after a loss.
+    fn after(window: u64, now: Instant, mtu: u16) -> Self {
+        let mut config = CubicConfig::default();
+        config.initial_window((window as f64 / CUBIC_BETA) as u64);
+        let mut cubic = Arc::new(config).build(now, mtu);
+        cubic.on_congestion_event(now, now, false, 0);
+        Self(cubic)
+    }
+}
+
+impl Planned {
+    fn new(link: PlannedLink, bounds: Bounds, now: Instant, mtu: u16) -> Self {
+        let law = LinkAware::new(bounds, mtu.into());
+        let usual = Usual::new(now, mtu);
+        let version = u64::MAX;
+        let mut planned = Self { link, version, law, rule: Rule::Usual, usual, mtu, named: 0 };
+        planned.hear(now);
+        planned
+    }
+
+    /// Looks whether another plan was told; the time on the plan's clock.
+    fn hear(&mut self, now: Instant) -> u64 {
+        let now_ns = self.link.since(now);
+        let version = self.link.told.version.load(Ordering::Acquire);
+        if version != self.version {
+            self.version = version;
+            self.law.plan(self.link.get(), now_ns);
+            self.follow(now);
+        }
+        now_ns
+    }
+
+    /// Takes over who decides now.
+    fn follow(&mut self, now: Instant) {
+        let before = std::mem::replace(&mut self.rule, self.law.rule());
+        match (before, self.rule) {
+            // Others were pressed already: what is left to find is found without another rush.
+            (Rule::Planned(_), Rule::Usual) if self.law.is_refuted() => {
+                self.usual = Usual::after(0, now, self.mtu);
+            }
+            (Rule::Planned(_), Rule::Usual) => self.usual = Usual::new(now, self.mtu),
+            (Rule::Planned(window), Rule::AtLeast(_)) => {
+                self.usual = Usual::after(window, now, self.mtu);
+            }
+            _ => {}
+        }
+    }
+
+    fn is_usual(&self) -> bool {
+        !matches!(self.rule, Rule::Planned(_))
+    }
 }
 
 impl Controller for Planned {
     fn on_sent(&mut self, now: Instant, bytes: u64, last_packet_number: u64) {
-        self.cubic.on_sent(now, bytes, last_packet_number);
+        let now_ns = self.hear(now);
+        self.law.sent(now_ns);
+        self.follow(now);
+        self.usual.0.on_sent(now, bytes, last_packet_number);
     }
 
     fn on_ack(
@@ -125,12 +184,22 @@ impl Controller for Planned {
         app_limited: bool,
         rtt: &RttEstimator,
     ) {
-        self.trial.arrived(bytes, u64::try_from(rtt.min().as_nanos()).unwrap_or(u64::MAX));
-        self.cubic.on_ack(now, sent, bytes, app_limited, rtt);
+        let now_ns = self.hear(now);
+        self.law.arrived(now_ns, nanos(now.saturating_duration_since(sent)), bytes);
+        self.named = self.named.saturating_add(bytes);
+        if self.is_usual() {
+            self.usual.0.on_ack(now, sent, bytes, app_limited, rtt);
+        }
     }
 
     fn on_end_acks(&mut self, now: Instant, in_flight: u64, app_limited: bool, acked: Option<u64>) {
-        self.cubic.on_end_acks(now, in_flight, app_limited, acked);
+        let now_ns = self.hear(now);
+        let before = in_flight.saturating_add(std::mem::take(&mut self.named));
+        self.law.acknowledged(now_ns, before, app_limited);
+        self.follow(now);
+        if self.is_usual() {
+            self.usual.0.on_end_acks(now, in_flight, app_limited, acked);
+        }
     }
 
     fn on_congestion_event(
@@ -140,30 +209,40 @@ impl Controller for Planned {
         is_persistent_congestion: bool,
         lost_bytes: u64,
     ) {
-        self.trial.lost(lost_bytes, is_persistent_congestion);
-        self.cubic.on_congestion_event(now, sent, is_persistent_congestion, lost_bytes);
+        let now_ns = self.hear(now);
+        if self.is_usual() {
+            self.usual.0.on_congestion_event(now, sent, is_persistent_congestion, lost_bytes);
+        }
+        self.law.lost(now_ns, lost_bytes, is_persistent_congestion);
+        self.follow(now);
     }
 
     fn on_mtu_update(&mut self, new_mtu: u16) {
-        self.cubic.on_mtu_update(new_mtu);
+        self.mtu = new_mtu;
+        self.law.set_packet_bytes(new_mtu.into());
+        self.usual.0.on_mtu_update(new_mtu);
     }
 
     fn window(&self) -> u64 {
-        self.cubic.window().max(self.trial.floor())
+        match self.rule {
+            Rule::Usual => self.usual.0.window(),
+            Rule::Planned(window) => window,
+            Rule::AtLeast(window) => self.usual.0.window().max(window),
+        }
     }
 
     fn metrics(&self) -> ControllerMetrics {
-        let mut metrics = self.cubic.metrics();
+        let mut metrics = self.usual.0.metrics();
         metrics.congestion_window = self.window();
         metrics
     }
 
     fn clone_box(&self) -> Box<dyn Controller> {
-        Box::new(Self { cubic: self.cubic.clone_box(), trial: self.trial.clone() })
+        Box::new(self.clone())
     }
 
     fn initial_window(&self) -> u64 {
-        self.cubic.initial_window()
+        self.usual.0.initial_window()
     }
 
     fn into_any(self: Box<Self>) -> Box<dyn Any> {
@@ -174,55 +253,66 @@ impl Controller for Planned {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
-    const SECOND: u64 = 1_000_000_000;
-    const WINDOW: u64 = 16 << 20;
+    const BOUNDS: Bounds = Bounds { window_max: 16 << 20, ack_packets: 2 };
+    const MTU: u16 = 1_200;
+    const TRIP: Duration = Duration::from_millis(50);
 
-    fn controller(rate: &PlannedRate) -> Planned {
-        let now = Instant::now();
-        let cubic = Arc::new(CubicConfig::default()).build(now, 1_200);
-        Planned { cubic, trial: Trial::new(rate.clone(), WINDOW) }
+    fn controller(zero: Instant) -> (PlannedLink, Planned) {
+        let link = PlannedLink::new(zero);
+        (link.clone(), Planned::new(link, BOUNDS, zero, MTU))
     }
 
     #[test]
-    fn noise_does_not_take_the_window_below_the_plan_and_a_wrong_plan_does() {
-        let rate = PlannedRate::default();
-        let mut planned = controller(&rate);
-        let now = Instant::now();
+    fn the_plan_decides_from_when_it_is_told_until_the_contact_is_over() {
+        let mut now = Instant::now();
+        let (link, mut planned) = controller(now);
         let usual = planned.window();
-        planned.trial.arrived(1_200, SECOND / 20);
-        assert_eq!(planned.window(), usual, "nothing is planned");
-        rate.set(40_000_000);
-        assert_eq!(planned.window(), 250_000, "50 ms at 40 Mbit/s");
-        // One in a hundred is lost, for long.
-        for _ in 0..1_000 {
-            planned.trial.arrived(120_000, SECOND / 20);
+        assert_eq!(usual, planned.initial_window());
+        link.set(Series::constant(40_000_000, 50_000_000));
+        now += TRIP;
+        planned.on_sent(now, 1_200, 0);
+        let full = planned.window();
+        assert!((250_000..300_000).contains(&full), "{full}");
+        // What is noise to the plan is none to CUBIC.
+        for _ in 0..100 {
+            now += Duration::from_millis(1);
             planned.on_congestion_event(now, now, false, 1_200);
         }
-        assert!(planned.cubic.window() < 10_000 && planned.window() == 250_000);
-        // One in two is lost: the link is not what the plan says.
-        for _ in 0..400 {
-            planned.trial.arrived(1_200, SECOND / 20);
-            planned.on_congestion_event(now, now, false, 1_200);
-        }
-        assert_eq!(planned.window(), planned.cubic.window());
-        // The next contact is another one.
-        rate.set(8_000_000);
-        assert_eq!(planned.window(), 50_000);
-        planned.on_congestion_event(now, now, true, 1_200);
-        assert_eq!(planned.window(), planned.cubic.window());
+        assert_eq!(planned.window(), full);
+        link.set(Series::default());
+        planned.on_sent(now, 1_200, 1);
+        assert!(planned.window() < full, "the contact is over");
     }
 
     #[test]
-    fn a_plan_is_bounded_and_says_nothing_before_a_round_trip_was_measured() {
-        let rate = PlannedRate::default();
-        let mut planned = controller(&rate);
-        rate.set(u64::MAX);
-        assert_eq!(planned.window(), planned.cubic.window());
-        planned.trial.arrived(1, u64::MAX);
-        assert_eq!(planned.window(), WINDOW);
-        rate.set(0);
-        assert_eq!(planned.window(), planned.cubic.window());
-        assert_eq!(planned.initial_window(), planned.cubic.initial_window());
+    fn without_a_plan_it_is_cubic() {
+        let now = Instant::now();
+        let (_, mut planned) = controller(now);
+        let mut cubic = Arc::new(CubicConfig::default()).build(now, MTU);
+        for step in 1..200 {
+            let now = now + TRIP * step;
+            for of in [&mut planned as &mut dyn Controller, &mut *cubic] {
+                of.on_sent(now, 1_200, step.into());
+                if step % 7 == 0 {
+                    of.on_congestion_event(now, now - TRIP, step % 49 == 0, 1_200);
+                }
+                of.on_mtu_update(if step < 20 { 1_200 } else { 1_452 });
+                of.on_end_acks(now, 0, false, Some(step.into()));
+            }
+            assert_eq!(planned.window(), cubic.window());
+        }
+    }
+
+    #[test]
+    fn what_is_planned_has_bounds() {
+        let now = Instant::now();
+        let (link, mut planned) = controller(now);
+        for (rate, rtt) in [(u64::MAX, u64::MAX), (u64::MAX, 1), (1, u64::MAX), (0, 0), (1, 1)] {
+            link.set(Series::constant(rate, rtt));
+            planned.on_sent(now, 1_200, 0);
+            assert!((2_400..=BOUNDS.window_max).contains(&planned.window()), "{rate} {rtt}");
+        }
     }
 }

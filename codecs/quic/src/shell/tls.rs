@@ -184,16 +184,27 @@ pub fn client_config(
         .with_context(|| unreadable(certificate, "certificate"))?;
     anyhow::ensure!(!chain.is_empty(), unreadable(certificate, "certificate"));
     let secret = PrivateKeyDer::from_pem_file(key).with_context(|| unreadable(key, "key"))?;
+    client_tls(chain, secret, pins).with_context(|| {
+        format!("{} and {} don't belong together", certificate.display(), key.display())
+    })
+}
+
+/// The same of an identity that was read already.
+///
+/// # Errors
+/// The certificate and the key do not belong together.
+pub fn client_tls(
+    chain: Vec<CertificateDer<'static>>,
+    secret: PrivateKeyDer<'static>,
+    pins: Vec<[u8; 32]>,
+) -> Result<ClientConfig, Error> {
     let provider = Arc::new(ring::default_provider());
     let verifier = Pinned { pins, provider: provider.clone() };
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier))
-        .with_client_auth_cert(chain, secret)
-        .with_context(|| {
-            format!("{} and {} don't belong together", certificate.display(), key.display())
-        })?;
+        .with_client_auth_cert(chain, secret)?;
     config.alpn_protocols = vec![ALPN.to_vec()];
     // A ticket's age would need a clock, and 0-RTT is never used.
     config.resumption = Resumption::disabled();

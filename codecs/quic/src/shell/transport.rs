@@ -71,6 +71,9 @@ pub fn transport(
         .stream_receive_window(VarInt::from_u32(profile.stream_window_bytes))
         .receive_window(VarInt::from_u32(profile.connection_window_bytes))
         .send_window(profile.send_window_bytes)
+        // Objects of one priority go one after another: in turns they would all end together, and the
+        // link would wait a round trip for the next ones (5 % of GEO's capacity, measured).
+        .send_fairness(false)
         .max_concurrent_uni_streams(VarInt::from_u32(profile.streams_max))
         .mtu_discovery_config(Some(search))
         .datagram_receive_buffer_size(None);

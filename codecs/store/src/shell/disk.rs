@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, bail};
 use bytes::Bytes;
 use rustix::{
-    fs::{FallocateFlags, FlockOperation, fallocate, flock},
+    fs::{FallocateFlags, FlockOperation, fallocate, flock, fstat},
     io::Errno,
 };
 
@@ -18,6 +18,8 @@ use crate::{Fault, Medium};
 
 const LOCK: &str = "lock";
 const RESERVE: &str = "reserve";
+/// Number of the newest segment, in hexadecimal.
+const NEWEST: &str = "newest";
 const SUFFIX: &str = "seg";
 
 /// Segments as files of one folder; `reserve` is space kept from others.
@@ -71,6 +73,18 @@ impl Disk {
         self.folder.join(format!("{segment:016x}.{SUFFIX}"))
     }
 
+    /// Notes which segment is the newest, whole or as before.
+    fn mark(&self, segment: u64) -> Result<(), Fault> {
+        let (path, fresh) = (self.folder.join(NEWEST), self.folder.join("newest.part"));
+        let write = || {
+            let mut file = File::create(&fresh)?;
+            io::Write::write_all(&mut file, format!("{segment:016x}\n").as_bytes())?;
+            file.sync_data()?;
+            std::fs::rename(&fresh, &path)
+        };
+        write().map_err(|error| fault(&path, &error))
+    }
+
     fn file(&mut self, segment: u64) -> Result<&File, Fault> {
         if self.open.as_ref().is_none_or(|(open, _)| *open != segment) {
             let path = self.path(segment);
@@ -86,6 +100,16 @@ impl Disk {
             None => Err(Fault::Failed("no segment is open".into())),
         }
     }
+}
+
+/// Whether what was just synced still has a name: what was removed while it was open takes writes as
+/// before, and keeps nothing.
+fn there(path: &Path, file: &File) -> Result<(), Fault> {
+    let links = fstat(file).map_err(|error| fault(path, &error.into()))?.st_nlink;
+    if links > 0 {
+        return Ok(());
+    }
+    Err(Fault::Failed(format!("{}: was removed while in use", path.display())))
 }
 
 fn fault(path: &Path, error: &io::Error) -> Fault {
@@ -116,6 +140,7 @@ impl Medium for Disk {
     }
 
     fn create(&mut self, segment: u64) -> Result<(), Fault> {
+        self.mark(segment)?;
         let path = self.path(segment);
         let file = OpenOptions::new()
             .read(true)
@@ -135,11 +160,19 @@ impl Medium for Disk {
 
     fn sync(&mut self, segment: u64) -> Result<(), Fault> {
         let path = self.path(segment);
-        self.file(segment)?.sync_data().map_err(|error| fault(&path, &error))
+        let file = self.file(segment)?;
+        file.sync_data().map_err(|error| fault(&path, &error))?;
+        there(&path, file)
     }
 
     fn sync_names(&mut self) -> Result<(), Fault> {
-        self.names.sync_all().map_err(|error| fault(&self.folder, &error))
+        self.names.sync_all().map_err(|error| fault(&self.folder, &error))?;
+        there(&self.folder, &self.names)
+    }
+
+    fn newest(&mut self) -> Option<u64> {
+        let text = std::fs::read_to_string(self.folder.join(NEWEST)).ok()?;
+        u64::from_str_radix(text.trim(), 16).ok()
     }
 
     fn remove(&mut self, segment: u64) -> Result<(), Fault> {
@@ -210,6 +243,21 @@ mod tests {
         again.reserve(0).unwrap();
         again.remove(3).unwrap();
         assert_eq!(again.segments().unwrap(), []);
+        assert_eq!(again.newest(), Some(3), "it was there");
+    }
+
+    #[test]
+    fn what_is_removed_while_in_use_keeps_nothing_and_says_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut disk = Disk::open(folder.path()).unwrap();
+        disk.create(0).unwrap();
+        disk.append(0, b"abc").unwrap();
+        disk.sync(0).unwrap();
+        std::fs::remove_dir_all(folder.path()).unwrap();
+        disk.append(0, b"de").unwrap();
+        let gone = disk.sync(0).unwrap_err().to_string();
+        assert!(gone.contains("was removed while in use"), "{gone}");
+        assert!(disk.sync_names().is_err() && disk.create(1).is_err());
     }
 
     #[test]

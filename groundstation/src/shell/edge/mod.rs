@@ -26,7 +26,7 @@ use crate::{
 use anyhow::Context as _;
 use codecs::{ids::StoreEpoch, link::custody::Durability, mission::Definition, time::Tai};
 use codecs_quic::{
-    Client, FromLink, LinkCounts, LinkTime, Monotonic, Peer, PlannedRate, TransportOptions,
+    Client, FromLink, LinkCounts, LinkTime, Monotonic, Peer, PlannedLink, TransportOptions,
 };
 use codecs_store::{Disk, Store};
 use files::FinishedFiles;
@@ -80,7 +80,7 @@ fn peer(config: &EdgeConfig) -> anyhow::Result<Peer> {
             &config.path(&identity.key),
             config.pins().map_err(wrong)?,
         )?,
-        planned: PlannedRate::default(),
+        planned: PlannedLink::constant(station.leg()),
         golden: None,
     })
 }

@@ -2,13 +2,17 @@
 
 use serde::Serialize;
 
-use super::orbits;
+use super::{orbits, world};
 
 /// What was measured.
 #[derive(Serialize)]
 pub struct Figures {
     /// Orbits and contacts.
     pub orbits: Vec<Figure>,
+    /// Worlds in simulated time.
+    pub world: Vec<Figure>,
+    /// Peers that are not there.
+    pub skipped: Vec<String>,
 }
 
 /// One measurement: the median of several rounds.
@@ -23,7 +27,7 @@ pub struct Figure {
     /// The same of the peer, in turns with ours.
     pub peer_per_cpu_s: Option<f64>,
     /// Who that is.
-    pub peer: Option<&'static str>,
+    pub peer: Option<String>,
     /// The median of the rounds' ratios.
     pub ratio: Option<f64>,
 }
@@ -37,15 +41,24 @@ pub struct Load {
     pub satellites: usize,
     /// Stations of it.
     pub stations: usize,
+    /// Connections that each send a little.
+    pub connections: usize,
 }
 
 /// Measures everything; `told` is called with the name of what comes next.
-pub fn run(load: Load, told: impl FnMut(&str)) -> Figures {
-    Figures { orbits: orbits::measure(load, told) }
+///
+/// # Errors
+/// A world that can't be made.
+pub fn run(load: Load, python: &str, mut told: impl FnMut(&str)) -> anyhow::Result<Figures> {
+    let mut orbits = orbits::measure(load, &mut told);
+    told("peers in Python");
+    let (peers, skipped) = orbits::beside_python(python, load, &orbits);
+    orbits.extend(peers);
+    Ok(Figures { orbits, world: world::measure(load, told)?, skipped })
 }
 
 /// The middle of some numbers.
-fn median(mut of: Vec<f64>) -> f64 {
+pub fn median(mut of: Vec<f64>) -> f64 {
     of.sort_by(f64::total_cmp);
     of.get(of.len() / 2).copied().unwrap_or(f64::NAN)
 }
@@ -74,7 +87,7 @@ pub fn beside(
         name,
         unit,
         per_cpu_s: median(mine),
-        peer: peer_name,
+        peer: peer_name.map(str::to_owned),
         peer_per_cpu_s: known.then(|| median(other)),
         ratio: known.then(|| median(ratios)),
     }

@@ -8,7 +8,10 @@ use std::{f64::consts::TAU, hint::black_box};
 
 use codecs::time::Tai;
 
-use super::measure::{Figure, Load, beside};
+use super::{
+    measure::{Figure, Load, beside},
+    peers::{Orbits, Peers},
+};
 use crate::{
     contact::sweep::{Grid, Track},
     orbit::{
@@ -43,12 +46,12 @@ fn epoch() -> Tai {
 }
 
 /// Rings of satellites at several heights and inclinations.
-fn constellation(count: usize) -> Vec<ElementSet> {
+fn rings(count: usize) -> Vec<MeanElements> {
     let of = |at: usize| {
         let at = at as f64;
         let height_km = 500.0 + 700.0 * (at * 0.618_034).fract();
         let axis = 1.0 + height_km / 6_378.135;
-        let mean = MeanElements {
+        MeanElements {
             inclination: 0.7 + 1.0 * (at * 0.754_877).fract(),
             node: TAU * (at * 0.569_840).fract(),
             eccentricity: 0.002 * (at * 0.819_172).fract(),
@@ -56,10 +59,40 @@ fn constellation(count: usize) -> Vec<ElementSet> {
             anomaly: TAU * (at * 0.549_700).fract(),
             motion: 0.074_366_916_133_173_42 / (axis * axis.sqrt()),
             drag: 1e-4,
-        };
-        ElementSet::from_mean("ring", epoch(), &mean).ok()
+        }
     };
-    (0..count).filter_map(of).collect()
+    (0..count).map(of).collect()
+}
+
+fn constellation(count: usize) -> Vec<ElementSet> {
+    let rings = rings(count).into_iter();
+    rings.filter_map(|mean| ElementSet::from_mean("ring", epoch(), &mean).ok()).collect()
+}
+
+/// Latitudes and longitudes of stations all over the earth.
+fn places(count: usize) -> Vec<[f64; 2]> {
+    let place = |at: usize| {
+        let at = at as f64;
+        [-80.0 + 160.0 * (at * 0.618_034).fract(), -180.0 + 360.0 * (at * 0.754_877).fract()]
+    };
+    (0..count).map(place).collect()
+}
+
+/// The figures beside peers in Python, and a word for each that is not there.
+pub fn beside_python(python: &str, load: Load, ours: &[Figure]) -> (Vec<Figure>, Vec<String>) {
+    /// Days from 1949-12-31 to 1970-01-01.
+    const UNIX_SINCE_1949_DAYS: f64 = 7_306.0;
+    let [(_, half_day), ..] = deep();
+    let orbits = Orbits {
+        epoch_days: epoch().to_unix_nanos() as f64 / DAY_NS as f64 + UNIX_SINCE_1949_DAYS,
+        near: &rings(FLEET),
+        deep: &half_day,
+        places: &places(load.stations),
+    };
+    match Peers::measure(python, load, &orbits) {
+        Ok(peers) => peers.beside(ours),
+        Err(reason) => (Vec::new(), vec![reason]),
+    }
 }
 
 fn deep() -> [(&'static str, MeanElements); 3] {
@@ -128,17 +161,10 @@ fn track(rounds: usize, name: &'static str, sets: &[ElementSet], instants: u32) 
 /// A day of passes, in satellites times stations.
 fn contacts(load: Load) -> Figure {
     let sets = constellation(load.satellites);
-    let stations: Vec<Station> = (0..load.stations)
-        .map(|at| {
-            let at = at as f64;
-            let place = Geodetic {
-                latitude_deg: -80.0 + 160.0 * (at * 0.618_034).fract(),
-                longitude_deg: -180.0 + 360.0 * (at * 0.754_877).fract(),
-                height_m: 100.0,
-            };
-            Station::new("station", place)
-        })
-        .collect();
+    let station = |[latitude_deg, longitude_deg]: [f64; 2]| {
+        Station::new("station", Geodetic { latitude_deg, longitude_deg, height_m: 100.0 })
+    };
+    let stations: Vec<Station> = places(load.stations).into_iter().map(station).collect();
     let grid = Grid::new(epoch(), epoch().plus(DAY_NS));
     let mut ours = || {
         for set in &sets {

@@ -3,8 +3,9 @@
 use serde::Serialize;
 
 use crate::{
-    contact::Pass,
-    orbit::{ElementSet, Station, sun, vector::norm},
+    cli::{calendar::Event, share::quoted},
+    contact::{Pass, sweep::Grid},
+    orbit::{ElementSet, Satellite, Station, sun, vector::norm},
 };
 
 /// Error along the orbit of public element sets at their epoch, and how it grows in a low orbit
@@ -35,8 +36,8 @@ pub struct Row {
     pub sunlight: Option<f64>,
     /// Elevation of the Sun at the station then: below -6 the sky is dark.
     pub sun_elevation_deg: f64,
-    /// How far rise may be off by the age of the elements, one sigma.
-    pub uncertainty_s: f64,
+    /// How far rise may be off by the age of the elements, one sigma; not known of an ephemeris.
+    pub uncertainty_s: Option<f64>,
 }
 
 pub const HEADER: &str = "satellite,station,rise,culmination,set,max_elevation_deg,duration_s,\
@@ -44,16 +45,17 @@ pub const HEADER: &str = "satellite,station,rise,culmination,set,max_elevation_d
     sunlight,sun_elevation_deg,uncertainty_s";
 
 impl Row {
-    pub fn new(set: &ElementSet, station: &Station, pass: &Pass) -> Self {
-        let look = |at| station.look_at(set, at).ok();
+    pub fn new(satellite: &Satellite, station: &Station, pass: &Pass, grid: &Grid) -> Self {
+        let look = |at| Some(station.look(grid.fixed(satellite, at)?));
         let [rise, top, down] = [pass.rise, pass.culmination, pass.set].map(look);
-        let state = set.propagate(pass.culmination).ok();
+        let state = grid.inertial(satellite, pass.culmination);
         let sun_km = sun::sun_km(pass.culmination);
-        let days = pass.rise.since(set.epoch()).abs() as f64 / 86_400e9;
+        let age = |set: &ElementSet| pass.rise.since(set.epoch()).abs() as f64 / 86_400e9;
+        let days = satellite.elements().map(age);
         let speed_km_s = state.map_or(7.5, |state| norm(state.velocity_km_s));
         let rates = [rise, down].into_iter().flatten().map(|look| look.range_rate_km_s);
         Self {
-            satellite: set.name().to_owned(),
+            satellite: satellite.name().to_owned(),
             station: station.name.clone(),
             rise: pass.rise.to_rfc3339(),
             culmination: pass.culmination.to_rfc3339(),
@@ -68,7 +70,20 @@ impl Row {
             range_rate_km_s: rates.reduce(|a, b| if a.abs() > b.abs() { a } else { b }),
             sunlight: state.map(|state| sun::illumination(state.position_km, sun_km)),
             sun_elevation_deg: station.sun_elevation_deg(pass.culmination),
-            uncertainty_s: (ERROR_KM + ERROR_GROWTH_KM * days) / speed_km_s,
+            uncertainty_s: days.map(|days| (ERROR_KM + ERROR_GROWTH_KM * days) / speed_km_s),
+        }
+    }
+
+    /// As an event of a calendar.
+    pub fn event(&self) -> Event {
+        Event {
+            start: self.rise.clone(),
+            end: self.set.clone(),
+            summary: format!("{} over {}", self.satellite, self.station),
+            description: format!(
+                "{:.1} degrees at {}; rise {}, set {}",
+                self.max_elevation_deg, self.culmination, self.rise, self.set
+            ),
         }
     }
 
@@ -82,7 +97,7 @@ impl Row {
             self.range_rate_km_s,
             self.sunlight,
             Some(self.sun_elevation_deg),
-            Some(self.uncertainty_s),
+            self.uncertainty_s,
         ];
         format!(
             "{},{},{},{},{},{:.4},{:.3},{},{}",
@@ -96,15 +111,6 @@ impl Row {
             self.clipped,
             numbers.map(number).join(",")
         )
-    }
-}
-
-/// Text as RFC 4180 wants it.
-fn quoted(text: &str) -> String {
-    if text.contains([',', '"', '\n', '\r']) {
-        format!("\"{}\"", text.replace('"', "\"\""))
-    } else {
-        text.to_owned()
     }
 }
 

@@ -101,6 +101,12 @@ const WATER_VAPOUR: [[f64; 7]; 35] = [
 ];
 
 impl Air {
+    /// Air of a total pressure, of which the vapour is a part.
+    pub fn with_pressure(pressure_hpa: f64, temperature_k: f64, vapour_g_m3: f64) -> Self {
+        let wet = Self { dry_hpa: 0.0, temperature_k, vapour_g_m3 }.vapour_hpa();
+        Self { dry_hpa: (pressure_hpa - wet).max(0.0), temperature_k, vapour_g_m3 }
+    }
+
     /// Pressure of the water vapour, hPa (equation 4).
     pub fn vapour_hpa(&self) -> f64 {
         self.vapour_g_m3 * self.temperature_k / 216.7

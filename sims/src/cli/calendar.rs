@@ -1,31 +1,37 @@
-//! Passes as a calendar (RFC 5545).
-
-use super::rows::Row;
+//! Contacts as a calendar (RFC 5545).
 
 /// Longest line in octets, without its end (RFC 5545 §3.1).
 const LINE_BYTES: usize = 75;
 
-/// One event a pass.
-pub fn calendar(rows: &[Row]) -> String {
+/// What a calendar holds.
+pub struct Event {
+    /// Start, RFC 3339.
+    pub start: String,
+    /// End.
+    pub end: String,
+    /// The line that is seen; with the start it names the event.
+    pub summary: String,
+    /// More.
+    pub description: String,
+}
+
+/// A calendar of events; `product` made it.
+pub fn calendar(product: &str, events: impl Iterator<Item = Event>) -> String {
     let mut out = String::new();
     let mut line = |text: &str| fold(&mut out, text);
     line("BEGIN:VCALENDAR");
     line("VERSION:2.0");
-    line("PRODID:-//Groundtrack//orbitsim passes//EN");
-    for row in rows {
-        let (rise, set) = (basic(&row.rise), basic(&row.set));
+    line(&format!("PRODID:-//Groundtrack//{product}//EN"));
+    for event in events {
+        let (start, end) = (basic(&event.start), basic(&event.end));
         line("BEGIN:VEVENT");
-        line(&format!("UID:{}", escaped(&format!("{rise}/{}/{}", row.satellite, row.station))));
-        // The same elements give the same calendar.
-        line(&format!("DTSTAMP:{rise}"));
-        line(&format!("DTSTART:{rise}"));
-        line(&format!("DTEND:{set}"));
-        line(&format!("SUMMARY:{}", escaped(&format!("{} over {}", row.satellite, row.station))));
-        let text = format!(
-            "{:.1} degrees at {}; rise {}, set {}",
-            row.max_elevation_deg, row.culmination, row.rise, row.set
-        );
-        line(&format!("DESCRIPTION:{}", escaped(&text)));
+        line(&format!("UID:{}", escaped(&format!("{start}/{}", event.summary))));
+        // The same orbits give the same calendar.
+        line(&format!("DTSTAMP:{start}"));
+        line(&format!("DTSTART:{start}"));
+        line(&format!("DTEND:{end}"));
+        line(&format!("SUMMARY:{}", escaped(&event.summary)));
+        line(&format!("DESCRIPTION:{}", escaped(&event.description)));
         line("END:VEVENT");
     }
     line("END:VCALENDAR");

@@ -1,0 +1,216 @@
+//! `orbitsim run`: a scenario in simulated time.
+
+use std::{
+    fs,
+    io::IsTerminal,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::{Arc, atomic::Ordering, mpsc},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+use clap::Args;
+
+use crate::{
+    report::{Prices, Summary, page::page, tables::tables},
+    world::{answer::Answer, run::run, scenario::Scenario, shell::fleet::Progress},
+};
+
+/// Scenarios that come with the program, by name.
+const LIBRARY: [(&str, &str); 9] = [
+    ("leo-quic", include_str!("../../scenarios/leo-quic.toml")),
+    ("eo-100", include_str!("../../scenarios/eo-100.toml")),
+    ("oneweb", include_str!("../../scenarios/oneweb.toml")),
+    ("geo-relay", include_str!("../../scenarios/geo-relay.toml")),
+    ("lunar", include_str!("../../scenarios/lunar.toml")),
+    ("mars", include_str!("../../scenarios/mars.toml")),
+    ("handover-storm", include_str!("../../scenarios/handover-storm.toml")),
+    ("rainy-ka", include_str!("../../scenarios/rainy-ka.toml")),
+    ("voyage", include_str!("../../scenarios/voyage.toml")),
+];
+/// How often progress is told on a terminal.
+const TELL_EVERY: Duration = Duration::from_millis(500);
+
+/// Arguments of `run`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  orbitsim run --list\n  orbitsim run leo-quic --out answer\n  \
+                        orbitsim run my-scenario.toml --seed 7 --threads 2 --json\n\n\
+                        A scenario and a seed give the same trace on every run and with any number \
+                        of threads. Ctrl-C ends a run early; what was flown so far is summed up."
+)]
+pub struct RunArguments {
+    /// A scenario file, or the name of one that comes with the program
+    #[arg(required_unless_present = "list")]
+    scenario: Option<String>,
+    /// Print the scenarios that come with the program
+    #[arg(long)]
+    list: bool,
+    /// Seed of everything random; the scenario's own unless given
+    #[arg(long, value_name = "NUMBER")]
+    seed: Option<u64>,
+    /// Threads; as many as the machine has processors unless given
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
+    /// Fly only this many simulated seconds
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    seconds: Option<u64>,
+    /// Write report.html, summary.json and tables as Parquet into this folder
+    #[arg(long, value_name = "FOLDER")]
+    out: Option<PathBuf>,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+impl RunArguments {
+    /// Flies and prints.
+    ///
+    /// # Errors
+    /// A scenario that can't be read or flown.
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        if self.list {
+            for (name, text) in LIBRARY {
+                let scenario = Scenario::parse(name, text)?;
+                say!("{name:<16} {}", scenario.about);
+            }
+            return Ok(ExitCode::SUCCESS);
+        }
+        let named = self.scenario.unwrap_or_default();
+        let (mut scenario, folder) = load(&named)?;
+        scenario.duration_s =
+            self.seconds.map_or(scenario.duration_s, |of| of.min(scenario.duration_s));
+        let seed = self.seed.unwrap_or(scenario.seed);
+        let processors = thread::available_parallelism().map_or(1, usize::from);
+        let threads = self.threads.map_or(processors, usize::from);
+        let progress = Arc::new(Progress::default());
+        stop_on_ctrl_c(Arc::clone(&progress))?;
+        let files = |name: &str| file(&folder, name);
+        let total_s = scenario.duration_s;
+        let answer =
+            watched(&progress, total_s, || run(&scenario, seed, threads, &files, &progress))?;
+        let prices = Prices::of(&scenario);
+        let summary = Summary::of(&answer, &prices);
+        if progress.stop.load(Ordering::Relaxed) {
+            eprintln!("stopped early: what follows is of the part that was flown");
+        }
+        if self.json {
+            say!("{}", serde_json::to_string_pretty(&summary)?);
+        } else {
+            say!("{summary}");
+        }
+        if let Some(folder) = &self.out {
+            let shown = folder.display();
+            write(folder, &answer, &prices).with_context(|| format!("writing into {shown}"))?;
+            eprintln!("{}", folder.join("report.html").display());
+        }
+        if summary.broken.is_empty() {
+            return Ok(ExitCode::SUCCESS);
+        }
+        eprintln!("custody is broken; to fly it again: orbitsim run {named} --seed {seed}");
+        Ok(ExitCode::FAILURE)
+    }
+}
+
+/// The page, the summary and the tables. The same run writes the same bytes.
+fn write(folder: &Path, answer: &Answer, prices: &Prices) -> anyhow::Result<()> {
+    fs::create_dir_all(folder)?;
+    for (name, table) in tables(answer, prices) {
+        let file = folder.join(format!("{name}.parquet"));
+        let create = || fs::File::create(&file).map_err(anyhow::Error::from);
+        create().and_then(|to| Ok(table.write(to)?)).with_context(|| file.display().to_string())?;
+    }
+    let summary = serde_json::to_string_pretty(&Summary::of(answer, prices))?;
+    fs::write(folder.join("summary.json"), summary)?;
+    fs::write(folder.join("report.html"), page(answer, prices))?;
+    Ok(())
+}
+
+fn load(named: &str) -> anyhow::Result<(Scenario, PathBuf)> {
+    let path = Path::new(named);
+    if let Some((name, text)) = LIBRARY.iter().find(|(name, _)| *name == named)
+        && !path.exists()
+    {
+        return Ok((Scenario::parse(name, text)?, PathBuf::new()));
+    }
+    let text = fs::read_to_string(path).with_context(|| {
+        let known: Vec<&str> = LIBRARY.iter().map(|(name, _)| *name).collect();
+        format!("{named}: no such scenario file, and none of {}", known.join(", "))
+    })?;
+    let folder = path.parent().unwrap_or(Path::new("")).to_owned();
+    Ok((Scenario::parse(named, &text)?, folder))
+}
+
+/// Links that come with the program, by the name that a scenario has for them.
+const LINKS: [(&str, &str); 4] = [
+    ("ka-band.toml", include_str!("../../../missions/links/ka-band.toml")),
+    ("ka-leo.toml", include_str!("../../../missions/links/ka-leo.toml")),
+    ("s-band.toml", include_str!("../../../missions/links/s-band.toml")),
+    ("x-band.toml", include_str!("../../../missions/links/x-band.toml")),
+];
+
+/// A file that a scenario names: beside it, among the links that come with the program, or among
+/// the recordings.
+fn file(folder: &Path, name: &str) -> anyhow::Result<String> {
+    let recordings = std::env::var_os("GROUNDTRACK_DATA")
+        .map_or_else(|| PathBuf::from("../shared/data"), PathBuf::from);
+    let places = [folder.join(name), recordings.join("orbit").join(name)];
+    let link = LINKS.iter().find(|(link, _)| *link == name);
+    if let (Some((_, text)), false) = (link, places[0].is_file()) {
+        return Ok((*text).to_owned());
+    }
+    let found = places.iter().find(|path| path.is_file()).with_context(|| {
+        format!(
+            "{name}: neither {} nor {} is there; set GROUNDTRACK_DATA to the recordings",
+            places[0].display(),
+            places[1].display()
+        )
+    })?;
+    fs::read_to_string(found).with_context(|| found.display().to_string())
+}
+
+fn stop_on_ctrl_c(progress: Arc<Progress>) -> anyhow::Result<()> {
+    let runtime = super::runtime()?;
+    thread::Builder::new().name("ctrl-c".into()).spawn(move || {
+        runtime.block_on(async {
+            if tokio::signal::ctrl_c().await.is_ok() {
+                progress.stop.store(true, Ordering::Relaxed);
+            }
+            // Who asks twice does not want to wait.
+            if tokio::signal::ctrl_c().await.is_ok() {
+                std::process::exit(130);
+            }
+        });
+    })?;
+    Ok(())
+}
+
+/// Runs `work` while a terminal is told how far it is.
+fn watched<T>(progress: &Progress, total_s: u64, work: impl FnOnce() -> T) -> T {
+    if !std::io::stderr().is_terminal() {
+        return work();
+    }
+    let (done, over) = mpsc::channel::<()>();
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            let begun = Instant::now();
+            while over.recv_timeout(TELL_EVERY) == Err(mpsc::RecvTimeoutError::Timeout) {
+                let flown = progress.flown_s.load(Ordering::Relaxed);
+                let rate = flown as f64 / begun.elapsed().as_secs_f64();
+                let spacecraft = progress.over.load(Ordering::Relaxed);
+                eprint!(
+                    "\r{spacecraft} spacecraft over, {:.1} h flown of {:.1} h each, {rate:.0} \
+                     simulated seconds a second \x1b[K",
+                    flown as f64 / 3_600.0,
+                    total_s as f64 / 3_600.0,
+                );
+            }
+            eprint!("\r\x1b[K");
+        });
+        let outcome = work();
+        drop(done);
+        outcome
+    })
+}

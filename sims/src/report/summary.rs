@@ -1,0 +1,369 @@
+//! A run in a few numbers.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use super::page::{bytes, duration};
+use crate::world::answer::{Answer, ContactAnswer, CraftAnswer, LatencySample};
+use crate::world::scenario::Scenario;
+
+/// What a minute of contact costs.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Prices {
+    /// Name of the money; empty where nothing costs.
+    pub currency: String,
+    /// A minute of contact, by the number of its site.
+    pub per_minute: Vec<f64>,
+}
+
+impl Prices {
+    /// The prices that a scenario states.
+    pub fn of(scenario: &Scenario) -> Self {
+        let Some(cost) = &scenario.cost else { return Self::default() };
+        let usual = cost.per_minute;
+        let sites = scenario.site.iter().map(|site| site.cost_per_minute.unwrap_or(usual));
+        // A scenario without sites has one that is not named.
+        let per_minute = if scenario.site.is_empty() { vec![usual] } else { sites.collect() };
+        Self { currency: cost.currency.clone(), per_minute }
+    }
+
+    /// What a contact costs.
+    pub fn contact(&self, contact: &ContactAnswer) -> f64 {
+        let per_minute = self.per_minute.get(contact.site).copied().unwrap_or(0.0);
+        per_minute * (contact.set_s - contact.rise_s) / 60.0
+    }
+}
+
+/// Where a unit waited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// For company in a block, and for the store.
+    Making,
+    /// For a contact.
+    Contact,
+    /// For its turn in a contact.
+    Turn,
+    /// For the link and the archive.
+    Link,
+}
+
+impl Wait {
+    /// All of them, in the order of a unit's way.
+    pub const ALL: [Self; 4] = [Self::Making, Self::Contact, Self::Turn, Self::Link];
+
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Making => "block and store on board",
+            Self::Contact => "contact",
+            Self::Turn => "turn in the contact",
+            Self::Link => "link and archive",
+        }
+    }
+}
+
+/// Seconds in each place, in the order of [`Wait::ALL`]; their sum is the latency.
+pub fn waits_s(unit: &LatencySample, contacts: &[ContactAnswer]) -> [f64; 4] {
+    let within = |contact: &ContactAnswer| {
+        (contact.set_s.min(unit.sent_s) - contact.rise_s.max(unit.stored_s)).max(0.0)
+    };
+    // Contacts are in order: those before and behind the wait need no look.
+    let first = contacts.partition_point(|contact| contact.set_s < unit.stored_s);
+    let during = contacts[first..].iter().take_while(|contact| contact.rise_s < unit.sent_s);
+    let stored = (unit.sent_s - unit.stored_s).max(0.0);
+    let turn = during.map(within).sum::<f64>().min(stored);
+    [unit.stored_s - unit.captured_s, stored - turn, turn, unit.archived_s - unit.sent_s]
+}
+
+/// Where bytes waited: a name, and how long a byte did on average.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Waited {
+    /// For what.
+    pub wait: &'static str,
+    /// Seconds.
+    pub seconds: f64,
+}
+
+/// A run in a few numbers.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Summary {
+    /// The scenario's name.
+    pub scenario: String,
+    /// Seed of everything random.
+    pub seed: u64,
+    /// Hash over everything that was sent, hexadecimal.
+    pub trace: String,
+    /// Simulated seconds.
+    pub simulated_s: u64,
+    /// Spacecraft that flew.
+    pub spacecraft: usize,
+    /// Contacts that there were.
+    pub contacts: usize,
+    /// Seconds of them.
+    pub contact_s: f64,
+    /// Packets that sensors made.
+    pub packets: u64,
+    /// Their bytes.
+    pub packet_bytes: u64,
+    /// Units that stores numbered durably.
+    pub units: u64,
+    /// Units in the archive.
+    pub units_archived: u64,
+    /// Units still on board.
+    pub units_held: u64,
+    /// Units that a void names.
+    pub units_void: u64,
+    /// Units that are told to be lost.
+    pub units_lost: u64,
+    /// What is against the custody contract, a line each; none is the only good number.
+    pub broken: Vec<String>,
+    /// Bytes of units in the archive.
+    pub delivered_bytes: u64,
+    /// Bytes on board without a receipt at the end.
+    pub backlog_bytes: u64,
+    /// Connections made.
+    pub connections: u64,
+    /// What the links could have carried, bytes.
+    pub capacity_bytes: u64,
+    /// Share of it that arrived, headers and repeats included.
+    pub capacity_used: f64,
+    /// Capture to archive, median, seconds; none without a delivery.
+    pub latency_p50_s: Option<f64>,
+    /// Capture to archive, 99 in 100, seconds.
+    pub latency_p99_s: Option<f64>,
+    /// Where bytes waited.
+    pub waited: Vec<Waited>,
+    /// Faults that came.
+    pub faults: usize,
+    /// What the contacts cost; none where the scenario has no prices.
+    pub cost: Option<f64>,
+    /// Its currency.
+    pub currency: String,
+}
+
+impl Summary {
+    /// The summary of an answer.
+    pub fn of(answer: &Answer, prices: &Prices) -> Self {
+        let total = |of: fn(&CraftAnswer) -> u64| answer.craft.iter().map(of).sum();
+        let contacts = || answer.craft.iter().flat_map(|craft| &craft.contacts);
+        let custody = &answer.conservation;
+        Self {
+            scenario: answer.scenario.clone(),
+            seed: answer.seed,
+            trace: format!("{:016x}", answer.trace),
+            simulated_s: answer.duration_s,
+            spacecraft: answer.craft.len(),
+            contacts: contacts().count(),
+            contact_s: contacts().map(|contact| contact.set_s - contact.rise_s).sum(),
+            packets: total(|craft| craft.packets),
+            packet_bytes: total(|craft| craft.packet_bytes),
+            units: custody.numbered,
+            units_archived: custody.archived,
+            units_held: custody.held,
+            units_void: custody.voided,
+            units_lost: custody.lost,
+            broken: custody.broken.clone(),
+            delivered_bytes: total(|craft| craft.delivered_bytes),
+            backlog_bytes: total(|craft| craft.series.last().map_or(0, |of| of.backlog_bytes)),
+            connections: total(|craft| craft.connections),
+            capacity_bytes: total(|craft| craft.capacity_bytes),
+            capacity_used: answer.capacity_share(),
+            latency_p50_s: answer.latency_s(0.5),
+            latency_p99_s: answer.latency_s(0.99),
+            waited: waited(&answer.craft),
+            faults: answer.faults.len(),
+            cost: (!prices.currency.is_empty())
+                .then(|| contacts().map(|contact| prices.contact(contact)).sum()),
+            currency: prices.currency.clone(),
+        }
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let size = |count: u64| bytes(count as f64);
+        let latency = |of: Option<f64>| of.map_or_else(|| "none".to_owned(), duration);
+        writeln!(f, "{} (seed {})", self.scenario, self.seed)?;
+        writeln!(
+            f,
+            "flown        {}, {} spacecraft, {} contacts of {} in all, {} connections, {} faults",
+            duration(self.simulated_s as f64),
+            self.spacecraft,
+            self.contacts,
+            duration(self.contact_s),
+            self.connections,
+            self.faults
+        )?;
+        let (delivered, made) = (size(self.delivered_bytes), size(self.packet_bytes));
+        writeln!(
+            f,
+            "delivered    {} units, {delivered}, of {made} that sensors made; {} still on board",
+            self.units_archived,
+            size(self.backlog_bytes)
+        )?;
+        writeln!(
+            f,
+            "latency      {} median, {} at the 99th percentile, from capture to archive",
+            latency(self.latency_p50_s),
+            latency(self.latency_p99_s)
+        )?;
+        let waited = self.waited.iter().map(|of| format!("{} {}", duration(of.seconds), of.wait));
+        writeln!(f, "waited for   {}, by bytes", waited.collect::<Vec<_>>().join(", "))?;
+        let (used, capacity) = (self.capacity_used * 100.0, size(self.capacity_bytes));
+        writeln!(f, "capacity     {used:.1} % used of {capacity}")?;
+        if let Some(cost) = self.cost {
+            writeln!(f, "cost         {cost:.2} {}", self.currency)?;
+        }
+        writeln!(
+            f,
+            "custody      {} units numbered: {} archived, {} held, {} left out, {} lost",
+            self.units, self.units_archived, self.units_held, self.units_void, self.units_lost
+        )?;
+        for line in &self.broken {
+            writeln!(f, "broken       {line}")?;
+        }
+        write!(f, "trace        {}", self.trace)
+    }
+}
+
+fn waited(craft: &[CraftAnswer]) -> Vec<Waited> {
+    let mut sums = [0.0; 4];
+    let mut bytes = 0.0;
+    for craft in craft {
+        for unit in &craft.latency {
+            bytes += f64::from(unit.bytes);
+            for (sum, wait) in sums.iter_mut().zip(waits_s(unit, &craft.contacts)) {
+                *sum += wait * f64::from(unit.bytes);
+            }
+        }
+    }
+    let named = Wait::ALL.into_iter().zip(sums);
+    named
+        .map(|(wait, sum)| Waited { wait: wait.name(), seconds: sum / f64::max(bytes, 1.0) })
+        .collect()
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::world::{
+        answer::{Sample, Site, TrackPoint, Waits},
+        conserve::Conservation,
+    };
+    use codecs::time::Tai;
+
+    pub fn prices() -> Prices {
+        Prices { currency: "EUR".into(), per_minute: vec![0.5] }
+    }
+
+    /// Two spacecraft, one contact each, one unit each.
+    pub fn answer() -> Answer {
+        let sample = |n: u32| Sample {
+            at_s: f64::from(n) * 6.0,
+            backlog_bytes: 1_000,
+            delivered_bytes: 500,
+            rate_bps: 1e6,
+            ..Sample::default()
+        };
+        let point = |n: u32| TrackPoint {
+            at_s: f64::from(n) * 6.0,
+            latitude_deg: f64::from(n) / 10.0,
+            longitude_deg: f64::from(n),
+            height_km: 550.0,
+        };
+        let contact = ContactAnswer {
+            site: 0,
+            rise_s: 100.0,
+            set_s: 400.0,
+            max_elevation_deg: 40.0,
+            capacity_bytes: 2_000,
+            carried_bytes: 600,
+        };
+        let craft = |name: &str, captured_s| CraftAnswer {
+            name: name.into(),
+            series: (0..100).map(sample).collect(),
+            contacts: vec![contact],
+            latency: vec![LatencySample {
+                captured_s,
+                stored_s: captured_s + 5.0,
+                sent_s: 210.0,
+                archived_s: 212.0,
+                bytes: 500,
+                channel: 1,
+            }],
+            ground_track: (0..100).map(point).collect(),
+            waits: Waits::default(),
+            delivered_bytes: 500,
+            capacity_bytes: 2_000,
+            carried_bytes: 600,
+            ..CraftAnswer::default()
+        };
+        let conservation = Conservation {
+            numbered: 6,
+            archived: 2,
+            held: 2,
+            voided: 2,
+            ..Conservation::default()
+        };
+        Answer {
+            scenario: "two <of> them".into(),
+            seed: 7,
+            start_ns: Tai::from_rfc3339("2026-11-27T03:00:00Z").unwrap().0,
+            duration_s: 600,
+            sites: vec![Site {
+                name: "Kiruna".into(),
+                latitude_deg: Some(67.86),
+                longitude_deg: Some(20.96),
+            }],
+            craft: vec![craft("SKY-7", 0.0), craft("SKY-8", 200.0)],
+            conservation,
+            trace: 0xabc,
+            sent: 10,
+            faults: vec![],
+        }
+    }
+
+    #[test]
+    fn where_a_unit_waited_adds_up_to_its_latency() {
+        let answer = answer();
+        let waits = |of: &CraftAnswer| waits_s(&of.latency[0], &of.contacts);
+        assert_eq!(waits(&answer.craft[0]), [5.0, 95.0, 110.0, 2.0]);
+        // Made while the contact lasted: it waited for no contact.
+        assert_eq!(waits(&answer.craft[1]), [5.0, 0.0, 5.0, 2.0]);
+        for craft in &answer.craft {
+            assert_eq!(waits(craft).iter().sum::<f64>(), craft.latency[0].latency_s());
+        }
+    }
+
+    #[test]
+    fn a_wait_over_several_contacts_is_split_among_them() {
+        let unit = LatencySample { stored_s: 0.0, sent_s: 1_000.0, ..answer().craft[0].latency[0] };
+        let one = answer().craft[0].contacts[0];
+        let at = |rise_s, set_s| ContactAnswer { rise_s, set_s, ..one };
+        let contacts = [at(-50.0, -10.0), at(100.0, 200.0), at(500.0, 600.0), at(990.0, 1_400.0)];
+        assert_eq!(waits_s(&unit, &contacts)[1..3], [790.0, 210.0]);
+    }
+
+    #[test]
+    fn the_summary_is_the_sum_of_what_was_seen() {
+        let summary = Summary::of(&answer(), &prices());
+        assert_eq!((summary.units, summary.units_archived, summary.units_void), (6, 2, 2));
+        assert_eq!((summary.delivered_bytes, summary.capacity_used), (1_000, 0.3));
+        assert_eq!(summary.latency_p99_s, Some(212.0));
+        assert_eq!(summary.waited[1], Waited { wait: "contact", seconds: 47.5 });
+        assert_eq!((summary.cost, summary.contact_s), (Some(5.0), 600.0));
+    }
+
+    #[test]
+    fn a_run_without_a_contact_has_a_summary_too() {
+        let mut silent = answer();
+        for craft in &mut silent.craft {
+            *craft = CraftAnswer { name: craft.name.clone(), ..CraftAnswer::default() };
+        }
+        let summary = Summary::of(&silent, &Prices::default());
+        assert_eq!((summary.latency_p50_s, summary.capacity_used), (None, 0.0));
+        assert_eq!(summary.cost, None);
+        assert!(summary.waited.iter().all(|of| of.seconds == 0.0));
+    }
+}

@@ -1,0 +1,223 @@
+//! What a run came to: plain values, for whoever prints, plots or stores them.
+
+use codecs::time::Tai;
+use serde::Serialize;
+
+use super::conserve::Conservation;
+
+/// What a scenario came to.
+#[derive(Clone, Debug, Serialize)]
+pub struct Answer {
+    /// Name of the scenario.
+    pub scenario: String,
+    /// Seed that it was flown with.
+    pub seed: u64,
+    /// When it starts, nanoseconds TAI.
+    pub start_ns: i64,
+    /// How long it lasts, seconds.
+    pub duration_s: u64,
+    /// Sites of antennas, as contacts name them by number.
+    pub sites: Vec<Site>,
+    /// Each spacecraft.
+    pub craft: Vec<CraftAnswer>,
+    /// Units by what became of them, over all spacecraft.
+    pub conservation: Conservation,
+    /// Datagrams and frames that were sent, as one number: the same for the same binary, scenario
+    /// and seed.
+    pub trace: u64,
+    /// Datagrams and frames that were sent.
+    pub sent: u64,
+    /// Faults that came.
+    pub faults: Vec<FaultAnswer>,
+}
+
+/// An antenna's site.
+#[derive(Clone, Debug, Serialize)]
+pub struct Site {
+    /// Name.
+    pub name: String,
+    /// Degrees north; none where the scenario has no place on Earth.
+    pub latitude_deg: Option<f64>,
+    /// Degrees east.
+    pub longitude_deg: Option<f64>,
+}
+
+/// A fault that came.
+#[derive(Clone, Debug, Serialize)]
+pub struct FaultAnswer {
+    /// Seconds since the start.
+    pub at_s: f64,
+    /// What.
+    pub what: String,
+    /// Number of the spacecraft; none for the station.
+    pub craft: Option<usize>,
+}
+
+/// What became of one spacecraft.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct CraftAnswer {
+    /// Name.
+    pub name: String,
+    /// Its state over time.
+    pub series: Vec<Sample>,
+    /// Its contacts, in order of rise.
+    pub contacts: Vec<ContactAnswer>,
+    /// When each unit was captured and archived, in order of archiving.
+    pub latency: Vec<LatencySample>,
+    /// Where it was; empty where it has no orbit around the Earth.
+    pub ground_track: Vec<TrackPoint>,
+    /// Where bytes waited, means weighted by bytes.
+    pub waits: Waits,
+    /// Packets that sensors made.
+    pub packets: u64,
+    /// Their bytes.
+    pub packet_bytes: u64,
+    /// Units archived.
+    pub delivered_units: u64,
+    /// Their bytes.
+    pub delivered_bytes: u64,
+    /// Bytes of objects handed to the transport, repeats included; payload of frames over RF.
+    pub object_bytes: u64,
+    /// Bytes that the link could have carried in its contacts.
+    pub capacity_bytes: u64,
+    /// Bytes that arrived over the link, all headers but IP's and UDP's included.
+    pub carried_bytes: u64,
+    /// Connections made.
+    pub connections: u64,
+    /// Times that it started.
+    pub boots: u64,
+}
+
+/// The state of a spacecraft at one time; sums are since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Sample {
+    /// Seconds since the start.
+    pub at_s: f64,
+    /// Units on board without a receipt.
+    pub backlog_units: u64,
+    /// Their bytes.
+    pub backlog_bytes: u64,
+    /// Bytes of packets made so far.
+    pub made_bytes: u64,
+    /// Bytes of units archived so far.
+    pub delivered_bytes: u64,
+    /// Bytes that arrived over the link so far.
+    pub carried_bytes: u64,
+    /// Rate of the link now, bit/s; 0 between contacts.
+    pub rate_bps: f64,
+}
+
+/// A contact.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct ContactAnswer {
+    /// Number of the site.
+    pub site: usize,
+    /// Rise, seconds since the start.
+    pub rise_s: f64,
+    /// Set, seconds since the start.
+    pub set_s: f64,
+    /// Elevation at culmination, degrees; 90 where the scenario has no place on Earth.
+    pub max_elevation_deg: f64,
+    /// Bytes that the link could have carried.
+    pub capacity_bytes: u64,
+    /// Bytes that arrived over it.
+    pub carried_bytes: u64,
+}
+
+/// A unit's way.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct LatencySample {
+    /// When what is in it was captured first, seconds since the start.
+    pub captured_s: f64,
+    /// When it was durable on board, seconds since the start.
+    pub stored_s: f64,
+    /// When its object was handed to the transport first, seconds since the start.
+    pub sent_s: f64,
+    /// When it was archived and synced, seconds since the start.
+    pub archived_s: f64,
+    /// Its bytes.
+    pub bytes: u32,
+    /// Its channel.
+    pub channel: u64,
+}
+
+impl LatencySample {
+    /// Seconds from capture to archive.
+    pub fn latency_s(&self) -> f64 {
+        self.archived_s - self.captured_s
+    }
+}
+
+/// A point of a ground track.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct TrackPoint {
+    /// Seconds since the start.
+    pub at_s: f64,
+    /// Degrees north.
+    pub latitude_deg: f64,
+    /// Degrees east.
+    pub longitude_deg: f64,
+    /// Kilometres above the ellipsoid.
+    pub height_km: f64,
+}
+
+/// Where bytes waited on their way, seconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Waits {
+    /// From capture until they were durable on board: company for a block, and the commit.
+    pub block_s: f64,
+    /// From there until their object was handed to the transport.
+    pub store_s: f64,
+    /// From there until they were archived: the link, and the station's commit.
+    pub link_s: f64,
+}
+
+/// The quantile of latencies, 0 to 1; none where nothing was delivered.
+pub fn latency_quantile<'a>(
+    samples: impl IntoIterator<Item = &'a LatencySample>,
+    quantile: f64,
+) -> Option<f64> {
+    let mut all: Vec<f64> = samples.into_iter().map(LatencySample::latency_s).collect();
+    all.sort_by(f64::total_cmp);
+    let last = all.len().checked_sub(1)?;
+    all.get((last as f64 * quantile.clamp(0.0, 1.0)).round() as usize).copied()
+}
+
+impl Answer {
+    /// Latency from capture to archive over all spacecraft, seconds.
+    pub fn latency_s(&self, quantile: f64) -> Option<f64> {
+        latency_quantile(self.craft.iter().flat_map(|craft| &craft.latency), quantile)
+    }
+
+    /// Share of what the links could have carried that was used.
+    pub fn capacity_share(&self) -> f64 {
+        let sum = |of: fn(&CraftAnswer) -> u64| self.craft.iter().map(of).sum::<u64>() as f64;
+        sum(|craft| craft.carried_bytes) / sum(|craft| craft.capacity_bytes).max(1.0)
+    }
+
+    /// When it starts.
+    pub fn start(&self) -> Tai {
+        Tai(self.start_ns)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_are_taken_over_what_was_delivered() {
+        let sample = |archived_s| LatencySample {
+            captured_s: 1.0,
+            stored_s: 1.0,
+            sent_s: 1.0,
+            archived_s,
+            bytes: 1,
+            channel: 0,
+        };
+        let samples: Vec<_> = (0..=100).map(|n| sample(1.0 + f64::from(100 - n))).collect();
+        assert_eq!(latency_quantile(&samples, 0.5), Some(50.0));
+        assert_eq!(latency_quantile(&samples, 0.99), Some(99.0));
+        assert_eq!(latency_quantile(&[], 0.5), None);
+    }
+}

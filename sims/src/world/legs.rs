@@ -1,0 +1,416 @@
+//! The links of one spacecraft over a scenario: its contacts with sites, and a leg each way.
+
+use std::sync::Arc;
+
+use codecs::{link::wire::PlannedContact, time::Tai};
+
+use super::net::Leg;
+use crate::{
+    contact::passes,
+    link::{
+        Frames, Geometry, LIGHT_KM_S, LinkModel, LinkSettings, LossSettings, Reason, Sky, Track,
+        Verdict,
+        budget::file::Described,
+        radio::{RadioError, RadioLink, Weather},
+    },
+    orbit::{ElementSet, ElementsError, Station},
+    rng::mix,
+};
+
+const SECOND_NS: i64 = 1_000_000_000;
+
+/// A contact with a site.
+#[derive(Clone, Debug)]
+pub struct Window {
+    /// Number of the site.
+    pub site: usize,
+    /// From when on datagrams pass: the rise, and the time that receivers take to lock.
+    pub from: Tai,
+    /// The set.
+    pub to: Tai,
+    /// When it rises.
+    pub rise: Tai,
+    /// Elevation at culmination, degrees.
+    pub max_elevation_deg: f64,
+    geometry: Along,
+}
+
+#[derive(Clone, Debug)]
+enum Along {
+    Track(Track),
+    Fixed(f64),
+    Radio(Arc<Radio>),
+}
+
+/// A pass by its link's budget.
+#[derive(Debug)]
+struct Radio {
+    flown: RadioLink,
+    /// Bits that a planner expects, who knows the orbit and no weather.
+    planned_bits: f64,
+    /// The greatest rate of all passes, bit/s.
+    peak_bps: f64,
+}
+
+impl Window {
+    /// Rate at an instant, as a share of the rate at the shortest range.
+    pub fn share(&self, at: Tai) -> f64 {
+        self.sky(at).map_or(0.0, |sky| sky.rate_share)
+    }
+
+    fn sky(&self, at: Tai) -> Option<Sky> {
+        match &self.geometry {
+            Along::Track(track) => track.sky(at),
+            Along::Fixed(range_km) => Some(Sky { range_km: *range_km, rate_share: 1.0 }),
+            Along::Radio(radio) => radio.flown.sky(at).map(|sky| Sky {
+                rate_share: sky.rate_share * radio.flown.peak_bps() / radio.peak_bps,
+                ..sky
+            }),
+        }
+    }
+
+    /// Distance at an instant within it, whether or not anything passes then.
+    fn range_km(&self, at: Tai) -> f64 {
+        match &self.geometry {
+            Along::Radio(radio) => radio.flown.moment(at).map_or(0.0, |moment| moment.range_km),
+            _ => self.sky(at).map_or(0.0, |sky| sky.range_km),
+        }
+    }
+
+    fn frames(&self, at: Tai) -> Option<Frames> {
+        match &self.geometry {
+            Along::Radio(radio) => radio.flown.frames(at),
+            _ => None,
+        }
+    }
+}
+
+/// All contacts of a spacecraft, in order and apart from each other.
+#[derive(Clone, Debug, Default)]
+pub struct Windows(Vec<Window>);
+
+impl Windows {
+    /// The passes over sites of a satellite. Where two see it, the one that saw it first keeps it
+    /// until it sets.
+    ///
+    /// # Errors
+    /// Elements that can't be flown so far.
+    pub fn of_orbit(
+        satellite: &ElementSet,
+        sites: &[(Station, f64)],
+        from: Tai,
+        to: Tai,
+        lock_ns: i64,
+    ) -> Result<Self, ElementsError> {
+        let mut found = Vec::new();
+        for (site, (station, mask_deg)) in sites.iter().enumerate() {
+            for pass in passes(satellite, station, from, to, *mask_deg)? {
+                found.push((site, pass));
+            }
+        }
+        found.sort_by_key(|(site, pass)| (pass.rise, *site));
+        let mut windows: Vec<Window> = Vec::new();
+        for (site, pass) in found {
+            let free = windows.last().map_or(Tai(i64::MIN), |last| last.to);
+            let rise = pass.rise.max(free);
+            if rise.plus(lock_ns) >= pass.set {
+                continue;
+            }
+            let Some((station, _)) = sites.get(site) else { continue };
+            windows.push(Window {
+                site,
+                rise,
+                from: rise.plus(lock_ns),
+                to: pass.set,
+                max_elevation_deg: pass.max_elevation_deg,
+                geometry: Along::Track(Track::of_pass(satellite, station, &pass)?),
+            });
+        }
+        Ok(Self(windows))
+    }
+
+    /// Contacts at one distance: so long, every so often, the first `offset_ns` after the start.
+    pub fn fixed(
+        range_km: f64,
+        (from, to): (Tai, Tai),
+        (contact_ns, period_ns, offset_ns): (i64, i64, i64),
+        lock_ns: i64,
+    ) -> Self {
+        let mut windows = Vec::new();
+        let mut rise = from.plus(offset_ns);
+        while rise < to {
+            let set = rise.plus(contact_ns.min(period_ns)).min(to);
+            if rise.plus(lock_ns) < set {
+                windows.push(Window {
+                    site: 0,
+                    rise,
+                    from: rise.plus(lock_ns),
+                    to: set,
+                    max_elevation_deg: 90.0,
+                    geometry: Along::Fixed(range_km),
+                });
+            }
+            rise = rise.plus(period_ns.max(SECOND_NS));
+        }
+        Self(windows)
+    }
+
+    /// Lets a link's budget and its weather decide what passes, where the contacts are passes; the
+    /// greatest rate, bit/s, which shares are of.
+    ///
+    /// # Errors
+    /// A pass that is too long to be flown.
+    pub fn by_radio(&mut self, of: &Described, seed: u64) -> Result<f64, RadioError> {
+        let mut radios = Vec::new();
+        for window in &self.0 {
+            let Along::Track(track) = &window.geometry else { continue };
+            let weather = Weather::Seeded(mix(seed ^ window.rise.0 as u64));
+            let flown = RadioLink::fly(of, track, weather)?;
+            radios.push((flown, RadioLink::fly(of, track, Weather::Clear)?.capacity_bits()));
+        }
+        let peak_bps = radios.iter().map(|(flown, _)| flown.peak_bps()).fold(1.0, f64::max);
+        let tracks = self.0.iter_mut().filter(|of| matches!(of.geometry, Along::Track(_)));
+        for (window, (flown, planned_bits)) in tracks.zip(radios) {
+            window.geometry = Along::Radio(Arc::new(Radio { flown, planned_bits, peak_bps }));
+        }
+        Ok(peak_bps)
+    }
+
+    /// Cuts every contact into parts of so long with a gap after each: what handovers cost.
+    pub fn cut(&mut self, every_ns: i64, gap_ns: i64) {
+        let mut parts = Vec::new();
+        for window in &self.0 {
+            let mut from = window.from;
+            while from < window.to {
+                let to = from.plus(every_ns.max(SECOND_NS)).min(window.to);
+                parts.push(Window { rise: from, from, to, ..window.clone() });
+                from = to.plus(gap_ns);
+            }
+        }
+        self.0 = parts;
+    }
+
+    /// Takes times out in which nothing passes.
+    pub fn without(&mut self, outages: &[(Tai, Tai)]) {
+        for (begin, end) in outages {
+            let mut left = Vec::new();
+            for window in self.0.drain(..) {
+                let before = Window { to: window.to.min(*begin), ..window.clone() };
+                let after = Window { from: window.from.max(*end), ..window };
+                left.extend([before, after].into_iter().filter(|part| part.from < part.to));
+            }
+            left.dedup_by_key(|part| (part.from, part.to));
+            self.0 = left;
+        }
+    }
+
+    /// Each, in order.
+    pub fn iter(&self) -> impl Iterator<Item = &Window> {
+        self.0.iter()
+    }
+
+    /// The contact at an instant, with its number.
+    pub fn at(&self, at: Tai) -> Option<(usize, &Window)> {
+        let index = self.0.partition_point(|window| window.to < at);
+        self.0.get(index).filter(|window| window.from <= at).map(|window| (index, window))
+    }
+
+    /// What a ground would tell of them: the rate at each one's mean.
+    pub fn plan(&self, rate_bps: f64) -> Vec<PlannedContact> {
+        let contact = |window: &Window| {
+            let seconds = window.to.since(window.from) as f64 / 1e9;
+            let bits = match &window.geometry {
+                Along::Radio(radio) => radio.planned_bits,
+                _ => self.bits(window, rate_bps),
+            };
+            let mean = bits / seconds.max(1e-9);
+            let middle = window.from.plus(window.to.since(window.from) / 2);
+            let range_km = window.range_km(middle);
+            let rtt_ns = 2 * flight_ns(range_km).unsigned_abs();
+            PlannedContact { rise: window.rise, set: window.to, rate_bps: mean as u64, rtt_ns }
+        };
+        self.0.iter().map(contact).collect()
+    }
+
+    /// Bits that a link of this rate at its best carries in a contact.
+    pub fn bits(&self, window: &Window, rate_bps: f64) -> f64 {
+        let step = SECOND_NS.min(window.to.since(window.from).max(1));
+        let steps = window.to.since(window.from) / step;
+        let of = |n: i64| window.sky(window.from.plus(n * step)).map_or(0.0, |sky| sky.rate_share);
+        (0..steps).map(of).sum::<f64>() * step as f64 / 1e9 * rate_bps
+    }
+}
+
+/// The same, as the link model asks for it.
+#[derive(Clone, Debug)]
+pub struct Shared {
+    windows: Arc<Windows>,
+    /// Up, where a budget decides nothing but whether there is lock.
+    back: bool,
+}
+
+impl Geometry for Shared {
+    fn sky(&self, at: Tai) -> Option<Sky> {
+        let window = self.windows.at(at)?.1;
+        let sky = window.sky(at)?;
+        let steady = self.back && matches!(window.geometry, Along::Radio(_));
+        Some(if steady { Sky { rate_share: 1.0, ..sky } } else { sky })
+    }
+
+    fn frames(&self, at: Tai) -> Option<Frames> {
+        if self.back { None } else { self.windows.at(at)?.1.frames(at) }
+    }
+}
+
+/// How one direction behaves.
+#[derive(Clone, Copy, Debug)]
+pub struct Direction {
+    /// Rate at the shortest range, bit/s.
+    pub rate_bps: f64,
+    /// Time spent on the ground beside the flight.
+    pub ground_delay_ns: i64,
+    /// Longest wait in the queue.
+    pub queue_ns: i64,
+    /// What is lost.
+    pub loss: LossSettings,
+    /// Rain: share of the time that the link is faded away, and how long a fade lasts.
+    pub fade: Option<Fade>,
+    /// Up to the spacecraft.
+    pub back: bool,
+}
+
+/// Fades that close the link: each second decides anew, so that a fade has a mean length.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Fade {
+    /// Share of the time, 0 to 1.
+    pub share: f64,
+    /// Mean length of one, seconds.
+    pub mean_s: f64,
+}
+
+/// A leg over these contacts.
+pub fn leg(windows: &Arc<Windows>, direction: &Direction, seed: u64) -> Box<dyn Leg> {
+    let settings = LinkSettings {
+        rate_bps: direction.rate_bps,
+        ground_delay_ns: direction.ground_delay_ns,
+        queue_ns: direction.queue_ns,
+        loss: direction.loss,
+        seed,
+    };
+    let model =
+        LinkModel::new(settings, Shared { windows: Arc::clone(windows), back: direction.back });
+    match direction.fade {
+        None => Box::new(model),
+        Some(fade) => Box::new(Faded { inner: model, fade, seed, second: i64::MIN, faded: false }),
+    }
+}
+
+/// A leg under a sky that closes now and then.
+struct Faded<L> {
+    inner: L,
+    fade: Fade,
+    seed: u64,
+    second: i64,
+    faded: bool,
+}
+
+impl<L> Faded<L> {
+    /// Moves on to a second: the chain of Gilbert and Elliott in steps of time.
+    fn advance(&mut self, second: i64) {
+        let leave = 1.0 / self.fade.mean_s.max(1.0);
+        let share = self.fade.share.clamp(0.0, 0.999);
+        let enter = (leave * share / (1.0 - share)).min(1.0);
+        let unit = |at: i64| (mix(self.seed ^ at as u64) >> 11) as f64 / (1u64 << 53) as f64;
+        let from = match self.second {
+            // Where it starts is drawn as the share says.
+            i64::MIN => {
+                self.faded = unit(second) < share;
+                second + 1
+            }
+            before => before + 1,
+        };
+        for at in from..=second {
+            self.faded = unit(at) < if self.faded { 1.0 - leave } else { enter };
+        }
+        self.second = second;
+    }
+}
+
+impl<L: Leg> Leg for Faded<L> {
+    fn offer(&mut self, now: Tai, length: usize) -> Verdict {
+        let second = now.0.div_euclid(SECOND_NS);
+        if second != self.second {
+            self.advance(second);
+        }
+        let verdict = self.inner.offer(now, length);
+        if self.faded { Verdict::Dropped(Reason::Lost) } else { verdict }
+    }
+}
+
+/// One-way flight over a distance, nanoseconds.
+pub fn flight_ns(range_km: f64) -> i64 {
+    (range_km / LIGHT_KM_S * 1e9) as i64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: i64 = 3_600 * SECOND_NS;
+
+    fn windows() -> Windows {
+        Windows::fixed(1_000.0, (Tai(0), Tai(10 * HOUR)), (HOUR, 4 * HOUR, HOUR), SECOND_NS)
+    }
+
+    #[test]
+    fn contacts_come_in_order_and_datagrams_pass_after_the_lock() {
+        let windows = windows();
+        assert_eq!(windows.iter().count(), 3);
+        assert!(windows.at(Tai(HOUR)).is_none(), "receivers lock");
+        assert_eq!(windows.at(Tai(HOUR + SECOND_NS)).map(|(index, _)| index), Some(0));
+        assert!(windows.at(Tai(3 * HOUR)).is_none());
+        assert_eq!(windows.at(Tai(5 * HOUR + 2 * SECOND_NS)).map(|(index, _)| index), Some(1));
+        let plan = windows.plan(1e6);
+        assert_eq!((plan[0].rise, plan[0].set), (Tai(HOUR), Tai(2 * HOUR)));
+        assert_eq!(plan[0].rate_bps, 1_000_000);
+    }
+
+    #[test]
+    fn outages_and_handovers_leave_holes() {
+        let mut windows = windows();
+        windows.without(&[(Tai(HOUR + HOUR / 2), Tai(6 * HOUR))]);
+        assert_eq!(windows.iter().count(), 2);
+        assert!(
+            windows.at(Tai(HOUR + HOUR / 4)).is_some()
+                && windows.at(Tai(5 * HOUR + HOUR / 2)).is_none()
+        );
+        let mut windows = self::windows();
+        windows.cut(60 * SECOND_NS, 5 * SECOND_NS);
+        assert!(windows.iter().count() > 100);
+        assert!(windows.at(Tai(HOUR + 63 * SECOND_NS)).is_none());
+        assert!(windows.at(Tai(HOUR + 70 * SECOND_NS)).is_some());
+    }
+
+    #[test]
+    fn fades_take_the_share_of_the_time_that_was_asked() {
+        let windows = Arc::new(Windows::fixed(
+            1_000.0,
+            (Tai(0), Tai(1_000 * HOUR)),
+            (1_000 * HOUR, 1_000 * HOUR, 0),
+            0,
+        ));
+        let direction = Direction {
+            rate_bps: 1e6,
+            ground_delay_ns: 0,
+            queue_ns: SECOND_NS,
+            loss: LossSettings::NONE,
+            fade: Some(Fade { share: 0.2, mean_s: 50.0 }),
+            back: false,
+        };
+        let mut leg = leg(&windows, &direction, 5);
+        let lost = (0..200_000)
+            .filter(|n| matches!(leg.offer(Tai(n * SECOND_NS), 10), Verdict::Dropped(_)))
+            .count();
+        assert!((0.18..0.22).contains(&(lost as f64 / 200_000.0)), "{lost}");
+    }
+}

@@ -1,0 +1,463 @@
+//! A scenario: what a TOML file says of spacecraft, sites, links and faults.
+
+mod check;
+
+use codecs::{link::profile::Profile, time::Tai};
+use serde::Deserialize;
+
+use super::{
+    faults::FaultRates,
+    island::IslandSettings,
+    legs::{Direction, Fade, Windows},
+    sensors::Telemetry,
+};
+use crate::{
+    link::{
+        LossSettings,
+        budget::{self, file::Described},
+    },
+    orbit::{ElementSet, Station, earth::Geodetic, fleet::MeanElements},
+    rng::mix,
+};
+
+const MILLISECOND_NS: f64 = 1e6;
+/// Seconds of a fixed link's contact unless told otherwise: all the time.
+const ALWAYS_S: f64 = 1e9;
+
+/// A scenario as it is written.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scenario {
+    /// Name for people.
+    pub name: String,
+    /// What it shows, for people.
+    #[serde(default)]
+    pub about: String,
+    /// When it starts, RFC 3339.
+    pub start: String,
+    /// How long it lasts, seconds.
+    pub duration_s: u64,
+    /// Seed, unless one is given on the command line.
+    #[serde(default = "one")]
+    pub seed: u64,
+    /// The link between each spacecraft and the ground.
+    pub link: Link,
+    /// Antenna sites; none where the link is at a fixed distance.
+    #[serde(default)]
+    pub site: Vec<SiteSettings>,
+    /// Spacecraft.
+    pub spacecraft: Vec<SpacecraftSettings>,
+    /// What their sensors make.
+    #[serde(default)]
+    pub telemetry: Telemetry,
+    /// Their stores.
+    #[serde(default)]
+    pub store: StoreSettings,
+    /// The station.
+    #[serde(default)]
+    pub station: StationSettings,
+    /// What breaks.
+    #[serde(default)]
+    pub faults: FaultRates,
+    /// What contact costs.
+    pub cost: Option<CostSettings>,
+}
+
+/// What contact costs.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CostSettings {
+    /// Name of the money.
+    pub currency: String,
+    /// A minute of contact with a site that has no price of its own.
+    pub per_minute: f64,
+}
+
+fn one() -> u64 {
+    1
+}
+
+/// The link.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Link {
+    /// Transport settings: leo, geo, lunar or deep.
+    #[serde(default = "leo")]
+    pub profile: String,
+    /// A link as `orbitsim budget` explains it, whose budget and weather decide what passes: beside
+    /// the scenario, or one of those that come with the program. Its station stands at every site.
+    pub file: Option<String>,
+    /// Rate down at the shortest range of a pass, bit/s; left out where a file says it.
+    #[serde(default)]
+    pub down_bps: f64,
+    /// Rate up, bit/s.
+    pub up_bps: f64,
+    /// Longest wait in a queue, milliseconds.
+    #[serde(default = "queue_ms")]
+    pub queue_ms: f64,
+    /// Time spent on the ground beside the flight, milliseconds.
+    #[serde(default)]
+    pub ground_delay_ms: f64,
+    /// Seconds that receivers take to lock after a rise.
+    #[serde(default)]
+    pub lock_s: f64,
+    /// Share of the datagrams that is lost, 0 to 1.
+    #[serde(default)]
+    pub loss: f64,
+    /// Datagrams lost in a row, on average.
+    #[serde(default = "burst")]
+    pub burst_packets: f64,
+    /// Fades that close the link down.
+    pub fade: Option<FadeSettings>,
+    /// A distance that does not change, instead of sites.
+    pub fixed: Option<FixedSettings>,
+    /// Seconds between handovers within a contact; none where it is 0.
+    #[serde(default)]
+    pub handover_s: f64,
+    /// Milliseconds that nothing passes at each.
+    #[serde(default)]
+    pub handover_gap_ms: f64,
+}
+
+fn leo() -> String {
+    "leo".into()
+}
+
+fn queue_ms() -> f64 {
+    100.0
+}
+
+fn burst() -> f64 {
+    1.0
+}
+
+/// Fades.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FadeSettings {
+    /// Share of the time, 0 to 1.
+    pub share: f64,
+    /// Mean length, seconds.
+    pub mean_s: f64,
+}
+
+/// A link at one distance.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FixedSettings {
+    /// Distance, km.
+    pub range_km: f64,
+    /// Seconds of each contact; all the time unless given.
+    #[serde(default = "always")]
+    pub contact_s: f64,
+    /// Seconds from one rise to the next.
+    #[serde(default = "always")]
+    pub period_s: f64,
+}
+
+fn always() -> f64 {
+    ALWAYS_S
+}
+
+/// An antenna's site.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SiteSettings {
+    /// Name.
+    pub name: String,
+    /// Degrees north.
+    pub latitude_deg: f64,
+    /// Degrees east.
+    pub longitude_deg: f64,
+    /// Metres above the ellipsoid.
+    #[serde(default)]
+    pub height_m: f64,
+    /// Elevation below which nothing passes, degrees.
+    #[serde(default = "mask")]
+    pub min_elevation_deg: f64,
+    /// What a minute of contact costs; the usual price unless given.
+    pub cost_per_minute: Option<f64>,
+}
+
+fn mask() -> f64 {
+    5.0
+}
+
+/// One spacecraft or many alike.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SpacecraftSettings {
+    /// Name; many are numbered behind it.
+    pub name: String,
+    /// Elements as text: TLE or OMM, one or many.
+    pub elements: Option<String>,
+    /// A file of elements: beside the scenario, or in the folder `orbit` of `GROUNDTRACK_DATA`.
+    pub elements_file: Option<String>,
+    /// Circular orbits, evenly spread.
+    pub ring: Option<RingSettings>,
+    /// The first so many of a file only.
+    pub count: Option<usize>,
+}
+
+/// Circular orbits, evenly spread (Walker's delta pattern).
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RingSettings {
+    /// Height over the equator's radius, km.
+    pub height_km: f64,
+    /// Inclination, degrees.
+    pub inclination_deg: f64,
+    /// Planes.
+    pub planes: usize,
+    /// Spacecraft in each.
+    pub per_plane: usize,
+}
+
+/// Stores on board.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StoreSettings {
+    /// Most bytes.
+    pub capacity_bytes: u64,
+    /// Length of a segment.
+    pub segment_bytes: u64,
+    /// Further tables of the flight software's configuration, as its own file has them.
+    pub flight: String,
+}
+
+impl Default for StoreSettings {
+    fn default() -> Self {
+        Self { capacity_bytes: 1 << 30, segment_bytes: 4 << 20, flight: String::new() }
+    }
+}
+
+/// The station.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StationSettings {
+    /// Bytes at which a segment is sealed.
+    pub segment_bytes: u64,
+}
+
+impl Default for StationSettings {
+    fn default() -> Self {
+        Self { segment_bytes: 1 << 20 }
+    }
+}
+
+/// Finds files that a scenario names.
+pub type Files<'a> = &'a dyn Fn(&str) -> anyhow::Result<String>;
+
+/// A direction whose queue, delay and losses a link file says.
+fn of_file(of: &Described, direction: Direction, rate_bps: f64) -> Direction {
+    let channel = &of.channel;
+    Direction {
+        rate_bps,
+        ground_delay_ns: (channel.ground_delay_ms * MILLISECOND_NS) as i64,
+        queue_ns: (channel.queue_ms * MILLISECOND_NS) as i64,
+        loss: LossSettings { mean: channel.loss_share, burst_packets: channel.burst_packets },
+        ..direction
+    }
+}
+
+impl Scenario {
+    /// Reads and checks a scenario; `file` is for messages.
+    ///
+    /// # Errors
+    /// Unknown keys with their line and what may be meant, and values that make no sense.
+    pub fn parse(file: &str, text: &str) -> anyhow::Result<Self> {
+        let scenario: Self = codecs::config::parse(file, text)?;
+        scenario.check().map_err(|wrong| anyhow::anyhow!("{file}: {wrong}"))?;
+        Ok(scenario)
+    }
+
+    /// When it starts.
+    pub fn start(&self) -> Tai {
+        Tai::from_rfc3339(&self.start).unwrap_or(Tai(0))
+    }
+
+    fn profile(&self) -> Option<Profile> {
+        Profile::named(&self.link.profile)
+    }
+
+    /// Every spacecraft with its orbit, in order.
+    ///
+    /// # Errors
+    /// Elements that can't be read, or files that are not there.
+    fn fleet(&self, files: Files<'_>) -> anyhow::Result<Vec<(String, Option<ElementSet>)>> {
+        let mut fleet = Vec::new();
+        for of in &self.spacecraft {
+            let text = match (&of.elements, &of.elements_file) {
+                (Some(text), _) => Some(text.clone()),
+                (None, Some(file)) => Some(files(file)?),
+                (None, None) => None,
+            };
+            let orbits = match (text, of.ring) {
+                (Some(text), _) => crate::orbit::elements::read(&text)?,
+                (None, Some(ring)) => ring.orbits(&of.name, self.start())?,
+                (None, None) => {
+                    let count = of.count.unwrap_or(1);
+                    fleet.extend((0..count).map(|index| (numbered(&of.name, index, count), None)));
+                    continue;
+                }
+            };
+            let count = of.count.unwrap_or(orbits.len()).min(orbits.len());
+            let named = orbits.into_iter().take(count).enumerate();
+            fleet.extend(named.map(|(index, orbit)| {
+                let own = orbit.name().trim().to_owned();
+                let name = if own.is_empty() || own == of.name {
+                    numbered(&of.name, index, count)
+                } else {
+                    own
+                };
+                (name, Some(orbit))
+            }));
+        }
+        Ok(fleet)
+    }
+
+    /// The islands that it is flown as.
+    ///
+    /// # Errors
+    /// Elements or files that can't be read, or orbits that end before the scenario does.
+    pub fn islands(&self, seed: u64, files: Files<'_>) -> anyhow::Result<Vec<IslandSettings>> {
+        let profile = self.profile().unwrap_or(codecs::link::profile::LEO);
+        let (start, end) =
+            (self.start(), self.start().plus((self.duration_s * 1_000_000_000) as i64));
+        let sites: Vec<(Station, f64)> = self.site.iter().map(SiteSettings::station).collect();
+        let config = self.flight();
+        let described = match &self.link.file {
+            Some(name) => Some(budget::file::read(name, &files(name)?)?),
+            None => None,
+        };
+        let mut islands = Vec::new();
+        for (index, (name, orbit)) in self.fleet(files)?.into_iter().enumerate() {
+            let seed = mix(seed ^ mix(index as u64));
+            let lock_ns = (self.link.lock_s * 1e9) as i64;
+            let mut windows = match (&self.link.fixed, &orbit) {
+                (Some(fixed), _) => {
+                    // Spread, so that not all of them rise at once.
+                    let offset = mix(seed) as f64 / u64::MAX as f64;
+                    let free_s = (fixed.period_s - fixed.contact_s).max(0.0);
+                    let free_s = free_s.min(self.duration_s as f64 / 4.0);
+                    Windows::fixed(
+                        fixed.range_km,
+                        (start, end),
+                        (
+                            (fixed.contact_s * 1e9) as i64,
+                            (fixed.period_s * 1e9) as i64,
+                            (free_s * offset * 1e9) as i64,
+                        ),
+                        lock_ns,
+                    )
+                }
+                (None, Some(orbit)) => Windows::of_orbit(orbit, &sites, start, end, lock_ns)?,
+                (None, None) => anyhow::bail!("spacecraft {name}: neither an orbit nor link.fixed"),
+            };
+            let [mut down, mut up] = [true, false].map(|down| self.direction(down));
+            if let Some(of) = &described {
+                let peak_bps = windows.by_radio(of, seed)?;
+                down = of_file(of, down, peak_bps);
+                up = of_file(of, up, of.channel.return_rate_bps.unwrap_or(self.link.up_bps));
+                up.loss.mean = of.channel.return_loss_share;
+            }
+            if self.link.handover_s > 0.0 {
+                let gap_ns = (self.link.handover_gap_ms * MILLISECOND_NS) as i64;
+                windows.cut((self.link.handover_s * 1e9) as i64, gap_ns);
+            }
+            islands.push(IslandSettings {
+                index,
+                name,
+                orbit,
+                windows,
+                down,
+                up,
+                profile,
+                telemetry: self.telemetry,
+                config: config.clone(),
+                segment_bytes: self.station.segment_bytes,
+                faults: self.faults,
+                start,
+                duration_s: self.duration_s,
+                seed,
+            });
+        }
+        Ok(islands)
+    }
+
+    fn direction(&self, down: bool) -> Direction {
+        let link = &self.link;
+        Direction {
+            rate_bps: if down { link.down_bps } else { link.up_bps },
+            ground_delay_ns: (link.ground_delay_ms * MILLISECOND_NS) as i64,
+            queue_ns: (link.queue_ms * MILLISECOND_NS) as i64,
+            loss: LossSettings { mean: link.loss, burst_packets: link.burst_packets },
+            fade: link
+                .fade
+                .filter(|_| down)
+                .map(|fade| Fade { share: fade.share, mean_s: fade.mean_s }),
+            back: !down,
+        }
+    }
+
+    /// The flight software's configuration beside its identity.
+    fn flight(&self) -> String {
+        let StoreSettings { capacity_bytes, segment_bytes, flight } = &self.store;
+        // Spacecraft go by the plan that the ground tells them, and sleep in between.
+        let downlink = match flight.contains("[downlink]") {
+            true => "",
+            false => "[downlink]\nsleep = true\n",
+        };
+        format!(
+            "[store]\ndir = \"store\"\ncapacity_bytes = {capacity_bytes}\n\
+             segment_bytes = {segment_bytes}\n{downlink}{flight}"
+        )
+    }
+}
+
+fn numbered(name: &str, index: usize, count: usize) -> String {
+    if count == 1 { name.to_owned() } else { format!("{name}-{:03}", index + 1) }
+}
+
+impl SiteSettings {
+    fn station(&self) -> (Station, f64) {
+        let place = Geodetic {
+            latitude_deg: self.latitude_deg,
+            longitude_deg: self.longitude_deg,
+            height_m: self.height_m,
+        };
+        (Station::new(self.name.clone(), place), self.min_elevation_deg)
+    }
+}
+
+impl RingSettings {
+    fn orbits(&self, name: &str, epoch: Tai) -> anyhow::Result<Vec<ElementSet>> {
+        use std::f64::consts::TAU;
+        /// Radians a minute at one earth radius (WGS-72), as SGP4 takes it.
+        const MOTION: f64 = 0.074_366_916_133_173_42;
+        const RADIUS_KM: f64 = 6_378.135;
+        let axis = 1.0 + self.height_km / RADIUS_KM;
+        let all = (self.planes * self.per_plane) as f64;
+        let mut orbits = Vec::new();
+        for plane in 0..self.planes {
+            for place in 0..self.per_plane {
+                let mean = MeanElements {
+                    inclination: self.inclination_deg.to_radians(),
+                    node: TAU * plane as f64 / self.planes as f64,
+                    eccentricity: 1e-4,
+                    argument: 0.0,
+                    anomaly: (TAU * place as f64 / self.per_plane as f64
+                        + TAU * plane as f64 / all)
+                        .rem_euclid(TAU),
+                    motion: MOTION / (axis * axis.sqrt()),
+                    drag: 1e-5,
+                };
+                orbits.push(
+                    ElementSet::from_mean(name, epoch, &mean)
+                        .map_err(|error| anyhow::anyhow!("spacecraft {name}: {error}"))?,
+                );
+            }
+        }
+        Ok(orbits)
+    }
+}

@@ -1,0 +1,160 @@
+//! What makes no sense in a scenario, said by the key that says it.
+
+use codecs::{link::profile::Profile, time::Tai};
+
+use super::Scenario;
+
+/// Longest scenario: a leap year and a day.
+const DURATION_S_MAX: u64 = 367 * 86_400;
+/// Most faults of a kind in a day.
+const FAULTS_MAX: f64 = 10_000.0;
+/// Most spacecraft.
+const CRAFT_MAX: usize = 20_000;
+
+fn within(key: &str, value: f64, range: std::ops::RangeInclusive<f64>) -> Result<(), String> {
+    if range.contains(&value) {
+        return Ok(());
+    }
+    Err(format!("{key} = {value}: {} to {}", range.start(), range.end()))
+}
+
+impl Scenario {
+    pub(super) fn check(&self) -> Result<(), String> {
+        if Tai::from_rfc3339(&self.start).is_none() {
+            return Err(format!("start = {:?}: a time as 2026-03-01T00:00:00Z", self.start));
+        }
+        within("duration_s", self.duration_s as f64, 1.0..=DURATION_S_MAX as f64)?;
+        if self.profile().is_none() {
+            let known: Vec<&str> = Profile::ALL.iter().map(|profile| profile.name).collect();
+            return Err(format!(
+                "link.profile = {:?}: one of {}",
+                self.link.profile,
+                known.join(", ")
+            ));
+        }
+        self.check_link()?;
+        self.check_ends()?;
+        self.check_loads()?;
+        self.check_cost()?;
+        for (key, rate) in self.faults.each() {
+            within(&format!("faults.{key}"), rate, 0.0..=FAULTS_MAX)?;
+        }
+        Ok(())
+    }
+
+    fn check_cost(&self) -> Result<(), String> {
+        let prices = self.site.iter().filter_map(|site| site.cost_per_minute);
+        for price in prices.chain(self.cost.iter().map(|cost| cost.per_minute)) {
+            within("cost per minute", price, 0.0..=1e9)?;
+        }
+        match &self.cost {
+            Some(cost) if cost.currency.is_empty() => {
+                Err("cost.currency is empty: name the money, as \"EUR\"".into())
+            }
+            None if self.site.iter().any(|site| site.cost_per_minute.is_some()) => {
+                Err("site.cost_per_minute without [cost]: say its currency and per_minute".into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn check_link(&self) -> Result<(), String> {
+        let link = &self.link;
+        if link.file.is_some() {
+            let said = link.down_bps != 0.0 || link.loss != 0.0 || link.lock_s != 0.0;
+            if said || link.ground_delay_ms != 0.0 || link.fade.is_some() || link.fixed.is_some() {
+                return Err("link.file says rate, loss, lock, delay and weather of a pass: leave \
+                            down_bps, loss, lock_s, ground_delay_ms, fade and fixed out"
+                    .into());
+            }
+        } else {
+            within("link.down_bps", link.down_bps, 100.0..=1e12)?;
+        }
+        within("link.up_bps", link.up_bps, 100.0..=1e12)?;
+        within("link.queue_ms", link.queue_ms, 1.0..=1e7)?;
+        within("link.ground_delay_ms", link.ground_delay_ms, 0.0..=1e7)?;
+        within("link.lock_s", link.lock_s, 0.0..=3_600.0)?;
+        within("link.loss", link.loss, 0.0..=1.0)?;
+        within("link.burst_packets", link.burst_packets, 1.0..=1e6)?;
+        within("link.handover_s", link.handover_s, 0.0..=1e9)?;
+        within("link.handover_gap_ms", link.handover_gap_ms, 0.0..=1e7)?;
+        if let Some(fade) = link.fade {
+            within("link.fade.share", fade.share, 0.0..=0.99)?;
+            within("link.fade.mean_s", fade.mean_s, 1.0..=1e6)?;
+        }
+        if let Some(fixed) = link.fixed {
+            within("link.fixed.range_km", fixed.range_km, 0.0..=1e10)?;
+            within("link.fixed.contact_s", fixed.contact_s, 1.0..=1e9)?;
+            within("link.fixed.period_s", fixed.period_s, 1.0..=1e9)?;
+        }
+        Ok(())
+    }
+
+    fn check_ends(&self) -> Result<(), String> {
+        match (&self.link.fixed, self.site.is_empty()) {
+            (None, true) => {
+                return Err("no [[site]] and no [link.fixed]: nothing to talk to".into());
+            }
+            (Some(_), false) => {
+                return Err("[[site]] and [link.fixed] exclude each other".into());
+            }
+            _ => {}
+        }
+        for site in &self.site {
+            let key = |key: &str| format!("site {:?}: {key}", site.name);
+            within(&key("latitude_deg"), site.latitude_deg, -90.0..=90.0)?;
+            within(&key("longitude_deg"), site.longitude_deg, -360.0..=360.0)?;
+            within(&key("height_m"), site.height_m, -500.0..=20_000.0)?;
+            within(&key("min_elevation_deg"), site.min_elevation_deg, 0.0..=90.0)?;
+        }
+        if self.spacecraft.is_empty() {
+            return Err("no [[spacecraft]]".into());
+        }
+        for craft in &self.spacecraft {
+            let key = |key: &str| format!("spacecraft {:?}: {key}", craft.name);
+            let orbits = [craft.elements.is_some(), craft.elements_file.is_some()];
+            let orbits = orbits.into_iter().filter(|there| *there).count()
+                + usize::from(craft.ring.is_some());
+            if orbits > 1 {
+                return Err(key("one of elements, elements_file and ring"));
+            }
+            if orbits == 0 && self.link.fixed.is_none() {
+                return Err(key(
+                    "needs elements, elements_file or ring, as there is no [link.fixed]",
+                ));
+            }
+            if let Some(count) = craft.count {
+                within(&key("count"), count as f64, 1.0..=CRAFT_MAX as f64)?;
+            }
+            if let Some(ring) = craft.ring {
+                within(&key("ring.height_km"), ring.height_km, 150.0..=50_000.0)?;
+                within(&key("ring.inclination_deg"), ring.inclination_deg, 0.0..=180.0)?;
+                within(&key("ring.planes"), ring.planes as f64, 1.0..=1_000.0)?;
+                within(&key("ring.per_plane"), ring.per_plane as f64, 1.0..=1_000.0)?;
+                let all = ring.planes * ring.per_plane;
+                within(
+                    &key("ring.planes times ring.per_plane"),
+                    all as f64,
+                    1.0..=CRAFT_MAX as f64,
+                )?;
+            }
+        }
+        Ok(())
+    }
+
+    fn check_loads(&self) -> Result<(), String> {
+        let telemetry = &self.telemetry;
+        within("telemetry.packet_bytes", telemetry.packet_bytes as f64, 1.0..=8_000.0)?;
+        within("telemetry.every_s", telemetry.every_s, 0.001..=1e6)?;
+        within("telemetry.payload_bytes", telemetry.payload_bytes as f64, 0.0..=64e6)?;
+        within("telemetry.payload_every_s", telemetry.payload_every_s, 0.0..=1e6)?;
+        let orbits = |craft: &super::SpacecraftSettings| {
+            craft.elements.is_some() || craft.elements_file.is_some() || craft.ring.is_some()
+        };
+        if telemetry.sensors && !self.spacecraft.iter().all(orbits) {
+            return Err("telemetry.sensors needs an orbit for each spacecraft".into());
+        }
+        within("station.segment_bytes", self.station.segment_bytes as f64, 65_536.0..=1e9)?;
+        Ok(())
+    }
+}

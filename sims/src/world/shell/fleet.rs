@@ -1,0 +1,81 @@
+//! Islands side by side on threads. Which thread flies which island decides nothing: each is its
+//! own world, and what they come to is put together in the order of the spacecraft.
+
+use std::{
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
+    thread,
+};
+
+use crate::world::island::{Island, IslandAnswer, IslandSettings};
+
+const SECOND_NS: u64 = 1_000_000_000;
+/// Simulated seconds between two looks at what was asked meanwhile.
+const LOOK_S: u64 = 600;
+
+/// How far a flight is, for whoever watches.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Simulated seconds flown, summed over islands.
+    pub flown_s: AtomicU64,
+    /// Islands that are over.
+    pub over: AtomicUsize,
+    /// To end early: what was flown so far counts.
+    pub stop: AtomicBool,
+}
+
+/// Flies islands on so many threads; what each came to, in their order.
+///
+/// # Errors
+/// The first island, in their order, that can't be made or flown.
+pub fn fly(
+    islands: Vec<IslandSettings>,
+    threads: usize,
+    progress: &Progress,
+) -> anyhow::Result<Vec<IslandAnswer>> {
+    let count = islands.len();
+    let next = AtomicUsize::new(0);
+    let islands: Vec<Mutex<Option<IslandSettings>>> =
+        islands.into_iter().map(|of| Mutex::new(Some(of))).collect();
+    let answers: Vec<Mutex<Option<anyhow::Result<IslandAnswer>>>> =
+        (0..count).map(|_| Mutex::new(None)).collect();
+    thread::scope(|scope| {
+        for _ in 0..threads.clamp(1, count.max(1)) {
+            scope.spawn(|| {
+                loop {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(settings) = islands.get(index) else { return };
+                    let settings = settings.lock().unwrap_or_else(PoisonError::into_inner).take();
+                    let Some(settings) = settings else { return };
+                    if progress.stop.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    let name = settings.name.clone();
+                    let answer = one(settings, progress)
+                        .map_err(|error| error.context(format!("spacecraft {name}")));
+                    progress.over.fetch_add(1, Ordering::Relaxed);
+                    if let Some(place) = answers.get(index) {
+                        *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
+                    }
+                }
+            });
+        }
+    });
+    let answers = answers.into_iter();
+    answers
+        .filter_map(|answer| answer.into_inner().unwrap_or_else(PoisonError::into_inner))
+        .collect()
+}
+
+fn one(settings: IslandSettings, progress: &Progress) -> anyhow::Result<IslandAnswer> {
+    let mut island = Island::new(settings)?;
+    while !island.is_over() && !progress.stop.load(Ordering::Relaxed) {
+        let before = island.now_ns();
+        island.fly(before + LOOK_S * SECOND_NS)?;
+        let flown = (island.now_ns() - before) / SECOND_NS;
+        progress.flown_s.fetch_add(flown, Ordering::Relaxed);
+    }
+    island.finish()
+}
