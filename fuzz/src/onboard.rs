@@ -62,11 +62,11 @@ pub fn sensors(data: &[u8]) {
     let mut products = 0;
     while let Some(outcome) = pipeline.poll() {
         match outcome {
-            Outcome::Keep(unit) if unit.codec == codecs::ids::Codec::Product => {
+            Outcome::Keep { unit, .. } if unit.codec == codecs::ids::Codec::Product => {
                 products += u64::from(unit.priority > KEPT);
                 assert!(Product::decode(&unit.bytes).is_ok());
             }
-            Outcome::Keep(_) | Outcome::LeaveOut { .. } | Outcome::Together { .. } => {}
+            Outcome::Keep { .. } | Outcome::LeaveOut { .. } | Outcome::Together { .. } => {}
         }
     }
     assert_eq!(products, pipeline.counts().tiles, "a tile or its summary");

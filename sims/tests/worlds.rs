@@ -3,6 +3,8 @@
 
 mod data;
 
+use std::path::Path;
+
 use sims::world::{answer::Answer, run::run, scenario::Scenario, shell::fleet::Progress};
 
 /// A scenario of the library, its text changed here and there.
@@ -17,6 +19,10 @@ fn scenario(name: &str, changes: &[(&str, &str)]) -> Scenario {
 }
 
 fn recorded(name: &str) -> anyhow::Result<String> {
+    let link = Path::new(env!("CARGO_MANIFEST_DIR")).join("../missions/links").join(name);
+    if link.exists() {
+        return Ok(std::fs::read_to_string(link)?);
+    }
     let path = data::orbit(name).ok_or_else(|| anyhow::anyhow!("no recordings"))?;
     Ok(std::fs::read_to_string(path)?)
 }
