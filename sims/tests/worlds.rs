@@ -9,7 +9,7 @@ use sims::world::{answer::Answer, run::run, scenario::Scenario, shell::fleet::Pr
 
 /// A scenario of the library, its text changed here and there.
 fn scenario(name: &str, changes: &[(&str, &str)]) -> Scenario {
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios").join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios").join(name);
     let mut text = std::fs::read_to_string(&path).unwrap();
     for (from, to) in changes {
         assert!(text.contains(from), "{name} has no {from:?}");

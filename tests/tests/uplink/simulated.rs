@@ -112,6 +112,7 @@ impl Case {
         let relay = self.relay(station.parse().unwrap());
         let through = said.replacen(station, &relay.to_string(), 1);
         std::fs::write(&config, format!("{through}\n{FLIGHT}")).unwrap();
+        self.plan(&world);
         let craft = world.craft();
         // Answered, so connected: what is made from now on waits for nothing but its turn.
         world.outcome(&world.send("command", "ping", &[]));
@@ -135,12 +136,30 @@ impl Case {
         Said::of(units.into_iter())
     }
 
+    /// The contact plan that a world's station tells too.
+    fn plan(&self, world: &World) {
+        let (now, minute) = (now(), 60_000_000_000);
+        let (rise, set) = (now.plus(-minute).to_rfc3339(), now.plus(10 * minute).to_rfc3339());
+        let (rate_bps, rtt_ms) = (self.rate_bps, 2.0 * DELAY_MS);
+        let plan = serde_json::json!({
+            "contacts": [{ "rise": rise, "set": set, "rate_bps": rate_bps, "rtt_ms": rtt_ms }]
+        });
+        std::fs::write(world.path("contacts.json"), plan.to_string()).unwrap();
+        let path = world.path("station.toml");
+        let said = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, format!("{said}\n[contacts]\nfile = \"contacts.json\"\n")).unwrap();
+        let reloaded = std::process::Command::new(tests::process::binary("groundstation"))
+            .args(["reload", "--config", path.to_str().unwrap()])
+            .output()
+            .unwrap();
+        assert!(reloaded.status.success(), "{reloaded:?}");
+    }
+
     /// Says what the sensors say, when they do; when they began.
     fn feed(&self, world: &World) -> Tai {
         let socket = UnixDatagram::unbound().unwrap();
         socket.connect(world.path("enrolled/a/s")).unwrap();
-        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-        let start = Tai::from_unix(unix.as_secs() as i64, unix.subsec_nanos());
+        let start = now();
         let begun = Instant::now();
         let telemetry = self.scenario().telemetry;
         let mut source = Source::new(&telemetry, None, (start, Vec::new()), 1).unwrap();
@@ -155,6 +174,11 @@ impl Case {
         }
         start
     }
+}
+
+fn now() -> Tai {
+    let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    Tai::from_unix(unix.as_secs() as i64, unix.subsec_nanos())
 }
 
 fn agree(what: &str, real: f64, simulated: f64) {
