@@ -4,7 +4,7 @@
 //! Two satellites see each other over a sphere exactly where their distance is below the sum of
 //! both distances to the horizon. The earth grown by the height that a line must keep becomes a
 //! sphere when its axis is stretched, so that one number says how much is left: below zero there is
-//! no contact. It changes by less than [`RATE_KM_S`], so that most minutes of most pairs need one
+//! no contact. It changes by less than `RATE_KM_S`, so that most minutes of most pairs need one
 //! look.
 
 use codecs::time::Tai;

@@ -23,8 +23,9 @@ const DELAY_MS: f64 = 50.0;
 const QUEUE_MS: f64 = 200.0;
 /// Largest block that is opened.
 const BLOCK_BYTES: usize = 1 << 22;
-/// Keys of the flight software that both have: nothing but what the sensors say.
-const FLIGHT: &str = "[health]\nevery_s = 0\n[realtime]\napids = []\n";
+/// Keys of the flight software that both have: nothing but what the sensors say, and no work that
+/// takes long in an unoptimised build, since a simulation takes no time for it.
+const FLIGHT: &str = "[health]\nevery_s = 0\n[realtime]\napids = []\n[squeeze]\nlevel = \"fast\"\n";
 
 /// A link, and what is to go over it.
 struct Case {

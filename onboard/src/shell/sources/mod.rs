@@ -242,7 +242,7 @@ impl Sources {
 
     /// Takes some of what still waits in sockets and lines, at a stop; whether there may be more.
     /// What was sent before the stop was sent to a flight that stood. Bounded a source by
-    /// [`LAST_BYTES_MAX`]: a sender that goes on must not keep it from ending.
+    /// `LAST_BYTES_MAX`: a sender that goes on must not keep it from ending.
     pub fn take_last(&mut self, pipeline: &mut Pipeline, now_ns: u64) -> bool {
         let mut more = false;
         for of in &mut self.sources {
