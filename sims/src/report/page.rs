@@ -109,7 +109,13 @@ fn pictures(answer: &Answer) -> Vec<String> {
     out.push(spans(answer, clock()).svg());
     let [rates, backlog] = series(answer);
     out.push(
-        Chart::new("Capacity and what was delivered", clock(), Axis::linear("bit/s"), rates).svg(),
+        Chart::new(
+            "What links could carry, and what arrived",
+            clock(),
+            Axis::linear("bit/s"),
+            rates,
+        )
+        .svg(),
     );
     let bytes = Axis::linear("bytes").from_zero();
     out.push(Chart::new("Held without a receipt", clock(), bytes, backlog).svg());

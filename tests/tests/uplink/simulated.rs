@@ -49,9 +49,15 @@ impl Said {
     fn of(units: impl Iterator<Item = (f64, f64, usize)>) -> Self {
         let within: Vec<_> = units.filter(|(at_s, ..)| *at_s < SECONDS as f64).collect();
         let bytes: usize = within.iter().map(|(.., bytes)| bytes).sum();
-        let mut latencies: Vec<f64> = within.iter().map(|(_, latency_s, _)| *latency_s).collect();
-        latencies.sort_by(f64::total_cmp);
-        let p50_s = latencies[latencies.len() / 2];
+        let mut latencies: Vec<_> = within.iter().map(|of| (of.1, of.2)).collect();
+        latencies.sort_by(|a, b| a.0.total_cmp(&b.0));
+        // Half of the bytes: by units, small and large blocks being as many, it would be either.
+        let mut so_far = 0;
+        let half = latencies.iter().find(|(_, length)| {
+            so_far += length;
+            2 * so_far >= bytes
+        });
+        let p50_s = half.map_or(f64::NAN, |(latency_s, _)| *latency_s);
         Self { goodput_bps: 8.0 * bytes as f64 / SECONDS as f64, p50_s }
     }
 }
