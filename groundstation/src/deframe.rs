@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, VecDeque};
 /// Bytes of frames kept at most, over all counters, to put late ones between their neighbours: the
 /// objects that a peer of the widest profile has under way, any of which may come last. At the
 /// bound the oldest goes; a frame that comes later than that is extracted alone.
-pub const RECENT_BYTES_MAX: usize = 32 << 20;
+pub const RECENT_BYTES_MAX: usize = 16 << 20;
 /// As many as several peers of a near profile have under way together.
 const RECENT_BYTES_NEAR: usize = 6 << 20;
 
