@@ -95,20 +95,18 @@ impl<M: Medium> Store<M> {
             units_sent: 0,
             written: Written::default(),
         };
-        let marked = store.medium.newest();
         let last = listed.last().map(|(segment, _)| *segment);
+        // More than the store may hold can't be gone: then the mark is what is damaged.
+        let most = limits.capacity_bytes / limits.segment_bytes.max(1) + 1;
+        let marked = store.medium.newest().filter(|of| of - last.unwrap_or(0).min(*of) <= most);
         let mut unknown = 0;
         for (segment, length) in listed {
             unknown = store.load(segment, length, Some(segment) == last)?;
         }
         // Segments that were made and are gone held as much as one can.
-        let gone = match (marked, last) {
-            (Some(marked), Some(last)) => marked.saturating_sub(last),
-            (Some(marked), None) => marked + 1,
-            (None, _) => 0,
-        };
-        unknown += gone.saturating_mul(limits.segment_bytes);
-        store.next_segment = store.next_segment.max(marked.map_or(0, |of| of + 1));
+        let gone = marked.map_or(0, |of| of.saturating_sub(last.unwrap_or(0)));
+        unknown = gone.saturating_mul(limits.segment_bytes).saturating_add(unknown);
+        store.next_segment = store.next_segment.max(marked.map_or(0, |of| of.saturating_add(1)));
         store.settle();
         // Where no header says whose it was, the epoch is new, and so are all numbers.
         store.skip(last.unwrap_or(0), if found.is_some() { unknown } else { 0 });

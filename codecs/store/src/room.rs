@@ -43,6 +43,11 @@ impl Drafts {
         self.entries.is_empty()
     }
 
+    /// Whose voids are drafted.
+    pub(super) fn spacecraft(&self) -> BTreeSet<SpacecraftId> {
+        self.entries.keys().map(|(spacecraft, _)| *spacecraft).collect()
+    }
+
     fn add(&mut self, reason: VoidReason, entry: VoidRange) {
         let entries = self.entries.entry((entry.spacecraft, reason)).or_default();
         join(entries, entry);

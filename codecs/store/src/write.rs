@@ -31,7 +31,7 @@ impl<M: Medium> Store<M> {
             return Ok(Committed::default());
         }
         let mut evicted = self.make_room();
-        let mut voids = self.drafts.plan(&self.counters);
+        let mut voids = self.planned_voids();
         let mut records = self.records(&voids, now);
         let places = match self.write_once(&records, false) {
             Ok(places) => places,
@@ -40,7 +40,7 @@ impl<M: Medium> Store<M> {
                 if gives_up && self.erase_dead().is_ok() {
                     self.crowd();
                     evicted.extend(self.make_room());
-                    voids = self.drafts.plan(&self.counters);
+                    voids = self.planned_voids();
                     records = self.records(&voids, now);
                 }
                 self.write(&records, false)?
@@ -78,6 +78,14 @@ impl<M: Medium> Store<M> {
         // What was committed is durable whatever becomes of the cleaning.
         committed.trouble = self.clean().err();
         Ok(committed)
+    }
+
+    /// Voids for everything drafted, numbered behind what may have had numbers before.
+    fn planned_voids(&mut self) -> Vec<PlannedVoid> {
+        for spacecraft in self.drafts.spacecraft() {
+            self.counter((spacecraft, Channel::VOIDS));
+        }
+        self.drafts.plan(&self.counters)
     }
 
     fn records(&self, voids: &[PlannedVoid], now: Tai) -> Vec<Record> {

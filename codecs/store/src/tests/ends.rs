@@ -52,15 +52,24 @@ fn no_number_is_given_twice_whatever_became_of_the_end_of_the_log() {
         let folder = tempfile::tempdir().unwrap();
         let mut store = on(folder.path());
         let mut given: BTreeSet<UnitKey> = fill(&mut store, 1, 30).into_iter().collect();
-        // A channel that nothing but the end of the log knows.
+        // Channels that nothing but the end of the log knows, that of voids among them.
         given.extend(fill(&mut store, 2, 2));
+        store.drop_next(CRAFT, Channel::stream(2), 9, Tai(9));
+        store.commit(Tai(9)).unwrap();
+        let voids = |store: &Store<Disk>| -> Vec<UnitKey> {
+            let held = store.unreceipted().map(|of| of.key);
+            held.filter(|key| key.prefix.channel == Channel::VOIDS).collect()
+        };
+        given.extend(voids(&store));
         drop(store);
         harm(&newest(folder.path()));
         let mut store = on(folder.path());
         let end = store.damage().end.expect(name);
         assert!(end.skipped > 0 && !store.damage().notices().is_empty(), "{name}: it is told");
-        let again: Vec<UnitKey> =
+        let kept: BTreeSet<UnitKey> = voids(&store).into_iter().collect();
+        let mut again: Vec<UnitKey> =
             [fill(&mut store, 1, 3), fill(&mut store, 2, 3)].into_iter().flatten().collect();
+        again.extend(voids(&store).into_iter().filter(|key| !kept.contains(key)));
         for key in &again {
             assert!(given.insert(*key), "{name}: {key:?} was given before");
         }
@@ -73,6 +82,18 @@ fn no_number_is_given_twice_whatever_became_of_the_end_of_the_log() {
         }
         let first = UnitKey { sequence: again[0].sequence - 1, ..again[0] };
         assert!(store.is_voided(first), "{name}: what is skipped is named");
+    }
+}
+
+#[test]
+fn a_mark_that_lies_neither_stops_the_store_nor_wastes_its_numbers() {
+    for mark in ["ffffffffffffffff", "00000000ffffffff", "", "no number", "-1"] {
+        let folder = tempfile::tempdir().unwrap();
+        fill(&mut on(folder.path()), 1, 3);
+        std::fs::write(folder.path().join("newest"), mark).unwrap();
+        let mut store = on(folder.path());
+        assert_eq!(store.damage().end, None, "{mark:?}");
+        assert_eq!(fill(&mut store, 1, 1)[0].sequence, 3, "{mark:?}");
     }
 }
 
