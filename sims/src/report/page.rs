@@ -71,7 +71,7 @@ fn figures(out: &mut String, summary: &Summary) {
         ("packets made", format!("{}, {}", summary.packets, bytes(summary.packet_bytes as f64))),
         ("units archived", format!("{} of {}", summary.units_archived, summary.units)),
         ("still on board", summary.units_held.to_string()),
-        ("left out, told by voids", summary.units_void.to_string()),
+        ("left out or skipped, told by voids", summary.units_void.to_string()),
         ("told lost", summary.units_lost.to_string()),
         ("against the contract", summary.broken.len().to_string()),
     ];

@@ -217,7 +217,7 @@ impl fmt::Display for Summary {
         }
         writeln!(
             f,
-            "custody      {} units numbered: {} archived, {} held, {} left out, {} lost",
+            "custody      {} units numbered: {} archived, {} held, {} left out or skipped, {} lost",
             self.units, self.units_archived, self.units_held, self.units_void, self.units_lost
         )?;
         for line in &self.broken {
