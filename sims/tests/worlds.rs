@@ -53,6 +53,20 @@ fn a_low_orbit_brings_its_hours_down() {
     assert!(answer.latency_s(0.99).unwrap() < most, "no latency is longer than the flight");
 }
 
+#[test]
+fn what_comes_at_the_instant_of_a_deadline_is_in_time() {
+    let text = "name = \"tie\"\nstart = \"2026-01-01T00:00:00Z\"\nduration_s = 30\n\
+                [link]\ndown_bps = 1e6\nup_bps = 1e6\nfixed = { range_km = 900 }\n\
+                [[spacecraft]]\nname = \"A\"\n[telemetry]\nevery_s = 0.5\n[store]\n\
+                flight = '''\n[squeeze]\nflush_ms = 2000\nflush_away_ms = 2000\n'''\n";
+    let answer = fly(&Scenario::parse("tie.toml", text).unwrap(), 1, 1);
+    let telemetry = answer.craft[0].latency.iter().filter(|of| of.bytes > 200);
+    let cut: Vec<f64> = telemetry.map(|of| of.captured_s).collect();
+    assert!(cut.len() > 8, "{cut:?}");
+    // The fifth packet comes two seconds after the first: the flight's timers are never early.
+    assert!(cut.windows(2).all(|pair| pair[1] - pair[0] == 2.5), "{cut:?}");
+}
+
 /// Days of faulted voyages that are flown here; `make test-long` flies more.
 fn voyages() -> u64 {
     std::env::var("VOYAGE_DAYS").ok().and_then(|days| days.parse().ok()).unwrap_or(3)
