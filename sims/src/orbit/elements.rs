@@ -225,6 +225,8 @@ impl ElementSet {
 /// Reads every element set of a text: OMM as JSON, XML, key-value notation or comma-separated values
 /// (one or many), or TLE with or without name lines.
 pub fn read(text: &str) -> Result<Vec<ElementSet>, ElementsError> {
+    // What Windows' editors put in front is no part of a name.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     if let Some(sets) = omm::read(text) {
         return match sets {
             Ok(sets) if sets.is_empty() => Err(ElementsError::Empty),
