@@ -37,11 +37,21 @@ th:first-child,td:first-child,th:nth-child(2),td:nth-child(2){text-align:left}\
 pub fn page(answer: &Answer, prices: &Prices) -> String {
     let summary = Summary::of(answer, prices);
     let name = escaped(&answer.scenario);
-    let until = start(answer).plus(seconds_ns(answer.duration_s as f64));
+    let until = start(answer).plus(seconds_ns(answer.flown_s()));
+    let part = match summary.stopped {
+        true => format!(
+            " <strong>Stopped early: {} of {}, {} of {} spacecraft flown.</strong>",
+            duration(answer.flown_s()),
+            duration(answer.duration_s as f64),
+            answer.craft.len(),
+            answer.spacecraft,
+        ),
+        false => String::new(),
+    };
     let mut out = format!(
         "<!doctype html>\n<html lang='en'><meta charset='utf-8'>\
          <meta name='viewport' content='width=device-width'><title>{name}</title>{STYLE}\n\
-         <h1>{name}</h1>\n<p>{} to {}, seed {}, trace {}</p>\n",
+         <h1>{name}</h1>\n<p>{} to {}, seed {}, trace {}.{part}</p>\n",
         start(answer).to_rfc3339(),
         until.to_rfc3339(),
         answer.seed,

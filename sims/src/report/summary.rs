@@ -94,8 +94,12 @@ pub struct Summary {
     pub seed: u64,
     /// Hash over everything that was sent, hexadecimal.
     pub trace: String,
-    /// Simulated seconds.
+    /// Simulated seconds, of the spacecraft flown longest.
     pub simulated_s: u64,
+    /// Seconds that the scenario lasts.
+    pub scenario_s: u64,
+    /// Whether it was stopped early: all that follows is of the part that was flown.
+    pub stopped: bool,
     /// Spacecraft that flew.
     pub spacecraft: usize,
     /// Contacts that there were.
@@ -152,7 +156,9 @@ impl Summary {
             scenario: answer.scenario.clone(),
             seed: answer.seed,
             trace: format!("{:016x}", answer.trace),
-            simulated_s: answer.duration_s,
+            simulated_s: answer.flown_s().round() as u64,
+            scenario_s: answer.duration_s,
+            stopped: answer.is_part(),
             spacecraft: answer.craft.len(),
             contacts: contacts().count(),
             contact_s: contacts().map(|contact| contact.set_s - contact.rise_s).sum(),
@@ -183,11 +189,15 @@ impl Summary {
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let size = |count: u64| bytes(count as f64);
+        let part = match self.stopped {
+            true => format!(" of {} (stopped early)", duration(self.scenario_s as f64)),
+            false => String::new(),
+        };
         let latency = |of: Option<f64>| of.map_or_else(|| "none".to_owned(), duration);
         writeln!(f, "{} (seed {})", self.scenario, self.seed)?;
         writeln!(
             f,
-            "flown        {}, {} spacecraft, {} of {} in all, {}, {}",
+            "flown        {}{part}, {} spacecraft, {} of {} in all, {}, {}",
             duration(self.simulated_s as f64),
             self.spacecraft,
             counted(self.contacts as u64, "contact"),
@@ -316,6 +326,7 @@ pub(super) mod tests {
             seed: 7,
             start_ns: Tai::from_rfc3339("2026-11-27T03:00:00Z").unwrap().0,
             duration_s: 600,
+            spacecraft: 2,
             sites: vec![Site {
                 name: "Kiruna".into(),
                 latitude_deg: Some(67.86),

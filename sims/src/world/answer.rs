@@ -16,6 +16,8 @@ pub struct Answer {
     pub start_ns: i64,
     /// How long it lasts, seconds.
     pub duration_s: u64,
+    /// Spacecraft of the scenario; where a flight was stopped, not all may have been flown.
+    pub spacecraft: usize,
     /// Sites of antennas, as contacts name them by number.
     pub sites: Vec<Site>,
     /// Each spacecraft.
@@ -86,6 +88,8 @@ pub struct CraftAnswer {
     pub connections: u64,
     /// Times that it started.
     pub boots: u64,
+    /// Seconds that it was flown: less than the scenario lasts where it was stopped.
+    pub flown_s: f64,
 }
 
 /// The state of a spacecraft at one time; sums are since the start.
@@ -201,6 +205,17 @@ impl Answer {
     pub fn capacity_share(&self) -> f64 {
         let sum = |of: fn(&CraftAnswer) -> u64| self.craft.iter().map(of).sum::<u64>() as f64;
         sum(|craft| craft.carried_bytes) / sum(|craft| craft.capacity_bytes).max(1.0)
+    }
+
+    /// Seconds that the spacecraft flown longest was flown.
+    pub fn flown_s(&self) -> f64 {
+        self.craft.iter().map(|craft| craft.flown_s).fold(0.0, f64::max)
+    }
+
+    /// Whether it was ended early: some spacecraft was not flown to the end.
+    pub fn is_part(&self) -> bool {
+        let short = |craft: &CraftAnswer| craft.flown_s + 1.0 < self.duration_s as f64;
+        self.craft.len() < self.spacecraft || self.craft.iter().any(short)
     }
 
     /// When it starts.

@@ -68,19 +68,20 @@ impl CraftSettings {
     /// What the flight software refuses.
     pub fn config(&self) -> anyhow::Result<Config> {
         let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        // The scenario's own part first: then lines are counted as it counts them.
         let text = format!(
-            "[spacecraft]\nid = {}\nname = {:?}\n[identity]\ncertificate = \"identity.crt\"\n\
+            "{}\n[spacecraft]\nid = {}\nname = {:?}\n[identity]\ncertificate = \"identity.crt\"\n\
              key = \"identity.key\"\nground_pins = [\"sha256:{}\"]\norigin = \"{}\"\n\
              [ground]\naddress = \"station:7117\"\nserver_name = \"station\"\nprofile = \"{}\"\n\
-             [source]\nunix = \"sensors.sock\"\n{}",
+             [source]\nunix = \"sensors.sock\"\n",
+            self.config,
             self.id,
             self.name,
             hex(&self.station.key_hash),
             hex(&self.origin),
             self.profile.name,
-            self.config,
         );
-        Config::parse("scenario [spacecraft] flight", &text, Path::new("/flight"))
+        Config::parse("[store] flight", &text, Path::new("/flight"))
     }
 
     fn node(&self, boots: u64) -> Settings {

@@ -409,6 +409,7 @@ impl Island {
         (craft.packets, craft.packet_bytes) = self.craft.made;
         (craft.connections, craft.object_bytes) = self.craft.sent();
         craft.boots = self.craft.boots;
+        craft.flown_s = self.net.now_ns() as f64 / 1e9;
         craft.carried_bytes = self.net.traffic(self.craft.node, self.daemon.node).delivered_bytes;
         craft.waits = self.craft.book.waits();
         craft.delivered_bytes = self.craft.book.delivered_bytes();

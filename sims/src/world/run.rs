@@ -21,8 +21,9 @@ pub fn run(
     progress: &Progress,
 ) -> anyhow::Result<Answer> {
     let islands = scenario.islands(seed, files)?;
+    let spacecraft = islands.len();
     let answers = fly(islands, threads, progress)?;
-    Ok(together(scenario, seed, answers))
+    Ok(Answer { spacecraft, ..together(scenario, seed, answers) })
 }
 
 /// Puts answers together in the order of their spacecraft.
@@ -37,6 +38,7 @@ fn together(scenario: &Scenario, seed: u64, answers: Vec<IslandAnswer>) -> Answe
         seed,
         start_ns: scenario.start().0,
         duration_s: scenario.duration_s,
+        spacecraft: answers.len(),
         sites: sites.collect(),
         craft: Vec::new(),
         conservation: Conservation::default(),

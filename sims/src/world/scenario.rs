@@ -2,6 +2,7 @@
 
 mod check;
 
+use anyhow::Context as _;
 use codecs::{link::profile::Profile, time::Tai};
 use serde::Deserialize;
 
@@ -294,7 +295,10 @@ impl Scenario {
                 (None, None) => None,
             };
             let orbits = match (text, of.ring) {
-                (Some(text), _) => crate::orbit::elements::read(&text)?,
+                (Some(text), _) => crate::orbit::elements::read(&text).with_context(|| {
+                    let from = of.elements_file.as_deref().unwrap_or("elements");
+                    format!("spacecraft {:?}: {from}", of.name)
+                })?,
                 (None, Some(ring)) => ring.orbits(&of.name, self.start())?,
                 (None, None) => {
                     let count = of.count.unwrap_or(1);
