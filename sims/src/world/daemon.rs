@@ -4,6 +4,7 @@ mod session;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    io,
     sync::Arc,
 };
 
@@ -17,7 +18,7 @@ use codecs_quic::TransportOptions;
 use groundstation::{
     admit::{Action, KeyHash, Principal, Table},
     archive::{
-        Archive, Archived, Now, Settings as ArchiveSettings,
+        Archive, Archived, Now, OpenError, Settings as ArchiveSettings,
         batch::{Batch, Published},
         forgetful::{Crash, ForgetfulDisk},
         volume::Volume,
@@ -102,8 +103,13 @@ pub struct Daemon {
     /// Disks that were destroyed.
     destroyed: u64,
     running: Option<Running>,
+    waits_for_room: bool,
     lives: u64,
     woken_ns: Option<u64>,
+}
+
+fn is_full(error: &OpenError) -> bool {
+    matches!(error, OpenError::Io { error, .. } if error.kind() == io::ErrorKind::StorageFull)
 }
 
 impl Daemon {
@@ -136,6 +142,7 @@ impl Daemon {
             disk: ForgetfulDisk::default(),
             destroyed: 0,
             running: None,
+            waits_for_room: false,
             lives: 0,
             woken_ns: None,
         })
@@ -166,7 +173,16 @@ impl Daemon {
         net.restart(self.node, node(&self.settings, &self.server, self.lives));
         let settings = ArchiveSettings { segment_bytes: self.settings.segment_bytes };
         let fresh = self.ledger_of(self.destroyed);
-        let (archive, _) = Archive::open(self.disk.clone(), settings, fresh)?;
+        let archive = match Archive::open(self.disk.clone(), settings, fresh) {
+            Ok((archive, _)) => archive,
+            // The program ends with that word, and is started again when there is room.
+            Err(error) if is_full(&error) => {
+                self.waits_for_room = true;
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        };
+        self.waits_for_room = false;
         let Archive { intake, volume } = archive;
         let policy = Policy { seal_ms: Some(SEAL_MS), ..Policy::default() };
         self.running = Some(Running {
@@ -185,6 +201,7 @@ impl Daemon {
     /// Power goes: what was not synced is gone, as the crash says.
     pub fn crash(&mut self, net: &mut Net, how: Crash) {
         self.running = None;
+        self.waits_for_room = false;
         self.disk = self.disk.crash(how);
         net.restart(self.node, node(&self.settings, &self.server, self.lives | 1 << 32));
         self.woken_ns = None;
@@ -204,6 +221,11 @@ impl Daemon {
     /// Whether it has power.
     pub fn is_up(&self) -> bool {
         self.running.is_some()
+    }
+
+    /// Whether it would run but for its full disk.
+    pub fn waits_for_room(&self) -> bool {
+        self.waits_for_room && self.running.is_none()
     }
 
     /// Bounds what its disk takes from now on to what is there and so many bytes, or no longer.

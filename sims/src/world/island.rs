@@ -308,7 +308,12 @@ impl Island {
                     self.daemon.boot(&mut self.net)?;
                 }
             }
-            Happening::DiskFree => self.daemon.set_room(None),
+            Happening::DiskFree => {
+                self.daemon.set_room(None);
+                if self.daemon.waits_for_room() {
+                    self.daemon.boot(&mut self.net)?;
+                }
+            }
             Happening::StoreFree => self.craft.set_space(None),
         }
         Ok(())

@@ -202,7 +202,8 @@ mod tests {
         for (length_s, summit_s) in
             [(600.0, 600.0), (600.0, 0.0), (36_000.0, 50.0), (7_200.0, 3_333.3)]
         {
-            let rate = |at: Tai| Some(-3.0 + ((at.0 as f64 / SECOND - summit_s) / 90_000.0).powi(2));
+            let rate =
+                |at: Tai| Some(-3.0 + ((at.0 as f64 / SECOND - summit_s) / 90_000.0).powi(2));
             let greatest = greatest_rate(Tai(0), Tai((length_s * SECOND) as i64), rate).unwrap();
             assert!((greatest + 3.0).abs() < 1e-9, "{length_s} {summit_s}: {greatest}");
         }
