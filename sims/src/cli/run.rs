@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use clap::Args;
 
 use crate::{
@@ -96,6 +96,7 @@ impl RunArguments {
         let total_s = scenario.duration_s;
         let answer =
             watched(&progress, total_s, || run(&scenario, seed, threads, &files, &progress))?;
+        ensure!(!answer.craft.is_empty(), "stopped before anything was flown");
         let prices = Prices::of(&scenario);
         let summary = Summary::of(&answer, &prices);
         if summary.stopped {

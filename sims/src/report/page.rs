@@ -181,7 +181,8 @@ fn spans(answer: &Answer, across: Axis) -> Rows {
         });
         Row { name: craft.name.clone(), spans: spans.collect() }
     });
-    Rows { title: "Contacts, by site".into(), across, rows: rows.collect() }
+    let inks = answer.sites.iter().map(|site| site.name.clone()).collect();
+    Rows { title: "Contacts, by site".into(), across, rows: rows.collect(), inks }
 }
 
 /// One instant of all spacecraft: rate of the links, bytes that arrived since the start, backlog.
