@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, bail};
 use codecs::link::rf::line::Heard;
-use codecs_quic::{Change, Custodian, Monotonic};
+use codecs_quic::{Change, Monotonic};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{UdpSocket, unix::pipe},
@@ -17,16 +17,17 @@ use tokio::{
 };
 
 use super::{
-    held::{Held, offer},
+    held::Held,
     sources::serial,
 };
 use crate::{
     config::{Door, Rf},
     downlink::{
         Stand,
-        radio::{Action, HeldUnit, Radio, RadioConfig, RadioCounts},
+        radio::{Action, Radio, RadioConfig, RadioCounts},
+        supply,
     },
-    store::{Disk, State, Store, Stored},
+    store::{Disk, Store},
 };
 
 /// Slot of the counters of what was heard.
@@ -84,7 +85,7 @@ impl Modem {
         let counters = opened.notes().find(|(slot, _)| *slot == COUNTERS_SLOT);
         let counters = counters.map_or(&[][..], |(_, kept)| kept);
         let mut radio = Radio::new(config, counters).context("[downlink.rf]")?;
-        take_up(&mut radio, opened);
+        supply::take_up(&mut radio, opened);
         let (out, shared) = open_out(rf).await?;
         let input = open_in(rf, shared).await?;
         let name = rf.to.to_string();
@@ -108,7 +109,7 @@ impl Modem {
                 // Without anyone who knows of contacts the flight is over.
                 changed = self.stand.changed() => if changed.is_err() { break },
                 change = commits.recv() => match change {
-                    Some(change) => self.committed(change),
+                    Some(change) => supply::committed(&mut self.radio, change),
                     None => break,
                 },
                 read = self.input.read(&mut buffer) => match read {
@@ -128,7 +129,7 @@ impl Modem {
 
     async fn send(&mut self) {
         if self.radio.wants() {
-            take_up(&mut self.radio, &self.store.lock().await.store);
+            supply::take_up(&mut self.radio, &self.store.lock().await.store);
         }
         while let Some(action) = self.radio.poll(self.clock.now_ns()) {
             match action {
@@ -140,13 +141,7 @@ impl Modem {
                 }
                 Action::Take(key, info) => {
                     let mut held = self.store.lock().await;
-                    let live = matches!(held.store.state(key), Some(State::New | State::Sent));
-                    match live.then(|| held.take(key)) {
-                        Some(Ok(taken)) => self.radio.unit(key, info, &taken.bytes),
-                        // Receipted over another bearer, given up, or unreadable, which the store
-                        // has made a void of.
-                        Some(Err(_)) | None => self.radio.withdraw(key),
-                    }
+                    supply::hand(&mut self.radio, &mut held.store, key, info);
                 }
             }
         }
@@ -160,13 +155,6 @@ impl Modem {
         }
     }
 
-    fn committed(&mut self, change: Change) {
-        change.gone.into_iter().for_each(|key| self.radio.withdraw(key));
-        for of in change.offered {
-            self.radio.offer(of.key, of.info);
-        }
-    }
-
     /// The same trouble is told once, however long it lasts.
     fn complain(&mut self, what: &str, error: &io::Error) {
         let text = format!("{what} by {}: {error}", self.name);
@@ -175,15 +163,6 @@ impl Modem {
             self.complaint = Some(text);
         }
     }
-}
-
-fn take_up(radio: &mut Radio, store: &Store<Disk>) {
-    let held = |stored: Stored| {
-        let fresh = store.state(stored.key) == Some(State::New);
-        let of = offer(stored);
-        HeldUnit { key: of.key, info: of.info, fresh }
-    };
-    radio.take_up(|| store.unreceipted().map(held));
 }
 
 impl Out {
