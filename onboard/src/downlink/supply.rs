@@ -1,14 +1,50 @@
-//! The radio's units out of the store: what stands in line, and what goes when its turn comes.
+//! The radio's units out of the store, and what was heard into it.
 //!
 //! ```text
 //! store ─ commits ─► line ─► taken when it is to go ─► radio
+//!   ▲                                                    │
+//!   └─── what was believed, with its counters ───────────┘
 //! ```
 
-use codecs::{ids::UnitKey, link::sender::UnitInfo};
+use bytes::Bytes;
+use codecs::{
+    ids::UnitKey,
+    link::{rf::line::Heard, sender::UnitInfo},
+};
 use codecs_quic::Change;
 
-use super::radio::{HeldUnit, Radio};
+use super::radio::{HeldUnit, Radio, RadioConfig, RadioError};
 use crate::store::{Medium, State, Store, Stored};
+
+/// Slot of the counters of what was heard.
+pub const COUNTERS_SLOT: u32 = 0xfffb_0001;
+
+/// What was believed at one time, with the counters that stand for it: for one commit.
+#[derive(Debug)]
+pub struct HeardTogether {
+    /// What it means.
+    pub heard: Vec<Heard>,
+    /// To be kept in [`COUNTERS_SLOT`].
+    pub counters: Bytes,
+}
+
+/// A radio whose line is what the store holds.
+///
+/// # Errors
+/// Settings of which there is no radio.
+pub fn open<M: Medium>(config: &RadioConfig, store: &Store<M>) -> Result<Radio, RadioError> {
+    let counters = store.notes().find(|(slot, _)| *slot == COUNTERS_SLOT);
+    let counters = counters.map_or(&[][..], |(_, kept)| kept);
+    let mut radio = Radio::new(config, counters)?;
+    take_up(&mut radio, store);
+    Ok(radio)
+}
+
+/// What of the uplink is believed, where any of it is.
+pub fn hear(radio: &mut Radio, chunk: &[u8]) -> Option<HeardTogether> {
+    let heard = radio.uplink(chunk);
+    (!heard.is_empty()).then(|| HeardTogether { heard, counters: radio.counters() })
+}
 
 /// What a line must know of a unit.
 pub fn info(stored: &Stored) -> UnitInfo {

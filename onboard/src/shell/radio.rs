@@ -8,7 +8,6 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use codecs::link::rf::line::Heard;
 use codecs_quic::{Change, Monotonic};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -16,35 +15,21 @@ use tokio::{
     sync::{Mutex, mpsc, watch},
 };
 
-use super::{
-    held::Held,
-    sources::serial,
-};
+use super::{held::Held, sources::serial};
 use crate::{
     config::{Door, Rf},
     downlink::{
         Stand,
         radio::{Action, Radio, RadioConfig, RadioCounts},
-        supply,
+        supply::{self, HeardTogether},
     },
     store::{Disk, Store},
 };
 
-/// Slot of the counters of what was heard.
-pub const COUNTERS_SLOT: u32 = 0xfffb_0001;
 /// How long a line may take for a frame beyond which it stands.
 const WRITE_MAX: Duration = Duration::from_secs(2);
 /// Bytes of one read: more than the longest command unit.
 const READ_BYTES: usize = 64 << 10;
-
-/// What was believed at one time, with the counters that stand for it: for one commit.
-#[derive(Debug)]
-pub struct HeardTogether {
-    /// What it means.
-    pub heard: Vec<Heard>,
-    /// To be kept in [`COUNTERS_SLOT`].
-    pub counters: bytes::Bytes,
-}
 
 /// Where CADUs go.
 enum Out {
@@ -82,10 +67,7 @@ impl Modem {
         stand: watch::Receiver<Stand>,
         told: mpsc::Sender<HeardTogether>,
     ) -> anyhow::Result<Self> {
-        let counters = opened.notes().find(|(slot, _)| *slot == COUNTERS_SLOT);
-        let counters = counters.map_or(&[][..], |(_, kept)| kept);
-        let mut radio = Radio::new(config, counters).context("[downlink.rf]")?;
-        supply::take_up(&mut radio, opened);
+        let radio = supply::open(config, opened).context("[downlink.rf]")?;
         let (out, shared) = open_out(rf).await?;
         let input = open_in(rf, shared).await?;
         let name = rf.to.to_string();
@@ -148,10 +130,8 @@ impl Modem {
     }
 
     async fn hear(&mut self, chunk: &[u8]) {
-        let heard = self.radio.uplink(chunk);
-        if !heard.is_empty() {
-            let counters = self.radio.counters();
-            let _ = self.told.send(HeardTogether { heard, counters }).await;
+        if let Some(together) = supply::hear(&mut self.radio, chunk) {
+            let _ = self.told.send(together).await;
         }
     }
 

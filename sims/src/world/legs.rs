@@ -8,8 +8,8 @@ use super::net::Leg;
 use crate::{
     contact::passes,
     link::{
-        Frames, Geometry, LIGHT_KM_S, LinkModel, LinkSettings, LossSettings, Reason, Sky, Track,
-        Verdict,
+        Fixed, Frames, Geometry, LIGHT_KM_S, LinkModel, LinkSettings, LossSettings, Reason, Sky,
+        Track, Verdict,
         budget::file::Described,
         radio::{RadioError, RadioLink, Weather},
     },
@@ -18,6 +18,9 @@ use crate::{
 };
 
 const SECOND_NS: i64 = 1_000_000_000;
+/// A site's way to the station: a line of a gigabit over a few thousand kilometres.
+const GROUND_BPS: f64 = 1e9;
+const GROUND_DELAY_NS: i64 = 20_000_000;
 
 /// A contact with a site.
 #[derive(Clone, Debug)]
@@ -38,6 +41,8 @@ pub struct Window {
 #[derive(Clone, Debug)]
 enum Along {
     Track(Track),
+    /// The same at one rate, however far it is.
+    Steady(Track),
     Fixed(f64),
     Radio(Arc<Radio>),
 }
@@ -61,6 +66,7 @@ impl Window {
     fn sky(&self, at: Tai) -> Option<Sky> {
         match &self.geometry {
             Along::Track(track) => track.sky(at),
+            Along::Steady(track) => track.sky(at).map(|sky| Sky { rate_share: 1.0, ..sky }),
             Along::Fixed(range_km) => Some(Sky { range_km: *range_km, rate_share: 1.0 }),
             Along::Radio(radio) => radio.flown.sky(at).map(|sky| Sky {
                 rate_share: sky.rate_share * radio.flown.peak_bps() / radio.peak_bps,
@@ -176,6 +182,21 @@ impl Windows {
         Ok(peak_bps)
     }
 
+    /// Sends at one rate over whole passes, as a radio does that nobody tells to change.
+    pub fn steady(&mut self) {
+        for window in &mut self.0 {
+            if let Along::Track(track) = &window.geometry {
+                window.geometry = Along::Steady(track.clone());
+            }
+        }
+    }
+
+    /// The contact that began last by an instant: where a unit was heard that arrives then.
+    pub fn last(&self, at: Tai) -> Option<&Window> {
+        let next = self.0.partition_point(|window| window.from <= at);
+        self.0.get(next.checked_sub(1)?)
+    }
+
     /// Cuts every contact into parts of so long with a gap after each: what handovers cost.
     pub fn cut(&mut self, every_ns: i64, gap_ns: i64) {
         let mut parts = Vec::new();
@@ -277,6 +298,8 @@ pub struct Direction {
     pub fade: Option<Fade>,
     /// Up to the spacecraft.
     pub back: bool,
+    /// Units of modems pass instead of datagrams.
+    pub modem: bool,
 }
 
 /// Fades that close the link: each second decides anew, so that a fade has a mean length.
@@ -299,10 +322,23 @@ pub fn leg(windows: &Arc<Windows>, direction: &Direction, seed: u64) -> Box<dyn 
     };
     let model =
         LinkModel::new(settings, Shared { windows: Arc::clone(windows), back: direction.back });
+    let model = if direction.modem { model.without_overhead() } else { model };
     match direction.fade {
         None => Box::new(model),
         Some(fade) => Box::new(Faded { inner: model, fade, seed, second: i64::MIN, faded: false }),
     }
+}
+
+/// A leg between an antenna's site and the station: a way that is there all the time.
+pub fn ground(seed: u64) -> Box<dyn Leg> {
+    let settings = LinkSettings {
+        rate_bps: GROUND_BPS,
+        ground_delay_ns: GROUND_DELAY_NS,
+        queue_ns: SECOND_NS / 10,
+        loss: LossSettings::NONE,
+        seed,
+    };
+    Box::new(LinkModel::new(settings, Fixed { range_km: 0.0 }))
 }
 
 /// A leg under a sky that closes now and then.
@@ -344,6 +380,11 @@ impl<L: Leg> Leg for Faded<L> {
         }
         let verdict = self.inner.offer(now, length);
         if self.faded { Verdict::Dropped(Reason::Lost) } else { verdict }
+    }
+
+    fn lost_at(&self) -> Option<Tai> {
+        // A receiver without a carrier hands nothing on.
+        if self.faded { None } else { self.inner.lost_at() }
     }
 }
 
@@ -406,6 +447,7 @@ mod tests {
             loss: LossSettings::NONE,
             fade: Some(Fade { share: 0.2, mean_s: 50.0 }),
             back: false,
+            modem: false,
         };
         let mut leg = leg(&windows, &direction, 5);
         let lost = (0..200_000)

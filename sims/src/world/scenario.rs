@@ -9,6 +9,7 @@ use super::{
     faults::FaultRates,
     island::IslandSettings,
     legs::{Direction, Fade, Windows},
+    modem::{Modem, Said},
     sensors::Telemetry,
 };
 use crate::{
@@ -117,6 +118,33 @@ pub struct Link {
     /// Milliseconds that nothing passes at each.
     #[serde(default)]
     pub handover_gap_ms: f64,
+    /// What carries units.
+    #[serde(default)]
+    pub bearer: Bearer,
+    /// Over a radio, kind and length of its frames: `aos:LENGTH` or `tm:LENGTH`; what fits the code
+    /// unless given.
+    pub frame: Option<String>,
+    /// Over a radio, what is done to frames; the budget's code unless given.
+    pub coding: Option<String>,
+    /// Over a radio, seconds that a unit waits for its receipt before it goes again.
+    #[serde(default = "again_s")]
+    pub again_s: u64,
+}
+
+/// What carries units down, and receipts up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Bearer {
+    /// A connection.
+    #[default]
+    Quic,
+    /// Frames over a radio, and an edge at the antennas.
+    Rf,
+}
+
+/// As the flight software has it.
+fn again_s() -> u64 {
+    2_700
 }
 
 fn leo() -> String {
@@ -355,6 +383,9 @@ impl Scenario {
                 (None, None) => anyhow::bail!("spacecraft {name}: neither an orbit nor link.fixed"),
             };
             let [mut down, mut up] = [true, false].map(|down| self.direction(down));
+            if self.link.bearer == Bearer::Rf && described.is_none() {
+                windows.steady();
+            }
             if let Some(of) = &described {
                 let peak_bps = windows.by_radio(of, seed)?;
                 down = of_file(of, down, peak_bps);
@@ -365,7 +396,10 @@ impl Scenario {
                 let gap_ns = (self.link.handover_gap_ms * MILLISECOND_NS) as i64;
                 windows.cut((self.link.handover_s * 1e9) as i64, gap_ns);
             }
+            let modem = self.modem(described.as_ref(), (&down, &up))?;
             islands.push(IslandSettings {
+                modem,
+                sites: self.site_names(),
                 index,
                 name,
                 orbit,
@@ -385,6 +419,28 @@ impl Scenario {
         Ok(islands)
     }
 
+    /// The modems at both ends, where there are any.
+    fn modem(
+        &self,
+        of: Option<&Described>,
+        (down, up): (&Direction, &Direction),
+    ) -> anyhow::Result<Option<Modem>> {
+        let Link { bearer, frame, coding, again_s, .. } = &self.link;
+        if *bearer == Bearer::Quic {
+            return Ok(None);
+        }
+        let said = Said { frame: frame.as_deref(), coding: coding.as_deref() };
+        let rates = (down.rate_bps, up.rate_bps, *again_s);
+        Modem::new(said, of.map(|of| &of.control), rates).map(Some).map_err(anyhow::Error::msg)
+    }
+
+    fn site_names(&self) -> Vec<String> {
+        match self.site.is_empty() {
+            true => vec!["station".into()],
+            false => self.site.iter().map(|site| site.name.clone()).collect(),
+        }
+    }
+
     fn direction(&self, down: bool) -> Direction {
         let link = &self.link;
         Direction {
@@ -397,6 +453,7 @@ impl Scenario {
                 .filter(|_| down)
                 .map(|fade| Fade { share: fade.share, mean_s: fade.mean_s }),
             back: !down,
+            modem: link.bearer == Bearer::Rf,
         }
     }
 
@@ -404,7 +461,7 @@ impl Scenario {
     fn flight(&self) -> String {
         let StoreSettings { capacity_bytes, segment_bytes, flight } = &self.store;
         // Spacecraft go by the plan that the ground tells them, and sleep in between.
-        let downlink = match flight.contains("[downlink]") {
+        let downlink = match flight.contains("[downlink]") || self.link.bearer == Bearer::Rf {
             true => "",
             false => "[downlink]\nsleep = true\n",
         };

@@ -2,7 +2,8 @@
 
 use codecs::{link::profile::Profile, time::Tai};
 
-use super::Scenario;
+use super::{Bearer, Scenario};
+use crate::world::modem::{Modem, Said};
 
 /// Longest scenario: a leap year and a day.
 const DURATION_S_MAX: u64 = 367 * 86_400;
@@ -78,6 +79,19 @@ impl Scenario {
         within("link.burst_packets", link.burst_packets, 1.0..=1e6)?;
         within("link.handover_s", link.handover_s, 0.0..=1e9)?;
         within("link.handover_gap_ms", link.handover_gap_ms, 0.0..=1e7)?;
+        let radio = link.bearer == Bearer::Rf;
+        if !radio && (link.frame.is_some() || link.coding.is_some()) {
+            return Err("link.frame and link.coding are of a radio: say bearer = \"rf\"".into());
+        }
+        if radio && self.store.flight.contains("[downlink") {
+            return Err("store.flight: leave [downlink] out: over a radio [link] says it".into());
+        }
+        if radio && link.file.is_none() {
+            // What frames and code can't be is told before anything is flown.
+            let said = Said { frame: link.frame.as_deref(), coding: link.coding.as_deref() };
+            Modem::new(said, None, (link.down_bps, link.up_bps, link.again_s))?;
+        }
+        within("link.again_s", link.again_s as f64, 1.0..=1e7)?;
         if let Some(fade) = link.fade {
             within("link.fade.share", fade.share, 0.0..=0.99)?;
             within("link.fade.mean_s", fade.mean_s, 1.0..=1e6)?;
