@@ -58,6 +58,8 @@ pub struct IslandSettings {
     pub profile: Profile,
     /// The modems at both ends, where frames carry its units instead of a connection.
     pub modem: Option<Modem>,
+    /// Passes that no antenna hears, and their seconds.
+    pub unserved: (u64, f64),
     /// Names of the sites, as contacts number them.
     pub sites: Vec<String>,
     /// What its sensors make.
@@ -103,6 +105,7 @@ enum Happening {
     },
     Fault(usize),
     CraftUp,
+    EdgeUp,
     StationUp,
     DiskFree,
     StoreFree,
@@ -374,6 +377,11 @@ impl Island {
                     self.craft.boot(&mut self.net)?;
                 }
             }
+            Happening::EdgeUp => {
+                if let Some(edge) = self.edge.as_mut().filter(|edge| !edge.is_up()) {
+                    edge.boot(&mut self.net)?;
+                }
+            }
             Happening::StationUp => {
                 if !self.daemon.is_up() {
                     self.daemon.boot(&mut self.net)?;
@@ -397,6 +405,7 @@ impl Island {
             rise_s: self.ns(window.rise) as f64 / 1e9,
             set_s: self.ns(window.to) as f64 / 1e9,
             max_elevation_deg: window.max_elevation_deg,
+            antenna: window.antenna,
             capacity_bytes: capacity as u64,
             carried_bytes: self.carried() - self.carried_at_rise,
         };
@@ -428,6 +437,12 @@ impl Island {
             Fault::PowerCut { cut, off_ns } => {
                 self.craft.cut(&mut self.net, cut, seed);
                 self.at(at_ns + off_ns, Happening::CraftUp);
+            }
+            Fault::EdgeCut { cut, off_ns } => {
+                if let Some(edge) = &mut self.edge {
+                    edge.cut(&mut self.net, cut, seed);
+                }
+                self.at(at_ns + off_ns, Happening::EdgeUp);
             }
             Fault::StationCrash { how, off_ns } => {
                 self.daemon.crash(&mut self.net, how);
@@ -487,6 +502,7 @@ impl Island {
         (craft.packets, craft.packet_bytes) = self.craft.made;
         (craft.connections, craft.object_bytes) = self.craft.sent();
         craft.boots = self.craft.boots;
+        (craft.unserved, craft.unserved_s) = self.settings.unserved;
         craft.carried_bytes = carried_bytes;
         craft.waits = self.craft.book.waits();
         craft.delivered_bytes = self.craft.book.delivered_bytes();

@@ -6,7 +6,7 @@ use codecs::{link::wire::PlannedContact, time::Tai};
 
 use super::net::Leg;
 use crate::{
-    contact::passes,
+    contact::{Pass, passes},
     link::{
         Fixed, Frames, Geometry, LIGHT_KM_S, LinkModel, LinkSettings, LossSettings, Reason, Sky,
         Track, Verdict,
@@ -35,6 +35,8 @@ pub struct Window {
     pub rise: Tai,
     /// Elevation at culmination, degrees.
     pub max_elevation_deg: f64,
+    /// Which of the site's antennas hears it, from 1 on, where spacecraft compete for them.
+    pub antenna: Option<usize>,
     geometry: Along,
 }
 
@@ -58,6 +60,31 @@ struct Radio {
 }
 
 impl Window {
+    /// A whole pass over a site.
+    ///
+    /// # Errors
+    /// Elements that can't be flown so far.
+    pub fn of_pass(
+        satellite: &ElementSet,
+        (site, station): (usize, &Station),
+        pass: &Pass,
+    ) -> Result<Self, ElementsError> {
+        Ok(Self {
+            site,
+            rise: pass.rise,
+            from: pass.rise,
+            to: pass.set,
+            max_elevation_deg: pass.max_elevation_deg,
+            antenna: None,
+            geometry: Along::Track(Track::of_pass(satellite, station, pass)?),
+        })
+    }
+
+    /// What an antenna hears of it.
+    pub fn planned(self, antenna: usize, (rise, to): (Tai, Tai), lock_ns: i64) -> Self {
+        Self { antenna: Some(antenna), rise, from: rise.plus(lock_ns), to, ..self }
+    }
+
     /// Rate at an instant, as a share of the rate at the shortest range.
     pub fn share(&self, at: Tai) -> f64 {
         self.sky(at).map_or(0.0, |sky| sky.rate_share)
@@ -96,6 +123,11 @@ impl Window {
 pub struct Windows(Vec<Window>);
 
 impl Windows {
+    /// From contacts that are in order and apart.
+    pub fn of(windows: Vec<Window>) -> Self {
+        Self(windows)
+    }
+
     /// The passes over sites of a satellite. Where two see it, the one that saw it first keeps it
     /// until it sets.
     ///
@@ -123,14 +155,8 @@ impl Windows {
                 continue;
             }
             let Some((station, _)) = sites.get(site) else { continue };
-            windows.push(Window {
-                site,
-                rise,
-                from: rise.plus(lock_ns),
-                to: pass.set,
-                max_elevation_deg: pass.max_elevation_deg,
-                geometry: Along::Track(Track::of_pass(satellite, station, &pass)?),
-            });
+            let whole = Window::of_pass(satellite, (site, station), &pass)?;
+            windows.push(Window { rise, from: rise.plus(lock_ns), ..whole });
         }
         Ok(Self(windows))
     }
@@ -153,6 +179,7 @@ impl Windows {
                     from: rise.plus(lock_ns),
                     to: set,
                     max_elevation_deg: 90.0,
+                    antenna: None,
                     geometry: Along::Fixed(range_km),
                 });
             }

@@ -16,6 +16,7 @@ pub mod net;
 pub mod pair;
 pub mod bulk;
 pub mod legs;
+pub mod antennas;
 pub mod conserve;
 pub mod answer;
 pub mod modem;

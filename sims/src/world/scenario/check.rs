@@ -3,7 +3,10 @@
 use codecs::{link::profile::Profile, time::Tai};
 
 use super::{Bearer, Scenario};
-use crate::world::modem::{Modem, Said};
+use crate::world::{
+    antennas::PlanSettings,
+    modem::{Modem, Said},
+};
 
 /// Longest scenario: a leap year and a day.
 const DURATION_S_MAX: u64 = 367 * 86_400;
@@ -37,6 +40,9 @@ impl Scenario {
         self.check_ends()?;
         self.check_loads()?;
         self.check_cost()?;
+        if self.link.bearer == Bearer::Quic && self.faults.edge_crashes_per_day > 0.0 {
+            return Err("faults.edge_crashes_per_day: an edge is there over a radio only".into());
+        }
         for (key, rate) in self.faults.each() {
             within(&format!("faults.{key}"), rate, 0.0..=FAULTS_MAX)?;
         }
@@ -120,7 +126,18 @@ impl Scenario {
             within(&key("longitude_deg"), site.longitude_deg, -360.0..=360.0)?;
             within(&key("height_m"), site.height_m, -500.0..=20_000.0)?;
             within(&key("min_elevation_deg"), site.min_elevation_deg, 0.0..=90.0)?;
+            within(&key("antennas"), site.antennas.unwrap_or(1) as f64, 1.0..=1_000.0)?;
+            within(&key("setup_s"), site.setup_s, 0.0..=86_400.0)?;
+            within(&key("teardown_s"), site.teardown_s, 0.0..=86_400.0)?;
+            let work = site.setup_s > 0.0 || site.teardown_s > 0.0;
+            if work && self.site.iter().all(|site| site.antennas.is_none()) {
+                return Err(key("setup_s and teardown_s are of antennas: say how many there are"));
+            }
         }
+        let PlanSettings { need_s_day, surplus, min_contact_s, .. } = self.plan;
+        within("plan.need_s_day", need_s_day.unwrap_or(1.0), 1.0..=86_400.0)?;
+        within("plan.surplus", surplus, 0.0..=1.0)?;
+        within("plan.min_contact_s", min_contact_s, 1.0..=86_400.0)?;
         if self.spacecraft.is_empty() {
             return Err("no [[spacecraft]]".into());
         }
@@ -140,6 +157,7 @@ impl Scenario {
             if let Some(count) = craft.count {
                 within(&key("count"), count as f64, 1.0..=CRAFT_MAX as f64)?;
             }
+            within(&key("value"), craft.value, 0.0..=1e9)?;
             if let Some(ring) = craft.ring {
                 within(&key("ring.height_km"), ring.height_km, 150.0..=50_000.0)?;
                 within(&key("ring.inclination_deg"), ring.inclination_deg, 0.0..=180.0)?;
