@@ -19,8 +19,9 @@ use crate::{
 };
 
 /// Scenarios that come with the program, by name.
-const LIBRARY: [(&str, &str); 9] = [
+const LIBRARY: [(&str, &str); 10] = [
     ("leo-quic", include_str!("../../scenarios/leo-quic.toml")),
+    ("leo-rf", include_str!("../../scenarios/leo-rf.toml")),
     ("eo-100", include_str!("../../scenarios/eo-100.toml")),
     ("oneweb", include_str!("../../scenarios/oneweb.toml")),
     ("geo-relay", include_str!("../../scenarios/geo-relay.toml")),

@@ -31,6 +31,27 @@ pub struct Answer {
     pub sent: u64,
     /// Faults that came.
     pub faults: Vec<FaultAnswer>,
+    /// Antennas, where spacecraft compete for them.
+    pub antennas: Vec<AntennaAnswer>,
+    /// Passes that there were to hear, where spacecraft compete for antennas.
+    pub passes: u64,
+    /// Their seconds.
+    pub passes_s: f64,
+}
+
+/// What an antenna did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct AntennaAnswer {
+    /// Number of its site.
+    pub site: usize,
+    /// Which of the site's, from 1 on.
+    pub number: usize,
+    /// Contacts that it was given.
+    pub contacts: u64,
+    /// Seconds of them.
+    pub contact_s: f64,
+    /// Seconds of work: those, and set-up and tear-down.
+    pub busy_s: f64,
 }
 
 /// An antenna's site.
@@ -90,6 +111,10 @@ pub struct CraftAnswer {
     pub boots: u64,
     /// Seconds that it was flown: less than the scenario lasts where it was stopped.
     pub flown_s: f64,
+    /// Passes that no antenna heard, where spacecraft compete for antennas.
+    pub unserved: u64,
+    /// Their seconds.
+    pub unserved_s: f64,
 }
 
 /// The state of a spacecraft at one time; sums are since the start.
@@ -122,6 +147,8 @@ pub struct ContactAnswer {
     pub set_s: f64,
     /// Elevation at culmination, degrees; 90 where the scenario has no place on Earth.
     pub max_elevation_deg: f64,
+    /// Which of the site's antennas, from 1 on, where spacecraft compete for them.
+    pub antenna: Option<usize>,
     /// Bytes that the link could have carried.
     pub capacity_bytes: u64,
     /// Bytes that arrived over it.

@@ -4,7 +4,11 @@ use std::collections::BTreeSet;
 
 use codecs::{link::profile::Profile, time::Tai};
 
-use super::Scenario;
+use super::{Bearer, Scenario};
+use crate::world::{
+    antennas::PlanSettings,
+    modem::{Modem, Said},
+};
 
 /// Longest scenario: a leap year and a day.
 const DURATION_S_MAX: u64 = 367 * 86_400;
@@ -56,6 +60,9 @@ impl Scenario {
         self.check_ends()?;
         self.check_loads()?;
         self.check_cost()?;
+        if self.link.bearer == Bearer::Quic && self.faults.edge_crashes_per_day > 0.0 {
+            return Err("faults.edge_crashes_per_day: an edge is there over a radio only".into());
+        }
         for (key, rate) in self.faults.each() {
             within(&format!("faults.{key}"), rate, 0.0..=FAULTS_MAX)?;
         }
@@ -104,6 +111,19 @@ impl Scenario {
                 link.handover_gap_ms
             ));
         }
+        let radio = link.bearer == Bearer::Rf;
+        if !radio && (link.frame.is_some() || link.coding.is_some()) {
+            return Err("link.frame and link.coding are of a radio: say bearer = \"rf\"".into());
+        }
+        if radio && self.store.flight.contains("[downlink") {
+            return Err("store.flight: leave [downlink] out: over a radio [link] says it".into());
+        }
+        if radio && link.file.is_none() {
+            // What frames and code can't be is told before anything is flown.
+            let said = Said { frame: link.frame.as_deref(), coding: link.coding.as_deref() };
+            Modem::new(said, None, (link.down_bps, link.up_bps, link.again_s))?;
+        }
+        within("link.again_s", link.again_s as f64, 1.0..=1e7)?;
         if let Some(fade) = link.fade {
             within("link.fade.share", fade.share, 0.0..=0.99)?;
             within("link.fade.mean_s", fade.mean_s, 1.0..=1e6)?;
@@ -143,7 +163,18 @@ impl Scenario {
             within(&key("longitude_deg"), site.longitude_deg, -360.0..=360.0)?;
             within(&key("height_m"), site.height_m, -500.0..=20_000.0)?;
             within(&key("min_elevation_deg"), site.min_elevation_deg, 0.0..=89.0)?;
+            within(&key("antennas"), site.antennas.unwrap_or(1) as f64, 1.0..=1_000.0)?;
+            within(&key("setup_s"), site.setup_s, 0.0..=86_400.0)?;
+            within(&key("teardown_s"), site.teardown_s, 0.0..=86_400.0)?;
+            let work = site.setup_s > 0.0 || site.teardown_s > 0.0;
+            if work && self.site.iter().all(|site| site.antennas.is_none()) {
+                return Err(key("setup_s and teardown_s are of antennas: say how many there are"));
+            }
         }
+        let PlanSettings { need_s_day, surplus, min_contact_s, .. } = self.plan;
+        within("plan.need_s_day", need_s_day.unwrap_or(1.0), 1.0..=86_400.0)?;
+        within("plan.surplus", surplus, 0.0..=1.0)?;
+        within("plan.min_contact_s", min_contact_s, 1.0..=86_400.0)?;
         if self.spacecraft.is_empty() {
             return Err("no [[spacecraft]]".into());
         }
@@ -163,6 +194,7 @@ impl Scenario {
             if let Some(count) = craft.count {
                 within(&key("count"), count as f64, 1.0..=CRAFT_MAX as f64)?;
             }
+            within(&key("value"), craft.value, 0.0..=1e9)?;
             if let Some(ring) = craft.ring {
                 within(&key("ring.height_km"), ring.height_km, 150.0..=50_000.0)?;
                 within(&key("ring.inclination_deg"), ring.inclination_deg, 0.0..=180.0)?;
