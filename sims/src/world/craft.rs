@@ -42,6 +42,9 @@ use super::{
 use crate::rng::{Random, mix};
 
 const MILLISECOND_NS: u64 = 1_000_000;
+/// By how much the runtime's timers are late: they count whole milliseconds, and so does the system
+/// that they sleep in. None is early, so that what comes at the instant of a deadline is in time.
+const TIMER_NS: u64 = MILLISECOND_NS;
 /// How often what is still held is told while connected, as the flight software does.
 const BACKLOG_EVERY_NS: u64 = 2_000 * MILLISECOND_NS;
 
@@ -479,7 +482,7 @@ impl Craft {
         ];
         let due = due.into_iter().flatten().min().unwrap_or(u64::MAX);
         // What is due at once is due with the next millisecond: no loop stands still.
-        let at_ns = due.saturating_add(flight.booted_ns).max(now_ns + MILLISECOND_NS);
+        let at_ns = due.max(flight.mono(now_ns)).saturating_add(flight.booted_ns + TIMER_NS);
         if self.woken_ns.is_none_or(|woken| at_ns < woken) {
             self.woken_ns = Some(at_ns);
             net.wake(self.node, at_ns, at_ns);

@@ -298,6 +298,13 @@ pub struct Shared {
     back: bool,
 }
 
+impl Shared {
+    /// One direction over these contacts.
+    pub fn new(windows: &Arc<Windows>, direction: &Direction) -> Self {
+        Self { windows: Arc::clone(windows), back: direction.back }
+    }
+}
+
 impl Geometry for Shared {
     fn sky(&self, at: Tai) -> Option<Sky> {
         let window = self.windows.at(at)?.1;
@@ -330,6 +337,19 @@ pub struct Direction {
     pub modem: bool,
 }
 
+impl Direction {
+    /// What a link model goes by; fades are no part of it.
+    pub fn settings(&self, seed: u64) -> LinkSettings {
+        LinkSettings {
+            rate_bps: self.rate_bps,
+            ground_delay_ns: self.ground_delay_ns,
+            queue_ns: self.queue_ns,
+            loss: self.loss,
+            seed,
+        }
+    }
+}
+
 /// Fades that close the link: each second decides anew, so that a fade has a mean length.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Fade {
@@ -341,15 +361,7 @@ pub struct Fade {
 
 /// A leg over these contacts.
 pub fn leg(windows: &Arc<Windows>, direction: &Direction, seed: u64) -> Box<dyn Leg> {
-    let settings = LinkSettings {
-        rate_bps: direction.rate_bps,
-        ground_delay_ns: direction.ground_delay_ns,
-        queue_ns: direction.queue_ns,
-        loss: direction.loss,
-        seed,
-    };
-    let model =
-        LinkModel::new(settings, Shared { windows: Arc::clone(windows), back: direction.back });
+    let model = LinkModel::new(direction.settings(seed), Shared::new(windows, direction));
     let model = if direction.modem { model.without_overhead() } else { model };
     match direction.fade {
         None => Box::new(model),
