@@ -68,7 +68,10 @@ impl Passes {
     pub fn run(mut self) -> anyhow::Result<ExitCode> {
         share::check_interval(self.from, self.to)?;
         let mask = self.min_elevation;
-        ensure!((-90.0..90.0).contains(&mask), "--min-elevation {mask} is not within -90 and 90");
+        ensure!(
+            (-90.0..90.0).contains(&mask),
+            "--min-elevation {mask} is not at least -90 and below 90"
+        );
         self.read_horizon()?;
         let sets = share::read_orbits(&self.elements)?;
         share::warn(&sets, self.from, self.to);

@@ -20,7 +20,9 @@ pub const DAY_NS: i64 = 86_400_000_000_000;
 
 /// Reads a time of the command line.
 pub fn instant(text: &str) -> Result<Tai, String> {
-    Tai::from_rfc3339(text).ok_or_else(|| format!("'{text}' is no time like 2026-11-23T12:00:00Z"))
+    Tai::from_rfc3339(text).ok_or_else(|| {
+        format!("'{text}' is no time like 2026-11-23T12:00:00Z within the years 1678 to 2261")
+    })
 }
 
 /// Refuses an interval that nothing can be found in.

@@ -128,9 +128,9 @@ pub struct Summary {
     pub capacity_bytes: u64,
     /// Share of it that arrived, headers and repeats included.
     pub capacity_used: f64,
-    /// Capture to archive, median, seconds; none without a delivery.
+    /// Capture to archive, median by bytes, seconds; none without a delivery.
     pub latency_p50_s: Option<f64>,
-    /// Capture to archive, 99 in 100, seconds.
+    /// Capture to archive, 99 bytes in 100, seconds.
     pub latency_p99_s: Option<f64>,
     /// Where bytes waited.
     pub waited: Vec<Waited>,
@@ -187,24 +187,24 @@ impl fmt::Display for Summary {
         writeln!(f, "{} (seed {})", self.scenario, self.seed)?;
         writeln!(
             f,
-            "flown        {}, {} spacecraft, {} contacts of {} in all, {} connections, {} faults",
+            "flown        {}, {} spacecraft, {} of {} in all, {}, {}",
             duration(self.simulated_s as f64),
             self.spacecraft,
-            self.contacts,
+            counted(self.contacts as u64, "contact"),
             duration(self.contact_s),
-            self.connections,
-            self.faults
+            counted(self.connections, "connection"),
+            counted(self.faults as u64, "fault")
         )?;
         let (delivered, made) = (size(self.delivered_bytes), size(self.packet_bytes));
         writeln!(
             f,
-            "delivered    {} units, {delivered}, of {made} that sensors made; {} still on board",
+            "delivered    {delivered} in {} units, squeezed from what sensors made ({made}); {} on board",
             self.units_archived,
             size(self.backlog_bytes)
         )?;
         writeln!(
             f,
-            "latency      {} median, {} at the 99th percentile, from capture to archive",
+            "latency      {} median, {} at the 99th percentile, from capture to archive, by bytes",
             latency(self.latency_p50_s),
             latency(self.latency_p99_s)
         )?;
@@ -225,6 +225,11 @@ impl fmt::Display for Summary {
         }
         write!(f, "trace        {}", self.trace)
     }
+}
+
+/// A number of things.
+fn counted(count: u64, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 fn waited(craft: &[CraftAnswer]) -> Vec<Waited> {

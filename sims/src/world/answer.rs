@@ -172,19 +172,27 @@ pub struct Waits {
     pub link_s: f64,
 }
 
-/// The quantile of latencies, 0 to 1; none where nothing was delivered.
+/// Latency within which a share of the delivered bytes came, 0 to 1; none where nothing did. By bytes,
+/// since a spacecraft's own short records, made while it is heard, would outnumber what it is for.
 pub fn latency_quantile<'a>(
     samples: impl IntoIterator<Item = &'a LatencySample>,
     quantile: f64,
 ) -> Option<f64> {
-    let mut all: Vec<f64> = samples.into_iter().map(LatencySample::latency_s).collect();
-    all.sort_by(f64::total_cmp);
-    let last = all.len().checked_sub(1)?;
-    all.get((last as f64 * quantile.clamp(0.0, 1.0)).round() as usize).copied()
+    let mut all: Vec<(f64, u64)> =
+        samples.into_iter().map(|of| (of.latency_s(), of.bytes.into())).collect();
+    all.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let bytes: u64 = all.iter().map(|of| of.1).sum();
+    let wanted = (bytes as f64 * quantile.clamp(0.0, 1.0)).ceil() as u64;
+    let mut so_far = 0;
+    let reached = |of: &&(f64, u64)| {
+        so_far += of.1;
+        so_far >= wanted
+    };
+    all.iter().find(reached).map(|of| of.0)
 }
 
 impl Answer {
-    /// Latency from capture to archive over all spacecraft, seconds.
+    /// Latency from capture to archive over all spacecraft, by bytes, seconds.
     pub fn latency_s(&self, quantile: f64) -> Option<f64> {
         latency_quantile(self.craft.iter().flat_map(|craft| &craft.latency), quantile)
     }
@@ -218,6 +226,9 @@ mod tests {
         let samples: Vec<_> = (0..=100).map(|n| sample(1.0 + f64::from(100 - n))).collect();
         assert_eq!(latency_quantile(&samples, 0.5), Some(50.0));
         assert_eq!(latency_quantile(&samples, 0.99), Some(99.0));
+        let mut heavy = samples;
+        heavy[0].bytes = 300;
+        assert_eq!(latency_quantile(&heavy, 0.5), Some(100.0), "most bytes came last");
         assert_eq!(latency_quantile(&[], 0.5), None);
     }
 }

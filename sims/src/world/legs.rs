@@ -53,7 +53,7 @@ struct Radio {
 }
 
 impl Window {
-    /// Rate at an instant, as a share of the rate at the shortest range.
+    /// Rate at an instant, as a share of the rate overhead.
     pub fn share(&self, at: Tai) -> f64 {
         self.sky(at).map_or(0.0, |sky| sky.rate_share)
     }
@@ -117,13 +117,14 @@ impl Windows {
                 continue;
             }
             let Some((station, _)) = sites.get(site) else { continue };
+            let track = Track::of_pass(satellite, station, &pass)?;
             windows.push(Window {
                 site,
                 rise,
                 from: rise.plus(lock_ns),
                 to: pass.set,
                 max_elevation_deg: pass.max_elevation_deg,
-                geometry: Along::Track(Track::of_pass(satellite, station, &pass)?),
+                geometry: Along::Track(track.full_at(satellite.perigee_height_km())),
             });
         }
         Ok(Self(windows))
@@ -265,7 +266,7 @@ impl Geometry for Shared {
 /// How one direction behaves.
 #[derive(Clone, Copy, Debug)]
 pub struct Direction {
-    /// Rate at the shortest range, bit/s.
+    /// Rate overhead, bit/s.
     pub rate_bps: f64,
     /// Time spent on the ground beside the flight.
     pub ground_delay_ns: i64,

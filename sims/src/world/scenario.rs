@@ -87,7 +87,8 @@ pub struct Link {
     /// A link as `orbitsim budget` explains it, whose budget and weather decide what passes: beside
     /// the scenario, or one of those that come with the program. Its station stands at every site.
     pub file: Option<String>,
-    /// Rate down at the shortest range of a pass, bit/s; left out where a file says it.
+    /// Rate down where the spacecraft stands overhead at its perigee, bit/s, from where it falls with
+    /// the square of the range; left out where a file says it.
     #[serde(default)]
     pub down_bps: f64,
     /// Rate up, bit/s.

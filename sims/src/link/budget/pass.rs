@@ -46,9 +46,10 @@ pub struct Row {
 pub struct Totals {
     /// Seconds above the station's least elevation.
     pub seconds: f64,
-    /// Bits for the user that come down.
+    /// Bits for the user that come down: without frames in error, outages, handovers and bursts.
     pub bits: f64,
-    /// Bits that would come down with the highest MODCOD that each instant allows, without margin.
+    /// Bits that would come down with the highest MODCOD that each instant allows, without margin,
+    /// through the same outages.
     pub best_bits: f64,
     /// Least margin to the limit on the flux, dB.
     pub flux_margin_db: Option<f64>,
@@ -123,9 +124,10 @@ fn rows(
         let step_s = now.since(before) as f64 / 1e9;
         before = *now;
         totals.seconds += step_s;
-        totals.bits += step_s * rate_bps * (1.0 - frame_error);
+        let passing = of.channel.passing(now.since(begin) as f64 / 1e9);
+        totals.bits += step_s * rate_bps * (1.0 - frame_error) * passing;
         if let (true, Some(best)) = (locked, of.ladder.highest(es_n0_db)) {
-            totals.best_bits += step_s * rate(&of.ladder.steps()[best]);
+            totals.best_bits += step_s * rate(&of.ladder.steps()[best]) * passing;
         }
         totals.flux_margin_db = match (totals.flux_margin_db, flux_margin_db) {
             (Some(least), Some(now)) => Some(f64::min(least, now)),
