@@ -94,6 +94,9 @@ impl RunArguments {
         let progress = Arc::new(Progress::default());
         stop_on_ctrl_c(Arc::clone(&progress))?;
         let files = |name: &str| file(&folder, name);
+        if let Some(warning) = scenario.warning_of_age(&files)? {
+            eprintln!("warning: {warning}");
+        }
         let total_s = scenario.duration_s;
         let answer =
             watched(&progress, total_s, || run(&scenario, seed, threads, &files, &progress))?;

@@ -421,7 +421,8 @@ impl Island {
     fn sample(&mut self) {
         let (backlog_units, backlog_bytes) = self.craft.backlog();
         let rate_bps = self.windows.at(self.net.now()).map_or(0.0, |(_, window)| {
-            let share = window.share(self.net.now());
+            let now = self.net.now();
+            let share = if self.windows.is_faded(now) { 0.0 } else { window.share(now) };
             share * self.settings.down.rate_bps
         });
         self.answer.series.push(Sample {

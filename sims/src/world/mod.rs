@@ -15,6 +15,7 @@ pub mod shell;
 pub mod net;
 pub mod pair;
 pub mod bulk;
+pub mod fades;
 pub mod legs;
 pub mod antennas;
 pub mod conserve;

@@ -1,5 +1,6 @@
 //! A scenario: what a TOML file says of spacecraft, sites, links and faults.
 
+mod age;
 mod check;
 
 use anyhow::Context as _;
@@ -8,9 +9,10 @@ use serde::Deserialize;
 
 use super::{
     antennas::{Antennas, Given, PlanSettings, Wanting, give},
+    fades::{Fade, Fades},
     faults::FaultRates,
     island::IslandSettings,
-    legs::{Direction, Fade, Windows},
+    legs::{Direction, Windows},
     modem::{Modem, Said},
     sensors::Telemetry,
 };
@@ -304,18 +306,6 @@ struct Member {
 /// Finds files that a scenario names.
 pub type Files<'a> = &'a dyn Fn(&str) -> anyhow::Result<String>;
 
-/// A direction whose queue, delay and losses a link file says.
-fn of_file(of: &Described, direction: Direction, rate_bps: f64) -> Direction {
-    let channel = &of.channel;
-    Direction {
-        rate_bps,
-        ground_delay_ns: (channel.ground_delay_ms * MILLISECOND_NS) as i64,
-        queue_ns: (channel.queue_ms * MILLISECOND_NS) as i64,
-        loss: LossSettings { mean: channel.loss_share, burst_packets: channel.burst_packets },
-        ..direction
-    }
-}
-
 impl Scenario {
     /// Reads and checks a scenario; `file` is for messages.
     ///
@@ -431,13 +421,19 @@ impl Scenario {
             }
             if let Some(of) = &described {
                 let peak_bps = windows.by_radio(of, seed)?;
-                down = of_file(of, down, peak_bps);
-                up = of_file(of, up, of.channel.return_rate_bps.unwrap_or(self.link.up_bps));
-                up.loss.mean = of.channel.return_loss_share;
+                let (channel, up_bps) = (&of.channel, self.link.up_bps);
+                down = down.through(channel, peak_bps);
+                up = up.through(channel, channel.return_rate_bps.unwrap_or(up_bps));
+                up.loss.mean = channel.return_loss_share;
+                windows.disturb(of);
             }
             if self.link.handover_s > 0.0 {
                 let gap_ns = (self.link.handover_gap_ms * MILLISECOND_NS) as i64;
                 windows.cut((self.link.handover_s * 1e9) as i64, gap_ns);
+            }
+            if let Some(FadeSettings { share, mean_s }) = self.link.fade {
+                let fade = Fade { share, mean_s };
+                windows = windows.faded(Fades::draw(fade, (start, end), mix(seed ^ 0xfade)));
             }
             let modem = self.modem(described.as_ref(), (&down, &up))?;
             islands.push(IslandSettings {
@@ -523,10 +519,8 @@ impl Scenario {
             ground_delay_ns: (link.ground_delay_ms * MILLISECOND_NS) as i64,
             queue_ns: (link.queue_ms * MILLISECOND_NS) as i64,
             loss: LossSettings { mean: link.loss, burst_packets: link.burst_packets },
-            fade: link
-                .fade
-                .filter(|_| down)
-                .map(|fade| Fade { share: fade.share, mean_s: fade.mean_s }),
+            late: (0.0, 0),
+            twice_share: 0.0,
             back: !down,
             modem: link.bearer == Bearer::Rf,
         }
