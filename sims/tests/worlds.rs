@@ -88,8 +88,12 @@ fn a_radio_at_the_edge_of_its_budget_loses_frames_and_no_unit() {
     conserved(&answer, "leo-rf");
     let of = &answer.conservation;
     assert!(of.archived * 2 > of.numbered, "{of:?}");
-    // A quarter of all contacts goes for repeats, and still each unit is archived once.
-    assert!(answer.craft[0].object_bytes > answer.craft[0].delivered_bytes);
+    // Units go again whose frames were hit, and each is archived once.
+    let craft = &answer.craft[0];
+    let heard = craft.frames - craft.frames_unheard;
+    let share = craft.frames_lost as f64 / heard as f64;
+    assert!((0.05..0.2).contains(&share), "{share} of {heard}");
+    assert!(craft.object_bytes > craft.delivered_bytes);
 }
 
 /// Days of faulted voyages that are flown here; `make test-long` flies more.
