@@ -39,11 +39,21 @@ th:first-child,td:first-child,th:nth-child(2),td:nth-child(2){text-align:left}\
 pub fn page(answer: &Answer, prices: &Prices) -> String {
     let summary = Summary::of(answer, prices);
     let name = escaped(&answer.scenario);
-    let until = start(answer).plus(seconds_ns(answer.duration_s as f64));
+    let until = start(answer).plus(seconds_ns(answer.flown_s()));
+    let part = match summary.stopped {
+        true => format!(
+            " <strong>Stopped early: {} of {}, {} of {} spacecraft flown.</strong>",
+            duration(answer.flown_s()),
+            duration(answer.duration_s as f64),
+            answer.craft.len(),
+            answer.spacecraft,
+        ),
+        false => String::new(),
+    };
     let mut out = format!(
         "<!doctype html>\n<html lang='en'><meta charset='utf-8'>\
          <meta name='viewport' content='width=device-width'><title>{name}</title>{STYLE}\n\
-         <h1>{name}</h1>\n<p>{} to {}, seed {}, trace {}</p>\n",
+         <h1>{name}</h1>\n<p>{} to {}, seed {}, trace {}.{part}</p>\n",
         start(answer).to_rfc3339(),
         until.to_rfc3339(),
         answer.seed,
@@ -168,7 +178,12 @@ fn shared(answer: &Answer, across: Axis) -> Rows {
         });
         Row { name: format!("{} {}", site(answer, of.site), of.number), spans: spans.collect() }
     });
-    Rows { title: "What antennas heard, by spacecraft".into(), across, rows: rows.collect() }
+    Rows {
+        title: "What antennas heard, by spacecraft".into(),
+        across,
+        rows: rows.collect(),
+        inks: Vec::new(),
+    }
 }
 
 fn waits(out: &mut String, summary: &Summary) {
@@ -260,7 +275,8 @@ fn spans(answer: &Answer, across: Axis) -> Rows {
         });
         Row { name: craft.name.clone(), spans: spans.collect() }
     });
-    Rows { title: "Contacts, by site".into(), across, rows: rows.collect() }
+    let inks = answer.sites.iter().map(|site| site.name.clone()).collect();
+    Rows { title: "Contacts, by site".into(), across, rows: rows.collect(), inks }
 }
 
 /// One instant of all spacecraft: rate of the links, bytes that arrived since the start, backlog.
@@ -302,25 +318,28 @@ fn latencies(answer: &Answer) -> Chart {
     let (mut all, mut without) = (Vec::new(), Vec::new());
     for craft in &answer.craft {
         for unit in &craft.latency {
-            all.push(unit.latency_s());
-            without.push(unit.latency_s() - waits_s(unit, &craft.contacts)[1]);
+            all.push((unit.latency_s(), unit.bytes));
+            without.push((unit.latency_s() - waits_s(unit, &craft.contacts)[1], unit.bytes));
         }
     }
     let series = vec![
         Series::line("capture to archive", shares(all)),
         Series::line("the same without the wait for a contact", shares(without)),
     ];
-    let up = Axis::linear("share of units").between(0.0, 1.0);
+    let up = Axis::linear("share of bytes").between(0.0, 1.0);
     Chart::new("Latency", Axis::log("seconds"), up, series)
 }
 
-/// A curve of the share that is at or below each value.
-fn shares(mut values: Vec<f64>) -> Vec<(f64, f64)> {
-    values.sort_by(f64::total_cmp);
+/// A curve of the share of bytes that is at or below each value.
+fn shares(mut values: Vec<(f64, u32)>) -> Vec<(f64, f64)> {
+    values.sort_by(|a, b| a.0.total_cmp(&b.0));
     let every = values.len().div_ceil(SHARES).max(1);
-    let all = values.len() as f64;
-    let points = values.iter().enumerate().skip(every - 1).step_by(every);
-    points.map(|(index, value)| (value.max(1e-3), (index + 1) as f64 / all)).collect()
+    let all = values.iter().map(|of| f64::from(of.1)).sum::<f64>().max(1.0);
+    let so_far = values.iter().scan(0.0, |sum, (value, bytes)| {
+        *sum += f64::from(*bytes);
+        Some((value.max(1e-3), *sum / all))
+    });
+    so_far.skip(every - 1).step_by(every).collect()
 }
 
 fn contacts(out: &mut String, answer: &Answer) {

@@ -94,8 +94,12 @@ pub struct Summary {
     pub seed: u64,
     /// Hash over everything that was sent, hexadecimal.
     pub trace: String,
-    /// Simulated seconds.
+    /// Simulated seconds, of the spacecraft flown longest.
     pub simulated_s: u64,
+    /// Seconds that the scenario lasts.
+    pub scenario_s: u64,
+    /// Whether it was stopped early: all that follows is of the part that was flown.
+    pub stopped: bool,
     /// Spacecraft that flew.
     pub spacecraft: usize,
     /// Contacts that there were.
@@ -128,9 +132,9 @@ pub struct Summary {
     pub capacity_bytes: u64,
     /// Share of it that arrived, headers and repeats included.
     pub capacity_used: f64,
-    /// Capture to archive, median, seconds; none without a delivery.
+    /// Capture to archive, median by bytes, seconds; none without a delivery.
     pub latency_p50_s: Option<f64>,
-    /// Capture to archive, 99 in 100, seconds.
+    /// Capture to archive, 99 bytes in 100, seconds.
     pub latency_p99_s: Option<f64>,
     /// Where bytes waited.
     pub waited: Vec<Waited>,
@@ -168,7 +172,9 @@ impl Summary {
             scenario: answer.scenario.clone(),
             seed: answer.seed,
             trace: format!("{:016x}", answer.trace),
-            simulated_s: answer.duration_s,
+            simulated_s: answer.flown_s().round() as u64,
+            scenario_s: answer.duration_s,
+            stopped: answer.is_part(),
             spacecraft: answer.craft.len(),
             contacts: contacts().count(),
             contact_s: contacts().map(|contact| contact.set_s - contact.rise_s).sum(),
@@ -208,28 +214,32 @@ impl Summary {
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let size = |count: u64| bytes(count as f64);
+        let part = match self.stopped {
+            true => format!(" of {} (stopped early)", duration(self.scenario_s as f64)),
+            false => String::new(),
+        };
         let latency = |of: Option<f64>| of.map_or_else(|| "none".to_owned(), duration);
         writeln!(f, "{} (seed {})", self.scenario, self.seed)?;
         writeln!(
             f,
-            "flown        {}, {} spacecraft, {} contacts of {} in all, {} connections, {} faults",
+            "flown        {}{part}, {} spacecraft, {} of {} in all, {}, {}",
             duration(self.simulated_s as f64),
             self.spacecraft,
-            self.contacts,
+            counted(self.contacts as u64, "contact"),
             duration(self.contact_s),
-            self.connections,
-            self.faults
+            counted(self.connections, "connection"),
+            counted(self.faults as u64, "fault")
         )?;
         let (delivered, made) = (size(self.delivered_bytes), size(self.packet_bytes));
         writeln!(
             f,
-            "delivered    {} units, {delivered}, of {made} that sensors made; {} still on board",
+            "delivered    {delivered} in {} units, squeezed from what sensors made ({made}); {} on board",
             self.units_archived,
             size(self.backlog_bytes)
         )?;
         writeln!(
             f,
-            "latency      {} median, {} at the 99th percentile, from capture to archive",
+            "latency      {} median, {} at the 99th percentile, from capture to archive, by bytes",
             latency(self.latency_p50_s),
             latency(self.latency_p99_s)
         )?;
@@ -269,6 +279,11 @@ impl fmt::Display for Summary {
         }
         write!(f, "trace        {}", self.trace)
     }
+}
+
+/// A number of things.
+fn counted(count: u64, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 fn waited(craft: &[CraftAnswer]) -> Vec<Waited> {
@@ -356,6 +371,7 @@ pub(super) mod tests {
             seed: 7,
             start_ns: Tai::from_rfc3339("2026-11-27T03:00:00Z").unwrap().0,
             duration_s: 600,
+            spacecraft: 2,
             sites: vec![Site {
                 name: "Kiruna".into(),
                 latitude_deg: Some(67.86),

@@ -42,6 +42,9 @@ use super::{
 use crate::rng::{Random, mix};
 
 const MILLISECOND_NS: u64 = 1_000_000;
+/// By how much the runtime's timers are late: they count whole milliseconds, and so does the system
+/// that they sleep in. None is early, so that what comes at the instant of a deadline is in time.
+const TIMER_NS: u64 = MILLISECOND_NS;
 /// How often what is still held is told while connected, as the flight software does.
 const BACKLOG_EVERY_NS: u64 = 2_000 * MILLISECOND_NS;
 
@@ -90,19 +93,20 @@ impl CraftSettings {
             format!("domain = {DOMAIN:?}\ndomain_keys = [\"{}\"]\n", hex(&radio.key))
         });
         let downlink = self.radio.as_ref().map_or_else(String::new, |of| of.modem.flight());
+        // The scenario's own part first: then lines are counted as it counts them.
         let text = format!(
-            "[spacecraft]\nid = {}\nname = {:?}\n[identity]\ncertificate = \"identity.crt\"\n\
+            "{}\n[spacecraft]\nid = {}\nname = {:?}\n[identity]\ncertificate = \"identity.crt\"\n\
              key = \"identity.key\"\nground_pins = [\"sha256:{}\"]\norigin = \"{}\"\n{believed}\
              [ground]\naddress = \"station:7117\"\nserver_name = \"station\"\nprofile = \"{}\"\n\
-             [source]\nunix = \"sensors.sock\"\n{downlink}{}",
+             [source]\nunix = \"sensors.sock\"\n{downlink}",
+            self.config,
             self.id,
             self.name,
             hex(&self.station.key_hash),
             hex(&self.origin),
             self.profile.name,
-            self.config,
         );
-        let mut config = Config::parse("scenario [store] flight", &text, Path::new("/flight"))?;
+        let mut config = Config::parse("[store] flight", &text, Path::new("/flight"))?;
         let plan = self.radio.iter().flat_map(|radio| &radio.plan).take(CONTACTS_MAX);
         let contact = |planned: &PlannedContact| Contact {
             planned: *planned,
@@ -478,7 +482,7 @@ impl Craft {
         ];
         let due = due.into_iter().flatten().min().unwrap_or(u64::MAX);
         // What is due at once is due with the next millisecond: no loop stands still.
-        let at_ns = due.saturating_add(flight.booted_ns).max(now_ns + MILLISECOND_NS);
+        let at_ns = due.max(flight.mono(now_ns)).saturating_add(flight.booted_ns + TIMER_NS);
         if self.woken_ns.is_none_or(|woken| at_ns < woken) {
             self.woken_ns = Some(at_ns);
             net.wake(self.node, at_ns, at_ns);

@@ -5,6 +5,7 @@ mod session;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    io,
     sync::Arc,
 };
 
@@ -18,7 +19,7 @@ use codecs_quic::TransportOptions;
 use groundstation::{
     admit::{Action, KeyHash, Principal, Table},
     archive::{
-        Archive, Archived, Now, Settings as ArchiveSettings,
+        Archive, Archived, Now, OpenError, Settings as ArchiveSettings,
         batch::{Batch, Published},
         forgetful::{Crash, ForgetfulDisk},
         volume::Volume,
@@ -113,8 +114,13 @@ pub struct Daemon {
     /// Where the radio's units go up to.
     up: Option<NodeId>,
     running: Option<Running>,
+    waits_for_room: bool,
     lives: u64,
     woken_ns: Option<u64>,
+}
+
+fn is_full(error: &OpenError) -> bool {
+    matches!(error, OpenError::Io { error, .. } if error.kind() == io::ErrorKind::StorageFull)
 }
 
 impl Daemon {
@@ -149,6 +155,7 @@ impl Daemon {
             kept: 0,
             up: None,
             running: None,
+            waits_for_room: false,
             lives: 0,
             woken_ns: None,
         })
@@ -184,7 +191,16 @@ impl Daemon {
         net.restart(self.node, node(&self.settings, &self.server, self.lives));
         let settings = ArchiveSettings { segment_bytes: self.settings.segment_bytes };
         let fresh = self.ledger_of(self.destroyed);
-        let (archive, _) = Archive::open(self.disk.clone(), settings, fresh)?;
+        let archive = match Archive::open(self.disk.clone(), settings, fresh) {
+            Ok((archive, _)) => archive,
+            // The program ends with that word, and is started again when there is room.
+            Err(error) if is_full(&error) => {
+                self.waits_for_room = true;
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        };
+        self.waits_for_room = false;
         let Archive { intake, volume } = archive;
         let now = net.now().plus(self.clock_offset_ns);
         let desk = |radio| {
@@ -210,6 +226,7 @@ impl Daemon {
     /// Power goes: what was not synced is gone, as the crash says.
     pub fn crash(&mut self, net: &mut Net, how: Crash) {
         self.running = None;
+        self.waits_for_room = false;
         self.disk = self.disk.crash(how);
         net.restart(self.node, node(&self.settings, &self.server, self.lives | 1 << 32));
         self.woken_ns = None;
@@ -230,6 +247,11 @@ impl Daemon {
     /// Whether it has power.
     pub fn is_up(&self) -> bool {
         self.running.is_some()
+    }
+
+    /// Whether it would run but for its full disk.
+    pub fn waits_for_room(&self) -> bool {
+        self.waits_for_room && self.running.is_none()
     }
 
     /// Bounds what its disk takes from now on to what is there and so many bytes, or no longer.

@@ -391,7 +391,12 @@ impl Island {
                     self.daemon.boot(&mut self.net)?;
                 }
             }
-            Happening::DiskFree => self.daemon.set_room(None),
+            Happening::DiskFree => {
+                self.daemon.set_room(None);
+                if self.daemon.waits_for_room() {
+                    self.daemon.boot(&mut self.net)?;
+                }
+            }
             Happening::StoreFree => self.craft.set_space(None),
         }
         Ok(())
@@ -511,6 +516,7 @@ impl Island {
         (craft.packets, craft.packet_bytes) = self.craft.made;
         (craft.connections, craft.object_bytes) = self.craft.sent();
         craft.boots = self.craft.boots;
+        craft.flown_s = self.net.now_ns() as f64 / 1e9;
         (craft.unserved, craft.unserved_s) = self.settings.unserved;
         craft.carried_bytes = sent.delivered_bytes;
         craft.waits = self.craft.book.waits();

@@ -69,6 +69,7 @@ impl Window {
         (site, station): (usize, &Station),
         pass: &Pass,
     ) -> Result<Self, ElementsError> {
+        let track = Track::of_pass(satellite, station, pass)?;
         Ok(Self {
             site,
             rise: pass.rise,
@@ -76,7 +77,7 @@ impl Window {
             to: pass.set,
             max_elevation_deg: pass.max_elevation_deg,
             antenna: None,
-            geometry: Along::Track(Track::of_pass(satellite, station, pass)?),
+            geometry: Along::Track(track.full_at(satellite.perigee_height_km())),
         })
     }
 
@@ -85,7 +86,7 @@ impl Window {
         Self { antenna: Some(antenna), rise, from: rise.plus(lock_ns), to, ..self }
     }
 
-    /// Rate at an instant, as a share of the rate at the shortest range.
+    /// Rate at an instant, as a share of the rate overhead.
     pub fn share(&self, at: Tai) -> f64 {
         self.sky(at).map_or(0.0, |sky| sky.rate_share)
     }
@@ -297,6 +298,13 @@ pub struct Shared {
     back: bool,
 }
 
+impl Shared {
+    /// One direction over these contacts.
+    pub fn new(windows: &Arc<Windows>, direction: &Direction) -> Self {
+        Self { windows: Arc::clone(windows), back: direction.back }
+    }
+}
+
 impl Geometry for Shared {
     fn sky(&self, at: Tai) -> Option<Sky> {
         let window = self.windows.at(at)?.1;
@@ -313,7 +321,7 @@ impl Geometry for Shared {
 /// How one direction behaves.
 #[derive(Clone, Copy, Debug)]
 pub struct Direction {
-    /// Rate at the shortest range, bit/s.
+    /// Rate overhead, bit/s.
     pub rate_bps: f64,
     /// Time spent on the ground beside the flight.
     pub ground_delay_ns: i64,
@@ -329,6 +337,19 @@ pub struct Direction {
     pub modem: bool,
 }
 
+impl Direction {
+    /// What a link model goes by; fades are no part of it.
+    pub fn settings(&self, seed: u64) -> LinkSettings {
+        LinkSettings {
+            rate_bps: self.rate_bps,
+            ground_delay_ns: self.ground_delay_ns,
+            queue_ns: self.queue_ns,
+            loss: self.loss,
+            seed,
+        }
+    }
+}
+
 /// Fades that close the link: each second decides anew, so that a fade has a mean length.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Fade {
@@ -340,15 +361,7 @@ pub struct Fade {
 
 /// A leg over these contacts.
 pub fn leg(windows: &Arc<Windows>, direction: &Direction, seed: u64) -> Box<dyn Leg> {
-    let settings = LinkSettings {
-        rate_bps: direction.rate_bps,
-        ground_delay_ns: direction.ground_delay_ns,
-        queue_ns: direction.queue_ns,
-        loss: direction.loss,
-        seed,
-    };
-    let model =
-        LinkModel::new(settings, Shared { windows: Arc::clone(windows), back: direction.back });
+    let model = LinkModel::new(direction.settings(seed), Shared::new(windows, direction));
     let model = if direction.modem { model.without_overhead() } else { model };
     match direction.fade {
         None => Box::new(model),

@@ -22,8 +22,9 @@ pub fn run(
     progress: &Progress,
 ) -> anyhow::Result<Answer> {
     let (islands, given) = scenario.islands(seed, files)?;
+    let spacecraft = islands.len();
     let answers = fly(islands, threads, progress)?;
-    Ok(together(scenario, seed, answers, given))
+    Ok(Answer { spacecraft, ..together(scenario, seed, answers, given) })
 }
 
 /// Puts answers together in the order of their spacecraft.
@@ -38,6 +39,7 @@ fn together(scenario: &Scenario, seed: u64, answers: Vec<IslandAnswer>, given: G
         seed,
         start_ns: scenario.start().0,
         duration_s: scenario.duration_s,
+        spacecraft: answers.len(),
         sites: sites.collect(),
         craft: Vec::new(),
         conservation: Conservation::default(),

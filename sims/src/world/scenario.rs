@@ -3,6 +3,7 @@
 mod check;
 mod ground;
 
+use anyhow::Context as _;
 use codecs::{link::profile::Profile, time::Tai};
 use serde::Deserialize;
 
@@ -92,7 +93,8 @@ pub struct Link {
     /// A link as `orbitsim budget` explains it, whose budget and weather decide what passes: beside
     /// the scenario, or one of those that come with the program. Its station stands at every site.
     pub file: Option<String>,
-    /// Rate down at the shortest range of a pass, bit/s; left out where a file says it.
+    /// Rate down where the spacecraft stands overhead at its perigee, bit/s, from where it falls with
+    /// the square of the range; left out where a file says it.
     #[serde(default)]
     pub down_bps: f64,
     /// Rate up, bit/s.
@@ -347,7 +349,10 @@ impl Scenario {
                 (None, None) => None,
             };
             let orbits = match (text, of.ring) {
-                (Some(text), _) => crate::orbit::elements::read(&text)?,
+                (Some(text), _) => crate::orbit::elements::read(&text).with_context(|| {
+                    let from = of.elements_file.as_deref().unwrap_or("elements");
+                    format!("spacecraft {:?}: {from}", of.name)
+                })?,
                 (None, Some(ring)) => ring.orbits(&of.name, self.start())?,
                 (None, None) => {
                     let count = of.count.unwrap_or(1);

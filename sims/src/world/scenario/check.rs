@@ -1,5 +1,7 @@
 //! What makes no sense in a scenario, said by the key that says it.
 
+use std::collections::BTreeSet;
+
 use codecs::{link::profile::Profile, time::Tai};
 
 use super::{Bearer, Scenario};
@@ -22,10 +24,28 @@ fn within(key: &str, value: f64, range: std::ops::RangeInclusive<f64>) -> Result
     Err(format!("{key} = {value}: {} to {}", range.start(), range.end()))
 }
 
+/// Names that tell their bearers apart.
+fn unlike<'a>(of: &str, names: impl Iterator<Item = &'a str>) -> Result<(), String> {
+    let mut seen = BTreeSet::new();
+    for name in names {
+        if name.trim().is_empty() {
+            return Err(format!("a {of} has an empty name"));
+        }
+        if !seen.insert(name) {
+            return Err(format!("two of [[{of}]] are named {name:?}: tables tell them by name"));
+        }
+    }
+    Ok(())
+}
+
 impl Scenario {
     pub(super) fn check(&self) -> Result<(), String> {
-        if Tai::from_rfc3339(&self.start).is_none() {
-            return Err(format!("start = {:?}: a time as 2026-03-01T00:00:00Z", self.start));
+        // Identities of a world are valid in these years, and clocks of spacecraft begin with them.
+        let year = |year: &str| Tai::from_rfc3339(&format!("{year}-01-01T00:00:00Z"));
+        let start = Tai::from_rfc3339(&self.start);
+        if start.is_none_or(|of| Some(of) < year("1990") || Some(of) >= year("2100")) {
+            let words = "a time as 2026-03-01T00:00:00Z, from 1990 to 2099";
+            return Err(format!("start = {:?}: {words}", self.start));
         }
         within("duration_s", self.duration_s as f64, 1.0..=DURATION_S_MAX as f64)?;
         if self.profile().is_none() {
@@ -85,6 +105,12 @@ impl Scenario {
         within("link.burst_packets", link.burst_packets, 1.0..=1e6)?;
         within("link.handover_s", link.handover_s, 0.0..=1e9)?;
         within("link.handover_gap_ms", link.handover_gap_ms, 0.0..=1e7)?;
+        if link.handover_s > 0.0 && link.handover_gap_ms >= link.handover_s * 1e3 {
+            return Err(format!(
+                "link.handover_gap_ms = {} is as long as handover_s: nothing would ever pass",
+                link.handover_gap_ms
+            ));
+        }
         let radio = link.bearer == Bearer::Rf;
         if !radio && (link.frame.is_some() || link.coding.is_some()) {
             return Err("link.frame and link.coding are of a radio: say bearer = \"rf\"".into());
@@ -106,6 +132,13 @@ impl Scenario {
             within("link.fixed.range_km", fixed.range_km, 0.0..=1e10)?;
             within("link.fixed.contact_s", fixed.contact_s, 1.0..=1e9)?;
             within("link.fixed.period_s", fixed.period_s, 1.0..=1e9)?;
+            if fixed.contact_s > fixed.period_s {
+                return Err(
+                    "link.fixed.contact_s is longer than period_s; for a link that is always \
+                            there make them equal"
+                        .into(),
+                );
+            }
         }
         Ok(())
     }
@@ -120,12 +153,16 @@ impl Scenario {
             }
             _ => {}
         }
+        let sites = self.site.iter().map(|site| site.name.as_str());
+        let craft = self.spacecraft.iter().map(|craft| craft.name.as_str());
+        unlike("site", sites)?;
+        unlike("spacecraft", craft)?;
         for site in &self.site {
             let key = |key: &str| format!("site {:?}: {key}", site.name);
             within(&key("latitude_deg"), site.latitude_deg, -90.0..=90.0)?;
             within(&key("longitude_deg"), site.longitude_deg, -360.0..=360.0)?;
             within(&key("height_m"), site.height_m, -500.0..=20_000.0)?;
-            within(&key("min_elevation_deg"), site.min_elevation_deg, 0.0..=90.0)?;
+            within(&key("min_elevation_deg"), site.min_elevation_deg, 0.0..=89.0)?;
             within(&key("antennas"), site.antennas.unwrap_or(1) as f64, 1.0..=1_000.0)?;
             within(&key("setup_s"), site.setup_s, 0.0..=86_400.0)?;
             within(&key("teardown_s"), site.teardown_s, 0.0..=86_400.0)?;
