@@ -68,8 +68,12 @@ fn a_radio_brings_frames_down_and_receipts_up() {
     assert_eq!(craft.connections, 0);
     assert!(craft.carried_bytes > craft.delivered_bytes, "{craft:?}");
     assert!(craft.carried_bytes < craft.capacity_bytes);
-    assert_eq!(fly(&scenario, 1, 2).trace, answer.trace);
-    assert_ne!(fly(&scenario, 2, 1).trace, answer.trace);
+    // A first contact tells a seed's frames from another's.
+    let short = Scenario { duration_s: 2_400, ..scenario };
+    let [one, again, other] = [1, 1, 2].map(|seed| fly(&short, seed, 1));
+    assert!(one.craft[0].carried_bytes > 0);
+    assert_eq!((one.trace, one.sent), (again.trace, again.sent));
+    assert_ne!(one.trace, other.trace);
 }
 
 #[test]
@@ -84,8 +88,12 @@ fn a_radio_at_the_edge_of_its_budget_loses_frames_and_no_unit() {
     conserved(&answer, "leo-rf");
     let of = &answer.conservation;
     assert!(of.archived * 2 > of.numbered, "{of:?}");
-    // A quarter of all contacts goes for repeats, and still each unit is archived once.
-    assert!(answer.craft[0].object_bytes > answer.craft[0].delivered_bytes);
+    // Units go again whose frames were hit, and each is archived once.
+    let craft = &answer.craft[0];
+    let heard = craft.frames - craft.frames_unheard;
+    let share = craft.frames_lost as f64 / heard as f64;
+    assert!((0.05..0.2).contains(&share), "{share} of {heard}");
+    assert!(craft.object_bytes > craft.delivered_bytes);
 }
 
 /// Days of faulted voyages that are flown here; `make test-long` flies more.

@@ -140,6 +140,12 @@ pub struct Summary {
     pub waited: Vec<Waited>,
     /// Faults that came.
     pub faults: usize,
+    /// Frames that radios sent.
+    pub frames: u64,
+    /// Frames that noise took.
+    pub frames_lost: u64,
+    /// Frames that were sent while nobody heard them.
+    pub frames_unheard: u64,
     /// Passes that there were to hear; 0 where spacecraft compete for no antenna.
     pub passes: u64,
     /// Passes that no antenna heard.
@@ -189,6 +195,9 @@ impl Summary {
             latency_p99_s: answer.latency_s(0.99),
             waited: waited(&answer.craft),
             faults: answer.faults.len(),
+            frames: total(|craft| craft.frames),
+            frames_lost: total(|craft| craft.frames_lost),
+            frames_unheard: total(|craft| craft.frames_unheard),
             passes: answer.passes,
             passes_unserved: total(|craft| craft.unserved),
             unserved_s: answer.craft.iter().map(|craft| craft.unserved_s).sum(),
@@ -238,6 +247,14 @@ impl fmt::Display for Summary {
         writeln!(f, "waited for   {}, by bytes", waited.collect::<Vec<_>>().join(", "))?;
         let (used, capacity) = (self.capacity_used * 100.0, size(self.capacity_bytes));
         writeln!(f, "capacity     {used:.1} % used of {capacity}")?;
+        if self.frames > 0 {
+            let Self { frames, frames_lost, frames_unheard, .. } = self;
+            writeln!(
+                f,
+                "radio        {frames} frames: {frames_lost} lost to noise, {frames_unheard} sent \
+                 while nobody heard"
+            )?;
+        }
         if self.antennas > 0 {
             let (all, not) = (self.passes, self.passes_unserved);
             writeln!(

@@ -109,6 +109,12 @@ pub struct CraftAnswer {
     pub connections: u64,
     /// Times that it started.
     pub boots: u64,
+    /// Frames that its radio sent; 0 without one.
+    pub frames: u64,
+    /// Of these, what noise took.
+    pub frames_lost: u64,
+    /// Of these, what was sent while nobody heard it.
+    pub frames_unheard: u64,
     /// Seconds that it was flown: less than the scenario lasts where it was stopped.
     pub flown_s: f64,
     /// Passes that no antenna heard, where spacecraft compete for antennas.

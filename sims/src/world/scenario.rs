@@ -2,25 +2,22 @@
 
 mod age;
 mod check;
+mod ground;
 
 use anyhow::Context as _;
 use codecs::{link::profile::Profile, time::Tai};
 use serde::Deserialize;
 
 use super::{
-    antennas::{Antennas, Given, PlanSettings, Wanting, give},
+    antennas::{Given, PlanSettings},
     fades::{Fade, Fades},
     faults::FaultRates,
     island::IslandSettings,
     legs::{Direction, Windows},
-    modem::{Modem, Said},
     sensors::Telemetry,
 };
 use crate::{
-    link::{
-        LossSettings,
-        budget::{self, file::Described},
-    },
+    link::{LossSettings, budget},
     orbit::{ElementSet, Station, earth::Geodetic, fleet::MeanElements},
     rng::mix,
 };
@@ -460,56 +457,6 @@ impl Scenario {
             });
         }
         Ok((islands, given.unwrap_or_default()))
-    }
-
-    /// Who is heard by which antenna, where spacecraft compete for them.
-    fn given(
-        &self,
-        fleet: &[Member],
-        of: Option<&Described>,
-        span: (Tai, Tai),
-    ) -> anyhow::Result<Option<Given>> {
-        if self.site.iter().all(|site| site.antennas.is_none()) {
-            return Ok(None);
-        }
-        let antennas = |site: &SiteSettings| Antennas {
-            station: site.station(),
-            count: site.antennas.unwrap_or(1),
-            setup_s: site.setup_s,
-            teardown_s: site.teardown_s,
-        };
-        let sites: Vec<Antennas> = self.site.iter().map(antennas).collect();
-        let mut wanting = Vec::new();
-        for Member { name, orbit, value } in fleet {
-            let orbit = orbit.as_ref();
-            let orbit = orbit.ok_or_else(|| anyhow::anyhow!("spacecraft {name}: has no orbit"))?;
-            wanting.push(Wanting { name, orbit, value: *value });
-        }
-        // A receiver that is put on a spacecraft in the middle of its pass locks as at a rise.
-        let lock_ms = of.map_or(self.link.lock_s * 1e3, |of| of.channel.lock_ms);
-        give(&sites, &wanting, &self.plan, span, (lock_ms * MILLISECOND_NS) as i64).map(Some)
-    }
-
-    /// The modems at both ends, where there are any.
-    fn modem(
-        &self,
-        of: Option<&Described>,
-        (down, up): (&Direction, &Direction),
-    ) -> anyhow::Result<Option<Modem>> {
-        let Link { bearer, frame, coding, again_s, .. } = &self.link;
-        if *bearer == Bearer::Quic {
-            return Ok(None);
-        }
-        let said = Said { frame: frame.as_deref(), coding: coding.as_deref() };
-        let rates = (down.rate_bps, up.rate_bps, *again_s);
-        Modem::new(said, of.map(|of| &of.control), rates).map(Some).map_err(anyhow::Error::msg)
-    }
-
-    fn site_names(&self) -> Vec<String> {
-        match self.site.is_empty() {
-            true => vec!["station".into()],
-            false => self.site.iter().map(|site| site.name.clone()).collect(),
-        }
     }
 
     fn direction(&self, down: bool) -> Direction {
