@@ -4,7 +4,7 @@ use super::budget;
 use crate::link::budget::file;
 use crate::link::radio::{RadioLink, Way, Weather};
 use crate::link::{Fixed, LIGHT_KM_S, LinkModel, LinkSettings, LossSettings, Track};
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use clap::Args;
 use codecs::time::Tai;
 use std::fs;
@@ -101,6 +101,18 @@ impl LinkArguments {
     pub fn between(&self) -> anyhow::Result<Between> {
         if let (Some(link), Some(elements), Some(pass)) = (&self.link, &self.elements, self.pass) {
             return Ok(Between::Pass(self.passing(link, elements, pass)?));
+        }
+        for (key, value, least, most) in [
+            ("--delay", self.delay, 0.0, 1e8),
+            ("--loss", self.loss, 0.0, 1.0),
+            ("--burst", self.burst, 1.0, 1e6),
+            ("--queue", self.queue, 0.0, 1e7),
+            ("--rate", self.rate, 1.0, 1e12),
+        ] {
+            ensure!(
+                (least..=most).contains(&value),
+                "{key} {value} is not within {least} and {most}"
+            );
         }
         let settings = LinkSettings {
             rate_bps: self.rate,

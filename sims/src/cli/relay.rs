@@ -3,6 +3,7 @@
 use super::between::{Between, LinkArguments, Passing};
 use crate::link::{Geometry, LinkModel};
 use crate::relay::{Counters, Relay, SimulatedClock};
+use anyhow::ensure;
 use clap::Args;
 use codecs::time::Tai;
 use serde_json::json;
@@ -39,6 +40,7 @@ impl RelayArguments {
     }
 
     async fn relay(self) -> anyhow::Result<ExitCode> {
+        ensure!(self.listen != self.to, "--listen and --to are the same: it would hear itself");
         match self.link.between()? {
             Between::Steady(down, up) => self.run_between(Tai(0), down, up).await,
             Between::Pass(Passing { rise, down, up, .. }) => self.run_between(rise, down, up).await,

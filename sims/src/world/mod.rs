@@ -1,7 +1,7 @@
 //! A world in simulated time: real transport, real cores, and links between them.
 //!
 //! ```text
-//! queue ─► net (endpoints ⇄ legs) ─► trace
+//! queue ─► net (endpoints, modems ⇄ legs) ─► trace
 //!            └ pair ─► bulk ─► goodput
 //! ```
 //!
@@ -15,10 +15,14 @@ pub mod shell;
 pub mod net;
 pub mod pair;
 pub mod bulk;
+pub mod fades;
 pub mod legs;
+pub mod antennas;
 pub mod conserve;
 pub mod answer;
+pub mod modem;
 pub mod craft;
+pub mod edge;
 pub mod daemon;
 pub mod faults;
 pub mod sensors;
