@@ -67,7 +67,7 @@ const CASES: [Case; 3] = [
         sites: "",
         elements: None,
     },
-    // A satellite that comes nearer, by its elements: from 508 kbit/s to 800 and 0.8 ms less.
+    // A satellite that comes nearer, by its elements: from some 480 kbit/s to 650.
     Case {
         name: "pass",
         start: "2026-11-23T09:52:40Z",
