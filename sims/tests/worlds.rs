@@ -3,7 +3,10 @@
 
 mod data;
 
-use std::path::Path;
+use std::{
+    path::Path,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 use sims::world::{answer::Answer, run::run, scenario::Scenario, shell::fleet::Progress};
 
@@ -53,33 +56,114 @@ fn a_low_orbit_brings_its_hours_down() {
     assert!(answer.latency_s(0.99).unwrap() < most, "no latency is longer than the flight");
 }
 
-/// Days of faulted voyages that are flown here; `make test-long` flies more.
-fn voyages() -> u64 {
-    std::env::var("VOYAGE_DAYS").ok().and_then(|days| days.parse().ok()).unwrap_or(3)
+/// How faulted voyages are flown: `VOYAGE_DAYS` flies as many with the full load, `VOYAGE_SEED` one.
+struct Voyages {
+    name: &'static str,
+    seeds: std::ops::RangeInclusive<u64>,
 }
 
-fn voyage_seed() -> Option<u64> {
-    std::env::var("VOYAGE_SEED").ok().and_then(|seed| seed.parse().ok())
+impl Voyages {
+    fn wanted() -> Self {
+        let of = |name: &str| std::env::var(name).ok().and_then(|value| value.parse::<u64>().ok());
+        let (days, seed) = (of("VOYAGE_DAYS"), of("VOYAGE_SEED"));
+        let name = if days.is_some() { "voyage" } else { "voyage-light" };
+        let seeds = seed.map_or(1..=days.unwrap_or(200), |seed| seed..=seed);
+        Self { name, seeds }
+    }
+
+    /// Flies them side by side; what each came to, in order.
+    fn fly(&self) -> Vec<Answer> {
+        let scenario = scenario(&format!("{}.toml", self.name), &[]);
+        let next = AtomicU64::new(*self.seeds.start());
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let fly = || -> Vec<Answer> {
+            std::iter::from_fn(|| {
+                let seed = next.fetch_add(1, Ordering::Relaxed);
+                self.seeds.contains(&seed).then(|| fly(&scenario, seed, 1))
+            })
+            .collect()
+        };
+        let mut answers: Vec<Answer> = std::thread::scope(|scope| {
+            let flights: Vec<_> = (0..threads).map(|_| scope.spawn(fly)).collect();
+            flights.into_iter().flat_map(|of| of.join().unwrap()).collect()
+        });
+        answers.sort_by_key(|answer| answer.seed);
+        answers
+    }
 }
+
+/// Every fault, in every way that it comes.
+const FAULTS: [&str; 15] = [
+    "power cut (Drop)",
+    "power cut (Torn)",
+    "power cut (Reorder)",
+    "power cut (Stale)",
+    "power cut (Keep)",
+    "station crash (Drop)",
+    "station crash (Tear)",
+    "station crash (Reorder)",
+    "station's disk destroyed",
+    "station's disk full",
+    "store's medium takes nothing",
+    "store's medium full but for",
+    "spacecraft's clock",
+    "station's clock",
+    "nothing passes",
+];
 
 #[test]
 fn faulted_voyages_lose_nothing_in_silence() {
-    let scenario = scenario("voyage.toml", &[]);
-    let seeds = voyage_seed().map_or(1..=voyages(), |seed| seed..=seed);
-    let (mut faults, mut archived) = (0, 0);
-    for seed in seeds {
-        let answer = fly(&scenario, seed, 1);
+    let voyages = Voyages::wanted();
+    let answers = voyages.fly();
+    for answer in &answers {
         let of = &answer.conservation;
         assert!(
             of.broken.is_empty() && of.numbered == of.archived + of.held + of.voided + of.lost,
-            "{of:#?}\n{:#?}\nto fly it again: VOYAGE_SEED={seed} cargo nextest run -p sims \
-             --test worlds faulted_voyages, or orbitsim run voyage --seed {seed}",
+            "{of:#?}\n{:#?}\nto fly it again: orbitsim run {} --seed {}",
             answer.faults,
+            voyages.name,
+            answer.seed,
         );
-        faults += answer.faults.len();
-        archived += of.archived;
     }
-    assert!(faults > 10 && archived > 100, "{faults} faults, {archived} archived");
+    let sum = |of: fn(&Answer) -> u64| answers.iter().map(of).sum::<u64>();
+    let faults = sum(|of| of.faults.len() as u64);
+    let archived = sum(|of| of.conservation.archived);
+    let lost = sum(|of| of.conservation.lost);
+    println!(
+        "{} days of {}: {faults} faults, {} units, {archived} archived, {} held, {} left out, \
+         {lost} lost, {} contacts, {} connections",
+        answers.len(),
+        voyages.name,
+        sum(|of| of.conservation.numbered),
+        sum(|of| of.conservation.held),
+        sum(|of| of.conservation.voided),
+        sum(|of| of.craft[0].contacts.len() as u64),
+        sum(|of| of.craft[0].connections),
+    );
+    let days = answers.len() as u64;
+    assert!(faults > 10 * days && archived > 100 * days, "{faults} faults, {archived} archived");
+    if days >= 50 {
+        for kind in FAULTS {
+            let came = |answer: &Answer| answer.faults.iter().any(|of| of.what.starts_with(kind));
+            assert!(answers.iter().any(came), "no {kind} in {days} days");
+        }
+    }
+}
+
+#[test]
+fn media_that_lie_about_syncs_are_found_out() {
+    let disk = ("[station]", "[station]\nsyncs_lie = true");
+    let medium = ("[store]", "[store]\nsyncs_lie = true");
+    for (lie, said) in [(disk, "gone after a crash"), (medium, "other bytes")] {
+        let lying = scenario("voyage-light.toml", &[lie]);
+        // A run that can't go on says so too.
+        let flown = |seed| match run(&lying, seed, 1, &recorded, &Progress::default()) {
+            Ok(answer) => answer.conservation.broken,
+            Err(error) => vec![format!("{error:#}")],
+        };
+        let broken: Vec<String> = (1..=2).flat_map(flown).collect();
+        assert!(broken.iter().any(|line| line.contains(said)), "{lie:?}: {broken:#?}");
+    }
 }
 
 #[test]

@@ -56,6 +56,8 @@ pub struct DaemonSettings {
     pub segment_bytes: u64,
     /// Seed of what is random there.
     pub seed: u64,
+    /// Its disk says that it synced, and did not.
+    pub syncs_lie: bool,
 }
 
 /// Who may connect, and the contacts that it is told.
@@ -164,6 +166,9 @@ impl Daemon {
     pub fn boot(&mut self, net: &mut Net) -> anyhow::Result<()> {
         self.lives += 1;
         net.restart(self.node, node(&self.settings, &self.server, self.lives));
+        if self.settings.syncs_lie {
+            self.disk.lie_about_syncs();
+        }
         let settings = ArchiveSettings { segment_bytes: self.settings.segment_bytes };
         let fresh = self.ledger_of(self.destroyed);
         let (archive, _) = Archive::open(self.disk.clone(), settings, fresh)?;
@@ -204,6 +209,12 @@ impl Daemon {
     /// Whether it has power.
     pub fn is_up(&self) -> bool {
         self.running.is_some()
+    }
+
+    /// The ledger in force with its name, while there is power.
+    pub fn ledger(&self) -> Option<(&Ledger, u64)> {
+        let running = self.running.as_ref()?;
+        Some((running.ingest.ledger(), running.volume.ledger_id()))
     }
 
     /// Bounds what its disk takes from now on to what is there and so many bytes, or no longer.
