@@ -34,6 +34,8 @@ use crate::{
 const MAX_STEPS: i64 = 100_000;
 /// Seconds between the points of a drawing.
 const PLOT_STEP_S: f64 = 1.0;
+/// Seconds between the instants that a pass is summed over.
+const TOTAL_STEP_S: f64 = 0.5;
 /// How far ahead a pass is looked for.
 const SEARCH_NS: i64 = 7 * 86_400_000_000_000;
 
@@ -251,7 +253,9 @@ impl BudgetArguments {
                 Some(flown) => as_flown(of, &looks, flown),
             })
         };
-        let (rows, totals) = at_steps(self.step)?;
+        let (rows, _) = at_steps(self.step)?;
+        // What a pass comes to does not hang on how many rows are read.
+        let (_, totals) = at_steps(TOTAL_STEP_S)?;
         if let Some(path) = &self.plot {
             let (fine, _) = at_steps(PLOT_STEP_S)?;
             let name = match (self.fly, self.exceeded) {
@@ -320,6 +324,10 @@ fn warn_of_age(set: &ElementSet, at: Tai) {
 pub fn satellite(path: &Path, wanted: Option<&str>) -> anyhow::Result<ElementSet> {
     let name = path.display();
     let text = fs::read_to_string(path).with_context(|| format!("reading {name}"))?;
+    ensure!(
+        !crate::orbit::oem::is_oem(&text),
+        "{name} is an ephemeris (OEM), which `passes`, `links` and `plan` take: a budget wants elements"
+    );
     let mut sets = elements::read(&text).with_context(|| format!("in {name}"))?;
     let at = match wanted {
         None => 0,

@@ -104,6 +104,7 @@ impl Passes {
         let name = file.display();
         let text = fs::read_to_string(file).with_context(|| format!("reading {name}"))?;
         let mut points = Vec::new();
+        let text = text.trim_start_matches('\u{feff}');
         for (at, line) in text.lines().enumerate() {
             let line = line.trim();
             if line.is_empty() || line.starts_with('#') {

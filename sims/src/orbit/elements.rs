@@ -276,6 +276,13 @@ fn tle(text: &str) -> Result<Vec<sgp4::Elements>, ElementsError> {
                     }
                     _ => one,
                 };
+                if let Some(kind @ (b'1' | b'4'..=b'9')) = one.as_bytes().get(62) {
+                    let kind = char::from(*kind);
+                    return refuse(
+                        before,
+                        &format!("ephemeris type {kind} in column 63 is another theory than SGP4"),
+                    );
+                }
                 match sgp4::Elements::from_tle(name.take(), one.as_bytes(), two.as_bytes()) {
                     Ok(set) => sets.push(set),
                     Err(error) => return refuse(before, &error.to_string()),

@@ -94,8 +94,12 @@ pub struct Summary {
     pub seed: u64,
     /// Hash over everything that was sent, hexadecimal.
     pub trace: String,
-    /// Simulated seconds.
+    /// Simulated seconds, of the spacecraft flown longest.
     pub simulated_s: u64,
+    /// Seconds that the scenario lasts.
+    pub scenario_s: u64,
+    /// Whether it was stopped early: all that follows is of the part that was flown.
+    pub stopped: bool,
     /// Spacecraft that flew.
     pub spacecraft: usize,
     /// Contacts that there were.
@@ -136,6 +140,16 @@ pub struct Summary {
     pub waited: Vec<Waited>,
     /// Faults that came.
     pub faults: usize,
+    /// Passes that there were to hear; 0 where spacecraft compete for no antenna.
+    pub passes: u64,
+    /// Passes that no antenna heard.
+    pub passes_unserved: u64,
+    /// Seconds of them.
+    pub unserved_s: f64,
+    /// Antennas that spacecraft competed for.
+    pub antennas: usize,
+    /// Share of the time that these were at work, set-up and tear-down among it.
+    pub antennas_busy: f64,
     /// What the contacts cost; none where the scenario has no prices.
     pub cost: Option<f64>,
     /// Its currency.
@@ -152,7 +166,9 @@ impl Summary {
             scenario: answer.scenario.clone(),
             seed: answer.seed,
             trace: format!("{:016x}", answer.trace),
-            simulated_s: answer.duration_s,
+            simulated_s: answer.flown_s().round() as u64,
+            scenario_s: answer.duration_s,
+            stopped: answer.is_part(),
             spacecraft: answer.craft.len(),
             contacts: contacts().count(),
             contact_s: contacts().map(|contact| contact.set_s - contact.rise_s).sum(),
@@ -173,6 +189,12 @@ impl Summary {
             latency_p99_s: answer.latency_s(0.99),
             waited: waited(&answer.craft),
             faults: answer.faults.len(),
+            passes: answer.passes,
+            passes_unserved: total(|craft| craft.unserved),
+            unserved_s: answer.craft.iter().map(|craft| craft.unserved_s).sum(),
+            antennas: answer.antennas.len(),
+            antennas_busy: answer.antennas.iter().map(|of| of.busy_s).sum::<f64>()
+                / (answer.antennas.len() as f64 * answer.duration_s as f64).max(1.0),
             cost: (!prices.currency.is_empty())
                 .then(|| contacts().map(|contact| prices.contact(contact)).sum()),
             currency: prices.currency.clone(),
@@ -183,11 +205,15 @@ impl Summary {
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let size = |count: u64| bytes(count as f64);
+        let part = match self.stopped {
+            true => format!(" of {} (stopped early)", duration(self.scenario_s as f64)),
+            false => String::new(),
+        };
         let latency = |of: Option<f64>| of.map_or_else(|| "none".to_owned(), duration);
         writeln!(f, "{} (seed {})", self.scenario, self.seed)?;
         writeln!(
             f,
-            "flown        {}, {} spacecraft, {} of {} in all, {}, {}",
+            "flown        {}{part}, {} spacecraft, {} of {} in all, {}, {}",
             duration(self.simulated_s as f64),
             self.spacecraft,
             counted(self.contacts as u64, "contact"),
@@ -212,6 +238,17 @@ impl fmt::Display for Summary {
         writeln!(f, "waited for   {}, by bytes", waited.collect::<Vec<_>>().join(", "))?;
         let (used, capacity) = (self.capacity_used * 100.0, size(self.capacity_bytes));
         writeln!(f, "capacity     {used:.1} % used of {capacity}")?;
+        if self.antennas > 0 {
+            let (all, not) = (self.passes, self.passes_unserved);
+            writeln!(
+                f,
+                "antennas     {} at work for {:.1} % of the time; {} of {all} passes not served, {}",
+                self.antennas,
+                self.antennas_busy * 100.0,
+                not,
+                duration(self.unserved_s)
+            )?;
+        }
         if let Some(cost) = self.cost {
             writeln!(f, "cost         {cost:.2} {}", self.currency)?;
         }
@@ -253,7 +290,7 @@ fn waited(craft: &[CraftAnswer]) -> Vec<Waited> {
 pub(super) mod tests {
     use super::*;
     use crate::world::{
-        answer::{Sample, Site, TrackPoint, Waits},
+        answer::{AntennaAnswer, Sample, Site, TrackPoint, Waits},
         conserve::Conservation,
     };
     use codecs::time::Tai;
@@ -282,6 +319,7 @@ pub(super) mod tests {
             rise_s: 100.0,
             set_s: 400.0,
             max_elevation_deg: 40.0,
+            antenna: Some(1),
             capacity_bytes: 2_000,
             carried_bytes: 600,
         };
@@ -316,6 +354,7 @@ pub(super) mod tests {
             seed: 7,
             start_ns: Tai::from_rfc3339("2026-11-27T03:00:00Z").unwrap().0,
             duration_s: 600,
+            spacecraft: 2,
             sites: vec![Site {
                 name: "Kiruna".into(),
                 latitude_deg: Some(67.86),
@@ -326,6 +365,15 @@ pub(super) mod tests {
             trace: 0xabc,
             sent: 10,
             faults: vec![],
+            antennas: vec![AntennaAnswer {
+                site: 0,
+                number: 1,
+                contacts: 2,
+                contact_s: 600.0,
+                busy_s: 300.0,
+            }],
+            passes: 5,
+            passes_s: 1_500.0,
         }
     }
 
@@ -358,6 +406,7 @@ pub(super) mod tests {
         assert_eq!(summary.latency_p99_s, Some(212.0));
         assert_eq!(summary.waited[1], Waited { wait: "contact", seconds: 47.5 });
         assert_eq!((summary.cost, summary.contact_s), (Some(5.0), 600.0));
+        assert_eq!((summary.antennas, summary.antennas_busy, summary.passes), (1, 0.5, 5));
     }
 
     #[test]

@@ -83,6 +83,7 @@ impl All<'_> {
         Table::default()
             .with("spacecraft", self.names(rows))
             .with("site", Values::Word(self.each(rows).map(site).collect()))
+            .with("antenna", self.counts(rows, |of| of.antenna.map_or(0, |of| of as u64)))
             .with("rise", self.instants(rows, |of| of.rise_s))
             .with("set", self.instants(rows, |of| of.set_s))
             .with("max_elevation_deg", self.numbers(rows, |of| of.max_elevation_deg))

@@ -16,6 +16,8 @@ pub struct Answer {
     pub start_ns: i64,
     /// How long it lasts, seconds.
     pub duration_s: u64,
+    /// Spacecraft of the scenario; where a flight was stopped, not all may have been flown.
+    pub spacecraft: usize,
     /// Sites of antennas, as contacts name them by number.
     pub sites: Vec<Site>,
     /// Each spacecraft.
@@ -29,6 +31,27 @@ pub struct Answer {
     pub sent: u64,
     /// Faults that came.
     pub faults: Vec<FaultAnswer>,
+    /// Antennas, where spacecraft compete for them.
+    pub antennas: Vec<AntennaAnswer>,
+    /// Passes that there were to hear, where spacecraft compete for antennas.
+    pub passes: u64,
+    /// Their seconds.
+    pub passes_s: f64,
+}
+
+/// What an antenna did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct AntennaAnswer {
+    /// Number of its site.
+    pub site: usize,
+    /// Which of the site's, from 1 on.
+    pub number: usize,
+    /// Contacts that it was given.
+    pub contacts: u64,
+    /// Seconds of them.
+    pub contact_s: f64,
+    /// Seconds of work: those, and set-up and tear-down.
+    pub busy_s: f64,
 }
 
 /// An antenna's site.
@@ -86,6 +109,12 @@ pub struct CraftAnswer {
     pub connections: u64,
     /// Times that it started.
     pub boots: u64,
+    /// Seconds that it was flown: less than the scenario lasts where it was stopped.
+    pub flown_s: f64,
+    /// Passes that no antenna heard, where spacecraft compete for antennas.
+    pub unserved: u64,
+    /// Their seconds.
+    pub unserved_s: f64,
 }
 
 /// The state of a spacecraft at one time; sums are since the start.
@@ -118,6 +147,8 @@ pub struct ContactAnswer {
     pub set_s: f64,
     /// Elevation at culmination, degrees; 90 where the scenario has no place on Earth.
     pub max_elevation_deg: f64,
+    /// Which of the site's antennas, from 1 on, where spacecraft compete for them.
+    pub antenna: Option<usize>,
     /// Bytes that the link could have carried.
     pub capacity_bytes: u64,
     /// Bytes that arrived over it.
@@ -201,6 +232,17 @@ impl Answer {
     pub fn capacity_share(&self) -> f64 {
         let sum = |of: fn(&CraftAnswer) -> u64| self.craft.iter().map(of).sum::<u64>() as f64;
         sum(|craft| craft.carried_bytes) / sum(|craft| craft.capacity_bytes).max(1.0)
+    }
+
+    /// Seconds that the spacecraft flown longest was flown.
+    pub fn flown_s(&self) -> f64 {
+        self.craft.iter().map(|craft| craft.flown_s).fold(0.0, f64::max)
+    }
+
+    /// Whether it was ended early: some spacecraft was not flown to the end.
+    pub fn is_part(&self) -> bool {
+        let short = |craft: &CraftAnswer| craft.flown_s + 1.0 < self.duration_s as f64;
+        self.craft.len() < self.spacecraft || self.craft.iter().any(short)
     }
 
     /// When it starts.

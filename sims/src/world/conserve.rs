@@ -125,7 +125,8 @@ impl Conservation {
                 )
             })
         };
-        ledger.counters().filter_map(beyond).collect()
+        let own = store.identity().origin;
+        ledger.counters().filter(|(prefix, _)| prefix.origin == own).filter_map(beyond).collect()
     }
 }
 

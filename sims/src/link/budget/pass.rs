@@ -23,6 +23,11 @@ pub struct Row {
     pub elevation_deg: f64,
     /// Kilometres.
     pub range_km: f64,
+    /// What it changes by, km/s, positive away.
+    pub range_rate_km_s: f64,
+    /// How much higher the carrier is received than sent, Hz: positive while the satellite comes
+    /// nearer.
+    pub doppler_hz: f64,
     /// Es/N0 under a clear sky, dB.
     pub clear_es_n0_db: f64,
     /// Es/N0 under the sky asked for, dB.
@@ -114,6 +119,7 @@ fn rows(
     let rate = |modcod: &Modcod| modcod.rate_bps(signal.symbol_rate_baud, signal.pilots);
     let mut totals = Totals { seconds: 0.0, bits: 0.0, best_bits: 0.0, flux_margin_db: None };
     let mut rows = Vec::with_capacity(looks.len());
+    let carrier_hz = of.link.transmitter.frequency_ghz * 1e9;
     let begin = looks.first().map_or(Tai(0), |look| look.0);
     let mut before = begin;
     for (now, look) in looks {
@@ -139,6 +145,8 @@ fn rows(
             azimuth_deg: look.azimuth_deg,
             elevation_deg: look.elevation_deg,
             range_km: look.range_km,
+            range_rate_km_s: look.range_rate_km_s,
+            doppler_hz: -look.range_rate_km_s / LIGHT_KM_S * carrier_hz,
             clear_es_n0_db: clear_db,
             es_n0_db,
             modcod: modcod.name,
