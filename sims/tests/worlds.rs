@@ -57,6 +57,20 @@ fn a_low_orbit_brings_its_hours_down() {
 }
 
 #[test]
+fn what_comes_at_the_instant_of_a_deadline_is_in_time() {
+    let text = "name = \"tie\"\nstart = \"2026-01-01T00:00:00Z\"\nduration_s = 30\n\
+                [link]\ndown_bps = 1e6\nup_bps = 1e6\nfixed = { range_km = 900 }\n\
+                [[spacecraft]]\nname = \"A\"\n[telemetry]\nevery_s = 0.5\n[store]\n\
+                flight = '''\n[squeeze]\nflush_ms = 2000\nflush_away_ms = 2000\n'''\n";
+    let answer = fly(&Scenario::parse("tie.toml", text).unwrap(), 1, 1);
+    let telemetry = answer.craft[0].latency.iter().filter(|of| of.bytes > 200);
+    let cut: Vec<f64> = telemetry.map(|of| of.captured_s).collect();
+    assert!(cut.len() > 8, "{cut:?}");
+    // The fifth packet comes two seconds after the first: the flight's timers are never early.
+    assert!(cut.windows(2).all(|pair| pair[1] - pair[0] == 2.5), "{cut:?}");
+}
+
+#[test]
 fn a_radio_brings_frames_down_and_receipts_up() {
     let less = [("duration_s = 86_400", "duration_s = 8_000"), ("= 100_000", "= 20_000")];
     let scenario = scenario("leo-rf.toml", &less);
