@@ -319,10 +319,15 @@ impl Router {
             (found.clone(), objection)
         })?;
         if lane >= before {
+            let mut gathers = false;
             for at in found {
                 if let Some(pool) = self.pools.get_mut(at) {
                     pool.lanes.push(lane);
+                    gathers |= !pool.spec.batch_wait.is_zero();
                 }
+            }
+            if let Some(of) = self.lanes.get_mut(lane) {
+                of.gathers = gathers;
             }
         }
         Some(lane)
