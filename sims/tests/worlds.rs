@@ -71,6 +71,20 @@ fn what_comes_at_the_instant_of_a_deadline_is_in_time() {
 }
 
 #[test]
+fn images_become_jobs_and_each_ends_once() {
+    let less = [("duration_s = 21_600", "duration_s = 4_000"), ("per_plane = 2", "per_plane = 1")];
+    let scenario = scenario("eo-pools.toml", &less);
+    let answer = fly(&scenario, 3, 2);
+    conserved(&answer, "eo-pools");
+    let jobs = answer.jobs.as_ref().unwrap();
+    assert!(jobs.jobs > 20, "{jobs:?}");
+    assert_eq!(jobs.done + jobs.failed, jobs.jobs);
+    assert!(jobs.done * 10 >= jobs.jobs * 9, "{jobs:?}");
+    assert!(answer.faults.iter().any(|fault| fault.what.starts_with("pool outage")));
+    assert_eq!(fly(&scenario, 3, 1).jobs, answer.jobs, "whatever the number of threads");
+}
+
+#[test]
 fn a_radio_brings_frames_down_and_receipts_up() {
     let less = [("duration_s = 86_400", "duration_s = 8_000"), ("= 100_000", "= 20_000")];
     let scenario = scenario("leo-rf.toml", &less);

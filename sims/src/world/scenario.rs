@@ -14,6 +14,7 @@ use super::{
     faults::FaultRates,
     island::IslandSettings,
     legs::{Direction, Windows},
+    pools::{JobsSettings, PoolSettings},
     sensors::Telemetry,
 };
 use crate::{
@@ -66,6 +67,11 @@ pub struct Scenario {
     pub faults: FaultRates,
     /// What contact costs.
     pub cost: Option<CostSettings>,
+    /// What of that which comes down is sent to pools.
+    pub jobs: Option<JobsSettings>,
+    /// Pools.
+    #[serde(default)]
+    pub pool: Vec<PoolSettings>,
 }
 
 /// What contact costs.
