@@ -7,7 +7,7 @@
 //! inputs need not be: the archive is replayed after a restart and asks for the same work again.
 
 use crate::pool::task::Contract;
-use crate::pool::{PoolError, PoolInfo, Request, Response};
+use crate::pool::{Cause, Handling, Input, PoolError, PoolInfo, Request, Response, Trace};
 use crate::process::Work;
 use crate::publish::{Event, JobState};
 use codecs::time::Tai;
@@ -256,10 +256,14 @@ impl Dispatch {
         let left = job.deadline.since(now).max(0);
         let request = Request {
             task: job.work.task.clone(),
-            inputs: job.work.inputs.clone(),
+            input: Input::Tensors(job.work.inputs.clone()),
+            deadline: job.deadline,
             time_left: Duration::from_nanos(left.unsigned_abs()),
             priority: job.work.priority,
+            handling: Handling::default(),
+            budget: None,
             idempotency_key: key.to_owned(),
+            trace: Trace::of(key).attempt(key, job.attempts),
         };
         self.tell(key, JobState::Running, "", now);
         Some(Action::Ask { pool, request })
@@ -280,33 +284,32 @@ impl Dispatch {
                 self.retries = (self.retries + RETRIES.1).min(RETRIES.0);
                 self.done(key, response, summary, now);
             }
-            Err(PoolError::Deadline) => self.fail(key, "no answer before the deadline", now),
-            Err(PoolError::Refused(reason)) => self.fail(key, &reason, now),
-            Err(error @ PoolError::Unavailable(_)) => {
-                self.pause(pool, None, &error, now);
-                self.queue(key);
-            }
-            Err(PoolError::Overloaded { ref reason, retry_after }) => {
-                let error = PoolError::Overloaded { reason: reason.clone(), retry_after };
-                self.pause(pool, retry_after, &error, now);
-                self.queue(key);
-            }
-            Err(PoolError::Failed(reason)) => self.retry(key, pool, &reason, now),
+            Err(error) => match error.cause {
+                Cause::Deadline => self.fail(key, "no answer before the deadline", now),
+                Cause::BadRequest | Cause::Auth | Cause::Quota { .. } => {
+                    self.fail(key, &error.said, now);
+                }
+                Cause::Unavailable | Cause::Overloaded { .. } => {
+                    self.pause(pool, error.cause.retry_after(), &error, now);
+                    self.queue(key);
+                }
+                Cause::Failed | Cause::Contract => self.retry(key, pool, &error.said, now),
+            },
         }
     }
 
     /// Holds an answer to the task's contract.
     fn check(&self, key: &str, response: Response) -> Result<(Response, String), PoolError> {
-        let job = self.jobs.get(key).ok_or(PoolError::Deadline)?;
-        let contract =
-            Contract::of(&job.work.task).map_err(|error| PoolError::Refused(error.to_string()))?;
+        let job = self.jobs.get(key).ok_or_else(PoolError::deadline)?;
+        let contract = Contract::of(&job.work.task)
+            .map_err(|error| PoolError::bad_request(error.to_string()))?;
         let checked = contract
             .check_inputs(&job.work.inputs)
-            .and_then(|batch| contract.check_outputs(&response.outputs, batch));
+            .and_then(|batch| contract.check_outputs(response.output.tensors(), batch));
         checked.map_err(|error| {
-            PoolError::Failed(format!("the answer of {}: {error}", response.model))
+            PoolError::contract(format!("the answer of {}: {error}", response.model))
         })?;
-        let summary = contract.summary(&response.outputs);
+        let summary = contract.summary(response.output.tensors());
         Ok((response, summary))
     }
 
@@ -347,7 +350,7 @@ impl Dispatch {
         let Some(mut line) = self.line(key, State::Done, now) else { return };
         line.model = response.model;
         line.result = summary;
-        line.outputs = response.outputs.iter().map(log::Output::of).collect();
+        line.outputs = response.output.tensors().iter().map(log::Output::of).collect();
         self.settle(key, line, now);
     }
 

@@ -1,10 +1,11 @@
 //! The embedded pool as it is: a child process, killed and started again, and what work sees of it.
 
 use codecs::tensor::{DType, Tensor};
+use codecs::time::Tai;
 use groundstation::config::Config;
 use groundstation::pool::embedded::{self, ChildState, Embedded};
 use groundstation::pool::oip_rest::OipRest;
-use groundstation::pool::{Pool, PoolError, Request};
+use groundstation::pool::{Cause, Handling, Input, Pool, Request, Trace};
 use groundstation::process::Work;
 use groundstation::publish::{Feed, JobState};
 use groundstation::shell::clock::StationClock;
@@ -41,10 +42,14 @@ fn tile() -> Tensor {
 fn request() -> Request {
     Request {
         task: TASK.into(),
-        inputs: vec![tile()],
+        input: Input::Tensors(vec![tile()]),
+        deadline: Tai(60_000_000_000),
         time_left: Duration::from_secs(60),
         priority: 1,
+        handling: Handling::default(),
+        budget: None,
         idempotency_key: "request".into(),
+        trace: Trace::of("request"),
     }
 }
 
@@ -84,7 +89,7 @@ async fn a_killed_child_comes_back_and_answers() {
     let (first, trouble) = up(&pool).await;
     assert_eq!(trouble, None);
     let answer = pool.infer(&request()).await.unwrap();
-    assert_eq!(answer.outputs.len(), 2);
+    assert_eq!(answer.output.tensors().len(), 2);
     let mut state = pool.state();
     signal(first, "-KILL");
     state.wait_for(|state| matches!(state, ChildState::Down(_))).await.unwrap();
@@ -98,8 +103,9 @@ async fn without_a_runtime_the_pool_says_what_is_missing() {
     let pool = Embedded::start(child(package(), Some("/nowhere/libonnxruntime.so".into())));
     let (_, trouble) = up(&pool).await;
     assert!(trouble.unwrap().contains("inference is unavailable"));
-    let Err(PoolError::Unavailable(why)) = pool.infer(&request()).await else { panic!() };
-    assert!(why.contains("/nowhere/libonnxruntime.so"), "{why}");
+    let error = pool.infer(&request()).await.unwrap_err();
+    assert_eq!(error.cause, Cause::Unavailable);
+    assert!(error.said.contains("/nowhere/libonnxruntime.so"), "{error}");
 }
 
 #[tokio::test]
@@ -286,7 +292,7 @@ async fn a_real_mlserver_answers() {
     let ready = started.elapsed();
     let answer = pool.infer(&request()).await.unwrap();
     let contract = groundstation::pool::task::Contract::of(TASK).unwrap();
-    assert_eq!(contract.check_outputs(&answer.outputs, 1), Ok(()));
+    assert_eq!(contract.check_outputs(answer.output.tensors(), 1), Ok(()));
     let begin = Instant::now();
     const ASKED: u32 = 50;
     for _ in 0..ASKED {
@@ -295,7 +301,7 @@ async fn a_real_mlserver_answers() {
     let each = begin.elapsed() / ASKED;
     println!("MLServer: ready after {ready:.1?}, {each:.1?} a tile of 16 kB as JSON");
     let unknown = Request { task: "tea/1".into(), ..request() };
-    assert!(matches!(pool.infer(&unknown).await, Err(PoolError::Refused(_))));
+    assert_eq!(pool.infer(&unknown).await.unwrap_err().cause, Cause::BadRequest);
     server.kill().unwrap();
     server.wait().unwrap();
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::pool::{Output, Usage};
 use codecs::tensor::{DType, Tensor};
 
 const SECOND: i64 = 1_000_000_000;
@@ -21,7 +22,8 @@ fn work(key: &str, priority: u8, deadline_s: f64) -> Work {
 fn answer(fraction: f32) -> Result<Response, PoolError> {
     let mask = Tensor::from_f32("mask", vec![1, 1, 16, 16], &[fraction; 256]).unwrap();
     let fraction = Tensor::from_f32("fraction", vec![1, 1], &[fraction]).unwrap();
-    Ok(Response { model: "cloud-screen 1".into(), outputs: vec![mask, fraction] })
+    let output = Output::Tensors(vec![mask, fraction]);
+    Ok(Response { model: "cloud-screen 1".into(), output, usage: Usage::default() })
 }
 
 fn at(seconds: f64) -> Tai {
@@ -101,7 +103,7 @@ fn a_pool_that_is_gone_is_waited_for_at_no_cost() {
     while now < at(30.0) {
         for (_, key) in drain(&mut dispatch, now).0 {
             tries += 1;
-            dispatch.answered(&key, Err(PoolError::Unavailable("killed".into())), now);
+            dispatch.answered(&key, Err(PoolError::unavailable("killed")), now);
             drain(&mut dispatch, now);
         }
         now = dispatch.next_timeout(now).unwrap();
@@ -131,7 +133,7 @@ fn failures_go_to_the_next_pool_and_end() {
     for _ in 0..ATTEMPTS_MAX {
         let (asked, _) = drain(&mut dispatch, at(1.0));
         order.push(asked[0].0);
-        dispatch.answered("k", Err(PoolError::Failed("boom".into())), at(1.0));
+        dispatch.answered("k", Err(PoolError::failed("boom")), at(1.0));
     }
     assert_eq!(order, [0, 1, 0, 1]);
     let (_, log) = drain(&mut dispatch, at(1.0));
@@ -147,7 +149,7 @@ fn retries_are_budgeted() {
         dispatch.submit(work(&key, 1, 60.0), at(0.0));
         while !drain(&mut dispatch, at(0.0)).0.is_empty() {
             asked += 1;
-            dispatch.answered(&key, Err(PoolError::Failed("boom".into())), at(0.0));
+            dispatch.answered(&key, Err(PoolError::failed("boom")), at(0.0));
         }
     }
     assert_eq!(asked, 20 + 10, "ten retries saved up, none earned");
@@ -211,7 +213,7 @@ fn overload_is_respected() {
     dispatch.submit(work("k", 1, 60.0), at(0.0));
     drain(&mut dispatch, at(0.0));
     let retry_after = Some(Duration::from_secs(7));
-    let busy = PoolError::Overloaded { reason: "busy".into(), retry_after };
+    let busy = PoolError::overloaded("busy", retry_after);
     dispatch.answered("k", Err(busy), at(1.0));
     assert!(drain(&mut dispatch, at(7.9)).0.is_empty());
     assert_eq!(drain(&mut dispatch, at(8.0)).0.len(), 1);

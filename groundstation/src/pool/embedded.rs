@@ -87,10 +87,10 @@ impl Embedded {
         let state = self.state.borrow().clone();
         let url = match state {
             ChildState::Up { trouble: Some(trouble), .. } => {
-                return Err(PoolError::Unavailable(trouble));
+                return Err(PoolError::unavailable(trouble));
             }
             ChildState::Up { url, .. } => url,
-            ChildState::Down(why) => return Err(PoolError::Unavailable(why)),
+            ChildState::Down(why) => return Err(PoolError::unavailable(why)),
         };
         let mut client = self.client.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((known, client)) = &*client
@@ -99,7 +99,7 @@ impl Embedded {
             return Ok(Arc::clone(client));
         }
         let fresh = OipRest::new(&self.config.name, &url, self.config.tasks.clone());
-        let fresh = Arc::new(fresh.map_err(PoolError::Unavailable)?);
+        let fresh = Arc::new(fresh.map_err(PoolError::unavailable)?);
         *client = Some((url, Arc::clone(&fresh)));
         Ok(fresh)
     }

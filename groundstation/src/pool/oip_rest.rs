@@ -5,7 +5,7 @@
 //! ends TLS.
 
 use super::oip::{self, BINARY_EXTENSION, BODY_BYTES_MAX, Body, JSON_LENGTH_HEADER};
-use super::{Pool, PoolError, PoolInfo, Request, Response};
+use super::{Cause, Output, Pool, PoolError, PoolInfo, Request, Response, Usage};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http_body_util::{BodyExt, Full, Limited};
@@ -116,10 +116,10 @@ impl OipRest {
 
     async fn ask(&self, request: &Request) -> Result<Response, PoolError> {
         let model = self.models.get(&request.task).ok_or_else(|| {
-            PoolError::Refused(format!("pool {} has no model for {}", self.name, request.task))
+            PoolError::bad_request(format!("pool {} has no model for {}", self.name, request.task))
         })?;
         let binary = self.takes_binary().await?;
-        let body = oip::write_question(&request.idempotency_key, &request.inputs, binary);
+        let body = oip::write_question(&request.idempotency_key, request.input.tensors(), binary);
         let path = format!("/v2/models/{model}/infer");
         let key = &request.idempotency_key;
         let reply = self.send(Method::POST, &path, body, key, request.time_left).await?;
@@ -127,8 +127,9 @@ impl OipRest {
             return Err(verdict(&reply));
         }
         let answer = oip::read_answer(&reply.body)
-            .map_err(|error| PoolError::Failed(format!("answer of {model}: {error}")))?;
-        Ok(Response { model: answer.model, outputs: answer.outputs })
+            .map_err(|error| PoolError::contract(format!("answer of {model}: {error}")))?;
+        let output = Output::Tensors(answer.outputs);
+        Ok(Response { model: answer.model, output, usage: Usage::default() })
     }
 
     /// One request on a connection of its own, within a time.
@@ -141,8 +142,8 @@ impl OipRest {
         time: Duration,
     ) -> Result<Reply, PoolError> {
         let sent = tokio::time::timeout(time, self.exchange(method, path, body, key)).await;
-        let result = sent.unwrap_or(Err(PoolError::Deadline));
-        if matches!(result, Err(PoolError::Unavailable(_))) {
+        let result = sent.unwrap_or(Err(PoolError::deadline()));
+        if matches!(&result, Err(error) if error.cause == Cause::Unavailable) {
             // What comes back at this address may be another server.
             *self.binary.lock().unwrap_or_else(PoisonError::into_inner) = None;
         }
@@ -157,7 +158,7 @@ impl OipRest {
         key: &str,
     ) -> Result<Reply, PoolError> {
         let gone = |what: &str, error: &dyn std::fmt::Display| {
-            PoolError::Unavailable(format!("{what} {}: {error}", self.place.authority))
+            PoolError::unavailable(format!("{what} {}: {error}", self.place.authority))
         };
         let connect = TcpStream::connect(&self.place.authority);
         let stream = tokio::time::timeout(CONNECT_TIMEOUT, connect)
@@ -190,7 +191,7 @@ impl OipRest {
         }
         let request = request
             .body(Full::new(body.bytes))
-            .map_err(|error| PoolError::Refused(error.to_string()))?;
+            .map_err(|error| PoolError::bad_request(error.to_string()))?;
         let response = sender
             .send_request(request)
             .await
@@ -204,7 +205,7 @@ impl OipRest {
             Ok(bytes) => bytes.to_bytes(),
             Err(error) if error.is::<http_body_util::LengthLimitError>() => {
                 let message = format!("answer of more than {BODY_BYTES_MAX} bytes");
-                return Err(PoolError::Failed(message));
+                return Err(PoolError::contract(message));
             }
             Err(error) => return Err(gone("answer cut short by", &error)),
         };
@@ -232,16 +233,16 @@ fn verdict(reply: &Reply) -> PoolError {
     let text: String = text.chars().take(ERROR_LETTERS_MAX).collect();
     let reason = format!("{} {text}", reply.status.as_u16()).trim_end().to_owned();
     match reply.status {
-        StatusCode::TOO_MANY_REQUESTS => {
-            PoolError::Overloaded { reason, retry_after: reply.retry_after }
-        }
+        StatusCode::TOO_MANY_REQUESTS => PoolError::overloaded(reason, reply.retry_after),
         StatusCode::SERVICE_UNAVAILABLE if reply.retry_after.is_some() => {
-            PoolError::Overloaded { reason, retry_after: reply.retry_after }
+            PoolError::overloaded(reason, reply.retry_after)
         }
-        StatusCode::SERVICE_UNAVAILABLE | StatusCode::BAD_GATEWAY => PoolError::Unavailable(reason),
-        StatusCode::REQUEST_TIMEOUT | StatusCode::GATEWAY_TIMEOUT => PoolError::Failed(reason),
-        status if status.is_server_error() => PoolError::Failed(reason),
-        _ => PoolError::Refused(reason),
+        StatusCode::SERVICE_UNAVAILABLE | StatusCode::BAD_GATEWAY => PoolError::unavailable(reason),
+        StatusCode::REQUEST_TIMEOUT | StatusCode::GATEWAY_TIMEOUT => PoolError::failed(reason),
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => PoolError::auth(reason),
+        StatusCode::PAYMENT_REQUIRED => PoolError::quota(reason, reply.retry_after),
+        status if status.is_server_error() => PoolError::failed(reason),
+        _ => PoolError::bad_request(reason),
     }
 }
 

@@ -190,7 +190,7 @@ impl Shell {
 
 async fn ask(pool: Arc<dyn Pool>, request: Request) -> Answer {
     let answer = tokio::time::timeout(request.time_left, pool.infer(&request)).await;
-    (request.idempotency_key.clone(), answer.unwrap_or(Err(PoolError::Deadline)))
+    (request.idempotency_key.clone(), answer.unwrap_or(Err(PoolError::deadline())))
 }
 
 async fn sleep(pause_ns: Option<i64>) {

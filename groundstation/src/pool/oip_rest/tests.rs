@@ -1,9 +1,11 @@
 use super::*;
+use crate::pool::{Handling, Input, Trace};
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response as HttpResponse};
 use axum::routing::{get, post};
 use codecs::tensor::Tensor;
+use codecs::time::Tai;
 use std::sync::Arc;
 
 /// A server that answers twice its input, in the form it is told to.
@@ -66,10 +68,14 @@ fn pool(url: &str) -> OipRest {
 fn request() -> Request {
     Request {
         task: "twice/1".into(),
-        inputs: vec![Tensor::from_f32("x", vec![1, 3], &[1.0, -2.0, 0.1]).unwrap()],
+        input: Input::Tensors(vec![Tensor::from_f32("x", vec![1, 3], &[1.0, -2.0, 0.1]).unwrap()]),
+        deadline: Tai(20_000_000_000),
         time_left: Duration::from_secs(20),
         priority: 1,
+        handling: Handling::default(),
+        budget: None,
         idempotency_key: "key-1".into(),
+        trace: Trace::of("x"),
     }
 }
 
@@ -81,7 +87,7 @@ async fn raw_where_advertised_and_typed_where_not() {
         let pool = pool(&url);
         pool.ready().await.unwrap();
         let answer = pool.infer(&request()).await.unwrap();
-        assert_eq!(answer.outputs[0].to_f32().unwrap(), [2.0, -4.0, 0.2]);
+        assert_eq!(answer.output.tensors()[0].to_f32().unwrap(), [2.0, -4.0, 0.2]);
         assert_eq!(answer.model, "twice 1");
         assert_eq!(*double.asked.lock().unwrap(), [("key-1".to_owned(), binary)]);
     }
@@ -93,33 +99,20 @@ async fn errors_say_who_must_change_something() {
     let (url, _server) = serve(Arc::clone(&double)).await;
     let pool = pool(&url);
     for (status, retry, text, wanted) in [
-        (400, None, "{\"error\":\"bad shape\"}", PoolError::Refused("400 bad shape".into())),
-        (422, None, "{\"detail\":[1]}", PoolError::Refused("422 [1]".into())),
-        (500, None, "boom", PoolError::Failed("500 boom".into())),
-        (503, None, "", PoolError::Unavailable("503".into())),
-        (
-            429,
-            Some("7"),
-            "",
-            PoolError::Overloaded {
-                reason: "429".into(),
-                retry_after: Some(Duration::from_secs(7)),
-            },
-        ),
-        (
-            503,
-            Some("9999"),
-            "",
-            PoolError::Overloaded { reason: "503".into(), retry_after: Some(RETRY_AFTER_MAX) },
-        ),
+        (400, None, "{\"error\":\"bad shape\"}", PoolError::bad_request("400 bad shape")),
+        (422, None, "{\"detail\":[1]}", PoolError::bad_request("422 [1]")),
+        (500, None, "boom", PoolError::failed("500 boom")),
+        (503, None, "", PoolError::unavailable("503")),
+        (429, Some("7"), "", PoolError::overloaded("429", Some(Duration::from_secs(7)))),
+        (503, Some("9999"), "", PoolError::overloaded("503", Some(RETRY_AFTER_MAX))),
     ] {
         *double.answer.lock().unwrap() = Some((status, retry, text));
         assert_eq!(pool.infer(&request()).await, Err(wanted));
     }
     *double.answer.lock().unwrap() = Some((200, None, "{\"model_name\":\"x\"}"));
-    assert!(matches!(pool.infer(&request()).await, Err(PoolError::Failed(_))));
+    assert_eq!(pool.infer(&request()).await.unwrap_err().cause, Cause::Contract);
     let unknown = Request { task: "tea/1".into(), ..request() };
-    assert!(matches!(pool.infer(&unknown).await, Err(PoolError::Refused(_))));
+    assert_eq!(pool.infer(&unknown).await.unwrap_err().cause, Cause::BadRequest);
 }
 
 #[tokio::test]
@@ -129,9 +122,9 @@ async fn nobody_there_is_unavailable_and_silence_is_the_deadline() {
     let silent = pool(&url);
     *silent.binary.lock().unwrap() = Some(false);
     let hurried = Request { time_left: Duration::from_millis(50), ..request() };
-    assert_eq!(silent.infer(&hurried).await, Err(PoolError::Deadline));
+    assert_eq!(silent.infer(&hurried).await, Err(PoolError::deadline()));
     drop(listener);
-    assert!(matches!(silent.infer(&request()).await, Err(PoolError::Unavailable(_))));
+    assert_eq!(silent.infer(&request()).await.unwrap_err().cause, Cause::Unavailable);
 }
 
 #[test]
