@@ -13,6 +13,7 @@ pub mod request;
 pub mod usage;
 pub mod error;
 pub mod oip;
+pub mod oip_proto;
 pub mod oip_rest;
 pub mod embedded;
 pub mod serve;
