@@ -4,7 +4,7 @@
 //! When the child ends first it is started again, at growing intervals while it keeps ending.
 
 use super::oip_rest::OipRest;
-use super::{Pool, PoolError, PoolInfo, Request, Response};
+use super::{ModelMetadata, Pool, PoolError, PoolInfo, Request, Response};
 use futures_util::future::BoxFuture;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -98,7 +98,7 @@ impl Embedded {
         {
             return Ok(Arc::clone(client));
         }
-        let fresh = OipRest::new(&self.config.name, &url, self.config.tasks.clone());
+        let fresh = OipRest::new(&self.config.name, &url, self.config.tasks.clone(), None);
         let fresh = Arc::new(fresh.map_err(PoolError::unavailable)?);
         *client = Some((url, Arc::clone(&fresh)));
         Ok(fresh)
@@ -118,6 +118,13 @@ impl Pool for Embedded {
             kind: "embedded",
             tasks: self.config.tasks.keys().cloned().collect(),
         }
+    }
+
+    fn metadata<'a>(
+        &'a self,
+        task: &'a str,
+    ) -> BoxFuture<'a, Result<Option<ModelMetadata>, PoolError>> {
+        Box::pin(async move { self.client()?.metadata(task).await })
     }
 
     fn infer<'a>(&'a self, request: &'a Request) -> BoxFuture<'a, Result<Response, PoolError>> {

@@ -85,6 +85,16 @@ pub struct Body {
     pub json_length: Option<usize>,
 }
 
+impl Body {
+    /// Its type.
+    pub const fn content_type(&self) -> &'static str {
+        match self.json_length {
+            Some(_) => "application/octet-stream",
+            None => "application/json",
+        }
+    }
+}
+
 /// A question as a server understands it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Question {

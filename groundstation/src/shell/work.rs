@@ -65,7 +65,7 @@ pub fn check(config: &Config) -> anyhow::Result<()> {
 
 fn client(pool: &PoolConfig) -> anyhow::Result<OipRest> {
     let url = pool.url.as_deref().unwrap_or_default();
-    let client = OipRest::new(&pool.name, url, pool.tasks.clone());
+    let client = OipRest::new(&pool.name, url, pool.tasks.clone(), None);
     client.map_err(anyhow::Error::msg).with_context(|| format!("pool {}", pool.name))
 }
 
