@@ -25,6 +25,10 @@ use std::{
     time::Duration,
 };
 
+mod pools;
+
+pub use pools::{PoolConfig, PoolKind, PriceConfig, RoutingConfig};
+
 /// Ports that a station listens on when nothing else is said.
 pub const QUIC_DEFAULT: &str = "127.0.0.1:7117";
 /// Page, API and metrics.
@@ -64,6 +68,9 @@ pub struct Config {
     /// Where heavy work goes.
     #[serde(default, rename = "pool")]
     pub pools: Vec<PoolConfig>,
+    /// How it is routed.
+    #[serde(default)]
+    pub routing: RoutingConfig,
     /// What goes out, and to whom.
     #[serde(default, rename = "door")]
     pub doors: Vec<DoorConfig>,
@@ -268,39 +275,6 @@ pub struct PrincipalConfig {
     pub rate_bps: Option<u64>,
 }
 
-/// Where heavy work may run.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PoolConfig {
-    /// Name in the job list.
-    pub name: String,
-    /// Kind of adapter.
-    pub kind: PoolKind,
-    /// Base address, for pools elsewhere.
-    pub url: Option<String>,
-    /// Task contract to the pool's own model name.
-    #[serde(default)]
-    pub tasks: BTreeMap<String, String>,
-    /// Model packages that an embedded pool serves, relative to the station file.
-    #[serde(default)]
-    pub packages: Vec<PathBuf>,
-    /// ONNX Runtime library for an embedded pool; searched for when absent.
-    pub runtime: Option<PathBuf>,
-    /// Accepts packages signed with the published development key. Never on a station that counts.
-    #[serde(default)]
-    pub danger_accept_development_key: bool,
-}
-
-/// Kinds of pool.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum PoolKind {
-    /// A child process of this daemon.
-    Embedded,
-    /// Open Inference Protocol over REST.
-    OipRest,
-}
-
 /// Why a station file can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StationError {
@@ -477,12 +451,7 @@ impl Config {
             let (key, message) = text.rsplit_once(": ").unwrap_or(("limits", &text));
             return wrong(key, message.into());
         }
-        for pool in &self.pools {
-            if pool.kind == PoolKind::OipRest && pool.url.is_none() {
-                let message = "missing; a pool of kind oip-rest needs one";
-                return wrong(&format!("pool {}: url", pool.name), message.into());
-            }
-        }
+        pools::check(&self.pools, &self.routing)?;
         if self.rf.iter().any(|of| of.uplink_bps > 0) && self.identity.domain_key.is_none() {
             let message = "missing; what is said to a spacecraft over the air is signed with it, \
                 and the spacecraft knows its public half: `groundstation init` makes one";

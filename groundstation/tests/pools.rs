@@ -1,5 +1,6 @@
 //! The embedded pool as it is: a child process, killed and started again, and what work sees of it.
 
+use codecs::mission::Definition;
 use codecs::tensor::{DType, Tensor};
 use codecs::time::Tai;
 use groundstation::config::Config;
@@ -171,15 +172,25 @@ async fn state_of(feed: &Feed, key: &str, wanted: JobState) -> String {
 
 /// Starts a dispatcher; work goes to it from a thread, as it does from the one that interprets.
 fn start(config: &Config, feed: &Feed) -> Sender<Work> {
-    let mut submit = dispatcher(config, feed.clone(), StationClock::new(0.0)).unwrap();
+    let (mut submit, _look) =
+        dispatcher(config, &Definition::default(), feed.clone(), StationClock::new(0.0)).unwrap();
     let (sender, work) = channel();
     std::thread::spawn(move || work.into_iter().for_each(&mut submit));
     sender
 }
 
 fn work(key: &str, deadline_s: f64) -> Work {
-    let inputs = vec![tile()];
-    Work { key: key.into(), task: TASK.into(), inputs, deadline_s, priority: 1 }
+    Work {
+        key: key.into(),
+        task: TASK.into(),
+        input: Input::Tensors(vec![tile()]),
+        unit: None,
+        about: key.into(),
+        handling: Handling::default(),
+        budget: None,
+        deadline_s,
+        priority: 1,
+    }
 }
 
 /// The child of this process that serves pools.
@@ -291,7 +302,7 @@ async fn a_real_mlserver_answers() {
     }
     let ready = started.elapsed();
     let answer = pool.infer(&request()).await.unwrap();
-    let contract = groundstation::pool::task::Contract::of(TASK).unwrap();
+    let contract = groundstation::pool::task::Contracts::default().of(TASK).unwrap().clone();
     assert_eq!(contract.check_outputs(answer.output.tensors(), 1), Ok(()));
     let begin = Instant::now();
     const ASKED: u32 = 50;

@@ -2,9 +2,9 @@
 
 use super::usage::Cost;
 use bytes::Bytes;
+pub use codecs::mission::task::DataClass;
 use codecs::tensor::Tensor;
 use codecs::time::Tai;
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -142,21 +142,6 @@ impl ImageFormat {
             Self::Jpeg => "image/jpeg",
         }
     }
-}
-
-/// How freely data may travel, from anyone to no one.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Hash,
-)]
-#[serde(rename_all = "lowercase")]
-pub enum DataClass {
-    /// Anyone may see it.
-    Public,
-    /// The operator and those bound by contract.
-    #[default]
-    Internal,
-    /// Only who is named.
-    Restricted,
 }
 
 /// Who may see a request: filters, never weights.

@@ -364,7 +364,7 @@ fn start_process(
     let mut process = process.hearing(radios);
     feed.publish_all(process.mission_events());
     let feed = feed.clone();
-    let mut dispatch = super::work::dispatcher(config, feed.clone(), clock)?;
+    let (mut dispatch, _look) = super::work::dispatcher(config, definition, feed.clone(), clock)?;
     let handle = move |unit: &crate::archive::Archived| {
         uplink.observe(unit);
         let outcome = process.take(unit, clock.tai());

@@ -1,6 +1,6 @@
 //! The job log's file.
 
-use crate::dispatch::log::{LINE_BYTES_MAX, Line};
+use crate::router::log::{LINE_BYTES_MAX, Line};
 use anyhow::Context as _;
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
@@ -43,6 +43,7 @@ impl JobLog {
                 break;
             };
             line.outputs = Vec::new();
+            line.form = None;
             lines.push(line);
             length += read as u64;
         }
@@ -68,7 +69,7 @@ impl JobLog {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dispatch::log::State;
+    use crate::router::log::State;
     use codecs::time::Tai;
 
     fn line(key: &str) -> Line {

@@ -1,54 +1,117 @@
 //! Heavy work on its way to a pool.
 
-use super::{clock::StationClock, jobs::JobLog, start};
+use super::{clock::StationClock, disk::Folder, jobs::JobLog, start};
 use crate::{
+    archive::{
+        read::{self, Found},
+        record::Position,
+        twice::Twice,
+    },
     config::{Config, PoolConfig, PoolKind},
-    dispatch::{Action, Dispatch},
     pool::{
-        Pool, PoolError, Request, Response,
+        Input, ModelMetadata, Pool, PoolError, Response,
         embedded::{self, Embedded},
         oip_rest::OipRest,
+        task::Contracts,
     },
-    process::Work,
+    process::{self, Work},
     publish::Feed,
+    router::{Action, AskId, Router, view::RouterView},
 };
 use anyhow::Context as _;
+use codecs::mission::Definition;
 use onboard_model::{Package, Trust};
 use std::{
+    collections::BTreeMap,
+    io,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
-use tokio::{sync::mpsc, task::JoinSet};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::{AbortHandle, JoinSet},
+};
 
 /// Work between the thread that interprets and the dispatcher; who is at the bound waits, which
 /// the dispatcher never lets last.
 const WORK_QUEUE: usize = 256;
 
+/// Who asks how the router stands, at a time; who comes on top waits.
+const LOOKS: usize = 16;
+
 /// File of the job log, beside the station file.
 pub(super) const JOB_LOG: &str = "jobs.log";
 
-/// Starts the pools and the dispatcher; gives where work of the process goes. Dispatching ends when
-/// that is dropped: what is not decided by then is asked for again by the next start's replay.
+/// Time for a server to say what models it has.
+const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Who asks how the router stands gets its answer here.
+pub type Looked = oneshot::Sender<RouterView>;
+
+/// Asks the router how it stands.
+#[derive(Clone, Debug)]
+pub struct Look(mpsc::Sender<Looked>);
+
+impl Look {
+    /// How the router stands; none when it has ended.
+    pub async fn ask(&self) -> Option<RouterView> {
+        let (tell, told) = oneshot::channel();
+        self.0.send(tell).await.ok()?;
+        told.await.ok()
+    }
+}
+
+/// Starts the pools and the router; gives where work of the process goes, and who can be asked how
+/// it stands. Routing ends when the first is dropped: what is not decided by then is asked for again
+/// by the next start's replay.
 pub fn dispatcher(
     config: &Config,
+    definition: &Definition,
     feed: Feed,
     clock: StationClock,
-) -> anyhow::Result<impl FnMut(Work) + Send + use<>> {
+) -> anyhow::Result<(impl FnMut(Work) + Send + use<>, Look)> {
     if config.pools.is_empty() {
         tracing::info!("no [[pool]]: heavy work waits and says so");
     }
     let pools =
         config.pools.iter().map(|pool| open(config, pool)).collect::<Result<Vec<_>, _>>()?;
+    let specs = config.pools.iter().zip(&pools).map(|(config, pool)| {
+        let info = pool.describe();
+        config.spec(info.kind, info.tasks)
+    });
     let (log, lines) = JobLog::open(&config.path(Path::new(JOB_LOG)))?;
-    let core = Dispatch::new(pools.iter().map(|pool| pool.describe()).collect(), lines);
+    let settings = config.routing.settings(Contracts::with(&definition.tasks));
+    let core = Router::new(specs.collect(), settings, lines, clock.tai());
     let (sender, work) = mpsc::channel(WORK_QUEUE);
-    let shell = Shell { core, pools, log: Some(log), feed, clock, answers: JoinSet::new() };
+    let (look, asking) = mpsc::channel(LOOKS);
+    let archive = Folder::at(&config.path(&config.archive.dir));
+    let (answers, asked) = (JoinSet::new(), BTreeMap::new());
+    let shell = Shell { core, pools, log: Some(log), archive, feed, clock, answers, asked, asking };
     tokio::spawn(shell.run(work));
-    Ok(move |work: Work| {
-        // The dispatcher ends only with the runtime: then there is nothing left to tell.
+    let submit = move |work: Work| {
+        // The router ends only with the runtime: then there is nothing left to tell.
         let _ = sender.blocking_send(work);
-    })
+    };
+    Ok((submit, Look(look)))
+}
+
+/// The input that a unit of the archive gives.
+fn unit_input(archive: &mut Folder, at: Position) -> Result<Input, String> {
+    let end = Position { segment: at.segment, offset: u64::MAX };
+    let mut unit = None;
+    let read = read::read(archive, &Twice::NOTHING, at, end, |found| match found {
+        Found::Unit(found) => {
+            unit = Some(found);
+            Err(io::ErrorKind::Interrupted.into())
+        }
+        Found::Damage(_) => Ok(()),
+    });
+    match (unit, read) {
+        (Some(unit), _) if unit.position == at => process::input(unit.codec, &unit.bytes),
+        (_, Err(error)) if error.kind() != io::ErrorKind::Interrupted => Err(error.to_string()),
+        _ => Err("the unit is not in the archive any more".to_owned()),
+    }
 }
 
 /// Tries what [`dispatcher`] opens, and starts nothing.
@@ -95,7 +158,7 @@ fn open(config: &Config, pool: &PoolConfig) -> anyhow::Result<Arc<dyn Pool>> {
 
 /// The executable that can serve pools: this one; for a test, which lives a folder below, the one
 /// that was built with it.
-fn executable() -> std::io::Result<PathBuf> {
+fn executable() -> io::Result<PathBuf> {
     let own = std::env::current_exe()?;
     let name = format!("groundstation{}", std::env::consts::EXE_SUFFIX);
     let built = own.parent().and_then(Path::parent).map(|folder| folder.join(name));
@@ -120,16 +183,25 @@ fn tasks_of(packages: &[PathBuf], danger_accept_development_key: bool) -> Vec<(S
     rows.collect()
 }
 
-type Answer = (String, Result<Response, PoolError>);
+/// What came back from a pool.
+enum Answer {
+    Of(AskId, Result<Response, PoolError>),
+    Described(usize, String, Result<Option<ModelMetadata>, PoolError>),
+    Loaded(Arc<str>, Result<Input, String>),
+}
 
 struct Shell {
-    core: Dispatch,
+    core: Router,
     pools: Vec<Arc<dyn Pool>>,
     /// Away while a line is being written.
     log: Option<JobLog>,
+    archive: Folder,
     feed: Feed,
     clock: StationClock,
     answers: JoinSet<Answer>,
+    /// Questions by their number, to be given up.
+    asked: BTreeMap<AskId, AbortHandle>,
+    asking: mpsc::Receiver<Looked>,
 }
 
 impl Shell {
@@ -147,21 +219,66 @@ impl Shell {
                     None => return,
                 },
                 Some(answered) = self.answers.join_next() => {
-                    // A task that panicked has no key; its job ends with its deadline.
-                    if let Ok((key, result)) = answered {
-                        self.core.answered(&key, result, self.clock.tai());
+                    // One that was given up, or panicked, has no answer; a job ends with its
+                    // deadline.
+                    if let Ok(answer) = answered {
+                        self.hear(answer);
                     }
+                }
+                Some(looked) = self.asking.recv() => {
+                    let _ = looked.send(self.core.view(self.clock.tai()));
                 }
                 () = sleep(pause) => {}
             }
         }
     }
 
+    fn hear(&mut self, answer: Answer) {
+        let now = self.clock.tai();
+        match answer {
+            Answer::Of(ask, result) => {
+                self.asked.remove(&ask);
+                self.core.answered(ask, result, now);
+            }
+            Answer::Described(pool, task, result) => {
+                self.core.described(pool, &task, result, now);
+            }
+            Answer::Loaded(key, input) => self.core.loaded(&key, input, now),
+        }
+    }
+
     async fn act(&mut self, action: Action) {
         match action {
-            Action::Ask { pool, request } => {
+            Action::Ask { ask, pool, request } => {
                 let Some(pool) = self.pools.get(pool).map(Arc::clone) else { return };
-                self.answers.spawn(ask(pool, request));
+                let asked =
+                    self.answers.spawn(async move { Answer::Of(ask, pool.infer(&request).await) });
+                self.asked.insert(ask, asked);
+            }
+            // Dropping the question drops its connection or stream: the server sees it.
+            Action::Cancel { ask } => {
+                if let Some(asked) = self.asked.remove(&ask) {
+                    asked.abort();
+                }
+            }
+            Action::Describe { pool, task } => {
+                let Some(of) = self.pools.get(pool).map(Arc::clone) else { return };
+                self.answers.spawn(async move {
+                    let told = tokio::time::timeout(DESCRIBE_TIMEOUT, of.metadata(&task)).await;
+                    let told = told.unwrap_or_else(|_| {
+                        let said = format!("it said nothing of its models in {DESCRIBE_TIMEOUT:?}");
+                        Err(PoolError::unavailable(said))
+                    });
+                    Answer::Described(pool, task, told)
+                });
+            }
+            Action::Load { key, task: _, unit } => {
+                let mut archive = self.archive.clone();
+                self.answers.spawn(async move {
+                    let read = move || unit_input(&mut archive, unit);
+                    let read = tokio::task::spawn_blocking(read).await;
+                    Answer::Loaded(key, read.unwrap_or_else(|error| Err(error.to_string())))
+                });
             }
             Action::Write { key, line, sync } => {
                 let Some(mut log) = self.log.take() else { return };
@@ -186,11 +303,6 @@ impl Shell {
             }
         }
     }
-}
-
-async fn ask(pool: Arc<dyn Pool>, request: Request) -> Answer {
-    let answer = tokio::time::timeout(request.time_left, pool.infer(&request)).await;
-    (request.idempotency_key.clone(), answer.unwrap_or(Err(PoolError::deadline())))
 }
 
 async fn sleep(pause_ns: Option<i64>) {
