@@ -61,6 +61,7 @@ fn child(package: PathBuf, runtime: Option<PathBuf>) -> embedded::Config {
         packages: vec![package],
         runtime,
         danger_accept_development_key: true,
+        workers: 2,
         tasks: BTreeMap::from([(TASK.into(), "cloud-screen".into())]),
     }
 }

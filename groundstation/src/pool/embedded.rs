@@ -41,6 +41,8 @@ pub struct Config {
     pub runtime: Option<PathBuf>,
     /// Accepts packages signed with the published development key.
     pub danger_accept_development_key: bool,
+    /// Copies of each model, which answer side by side.
+    pub workers: u16,
     /// Task contract to the model's name.
     pub tasks: BTreeMap<String, String>,
 }
@@ -187,6 +189,7 @@ async fn live(config: &Config, tell: &watch::Sender<ChildState>) -> Result<Strin
 fn spawn(config: &Config) -> Result<Child, String> {
     let mut command = Command::new(&config.executable);
     command.args(["pools", "serve", "--listen", "127.0.0.1:0", "--until-stdin-closes"]);
+    command.arg("--workers").arg(config.workers.to_string());
     for package in &config.packages {
         command.arg("--package").arg(package);
     }

@@ -13,6 +13,7 @@ use super::{
 };
 use futures_util::future::BoxFuture;
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tonic::codegen::http::uri::PathAndQuery;
@@ -34,7 +35,9 @@ const PUSHBACK: &str = "grpc-retry-pushback-ms";
 /// A pool at an address.
 pub struct OipGrpc {
     name: String,
-    channels: Vec<Channel>,
+    endpoint: Endpoint,
+    /// Made with the first call: making them wants a runtime, and a check has none.
+    channels: OnceLock<Vec<Channel>>,
     next: AtomicUsize,
     /// Task contract to the server's name of a model.
     models: BTreeMap<String, String>,
@@ -61,8 +64,8 @@ impl OipGrpc {
             .tcp_nodelay(true)
             .initial_stream_window_size(WINDOW_BYTES)
             .initial_connection_window_size(2 * WINDOW_BYTES);
-        let channels = (0..CHANNELS).map(|_| endpoint.connect_lazy()).collect();
-        Ok(Self { name: name.to_owned(), channels, next: AtomicUsize::new(0), models, bearer })
+        let (channels, next) = (OnceLock::new(), AtomicUsize::new(0));
+        Ok(Self { name: name.to_owned(), endpoint, channels, next, models, bearer })
     }
 
     /// Whether the server is there and ready.
@@ -99,6 +102,15 @@ impl OipGrpc {
         Ok(Response { model, output: Output::Tensors(outputs), usage: Usage::default() })
     }
 
+    /// Any of them will do; they only have to differ from time to time.
+    fn channel(&self) -> Channel {
+        let channels = self
+            .channels
+            .get_or_init(|| (0..CHANNELS).map(|_| self.endpoint.connect_lazy()).collect());
+        let turn = self.next.fetch_add(1, Ordering::Relaxed) % CHANNELS;
+        channels.get(turn).cloned().unwrap_or_else(|| self.endpoint.connect_lazy())
+    }
+
     /// One method, within a time that the server is told as well. A call that is dropped resets
     /// its stream: the server sees that it is given up.
     async fn call<Q, A>(
@@ -125,10 +137,8 @@ impl OipGrpc {
         if let Some(trace) = trace {
             headers.insert("traceparent", trace.parse().map_err(|it| bad(&it))?);
         }
-        // Any of them will do; they only have to differ from time to time.
-        let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.channels.len();
-        let Some(channel) = self.channels.get(turn) else { return Err(PoolError::deadline()) };
-        let mut client = tonic::client::Grpc::new(channel.clone())
+        let channel = self.channel();
+        let mut client = tonic::client::Grpc::new(channel)
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
         let answer = within(time, async {

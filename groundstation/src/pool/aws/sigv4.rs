@@ -4,7 +4,7 @@
 //! its own library for Python in the workspace's tests. Time is an argument.
 
 use crate::pool::Secret;
-use reqwest::Url;
+pub use reqwest::Url;
 use ring::{digest, hmac};
 use std::fmt::Write as _;
 
@@ -36,7 +36,7 @@ pub struct Unsigned<'a> {
     /// Address, its path encoded as it is sent.
     pub url: &'a Url,
     /// Headers to be signed besides host, date and token: lower-case names.
-    pub headers: &'a [(&'static str, String)],
+    pub headers: &'a [(&'a str, String)],
     /// Body.
     pub body: &'a [u8],
 }
