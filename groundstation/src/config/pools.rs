@@ -38,6 +38,9 @@ pub struct PoolConfig {
     pub credentials: Option<PathBuf>,
     /// Variable of the environment with the key or token, where it is in no file.
     pub credentials_env: Option<String>,
+    /// Whether a pool of messages wants its key as `x-api-key`, as some gateways do.
+    #[serde(default)]
+    pub x_api_key: bool,
     /// Speaks to another machine without TLS, credentials and all.
     #[serde(default)]
     pub danger_http: bool,

@@ -33,6 +33,9 @@ pub struct Config {
     pub models: BTreeMap<String, String>,
     /// The account's key; none for a server that asks for none.
     pub credential: Option<SecretSource>,
+    /// Whether the key goes as `x-api-key`, as Anthropic's interface had it first and some
+    /// gateways still want it; its own library sends `Authorization` by now, as OpenAI's does.
+    pub x_api_key: bool,
     /// How a schema is asked for.
     pub structured: Structured,
     /// Whether answers come as events; a model that never ends is then noticed by its bytes as
@@ -124,9 +127,9 @@ impl Messages {
             set("anthropic-version", anthropic::VERSION)?;
         }
         if let Some(secret) = secret {
-            let set = match self.config.dialect {
-                Dialect::OpenAi => set("authorization", &format!("Bearer {}", secret.expose())),
-                Dialect::Anthropic => set("x-api-key", secret.expose()),
+            let set = match self.config.x_api_key {
+                false => set("authorization", &format!("Bearer {}", secret.expose())),
+                true => set("x-api-key", secret.expose()),
             };
             set.map_err(|_| Secret::unusable())?;
         }

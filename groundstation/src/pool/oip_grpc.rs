@@ -177,6 +177,8 @@ fn verdict(status: &Status) -> PoolError {
         Code::ResourceExhausted => PoolError::overloaded(said, wait),
         Code::Unauthenticated | Code::PermissionDenied => PoolError::auth(said),
         Code::DeadlineExceeded => PoolError::deadline(),
+        // What the transport says, ours or the server's, when the time that was told is over.
+        Code::Cancelled if said.contains("Timeout expired") => PoolError::deadline(),
         // Our own decoder's word on an answer, not the server's on the question.
         Code::OutOfRange if said.contains("decoded message length") => PoolError::contract(said),
         Code::InvalidArgument

@@ -66,6 +66,25 @@ impl JobLog {
     }
 }
 
+/// Reads the lines of a log that a daemon may be writing; one that can't be read ends it, and no log
+/// is none with lines.
+pub fn read(path: &Path, mut each: impl FnMut(Line)) -> std::io::Result<()> {
+    let file = match File::open(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        file => file?,
+    };
+    let (mut reader, mut text) = (BufReader::new(file), Vec::new());
+    loop {
+        text.clear();
+        let most = LINE_BYTES_MAX as u64 + 1;
+        let read = (&mut reader).take(most).read_until(b'\n', &mut text)?;
+        match Line::decode(&text) {
+            Some(line) if read > 0 => each(line),
+            _ => return Ok(()),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -63,6 +63,7 @@ fn remote(config: &Config, pool: &PoolConfig) -> Result<Arc<dyn Pool>, String> {
                 url: url.to_owned(),
                 models: tasks,
                 credential,
+                x_api_key: pool.x_api_key,
                 structured: pool.structured,
                 stream: pool.stream.unwrap_or(true),
                 danger_http: pool.danger_http,
