@@ -41,6 +41,8 @@ pub struct PoolConfig {
     /// Whether a pool of messages wants its key as `x-api-key`, as some gateways do.
     #[serde(default)]
     pub x_api_key: bool,
+    /// Version of Anthropic's interface, where it is not the usual one.
+    pub api_version: Option<String>,
     /// Speaks to another machine without TLS, credentials and all.
     #[serde(default)]
     pub danger_http: bool,

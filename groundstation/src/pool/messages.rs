@@ -36,6 +36,8 @@ pub struct Config {
     /// Whether the key goes as `x-api-key`, as Anthropic's interface had it first and some
     /// gateways still want it; its own library sends `Authorization` by now, as OpenAI's does.
     pub x_api_key: bool,
+    /// Version of Anthropic's interface, where it is not the usual one.
+    pub api_version: Option<String>,
     /// How a schema is asked for.
     pub structured: Structured,
     /// Whether answers come as events; a model that never ends is then noticed by its bytes as
@@ -124,7 +126,8 @@ impl Messages {
         set("traceparent", &request.trace.traceparent())?;
         set("idempotency-key", &request.idempotency_key)?;
         if self.config.dialect == Dialect::Anthropic {
-            set("anthropic-version", anthropic::VERSION)?;
+            let version = self.config.api_version.as_deref();
+            set("anthropic-version", version.unwrap_or(anthropic::VERSION))?;
         }
         if let Some(secret) = secret {
             let set = match self.config.x_api_key {

@@ -103,7 +103,7 @@ fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
 
 /// Whether words say that an account is used up.
 pub fn is_quota(words: &str) -> bool {
-    const QUOTA: [&str; 12] = [
+    const QUOTA: [&str; 14] = [
         "insufficient_quota",
         "exceeded your current quota",
         "quota exceeded",
@@ -116,6 +116,8 @@ pub fn is_quota(words: &str) -> bool {
         "payment required",
         "usage limit",
         "spending limit",
+        "spend_limit",
+        "spend limit",
     ];
     let words = words.to_lowercase();
     QUOTA.iter().any(|word| words.contains(word))

@@ -64,6 +64,7 @@ fn remote(config: &Config, pool: &PoolConfig) -> Result<Arc<dyn Pool>, String> {
                 models: tasks,
                 credential,
                 x_api_key: pool.x_api_key,
+                api_version: pool.api_version.clone(),
                 structured: pool.structured,
                 stream: pool.stream.unwrap_or(true),
                 danger_http: pool.danger_http,

@@ -62,7 +62,7 @@ impl Form {
             }
             (Self::Anthropic, Input::Document(document)) => {
                 let mut body = anthropic::body(document, structured, false);
-                body["anthropic_version"] = anthropic::BEDROCK_VERSION.into();
+                body["anthropic_version"] = anthropic::VERSION.into();
                 json(body)
             }
             (Self::Oip | Self::OipBinary, Input::Document(_)) => {

@@ -6,11 +6,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-/// Version of the interface, for the header of that name.
-pub const VERSION: &str = "2023-06-01";
-
-/// What Bedrock wants in the body in place of that header.
-pub const BEDROCK_VERSION: &str = "bedrock-2023-05-31";
+/// Version of the interface that is asked for, unless the station file names another: the one that
+/// Anthropic's own library (2.14.0) asks for, of Bedrock too.
+pub const VERSION: &str = "2026-10-21";
 
 /// The body of a question, without the model's name: Bedrock has that in the path.
 pub fn body(document: &Document, structured: Structured, stream: bool) -> Value {
@@ -93,8 +91,10 @@ pub fn event(data: &str, draft: &mut Draft) -> Result<bool, PoolError> {
         }
         Some("message_delta") => {
             ended(&value["delta"], draft);
-            let tokens_out = value["usage"]["output_tokens"].as_u64();
-            draft.usage.tokens_out = tokens_out.or(draft.usage.tokens_out);
+            // Sums so far, of what it states of them.
+            let usage = usage(&value["usage"]);
+            draft.usage.tokens_in = usage.tokens_in.or(draft.usage.tokens_in);
+            draft.usage.tokens_out = usage.tokens_out.or(draft.usage.tokens_out);
         }
         Some("error") => return Err(inside(&value, draft)),
         Some("message_stop") => return Ok(true),
@@ -108,20 +108,26 @@ fn head(message: &Value, draft: &mut Draft) {
     if let Some(model) = message["model"].as_str() {
         model.clone_into(&mut draft.model);
     }
-    let usage = &message["usage"];
-    let cached = [&usage["cache_creation_input_tokens"], &usage["cache_read_input_tokens"]];
-    draft.usage = Usage {
-        tokens_in: sum(&[&usage["input_tokens"], cached[0], cached[1]]),
-        tokens_out: usage["output_tokens"].as_u64(),
-        ..draft.usage
-    };
+    draft.usage = usage(&message["usage"]);
+}
+
+fn usage(stated: &Value) -> Usage {
+    let cached = [&stated["cache_creation_input_tokens"], &stated["cache_read_input_tokens"]];
+    // Without what was read anew, what came from the cache is no sum.
+    let read = stated["input_tokens"].as_u64();
+    let tokens_in = read.and_then(|_| sum(&[&stated["input_tokens"], cached[0], cached[1]]));
+    let tokens_out = stated["output_tokens"].as_u64();
+    Usage { tokens_in, tokens_out, ..Usage::default() }
 }
 
 fn ended(value: &Value, draft: &mut Draft) {
     draft.stop = match value["stop_reason"].as_str() {
         None => return,
         Some("max_tokens" | "model_context_window_exceeded") => Some(Stop::Length),
-        Some("refusal") => Some(Stop::Refused(draft.text.clone())),
+        Some("refusal") => {
+            let why = value["stop_details"]["explanation"].as_str().unwrap_or(&draft.text);
+            Some(Stop::Refused(why.to_owned()))
+        }
         Some("pause_turn") => None,
         Some(_) => Some(Stop::End),
     };

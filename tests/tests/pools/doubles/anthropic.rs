@@ -26,7 +26,8 @@ async fn messages(State(shared): State<Shared>, headers: HeaderMap, body: Bytes)
     if !is("x-api-key", KEY) && !is("authorization", &bearer) {
         return refuse(401, "authentication_error", "invalid x-api-key");
     }
-    if headers.get("anthropic-version").is_none_or(|version| version != "2023-06-01") {
+    // What this double knows is the same in both.
+    if !["2023-06-01", "2026-10-21"].iter().any(|version| is("anthropic-version", version)) {
         return refuse(400, "invalid_request_error", "anthropic-version: header is required");
     }
     if let Err(said) = only(&body, &["model"], &FIELDS).and_then(|()| check(&body)) {

@@ -158,7 +158,8 @@ async fn invoke(
     if let Some(refused) = verify(&uri, &headers, &bytes, "bedrock").or_else(|| failure(&model)) {
         return refused;
     }
-    if body["anthropic_version"] != "bedrock-2023-05-31" {
+    let version = body["anthropic_version"].as_str().unwrap_or_default();
+    if !["bedrock-2023-05-31", "2026-10-21"].contains(&version) {
         return refuse(400, "ValidationException", "anthropic_version: Field required");
     }
     let checked = only(&body, &[], &anthropic::FIELDS).and_then(|()| anthropic::check(&body));
