@@ -53,6 +53,20 @@ fn a_low_orbit_brings_its_hours_down() {
     assert!(answer.latency_s(0.99).unwrap() < most, "no latency is longer than the flight");
 }
 
+#[test]
+fn images_become_jobs_and_each_ends_once() {
+    let less = [("duration_s = 21_600", "duration_s = 4_000"), ("per_plane = 2", "per_plane = 1")];
+    let scenario = scenario("eo-pools.toml", &less);
+    let answer = fly(&scenario, 3, 2);
+    conserved(&answer, "eo-pools");
+    let jobs = answer.jobs.as_ref().unwrap();
+    assert!(jobs.jobs > 20, "{jobs:?}");
+    assert_eq!(jobs.done + jobs.failed, jobs.jobs);
+    assert!(jobs.done * 10 >= jobs.jobs * 9, "{jobs:?}");
+    assert!(answer.faults.iter().any(|fault| fault.what.starts_with("pool outage")));
+    assert_eq!(fly(&scenario, 3, 1).jobs, answer.jobs, "whatever the number of threads");
+}
+
 /// Days of faulted voyages that are flown here; `make test-long` flies more.
 fn voyages() -> u64 {
     std::env::var("VOYAGE_DAYS").ok().and_then(|days| days.parse().ok()).unwrap_or(3)

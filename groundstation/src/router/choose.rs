@@ -190,23 +190,24 @@ impl Router {
         let job = self.jobs.get(&id)?;
         let lane = self.lanes.get(job.lane)?;
         let left = job.deadline.since(now);
-        let counted = lane.pools.iter().filter_map(|at| self.pools.get(*at));
-        let mut pools = counted.filter(|pool| !matches!(pool.spec.role, Role::Shadow(_)));
-        let first = pools.next()?;
-        let pools: Vec<_> = std::iter::once(first).chain(pools).collect();
-        let need = |pool: &&super::PoolState| {
+        let (mut best, mut rate) = (None, 0.0);
+        for pool in lane.pools.iter().filter_map(|at| self.pools.get(*at)) {
+            if matches!(pool.spec.role, Role::Shadow(_)) {
+                continue;
+            }
             let run = pool.of(lane.task).map_or(0, |of| of.estimate.mean_ns());
-            pool.transfer_ns(job.bytes).saturating_add(run)
-        };
-        let best = pools.iter().map(need).min()?;
-        // Jobs a second that all of them do, at what they take now.
-        let rate: f64 = pools
-            .iter()
-            .map(|pool| {
-                let slots = pool.limit.value() as f64 * f64::from(pool.spec.batch_max.max(1));
-                slots * 1e9 / need(pool).max(1) as f64
-            })
-            .sum();
+            let need = pool.transfer_ns(job.bytes).saturating_add(run);
+            // Jobs a second that all of them do, at what they take now.
+            let slots = pool.limit.value() as f64 * f64::from(pool.spec.batch_max.max(1));
+            rate += slots * 1e9 / need.max(1) as f64;
+            best = Some(best.map_or(need, |best: i64| best.min(need)));
+        }
+        let best = best?;
+        let in_time = |ahead: f64| best as f64 + ahead / rate * 1e9 <= left as f64;
+        // Only where the whole lane before it would be too much is it worth counting.
+        if in_time(lane.len() as f64) {
+            return None;
+        }
         let ahead = lane.ahead_of(job.priority, job.deadline) as f64 / rate;
         let needed = best as f64 + ahead * 1e9;
         (left > 0 && needed > left as f64).then(|| {

@@ -32,6 +32,11 @@ pub(super) struct Lane {
 }
 
 impl Lane {
+    /// Jobs that wait.
+    pub fn len(&self) -> usize {
+        self.queue.len()
+    }
+
     /// Jobs in their order.
     pub fn iter(&self) -> impl Iterator<Item = (u8, Tai, JobId)> + '_ {
         self.queue.iter().copied()

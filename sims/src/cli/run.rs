@@ -19,9 +19,10 @@ use crate::{
 };
 
 /// Scenarios that come with the program, by name.
-const LIBRARY: [(&str, &str); 9] = [
+const LIBRARY: [(&str, &str); 10] = [
     ("leo-quic", include_str!("../../scenarios/leo-quic.toml")),
     ("eo-100", include_str!("../../scenarios/eo-100.toml")),
+    ("eo-pools", include_str!("../../scenarios/eo-pools.toml")),
     ("oneweb", include_str!("../../scenarios/oneweb.toml")),
     ("geo-relay", include_str!("../../scenarios/geo-relay.toml")),
     ("lunar", include_str!("../../scenarios/lunar.toml")),

@@ -75,6 +75,13 @@ fn figures(out: &mut String, summary: &Summary) {
         ("told lost", summary.units_lost.to_string()),
         ("against the contract", summary.broken.len().to_string()),
     ];
+    if let Some(jobs) = &summary.jobs {
+        let of = format!("{} of {}, {} failed", jobs.done, jobs.jobs, jobs.failed);
+        figures.push(("jobs done by pools", of));
+        figures.push(("archive to result, median", latency(jobs.latency_p50_s)));
+        figures.push(("capture to result, median", latency(jobs.insight_p50_s)));
+        figures.push(("pools cost", format!("{:.2} {}", jobs.cost, summary.currency)));
+    }
     if let Some(cost) = summary.cost {
         figures.push(("cost", format!("{cost:.2} {}", summary.currency)));
     }

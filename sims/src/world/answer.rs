@@ -3,7 +3,7 @@
 use codecs::time::Tai;
 use serde::Serialize;
 
-use super::conserve::Conservation;
+use super::{conserve::Conservation, pools::JobsAnswer};
 
 /// What a scenario came to.
 #[derive(Clone, Debug, Serialize)]
@@ -29,6 +29,8 @@ pub struct Answer {
     pub sent: u64,
     /// Faults that came.
     pub faults: Vec<FaultAnswer>,
+    /// What became of jobs; none where the scenario has none.
+    pub jobs: Option<JobsAnswer>,
 }
 
 /// An antenna's site.
@@ -43,7 +45,7 @@ pub struct Site {
 }
 
 /// A fault that came.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct FaultAnswer {
     /// Seconds since the start.
     pub at_s: f64,

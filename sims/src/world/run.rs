@@ -4,6 +4,7 @@ use super::{
     answer::{Answer, Site},
     conserve::Conservation,
     island::IslandAnswer,
+    pools,
     scenario::{Files, Scenario},
     shell::fleet::{Progress, fly},
 };
@@ -43,6 +44,7 @@ fn together(scenario: &Scenario, seed: u64, answers: Vec<IslandAnswer>) -> Answe
         trace: 0,
         sent: 0,
         faults: Vec::new(),
+        jobs: None,
     };
     if answer.sites.is_empty() {
         answer.sites.push(Site { name: "station".into(), latitude_deg: None, longitude_deg: None });
@@ -53,6 +55,12 @@ fn together(scenario: &Scenario, seed: u64, answers: Vec<IslandAnswer>) -> Answe
         answer.conservation.add(&island.conservation);
         answer.faults.extend(island.faults);
         answer.craft.push(island.craft);
+    }
+    if let Some(jobs) = &scenario.jobs {
+        let (start, lasts) = (scenario.start(), scenario.duration_s);
+        let flown = pools::fly(jobs, &scenario.pool, &answer.craft, start, lasts, seed);
+        answer.jobs = Some(flown.0);
+        answer.faults.extend(flown.1);
     }
     answer
 }

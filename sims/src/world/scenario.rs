@@ -9,6 +9,7 @@ use super::{
     faults::FaultRates,
     island::IslandSettings,
     legs::{Direction, Fade, Windows},
+    pools::{JobsSettings, PoolSettings},
     sensors::Telemetry,
 };
 use crate::{
@@ -61,6 +62,11 @@ pub struct Scenario {
     pub faults: FaultRates,
     /// What contact costs.
     pub cost: Option<CostSettings>,
+    /// What of that which comes down is sent to pools.
+    pub jobs: Option<JobsSettings>,
+    /// Pools.
+    #[serde(default)]
+    pub pool: Vec<PoolSettings>,
 }
 
 /// What contact costs.
