@@ -175,8 +175,24 @@ impl Server {
     }
 
     async fn exchange(&self, question: Question) -> Result<Reply, PoolError> {
+        loop {
+            let (mut connection, kept) = match self.kept().await {
+                Some(connection) => (connection, true),
+                None => (self.connect().await?, false),
+            };
+            match connection.sender.send_request(self.request(&question)?).await {
+                Ok(response) => return self.read(connection, response).await,
+                // Some servers close a kept connection without a word, just as it is used again.
+                // Asking twice is allowed: what pools are asked changes nothing there.
+                Err(_) if kept => {}
+                Err(error) => return Err(self.gone("connection lost to", &error)),
+            }
+        }
+    }
+
+    fn request(&self, question: &Question) -> Result<hyper::Request<Full<Bytes>>, PoolError> {
         let mut request = hyper::Request::builder()
-            .method(question.method)
+            .method(question.method.clone())
             .uri(format!("{}{}", self.place.path, question.path))
             .header(HOST, &self.place.authority);
         if !question.body.is_empty() {
@@ -184,24 +200,10 @@ impl Server {
                 .header(CONTENT_TYPE, question.content_type)
                 .header(CONTENT_LENGTH, question.body.len());
         }
-        let mut request = request
-            .body(Full::new(question.body))
-            .map_err(|error| PoolError::bad_request(error.to_string()))?;
-        request.headers_mut().extend(question.headers);
-        loop {
-            let (mut connection, kept) = match self.kept().await {
-                Some(connection) => (connection, true),
-                None => (self.connect().await?, false),
-            };
-            match connection.sender.try_send_request(request).await {
-                Ok(response) => return self.read(connection, response).await,
-                Err(mut error) => match error.take_message() {
-                    // The server closed a kept connection before a byte of this went out.
-                    Some(unsent) if kept => request = unsent,
-                    _ => return Err(self.gone("connection lost to", error.error())),
-                },
-            }
-        }
+        let request = request.body(Full::new(question.body.clone()));
+        let mut request = request.map_err(|error| PoolError::bad_request(error.to_string()))?;
+        request.headers_mut().extend(question.headers.clone());
+        Ok(request)
     }
 
     /// A connection that is open as far as anyone knows.

@@ -252,7 +252,11 @@ pub fn read_tensors(heads: Vec<InferTensor>, raw: Vec<Bytes>) -> Result<Vec<Tens
             .ok_or_else(|| wrong(&format!("datatype {:?}", head.datatype)))?;
         let shape: Result<Vec<u64>, _> = head.shape.iter().copied().map(u64::try_from).collect();
         let shape = shape.map_err(|_| wrong(&format!("shape {:?}", head.shape)))?;
-        let data = match (raw.next(), head.contents) {
+        let raw = raw.next();
+        // MLServer leaves empty contents beside raw ones.
+        let empty = Contents::default();
+        let contents = head.contents.filter(|contents| raw.is_none() || *contents != empty);
+        let data = match (raw, contents) {
             (Some(data), None) => data,
             (None, Some(contents)) => typed(&contents, dtype)
                 .ok_or_else(|| OipError(format!("tensor {:?}: a bad element", head.name)))?,
@@ -394,6 +398,13 @@ mod tests {
             let read = read_tensors(head(datatype, &[1], Some(contents.clone())), vec![]).unwrap();
             assert_eq!(&read[0].data[..], wanted, "{datatype}");
         }
+    }
+
+    #[test]
+    fn empty_contents_beside_raw_ones_say_nothing() {
+        let heads = head("UINT8", &[1], Some(Contents::default()));
+        let read = read_tensors(heads, vec![Bytes::from_static(&[7])]).unwrap();
+        assert_eq!(read[0].data[..], [7]);
     }
 
     #[test]
