@@ -27,7 +27,7 @@ use std::{
 
 mod pools;
 
-pub use pools::{PoolConfig, PoolKind, PriceConfig, RoutingConfig};
+pub use pools::{PoolConfig, PoolKind, PriceConfig, RoutingConfig, bucket_of};
 
 /// Ports that a station listens on when nothing else is said.
 pub const QUIC_DEFAULT: &str = "127.0.0.1:7117";

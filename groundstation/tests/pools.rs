@@ -61,6 +61,7 @@ fn child(package: PathBuf, runtime: Option<PathBuf>) -> embedded::Config {
         packages: vec![package],
         runtime,
         danger_accept_development_key: true,
+        workers: 2,
         tasks: BTreeMap::from([(TASK.into(), "cloud-screen".into())]),
     }
 }
@@ -293,7 +294,7 @@ async fn a_real_mlserver_answers() {
         .spawn()
         .unwrap();
     let models = BTreeMap::from([(TASK.to_owned(), "screen".to_owned())]);
-    let pool = OipRest::new("mlserver", &format!("http://127.0.0.1:{http}"), models).unwrap();
+    let pool = OipRest::new("mlserver", &format!("http://127.0.0.1:{http}"), models, None).unwrap();
     while pool.ready().await.is_err() {
         let text = std::fs::read_to_string(dir.path().join("log")).unwrap();
         assert!(server.try_wait().unwrap().is_none(), "MLServer ended: {text}");

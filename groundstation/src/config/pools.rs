@@ -1,5 +1,7 @@
 //! What the station file says of pools, and of how work is routed to them.
 
+use crate::pool::aws::opaque::Form;
+use crate::pool::formats::Structured;
 use crate::pool::task::Contracts;
 use crate::pool::{Cost, DataClass};
 use crate::router::spec::{POOLS_MAX, PoolSpec, Price, Role, Settings};
@@ -29,6 +31,35 @@ pub struct PoolConfig {
     /// Accepts packages signed with the published development key. Never on a station that counts.
     #[serde(default)]
     pub danger_accept_development_key: bool,
+    /// Copies of each model that an embedded pool runs side by side.
+    pub workers: Option<u16>,
+    /// File with the credential, relative to the station file: the key or token and nothing else,
+    /// for AWS a TOML of `access_key_id`, `secret_access_key` and perhaps `session_token`.
+    pub credentials: Option<PathBuf>,
+    /// Variable of the environment with the key or token, where it is in no file.
+    pub credentials_env: Option<String>,
+    /// Whether a pool of messages wants its key as `x-api-key`, as some gateways do.
+    #[serde(default)]
+    pub x_api_key: bool,
+    /// Version of Anthropic's interface, where it is not the usual one.
+    pub api_version: Option<String>,
+    /// Speaks to another machine without TLS, credentials and all.
+    #[serde(default)]
+    pub danger_http: bool,
+    /// How an answer that must fulfil a schema is asked for.
+    #[serde(default)]
+    pub structured: Structured,
+    /// Whether a pool of messages answers piece by piece; by default it does.
+    pub stream: Option<bool>,
+    /// Region of AWS's that requests are signed for, where it is not `region`.
+    pub aws_region: Option<String>,
+    /// What a model behind InvokeModel or a SageMaker endpoint takes and gives.
+    #[serde(default)]
+    pub form: Form,
+    /// `s3://BUCKET/PREFIX` that questions are laid in for SageMaker's asynchronous form.
+    pub bucket: Option<String>,
+    /// Address of a store that is not Amazon's own.
+    pub bucket_url: Option<String>,
     /// Where it works, such as `eu-central-1`; rules may ask for `eu`.
     #[serde(default)]
     pub region: String,
@@ -71,6 +102,43 @@ pub enum PoolKind {
     Embedded,
     /// Open Inference Protocol over REST.
     OipRest,
+    /// Open Inference Protocol over gRPC.
+    OipGrpc,
+    /// Chat completions as OpenAI and many others speak them.
+    Openai,
+    /// Anthropic's Messages.
+    Anthropic,
+    /// Bedrock's Converse.
+    BedrockConverse,
+    /// Bedrock's InvokeModel.
+    BedrockInvoke,
+    /// A SageMaker endpoint, asked at once.
+    Sagemaker,
+    /// A SageMaker endpoint, asked through a bucket.
+    SagemakerAsync,
+}
+
+impl PoolKind {
+    /// Whether it is asked by signed requests.
+    pub const fn is_aws(self) -> bool {
+        use PoolKind::{BedrockConverse, BedrockInvoke, Sagemaker, SagemakerAsync};
+        matches!(self, BedrockConverse | BedrockInvoke | Sagemaker | SagemakerAsync)
+    }
+
+    /// Name in the station file.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Embedded => "embedded",
+            Self::OipRest => "oip-rest",
+            Self::OipGrpc => "oip-grpc",
+            Self::Openai => "openai",
+            Self::Anthropic => "anthropic",
+            Self::BedrockConverse => "bedrock-converse",
+            Self::BedrockInvoke => "bedrock-invoke",
+            Self::Sagemaker => "sagemaker",
+            Self::SagemakerAsync => "sagemaker-async",
+        }
+    }
 }
 
 /// What a pool takes for an answer, in the station's currency.
@@ -209,9 +277,7 @@ fn check_pool<'a>(
     if !names.insert(&pool.name) {
         return Err(("name", "another pool has it; jobs tell pools apart by it".into()));
     }
-    if pool.kind == PoolKind::OipRest && pool.url.is_none() {
-        return Err(("url", "missing; a pool of kind oip-rest needs one".into()));
-    }
+    check_adapter(pool)?;
     let price = &pool.price;
     let prices = [price.request, price.second, price.million_tokens_in, price.million_tokens_out];
     if prices.iter().chain(&pool.budget_day).any(|value| !is_money(*value)) {
@@ -240,4 +306,39 @@ fn check_pool<'a>(
         return Err(("canary, shadow", "exclude each other".into()));
     }
     Ok(())
+}
+
+/// What an adapter needs to know, before anything is opened.
+fn check_adapter(pool: &PoolConfig) -> Result<(), (&'static str, String)> {
+    let kind = pool.kind.name();
+    let missing = |key| Err((key, format!("missing; a pool of kind {kind} needs one")));
+    if pool.kind.is_aws() {
+        if pool.region.is_empty() && pool.aws_region.is_none() {
+            return missing("aws_region");
+        }
+        if pool.credentials_env.is_some() {
+            let message = "AWS has variables of its own, which are read without being named";
+            return Err(("credentials_env", message.into()));
+        }
+    } else if pool.kind != PoolKind::Embedded && pool.url.is_none() {
+        return missing("url");
+    }
+    if pool.credentials.is_some() && pool.credentials_env.is_some() {
+        return Err(("credentials, credentials_env", "exclude each other".into()));
+    }
+    let bucket = pool.bucket.as_deref();
+    if pool.kind == PoolKind::SagemakerAsync && bucket.and_then(bucket_of).is_none() {
+        return Err(("bucket", "must be s3://BUCKET/PREFIX".into()));
+    }
+    if pool.workers.is_some_and(|workers| !(1..=256).contains(&workers)) {
+        return Err(("workers", "must be from 1 to 256".into()));
+    }
+    Ok(())
+}
+
+/// Name and prefix out of `s3://BUCKET/PREFIX`.
+pub fn bucket_of(url: &str) -> Option<(&str, &str)> {
+    let rest = url.strip_prefix("s3://")?;
+    let (name, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+    (!name.is_empty()).then_some((name, prefix))
 }

@@ -12,8 +12,18 @@ pub mod task;
 pub mod request;
 pub mod usage;
 pub mod error;
+pub mod secret;
+pub mod verdict;
+pub mod http;
 pub mod oip;
+pub mod oip_proto;
 pub mod oip_rest;
+pub mod oip_grpc;
+pub mod https;
+pub mod sse;
+pub mod formats;
+pub mod messages;
+pub mod aws;
 pub mod embedded;
 pub mod serve;
 
@@ -21,6 +31,7 @@ pub use error::{Cause, PoolError};
 pub use request::{
     DataClass, Document, Handling, ImageFormat, Input, Message, Part, Request, Role, Schema, Trace,
 };
+pub use secret::{Secret, SecretSource};
 pub use usage::{Cost, Usage};
 
 use codecs::tensor::Tensor;

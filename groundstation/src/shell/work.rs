@@ -1,33 +1,21 @@
 //! Heavy work on its way to a pool.
 
-use super::{clock::StationClock, disk::Folder, jobs::JobLog, start};
+use super::{clock::StationClock, disk::Folder, jobs::JobLog, pools, start};
 use crate::{
     archive::{
         read::{self, Found},
         record::Position,
         twice::Twice,
     },
-    config::{Config, PoolConfig, PoolKind},
-    pool::{
-        Input, ModelMetadata, Pool, PoolError, Response,
-        embedded::{self, Embedded},
-        oip_rest::OipRest,
-        task::Contracts,
-    },
+    config::Config,
+    pool::{Input, ModelMetadata, Pool, PoolError, Response, task::Contracts},
     process::{self, Work},
     publish::Feed,
     router::{Action, AskId, Router, view::RouterView},
 };
 use anyhow::Context as _;
 use codecs::mission::Definition;
-use onboard_model::{Package, Trust};
-use std::{
-    collections::BTreeMap,
-    io,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, io, path::Path, sync::Arc, time::Duration};
 use tokio::{
     sync::{mpsc, oneshot},
     task::{AbortHandle, JoinSet},
@@ -76,7 +64,7 @@ pub fn dispatcher(
     }
     idle_rules(config, definition).iter().for_each(|warning| tracing::warn!("{warning}"));
     let pools =
-        config.pools.iter().map(|pool| open(config, pool)).collect::<Result<Vec<_>, _>>()?;
+        config.pools.iter().map(|pool| pools::open(config, pool)).collect::<Result<Vec<_>, _>>()?;
     let specs = config.pools.iter().zip(&pools).map(|(config, pool)| {
         let info = pool.describe();
         config.spec(info.kind, info.tasks)
@@ -152,71 +140,11 @@ pub fn idle_rules(config: &Config, definition: &Definition) -> Vec<String> {
 
 /// Tries what [`dispatcher`] opens, and starts nothing.
 pub fn check(config: &Config) -> anyhow::Result<()> {
-    let remote = config.pools.iter().filter(|pool| pool.kind == PoolKind::OipRest);
-    for pool in remote {
-        client(pool)?;
-    }
+    pools::check(config)?;
     let log = config.path(Path::new(JOB_LOG));
     let folder = log.parent().unwrap_or(&config.base);
     let tried = if log.exists() { start::appendable(&log) } else { start::writable(folder) };
     tried.with_context(|| format!("job log {}", log.display()))
-}
-
-fn client(pool: &PoolConfig) -> anyhow::Result<OipRest> {
-    let url = pool.url.as_deref().unwrap_or_default();
-    let client = OipRest::new(&pool.name, url, pool.tasks.clone());
-    client.map_err(anyhow::Error::msg).with_context(|| format!("pool {}", pool.name))
-}
-
-/// Makes a pool as the station file describes it.
-fn open(config: &Config, pool: &PoolConfig) -> anyhow::Result<Arc<dyn Pool>> {
-    let key = || format!("pool {}", pool.name);
-    match pool.kind {
-        PoolKind::OipRest => Ok(Arc::new(client(pool)?)),
-        PoolKind::Embedded => {
-            let packages: Vec<PathBuf> =
-                pool.packages.iter().map(|folder| config.path(folder)).collect();
-            let mut tasks = pool.tasks.clone();
-            for (task, model) in tasks_of(&packages, pool.danger_accept_development_key) {
-                tasks.entry(task).or_insert(model);
-            }
-            Ok(Arc::new(Embedded::start(embedded::Config {
-                name: pool.name.clone(),
-                executable: executable().with_context(key)?,
-                packages,
-                runtime: pool.runtime.as_ref().map(|file| config.path(file)),
-                danger_accept_development_key: pool.danger_accept_development_key,
-                tasks,
-            })))
-        }
-    }
-}
-
-/// The executable that can serve pools: this one; for a test, which lives a folder below, the one
-/// that was built with it.
-fn executable() -> io::Result<PathBuf> {
-    let own = std::env::current_exe()?;
-    let name = format!("groundstation{}", std::env::consts::EXE_SUFFIX);
-    let built = own.parent().and_then(Path::parent).map(|folder| folder.join(name));
-    match built {
-        Some(built) if own.parent().is_some_and(|folder| folder.ends_with("deps")) => Ok(built),
-        _ => Ok(own),
-    }
-}
-
-/// The tasks that packages say they fulfil, with the model's name. A package that can't be used is
-/// the child's to complain about; its tasks wait.
-fn tasks_of(packages: &[PathBuf], danger_accept_development_key: bool) -> Vec<(String, String)> {
-    let mut trust = Trust::nobody();
-    if danger_accept_development_key {
-        trust = trust.danger_accept_development_key();
-    }
-    let opened = packages.iter().filter_map(|folder| Package::open(folder, &trust).ok());
-    let rows = opened.flat_map(|package| {
-        let manifest = package.manifest().clone();
-        manifest.tasks.into_iter().map(move |task| (task, manifest.name.clone()))
-    });
-    rows.collect()
 }
 
 /// What came back from a pool.
