@@ -109,10 +109,8 @@ impl LinkArguments {
             ("--queue", self.queue, 0.0, 1e7),
             ("--rate", self.rate, 1.0, 1e12),
         ] {
-            ensure!(
-                (least..=most).contains(&value),
-                "{key} {value} is not within {least} and {most}"
-            );
+            let within = (least..=most).contains(&value);
+            ensure!(within, "{key} {value} is not within {least} and {most}");
         }
         let settings = LinkSettings {
             rate_bps: self.rate,

@@ -27,6 +27,7 @@ pub mod daemon;
 pub mod faults;
 pub mod sensors;
 pub mod island;
+pub mod pools;
 pub mod scenario;
 pub mod run;
 pub mod goodput;

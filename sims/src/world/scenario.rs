@@ -14,6 +14,7 @@ use super::{
     faults::FaultRates,
     island::IslandSettings,
     legs::{Direction, Windows},
+    pools::{JobsSettings, PoolSettings},
     sensors::Telemetry,
 };
 use crate::{
@@ -66,6 +67,11 @@ pub struct Scenario {
     pub faults: FaultRates,
     /// What contact costs.
     pub cost: Option<CostSettings>,
+    /// What of that which comes down is sent to pools.
+    pub jobs: Option<JobsSettings>,
+    /// Pools.
+    #[serde(default)]
+    pub pool: Vec<PoolSettings>,
 }
 
 /// What contact costs.
@@ -269,13 +275,20 @@ pub struct StoreSettings {
     pub capacity_bytes: u64,
     /// Length of a segment.
     pub segment_bytes: u64,
+    /// Media say that they synced, and did not: custody can't survive it, and a run is to say so.
+    pub syncs_lie: bool,
     /// Further tables of the flight software's configuration, as its own file has them.
     pub flight: String,
 }
 
 impl Default for StoreSettings {
     fn default() -> Self {
-        Self { capacity_bytes: 1 << 30, segment_bytes: 4 << 20, flight: String::new() }
+        Self {
+            capacity_bytes: 1 << 30,
+            segment_bytes: 4 << 20,
+            syncs_lie: false,
+            flight: String::new(),
+        }
     }
 }
 
@@ -285,11 +298,13 @@ impl Default for StoreSettings {
 pub struct StationSettings {
     /// Bytes at which a segment is sealed.
     pub segment_bytes: u64,
+    /// Its disk says that it synced, and did not.
+    pub syncs_lie: bool,
 }
 
 impl Default for StationSettings {
     fn default() -> Self {
-        Self { segment_bytes: 1 << 20 }
+        Self { segment_bytes: 1 << 20, syncs_lie: false }
     }
 }
 
@@ -450,6 +465,7 @@ impl Scenario {
                 telemetry: self.telemetry,
                 config: config.clone(),
                 segment_bytes: self.station.segment_bytes,
+                syncs_lie: [self.station.syncs_lie, self.store.syncs_lie],
                 faults: self.faults,
                 start,
                 duration_s: self.duration_s,
@@ -475,7 +491,7 @@ impl Scenario {
 
     /// The flight software's configuration beside its identity.
     fn flight(&self) -> String {
-        let StoreSettings { capacity_bytes, segment_bytes, flight } = &self.store;
+        let StoreSettings { capacity_bytes, segment_bytes, flight, .. } = &self.store;
         // Spacecraft go by the plan that the ground tells them, and sleep in between.
         let downlink = match flight.contains("[downlink]") || self.link.bearer == Bearer::Rf {
             true => "",
