@@ -508,7 +508,7 @@ impl Island {
         let (ledger, ledger_id, wrong) = self.daemon.reckon()?;
         let mut store = self.craft.reckon()?;
         let mut conservation = Conservation::of(&mut store, &ledger, ledger_id);
-        conservation.broken.extend(self.broken);
+        conservation.broken.append(&mut self.broken);
         conservation.broken.extend(wrong);
         if self.daemon.tally.conflict > 0 {
             let conflicts = self.daemon.tally.conflict;
