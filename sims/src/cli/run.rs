@@ -19,10 +19,11 @@ use crate::{
 };
 
 /// Scenarios that come with the program, by name.
-const LIBRARY: [(&str, &str); 12] = [
+const LIBRARY: [(&str, &str); 13] = [
     ("leo-quic", include_str!("../../scenarios/leo-quic.toml")),
     ("leo-rf", include_str!("../../scenarios/leo-rf.toml")),
     ("eo-100", include_str!("../../scenarios/eo-100.toml")),
+    ("eo-pools", include_str!("../../scenarios/eo-pools.toml")),
     ("oneweb", include_str!("../../scenarios/oneweb.toml")),
     ("ten-thousand", include_str!("../../scenarios/ten-thousand.toml")),
     ("geo-relay", include_str!("../../scenarios/geo-relay.toml")),
@@ -96,6 +97,9 @@ impl RunArguments {
         let progress = Arc::new(Progress::default());
         stop_on_ctrl_c(Arc::clone(&progress))?;
         let files = |name: &str| file(&folder, name);
+        if let Some(warning) = scenario.warning_of_age(&files)? {
+            eprintln!("warning: {warning}");
+        }
         let total_s = scenario.duration_s;
         let begun = Instant::now();
         let answer =

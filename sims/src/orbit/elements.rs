@@ -1,8 +1,8 @@
 //! Element sets in (TLE or OMM), positions and velocities out (SGP4, frame TEME).
 
 use super::fleet::{MeanElements, NoOrbit, Propagator};
-use super::omm;
 use super::vector::{Vector, norm};
+use super::{oem, omm};
 use codecs::time::Tai;
 use std::f64::consts::TAU;
 use std::fmt;
@@ -52,6 +52,12 @@ pub enum ElementsError {
         "no element set found: expected two-line elements, or OMM as JSON, XML, CSV or key = value"
     )]
     Empty,
+    /// States where elements are wanted.
+    #[error(
+        "an ephemeris (OEM), which `passes`, `links`, `plan` and `ephemeris` take: elements are \
+         wanted here"
+    )]
+    Ephemeris,
     /// More than [`MAX_ELEMENT_SETS`].
     #[error("{count} element sets are more than the {MAX_ELEMENT_SETS} this program takes")]
     TooMany {
@@ -241,6 +247,9 @@ impl ElementSet {
 pub fn read(text: &str) -> Result<Vec<ElementSet>, ElementsError> {
     // What Windows' editors put in front is no part of a name.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    if oem::is_oem(text) {
+        return Err(ElementsError::Ephemeris);
+    }
     if let Some(sets) = omm::read(text) {
         return match sets {
             Ok(sets) if sets.is_empty() => Err(ElementsError::Empty),

@@ -88,6 +88,18 @@ fn figures(out: &mut String, summary: &Summary) {
         ("told lost", summary.units_lost.to_string()),
         ("against the contract", summary.broken.len().to_string()),
     ];
+    if summary.frames > 0 {
+        figures.push(("frames sent", summary.frames.to_string()));
+        figures.push(("frames lost to noise", summary.frames_lost.to_string()));
+        figures.push(("frames while nobody heard", summary.frames_unheard.to_string()));
+    }
+    if let Some(jobs) = &summary.jobs {
+        let of = format!("{} of {}, {} failed", jobs.done, jobs.jobs, jobs.failed);
+        figures.push(("jobs done by pools", of));
+        figures.push(("archive to result, median", latency(jobs.latency_p50_s)));
+        figures.push(("capture to result, median", latency(jobs.insight_p50_s)));
+        figures.push(("pools cost", format!("{:.2} {}", jobs.cost, summary.currency)));
+    }
     if summary.antennas > 0 {
         let (not, all) = (summary.passes_unserved, summary.passes);
         let unserved = format!("{not} of {all}, {}", duration(summary.unserved_s));
@@ -143,7 +155,7 @@ fn antennas(out: &mut String, answer: &Answer) {
     let _ = writeln!(
         out,
         "<h2>Passes not served{cut}</h2>\n<table><tr><th>spacecraft<th>passes not served\
-         <th>of them, time<th>contacts"
+         <th>their time<th>contacts"
     );
     for craft in left.into_iter().take(LEFT_OUT_MAX) {
         let _ = writeln!(

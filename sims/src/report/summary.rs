@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::page::{bytes, duration};
 use crate::world::answer::{Answer, ContactAnswer, CraftAnswer, LatencySample};
+use crate::world::pools::JobsAnswer;
 use crate::world::scenario::Scenario;
 
 /// What a minute of contact costs.
@@ -140,6 +141,12 @@ pub struct Summary {
     pub waited: Vec<Waited>,
     /// Faults that came.
     pub faults: usize,
+    /// Frames that radios sent.
+    pub frames: u64,
+    /// Frames that noise took.
+    pub frames_lost: u64,
+    /// Frames that were sent while nobody heard them.
+    pub frames_unheard: u64,
     /// Passes that there were to hear; 0 where spacecraft compete for no antenna.
     pub passes: u64,
     /// Passes that no antenna heard.
@@ -154,6 +161,9 @@ pub struct Summary {
     pub cost: Option<f64>,
     /// Its currency.
     pub currency: String,
+    /// What became of heavy work; none where the scenario has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jobs: Option<JobsAnswer>,
 }
 
 impl Summary {
@@ -189,6 +199,9 @@ impl Summary {
             latency_p99_s: answer.latency_s(0.99),
             waited: waited(&answer.craft),
             faults: answer.faults.len(),
+            frames: total(|craft| craft.frames),
+            frames_lost: total(|craft| craft.frames_lost),
+            frames_unheard: total(|craft| craft.frames_unheard),
             passes: answer.passes,
             passes_unserved: total(|craft| craft.unserved),
             unserved_s: answer.craft.iter().map(|craft| craft.unserved_s).sum(),
@@ -198,6 +211,7 @@ impl Summary {
             cost: (!prices.currency.is_empty())
                 .then(|| contacts().map(|contact| prices.contact(contact)).sum()),
             currency: prices.currency.clone(),
+            jobs: answer.jobs.clone(),
         }
     }
 }
@@ -238,6 +252,14 @@ impl fmt::Display for Summary {
         writeln!(f, "waited for   {}, by bytes", waited.collect::<Vec<_>>().join(", "))?;
         let (used, capacity) = (self.capacity_used * 100.0, size(self.capacity_bytes));
         writeln!(f, "capacity     {used:.1} % used of {capacity}")?;
+        if self.frames > 0 {
+            let Self { frames, frames_lost, frames_unheard, .. } = self;
+            writeln!(
+                f,
+                "radio        {frames} frames: {frames_lost} lost to noise, {frames_unheard} sent \
+                 while nobody heard"
+            )?;
+        }
         if self.antennas > 0 {
             let (all, not) = (self.passes, self.passes_unserved);
             writeln!(
@@ -251,6 +273,20 @@ impl fmt::Display for Summary {
         }
         if let Some(cost) = self.cost {
             writeln!(f, "cost         {cost:.2} {}", self.currency)?;
+        }
+        if let Some(jobs) = &self.jobs {
+            writeln!(
+                f,
+                "jobs         {} of {} done by pools, {} failed; {} median, {} at the 99th \
+                 percentile, from archive to result; cost {:.2} {}",
+                jobs.done,
+                jobs.jobs,
+                jobs.failed,
+                latency(jobs.latency_p50_s),
+                latency(jobs.latency_p99_s),
+                jobs.cost,
+                self.currency
+            )?;
         }
         writeln!(
             f,
@@ -365,6 +401,7 @@ pub(super) mod tests {
             trace: 0xabc,
             sent: 10,
             faults: vec![],
+            jobs: None,
             antennas: vec![AntennaAnswer {
                 site: 0,
                 number: 1,

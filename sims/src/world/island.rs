@@ -24,7 +24,7 @@ use super::{
     identity::{Authority, Identity},
     legs::{Direction, Windows, ground, leg},
     modem::Modem,
-    net::{HEARD, Net, NodeId, Turn},
+    net::{HEARD, Net, NodeId, Traffic, Turn},
     sensors::{Source, Telemetry},
 };
 use crate::{orbit::ElementSet, orbit::earth, orbit::earth::Geodetic, rng::mix};
@@ -359,10 +359,14 @@ impl Island {
         }
     }
 
-    /// Bytes that arrived where what it sends goes to.
-    fn carried(&self) -> u64 {
+    /// What passed to where its units go.
+    fn traffic(&self) -> Traffic {
         let below = self.edge.as_ref().map_or(self.daemon.node, |edge| edge.node);
-        self.net.traffic(self.craft.node, below).delivered_bytes
+        self.net.traffic(self.craft.node, below)
+    }
+
+    fn carried(&self) -> u64 {
+        self.traffic().delivered_bytes
     }
 
     fn happen(&mut self, happening: Happening) -> anyhow::Result<()> {
@@ -437,7 +441,8 @@ impl Island {
     fn sample(&mut self) {
         let (backlog_units, backlog_bytes) = self.craft.backlog();
         let rate_bps = self.windows.at(self.net.now()).map_or(0.0, |(_, window)| {
-            let share = window.share(self.net.now());
+            let now = self.net.now();
+            let share = if self.windows.is_faded(now) { 0.0 } else { window.share(now) };
             share * self.settings.down.rate_bps
         });
         self.answer.series.push(Sample {
@@ -508,7 +513,7 @@ impl Island {
         let (ledger, ledger_id, wrong) = self.daemon.reckon()?;
         let mut store = self.craft.reckon()?;
         let mut conservation = Conservation::of(&mut store, &ledger, ledger_id);
-        conservation.broken.append(&mut self.broken);
+        conservation.broken.extend(std::mem::take(&mut self.broken));
         conservation.broken.extend(wrong);
         if self.daemon.tally.conflict > 0 {
             let conflicts = self.daemon.tally.conflict;
@@ -523,14 +528,19 @@ impl Island {
             let of_edge = frames.broken.into_iter().map(|line| format!("edge: {line}"));
             conservation.broken.extend(of_edge);
         }
-        let carried_bytes = self.carried();
+        let sent = self.traffic();
         let mut craft = self.answer;
+        if self.edge.is_some() {
+            craft.frames = sent.offered;
+            craft.frames_lost = sent.lost + sent.queue_full;
+            craft.frames_unheard = sent.invisible;
+        }
         (craft.packets, craft.packet_bytes) = self.craft.made;
         (craft.connections, craft.object_bytes) = self.craft.sent();
         craft.boots = self.craft.boots;
         craft.flown_s = self.net.now_ns() as f64 / 1e9;
         (craft.unserved, craft.unserved_s) = self.settings.unserved;
-        craft.carried_bytes = carried_bytes;
+        craft.carried_bytes = sent.delivered_bytes;
         craft.waits = self.craft.book.waits();
         craft.delivered_bytes = self.craft.book.delivered_bytes();
         craft.latency = std::mem::take(&mut self.craft.book.samples);

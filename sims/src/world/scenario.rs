@@ -1,24 +1,24 @@
 //! A scenario: what a TOML file says of spacecraft, sites, links and faults.
 
+mod age;
 mod check;
+mod ground;
 
 use anyhow::Context as _;
 use codecs::{link::profile::Profile, time::Tai};
 use serde::Deserialize;
 
 use super::{
-    antennas::{Antennas, Given, PlanSettings, Wanting, give},
+    antennas::{Given, PlanSettings},
+    fades::{Fade, Fades},
     faults::FaultRates,
     island::IslandSettings,
-    legs::{Direction, Fade, Windows},
-    modem::{Modem, Said},
+    legs::{Direction, Windows},
+    pools::{JobsSettings, PoolSettings},
     sensors::Telemetry,
 };
 use crate::{
-    link::{
-        LossSettings,
-        budget::{self, file::Described},
-    },
+    link::{LossSettings, budget},
     orbit::{ElementSet, Station, earth::Geodetic, fleet::MeanElements},
     rng::mix,
 };
@@ -67,6 +67,11 @@ pub struct Scenario {
     pub faults: FaultRates,
     /// What contact costs.
     pub cost: Option<CostSettings>,
+    /// What of that which comes down is sent to pools.
+    pub jobs: Option<JobsSettings>,
+    /// Pools.
+    #[serde(default)]
+    pub pool: Vec<PoolSettings>,
 }
 
 /// What contact costs.
@@ -313,18 +318,6 @@ struct Member {
 /// Finds files that a scenario names.
 pub type Files<'a> = &'a dyn Fn(&str) -> anyhow::Result<String>;
 
-/// A direction whose queue, delay and losses a link file says.
-fn of_file(of: &Described, direction: Direction, rate_bps: f64) -> Direction {
-    let channel = &of.channel;
-    Direction {
-        rate_bps,
-        ground_delay_ns: (channel.ground_delay_ms * MILLISECOND_NS) as i64,
-        queue_ns: (channel.queue_ms * MILLISECOND_NS) as i64,
-        loss: LossSettings { mean: channel.loss_share, burst_packets: channel.burst_packets },
-        ..direction
-    }
-}
-
 impl Scenario {
     /// Reads and checks a scenario; `file` is for messages.
     ///
@@ -440,13 +433,19 @@ impl Scenario {
             }
             if let Some(of) = &described {
                 let peak_bps = windows.by_radio(of, seed)?;
-                down = of_file(of, down, peak_bps);
-                up = of_file(of, up, of.channel.return_rate_bps.unwrap_or(self.link.up_bps));
-                up.loss.mean = of.channel.return_loss_share;
+                let (channel, up_bps) = (&of.channel, self.link.up_bps);
+                down = down.through(channel, peak_bps);
+                up = up.through(channel, channel.return_rate_bps.unwrap_or(up_bps));
+                up.loss.mean = channel.return_loss_share;
+                windows.disturb(of);
             }
             if self.link.handover_s > 0.0 {
                 let gap_ns = (self.link.handover_gap_ms * MILLISECOND_NS) as i64;
                 windows.cut((self.link.handover_s * 1e9) as i64, gap_ns);
+            }
+            if let Some(FadeSettings { share, mean_s }) = self.link.fade {
+                let fade = Fade { share, mean_s };
+                windows = windows.faded(Fades::draw(fade, (start, end), mix(seed ^ 0xfade)));
             }
             let modem = self.modem(described.as_ref(), (&down, &up))?;
             islands.push(IslandSettings {
@@ -476,56 +475,6 @@ impl Scenario {
         Ok((islands, given.unwrap_or_default()))
     }
 
-    /// Who is heard by which antenna, where spacecraft compete for them.
-    fn given(
-        &self,
-        fleet: &[Member],
-        of: Option<&Described>,
-        span: (Tai, Tai),
-    ) -> anyhow::Result<Option<Given>> {
-        if self.site.iter().all(|site| site.antennas.is_none()) {
-            return Ok(None);
-        }
-        let antennas = |site: &SiteSettings| Antennas {
-            station: site.station(),
-            count: site.antennas.unwrap_or(1),
-            setup_s: site.setup_s,
-            teardown_s: site.teardown_s,
-        };
-        let sites: Vec<Antennas> = self.site.iter().map(antennas).collect();
-        let mut wanting = Vec::new();
-        for Member { name, orbit, value } in fleet {
-            let orbit = orbit.as_ref();
-            let orbit = orbit.ok_or_else(|| anyhow::anyhow!("spacecraft {name}: has no orbit"))?;
-            wanting.push(Wanting { name, orbit, value: *value });
-        }
-        // A receiver that is put on a spacecraft in the middle of its pass locks as at a rise.
-        let lock_ms = of.map_or(self.link.lock_s * 1e3, |of| of.channel.lock_ms);
-        give(&sites, &wanting, &self.plan, span, (lock_ms * MILLISECOND_NS) as i64).map(Some)
-    }
-
-    /// The modems at both ends, where there are any.
-    fn modem(
-        &self,
-        of: Option<&Described>,
-        (down, up): (&Direction, &Direction),
-    ) -> anyhow::Result<Option<Modem>> {
-        let Link { bearer, frame, coding, again_s, .. } = &self.link;
-        if *bearer == Bearer::Quic {
-            return Ok(None);
-        }
-        let said = Said { frame: frame.as_deref(), coding: coding.as_deref() };
-        let rates = (down.rate_bps, up.rate_bps, *again_s);
-        Modem::new(said, of.map(|of| &of.control), rates).map(Some).map_err(anyhow::Error::msg)
-    }
-
-    fn site_names(&self) -> Vec<String> {
-        match self.site.is_empty() {
-            true => vec!["station".into()],
-            false => self.site.iter().map(|site| site.name.clone()).collect(),
-        }
-    }
-
     fn direction(&self, down: bool) -> Direction {
         let link = &self.link;
         Direction {
@@ -533,10 +482,8 @@ impl Scenario {
             ground_delay_ns: (link.ground_delay_ms * MILLISECOND_NS) as i64,
             queue_ns: (link.queue_ms * MILLISECOND_NS) as i64,
             loss: LossSettings { mean: link.loss, burst_packets: link.burst_packets },
-            fade: link
-                .fade
-                .filter(|_| down)
-                .map(|fade| Fade { share: fade.share, mean_s: fade.mean_s }),
+            late: (0.0, 0),
+            twice_share: 0.0,
             back: !down,
             modem: link.bearer == Bearer::Rf,
         }
