@@ -127,7 +127,8 @@ fn a_radio_at_the_edge_of_its_budget_loses_frames_and_no_unit() {
     assert!(craft.object_bytes > craft.delivered_bytes);
 }
 
-/// How faulted voyages are flown: `VOYAGE_DAYS` flies as many with the full load, `VOYAGE_SEED` one.
+/// How faulted voyages are flown: `VOYAGE_DAYS` flies as many with the full load, `VOYAGE_SEED`
+/// one.
 struct Voyages {
     name: &'static str,
     /// Days over both bearers.

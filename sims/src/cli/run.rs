@@ -233,12 +233,12 @@ fn watched<T>(progress: &Progress, total_s: u64, work: impl FnOnce() -> T) -> T 
         scope.spawn(move || {
             let begun = Instant::now();
             while over.recv_timeout(TELL_EVERY) == Err(mpsc::RecvTimeoutError::Timeout) {
-                // Of the scenario, not summed over its spacecraft: more than one is faster than life.
+                // Of the scenario, not summed over its spacecraft: above one is faster than life.
                 let flown_s = progress.scenario_s();
                 let spacecraft = progress.over.load(Ordering::Relaxed);
                 eprint!(
-                    "\r{spacecraft} of {} spacecraft over, {:.0} % flown, {:.1} simulated seconds a \
-                     second \x1b[K",
+                    "\r{spacecraft} of {} spacecraft over, {:.0} % flown, {:.1} simulated seconds \
+                     a second \x1b[K",
                     progress.islands.load(Ordering::Relaxed),
                     100.0 * flown_s / total_s.max(1) as f64,
                     flown_s / begun.elapsed().as_secs_f64(),
