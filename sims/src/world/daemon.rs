@@ -10,7 +10,7 @@ use std::{
 use anyhow::Context as _;
 use codecs::{
     ids::{Origin, SpacecraftId, UnitKey},
-    link::{profile::Profile, receiver::ReceiverConfig, wire::Limits, wire::PlannedContact},
+    link::{profile::Profile, receiver::ReceiverConfig, wire::Limits},
     time::Tai,
 };
 use codecs_quic::TransportOptions;
@@ -22,6 +22,7 @@ use groundstation::{
         forgetful::{Crash, ForgetfulDisk},
         volume::Volume,
     },
+    contacts::Stepped,
     keep::{Keeper, Policy},
     ledger::Ledger,
     receipt::{Commit, Committed, Ingest, Next, SessionId, Tally, next},
@@ -69,7 +70,7 @@ pub struct Peer {
     /// Its number.
     pub spacecraft: SpacecraftId,
     /// Its contacts.
-    pub plan: Vec<PlannedContact>,
+    pub plan: Vec<Stepped>,
 }
 
 /// What runs while there is power.
@@ -97,7 +98,7 @@ pub struct Daemon {
     server: Arc<ServerConfig>,
     table: Table,
     mission: BTreeSet<SpacecraftId>,
-    plans: BTreeMap<Origin, Vec<PlannedContact>>,
+    plans: BTreeMap<Origin, Vec<Stepped>>,
     disk: ForgetfulDisk,
     /// Disks that were destroyed.
     destroyed: u64,
