@@ -109,6 +109,7 @@ fn noise_leaves_the_window_and_another_contact_is_judged_anew() {
 fn a_connection_with_little_to_say_proves_nothing() {
     let mut link = planned(&[(0, 40_000_000, 50 * MS)]);
     let mut now = SECOND;
+    link.arrived(now, 50 * MS, 500);
     for _ in 0..10_000 {
         now += 5 * MS;
         link.arrived(now, 90 * MS, 500);
@@ -144,7 +145,7 @@ fn a_queue_that_was_there_first_is_left_to_the_usual_controller() {
     assert_eq!(link.rule(), Rule::Usual);
     assert!(link.is_refuted() && !link.has_pressed(), "nothing of ours was in that queue");
     // Later round trips that are short are gaps that others left.
-    let mut now = 2 * SECOND;
+    let mut now = SECOND + 300 * MS;
     busy(&mut link, &mut now, SECOND / 2, 10_000_000, 90 * MS, 0.0);
     link.arrived(now, 51 * MS, PACKET);
     link.acknowledged(now, 0, false);
@@ -164,6 +165,7 @@ fn letting_the_queue_run_empty_is_no_verdict_on_the_link() {
     let mut link = planned(&[(0, 40_000_000, 50 * MS)]);
     let mut now = SECOND;
     link.sent(now);
+    link.arrived(now, 50 * MS, PACKET);
     let full = window(&link);
     let mut least = full;
     while now < 60 * SECOND {

@@ -69,7 +69,7 @@ pub struct Goodput {
     /// Measure these parts only
     #[arg(long, value_name = "PART", value_delimiter = ',')]
     only: Vec<Part>,
-    /// Draw the flown pass with its weather into an SVG file, in place of measuring
+    /// Draw the pass with three fades into an SVG file, in place of measuring
     #[arg(long, value_name = "FILE", conflicts_with_all = ["json", "only"])]
     plot: Option<PathBuf>,
     /// Print one JSON document

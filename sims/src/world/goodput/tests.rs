@@ -78,7 +78,7 @@ fn a_pass_of_real_elements_by_its_budget_is_used_to_its_set() {
     assert!(link.plan.steps().len() > 8, "{:?}", link.plan.steps());
     let bulk = Bulk { object_bytes: 100 << 10, ..pass.flow(Law::Plan).bulk };
     let flow = Flow { bulk, ..pass.flow(Law::Plan) };
-    let watch = watch::Watch::new(1_000_000_000);
+    let watch = Watch::new(1_000_000_000);
     let report = fly_watched(&link, &[flow], 1, Some(&watch)).unwrap().remove(0);
     let (goodput, ceiling) = (report.goodput(&link), report.ceiling());
     assert!(goodput > 0.95 * ceiling, "{goodput} of {ceiling}");

@@ -1,13 +1,18 @@
-//! The flown pass as a picture: capacity, what each law sends, and how long that waits.
+//! A pass as a picture: capacity, what each law sends, how long that waits, and what it misses.
 
 use std::{fs, path::Path, process::ExitCode};
 
 use anyhow::Context as _;
 
-use super::{BURSTS, flown};
+use super::BURSTS;
 use crate::{
     plot::{Axis, Chart, Series, stacked},
-    world::goodput::{Law, fly_watched, watch::Watch},
+    world::goodput::{
+        Law,
+        cases::{SHOWERS, X_BAND},
+        fly_watched,
+        watch::Watch,
+    },
 };
 
 /// Length of a point, ns.
@@ -15,9 +20,7 @@ const SPAN_NS: u64 = 1_000_000_000;
 
 /// Draws it into a file.
 pub fn draw(path: &Path) -> anyhow::Result<ExitCode> {
-    let kind = flown::Kind::Rain;
-    let pass = flown::pass(kind)?;
-    let link = flown::link(&pass, kind, BURSTS, 1)?;
+    let link = X_BAND.link(SHOWERS, BURSTS);
     let span_s = SPAN_NS as f64 / 1e9;
     let megabits = |bytes: f64| bytes * 8.0 / span_s / 1e6;
     let minutes = |at: usize| at as f64 * span_s / 60.0;
@@ -32,7 +35,7 @@ pub fn draw(path: &Path) -> anyhow::Result<ExitCode> {
     let mut holds = vec![];
     for law in Law::ALL {
         let watch = Watch::new(SPAN_NS);
-        let reports = fly_watched(&link, &[pass.flow(law)], 1, Some(&watch))?;
+        let reports = fly_watched(&link, &[X_BAND.flow(law)], 1, Some(&watch))?;
         let seen = watch.spans();
         let over = |of: &dyn Fn(usize) -> f64| {
             (0..seen.len()).map(|at| (minutes(at), of(at))).collect::<Vec<_>>()
@@ -54,9 +57,9 @@ pub fn draw(path: &Path) -> anyhow::Result<ExitCode> {
         height,
         ..Chart::new(title, across(), Axis::linear(up), series)
     };
-    let title = format!("{} in X band: capacity, and what is sent", flown::NAME);
+    let title = "An X-band pass with three fades and bursts: capacity, and what is sent";
     let svg = stacked(&[
-        chart(&title, "Mbit/s", 300.0, rates),
+        chart(title, "Mbit/s", 300.0, rates),
         chart("Longest wait in the queue", "ms", 180.0, waits),
         chart("Behind what the link could have carried", "MB", 180.0, holds),
     ]);
