@@ -116,10 +116,11 @@ impl Scale {
             self.attempt(self.factor * (1.0 - shown.lost.min(0.5)), shown);
             return Finding::Holds;
         }
-        // What was taken back is tried again without waiting for an empty queue: a little less than
-        // the link carries leaves it neither empty nor busy.
+        // What was taken back is tried again while the queue is no longer than ours: a little less
+        // than the link carries leaves it neither empty nor full. Where others fill it, more for us
+        // would be less for them.
         let below = self.factor < 1.0;
-        if shown.filled && (shown.queue < 0.25 || below) {
+        if shown.filled && shown.queue < if below { 1.0 } else { 0.25 } {
             if self.factor >= SCALE_MAX {
                 return Finding::Faster;
             }
