@@ -20,6 +20,7 @@ pub mod peers;
 pub mod ledger;
 pub mod archive;
 pub mod receipt;
+pub mod contacts;
 pub mod keep;
 pub mod upload;
 pub mod import;

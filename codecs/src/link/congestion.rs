@@ -48,6 +48,8 @@ const SILENCE_NS: u64 = 50_000_000;
 const DOUBT: (u64, u64) = (1_000_000_000, 8);
 /// How often that time doubles.
 const DOUBT_DOUBLINGS: u32 = 6;
+/// Round trips from the first measured one on in which it shows whether others are there.
+const OPENING_TRIPS: u64 = 3;
 /// Intervals that agree in a row and end the doubt.
 const GOOD_MIN: u32 = 16;
 
@@ -105,11 +107,27 @@ pub struct LinkAware {
     planned: Step,
     rule: Rule,
     dip_ns: u64,
+    dips: bool,
     interval: Interval,
     /// Where the interval begins to count.
     settled_ns: u64,
     /// The last acknowledgement.
     heard_ns: u64,
+    opening: Opening,
+    /// The plan is in doubt for what came of what was sent by it.
+    pressed: bool,
+}
+
+/// The first round trips by a plan: what is on the link before much of ours is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Opening {
+    /// Nothing was measured yet.
+    #[default]
+    Unseen,
+    /// Until then.
+    Until(u64),
+    /// It was looked.
+    Over,
 }
 
 impl LinkAware {
@@ -127,9 +145,12 @@ impl LinkAware {
             planned: Step::default(),
             rule: Rule::Usual,
             dip_ns: 0,
+            dips: false,
             interval: Interval::default(),
             settled_ns: 0,
             heard_ns: 0,
+            opening: Opening::default(),
+            pressed: false,
         }
     }
 
@@ -167,6 +188,7 @@ impl LinkAware {
     /// A packet arrived that was sent so long ago.
     pub fn arrived(&mut self, now_ns: u64, rtt_ns: u64, bytes: u64) {
         self.path.measured(rtt_ns, now_ns);
+        self.open(now_ns, rtt_ns);
         if now_ns >= self.settled_ns {
             let interval = &mut self.interval;
             interval.arrived = interval.arrived.saturating_add(bytes);
@@ -205,11 +227,38 @@ impl LinkAware {
         self.refresh(now_ns);
     }
 
+    /// Looks whether a round trip of the first ones is longer than the plan can be wrong: then the
+    /// queue is full already, of what others sent.
+    fn open(&mut self, now_ns: u64, rtt_ns: u64) {
+        if self.planned.rate_bps == 0 || self.planned.rtt_ns == 0 {
+            return;
+        }
+        let others = self.path.is_beyond(rtt_ns);
+        match self.opening {
+            Opening::Unseen => {
+                let trips = rtt_ns.saturating_mul(OPENING_TRIPS);
+                self.opening = Opening::Until(now_ns.saturating_add(trips));
+                if others && self.mode == Mode::Planned {
+                    self.doubt(now_ns, false);
+                }
+            }
+            Opening::Until(end_ns) if now_ns <= end_ns => {
+                // The first was late for another reason: a host that was busy.
+                if !others && self.is_refuted() && !self.pressed {
+                    self.mode = Mode::Planned;
+                    self.doublings = 0;
+                }
+            }
+            _ => self.opening = Opening::Over,
+        }
+    }
+
     /// Another link, as far as can be known.
     fn fresh(&mut self) {
         self.scale = Scale::new(1.0);
         self.mode = Mode::Planned;
         (self.doublings, self.good) = (0, 0);
+        self.pressed = false;
     }
 
     fn refresh(&mut self, now_ns: u64) {
@@ -217,8 +266,9 @@ impl LinkAware {
         if self.planned.rate_bps == 0 && planned.rate_bps > 0 {
             self.fresh();
             self.path.forget();
+            self.opening = Opening::Unseen;
             self.begin(now_ns);
-            self.dip_ns = now_ns;
+            (self.dip_ns, self.dips) = (now_ns, false);
         }
         self.planned = planned;
         self.path.plan(planned.rtt_ns, self.packets_ns(2));
@@ -241,10 +291,27 @@ impl LinkAware {
         matches!(self.mode, Mode::Doubt(_))
     }
 
+    /// Whether it is so for what came of what was sent by it: others on the link were pressed.
+    pub fn has_pressed(&self) -> bool {
+        self.is_refuted() && self.pressed
+    }
+
+    /// How long what one acknowledgement names takes on the link, ns: it is on its way no more, and
+    /// under way still.
+    fn unnamed_ns(&self, shortest_ns: u64) -> u64 {
+        self.packets_ns(self.bounds.ack_packets).min(shortest_ns.max(ACK_DELAY_NS))
+    }
+
     /// Queue that the window allows, ns beside a round trip of `shortest_ns`.
     fn headroom_ns(&self, shortest_ns: u64) -> u64 {
-        let acks = self.packets_ns(self.bounds.ack_packets).min(shortest_ns.max(ACK_DELAY_NS));
-        (shortest_ns / HEADROOM).saturating_add(HEADROOM_NS).saturating_add(acks)
+        let queue = (shortest_ns / HEADROOM).saturating_add(HEADROOM_NS);
+        queue.saturating_add(self.unnamed_ns(shortest_ns))
+    }
+
+    /// Bytes at the planned rate.
+    fn bytes_of(&self, ns: u64) -> u64 {
+        let bytes = u128::from(ns) * u128::from(self.planned.rate_bps) / 8_000_000_000;
+        u64::try_from(bytes).unwrap_or(u64::MAX)
     }
 
     fn window(&mut self, now_ns: u64) -> Option<u64> {
@@ -255,13 +322,12 @@ impl LinkAware {
         // What was sent in the last round trip at the rate of its time: a step down is met by the
         // acknowledgements that stay away, a step up is used at once.
         let trip = self.series.bytes(now_ns.saturating_sub(shortest), now_ns);
-        let headroom = self.headroom_ns(shortest);
-        let queue = u128::from(headroom) * u128::from(self.planned.rate_bps) / 8_000_000_000;
-        let queue = u64::try_from(queue).unwrap_or(u64::MAX);
-        let bytes = match self.dip(now_ns, shortest) {
-            Some(less) => trip.saturating_sub((trip as f64 * less) as u64),
-            None => trip.saturating_add(queue),
+        let (less, beside) = match self.dip(now_ns, shortest) {
+            Some(less) => (less, self.unnamed_ns(shortest)),
+            None => (0.0, self.headroom_ns(shortest)),
         };
+        let bytes = trip.saturating_sub((trip as f64 * less) as u64);
+        let bytes = bytes.saturating_add(self.bytes_of(beside));
         let bytes = (bytes as f64 * self.scale.factor()) as u64;
         let least = PACKETS_MIN.saturating_mul(self.packet_bytes).min(self.bounds.window_max);
         Some(bytes.clamp(least, self.bounds.window_max))
@@ -276,8 +342,12 @@ impl LinkAware {
             return None;
         }
         if since - every > shortest_ns {
-            self.dip_ns = now_ns;
+            (self.dip_ns, self.dips) = (now_ns, false);
             return None;
+        }
+        if !core::mem::replace(&mut self.dips, true) {
+            // What arrives less of it says nothing of the link.
+            self.begin(now_ns.saturating_add(shortest_ns));
         }
         let (part, cost) = DIP;
         Some((every as f64 / (cost as f64 * shortest_ns as f64)).min(1.0 / part as f64))
@@ -345,15 +415,18 @@ impl LinkAware {
                 }
             }
             Finding::Faster => self.mode = Mode::Faster,
-            Finding::Refuted => {
-                let (least, trips) = DOUBT;
-                let shortest = self.path.shortest_ns(now_ns).unwrap_or(0);
-                let wait = shortest.saturating_mul(trips).max(least) << self.doublings;
-                self.mode = Mode::Doubt(now_ns.saturating_add(wait));
-                self.doublings = (self.doublings + 1).min(DOUBT_DOUBLINGS);
-                self.good = 0;
-            }
+            Finding::Refuted => self.doubt(now_ns, true),
         }
+    }
+
+    fn doubt(&mut self, now_ns: u64, pressed: bool) {
+        let (least, trips) = DOUBT;
+        let shortest = self.path.shortest_ns(now_ns).unwrap_or(0);
+        let wait = shortest.saturating_mul(trips).max(least) << self.doublings;
+        self.mode = Mode::Doubt(now_ns.saturating_add(wait));
+        self.doublings = (self.doublings + 1).min(DOUBT_DOUBLINGS);
+        self.good = 0;
+        self.pressed = pressed;
     }
 }
 

@@ -32,7 +32,7 @@ pub use loss::{GilbertElliott, LossSettings};
 /// Speed of light, km/s.
 pub const LIGHT_KM_S: f64 = 299_792.458;
 /// What a datagram costs on the link beside its payload: IPv4 and UDP headers.
-const OVERHEAD_BYTES: usize = 28;
+pub const OVERHEAD_BYTES: usize = 28;
 
 /// How one direction of a link behaves.
 #[derive(Clone, Copy, Debug, PartialEq)]

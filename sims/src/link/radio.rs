@@ -166,10 +166,17 @@ impl RadioLink {
 
     /// Bits that frames without error carry over the pass.
     pub fn capacity_bits(&self) -> f64 {
-        let carried = |moment: &Moment| {
-            if moment.locked { moment.rate_bps * (1.0 - moment.frames.error) } else { 0.0 }
+        self.bits(self.start, self.start.plus(self.moments.len() as i64 * self.step_ns))
+    }
+
+    /// Bits that frames without error carry between two times.
+    pub fn bits(&self, from: Tai, until: Tai) -> f64 {
+        let carried = |(at, moment): (Tai, &Moment)| {
+            let span_ns = at.plus(self.step_ns).min(until).since(at.max(from)).max(0);
+            let rate_bps = if moment.locked { moment.rate_bps } else { 0.0 };
+            rate_bps * (1.0 - moment.frames.error) * span_ns as f64 / 1e9
         };
-        self.moments.iter().map(carried).sum::<f64>() * self.step_ns as f64 / 1e9
+        self.moments().map(carried).sum()
     }
 }
 
@@ -195,6 +202,15 @@ pub enum Way {
     Forth(Arc<RadioLink>),
     /// To it.
     Back(Arc<RadioLink>),
+}
+
+impl Way {
+    /// The pass that it is a direction of.
+    pub fn link(&self) -> &Arc<RadioLink> {
+        match self {
+            Self::Forth(link) | Self::Back(link) => link,
+        }
+    }
 }
 
 impl Geometry for Way {

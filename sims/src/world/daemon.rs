@@ -12,7 +12,7 @@ use std::{
 use anyhow::Context as _;
 use codecs::{
     ids::{Origin, SpacecraftId, UnitKey},
-    link::{profile::Profile, receiver::ReceiverConfig, wire::Limits, wire::PlannedContact},
+    link::{profile::Profile, receiver::ReceiverConfig, wire::Limits},
     time::Tai,
 };
 use codecs_quic::TransportOptions;
@@ -24,6 +24,7 @@ use groundstation::{
         forgetful::{Crash, ForgetfulDisk},
         volume::Volume,
     },
+    contacts::Stepped,
     keep::{Keeper, Policy},
     ledger::Ledger,
     receipt::{Commit, Committed, Ingest, Next, SessionId, Tally, next},
@@ -78,7 +79,7 @@ pub struct Peer {
     /// What it may do: an edge carries for the spacecraft as well.
     pub actions: BTreeSet<Action>,
     /// Its contacts.
-    pub plan: Vec<PlannedContact>,
+    pub plan: Vec<Stepped>,
 }
 
 /// What runs while there is power.
@@ -107,7 +108,7 @@ pub struct Daemon {
     server: Arc<ServerConfig>,
     table: Table,
     mission: BTreeSet<SpacecraftId>,
-    plans: BTreeMap<Origin, Vec<PlannedContact>>,
+    plans: BTreeMap<Origin, Vec<Stepped>>,
     disk: ForgetfulDisk,
     /// Disks that were destroyed.
     destroyed: u64,

@@ -5,7 +5,10 @@
 //! packets that must be sent again.
 
 pub mod cases;
+pub mod passes;
 pub mod steps;
+pub mod watch;
+pub mod way;
 
 use std::sync::Arc;
 
@@ -16,7 +19,8 @@ use codecs::{
 use codecs_quic::{PlannedLink, Role, TransportOptions, client_transport, transport};
 use quinn_proto::congestion::{BbrConfig, CubicConfig};
 
-use self::steps::Steps;
+use self::watch::Watch;
+pub use self::way::{Air, Way};
 use super::{
     bulk::{Bulk, Outcome, Transfer},
     identity::{Authority, SERVER_NAME},
@@ -24,10 +28,9 @@ use super::{
     pair::{client_config, server_config},
     shell::epoch,
 };
-use crate::link::{LinkModel, LinkSettings, LossSettings};
 
 /// Where simulated time starts.
-const START: Tai = Tai(2_000_000_000_000_000_000);
+pub const START: Tai = Tai(2_000_000_000_000_000_000);
 /// Bytes of a packet that are no object: IPv4, UDP and QUIC headers, the frame's own, and the tag.
 pub const HEADER_BYTES: f64 = 28.0 + 34.0;
 
@@ -56,30 +59,6 @@ impl Law {
     }
 }
 
-/// One direction of a link.
-#[derive(Clone, Debug)]
-pub struct Way {
-    /// Rate and delay over time.
-    pub steps: Steps,
-    /// Longest wait in the queue, ns.
-    pub queue_ns: i64,
-    /// How packets are lost.
-    pub loss: LossSettings,
-}
-
-impl Way {
-    fn leg(&self, seed: u64) -> Box<LinkModel<Steps>> {
-        let settings = LinkSettings {
-            rate_bps: self.steps.rate_max_bps(),
-            ground_delay_ns: 0,
-            queue_ns: self.queue_ns,
-            loss: self.loss,
-            seed,
-        };
-        Box::new(LinkModel::new(settings, self.steps.clone()))
-    }
-}
-
 /// Who sends over the link.
 #[derive(Clone, Copy, Debug)]
 pub struct Flow {
@@ -96,6 +75,8 @@ pub struct Flow {
 pub struct Link {
     /// Transport of both sides.
     pub profile: Profile,
+    /// When the run begins.
+    pub start: Tai,
     /// The way to the station.
     pub up: Way,
     /// The way back.
@@ -140,7 +121,7 @@ impl Report {
     pub fn goodput(&self, link: &Link) -> f64 {
         let Some(first) = self.outcome.first_ns else { return 0.0 };
         let until = if self.is_whole { self.end_ns() } else { link.until_ns };
-        let capacity = link.up.steps.bytes(first, until);
+        let capacity = link.up.bytes(link.start, first, until);
         self.acknowledged(until) as f64 / capacity.max(1.0)
     }
 
@@ -161,7 +142,20 @@ impl Report {
 /// # Errors
 /// Transport settings out of bounds.
 pub fn fly(link: &Link, flows: &[Flow], seed: u64) -> anyhow::Result<Vec<Report>> {
-    let mut shared = Shared::new(link, seed)?;
+    fly_watched(link, flows, seed, None)
+}
+
+/// Flies some flows over one link, with an eye on the way to the station.
+///
+/// # Errors
+/// Transport settings out of bounds.
+pub fn fly_watched(
+    link: &Link,
+    flows: &[Flow],
+    seed: u64,
+    watch: Option<&Watch>,
+) -> anyhow::Result<Vec<Report>> {
+    let mut shared = Shared::new(link, seed, watch)?;
     let mut under_way: Vec<(LinkId, u64, Transfer)> = Vec::new();
     let mut arrived_ns = 0;
     for (at, flow) in flows.iter().enumerate() {
@@ -211,17 +205,22 @@ struct Shared {
 }
 
 impl Shared {
-    fn new(link: &Link, seed: u64) -> anyhow::Result<Self> {
+    fn new(link: &Link, seed: u64, watch: Option<&Watch>) -> anyhow::Result<Self> {
         let (authority, options) = (Authority::new(seed)?, TransportOptions::default());
         let station = authority.station("station")?;
         let numbers = transport(&link.profile, Role::Server, &options)?;
-        let config = server_config(&authority, &station, START, numbers)?;
-        let mut net = Net::new(START);
+        let config = server_config(&authority, &station, link.start, numbers)?;
+        let mut net = Net::new(link.start);
         let settings = |seed, key, server| Settings { seed, key, options, server };
         let server = net.add(settings(seed ^ 1, station.key_hash, Some(Arc::new(config))));
         let craft = authority.client("client")?;
         let client = net.add(settings(seed ^ 2, craft.key_hash, None));
-        net.lay(client, server, link.up.leg(seed));
+        let up = link.up.leg(seed);
+        let up = match watch {
+            Some(watch) => watch.over(up, link),
+            None => up,
+        };
+        net.lay(client, server, up);
         net.lay(server, client, link.down.leg(seed ^ 3));
         Ok(Self { net, authority, client, server, options })
     }

@@ -142,7 +142,8 @@ impl Island {
         let duration_ns = duration_s * SECOND_NS;
         let faults = draw(&settings.faults, duration_ns, seed);
         let mut windows = settings.windows.clone();
-        let plan = windows.plan(settings.down.rate_bps);
+        let ground_ns = settings.down.ground_delay_ns + settings.up.ground_delay_ns;
+        let plan = windows.plan(settings.down.rate_bps, ground_ns);
         windows.without(&outages(&faults, start));
         let windows = Arc::new(windows);
         let authority = Authority::new(seed)?;

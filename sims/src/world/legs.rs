@@ -1,8 +1,11 @@
 //! The links of one spacecraft over a scenario: its contacts with sites, and a leg each way.
 
+mod steps;
+
 use std::sync::Arc;
 
-use codecs::{link::wire::PlannedContact, time::Tai};
+use codecs::time::Tai;
+use groundstation::contacts::Stepped;
 
 use super::{
     fades::{Faded, Fades},
@@ -14,7 +17,7 @@ use crate::{
         Disturbances, Fixed, Frames, Geometry, LIGHT_KM_S, LinkModel, LinkSettings, LossSettings,
         Sky, Track,
         budget::file::{ChannelTable, Described},
-        radio::{RadioError, RadioLink, Weather},
+        radio::{Planned, RadioError, RadioLink, Weather},
     },
     orbit::{ElementSet, ElementsError, Station},
     rng::mix,
@@ -56,8 +59,8 @@ enum Along {
 #[derive(Debug)]
 struct Radio {
     flown: RadioLink,
-    /// Bits that a planner expects, who knows the orbit and no weather.
-    planned_bits: f64,
+    /// What a planner expects, who knows the orbit and no weather.
+    planned: Vec<Planned>,
     /// The greatest rate of all passes, bit/s.
     peak_bps: f64,
 }
@@ -213,12 +216,13 @@ impl Windows {
             let Along::Track(track) = &window.geometry else { continue };
             let weather = Weather::Seeded(mix(seed ^ window.rise.0 as u64));
             let flown = RadioLink::fly(of, track, weather)?;
-            radios.push((flown, RadioLink::fly(of, track, Weather::Clear)?.capacity_bits()));
+            let clear = RadioLink::fly(of, track, Weather::Clear)?;
+            radios.push((flown, clear.plan(steps::DELAY_NS)));
         }
         let peak_bps = radios.iter().map(|(flown, _)| flown.peak_bps()).fold(1.0, f64::max);
         let tracks = self.0.iter_mut().filter(|of| matches!(of.geometry, Along::Track(_)));
-        for (window, (flown, planned_bits)) in tracks.zip(radios) {
-            window.geometry = Along::Radio(Arc::new(Radio { flown, planned_bits, peak_bps }));
+        for (window, (flown, planned)) in tracks.zip(radios) {
+            window.geometry = Along::Radio(Arc::new(Radio { flown, planned, peak_bps }));
         }
         Ok(peak_bps)
     }
@@ -292,22 +296,10 @@ impl Windows {
         self.0.get(index).filter(|window| window.from <= at).map(|window| (index, window))
     }
 
-    /// What a ground would tell of them: the rate at each one's mean.
-    pub fn plan(&self, rate_bps: f64) -> Vec<PlannedContact> {
-        let contact = |window: &Window| {
-            let seconds = window.to.since(window.from) as f64 / 1e9;
-            let bits = match &window.geometry {
-                Along::Radio(radio) => radio.planned_bits,
-                // Who plans knows of no fades.
-                _ => self.sum(window, |at| window.share(at)) * rate_bps,
-            };
-            let mean = bits / seconds.max(1e-9);
-            let middle = window.from.plus(window.to.since(window.from) / 2);
-            let range_km = window.range_km(middle);
-            let rtt_ns = 2 * flight_ns(range_km).unsigned_abs();
-            PlannedContact { rise: window.rise, set: window.to, rate_bps: mean as u64, rtt_ns }
-        };
-        self.0.iter().map(contact).collect()
+    /// What a ground would tell of them: each one's mean, and its steps of rate and round trip as
+    /// the orbit and a clear sky have them. `ground_ns` is what both ways take beside the flight.
+    pub fn plan(&self, rate_bps: f64, ground_ns: i64) -> Vec<Stepped> {
+        self.0.iter().map(|window| steps::of(window, rate_bps, ground_ns)).collect()
     }
 
     /// Bits that a link of this rate at its best carries in a contact through its fades.
@@ -456,9 +448,10 @@ mod tests {
         assert_eq!(windows.at(Tai(HOUR + SECOND_NS)).map(|(index, _)| index), Some(0));
         assert!(windows.at(Tai(3 * HOUR)).is_none());
         assert_eq!(windows.at(Tai(5 * HOUR + 2 * SECOND_NS)).map(|(index, _)| index), Some(1));
-        let plan = windows.plan(1e6);
-        assert_eq!((plan[0].rise, plan[0].set), (Tai(HOUR), Tai(2 * HOUR)));
-        assert_eq!(plan[0].rate_bps, 1_000_000);
+        let plan = windows.plan(1e6, 0);
+        assert_eq!((plan[0].whole.rise, plan[0].whole.set), (Tai(HOUR), Tai(2 * HOUR)));
+        assert_eq!(plan[0].whole.rate_bps, 1_000_000);
+        assert_eq!(plan[0].parts, [plan[0].whole], "nothing changes");
     }
 
     #[test]

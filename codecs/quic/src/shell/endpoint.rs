@@ -167,6 +167,11 @@ fn client_endpoint(peer: &Peer, to: SocketAddr) -> anyhow::Result<(Endpoint, Soc
     Ok((endpoint, report))
 }
 
+/// Acknowledgements a second at the highest rate that is planned: some 250 kbit/s.
+const ACKS_MAX_HZ: u64 = 400;
+/// Most packets of one, whatever is planned.
+const ACK_PACKETS_MAX: u32 = 64;
+
 /// The numbers of a client, its congestion control among them.
 ///
 /// # Errors
@@ -176,9 +181,14 @@ pub fn client_transport(
     options: &TransportOptions,
     planned: &PlannedLink,
 ) -> io::Result<quinn::TransportConfig> {
-    let mut numbers = transport(profile, Role::Client, options)?;
-    let bounds =
-        Bounds { window_max: profile.send_window_bytes, ack_packets: profile.ack_threshold };
+    // A way back of a quarter of a megabit, as X band has it, would carry acknowledgements of ten
+    // packets for 50 Mbit/s only.
+    let packets_s = planned.peak_bps() / 8 / u64::from(options.mtu_max);
+    let ack_packets = u32::try_from(packets_s / ACKS_MAX_HZ).unwrap_or(u32::MAX);
+    let ack_packets = ack_packets.min(ACK_PACKETS_MAX).max(profile.ack_threshold);
+    let profile = Profile { ack_threshold: ack_packets, ..*profile };
+    let mut numbers = transport(&profile, Role::Client, options)?;
+    let bounds = Bounds { window_max: profile.send_window_bytes, ack_packets };
     let link = planned.clone();
     numbers.congestion_controller_factory(Arc::new(PlannedConfig { link, bounds }));
     Ok(numbers)

@@ -60,6 +60,11 @@ impl PlannedLink {
         }
     }
 
+    /// The highest rate that is planned, bit/s; 0 where none is.
+    pub fn peak_bps(&self) -> u64 {
+        self.get().steps().iter().map(|step| step.rate_bps).max().unwrap_or(0)
+    }
+
     fn since(&self, now: Instant) -> u64 {
         nanos(now.saturating_duration_since(self.zero))
     }
@@ -152,7 +157,7 @@ impl Planned {
         let before = std::mem::replace(&mut self.rule, self.law.rule());
         match (before, self.rule) {
             // Others were pressed already: what is left to find is found without another rush.
-            (Rule::Planned(_), Rule::Usual) if self.law.is_refuted() => {
+            (Rule::Planned(_), Rule::Usual) if self.law.has_pressed() => {
                 self.usual = Usual::after(0, now, self.mtu);
             }
             (Rule::Planned(_), Rule::Usual) => self.usual = Usual::new(now, self.mtu),

@@ -54,12 +54,22 @@ impl Path {
         Some(excess.saturating_add(signed(age_ms.saturating_mul(RISE_NS_S / 1_000))))
     }
 
+    /// Whether a round trip is longer than a plan can have left out.
+    pub fn is_beyond(&self, rtt_ns: u64) -> bool {
+        signed(rtt_ns) - signed(self.planned_ns) > self.left_out()
+    }
+
+    /// Most that a plan leaves out, ns.
+    fn left_out(&self) -> i64 {
+        signed(self.planned_ns / PART + self.slack_ns)
+    }
+
     /// The shortest round trip now, ns; none before one was planned or measured.
     pub fn shortest_ns(&self, now_ns: u64) -> Option<u64> {
         let excess = match (self.excess(now_ns), self.planned_ns) {
             (None, 0) => return None,
             (excess, 0) => excess.unwrap_or(0),
-            (excess, planned) => excess.unwrap_or(0).min(signed(planned / PART + self.slack_ns)),
+            (excess, _) => excess.unwrap_or(0).min(self.left_out()),
         };
         let shortest = signed(self.planned_ns).saturating_add(excess);
         Some(u64::try_from(shortest).unwrap_or(0).clamp(1, RTT_MAX_NS))

@@ -18,7 +18,7 @@ const LOST_HEAVY: f64 = 0.1;
 /// Intervals in a row that disagree before the plan counts as refuted.
 const STRIKES_MAX: u32 = 3;
 /// Intervals without a trial after one that the link did not answer, at first and at most.
-const HOLD: [u32; 2] = [8, 128];
+const HOLD: [u32; 2] = [4, 32];
 
 /// What one interval of a busy connection showed.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -85,8 +85,12 @@ impl Scale {
         // others take what is left to them, and less arrives again.
         let noise = 1.0 - shown.lost.min(LOST_HEAVY);
         let is_pressed = shown.filled || shown.queue > 1.5 || shown.marked;
-        if is_pressed && shown.delivered < FIT * noise * self.factor {
+        // A link that does not take more than before is none that takes less.
+        let expected = self.trial.map_or(self.factor, |trial| self.factor.min(trial.before));
+        if is_pressed && shown.delivered < FIT * noise * expected {
             self.trial = None;
+            // What it came of may be over with the next interval.
+            self.hold = 0;
             self.factor = shown.delivered.clamp(SCALE_MIN, self.factor);
             return match shown.delivered < FIT * SCALE_MIN {
                 true => Finding::Refuted,
@@ -112,11 +116,16 @@ impl Scale {
             self.attempt(self.factor * (1.0 - shown.lost.min(0.5)), shown);
             return Finding::Holds;
         }
-        if shown.filled && shown.queue < 0.25 {
+        // What was taken back is tried again while the queue is no longer than ours: a little less
+        // than the link carries leaves it neither empty nor full. Where others fill it, more for us
+        // would be less for them.
+        let below = self.factor < 1.0;
+        if shown.filled && shown.queue < if below { 1.0 } else { 0.25 } {
             if self.factor >= SCALE_MAX {
                 return Finding::Faster;
             }
-            self.attempt(self.factor * RAISE, shown);
+            let raised = self.factor * RAISE;
+            self.attempt(if below { raised.min(1.0) } else { raised }, shown);
         }
         self.strikes = 0;
         Finding::Holds
@@ -191,6 +200,36 @@ mod tests {
         assert_eq!(settle(3.0, 8.0, 0.0).1, Finding::Faster);
         assert_eq!(settle(0.2, 8.0, 0.0).1, Finding::Refuted);
         assert_eq!(settle(0.2, 1.0, 0.01).1, Finding::Refuted);
+    }
+
+    #[test]
+    fn a_link_that_takes_no_more_is_not_one_that_takes_less() {
+        // A queue that looks empty, and a link that carries what was planned.
+        let mut scale = Scale::new(1.0);
+        let full = Shown { delivered: 0.98, queue: 0.0, ..AS_PLANNED };
+        for _ in 0..200 {
+            assert_eq!(scale.judge(full), Finding::Holds);
+            assert_eq!(scale.strikes, 0, "a trial without an answer is no strike");
+            assert!(scale.factor() >= 1.0, "{}", scale.factor());
+        }
+    }
+
+    #[test]
+    fn what_a_fade_took_is_back_within_a_few_intervals_of_its_end() {
+        let mut scale = Scale::new(1.0);
+        let under = |scale: &Scale, rate: f64| {
+            let delivered = scale.factor().min(rate);
+            Shown { delivered, queue: 0.6, ..AS_PLANNED }
+        };
+        for _ in 0..100 {
+            scale.judge(under(&scale, 0.7));
+        }
+        assert!(scale.factor() < 0.9, "{}", scale.factor());
+        let back = (0..100).position(|_| {
+            scale.judge(under(&scale, 1.0));
+            scale.factor() == 1.0 && scale.trial.is_none()
+        });
+        assert!(back.is_some_and(|intervals| intervals <= 2 * HOLD[1] as usize), "{back:?}");
     }
 
     #[test]

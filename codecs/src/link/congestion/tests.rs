@@ -109,6 +109,7 @@ fn noise_leaves_the_window_and_another_contact_is_judged_anew() {
 fn a_connection_with_little_to_say_proves_nothing() {
     let mut link = planned(&[(0, 40_000_000, 50 * MS)]);
     let mut now = SECOND;
+    link.arrived(now, 50 * MS, 500);
     for _ in 0..10_000 {
         now += 5 * MS;
         link.arrived(now, 90 * MS, 500);
@@ -131,6 +132,54 @@ fn an_outage_is_no_congestion_and_three_on_end_are_doubted() {
         link.lost(now, 200_000, true);
     }
     assert_eq!(link.rule(), Rule::Usual);
+}
+
+#[test]
+fn a_queue_that_was_there_first_is_left_to_the_usual_controller() {
+    let mut link = planned(&[(0, 40_000_000, 50 * MS)]);
+    link.sent(SECOND);
+    assert!(matches!(link.rule(), Rule::Planned(_)));
+    // An eighth, 5 ms and two packets are what a plan may leave out.
+    link.arrived(SECOND, 80 * MS, PACKET);
+    link.acknowledged(SECOND, 0, false);
+    assert_eq!(link.rule(), Rule::Usual);
+    assert!(link.is_refuted() && !link.has_pressed(), "nothing of ours was in that queue");
+    // Later round trips that are short are gaps that others left.
+    let mut now = SECOND + 300 * MS;
+    busy(&mut link, &mut now, SECOND / 2, 10_000_000, 90 * MS, 0.0);
+    link.arrived(now, 51 * MS, PACKET);
+    link.acknowledged(now, 0, false);
+    assert_eq!(link.rule(), Rule::Usual);
+    // Another connection, whose host was busy for a moment.
+    let mut link = planned(&[(0, 40_000_000, 50 * MS)]);
+    link.sent(SECOND);
+    link.arrived(SECOND, 80 * MS, PACKET);
+    link.acknowledged(SECOND, 0, false);
+    link.arrived(SECOND + 60 * MS, 52 * MS, PACKET);
+    link.acknowledged(SECOND + 60 * MS, 0, false);
+    assert!(matches!(link.rule(), Rule::Planned(_)));
+}
+
+#[test]
+fn letting_the_queue_run_empty_is_no_verdict_on_the_link() {
+    let mut link = planned(&[(0, 40_000_000, 50 * MS)]);
+    let mut now = SECOND;
+    link.sent(now);
+    link.arrived(now, 50 * MS, PACKET);
+    let full = window(&link);
+    let mut least = full;
+    while now < 60 * SECOND {
+        now += 3 * MS;
+        link.sent(now);
+        let under_way = window(&link);
+        least = least.min(under_way);
+        // A link that carries what is under way within a round trip, and no more than it can.
+        let rate = (under_way as f64 / full as f64).min(1.0).powi(3) * 40_000_000.0;
+        link.arrived(now, 58 * MS, (rate * 3e-3 / 8.0) as u64);
+        link.acknowledged(now, u64::MAX, false);
+        assert_eq!(link.scale(), 1.0, "at {now}");
+    }
+    assert!(least < full * 3 / 4, "it did run empty: {least} of {full}");
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! `orbitsim bench goodput`: what of a link's capacity arrives, by the plan, by CUBIC and by BBR.
 
-use std::process::ExitCode;
+mod flown;
+mod picture;
+
+use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
@@ -21,14 +24,18 @@ use super::measure::median;
 
 /// When a second sender joins, and when all have settled, ns.
 const SHARED_NS: [u64; 3] = [10_000_000_000, 15_000_000_000, 70_000_000_000];
+/// Losses in bursts beside noise.
+const BURSTS: LossSettings = LossSettings { mean: 1e-3, burst_packets: 10.0 };
 /// Factors by which plans are wrong.
 const WRONG: [f64; 7] = [0.5, 0.8, 0.9, 1.0, 1.2, 1.5, 2.0];
 
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 enum Part {
-    /// A whole pass of an Earth observer in X band
+    /// A whole pass of an Earth observer in X band, as a circle over the station
     Pass,
+    /// The same of real elements, by its link's budget
+    Flown,
     /// Links of one rate, from low orbit to the Moon, with losses
     Constant,
     /// 100 MB over a fast relay with a thin return
@@ -41,6 +48,16 @@ enum Part {
     Mars,
 }
 
+const PARTS: [Part; 7] = [
+    Part::Pass,
+    Part::Flown,
+    Part::Constant,
+    Part::Transfer,
+    Part::Shared,
+    Part::Wrong,
+    Part::Mars,
+];
+
 /// Arguments of `bench goodput`.
 #[derive(Debug, Args)]
 #[command(after_help = "Time is simulated: the same seeds give the same figures on any machine, \
@@ -52,6 +69,9 @@ pub struct Goodput {
     /// Measure these parts only
     #[arg(long, value_name = "PART", value_delimiter = ',')]
     only: Vec<Part>,
+    /// Draw the pass with three fades into an SVG file, in place of measuring
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["json", "only"])]
+    plot: Option<PathBuf>,
     /// Print one JSON document
     #[arg(long)]
     json: bool,
@@ -81,10 +101,11 @@ impl Goodput {
         if cfg!(debug_assertions) {
             eprintln!("note: a debug build takes long; its figures are the same");
         }
+        if let Some(path) = &self.plot {
+            return picture::draw(path);
+        }
         let mut rows = Vec::new();
-        for part in
-            [Part::Pass, Part::Constant, Part::Transfer, Part::Shared, Part::Wrong, Part::Mars]
-        {
+        for part in PARTS {
             if self.only.is_empty() || self.only.contains(&part) {
                 eprintln!("measuring {part:?}");
                 self.measure(part, &mut rows)?;
@@ -125,15 +146,26 @@ impl Goodput {
     fn measure(&self, part: Part, rows: &mut Vec<Row>) -> anyhow::Result<()> {
         match part {
             Part::Pass => {
-                let bursts = LossSettings { mean: 1e-3, burst_packets: 10.0 };
                 for (name, weather, loss) in [
                     ("clear sky", Weather::default(), LossSettings::NONE),
-                    ("clear sky, 0.1 % in bursts", Weather::default(), bursts),
-                    ("three fades, 0.1 % in bursts", SHOWERS, bursts),
+                    ("clear sky, 0.1 % in bursts", Weather::default(), BURSTS),
+                    ("three fades, 0.1 % in bursts", SHOWERS, BURSTS),
                 ] {
                     let link = X_BAND.link(weather, loss);
-                    let row = self.row(&link, |law| X_BAND.flow(law))?;
+                    let row = self.row(|_| Ok(link.clone()), |law| X_BAND.flow(law))?;
                     rows.push(Row { part: "pass", link: format!("X-band pass, {name}"), ..row });
+                }
+            }
+            Part::Flown => {
+                for (name, kind, loss) in flown::SKIES {
+                    let pass = flown::pass(kind)?;
+                    let row = self
+                        .row(|seed| flown::link(&pass, kind, loss, seed), |law| pass.flow(law))?;
+                    rows.push(Row {
+                        part: "flown",
+                        link: format!("{}, {name}", flown::NAME),
+                        ..row
+                    });
                 }
             }
             Part::Constant => {
@@ -144,7 +176,7 @@ impl Goodput {
             Part::Mars => self.regime("mars", &MARS_1, rows)?,
             Part::Transfer => {
                 let link = GEO_250.link(LossSettings::NONE);
-                let row = self.row(&link, |law| GEO_250.flow(law))?;
+                let row = self.row(|_| Ok(link.clone()), |law| GEO_250.flow(law))?;
                 let ends = |law| {
                     self.median(|seed| {
                         let reports = fly(&link, &[GEO_250.flow(law)], seed)?;
@@ -193,14 +225,15 @@ impl Goodput {
     ) -> anyhow::Result<()> {
         for (name, loss) in LOSSES {
             let link = regime.link(loss);
-            let row = self.row(&link, |law| regime.flow(law))?;
+            let row = self.row(|_| Ok(link.clone()), |law| regime.flow(law))?;
             rows.push(Row { part, link: format!("{}, {name}", regime.name), ..row });
         }
         Ok(())
     }
 
     fn wrong(&self, regime: &Regime, link: &Link, factor: f64, name: &str) -> anyhow::Result<Row> {
-        let [plan, dropped, ceiling] = self.one(link, |law| regime.flow(law), Law::Plan)?;
+        let [plan, dropped, ceiling] =
+            self.one(|_| Ok(link.clone()), |law| regime.flow(law), Law::Plan)?;
         Ok(Row {
             part: "wrong",
             link: format!("{}, {name}, plan x {factor}", regime.name),
@@ -229,7 +262,7 @@ impl Goodput {
                 let reports = fly(&link, &flows, seed)?;
                 let got = |of: &Report| (of.acknowledged(until) - of.acknowledged(from)) as f64;
                 let got = reports.iter().take(others as usize).map(got).sum::<f64>();
-                Ok(got / link.up.steps.bytes(from, until))
+                Ok(got / link.up.bytes(link.start, from, until))
             })
         };
         let cubic = theirs(Law::Cubic)?;
@@ -248,10 +281,14 @@ impl Goodput {
         })
     }
 
-    fn row(&self, link: &Link, flow: impl Fn(Law) -> Flow) -> anyhow::Result<Row> {
-        let [plan, plan_dropped, ceiling] = self.one(link, &flow, Law::Plan)?;
-        let [cubic, cubic_dropped, _] = self.one(link, &flow, Law::Cubic)?;
-        let [bbr, bbr_dropped, _] = self.one(link, &flow, Law::Bbr)?;
+    fn row(
+        &self,
+        link: impl Fn(u64) -> anyhow::Result<Link>,
+        flow: impl Fn(Law) -> Flow,
+    ) -> anyhow::Result<Row> {
+        let [plan, plan_dropped, ceiling] = self.one(&link, &flow, Law::Plan)?;
+        let [cubic, cubic_dropped, _] = self.one(&link, &flow, Law::Cubic)?;
+        let [bbr, bbr_dropped, _] = self.one(&link, &flow, Law::Bbr)?;
         Ok(Row {
             part: "",
             link: String::new(),
@@ -267,14 +304,20 @@ impl Goodput {
     }
 
     /// Goodput, share dropped and ceiling of one law, medians.
-    fn one(&self, link: &Link, flow: impl Fn(Law) -> Flow, law: Law) -> anyhow::Result<[f64; 3]> {
+    fn one(
+        &self,
+        link: impl Fn(u64) -> anyhow::Result<Link>,
+        flow: impl Fn(Law) -> Flow,
+        law: Law,
+    ) -> anyhow::Result<[f64; 3]> {
         let mut runs = [const { Vec::new() }; 3];
         for seed in 1..=self.seeds {
-            for report in fly(link, &[flow(law)], seed)? {
+            let link = link(seed)?;
+            for report in fly(&link, &[flow(law)], seed)? {
                 if let Some(why) = &report.outcome.ended {
                     eprintln!("note: a {} connection ended: {why}", law.name());
                 }
-                let of = [report.goodput(link), report.dropped(), report.ceiling()];
+                let of = [report.goodput(&link), report.dropped(), report.ceiling()];
                 runs.iter_mut().zip(of).for_each(|(runs, of)| runs.push(of));
             }
         }

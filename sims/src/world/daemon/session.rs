@@ -9,7 +9,6 @@ use codecs::{
         object::ObjectReader,
         profile::Profile,
         receiver::{Receiver, ReceiverConfig, ReceiverEvent},
-        wire::PlannedContact,
     },
 };
 use groundstation::{
@@ -18,6 +17,7 @@ use groundstation::{
         object::{Broken, admitted},
     },
     archive::{Now, intake::Progress},
+    contacts::{Stepped, told},
     peers::credit::{Credit, least_bytes},
     receipt::{Fates, Ingest, SessionId, lost_by_us, tell_stored},
     shell::{
@@ -29,9 +29,6 @@ use quinn_proto::{Connection, Dir, Event, ReadError, StreamEvent, StreamId, VarI
 
 use super::LOOK_NS;
 use crate::world::net::{LinkId, Net};
-
-/// Most contacts that a peer is told.
-const CONTACTS_MAX: usize = 64;
 
 /// What every session goes by.
 pub(super) struct Ground<'a> {
@@ -135,11 +132,10 @@ impl Session {
     }
 
     /// A loss is on record: it is asked for, and the plan says that this is all.
-    pub(super) fn ask(&mut self, lost: Lost, plan: &[PlannedContact], now: Now) {
+    pub(super) fn ask(&mut self, lost: Lost, plan: &[Stepped], now: Now) {
         let Some(known) = &mut self.known else { return };
         lost.into_iter().for_each(|(prefix, ranges)| known.receiver.ask(prefix, ranges));
-        let next = plan.iter().filter(|contact| contact.set > now.tai).take(CONTACTS_MAX);
-        known.receiver.plan(next.copied().collect());
+        known.receiver.plan(told(plan.iter().cloned(), now.tai));
     }
 
     pub(super) fn timeout(&self) -> Option<u64> {

@@ -6,7 +6,7 @@ use codecs::link::{
 };
 
 use super::{
-    Flow, Law, Link, Way,
+    Flow, Law, Link, START, Way,
     steps::{Step, Steps},
 };
 use crate::{
@@ -19,7 +19,7 @@ use crate::{
 
 const SECOND: u64 = 1_000_000_000;
 /// Bytes of an object, as spacecraft send them.
-const OBJECT: usize = 2 << 20;
+pub const OBJECT: usize = 2 << 20;
 
 /// A regime of rate and delay.
 #[derive(Clone, Copy, Debug)]
@@ -93,14 +93,12 @@ impl Regime {
     /// The link with a queue of one round trip, and a plan that says so.
     pub fn link(&self, loss: LossSettings) -> Link {
         let delay_ns = (self.rtt_ns / 2) as i64;
-        let way = |rate, loss| Way {
-            steps: Steps::constant(rate, delay_ns),
-            queue_ns: self.rtt_ns as i64,
-            loss,
-        };
+        let way =
+            |rate, loss| Way::stepped(Steps::constant(rate, delay_ns), self.rtt_ns as i64, loss);
         let [up, down] = self.rates_bps;
         Link {
             profile: self.profile,
+            start: START,
             up: way(up, loss),
             down: way(down, LossSettings::NONE),
             plan: Series::constant(up as u64, self.rtt_ns),
@@ -246,12 +244,9 @@ impl Pass {
         let back = air.iter().map(|step| Step { rate_bps: step.rate_bps.min(2e6), ..*step });
         Link {
             profile: LEO,
-            down: Way {
-                steps: Steps::new(back.collect()),
-                queue_ns: longest,
-                loss: LossSettings::NONE,
-            },
-            up: Way { steps: Steps::new(air), queue_ns: longest, loss },
+            start: START,
+            down: Way::stepped(Steps::new(back.collect()), longest, LossSettings::NONE),
+            up: Way::stepped(Steps::new(air), longest, loss),
             plan: Series::new(plan),
             until_ns: set,
         }

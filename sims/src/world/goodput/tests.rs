@@ -1,5 +1,9 @@
 use super::{cases::*, *};
-use crate::link::LossSettings;
+use crate::{
+    contact,
+    link::{LossSettings, budget, radio::Weather},
+    orbit::satellite,
+};
 
 const BURSTS: LossSettings = LossSettings { mean: 1e-3, burst_packets: 10.0 };
 
@@ -37,7 +41,7 @@ fn a_pass_with_lock_steps_fades_and_bursts_is_used_to_its_set() {
     // Half of the rate, a lower pass, and smaller objects, for the time it takes.
     let pass = Pass { symbols_s: X_BAND.symbols_s / 2.0, highest_deg: 20.0, ..X_BAND };
     let bulk = Bulk { object_bytes: 200 << 10, objects_max: 8, objects: 1 << 20 };
-    let clear = pass.link(Weather::default(), LossSettings::NONE);
+    let clear = pass.link(cases::Weather::default(), LossSettings::NONE);
     let report = one(&clear, Law::Plan, bulk);
     let (goodput, ceiling) = (report.goodput(&clear), report.ceiling());
     assert!(goodput > 0.93 * ceiling, "{goodput} of {ceiling}");
@@ -46,6 +50,45 @@ fn a_pass_with_lock_steps_fades_and_bursts_is_used_to_its_set() {
     let rain = pass.link(SHOWERS, BURSTS);
     let goodput = one(&rain, Law::Plan, bulk).goodput(&rain);
     assert!(goodput > 0.87, "{goodput}");
+}
+
+/// SKY-7 over the station of the X band link, at a thirtieth of its symbols.
+fn flown() -> passes::Flown {
+    const SLOW: (&str, &str) = ("symbol_rate_baud = 60e6", "symbol_rate_baud = 2e6");
+    let text = include_str!("../../../../missions/links/x-band.toml").replace(SLOW.0, SLOW.1);
+    let of = budget::file::read("x-band.toml", &text).unwrap();
+    let elements = include_str!("../../../../missions/sky-7/elements.json");
+    let satellites = satellite::read(elements).unwrap();
+    let set = satellites[0].elements().unwrap();
+    let from = Tai::from_rfc3339("2026-11-23T12:00:00Z").unwrap();
+    let to = from.plus(86_400_000_000_000);
+    // A low one, for the time it takes.
+    let found = contact::passes(set, &of.station, from, to, of.min_elevation_deg).unwrap();
+    let lowest = |a: &&contact::Pass, b: &&contact::Pass| {
+        a.max_elevation_deg.total_cmp(&b.max_elevation_deg)
+    };
+    let pass = found.iter().filter(|pass| pass.max_elevation_deg > 12.0).min_by(lowest).unwrap();
+    passes::Flown::new(of, set, pass).unwrap()
+}
+
+#[test]
+fn a_pass_of_real_elements_by_its_budget_is_used_to_its_set() {
+    let pass = flown();
+    let link = pass.link(Weather::Seeded(1), BURSTS).unwrap();
+    assert!(link.plan.steps().len() > 8, "{:?}", link.plan.steps());
+    let bulk = Bulk { object_bytes: 100 << 10, ..pass.flow(Law::Plan).bulk };
+    let flow = Flow { bulk, ..pass.flow(Law::Plan) };
+    let watch = Watch::new(1_000_000_000);
+    let report = fly_watched(&link, &[flow], 1, Some(&watch)).unwrap().remove(0);
+    let (goodput, ceiling) = (report.goodput(&link), report.ceiling());
+    assert!(goodput > 0.95 * ceiling, "{goodput} of {ceiling}");
+    // What the watch saw is what the net counted, with 28 bytes a packet.
+    let spans = watch.spans();
+    let delivered: u64 = spans.iter().map(|span| span.delivered).sum();
+    assert_eq!(delivered, report.up.delivered_bytes + 28 * report.up.delivered);
+    assert_eq!(spans.iter().map(|span| span.queue_full).sum::<u64>(), report.up.queue_full);
+    let longest = spans.iter().map(|span| span.wait_ns).max().unwrap();
+    assert!(longest > 0 && longest <= link.up.queue_ns.unsigned_abs(), "{longest}");
 }
 
 #[test]
