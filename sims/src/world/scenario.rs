@@ -12,7 +12,7 @@ use super::{
     island::IslandSettings,
     legs::{Direction, Fade, Windows},
     modem::{Modem, Said},
-    pools::{JobsSettings, PoolSettings},
+    pools::JobsSettings,
     sensors::Telemetry,
 };
 use crate::{
@@ -70,9 +70,6 @@ pub struct Scenario {
     pub cost: Option<CostSettings>,
     /// What of that which comes down is sent to pools.
     pub jobs: Option<JobsSettings>,
-    /// Pools.
-    #[serde(default)]
-    pub pool: Vec<PoolSettings>,
 }
 
 /// What contact costs.
