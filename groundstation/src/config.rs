@@ -551,7 +551,7 @@ key = "s.key"
             ("batch_max = 0", "from 1 to 256"),
             ("price = { request = -1.0 }", "amounts of money"),
             ("price = { requests = 1.0 }", "did you mean `request`?"),
-            ("data_class = \"secret\"", "unknown variant"),
+            ("data_class = \"secret\"", "known here: public, internal, restricted"),
         ] {
             let far = "[[pool]]\nname = \"far\"\nkind = \"oip-rest\"\nurl = \"http://a\"\n";
             let error = load(&format!("{LEAST}{far}{key}\n")).unwrap_err();

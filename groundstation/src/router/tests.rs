@@ -80,7 +80,7 @@ fn drain(router: &mut Router, now: Tai) -> Drained {
         match action {
             Action::Ask { ask, pool, request } => {
                 drained.asked.push((pool, request.idempotency_key.clone(), ask));
-                drained.requests.push(request);
+                drained.requests.push(*request);
             }
             Action::Write { key, line, .. } => {
                 drained.log.push(*line);
@@ -384,6 +384,36 @@ fn a_server_that_contradicts_the_contract_gets_no_work() {
     assert!(told.registration.contains("other is no cloud-mask/1: tensor \"tile\""));
     // It is asked again, and may be mended by then.
     assert_eq!(poll(&mut router, at(60.0), true), 1);
+}
+
+#[test]
+fn a_pool_that_fails_to_speak_of_one_task_is_asked_about_all_again() {
+    let mut router = router(vec![PoolSpec::new("a", &[TASK, "cloud-screen/1"])]);
+    router.submit(work("k", 1, 300.0), at(0.0));
+    router.submit(Work { task: "cloud-screen/1".into(), ..work("s", 1, 300.0) }, at(0.0));
+    let mut described = 0;
+    let mut now = at(0.0);
+    let mut asked = 0;
+    while asked < 2 && now < at(60.0) {
+        while let Some(action) = router.poll(now) {
+            match action {
+                Action::Describe { pool, task } => {
+                    described += 1;
+                    // The first is known, the second comes to nothing, then all is well.
+                    let gone = described == 2;
+                    let told = if gone { Err(PoolError::unavailable("gone")) } else { Ok(None) };
+                    router.described(pool, &task, told, now);
+                }
+                Action::Ask { ask, .. } => {
+                    asked += 1;
+                    router.answered(ask, answer(0.5), now);
+                }
+                _ => {}
+            }
+        }
+        now = router.next_timeout(now).unwrap_or(at(60.0)).max(now);
+    }
+    assert_eq!((asked, described), (2, 4));
 }
 
 #[test]

@@ -34,7 +34,7 @@ const SECOND_NS: f64 = 1e9;
 const DAY_S: f64 = 86_400.0;
 
 /// What becomes a job.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct JobsSettings {
     /// Units with at least so many bytes; each is a job.
@@ -44,6 +44,9 @@ pub struct JobsSettings {
     /// Smaller goes first.
     #[serde(default)]
     pub priority: u8,
+    /// Pools.
+    #[serde(default)]
+    pub pool: Vec<PoolSettings>,
 }
 
 /// A pool.
@@ -157,9 +160,10 @@ impl Pool {
     fn new(settings: &PoolSettings, start: Tai, duration_s: u64, seed: u64) -> Self {
         let mut random = Random::new(seed, &format!("pool {}", settings.name));
         let (mut away, mut at_s) = (Vec::new(), 0.0);
-        while settings.outages_per_day > 0.0 {
+        loop {
+            // A rate of none is a wait for ever.
             at_s += -(1.0 - random.unit()).ln() * DAY_S / settings.outages_per_day;
-            if at_s >= duration_s as f64 {
+            if at_s.is_nan() || at_s >= duration_s as f64 {
                 break;
             }
             let lasts_s = -(1.0 - random.unit()).ln() * settings.outage_s;
@@ -213,12 +217,12 @@ struct World {
 /// Flies the jobs of what spacecraft brought down.
 pub fn fly(
     jobs: &JobsSettings,
-    pools: &[PoolSettings],
     craft: &[CraftAnswer],
     start: Tai,
     duration_s: u64,
     seed: u64,
 ) -> (JobsAnswer, Vec<FaultAnswer>) {
+    let pools = &jobs.pool;
     let specs = pools.iter().map(|settings| {
         let mut spec = PoolSpec::new(&settings.name, &[TASK]);
         spec.price.request = settings.price * 1e6;
@@ -255,7 +259,7 @@ pub fn fly(
         world.until(*at);
         world.router.submit(work(jobs, &key(*of, *number), &tile), world.now);
     }
-    world.to_the_end();
+    world.drain();
     let faults = world.pools.iter().flat_map(|pool| {
         pool.away.iter().map(|(from, to)| FaultAnswer {
             at_s: from.since(start) as f64 / SECOND_NS,
@@ -310,7 +314,7 @@ impl World {
         self.act();
     }
 
-    fn to_the_end(&mut self) {
+    fn drain(&mut self) {
         self.act();
         // Each job has a deadline, and each deadline is a time that comes.
         while self.router.open_jobs() > 0
@@ -463,9 +467,10 @@ mod tests {
     }
 
     fn flown(pools: &[PoolSettings], seed: u64) -> (JobsAnswer, Vec<FaultAnswer>) {
-        let jobs = JobsSettings { unit_bytes: 10_000, deadline_s: 20_000.0, priority: 1 };
+        let pool = pools.to_vec();
+        let jobs = JobsSettings { unit_bytes: 10_000, deadline_s: 20_000.0, priority: 1, pool };
         let start = Tai::from_unix(1_800_000_000, 0);
-        fly(&jobs, pools, &[craft()], start, 86_400, seed)
+        fly(&jobs, &[craft()], start, 86_400, seed)
     }
 
     #[test]

@@ -64,7 +64,7 @@ fn together(scenario: &Scenario, seed: u64, answers: Vec<IslandAnswer>, given: G
     }
     if let Some(jobs) = &scenario.jobs {
         let (start, lasts) = (scenario.start(), scenario.duration_s);
-        let flown = pools::fly(jobs, &scenario.pool, &answer.craft, start, lasts, seed);
+        let flown = pools::fly(jobs, &answer.craft, start, lasts, seed);
         answer.jobs = Some(flown.0);
         answer.faults.extend(flown.1);
     }

@@ -14,7 +14,7 @@ use super::{
     faults::FaultRates,
     island::IslandSettings,
     legs::{Direction, Windows},
-    pools::{JobsSettings, PoolSettings},
+    pools::JobsSettings,
     sensors::Telemetry,
 };
 use crate::{
@@ -69,9 +69,6 @@ pub struct Scenario {
     pub cost: Option<CostSettings>,
     /// What of that which comes down is sent to pools.
     pub jobs: Option<JobsSettings>,
-    /// Pools.
-    #[serde(default)]
-    pub pool: Vec<PoolSettings>,
 }
 
 /// What contact costs.

@@ -71,19 +71,14 @@ impl Scenario {
     }
 
     fn check_pools(&self) -> Result<(), String> {
-        let Some(jobs) = &self.jobs else {
-            return match self.pool.first() {
-                Some(_) => Err("pool without [jobs]: say which units become jobs".into()),
-                None => Ok(()),
-            };
-        };
+        let Some(jobs) = &self.jobs else { return Ok(()) };
         within("jobs.deadline_s", jobs.deadline_s, 1e-3..=1e7)?;
-        for (at, pool) in self.pool.iter().enumerate() {
-            if self.pool.iter().take(at).any(|other| other.name == pool.name) {
-                return Err(format!("pool.name = {:?} is there twice", pool.name));
+        for (at, pool) in jobs.pool.iter().enumerate() {
+            if jobs.pool.iter().take(at).any(|other| other.name == pool.name) {
+                return Err(format!("jobs.pool.name = {:?} is there twice", pool.name));
             }
             for (key, value, least, most) in pool.each() {
-                within(&format!("pool.{key}"), value, least..=most)?;
+                within(&format!("jobs.pool.{key}"), value, least..=most)?;
             }
         }
         Ok(())
