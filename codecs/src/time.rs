@@ -121,7 +121,7 @@ impl Tai {
         format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
     }
 
-    /// Reads RFC 3339 in UTC (`Z`), with any number of decimals; nanoseconds are kept. Second 60
+    /// Reads RFC 3339 in UTC (`Z` or an offset of nothing), with any number of decimals; nanoseconds are kept. Second 60
     /// is read where there was a leap second, and nowhere else. `None` also for years that
     /// nanoseconds in 64 bits don't reach.
     pub fn from_rfc3339(text: &str) -> Option<Self> {
@@ -130,7 +130,8 @@ impl Tai {
 
     /// The same by a table of leap seconds.
     pub fn from_rfc3339_with(text: &str, table: &LeapSeconds) -> Option<Self> {
-        let text = text.strip_suffix(['Z', 'z'])?;
+        let utc = ["Z", "z", "+00:00", "-00:00"].iter().find_map(|of| text.strip_suffix(of));
+        let text = utc?;
         let (date, time) = text.split_once(['T', 't', ' '])?;
         let mut date = date.splitn(3, '-').map(|part| part.parse::<i64>().ok());
         let (year, month, day) = (date.next()??, date.next()??, date.next()??);

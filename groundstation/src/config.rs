@@ -542,6 +542,23 @@ key = "s.key"
         let pool = "[[pool]]\nname = \"far\"\nkind = \"oip-rest\"\n";
         let pool = load(&format!("{LEAST}{pool}")).unwrap_err();
         assert_eq!(pool, "station.toml: pool far: url: missing; a pool of kind oip-rest needs one");
+        let twice = "[[pool]]\nname = \"far\"\nkind = \"oip-rest\"\nurl = \"http://a\"\n".repeat(2);
+        let twice = load(&format!("{LEAST}{twice}")).unwrap_err();
+        assert!(twice.contains("pool far: name: another pool has it"), "{twice}");
+        for (key, words) in [
+            ("canary = 1.5", "shares of jobs, 0 to 1"),
+            ("canary = 0.5\nshadow = 0.5", "exclude each other"),
+            ("batch_max = 0", "from 1 to 256"),
+            ("price = { request = -1.0 }", "amounts of money"),
+            ("price = { requests = 1.0 }", "did you mean `request`?"),
+            ("data_class = \"secret\"", "known here: public, internal, restricted"),
+        ] {
+            let far = "[[pool]]\nname = \"far\"\nkind = \"oip-rest\"\nurl = \"http://a\"\n";
+            let error = load(&format!("{LEAST}{far}{key}\n")).unwrap_err();
+            assert!(error.contains(words), "{key}: {error}");
+        }
+        let routing = load(&format!("{LEAST}[routing]\nhold_back = 1.0\n")).unwrap_err();
+        assert_eq!(routing, "station.toml: routing.hold_back: must be from 0 to 0.9");
         let missing = Config::load(Path::new("/nowhere/station.toml")).unwrap_err().to_string();
         assert!(missing.contains("groundstation init"), "{missing}");
     }

@@ -404,6 +404,14 @@ impl Heard {
     /// A number for what no other site heard anything near: between what any heard before and
     /// behind it. Its own site's order tells what that is where its clock does not.
     fn alone(&self, reception: &Reception, own: &Own) -> u64 {
+        // What lies behind it in its site's order is the same run, and what lies before it is not:
+        // the counter was set back between, perhaps twice, and leaves it no other place.
+        if let Some(above) = own.above
+            && reception.leads(&above)
+            && own.below.is_none_or(|below| !reception.follows(&below))
+        {
+            return reception.to(above.least);
+        }
         let at = reception.received;
         let others = || self.sites.iter().filter(|(site, _)| **site != reception.site);
         let bound = |site: &Site, (at, number): (Tai, u64), least: u64| Bound {

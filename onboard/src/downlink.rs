@@ -9,6 +9,7 @@
 //! contact of the plan is over, the spacecraft keeps trying.
 
 pub mod radio;
+pub mod supply;
 mod series;
 
 use bytes::Bytes;

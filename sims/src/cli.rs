@@ -83,6 +83,8 @@ pub fn run() -> ExitCode {
     };
     match outcome {
         Ok(code) => code,
+        // Whoever reads has enough: `| head` is no failure.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             use std::io::Write as _;
             // Nobody may be listening, and that is no reason to panic.
@@ -90,6 +92,13 @@ pub fn run() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let io = |cause: &(dyn std::error::Error + 'static)| {
+        cause.downcast_ref::<std::io::Error>().map(std::io::Error::kind)
+    };
+    error.chain().filter_map(io).any(|kind| kind == std::io::ErrorKind::BrokenPipe)
 }
 
 /// A runtime for the shells: one thread is plenty for a relay and a few children.

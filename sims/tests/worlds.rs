@@ -67,10 +67,52 @@ fn images_become_jobs_and_each_ends_once() {
     assert_eq!(fly(&scenario, 3, 1).jobs, answer.jobs, "whatever the number of threads");
 }
 
+#[test]
+fn a_radio_brings_frames_down_and_receipts_up() {
+    let less = [("duration_s = 86_400", "duration_s = 8_000"), ("= 100_000", "= 20_000")];
+    let scenario = scenario("leo-rf.toml", &less);
+    let answer = fly(&scenario, 1, 1);
+    conserved(&answer, "leo-rf");
+    let (of, craft) = (&answer.conservation, &answer.craft[0]);
+    assert!(craft.contacts.len() >= 2 && of.archived * 2 > of.numbered, "{of:?}");
+    // Nothing waits for ever for a receipt that came: what is left was made since the last contact.
+    let last = craft.series.last().unwrap();
+    assert!(last.backlog_bytes < craft.packet_bytes / 4, "{last:?}");
+    // No connection, and more on the air than in units: headers, idle zones, repeats.
+    assert_eq!(craft.connections, 0);
+    assert!(craft.carried_bytes > craft.delivered_bytes, "{craft:?}");
+    assert!(craft.carried_bytes < craft.capacity_bytes);
+    assert_eq!(fly(&scenario, 1, 2).trace, answer.trace);
+    assert_ne!(fly(&scenario, 2, 1).trace, answer.trace);
+}
+
+#[test]
+fn a_radio_at_the_edge_of_its_budget_loses_frames_and_no_unit() {
+    // By hand: a tenth of the frames are hit, in bursts, and arrive wrong.
+    let noisy = [
+        ("file = \"s-band.toml\"", "down_bps = 1e6\nlock_s = 3\nloss = 0.1\nburst_packets = 8"),
+        ("duration_s = 86_400", "duration_s = 8_000"),
+        ("= 100_000", "= 20_000"),
+    ];
+    let answer = fly(&scenario("leo-rf.toml", &noisy), 1, 1);
+    conserved(&answer, "leo-rf");
+    let of = &answer.conservation;
+    assert!(of.archived * 2 > of.numbered, "{of:?}");
+    // A quarter of all contacts goes for repeats, and still each unit is archived once.
+    assert!(answer.craft[0].object_bytes > answer.craft[0].delivered_bytes);
+}
+
 /// Days of faulted voyages that are flown here; `make test-long` flies more.
 fn voyages() -> u64 {
     std::env::var("VOYAGE_DAYS").ok().and_then(|days| days.parse().ok()).unwrap_or(3)
 }
+
+/// The voyage with a radio and an edge in the place of a connection.
+const BY_RADIO: [(&str, &str); 3] = [
+    ("profile = \"leo\"", "bearer = \"rf\"\nagain_s = 300\nqueue_ms = 200"),
+    ("up_bps = 100e3", "up_bps = 16e3"),
+    ("[faults]", "[faults]\nedge_crashes_per_day = 6"),
+];
 
 fn voyage_seed() -> Option<u64> {
     std::env::var("VOYAGE_SEED").ok().and_then(|seed| seed.parse().ok())
@@ -78,16 +120,25 @@ fn voyage_seed() -> Option<u64> {
 
 #[test]
 fn faulted_voyages_lose_nothing_in_silence() {
-    let scenario = scenario("voyage.toml", &[]);
-    let seeds = voyage_seed().map_or(1..=voyages(), |seed| seed..=seed);
+    voyage(&scenario("voyage.toml", &[]), "voyages_lose", 1..=voyages());
+}
+
+#[test]
+fn faulted_voyages_by_radio_lose_nothing_in_silence() {
+    // Of the days that are flown, a third or so by radio.
+    voyage(&scenario("voyage.toml", &BY_RADIO), "by_radio", 1..=voyages().div_ceil(2));
+}
+
+fn voyage(scenario: &Scenario, test: &str, seeds: std::ops::RangeInclusive<u64>) {
+    let seeds = voyage_seed().map_or(seeds, |seed| seed..=seed);
     let (mut faults, mut archived) = (0, 0);
     for seed in seeds {
-        let answer = fly(&scenario, seed, 1);
+        let answer = fly(scenario, seed, 1);
         let of = &answer.conservation;
         assert!(
             of.broken.is_empty() && of.numbered == of.archived + of.held + of.voided + of.lost,
             "{of:#?}\n{:#?}\nto fly it again: VOYAGE_SEED={seed} cargo nextest run -p sims \
-             --test worlds faulted_voyages, or orbitsim run voyage --seed {seed}",
+             --test worlds {test}",
             answer.faults,
         );
         faults += answer.faults.len();

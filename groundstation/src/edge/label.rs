@@ -1,11 +1,15 @@
 //! Whose a reception is and on which channel it is numbered, by the frame's own header.
 
-use super::{config::Carrying, intake::Reception};
+use super::{
+    config::{Carrying, Input},
+    intake::Reception,
+    recorded::Stamp,
+};
 use codecs::{
     fec::crc::crc16_holds,
     frame::{Kind, VirtualChannel},
     ids::{Channel, Codec, SpacecraftId},
-    link::object::Quality,
+    link::object::{Annotation, Quality},
     mission::Definition,
 };
 use std::{collections::BTreeSet, sync::Arc};
@@ -82,6 +86,19 @@ impl Labeller {
         });
         let (spacecraft, channel) = place.unwrap_or((assumed.spacecraft, Channel::UNIDENTIFIED));
         Label { spacecraft, channel, codec, quality }
+    }
+
+    /// The same, with what is told of how an input heard it.
+    pub fn heard(&mut self, heard: &Reception, of: &Input, came: Stamp) -> (Label, Annotation) {
+        let label = self.label(heard, &of.carrying, &of.assumed);
+        let annotation = Annotation {
+            received: came.received,
+            source: came.source,
+            quality: label.quality,
+            antenna: of.antenna,
+            corrected_symbols: heard.corrected_symbols,
+        };
+        (label, annotation)
     }
 
     /// Whether a channel that is no one's gets numbers of its own. The station flags its frames.

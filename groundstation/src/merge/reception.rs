@@ -7,6 +7,10 @@ use codecs::{
     time::Tai,
 };
 
+/// Frames lost within one run of a counter, at most, for its two ends to know each other: two
+/// counters that were set apart at random are nearer once in thousands of times.
+const RUN_HOLE_MAX: u64 = 2_048;
+
 /// A reception, as far as its place goes.
 pub(super) struct Reception {
     pub(super) site: (Origin, StoreEpoch),
@@ -86,6 +90,17 @@ impl Reception {
             (_, Some(most)) if number > most => self.to(most),
             _ => number,
         }
+    }
+
+    /// Whether it is of the run that goes on from what its own site numbered before it, with not
+    /// too many lost between.
+    pub(super) fn follows(&self, below: &Bound) -> bool {
+        self.is_counted_far() && self.from(below.least) - below.least <= RUN_HOLE_MAX
+    }
+
+    /// Whether what its own site numbered behind it goes on from it.
+    pub(super) fn leads(&self, above: &Bound) -> bool {
+        self.is_counted_far() && above.least - self.to(above.least) <= RUN_HOLE_MAX
     }
 
     /// Its number ahead of what was heard behind it.

@@ -198,6 +198,30 @@ fn objects_of_one_site_that_overtake_each_other_keep_their_places() {
 }
 
 #[test]
+fn runs_of_a_counter_that_was_set_back_twice_are_whole_whatever_came_first() {
+    // Three starts of a transmitter, each at a count of its own; what a station that lost its disk
+    // asks for comes as objects that overtake each other.
+    let run = |first: u32, at: u16| {
+        let mut frames = vec![];
+        let config = AosConfig::new(128).with_fecf(true);
+        let mut builder = AosBuilder::new(config, 71, 0, first).unwrap();
+        let mut sink = |frame| frames.push(frame);
+        (at..at + 200).for_each(|count| builder.push(&packet(count), &mut sink).unwrap());
+        builder.flush(&mut sink);
+        frames
+    };
+    let runs = [run(3_000_000, 0), run(12_000_000, 200), run(9_000_000, 400)];
+    let begins = [0, runs[0].len(), runs[0].len() + runs[1].len()];
+    let frames: Vec<Bytes> = runs.concat();
+    let units = heard(Codec::AosFrame, 1, &frames, &BTreeSet::new());
+    let middle = begins[2] + runs[2].len() / 2;
+    let parts = [0..begins[1], middle..units.len(), begins[1]..begins[2], begins[2]..middle];
+    let mixed: Vec<Archived> = parts.into_iter().flat_map(|of| units[of].to_vec()).collect();
+    let (got, count) = Station::new().packets(&mixed);
+    assert_eq!((count, got.len()), (frames.len(), 600), "the packet over the seam too");
+}
+
+#[test]
 fn the_better_reception_counts() {
     let order =
         [Rank::Good, Rank::Corrected(0), Rank::Corrected(3), Rank::Undetermined, Rank::Erred];

@@ -14,10 +14,14 @@ pub mod say;
 
 use codecs::link::{MAX_UNIT_BYTES, rf::rebuild::BYTES_MAX};
 
+/// How often it is looked at what is lost, to ask for it.
+pub const LOSSES_EVERY: Duration = Duration::from_secs(10);
 /// Units that came whole and wait for the archive; who is at the bound waits.
 pub const HEARD_MAX: usize = 8;
 /// What a radio may take of memory: parts, and its share of whole units.
 pub const RADIO_BYTES_MAX: usize = BYTES_MAX + HEARD_MAX * MAX_UNIT_BYTES;
+
+use std::time::Duration;
 
 pub use config::{Radio, RfConfig};
 pub use hear::{Ear, Heard};

@@ -186,17 +186,19 @@ impl Router {
 
     /// Why a job can't be done in time by anyone, were all pools up: by what runs take there and by
     /// the jobs that certainly go before it. What is refused here would only have waited in vain.
-    pub(super) fn refusal(&self, id: JobId, now: Tai) -> Option<String> {
+    pub(super) fn refusal(&mut self, id: JobId, now: Tai) -> Option<String> {
         let job = self.jobs.get(&id)?;
-        let lane = self.lanes.get(job.lane)?;
+        let number = job.lane;
+        let lane = self.lanes.get(number)?;
         let left = job.deadline.since(now);
-        let (mut best, mut rate) = (None, 0.0);
+        let (mut best, mut rate, mut learnt) = (None, 0.0, false);
         for pool in lane.pools.iter().filter_map(|at| self.pools.get(*at)) {
             if matches!(pool.spec.role, Role::Shadow(_)) {
                 continue;
             }
             let run = pool.of(lane.task).map_or(0, |of| of.estimate.mean_ns());
             let need = pool.transfer_ns(job.bytes).saturating_add(run);
+            learnt |= pool.of(lane.task).is_some_and(|of| of.estimate.is_learnt());
             // Jobs a second that all of them do, at what they take now.
             let slots = pool.limit.value() as f64 * f64::from(pool.spec.batch_max.max(1));
             rate += slots * 1e9 / need.max(1) as f64;
@@ -210,7 +212,9 @@ impl Router {
         }
         let ahead = lane.ahead_of(job.priority, job.deadline) as f64 / rate;
         let needed = best as f64 + ahead * 1e9;
-        (left > 0 && needed > left as f64).then(|| {
+        let late = left > 0 && needed > left as f64;
+        // What was learnt may be out of date, and nothing new is learnt where nothing is let in.
+        (late && !(learnt && self.lanes.lets_in(number, now))).then(|| {
             format!(
                 "refused: about {:.1} s are needed ({:.1} s of them behind other jobs), {:.1} s \
                  are left",

@@ -29,6 +29,11 @@ impl Estimate {
         self.mean_ns as i64
     }
 
+    /// Whether answers were seen; else it is what somebody said.
+    pub fn is_learnt(&self) -> bool {
+        self.samples > 0
+    }
+
     /// What nine in ten and a half stay below, once enough is known.
     pub fn high_ns(&self) -> Option<i64> {
         let known = self.samples >= SAMPLES_LEAST;

@@ -13,6 +13,9 @@ pub(super) const LANES_MAX: usize = 1024;
 /// Deadlines are counted by about 69 seconds.
 const BUCKET_BITS: u32 = 36;
 
+/// How often a job is let in that seems to come too late.
+const LET_IN_EVERY_NS: i64 = 60_000_000_000;
+
 /// Jobs of one task and one handling.
 pub(super) struct Lane {
     pub task: usize,
@@ -29,6 +32,10 @@ pub(super) struct Lane {
     blocked: Option<Option<Tai>>,
     /// Its entry among the heads.
     shown: Option<(u8, Tai, JobId)>,
+    /// Some pool waits for questions that go together: each new job may be the last that is missing.
+    pub gathers: bool,
+    /// When a job was let in last that seemed to come too late.
+    let_in: Option<Tai>,
 }
 
 impl Lane {
@@ -74,6 +81,10 @@ impl Lanes {
         self.lanes.get(lane)
     }
 
+    pub fn get_mut(&mut self, lane: usize) -> Option<&mut Lane> {
+        self.lanes.get_mut(lane)
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = &Lane> {
         self.lanes.iter()
     }
@@ -106,10 +117,23 @@ impl Lanes {
             ahead: BTreeMap::new(),
             blocked: None,
             shown: None,
+            gathers: false,
+            let_in: None,
         });
         let lane = self.lanes.len() - 1;
         self.known.insert(key, lane);
         Some(lane)
+    }
+
+    /// Whether a job that seems to come too late is let in all the same: one a minute is, so that
+    /// pools that got faster are found out.
+    pub fn lets_in(&mut self, lane: usize, now: Tai) -> bool {
+        let Some(of) = self.lanes.get_mut(lane) else { return false };
+        let lets = of.let_in.is_none_or(|last| now.since(last) >= LET_IN_EVERY_NS);
+        if lets {
+            of.let_in = Some(now);
+        }
+        lets
     }
 
     pub fn push(&mut self, lane: usize, place: (u8, Tai, JobId)) {
@@ -119,7 +143,7 @@ impl Lanes {
             return;
         }
         *of.ahead.entry((place.0, place.1.0 >> BUCKET_BITS)).or_insert(0) += 1;
-        if head.is_none_or(|head| place < head) {
+        if of.gathers || head.is_none_or(|head| place < head) {
             // A more urgent band may use slots that the old head may not.
             self.wake(lane);
         }

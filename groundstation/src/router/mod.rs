@@ -69,6 +69,9 @@ const HEDGES: (f64, f64) = (0.05, 5.0);
 /// Pause before a server that contradicts the contract is asked for its models again.
 const DESCRIBE_AGAIN_NS: i64 = 60_000_000_000;
 
+/// Pause before a pool is asked for its models again that failed to say.
+const LOOK_AGAIN_NS: i64 = 1_000_000_000;
+
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
@@ -319,10 +322,15 @@ impl Router {
             (found.clone(), objection)
         })?;
         if lane >= before {
+            let mut gathers = false;
             for at in found {
                 if let Some(pool) = self.pools.get_mut(at) {
                     pool.lanes.push(lane);
+                    gathers |= !pool.spec.batch_wait.is_zero();
                 }
+            }
+            if let Some(of) = self.lanes.get_mut(lane) {
+                of.gathers = gathers;
             }
         }
         Some(lane)
@@ -404,7 +412,8 @@ impl Router {
         {
             self.describes.remove(&(at, pool, task));
             let of = self.pools.get_mut(pool).and_then(|pool| pool.of_mut(task));
-            let Some(of) = of.filter(|of| of.registration != Registration::Accepted) else {
+            let wanted = [Registration::Accepted, Registration::Asked];
+            let Some(of) = of.filter(|of| !wanted.contains(&of.registration)) else {
                 continue;
             };
             of.registration = Registration::Asked;
@@ -437,10 +446,9 @@ impl Router {
             },
             Err(error) => {
                 state.fail(number, &error, 0, now);
-                (
-                    Registration::Unasked,
-                    state.reopens(number, now).or(Some(now.plus(1_000_000_000))),
-                )
+                // A cause whose breaker stays open for a while is no reason to ask at once.
+                let again = state.reopens(number, now).unwrap_or(now.plus(LOOK_AGAIN_NS));
+                (Registration::Unasked, Some(again))
             }
         };
         if let Some(of) = state.of_mut(number) {
@@ -448,16 +456,18 @@ impl Router {
         }
         if let Some(again) = again {
             self.describes.insert((again, pool, number));
+            // What failed may have put other tasks of the pool in doubt.
+            self.describe_later(pool, again);
         }
         self.wake(pool);
     }
 
-    /// Has the models of a pool asked for again, which came back.
-    fn describe_later(&mut self, pool: usize, now: Tai) {
+    /// Has the models of a pool asked for, not before a time and not before it may be tried again.
+    fn describe_later(&mut self, pool: usize, from: Tai) {
         let Some(state) = self.pools.get(pool) else { return };
         for (number, of) in state.tasks.iter().enumerate() {
             if of.as_ref().is_some_and(|of| of.registration == Registration::Unasked) {
-                let at = state.reopens(number, now).unwrap_or(now);
+                let at = state.reopens(number, from).unwrap_or(from);
                 self.describes.insert((at, pool, number));
             }
         }

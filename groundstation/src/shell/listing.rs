@@ -319,3 +319,81 @@ fn pools_table(view: &Value) -> String {
     out.truncate(out.trim_end().len());
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shell::jobs::JobLog;
+
+    fn args(dir: &Path) -> JobsArgs {
+        JobsArgs {
+            key: None,
+            config: dir.join("station.toml"),
+            task: None,
+            failed: false,
+            open: false,
+            last: 20,
+            json: false,
+        }
+    }
+
+    /// A log with a report, a failure, and a job that waits.
+    fn log(dir: &Path) -> PathBuf {
+        let path = dir.join(JOB_LOG);
+        let mut log = JobLog::open(&path).unwrap().0;
+        let mut line = |key: &str, task: &str, state, at| {
+            let mut line = Line::new(key, task, state, Tai(at));
+            line.pool = if state == State::Accepted { String::new() } else { "far".to_owned() };
+            line.cost = if state == State::Done { Cost(1500) } else { Cost::ZERO };
+            line.result = if state == State::Done { "watch: hot".into() } else { String::new() };
+            line.form = (state == State::Done)
+                .then(|| json!({ "report": "It is hot.", "findings": ["a", "b"] }));
+            log.append(&line, false).unwrap();
+        };
+        line("report:1", "pass-report/1", State::Accepted, 1);
+        line("report:1", "pass-report/1", State::Done, 2);
+        line("mask:1", "cloud-mask/1", State::Accepted, 3);
+        line("mask:1", "cloud-mask/1", State::Failed, 4);
+        line("mask:2", "cloud-mask/1", State::Accepted, 5);
+        path
+    }
+
+    #[test]
+    fn jobs_are_listed_with_what_they_took() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = log(dir.path());
+        let all = read(&path, &args(dir.path())).unwrap();
+        let keys: Vec<&str> = all.jobs.iter().map(|line| line.key.as_str()).collect();
+        assert_eq!((keys, all.open), (vec!["report:1", "mask:1", "mask:2"], 1));
+        let told = table(&all);
+        assert!(told.contains("in all: 1 done, 1 failed"), "{told}");
+        assert!(told.contains("task pass-report/1: 1 done, 0 failed"), "{told}");
+        assert!(told.contains("cost 0.001500"), "{told}");
+        let some = |change: fn(&mut JobsArgs)| {
+            let mut args = args(dir.path());
+            change(&mut args);
+            let listing = read(&path, &args).unwrap();
+            listing.jobs.iter().map(|line| line.key.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(some(|args| args.failed = true), ["mask:1"]);
+        assert_eq!(some(|args| args.open = true), ["mask:2"]);
+        assert_eq!(some(|args| args.task = Some("cloud-mask/1".into())), ["mask:1", "mask:2"]);
+        assert_eq!(some(|args| args.last = 1), ["mask:2"]);
+    }
+
+    #[test]
+    fn a_report_reads_as_a_person_wants_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let args = JobsArgs { key: Some("report:1".into()), ..args(dir.path()) };
+        let listing = read(&log(dir.path()), &args).unwrap();
+        let told = whole(&listing.jobs[0]);
+        assert!(told.contains("report: It is hot.") && told.contains("\n- a\n- b"), "{told}");
+    }
+
+    #[test]
+    fn no_log_is_an_empty_list() {
+        let dir = tempfile::tempdir().unwrap();
+        let listing = read(&dir.path().join("none"), &args(dir.path())).unwrap();
+        assert!(listing.jobs.is_empty());
+    }
+}

@@ -62,6 +62,7 @@ pub fn dispatcher(
     if config.pools.is_empty() {
         tracing::info!("no [[pool]]: heavy work waits and says so");
     }
+    idle_rules(config, definition).iter().for_each(|warning| tracing::warn!("{warning}"));
     let pools =
         config.pools.iter().map(|pool| pools::open(config, pool)).collect::<Result<Vec<_>, _>>()?;
     let specs = config.pools.iter().zip(&pools).map(|(config, pool)| {
@@ -100,6 +101,41 @@ fn unit_input(archive: &mut Folder, at: Position) -> Result<Input, String> {
         (_, Err(error)) if error.kind() != io::ErrorKind::Interrupted => Err(error.to_string()),
         _ => Err("the unit is not in the archive any more".to_owned()),
     }
+}
+
+/// Rules whose work nobody would do: of tasks that have no contract, or that no pool may take.
+pub fn idle_rules(config: &Config, definition: &Definition) -> Vec<String> {
+    let contracts = Contracts::with(&definition.tasks);
+    let rules = definition.rules.iter();
+    let told = rules.filter_map(|rule| {
+        if let Err(error) = contracts.of(&rule.task) {
+            return Some(format!("[[rule]]: {error}; add a [[task]] to the mission"));
+        }
+        let handling = Work::of(rule, String::new(), Input::Tensors(Vec::new())).handling;
+        let specs = config.pools.iter().map(|pool| {
+            let mut tasks: Vec<String> = pool.tasks.keys().cloned().collect();
+            if pool.kind == PoolKind::Embedded {
+                let folders: Vec<_> = pool.packages.iter().map(|of| config.path(of)).collect();
+                let own = tasks_of(&folders, pool.danger_accept_development_key);
+                tasks.extend(own.into_iter().map(|(task, _)| task));
+            }
+            pool.spec("", tasks)
+        });
+        let takers: Vec<_> = specs.filter(|spec| spec.tasks.contains(&rule.task)).collect();
+        let objections: Vec<_> = takers.iter().filter_map(|of| of.objection(&handling)).collect();
+        if objections.len() < takers.len() {
+            return None;
+        }
+        Some(match objections.is_empty() {
+            true => format!("[[rule]]: no [[pool]] takes {}: such work waits in vain", rule.task),
+            false => format!(
+                "[[rule]]: no [[pool]] may see work of {}: {}",
+                rule.task,
+                objections.join("; ")
+            ),
+        })
+    });
+    told.collect()
 }
 
 /// Tries what [`dispatcher`] opens, and starts nothing.
@@ -237,5 +273,76 @@ async fn sleep(pause_ns: Option<i64>) {
     match pause_ns {
         Some(pause) => tokio::time::sleep(Duration::from_nanos(pause.unsigned_abs())).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        archive::{Archive, Now, Settings, tests::unit},
+        product,
+    };
+    use codecs::{ids::Codec, time::Tai};
+
+    #[test]
+    fn an_input_comes_out_of_the_archive_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut folder = Folder::at(dir.path());
+        let now = Now { mono_ms: 0, tai: Tai(0) };
+        let settings = Settings { segment_bytes: 256 << 10 };
+        let (mut archive, _) = Archive::open(folder.clone(), settings, 1).unwrap();
+        let tiles: Vec<_> = (0..6u32)
+            .map(|id| {
+                let mut tile = product::tests::tile(4, 64);
+                tile.id = id;
+                tile
+            })
+            .collect();
+        for (tile, sequence) in tiles.iter().zip(0..) {
+            let mut unit = unit(1, sequence);
+            (unit.codec, unit.bytes) = (Codec::Product, tile.encode().into());
+            archive.offer(&unit, now).unwrap();
+        }
+        archive.commit(now).unwrap();
+        let end = archive.synced_to().unwrap();
+        let start = Position { segment: 0, offset: 0 };
+        let mut found = Vec::new();
+        read::replay(&mut folder, &Twice::NOTHING, start, end, |unit| {
+            found.push(unit.position);
+            Ok(())
+        })
+        .unwrap();
+        for (at, tile) in found.iter().zip(&tiles) {
+            let wanted = product::tensor(tile).unwrap();
+            assert_eq!(unit_input(&mut folder, *at), Ok(Input::Tensors(vec![wanted])));
+        }
+        let astray = Position { offset: found[3].offset + 8, ..found[3] };
+        assert!(unit_input(&mut folder, astray).is_err());
+        let gone = Position { segment: 999, offset: 4096 };
+        assert!(unit_input(&mut folder, gone).unwrap_err().contains("not in the archive"));
+    }
+
+    #[test]
+    fn rules_that_nobody_serves_are_told() {
+        let definition = Definition::from_toml(
+            "mission = 'm'\n[[product]]\nkind = 'tile'\nname = 't'\n[[rule]]\n\
+             on = 'product:tile'\ntask = 'cloud-mask/1'\ndeadline_s = 1\nregions = ['eu']\n\
+             [[rule]]\non = 'alarm'\ntask = 'tea/1'\ndeadline_s = 1\n[[rule]]\non = 'alarm'\n\
+             task = 'alarm-report/1'\ndeadline_s = 1\n",
+        )
+        .unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("station.toml");
+        let text = "mission = 'm'\n[station]\nname = 'T'\nlatitude_deg = 1.0\n\
+            longitude_deg = 1.0\n[identity]\nauthority = 'a'\ncertificate = 's'\nkey = 'k'\n\
+            [[pool]]\nname = 'far'\nkind = 'oip-rest'\nurl = 'http://a'\nregion = 'us-east-1'\n\
+            tasks = { 'cloud-mask/1' = 'screen' }\n";
+        std::fs::write(&file, text).unwrap();
+        let told = idle_rules(&Config::load(&file).unwrap(), &definition);
+        assert_eq!(told.len(), 3, "{told:?}");
+        assert!(told[0].contains("far: is in us-east-1, not in eu"), "{told:?}");
+        assert!(told[1].contains("\"tea/1\" is unknown"), "{told:?}");
+        assert!(told[2].contains("no [[pool]] takes alarm-report/1"), "{told:?}");
     }
 }

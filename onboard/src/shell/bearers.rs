@@ -12,16 +12,13 @@ use tokio::{
     task::JoinHandle,
 };
 
-use super::{
-    contact::Contacts,
-    held::Held,
-    radio::{HeardTogether, Modem},
-};
+use super::{contact::Contacts, held::Held, radio::Modem};
 use crate::{
     config::{Config, Ground},
     downlink::{
         Bearer,
         radio::{RadioConfig, RadioCounts},
+        supply::HeardTogether,
     },
     store::Disk,
 };

@@ -10,13 +10,13 @@ use codecs::{
 use codecs_quic::{Change, PlannedLink};
 use tokio::sync::watch;
 
-use super::{
-    held::offer,
-    radio::{COUNTERS_SLOT, HeardTogether},
-};
+use super::held::offer;
 use crate::{
     config::Config,
-    downlink::{Bearer, DOUBT_S, Downlink, Stand},
+    downlink::{
+        Bearer, DOUBT_S, Downlink, Stand,
+        supply::{COUNTERS_SLOT, HeardTogether},
+    },
     health::{LinkHealth, NOT_THERE},
     pipeline::Pipeline,
     store::{Medium, Store},

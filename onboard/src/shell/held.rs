@@ -2,10 +2,11 @@
 
 use codecs::{
     ids::{Channel, KeyPrefix, Origin, RangeSet, SpacecraftId, UnitKey},
-    link::{custody::Durability, receipted::Receipted, sender::UnitInfo},
+    link::{custody::Durability, receipted::Receipted},
 };
 use codecs_quic::{Change, Custodian, Offer, Recalled, Taken, Untakable};
 
+use crate::downlink::supply::info;
 use crate::store::{Committed, Identity, Medium, ReadError, Store, Stored};
 
 /// A spacecraft's store, whose units go as they are: nothing on board has an antenna's annotation.
@@ -20,9 +21,7 @@ pub struct Held<M> {
 
 /// What a link must know of a unit.
 pub fn offer(stored: Stored) -> Offer {
-    let Stored { key, codec, priority, length, .. } = stored;
-    let due = stored.due();
-    Offer { key, info: UnitInfo { codec, priority, length, annotated: false, due } }
+    Offer { key: stored.key, info: info(&stored) }
 }
 
 /// What the client must know of a commit.

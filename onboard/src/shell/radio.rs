@@ -8,42 +8,28 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use codecs::link::rf::line::Heard;
-use codecs_quic::{Change, Custodian, Monotonic};
+use codecs_quic::{Change, Monotonic};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{UdpSocket, unix::pipe},
     sync::{Mutex, mpsc, watch},
 };
 
-use super::{
-    held::{Held, offer},
-    sources::serial,
-};
+use super::{held::Held, sources::serial};
 use crate::{
     config::{Door, Rf},
     downlink::{
         Stand,
-        radio::{Action, HeldUnit, Radio, RadioConfig, RadioCounts},
+        radio::{Action, Radio, RadioConfig, RadioCounts},
+        supply::{self, HeardTogether},
     },
-    store::{Disk, State, Store, Stored},
+    store::{Disk, Store},
 };
 
-/// Slot of the counters of what was heard.
-pub const COUNTERS_SLOT: u32 = 0xfffb_0001;
 /// How long a line may take for a frame beyond which it stands.
 const WRITE_MAX: Duration = Duration::from_secs(2);
 /// Bytes of one read: more than the longest command unit.
 const READ_BYTES: usize = 64 << 10;
-
-/// What was believed at one time, with the counters that stand for it: for one commit.
-#[derive(Debug)]
-pub struct HeardTogether {
-    /// What it means.
-    pub heard: Vec<Heard>,
-    /// To be kept in [`COUNTERS_SLOT`].
-    pub counters: bytes::Bytes,
-}
 
 /// Where CADUs go.
 enum Out {
@@ -81,10 +67,7 @@ impl Modem {
         stand: watch::Receiver<Stand>,
         told: mpsc::Sender<HeardTogether>,
     ) -> anyhow::Result<Self> {
-        let counters = opened.notes().find(|(slot, _)| *slot == COUNTERS_SLOT);
-        let counters = counters.map_or(&[][..], |(_, kept)| kept);
-        let mut radio = Radio::new(config, counters).context("[downlink.rf]")?;
-        take_up(&mut radio, opened);
+        let radio = supply::open(config, opened).context("[downlink.rf]")?;
         let (out, shared) = open_out(rf).await?;
         let input = open_in(rf, shared).await?;
         let name = rf.to.to_string();
@@ -108,7 +91,7 @@ impl Modem {
                 // Without anyone who knows of contacts the flight is over.
                 changed = self.stand.changed() => if changed.is_err() { break },
                 change = commits.recv() => match change {
-                    Some(change) => self.committed(change),
+                    Some(change) => supply::committed(&mut self.radio, change),
                     None => break,
                 },
                 read = self.input.read(&mut buffer) => match read {
@@ -128,7 +111,7 @@ impl Modem {
 
     async fn send(&mut self) {
         if self.radio.wants() {
-            take_up(&mut self.radio, &self.store.lock().await.store);
+            supply::take_up(&mut self.radio, &self.store.lock().await.store);
         }
         while let Some(action) = self.radio.poll(self.clock.now_ns()) {
             match action {
@@ -140,30 +123,15 @@ impl Modem {
                 }
                 Action::Take(key, info) => {
                     let mut held = self.store.lock().await;
-                    let live = matches!(held.store.state(key), Some(State::New | State::Sent));
-                    match live.then(|| held.take(key)) {
-                        Some(Ok(taken)) => self.radio.unit(key, info, &taken.bytes),
-                        // Receipted over another bearer, given up, or unreadable, which the store
-                        // has made a void of.
-                        Some(Err(_)) | None => self.radio.withdraw(key),
-                    }
+                    supply::hand(&mut self.radio, &mut held.store, key, info);
                 }
             }
         }
     }
 
     async fn hear(&mut self, chunk: &[u8]) {
-        let heard = self.radio.uplink(chunk);
-        if !heard.is_empty() {
-            let counters = self.radio.counters();
-            let _ = self.told.send(HeardTogether { heard, counters }).await;
-        }
-    }
-
-    fn committed(&mut self, change: Change) {
-        change.gone.into_iter().for_each(|key| self.radio.withdraw(key));
-        for of in change.offered {
-            self.radio.offer(of.key, of.info);
+        if let Some(together) = supply::hear(&mut self.radio, chunk) {
+            let _ = self.told.send(together).await;
         }
     }
 
@@ -175,15 +143,6 @@ impl Modem {
             self.complaint = Some(text);
         }
     }
-}
-
-fn take_up(radio: &mut Radio, store: &Store<Disk>) {
-    let held = |stored: Stored| {
-        let fresh = store.state(stored.key) == Some(State::New);
-        let of = offer(stored);
-        HeldUnit { key: of.key, info: of.info, fresh }
-    };
-    radio.take_up(|| store.unreceipted().map(held));
 }
 
 impl Out {

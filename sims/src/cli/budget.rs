@@ -34,6 +34,8 @@ use crate::{
 const MAX_STEPS: i64 = 100_000;
 /// Seconds between the points of a drawing.
 const PLOT_STEP_S: f64 = 1.0;
+/// Seconds between the instants that a pass is summed over.
+const TOTAL_STEP_S: f64 = 0.5;
 /// How far ahead a pass is looked for.
 const SEARCH_NS: i64 = 7 * 86_400_000_000_000;
 
@@ -60,10 +62,16 @@ pub struct BudgetArguments {
     #[arg(long, value_name = "DEGREES", conflicts_with = "elements", allow_hyphen_values = true)]
     elevation: Option<f64>,
     /// Its distance in kilometres
-    #[arg(long, value_name = "KM", requires = "elevation", conflicts_with = "height")]
+    #[arg(
+        long,
+        value_name = "KM",
+        requires = "elevation",
+        conflicts_with = "height",
+        allow_negative_numbers = true
+    )]
     range: Option<f64>,
     /// Its height in kilometres, from which the distance follows
-    #[arg(long, value_name = "KM", requires = "elevation")]
+    #[arg(long, value_name = "KM", requires = "elevation", allow_negative_numbers = true)]
     height: Option<f64>,
     /// Elements instead: two-line, or OMM as JSON, XML, CSV or key = value
     #[arg(long, value_name = "FILE")]
@@ -84,13 +92,18 @@ pub struct BudgetArguments {
     )]
     pass: Option<Tai>,
     /// Weather as bad as it is for this share of a year, 0.001 to 50; a clear sky without it
-    #[arg(long, value_name = "PERCENT")]
+    #[arg(
+        long,
+        value_name = "PERCENT",
+        conflicts_with = "availability",
+        allow_negative_numbers = true
+    )]
     exceeded: Option<f64>,
     /// Fly the pass through rain, scintillation and shadows as `[channel]` has them, from this seed
     #[arg(long, value_name = "SEED", requires = "pass", conflicts_with_all = ["exceeded", "availability"])]
     fly: Option<u64>,
     /// Seconds between the rows of a pass
-    #[arg(long, value_name = "SECONDS", default_value_t = 10.0)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 10.0, allow_negative_numbers = true)]
     step: f64,
     /// How much of a year each MODCOD can be received (with --pass: over ten days of passes)
     #[arg(long)]
@@ -145,7 +158,7 @@ impl BudgetArguments {
     }
 
     fn sky(&self) -> anyhow::Result<Sky> {
-        ensure!(self.step >= 0.01, "--step {} is less than 0.01 s", self.step);
+        ensure!(self.step >= 0.01, "--step {} is no number of at least 0.01 s", self.step);
         let Some(percent) = self.exceeded else {
             return Ok(if self.availability { Sky::Exceeded(1.0) } else { Sky::Clear });
         };
@@ -240,7 +253,9 @@ impl BudgetArguments {
                 Some(flown) => as_flown(of, &looks, flown),
             })
         };
-        let (rows, totals) = at_steps(self.step)?;
+        let (rows, _) = at_steps(self.step)?;
+        // What a pass comes to does not hang on how many rows are read.
+        let (_, totals) = at_steps(TOTAL_STEP_S)?;
         if let Some(path) = &self.plot {
             let (fine, _) = at_steps(PLOT_STEP_S)?;
             let name = match (self.fly, self.exceeded) {
@@ -309,6 +324,10 @@ fn warn_of_age(set: &ElementSet, at: Tai) {
 pub fn satellite(path: &Path, wanted: Option<&str>) -> anyhow::Result<ElementSet> {
     let name = path.display();
     let text = fs::read_to_string(path).with_context(|| format!("reading {name}"))?;
+    ensure!(
+        !crate::orbit::oem::is_oem(&text),
+        "{name} is an ephemeris (OEM), which `passes`, `links` and `plan` take: a budget wants elements"
+    );
     let mut sets = elements::read(&text).with_context(|| format!("in {name}"))?;
     let at = match wanted {
         None => 0,

@@ -68,7 +68,10 @@ impl Passes {
     pub fn run(mut self) -> anyhow::Result<ExitCode> {
         share::check_interval(self.from, self.to)?;
         let mask = self.min_elevation;
-        ensure!((-90.0..90.0).contains(&mask), "--min-elevation {mask} is not within -90 and 90");
+        ensure!(
+            (-90.0..90.0).contains(&mask),
+            "--min-elevation {mask} is not at least -90 and below 90"
+        );
         self.read_horizon()?;
         let sets = share::read_orbits(&self.elements)?;
         share::warn(&sets, self.from, self.to);
@@ -101,6 +104,7 @@ impl Passes {
         let name = file.display();
         let text = fs::read_to_string(file).with_context(|| format!("reading {name}"))?;
         let mut points = Vec::new();
+        let text = text.trim_start_matches('\u{feff}');
         for (at, line) in text.lines().enumerate() {
             let line = line.trim();
             if line.is_empty() || line.starts_with('#') {

@@ -75,7 +75,10 @@ impl PlanArguments {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         share::check_interval(self.from, self.to)?;
         let mask = self.min_elevation;
-        ensure!((-90.0..90.0).contains(&mask), "--min-elevation {mask} is not within -90 and 90");
+        ensure!(
+            (-90.0..90.0).contains(&mask),
+            "--min-elevation {mask} is not at least -90 and below 90"
+        );
         let network = self.read_network()?;
         let sets = share::read_orbits(&self.elements)?;
         let names = self.names(&network, &sets)?;

@@ -5,7 +5,7 @@ use crate::link::budget::file;
 use crate::link::radio::{RadioLink, Way, Weather};
 use crate::link::{Fixed, Geometry, LIGHT_KM_S, LinkModel, LinkSettings, LossSettings, Track};
 use crate::relay::{Counters, Relay, SimulatedClock};
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use clap::Args;
 use codecs::time::Tai;
 use serde_json::json;
@@ -104,6 +104,19 @@ impl RelayArguments {
             let (rise, down, up) = self.pass(link, elements, pass)?;
             return self.between(rise, down, up).await;
         }
+        for (key, value, least, most) in [
+            ("--delay", self.delay, 0.0, 1e8),
+            ("--loss", self.loss, 0.0, 1.0),
+            ("--burst", self.burst, 1.0, 1e6),
+            ("--queue", self.queue, 0.0, 1e7),
+            ("--rate", self.rate, 1.0, 1e12),
+        ] {
+            ensure!(
+                (least..=most).contains(&value),
+                "{key} {value} is not within {least} and {most}"
+            );
+        }
+        ensure!(self.listen != self.to, "--listen and --to are the same: it would hear itself");
         let settings = LinkSettings {
             rate_bps: self.rate,
             ground_delay_ns: 0,

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::IsTerminal,
+    io::{IsTerminal, Write as _},
     path::{Path, PathBuf},
     process::ExitCode,
     sync::{Arc, atomic::Ordering, mpsc},
@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use clap::Args;
 
 use crate::{
@@ -21,6 +21,7 @@ use crate::{
 /// Scenarios that come with the program, by name.
 const LIBRARY: [(&str, &str); 10] = [
     ("leo-quic", include_str!("../../scenarios/leo-quic.toml")),
+    ("leo-rf", include_str!("../../scenarios/leo-rf.toml")),
     ("eo-100", include_str!("../../scenarios/eo-100.toml")),
     ("eo-pools", include_str!("../../scenarios/eo-pools.toml")),
     ("oneweb", include_str!("../../scenarios/oneweb.toml")),
@@ -84,6 +85,11 @@ impl RunArguments {
         scenario.duration_s =
             self.seconds.map_or(scenario.duration_s, |of| of.min(scenario.duration_s));
         let seed = self.seed.unwrap_or(scenario.seed);
+        // Before the flight, which may take hours: it would be for nothing.
+        if let Some(folder) = &self.out {
+            let shown = folder.display();
+            writable(folder).with_context(|| format!("--out {shown}: not a folder to write in"))?;
+        }
         let processors = thread::available_parallelism().map_or(1, usize::from);
         let threads = self.threads.map_or(processors, usize::from);
         let progress = Arc::new(Progress::default());
@@ -92,9 +98,10 @@ impl RunArguments {
         let total_s = scenario.duration_s;
         let answer =
             watched(&progress, total_s, || run(&scenario, seed, threads, &files, &progress))?;
+        ensure!(!answer.craft.is_empty(), "stopped before anything was flown");
         let prices = Prices::of(&scenario);
         let summary = Summary::of(&answer, &prices);
-        if progress.stop.load(Ordering::Relaxed) {
+        if summary.stopped {
             eprintln!("stopped early: what follows is of the part that was flown");
         }
         if self.json {
@@ -103,8 +110,7 @@ impl RunArguments {
             say!("{summary}");
         }
         if let Some(folder) = &self.out {
-            let shown = folder.display();
-            write(folder, &answer, &prices).with_context(|| format!("writing into {shown}"))?;
+            write(folder, &answer, &prices).context("writing what was flown")?;
             eprintln!("{}", folder.join("report.html").display());
         }
         if summary.broken.is_empty() {
@@ -115,18 +121,38 @@ impl RunArguments {
     }
 }
 
+/// Makes a folder and tries it.
+fn writable(folder: &Path) -> std::io::Result<()> {
+    fs::create_dir_all(folder)?;
+    let probe = folder.join(".orbitsim");
+    fs::write(&probe, b"")?;
+    fs::remove_file(&probe)
+}
+
 /// The page, the summary and the tables. The same run writes the same bytes.
 fn write(folder: &Path, answer: &Answer, prices: &Prices) -> anyhow::Result<()> {
-    fs::create_dir_all(folder)?;
     for (name, table) in tables(answer, prices) {
-        let file = folder.join(format!("{name}.parquet"));
-        let create = || fs::File::create(&file).map_err(anyhow::Error::from);
-        create().and_then(|to| Ok(table.write(to)?)).with_context(|| file.display().to_string())?;
+        whole(&folder.join(format!("{name}.parquet")), |to| Ok(table.write(to)?))?;
     }
     let summary = serde_json::to_string_pretty(&Summary::of(answer, prices))?;
-    fs::write(folder.join("summary.json"), summary)?;
-    fs::write(folder.join("report.html"), page(answer, prices))?;
-    Ok(())
+    whole(&folder.join("summary.json"), |to| Ok(to.write_all(summary.as_bytes())?))?;
+    let page = page(answer, prices);
+    whole(&folder.join("report.html"), |to| Ok(to.write_all(page.as_bytes())?))
+}
+
+/// Writes a file that is there as a whole or, where the disk is full, not at all.
+fn whole(
+    file: &Path,
+    content: impl FnOnce(&mut fs::File) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let part = file.with_extension("part");
+    let written = fs::File::create(&part)
+        .map_err(anyhow::Error::from)
+        .and_then(|mut to| content(&mut to))
+        .and_then(|()| Ok(fs::rename(&part, file)?));
+    written
+        .inspect_err(|_| drop(fs::remove_file(&part)))
+        .with_context(|| file.display().to_string())
 }
 
 fn load(named: &str) -> anyhow::Result<(Scenario, PathBuf)> {

@@ -20,7 +20,9 @@ pub const DAY_NS: i64 = 86_400_000_000_000;
 
 /// Reads a time of the command line.
 pub fn instant(text: &str) -> Result<Tai, String> {
-    Tai::from_rfc3339(text).ok_or_else(|| format!("'{text}' is no time like 2026-11-23T12:00:00Z"))
+    Tai::from_rfc3339(text).ok_or_else(|| {
+        format!("'{text}' is no time like 2026-11-23T12:00:00Z within the years 1678 to 2261")
+    })
 }
 
 /// Refuses an interval that nothing can be found in.
@@ -37,9 +39,28 @@ pub fn read_orbits(files: &[PathBuf]) -> anyhow::Result<Vec<Satellite>> {
     for file in files {
         let name = file.display();
         let text = fs::read_to_string(file).with_context(|| format!("reading {name}"))?;
-        all.extend(satellite::read(&text).with_context(|| format!("in {name}"))?);
+        let read = satellite::read(&text).with_context(|| format!("in {name}"))?;
+        read.iter().for_each(warn_of_gaps);
+        all.extend(read);
     }
     Ok(all)
+}
+
+/// Says where an ephemeris tells nothing, so that what is not found there is not taken for absent.
+fn warn_of_gaps(satellite: &Satellite) {
+    let Satellite::Ephemeris(ephemeris) = satellite else { return };
+    let gaps = ephemeris.gaps();
+    if let Some((from, to)) = gaps.first() {
+        let more = match gaps.len() {
+            1 => String::new(),
+            count => format!(" and in {} more gaps", count - 1),
+        };
+        let name = satellite.name();
+        eprintln!(
+            "warning: the ephemeris of {name} has no states from {from} to {to}{more}: nothing is \
+             found there"
+        );
+    }
 }
 
 /// Instants of an interval, by the earth orientation of a file where one is given.

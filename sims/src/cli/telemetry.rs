@@ -79,6 +79,10 @@ impl Telemetry {
             hours > 0.0 && hours <= HOURS_MAX,
             "--hours {hours} is not within 0 and {HOURS_MAX}"
         );
+        ensure!(
+            self.labels.as_ref() != Some(&self.packets),
+            "--labels and --packets are the same file: one would be written over the other"
+        );
         let steps = (hours * 3_600.0 * STEPS_PER_S as f64) as u64;
         let faults = self.read_faults()?;
         if let Some(file) = &self.labels {

@@ -39,7 +39,7 @@ pub struct Sight {
     pub from: Tai,
     /// Last instant.
     pub to: Tai,
-    /// When they are nearest within it, to some seconds.
+    /// When they are nearest within it.
     pub nearest: Tai,
     /// Their distance then, km.
     pub range_km_min: f64,
@@ -114,6 +114,39 @@ impl Ways {
     fn states(&self, seconds: f64) -> [State; 2] {
         [self.0[0].state(seconds), self.0[1].state(seconds)]
     }
+
+    /// What the distance changes by, km/s.
+    fn range_rate_km_s(&self, seconds: f64) -> f64 {
+        let [a, b] = self.states(seconds);
+        let line = sub(b.position_km, a.position_km);
+        dot(line, sub(b.velocity_km_s, a.velocity_km_s)) / norm(line).max(1e-9)
+    }
+
+    /// Where between moments the distance is least, and near where it changes fastest.
+    fn turns(&self, moments: &[Moment]) -> Vec<f64> {
+        let rates: Vec<(f64, f64)> =
+            moments.iter().map(|of| (of.seconds, self.range_rate_km_s(of.seconds))).collect();
+        let mut turns = Vec::new();
+        for two in rates.windows(2) {
+            let [mut low, mut high] = [two[0], two[1]].map(|of| of.0);
+            if !(two[0].1 < 0.0 && two[1].1 >= 0.0) {
+                continue;
+            }
+            while high - low > TOLERANCE_S {
+                let middle = 0.5 * (low + high);
+                if self.range_rate_km_s(middle) < 0.0 { low = middle } else { high = middle }
+            }
+            turns.push(0.5 * (low + high));
+        }
+        for three in rates.windows(3) {
+            let [(_, a), (seconds, b), (end, c)] = [three[0], three[1], three[2]];
+            if (b - a) * (c - b) < 0.0 {
+                let shift = 0.5 * (c - a) / (2.0 * b - a - c);
+                turns.push(seconds + shift * (end - seconds));
+            }
+        }
+        turns
+    }
 }
 
 impl Search<'_> {
@@ -150,6 +183,11 @@ impl Search<'_> {
             }
         }
         points.push(self.moment(&ways, length));
+        if points.iter().any(|of| of.margin_km > 0.0) {
+            let seconds = ways.turns(&moments);
+            let within = seconds.into_iter().filter(|of| (0.0..=length).contains(of));
+            points.extend(within.map(|seconds| self.moment(&ways, seconds)));
+        }
         points.sort_by(|a, b| a.seconds.total_cmp(&b.seconds));
         if self.grid.at(step) == from && points.first().is_some_and(|of| of.margin_km > 0.0) {
             self.begin(step, 0.0, true);
@@ -228,9 +266,8 @@ impl Search<'_> {
     fn note(&mut self, step: usize, seconds: f64, ways: &Ways) {
         let [a, b] = ways.states(seconds);
         let at = self.time(step, seconds);
-        let line = sub(b.position_km, a.position_km);
-        let range_km = norm(line);
-        let rate = dot(line, sub(b.velocity_km_s, a.velocity_km_s)) / range_km.max(1e-9);
+        let range_km = norm(sub(b.position_km, a.position_km));
+        let rate = ways.range_rate_km_s(seconds);
         let Some(open) = &mut self.open else { return };
         if range_km < open.range_km_min {
             (open.range_km_min, open.nearest) = (range_km, at);
@@ -363,6 +400,15 @@ mod tests {
         for of in found {
             let seconds = of.to.since(of.from) as f64 / 1e9;
             assert!(seconds < 9.0 && of.range_km_min < 60.0, "{of:?}");
+            let range_km = |at: Tai| {
+                let [a, b] = tracks.each_ref().map(|of| of.state_at(&grid, at).unwrap());
+                norm(sub(a.position_km, b.position_km))
+            };
+            let half = of.to.since(of.from) / 2;
+            let least =
+                (-1_000..=1_000).map(|part| range_km(of.from.plus(half + half * part / 1_000)));
+            let least = least.fold(f64::INFINITY, f64::min);
+            assert!((of.range_km_min - least).abs() < 0.01, "{of:?} {least}");
         }
     }
 }

@@ -11,8 +11,9 @@ use std::f64::consts::TAU;
 pub const RAIN_PACE_PER_S: f64 = 2e-4;
 /// Where the spectrum of scintillation bends, Hz (P.1853-1).
 pub const SCINTILLATION_HZ: f64 = 0.1;
-/// Exceedances that the distribution is fitted through, percent.
-const FITTED: [f64; 9] = [0.01, 0.02, 0.03, 0.05, 0.1, 0.3, 1.0, 2.0, 5.0];
+/// Exceedances that the distribution is fitted through where it rains as often, percent (P.1853-1
+/// step A2).
+const FITTED: [f64; 13] = [0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0];
 
 /// Attenuation by rain at one elevation as a log-normal variable, cut off where it does not rain.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -26,12 +27,13 @@ pub struct RainFade {
 }
 
 impl RainFade {
-    /// Fits a path's exceedances by least squares; none where it never rains.
+    /// Fits a path's exceedances by least squares; none where it hardly ever rains.
     pub fn fit(air: &AirPath, elevation_deg: f64) -> Option<Self> {
-        let points = FITTED.map(|percent| {
-            (exceedance_quantile(percent / 100.0), air.rain_db(elevation_deg, percent))
-        });
-        if points.iter().any(|point| point.1 <= 0.0) {
+        let rainy = FITTED.into_iter().filter(|of| *of < air.climate().rain_share_percent);
+        let points: Vec<_> = rainy
+            .map(|of| (exceedance_quantile(of / 100.0), air.rain_db(elevation_deg, of)))
+            .collect();
+        if points.len() < 2 || points.iter().any(|point| point.1 <= 0.0) {
             return None;
         }
         let count = points.len() as f64;

@@ -56,15 +56,21 @@ pub struct Track {
     step_ns: i64,
     /// Range in km and elevation in degrees, or nothing below the horizon.
     samples: Vec<Option<(f64, f64)>>,
-    closest_km: f64,
+    /// Where the rate is full.
+    full_km: f64,
 }
 
 impl Track {
     /// From samples at equal steps.
     pub fn new(start: Tai, step_ns: i64, samples: Vec<Option<(f64, f64)>>) -> Self {
         let ranges = samples.iter().flatten().map(|sample| sample.0);
-        let closest_km = ranges.fold(f64::INFINITY, f64::min);
-        Self { start, step_ns, samples, closest_km }
+        let full_km = ranges.fold(f64::INFINITY, f64::min);
+        Self { start, step_ns, samples, full_km }
+    }
+
+    /// The rate is full at a range other than the pass's shortest: that of the best of passes.
+    pub fn full_at(self, full_km: f64) -> Self {
+        Self { full_km, ..self }
     }
 
     /// A pass, sampled every second.
@@ -106,7 +112,7 @@ impl Track {
 impl Geometry for Track {
     fn sky(&self, at: Tai) -> Option<Sky> {
         let (range_km, _) = self.look(at)?;
-        let ratio = self.closest_km / range_km;
+        let ratio = self.full_km / range_km;
         Some(Sky { range_km, rate_share: (ratio * ratio).clamp(0.0, 1.0) })
     }
 }
@@ -123,5 +129,7 @@ mod tests {
         assert_eq!(track.look(Tai(5)), Some((750.0, 40.0)));
         assert_eq!(track.look(Tai(-1)), None);
         assert_eq!(track.look(Tai(20)), None);
+        let low = track.full_at(250.0);
+        assert_eq!(low.sky(Tai(10)), Some(Sky { range_km: 500.0, rate_share: 0.25 }));
     }
 }

@@ -79,6 +79,8 @@ pub struct LinkModel<G> {
     busy_until: Tai,
     last_delivery: Tai,
     copy: Option<Tai>,
+    overhead_bytes: usize,
+    lost_at: Option<Tai>,
 }
 
 /// The frame of the code that is being filled.
@@ -123,7 +125,14 @@ impl<G: Geometry> LinkModel<G> {
             busy_until: never,
             last_delivery: never,
             copy: None,
+            overhead_bytes: OVERHEAD_BYTES,
+            lost_at: None,
         }
+    }
+
+    /// Carries what modems send, which has no headers of IP and UDP.
+    pub fn without_overhead(self) -> Self {
+        Self { overhead_bytes: 0, ..self }
     }
 
     /// Adds gaps, late packets and second copies.
@@ -134,7 +143,7 @@ impl<G: Geometry> LinkModel<G> {
     /// Decides about a packet of `length` payload bytes offered at `now`; calls come in the order
     /// of time. Where disturbances make a second copy, [`copy`](Self::copy) tells of it.
     pub fn offer(&mut self, now: Tai, length: usize) -> Verdict {
-        self.copy = None;
+        (self.copy, self.lost_at) = (None, None);
         if self.sky(now).is_none() {
             return Verdict::Dropped(Reason::Invisible);
         }
@@ -146,17 +155,18 @@ impl<G: Geometry> LinkModel<G> {
         let Some(sky) = self.sky(free) else {
             return Verdict::Dropped(Reason::Invisible);
         };
-        let bits = 8.0 * (length + OVERHEAD_BYTES) as f64;
+        let bits = 8.0 * (length + self.overhead_bytes) as f64;
         let rate = self.settings.rate_bps * sky.rate_share;
         self.busy_until = free.plus((bits / rate * 1e9) as i64);
         // A lost packet took its time on the air all the same.
         let burst = self.loss.loses();
         let frames = self.geometry.frames(free);
-        if frames.is_some_and(|frames| self.framing.loses(bits, frames)) || burst {
-            return Verdict::Dropped(Reason::Lost);
-        }
         let flight_ns = (sky.range_km / LIGHT_KM_S * 1e9) as i64;
         let arrival = self.busy_until.plus(flight_ns + self.settings.ground_delay_ns);
+        if frames.is_some_and(|frames| self.framing.loses(bits, frames)) || burst {
+            self.lost_at = Some(arrival);
+            return Verdict::Dropped(Reason::Lost);
+        }
         let at = match self.disturbing.as_mut().and_then(Disturbing::late_ns) {
             Some(late_ns) => arrival.plus(late_ns),
             None => {
@@ -172,6 +182,12 @@ impl<G: Geometry> LinkModel<G> {
     /// When the packet that was just offered comes a second time, if it does.
     pub fn copy(&self) -> Option<Tai> {
         self.copy
+    }
+
+    /// When what noise took of the packet that was just offered arrives all the same: a modem hands
+    /// on what it heard.
+    pub fn lost_at(&self) -> Option<Tai> {
+        self.lost_at
     }
 
     /// Rate at an instant, bits a second; 0 below the horizon.

@@ -84,6 +84,7 @@ pub struct ElementSet {
     constants: sgp4::Constants,
     propagator: Propagator,
     good_for_days: f64,
+    perigee_height_km: f64,
 }
 
 impl fmt::Debug for ElementSet {
@@ -153,13 +154,20 @@ impl ElementSet {
         let constants = sgp4::Constants::new(sgp4::WGS72, sidereal, years, mean.drag, orbit)
             .map_err(|_| NoOrbit::Eccentricity)?;
         let axis_km = (GRAVITY_KM3_S2 / (mean.motion / 60.0).powi(2)).cbrt();
-        let perigee_km = axis_km * (1.0 - mean.eccentricity) - RADIUS_KM;
-        let good_for_days = match perigee_km {
+        let perigee_height_km = axis_km * (1.0 - mean.eccentricity) - RADIUS_KM;
+        let good_for_days = match perigee_height_km {
             low if low < LOW_KM => LOW_DAYS,
             _ if TAU / mean.motion < DEEP_MIN => NEAR_DAYS,
             _ => DEEP_DAYS,
         };
-        Ok(Self { name: name.into(), epoch, constants, propagator, good_for_days })
+        Ok(Self {
+            name: name.into(),
+            epoch,
+            constants,
+            propagator,
+            good_for_days,
+            perigee_height_km,
+        })
     }
 
     /// Age beyond which the elements say little: five days where the air is thick, two weeks in a
@@ -167,6 +175,11 @@ impl ElementSet {
     /// its orbit, a rule of thumb of public elements.
     pub fn good_for_days(&self) -> f64 {
         self.good_for_days
+    }
+
+    /// Height of the mean orbit's perigee above the equator's radius, km: no station is ever closer.
+    pub fn perigee_height_km(&self) -> f64 {
+        self.perigee_height_km
     }
 
     /// The same orbit for many instants at once; agrees with [`propagate`](Self::propagate) to a
@@ -212,6 +225,8 @@ impl ElementSet {
 /// Reads every element set of a text: OMM as JSON, XML, key-value notation or comma-separated values
 /// (one or many), or TLE with or without name lines.
 pub fn read(text: &str) -> Result<Vec<ElementSet>, ElementsError> {
+    // What Windows' editors put in front is no part of a name.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     if let Some(sets) = omm::read(text) {
         return match sets {
             Ok(sets) if sets.is_empty() => Err(ElementsError::Empty),
@@ -261,6 +276,13 @@ fn tle(text: &str) -> Result<Vec<sgp4::Elements>, ElementsError> {
                     }
                     _ => one,
                 };
+                if let Some(kind @ (b'1' | b'4'..=b'9')) = one.as_bytes().get(62) {
+                    let kind = char::from(*kind);
+                    return refuse(
+                        before,
+                        &format!("ephemeris type {kind} in column 63 is another theory than SGP4"),
+                    );
+                }
                 match sgp4::Elements::from_tle(name.take(), one.as_bytes(), two.as_bytes()) {
                     Ok(set) => sets.push(set),
                     Err(error) => return refuse(before, &error.to_string()),

@@ -164,6 +164,19 @@ impl Ephemeris {
         &self.arcs
     }
 
+    /// Where it tells nothing between its first and last instant, in order.
+    pub fn gaps(&self) -> Vec<(Tai, Tai)> {
+        let mut spans: Vec<(Tai, Tai)> = self.arcs.iter().map(|arc| (arc.from, arc.to)).collect();
+        spans.sort_unstable();
+        let mut gaps = Vec::new();
+        let mut until: Option<Tai> = None;
+        for (from, to) in spans {
+            gaps.extend(until.filter(|until| *until < from).map(|until| (until, from)));
+            until = until.max(Some(to));
+        }
+        gaps
+    }
+
     /// First and last instant; there may be gaps between.
     pub fn interval(&self) -> Option<(Tai, Tai)> {
         let from = self.arcs.iter().map(|arc| arc.from).min()?;

@@ -212,9 +212,9 @@ impl Reader {
         if at == self.objects.len() {
             self.objects.push((meta.name.clone(), Vec::new()));
         }
-        let arc = meta.arc(segment)?;
+        let found = meta.arcs(segment)?;
         if let Some((_, arcs)) = self.objects.get_mut(at) {
-            arcs.push(arc);
+            arcs.extend(found);
         }
         Ok(())
     }
@@ -339,7 +339,7 @@ impl Meta {
         Ok((self.time(time, line)?, state))
     }
 
-    fn arc(&self, segment: Segment) -> Result<Arc, OemError> {
+    fn arcs(&self, segment: Segment) -> Result<Vec<Arc>, OemError> {
         let Self { frame, interpolation, line, .. } = *self;
         let (Some(first), Some(last)) = (segment.states.first(), segment.states.last()) else {
             return refuse(line, "the segment has no states");
@@ -356,8 +356,38 @@ impl Meta {
         if from > to {
             return refuse(line, "USEABLE_START_TIME and USEABLE_STOP_TIME leave no states");
         }
-        Ok(Arc { frame, interpolation, degree, from, to, states: segment.states })
+        let pieces = whole_pieces(segment.states).into_iter().filter_map(|states| {
+            let (first, last) = (states.first()?.0, states.last()?.0);
+            let (from, to) = (from.max(first), to.min(last));
+            (from < to).then_some(Arc { frame, interpolation, degree, from, to, states })
+        });
+        Ok(pieces.collect())
     }
+}
+
+/// How many times longer than both steps beside it a step is a hole: ephemerides with steps that grow
+/// towards the apogee change them by less.
+const HOLE: i64 = 8;
+
+/// States apart where some are missing between: a polynomial over a hole would tell an orbit that
+/// nobody computed.
+fn whole_pieces(states: Vec<(Tai, State)>) -> Vec<Vec<(Tai, State)>> {
+    let steps: Vec<i64> = states.windows(2).map(|two| two[1].0.since(two[0].0)).collect();
+    let is_hole = |at: usize| {
+        let before = at.checked_sub(1).and_then(|before| steps.get(before));
+        let beside = [before, steps.get(at + 1)].into_iter().flatten().max();
+        beside.is_some_and(|beside| steps[at] / HOLE > *beside)
+    };
+    let mut pieces = vec![Vec::new()];
+    for (at, state) in states.into_iter().enumerate() {
+        if at > 0 && is_hole(at - 1) {
+            pieces.push(Vec::new());
+        }
+        if let Some(piece) = pieces.last_mut() {
+            piece.push(state);
+        }
+    }
+    pieces
 }
 
 fn frame_of(name: &str) -> Result<Frame, String> {

@@ -17,7 +17,7 @@ use super::{
 type Fields = BTreeMap<String, String>;
 
 /// Keywords that one message is taken from: all others are passed over.
-const WANTED: [&str; 16] = [
+const WANTED: [&str; 17] = [
     "OBJECT_NAME",
     "OBJECT_ID",
     "NORAD_CAT_ID",
@@ -25,6 +25,7 @@ const WANTED: [&str; 16] = [
     "REF_FRAME",
     "TIME_SYSTEM",
     "MEAN_ELEMENT_THEORY",
+    "EPHEMERIS_TYPE",
     "EPOCH",
     "MEAN_MOTION",
     "SEMI_MAJOR_AXIS",
@@ -158,6 +159,8 @@ fn element_set(fields: &Fields) -> Result<ElementSet, String> {
     only("REF_FRAME", &["TEME", "TEME OF DATE", "TEME OF EPOCH"])?;
     only("TIME_SYSTEM", &["UTC"])?;
     only("MEAN_ELEMENT_THEORY", &["SGP4", "SGP/SGP4", "SDP4", "SGP4/SDP4"])?;
+    // What is published stands as 0; 4 is SGP4-XP, 6 special perturbations (502.0-B-3 table 4-3).
+    only("EPHEMERIS_TYPE", &["0", "2", "3"])?;
     let number = |key: &str, within: std::ops::RangeInclusive<f64>| {
         let found = text(key).ok_or_else(|| format!("{key} is missing"))?;
         match found.parse::<f64>() {

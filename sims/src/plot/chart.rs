@@ -87,7 +87,7 @@ impl Chart {
     }
 }
 
-fn legend(out: &mut String, x: f64, number: usize, name: &str) -> f64 {
+pub(super) fn legend(out: &mut String, x: f64, number: usize, name: &str) -> f64 {
     let ink = number % INKS;
     let _ = writeln!(
         out,

@@ -2,11 +2,12 @@
 
 use std::fmt::Write;
 
-use super::{Axis, INKS, WIDTH, begin, escaped, text, title, under};
+use super::{Axis, INKS, WIDTH, begin, chart::legend, escaped, text, title, under};
 
 const LEFT: f64 = 130.0;
 const RIGHT: f64 = 14.0;
 const TOP: f64 = 34.0;
+const LEGEND: f64 = 16.0;
 const ROW: f64 = 16.0;
 /// Rows that are drawn; of more, these and a word of how many there are.
 const ROWS_MAX: usize = 60;
@@ -44,13 +45,17 @@ pub struct Rows {
     pub across: Axis,
     /// From top to bottom.
     pub rows: Vec<Row>,
+    /// What each ink stands for; untold where it is one.
+    pub inks: Vec<String>,
 }
 
 impl Rows {
     /// The picture.
     pub fn svg(&self) -> String {
         let drawn = self.rows.len().min(ROWS_MAX);
-        let bottom = TOP + drawn as f64 * ROW;
+        let told = if self.inks.len() > 1 { LEGEND } else { 0.0 };
+        let top = TOP + told;
+        let bottom = top + drawn as f64 * ROW;
         let spans = || self.rows.iter().flat_map(|row| row.spans.iter());
         let across = self.across.fit(spans().flat_map(|span| [span.from, span.to]));
         let right = WIDTH - RIGHT;
@@ -60,13 +65,17 @@ impl Rows {
             more => format!(" (the first {drawn}; {more} more)"),
         };
         title(&mut out, &format!("{}{more}", self.title));
+        if told > 0.0 {
+            let inks = self.inks.iter().take(INKS).enumerate();
+            inks.fold(LEFT, |x, (ink, name)| legend(&mut out, x, ink, name));
+        }
         for (at, words) in across.ticks() {
             let x = LEFT + at * (right - LEFT);
-            let _ = writeln!(out, "<path d='M{x:.1} {TOP}V{bottom}' class='grid'/>");
+            let _ = writeln!(out, "<path d='M{x:.1} {top}V{bottom}' class='grid'/>");
             text(&mut out, x, bottom + 15.0, under(at), &words);
         }
         for (index, row) in self.rows.iter().take(drawn).enumerate() {
-            let y = TOP + index as f64 * ROW;
+            let y = top + index as f64 * ROW;
             let _ = writeln!(out, "<path d='M{LEFT} {:.1}H{right}' class='grid'/>", y + ROW);
             text(&mut out, LEFT - 6.0, y + ROW - 4.0, "end", &shortened(&row.name));
             for span in &row.spans {
@@ -107,7 +116,10 @@ mod tests {
         let span = Span { from: 10.0, to: 10.5, ink: 7, words: "Kiruna".into() };
         let row = Row { name: "ONEWEB-0001 of a long name".into(), spans: vec![span] };
         let across = Axis::linear("s").between(0.0, 86_400.0);
-        let svg = Rows { title: "Contacts".into(), across, rows: vec![row; 651] }.svg();
+        let svg = Rows { title: "Contacts".into(), across, rows: vec![row; 651], inks: Vec::new() };
+        let two = Rows { inks: vec!["Kiruna".into(), "Inuvik".into()], ..svg.clone() }.svg();
+        assert!(two.contains(">Inuvik</text>"), "whose ink is whose");
+        let svg = svg.svg();
         assert!(svg.contains("(the first 60; 591 more)"));
         assert!(svg.contains("width='1.0'") && svg.contains("ONEWEB-0001 of a lo…"));
     }

@@ -14,6 +14,8 @@ const TRACKS_MAX: usize = 12;
 const TRACK_S: f64 = 11_400.0;
 /// Rows of the table of contacts; the rest stands in the files beside the page.
 const CONTACTS_MAX: usize = 200;
+/// Rows of the table of spacecraft that were left out.
+const LEFT_OUT_MAX: usize = 40;
 /// Points of a curve of shares.
 const SHARES: usize = 400;
 
@@ -37,11 +39,21 @@ th:first-child,td:first-child,th:nth-child(2),td:nth-child(2){text-align:left}\
 pub fn page(answer: &Answer, prices: &Prices) -> String {
     let summary = Summary::of(answer, prices);
     let name = escaped(&answer.scenario);
-    let until = start(answer).plus(seconds_ns(answer.duration_s as f64));
+    let until = start(answer).plus(seconds_ns(answer.flown_s()));
+    let part = match summary.stopped {
+        true => format!(
+            " <strong>Stopped early: {} of {}, {} of {} spacecraft flown.</strong>",
+            duration(answer.flown_s()),
+            duration(answer.duration_s as f64),
+            answer.craft.len(),
+            answer.spacecraft,
+        ),
+        false => String::new(),
+    };
     let mut out = format!(
         "<!doctype html>\n<html lang='en'><meta charset='utf-8'>\
          <meta name='viewport' content='width=device-width'><title>{name}</title>{STYLE}\n\
-         <h1>{name}</h1>\n<p>{} to {}, seed {}, trace {}</p>\n",
+         <h1>{name}</h1>\n<p>{} to {}, seed {}, trace {}.{part}</p>\n",
         start(answer).to_rfc3339(),
         until.to_rfc3339(),
         answer.seed,
@@ -53,6 +65,7 @@ pub fn page(answer: &Answer, prices: &Prices) -> String {
     for picture in pictures(answer) {
         out.push_str(&picture);
     }
+    antennas(&mut out, answer);
     contacts(&mut out, answer);
     faults(&mut out, answer);
     out.push_str("</html>\n");
@@ -82,6 +95,12 @@ fn figures(out: &mut String, summary: &Summary) {
         figures.push(("capture to result, median", latency(jobs.insight_p50_s)));
         figures.push(("pools cost", format!("{:.2} {}", jobs.cost, summary.currency)));
     }
+    if summary.antennas > 0 {
+        let (not, all) = (summary.passes_unserved, summary.passes);
+        let unserved = format!("{not} of {all}, {}", duration(summary.unserved_s));
+        figures.push(("passes not served", unserved));
+        figures.push(("of the antennas' time at work", percent(summary.antennas_busy)));
+    }
     if let Some(cost) = summary.cost {
         figures.push(("cost", format!("{cost:.2} {}", summary.currency)));
     }
@@ -90,6 +109,83 @@ fn figures(out: &mut String, summary: &Summary) {
         let _ = write!(out, "<div><dt>{name}</dt><dd>{}</dd></div>", escaped(&value));
     }
     out.push_str("</dl>\n");
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.1} %", share * 100.0)
+}
+
+/// What antennas did that spacecraft compete for, and whom they left out.
+fn antennas(out: &mut String, answer: &Answer) {
+    if answer.antennas.is_empty() {
+        return;
+    }
+    out.push_str(
+        "<h2>Antennas</h2>\n<table><tr><th>site<th>antenna<th>contacts<th>in contact<th>at work\n",
+    );
+    for of in &answer.antennas {
+        let share = |seconds: f64| percent(seconds / (answer.duration_s as f64).max(1.0));
+        let _ = writeln!(
+            out,
+            "<tr><td>{}<td>{}<td>{}<td>{}<td>{}",
+            escaped(site(answer, of.site)),
+            of.number,
+            of.contacts,
+            share(of.contact_s),
+            share(of.busy_s)
+        );
+    }
+    out.push_str("</table>\n");
+    let mut left: Vec<_> = answer.craft.iter().filter(|craft| craft.unserved > 0).collect();
+    if left.is_empty() {
+        return;
+    }
+    left.sort_by(|a, b| b.unserved_s.total_cmp(&a.unserved_s));
+    let all = left.len();
+    let cut = if all > LEFT_OUT_MAX {
+        format!(" (the first {LEFT_OUT_MAX} of {all})")
+    } else {
+        String::new()
+    };
+    let _ = writeln!(
+        out,
+        "<h2>Passes not served{cut}</h2>\n<table><tr><th>spacecraft<th>passes not served\
+         <th>of them, time<th>contacts"
+    );
+    for craft in left.into_iter().take(LEFT_OUT_MAX) {
+        let _ = writeln!(
+            out,
+            "<tr><td>{}<td>{}<td>{}<td>{}",
+            escaped(&craft.name),
+            craft.unserved,
+            duration(craft.unserved_s),
+            craft.contacts.len()
+        );
+    }
+    out.push_str("</table>\n");
+}
+
+/// What each antenna heard, a row each.
+fn shared(answer: &Answer, across: Axis) -> Rows {
+    let rows = answer.antennas.iter().map(|of| {
+        let spans = answer.craft.iter().enumerate().flat_map(|(number, craft)| {
+            let heard = craft.contacts.iter();
+            let heard = heard.filter(|at| (at.site, at.antenna) == (of.site, Some(of.number)));
+            heard.map(move |at| Span {
+                from: at.rise_s,
+                to: at.set_s,
+                ink: number % INKS,
+                words: format!("{}, {:.0} s", craft.name, at.set_s - at.rise_s),
+            })
+        });
+        Row { name: format!("{} {}", site(answer, of.site), of.number), spans: spans.collect() }
+    });
+    Rows {
+        title: "What antennas heard, by spacecraft".into(),
+        across,
+        rows: rows.collect(),
+        inks: Vec::new(),
+    }
 }
 
 fn waits(out: &mut String, summary: &Summary) {
@@ -114,6 +210,9 @@ fn pictures(answer: &Answer) -> Vec<String> {
         out.push(map(answer).svg());
     }
     out.push(spans(answer, clock()).svg());
+    if !answer.antennas.is_empty() {
+        out.push(shared(answer, clock()).svg());
+    }
     let [rates, backlog] = series(answer);
     out.push(
         Chart::new(
@@ -178,7 +277,8 @@ fn spans(answer: &Answer, across: Axis) -> Rows {
         });
         Row { name: craft.name.clone(), spans: spans.collect() }
     });
-    Rows { title: "Contacts, by site".into(), across, rows: rows.collect() }
+    let inks = answer.sites.iter().map(|site| site.name.clone()).collect();
+    Rows { title: "Contacts, by site".into(), across, rows: rows.collect(), inks }
 }
 
 /// One instant of all spacecraft: rate of the links, bytes that arrived since the start, backlog.
@@ -220,25 +320,28 @@ fn latencies(answer: &Answer) -> Chart {
     let (mut all, mut without) = (Vec::new(), Vec::new());
     for craft in &answer.craft {
         for unit in &craft.latency {
-            all.push(unit.latency_s());
-            without.push(unit.latency_s() - waits_s(unit, &craft.contacts)[1]);
+            all.push((unit.latency_s(), unit.bytes));
+            without.push((unit.latency_s() - waits_s(unit, &craft.contacts)[1], unit.bytes));
         }
     }
     let series = vec![
         Series::line("capture to archive", shares(all)),
         Series::line("the same without the wait for a contact", shares(without)),
     ];
-    let up = Axis::linear("share of units").between(0.0, 1.0);
+    let up = Axis::linear("share of bytes").between(0.0, 1.0);
     Chart::new("Latency", Axis::log("seconds"), up, series)
 }
 
-/// A curve of the share that is at or below each value.
-fn shares(mut values: Vec<f64>) -> Vec<(f64, f64)> {
-    values.sort_by(f64::total_cmp);
+/// A curve of the share of bytes that is at or below each value.
+fn shares(mut values: Vec<(f64, u32)>) -> Vec<(f64, f64)> {
+    values.sort_by(|a, b| a.0.total_cmp(&b.0));
     let every = values.len().div_ceil(SHARES).max(1);
-    let all = values.len() as f64;
-    let points = values.iter().enumerate().skip(every - 1).step_by(every);
-    points.map(|(index, value)| (value.max(1e-3), (index + 1) as f64 / all)).collect()
+    let all = values.iter().map(|of| f64::from(of.1)).sum::<f64>().max(1.0);
+    let so_far = values.iter().scan(0.0, |sum, (value, bytes)| {
+        *sum += f64::from(*bytes);
+        Some((value.max(1e-3), *sum / all))
+    });
+    so_far.skip(every - 1).step_by(every).collect()
 }
 
 fn contacts(out: &mut String, answer: &Answer) {
@@ -332,7 +435,8 @@ mod tests {
         let page = page(&answer(), &prices());
         assert!(page.contains("two &lt;of&gt; them") && !page.contains("<of>"));
         assert!(!page.contains("src=") && !page.contains("href="), "nothing is loaded");
-        assert_eq!(page.matches("<svg").count(), 5);
+        assert_eq!(page.matches("<svg").count(), 6);
+        assert!(page.contains("Kiruna 1") && page.contains("0 of 5, 0 s"), "{page}");
         assert!(page.contains("<dd>1 kB</dd>") && page.contains("30.0 %"), "{page}");
         assert!(page.contains("5.00 EUR"));
         assert_eq!(page, super::page(&answer(), &prices()), "the same answer, the same page");

@@ -95,8 +95,12 @@ pub struct Summary {
     pub seed: u64,
     /// Hash over everything that was sent, hexadecimal.
     pub trace: String,
-    /// Simulated seconds.
+    /// Simulated seconds, of the spacecraft flown longest.
     pub simulated_s: u64,
+    /// Seconds that the scenario lasts.
+    pub scenario_s: u64,
+    /// Whether it was stopped early: all that follows is of the part that was flown.
+    pub stopped: bool,
     /// Spacecraft that flew.
     pub spacecraft: usize,
     /// Contacts that there were.
@@ -129,14 +133,24 @@ pub struct Summary {
     pub capacity_bytes: u64,
     /// Share of it that arrived, headers and repeats included.
     pub capacity_used: f64,
-    /// Capture to archive, median, seconds; none without a delivery.
+    /// Capture to archive, median by bytes, seconds; none without a delivery.
     pub latency_p50_s: Option<f64>,
-    /// Capture to archive, 99 in 100, seconds.
+    /// Capture to archive, 99 bytes in 100, seconds.
     pub latency_p99_s: Option<f64>,
     /// Where bytes waited.
     pub waited: Vec<Waited>,
     /// Faults that came.
     pub faults: usize,
+    /// Passes that there were to hear; 0 where spacecraft compete for no antenna.
+    pub passes: u64,
+    /// Passes that no antenna heard.
+    pub passes_unserved: u64,
+    /// Seconds of them.
+    pub unserved_s: f64,
+    /// Antennas that spacecraft competed for.
+    pub antennas: usize,
+    /// Share of the time that these were at work, set-up and tear-down among it.
+    pub antennas_busy: f64,
     /// What the contacts cost; none where the scenario has no prices.
     pub cost: Option<f64>,
     /// Its currency.
@@ -156,7 +170,9 @@ impl Summary {
             scenario: answer.scenario.clone(),
             seed: answer.seed,
             trace: format!("{:016x}", answer.trace),
-            simulated_s: answer.duration_s,
+            simulated_s: answer.flown_s().round() as u64,
+            scenario_s: answer.duration_s,
+            stopped: answer.is_part(),
             spacecraft: answer.craft.len(),
             contacts: contacts().count(),
             contact_s: contacts().map(|contact| contact.set_s - contact.rise_s).sum(),
@@ -177,6 +193,12 @@ impl Summary {
             latency_p99_s: answer.latency_s(0.99),
             waited: waited(&answer.craft),
             faults: answer.faults.len(),
+            passes: answer.passes,
+            passes_unserved: total(|craft| craft.unserved),
+            unserved_s: answer.craft.iter().map(|craft| craft.unserved_s).sum(),
+            antennas: answer.antennas.len(),
+            antennas_busy: answer.antennas.iter().map(|of| of.busy_s).sum::<f64>()
+                / (answer.antennas.len() as f64 * answer.duration_s as f64).max(1.0),
             cost: (!prices.currency.is_empty())
                 .then(|| contacts().map(|contact| prices.contact(contact)).sum()),
             currency: prices.currency.clone(),
@@ -188,28 +210,32 @@ impl Summary {
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let size = |count: u64| bytes(count as f64);
+        let part = match self.stopped {
+            true => format!(" of {} (stopped early)", duration(self.scenario_s as f64)),
+            false => String::new(),
+        };
         let latency = |of: Option<f64>| of.map_or_else(|| "none".to_owned(), duration);
         writeln!(f, "{} (seed {})", self.scenario, self.seed)?;
         writeln!(
             f,
-            "flown        {}, {} spacecraft, {} contacts of {} in all, {} connections, {} faults",
+            "flown        {}{part}, {} spacecraft, {} of {} in all, {}, {}",
             duration(self.simulated_s as f64),
             self.spacecraft,
-            self.contacts,
+            counted(self.contacts as u64, "contact"),
             duration(self.contact_s),
-            self.connections,
-            self.faults
+            counted(self.connections, "connection"),
+            counted(self.faults as u64, "fault")
         )?;
         let (delivered, made) = (size(self.delivered_bytes), size(self.packet_bytes));
         writeln!(
             f,
-            "delivered    {} units, {delivered}, of {made} that sensors made; {} still on board",
+            "delivered    {delivered} in {} units, squeezed from what sensors made ({made}); {} on board",
             self.units_archived,
             size(self.backlog_bytes)
         )?;
         writeln!(
             f,
-            "latency      {} median, {} at the 99th percentile, from capture to archive",
+            "latency      {} median, {} at the 99th percentile, from capture to archive, by bytes",
             latency(self.latency_p50_s),
             latency(self.latency_p99_s)
         )?;
@@ -217,6 +243,17 @@ impl fmt::Display for Summary {
         writeln!(f, "waited for   {}, by bytes", waited.collect::<Vec<_>>().join(", "))?;
         let (used, capacity) = (self.capacity_used * 100.0, size(self.capacity_bytes));
         writeln!(f, "capacity     {used:.1} % used of {capacity}")?;
+        if self.antennas > 0 {
+            let (all, not) = (self.passes, self.passes_unserved);
+            writeln!(
+                f,
+                "antennas     {} at work for {:.1} % of the time; {} of {all} passes not served, {}",
+                self.antennas,
+                self.antennas_busy * 100.0,
+                not,
+                duration(self.unserved_s)
+            )?;
+        }
         if let Some(cost) = self.cost {
             writeln!(f, "cost         {cost:.2} {}", self.currency)?;
         }
@@ -246,6 +283,11 @@ impl fmt::Display for Summary {
     }
 }
 
+/// A number of things.
+fn counted(count: u64, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
 fn waited(craft: &[CraftAnswer]) -> Vec<Waited> {
     let mut sums = [0.0; 4];
     let mut bytes = 0.0;
@@ -267,7 +309,7 @@ fn waited(craft: &[CraftAnswer]) -> Vec<Waited> {
 pub(super) mod tests {
     use super::*;
     use crate::world::{
-        answer::{Sample, Site, TrackPoint, Waits},
+        answer::{AntennaAnswer, Sample, Site, TrackPoint, Waits},
         conserve::Conservation,
     };
     use codecs::time::Tai;
@@ -296,6 +338,7 @@ pub(super) mod tests {
             rise_s: 100.0,
             set_s: 400.0,
             max_elevation_deg: 40.0,
+            antenna: Some(1),
             capacity_bytes: 2_000,
             carried_bytes: 600,
         };
@@ -330,6 +373,7 @@ pub(super) mod tests {
             seed: 7,
             start_ns: Tai::from_rfc3339("2026-11-27T03:00:00Z").unwrap().0,
             duration_s: 600,
+            spacecraft: 2,
             sites: vec![Site {
                 name: "Kiruna".into(),
                 latitude_deg: Some(67.86),
@@ -341,6 +385,15 @@ pub(super) mod tests {
             sent: 10,
             faults: vec![],
             jobs: None,
+            antennas: vec![AntennaAnswer {
+                site: 0,
+                number: 1,
+                contacts: 2,
+                contact_s: 600.0,
+                busy_s: 300.0,
+            }],
+            passes: 5,
+            passes_s: 1_500.0,
         }
     }
 
@@ -373,6 +426,7 @@ pub(super) mod tests {
         assert_eq!(summary.latency_p99_s, Some(212.0));
         assert_eq!(summary.waited[1], Waited { wait: "contact", seconds: 47.5 });
         assert_eq!((summary.cost, summary.contact_s), (Some(5.0), 600.0));
+        assert_eq!((summary.antennas, summary.antennas_busy, summary.passes), (1, 0.5, 5));
     }
 
     #[test]

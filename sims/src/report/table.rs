@@ -25,7 +25,7 @@ pub enum Values {
     /// Measured; what was not is no number.
     Number(Vec<f64>),
     /// Counted.
-    Count(Vec<i64>),
+    Count(Vec<u64>),
     /// Instants; written as UTC, to the nanosecond.
     Instant(Vec<Tai>),
     /// Names.
@@ -45,7 +45,7 @@ impl Values {
     fn field(&self, name: &str) -> Result<Type> {
         let (physical, logical) = match self {
             Self::Number(_) => (Physical::DOUBLE, None),
-            Self::Count(_) => (Physical::INT64, None),
+            Self::Count(_) => (Physical::INT64, Some(LogicalType::integer(64, false))),
             Self::Instant(_) => {
                 (Physical::INT64, Some(LogicalType::timestamp(true, TimeUnit::NANOS)))
             }
@@ -82,7 +82,9 @@ impl Values {
                 to.typed::<DoubleType>().write_batch(&values[rows], None, None)?;
             }
             Self::Count(values) => {
-                to.typed::<Int64Type>().write_batch(&values[rows], None, None)?;
+                // Unsigned by its logical type: the same 64 bits.
+                let bits: Vec<i64> = values[rows].iter().map(|count| count.cast_signed()).collect();
+                to.typed::<Int64Type>().write_batch(&bits, None, None)?;
             }
             Self::Instant(values) => {
                 let unix: Vec<i64> = values[rows].iter().map(|at| at.to_unix_nanos()).collect();
@@ -164,7 +166,7 @@ mod tests {
         Table::default()
             .with("time", Values::Instant(vec![at, at.plus(1_000_000_000)]))
             .with("satellite", Values::Word(vec!["SKY-7".into(), "ÖKO".into()]))
-            .with("bytes", Values::Count(vec![7, -1]))
+            .with("bytes", Values::Count(vec![7, u64::MAX]))
             .with("elevation_deg", Values::Number(vec![12.25, f64::NAN]))
     }
 
@@ -178,7 +180,8 @@ mod tests {
         let rows: Vec<_> = reader.get_row_iter(None).unwrap().map(Result::unwrap).collect();
         let values =
             |row: usize| rows[row].get_column_iter().map(|of| of.1.clone()).collect::<Vec<_>>();
-        assert_eq!(values(0)[1..3], [Field::Str("SKY-7".into()), Field::Long(7)]);
+        assert_eq!(values(0)[1..3], [Field::Str("SKY-7".into()), Field::ULong(7)]);
+        assert_eq!(values(1)[2], Field::ULong(u64::MAX));
         assert_eq!(values(0)[3], Field::Double(12.25));
         // The reader has no field for nanoseconds: it gives the count.
         assert_eq!(values(0)[0], Field::Long(1_795_748_830_500_000_000));

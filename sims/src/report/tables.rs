@@ -21,10 +21,6 @@ pub fn tables(answer: &Answer, prices: &Prices) -> [(&'static str, Table); 4] {
     ]
 }
 
-fn count(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
-}
-
 /// Rows of all spacecraft, one behind the other.
 struct All<'a>(&'a Answer);
 
@@ -53,7 +49,7 @@ impl All<'_> {
     }
 
     fn counts<T>(&self, rows: RowsOf<T>, of: fn(&T) -> u64) -> Values {
-        Values::Count(self.each(rows).map(|row| count(of(row))).collect())
+        Values::Count(self.each(rows).map(of).collect())
     }
 
     fn samples(&self) -> Table {
@@ -87,6 +83,7 @@ impl All<'_> {
         Table::default()
             .with("spacecraft", self.names(rows))
             .with("site", Values::Word(self.each(rows).map(site).collect()))
+            .with("antenna", self.counts(rows, |of| of.antenna.map_or(0, |of| of as u64)))
             .with("rise", self.instants(rows, |of| of.rise_s))
             .with("set", self.instants(rows, |of| of.set_s))
             .with("max_elevation_deg", self.numbers(rows, |of| of.max_elevation_deg))

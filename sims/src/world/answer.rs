@@ -16,6 +16,8 @@ pub struct Answer {
     pub start_ns: i64,
     /// How long it lasts, seconds.
     pub duration_s: u64,
+    /// Spacecraft of the scenario; where a flight was stopped, not all may have been flown.
+    pub spacecraft: usize,
     /// Sites of antennas, as contacts name them by number.
     pub sites: Vec<Site>,
     /// Each spacecraft.
@@ -31,6 +33,27 @@ pub struct Answer {
     pub faults: Vec<FaultAnswer>,
     /// What became of jobs; none where the scenario has none.
     pub jobs: Option<JobsAnswer>,
+    /// Antennas, where spacecraft compete for them.
+    pub antennas: Vec<AntennaAnswer>,
+    /// Passes that there were to hear, where spacecraft compete for antennas.
+    pub passes: u64,
+    /// Their seconds.
+    pub passes_s: f64,
+}
+
+/// What an antenna did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct AntennaAnswer {
+    /// Number of its site.
+    pub site: usize,
+    /// Which of the site's, from 1 on.
+    pub number: usize,
+    /// Contacts that it was given.
+    pub contacts: u64,
+    /// Seconds of them.
+    pub contact_s: f64,
+    /// Seconds of work: those, and set-up and tear-down.
+    pub busy_s: f64,
 }
 
 /// An antenna's site.
@@ -88,6 +111,12 @@ pub struct CraftAnswer {
     pub connections: u64,
     /// Times that it started.
     pub boots: u64,
+    /// Seconds that it was flown: less than the scenario lasts where it was stopped.
+    pub flown_s: f64,
+    /// Passes that no antenna heard, where spacecraft compete for antennas.
+    pub unserved: u64,
+    /// Their seconds.
+    pub unserved_s: f64,
 }
 
 /// The state of a spacecraft at one time; sums are since the start.
@@ -120,6 +149,8 @@ pub struct ContactAnswer {
     pub set_s: f64,
     /// Elevation at culmination, degrees; 90 where the scenario has no place on Earth.
     pub max_elevation_deg: f64,
+    /// Which of the site's antennas, from 1 on, where spacecraft compete for them.
+    pub antenna: Option<usize>,
     /// Bytes that the link could have carried.
     pub capacity_bytes: u64,
     /// Bytes that arrived over it.
@@ -174,19 +205,27 @@ pub struct Waits {
     pub link_s: f64,
 }
 
-/// The quantile of latencies, 0 to 1; none where nothing was delivered.
+/// Latency within which a share of the delivered bytes came, 0 to 1; none where nothing did. By bytes,
+/// since a spacecraft's own short records, made while it is heard, would outnumber what it is for.
 pub fn latency_quantile<'a>(
     samples: impl IntoIterator<Item = &'a LatencySample>,
     quantile: f64,
 ) -> Option<f64> {
-    let mut all: Vec<f64> = samples.into_iter().map(LatencySample::latency_s).collect();
-    all.sort_by(f64::total_cmp);
-    let last = all.len().checked_sub(1)?;
-    all.get((last as f64 * quantile.clamp(0.0, 1.0)).round() as usize).copied()
+    let mut all: Vec<(f64, u64)> =
+        samples.into_iter().map(|of| (of.latency_s(), of.bytes.into())).collect();
+    all.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let bytes: u64 = all.iter().map(|of| of.1).sum();
+    let wanted = (bytes as f64 * quantile.clamp(0.0, 1.0)).ceil() as u64;
+    let mut so_far = 0;
+    let reached = |of: &&(f64, u64)| {
+        so_far += of.1;
+        so_far >= wanted
+    };
+    all.iter().find(reached).map(|of| of.0)
 }
 
 impl Answer {
-    /// Latency from capture to archive over all spacecraft, seconds.
+    /// Latency from capture to archive over all spacecraft, by bytes, seconds.
     pub fn latency_s(&self, quantile: f64) -> Option<f64> {
         latency_quantile(self.craft.iter().flat_map(|craft| &craft.latency), quantile)
     }
@@ -195,6 +234,17 @@ impl Answer {
     pub fn capacity_share(&self) -> f64 {
         let sum = |of: fn(&CraftAnswer) -> u64| self.craft.iter().map(of).sum::<u64>() as f64;
         sum(|craft| craft.carried_bytes) / sum(|craft| craft.capacity_bytes).max(1.0)
+    }
+
+    /// Seconds that the spacecraft flown longest was flown.
+    pub fn flown_s(&self) -> f64 {
+        self.craft.iter().map(|craft| craft.flown_s).fold(0.0, f64::max)
+    }
+
+    /// Whether it was ended early: some spacecraft was not flown to the end.
+    pub fn is_part(&self) -> bool {
+        let short = |craft: &CraftAnswer| craft.flown_s + 1.0 < self.duration_s as f64;
+        self.craft.len() < self.spacecraft || self.craft.iter().any(short)
     }
 
     /// When it starts.
@@ -220,6 +270,9 @@ mod tests {
         let samples: Vec<_> = (0..=100).map(|n| sample(1.0 + f64::from(100 - n))).collect();
         assert_eq!(latency_quantile(&samples, 0.5), Some(50.0));
         assert_eq!(latency_quantile(&samples, 0.99), Some(99.0));
+        let mut heavy = samples;
+        heavy[0].bytes = 300;
+        assert_eq!(latency_quantile(&heavy, 0.5), Some(100.0), "most bytes came last");
         assert_eq!(latency_quantile(&[], 0.5), None);
     }
 }

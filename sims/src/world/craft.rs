@@ -1,19 +1,20 @@
 //! A spacecraft: the flight software's own cores over a medium that may lose power, and its link.
 
-mod link;
+pub mod link;
+mod radio;
 
 use std::{collections::BTreeMap, path::Path};
 
 use codecs::{
     ids::{SpacecraftId, StoreEpoch, UnitKey},
-    link::{profile::Profile, sender::Plan},
+    link::{profile::Profile, sender::Plan, wire::PlannedContact},
     time::Tai,
 };
 use codecs_quic::{TransportOptions, courier::Courier};
 use codecs_store::forgetful::{Cut, Forgetful};
 use onboard::{
     config::Config,
-    downlink::Bearer,
+    downlink::{Bearer, CONTACTS_MAX, Contact},
     keep::Keep,
     pipeline::Pipeline,
     realtime,
@@ -27,16 +28,23 @@ use onboard::{
 };
 use serde_json::json;
 
-use self::link::Link;
+use self::{
+    link::{Ends, Link},
+    radio::Transceiver,
+};
 use super::{
     answer::{LatencySample, Waits},
     identity::Identity,
+    modem::{DOMAIN, Modem},
     net::{Net, NodeId, Settings},
     shell::epoch,
 };
 use crate::rng::{Random, mix};
 
 const MILLISECOND_NS: u64 = 1_000_000;
+/// By how much the runtime's timers are late: they count whole milliseconds, and so does the system
+/// that they sleep in. None is early, so that what comes at the instant of a deadline is in time.
+const TIMER_NS: u64 = MILLISECOND_NS;
 /// How often what is still held is told while connected, as the flight software does.
 const BACKLOG_EVERY_NS: u64 = 2_000 * MILLISECOND_NS;
 
@@ -57,8 +65,21 @@ pub struct CraftSettings {
     pub profile: Profile,
     /// Further keys of the flight software's configuration, as TOML.
     pub config: String,
+    /// Its radio, where that carries its units instead of a connection.
+    pub radio: Option<Radio>,
     /// Seed of everything random on board.
     pub seed: u64,
+}
+
+/// A spacecraft's radio.
+#[derive(Clone)]
+pub struct Radio {
+    /// Frames, their code and their rate.
+    pub modem: Modem,
+    /// The domain's key that it believes.
+    pub key: [u8; 32],
+    /// Contacts in the file that it was launched with: by radio nobody tells of them.
+    pub plan: Vec<PlannedContact>,
 }
 
 impl CraftSettings {
@@ -68,19 +89,32 @@ impl CraftSettings {
     /// What the flight software refuses.
     pub fn config(&self) -> anyhow::Result<Config> {
         let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let believed = self.radio.as_ref().map_or_else(String::new, |radio| {
+            format!("domain = {DOMAIN:?}\ndomain_keys = [\"{}\"]\n", hex(&radio.key))
+        });
+        let downlink = self.radio.as_ref().map_or_else(String::new, |of| of.modem.flight());
+        // The scenario's own part first: then lines are counted as it counts them.
         let text = format!(
-            "[spacecraft]\nid = {}\nname = {:?}\n[identity]\ncertificate = \"identity.crt\"\n\
-             key = \"identity.key\"\nground_pins = [\"sha256:{}\"]\norigin = \"{}\"\n\
+            "{}\n[spacecraft]\nid = {}\nname = {:?}\n[identity]\ncertificate = \"identity.crt\"\n\
+             key = \"identity.key\"\nground_pins = [\"sha256:{}\"]\norigin = \"{}\"\n{believed}\
              [ground]\naddress = \"station:7117\"\nserver_name = \"station\"\nprofile = \"{}\"\n\
-             [source]\nunix = \"sensors.sock\"\n{}",
+             [source]\nunix = \"sensors.sock\"\n{downlink}",
+            self.config,
             self.id,
             self.name,
             hex(&self.station.key_hash),
             hex(&self.origin),
             self.profile.name,
-            self.config,
         );
-        Config::parse("scenario [spacecraft] flight", &text, Path::new("/flight"))
+        let mut config = Config::parse("[store] flight", &text, Path::new("/flight"))?;
+        let plan = self.radio.iter().flat_map(|radio| &radio.plan).take(CONTACTS_MAX);
+        let contact = |planned: &PlannedContact| Contact {
+            planned: *planned,
+            station: String::new(),
+            bearer: Some(Bearer::Rf),
+        };
+        config.downlink.contacts.extend(plan.map(contact));
+        Ok(config)
     }
 
     fn node(&self, boots: u64) -> Settings {
@@ -125,6 +159,12 @@ impl Book {
                 sent_ns: None,
                 bytes: unit.length,
             });
+        }
+    }
+
+    fn taken(&mut self, key: UnitKey, now_ns: u64) {
+        if let Some(entry) = self.under_way.get_mut(&key) {
+            entry.sent_ns.get_or_insert(now_ns);
         }
     }
 
@@ -173,6 +213,18 @@ impl Book {
     }
 }
 
+/// What carries units down.
+enum End {
+    Link(Box<Connected>),
+    Radio(Box<Transceiver>),
+}
+
+struct Connected {
+    courier: Courier,
+    link: Link,
+    backlog_ns: u64,
+}
+
 /// What runs while there is power.
 struct Flight {
     booted_ns: u64,
@@ -180,9 +232,7 @@ struct Flight {
     held: Held<Forgetful>,
     keep: Keep,
     contacts: Contacts,
-    courier: Courier,
-    link: Link,
-    backlog_ns: u64,
+    end: End,
 }
 
 impl Flight {
@@ -198,8 +248,13 @@ impl Flight {
             let outcome = self.held.store.commit(self.pipeline.time(mono));
             if let Some(committed) = self.keep.committed(outcome, mono) {
                 book.stored(&committed, now_ns);
-                for id in self.courier.committed(change(committed)) {
-                    self.link.cancel(net, &mut self.courier, id);
+                match &mut self.end {
+                    End::Link(of) => {
+                        for id in of.courier.committed(change(committed)) {
+                            of.link.cancel(net, &mut of.courier, id);
+                        }
+                    }
+                    End::Radio(radio) => radio.committed(change(committed)),
                 }
             }
         }
@@ -285,21 +340,29 @@ impl Craft {
         let contacts = Contacts::recall(config, &store).since(epoch::instant(now_ns));
         let housekeeping_percent = pipeline.housekeeping_percent();
         let held = Held { store, spacecraft, housekeeping_percent };
-        let courier = Courier::new(&held, self.settings.profile.objects_max);
         let keep = Keep::new(config.store.commit_ms * MILLISECOND_NS);
-        let link = Link::new(&self.settings, &options(), &contacts, self.boots)?;
-        self.flight = Some(Flight {
-            booted_ns: now_ns,
-            pipeline,
-            held,
-            keep,
-            contacts,
-            courier,
-            link,
-            backlog_ns: 0,
-        });
+        let end = self.end(&held, &contacts)?;
+        self.flight = Some(Flight { booted_ns: now_ns, pipeline, held, keep, contacts, end });
         self.step(net);
         Ok(())
+    }
+
+    /// What carries units down, as it starts.
+    fn end(&self, held: &Held<Forgetful>, contacts: &Contacts) -> anyhow::Result<End> {
+        let CraftSettings { identity, station, profile, radio, seed, .. } = &self.settings;
+        if let Some(radio) = radio {
+            let drawn = (*seed, self.boots);
+            let radio = Transceiver::new(&self.config, &radio.modem, contacts, held, drawn)?;
+            return Ok(End::Radio(Box::new(radio)));
+        }
+        let ends = Ends { identity, station, profile, seed: *seed };
+        let awake = contacts.awake();
+        let awake = Box::new(move || *awake.borrow());
+        Ok(End::Link(Box::new(Connected {
+            courier: Courier::new(held, profile.objects_max),
+            link: Link::new(&ends, &options(), &contacts.planned(), awake, self.boots)?,
+            backlog_ns: 0,
+        })))
     }
 
     /// Power goes: what was not synced is gone, as the cut says.
@@ -313,15 +376,14 @@ impl Craft {
     }
 
     fn account(&mut self, flight: &Flight) {
-        self.connections += flight.courier.counts.connections;
-        self.object_bytes += flight.courier.counts.object_bytes;
+        let (connections, bytes) = flight.sent();
+        self.connections += connections;
+        self.object_bytes += bytes;
     }
 
     /// Connections made and bytes of objects handed to the transport.
     pub fn sent(&self) -> (u64, u64) {
-        let now = self.flight.as_ref().map_or((0, 0), |flight| {
-            (flight.courier.counts.connections, flight.courier.counts.object_bytes)
-        });
+        let now = self.flight.as_ref().map_or((0, 0), Flight::sent);
         (self.connections + now.0, self.object_bytes + now.1)
     }
 
@@ -354,13 +416,31 @@ impl Craft {
 
     /// Takes what its connection tells.
     pub fn connection(&mut self, net: &mut Net, id: super::net::LinkId) {
-        if let Some(flight) = &mut self.flight {
-            let mono = flight.mono(net.now_ns());
-            flight.link.events(net, id, &mut flight.courier, mono);
+        if let Some(flight) = &mut self.flight
+            && let mono = flight.mono(net.now_ns())
+            && let End::Link(of) = &mut flight.end
+        {
+            of.link.events(net, id, &mut of.courier, mono);
             // Reading gives credit, which is to be told.
             net.touch(id);
         } else {
             while net.poll(id).is_some() {}
+        }
+        self.step(net);
+    }
+
+    /// Its receiver hands on what it heard.
+    pub fn hear(&mut self, net: &mut Net, bytes: &[u8]) {
+        let Some(flight) = &mut self.flight else { return };
+        let mono = flight.mono(net.now_ns());
+        let Flight { pipeline, held, keep, contacts, end, .. } = flight;
+        if let End::Radio(radio) = end
+            && let Some(time) = radio.hear(bytes, contacts, &mut held.store, mono)
+        {
+            if let Some(time) = time {
+                pipeline.trust(time, mono);
+            }
+            keep.schedule.dirty(mono);
         }
         self.step(net);
     }
@@ -384,29 +464,25 @@ impl Craft {
         // Live frames go beside custody; no world watches them.
         flight.pipeline.take_look();
         flight.keep(&mut self.book, net, now_ns);
-        flight.link.tend(net, (self.node, self.station), &mut flight.courier, mono);
-        flight.pump(&mut self.book, net, now_ns);
-        if flight.courier.sender.is_open() && mono >= flight.backlog_ns {
-            flight.backlog_ns = mono + BACKLOG_EVERY_NS;
-            let left = flight.courier.sender.backlog();
-            let record = json!({ "event": "backlog", "units": left.units, "bytes": left.bytes });
-            let time = flight.pipeline.time(mono);
-            flight.pipeline.record(record, time, triage::BACKLOG);
-            flight.contacts.heard(Bearer::Quic, mono);
-            flight.keep(&mut self.book, net, now_ns);
-        }
-        let backlog = flight.courier.sender.is_open().then_some(flight.backlog_ns);
+        flight.send(&mut self.book, net, (self.node, self.station));
+        let [first, second] = match &flight.end {
+            End::Link(of) => {
+                let backlog = of.courier.sender.is_open().then_some(of.backlog_ns);
+                let link = of.link.timeout().into_iter().chain(backlog).min();
+                [of.courier.sender.timeout(), link]
+            }
+            End::Radio(radio) => [radio.timeout(), None],
+        };
         let due = [
             flight.pipeline.timeout(),
             flight.keep.schedule.timeout(),
             Some(flight.contacts.timeout()),
-            flight.courier.sender.timeout(),
-            flight.link.timeout(),
-            backlog,
+            first,
+            second,
         ];
         let due = due.into_iter().flatten().min().unwrap_or(u64::MAX);
         // What is due at once is due with the next millisecond: no loop stands still.
-        let at_ns = due.saturating_add(flight.booted_ns).max(now_ns + MILLISECOND_NS);
+        let at_ns = due.max(flight.mono(now_ns)).saturating_add(flight.booted_ns + TIMER_NS);
         if self.woken_ns.is_none_or(|woken| at_ns < woken) {
             self.woken_ns = Some(at_ns);
             net.wake(self.node, at_ns, at_ns);
@@ -425,16 +501,52 @@ impl Craft {
 }
 
 impl Flight {
+    /// Connections made and bytes handed to what carries them.
+    fn sent(&self) -> (u64, u64) {
+        match &self.end {
+            End::Link(of) => (of.courier.counts.connections, of.courier.counts.object_bytes),
+            End::Radio(radio) => (0, radio.bytes),
+        }
+    }
+
+    /// Sends what is due, over whatever carries it; the other end is an edge for a radio.
+    fn send(&mut self, book: &mut Book, net: &mut Net, (node, other): (NodeId, NodeId)) {
+        let now_ns = net.now_ns();
+        let mono = self.mono(now_ns);
+        let Self { held, end, .. } = self;
+        let of = match end {
+            End::Link(of) => of,
+            End::Radio(radio) => {
+                let taken = |key| book.taken(key, now_ns);
+                return radio.pump(net, (node, other), &mut held.store, mono, taken);
+            }
+        };
+        of.link.tend(net, (node, other), &mut of.courier, mono);
+        self.pump(book, net, now_ns);
+        let End::Link(of) = &mut self.end else { return };
+        if of.courier.sender.is_open() && mono >= of.backlog_ns {
+            of.backlog_ns = mono + BACKLOG_EVERY_NS;
+            let left = of.courier.sender.backlog();
+            let record = json!({ "event": "backlog", "units": left.units, "bytes": left.bytes });
+            let time = self.pipeline.time(mono);
+            self.pipeline.record(record, time, triage::BACKLOG);
+            self.contacts.heard(Bearer::Quic, mono);
+            self.keep(book, net, now_ns);
+        }
+    }
+
     /// Lets the courier and the connection work until neither has anything to do.
     fn pump(&mut self, book: &mut Book, net: &mut Net, now_ns: u64) {
         use codecs_quic::FromLink;
         let mono = self.mono(now_ns);
+        let End::Link(of) = &mut self.end else { return };
+        let Connected { courier, link, .. } = &mut **of;
         let mut told = Vec::new();
-        while let Some(event) = self.courier.sender.poll_event() {
-            self.courier.handle(event, &mut self.held, |from| told.push(from));
+        while let Some(event) = courier.sender.poll_event() {
+            courier.handle(event, &mut self.held, |from| told.push(from));
         }
-        if self.courier.handled() {
-            self.courier.take_up(&self.held);
+        if courier.handled() {
+            courier.take_up(&self.held);
         }
         for from in told {
             self.contacts.heard(Bearer::Quic, mono);
@@ -453,7 +565,7 @@ impl Flight {
             }
         }
         let created = self.pipeline.time(mono);
-        self.link.pump(net, &mut self.courier, &mut self.held, (created, mono), |plan| {
+        link.pump(net, courier, &mut self.held, (created, mono), |plan| {
             book.sent(plan, now_ns);
         });
     }

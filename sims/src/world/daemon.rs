@@ -1,9 +1,11 @@
 //! The station's daemon: its own cores over a disk that may lose power, and its sessions.
 
+mod radio;
 mod session;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    io,
     sync::Arc,
 };
 
@@ -17,7 +19,7 @@ use codecs_quic::TransportOptions;
 use groundstation::{
     admit::{Action, KeyHash, Principal, Table},
     archive::{
-        Archive, Archived, Now, Settings as ArchiveSettings,
+        Archive, Archived, Now, OpenError, Settings as ArchiveSettings,
         batch::{Batch, Published},
         forgetful::{Crash, ForgetfulDisk},
         volume::Volume,
@@ -29,7 +31,8 @@ use groundstation::{
 };
 use quinn_proto::ServerConfig;
 
-use self::session::Session;
+pub use self::radio::RadioSettings;
+use self::{radio::Desk, session::Session};
 use super::{
     identity::{Authority, Identity},
     net::{LinkId, Net, NodeId, Settings},
@@ -54,6 +57,8 @@ pub struct DaemonSettings {
     pub profile: Profile,
     /// Bytes at which a segment is sealed.
     pub segment_bytes: u64,
+    /// Custody by radio, where there is one.
+    pub radio: Option<RadioSettings>,
     /// Seed of what is random there.
     pub seed: u64,
 }
@@ -68,6 +73,8 @@ pub struct Peer {
     pub origin: Origin,
     /// Its number.
     pub spacecraft: SpacecraftId,
+    /// What it may do: an edge carries for the spacecraft as well.
+    pub actions: BTreeSet<Action>,
     /// Its contacts.
     pub plan: Vec<PlannedContact>,
 }
@@ -81,6 +88,7 @@ struct Running {
     sessions: BTreeMap<LinkId, Session>,
     numbers: BTreeMap<SessionId, LinkId>,
     next: u64,
+    desk: Option<Desk>,
 }
 
 /// A station in its world.
@@ -101,9 +109,18 @@ pub struct Daemon {
     disk: ForgetfulDisk,
     /// Disks that were destroyed.
     destroyed: u64,
+    /// The bound on counters of what is said by radio, which stands beside the archive.
+    kept: u64,
+    /// Where the radio's units go up to.
+    up: Option<NodeId>,
     running: Option<Running>,
+    waits_for_room: bool,
     lives: u64,
     woken_ns: Option<u64>,
+}
+
+fn is_full(error: &OpenError) -> bool {
+    matches!(error, OpenError::Io { error, .. } if error.kind() == io::ErrorKind::StorageFull)
 }
 
 impl Daemon {
@@ -135,7 +152,10 @@ impl Daemon {
             plans: BTreeMap::new(),
             disk: ForgetfulDisk::default(),
             destroyed: 0,
+            kept: 0,
+            up: None,
             running: None,
+            waits_for_room: false,
             lives: 0,
             woken_ns: None,
         })
@@ -148,13 +168,18 @@ impl Daemon {
                 name: peer.name.clone(),
                 origin: peer.origin,
                 spacecraft: [peer.spacecraft].into(),
-                actions: [Action::Deliver].into(),
+                actions: peer.actions.clone(),
             };
             (KeyHash(peer.key), principal)
         };
         self.table = peers.iter().map(row).collect();
         self.mission = peers.iter().map(|peer| peer.spacecraft).collect();
         self.plans = peers.into_iter().map(|peer| (peer.origin, peer.plan)).collect();
+    }
+
+    /// Says what it has to say by radio to this node.
+    pub fn speak_to(&mut self, spacecraft: NodeId) {
+        self.up = Some(spacecraft);
     }
 
     /// Power comes on: the daemon starts on what its disk holds.
@@ -166,8 +191,23 @@ impl Daemon {
         net.restart(self.node, node(&self.settings, &self.server, self.lives));
         let settings = ArchiveSettings { segment_bytes: self.settings.segment_bytes };
         let fresh = self.ledger_of(self.destroyed);
-        let (archive, _) = Archive::open(self.disk.clone(), settings, fresh)?;
+        let archive = match Archive::open(self.disk.clone(), settings, fresh) {
+            Ok((archive, _)) => archive,
+            // The program ends with that word, and is started again when there is room.
+            Err(error) if is_full(&error) => {
+                self.waits_for_room = true;
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        };
+        self.waits_for_room = false;
         let Archive { intake, volume } = archive;
+        let now = net.now().plus(self.clock_offset_ns);
+        let desk = |radio| {
+            let (place, said) = ((&self.disk, volume.end()), (volume.ledger_id(), self.kept));
+            Desk::open(radio, &self.table, place, said, now)
+        };
+        let desk = self.settings.radio.as_ref().map(desk).transpose()?;
         let policy = Policy { seal_ms: Some(SEAL_MS), ..Policy::default() };
         self.running = Some(Running {
             started_ns: net.now_ns(),
@@ -177,6 +217,7 @@ impl Daemon {
             sessions: BTreeMap::new(),
             numbers: BTreeMap::new(),
             next: 0,
+            desk,
         });
         self.step(net);
         Ok(())
@@ -185,6 +226,7 @@ impl Daemon {
     /// Power goes: what was not synced is gone, as the crash says.
     pub fn crash(&mut self, net: &mut Net, how: Crash) {
         self.running = None;
+        self.waits_for_room = false;
         self.disk = self.disk.crash(how);
         net.restart(self.node, node(&self.settings, &self.server, self.lives | 1 << 32));
         self.woken_ns = None;
@@ -194,6 +236,7 @@ impl Daemon {
     pub fn destroy(&mut self, net: &mut Net) {
         self.crash(net, Crash::Drop);
         self.disk = ForgetfulDisk::default();
+        self.kept = 0;
         self.destroyed += 1;
     }
 
@@ -204,6 +247,11 @@ impl Daemon {
     /// Whether it has power.
     pub fn is_up(&self) -> bool {
         self.running.is_some()
+    }
+
+    /// Whether it would run but for its full disk.
+    pub fn waits_for_room(&self) -> bool {
+        self.waits_for_room && self.running.is_none()
     }
 
     /// Bounds what its disk takes from now on to what is there and so many bytes, or no longer.
@@ -311,13 +359,14 @@ impl Daemon {
     /// Does what is due, and asks to be woken for what is next.
     pub fn step(&mut self, net: &mut Net) {
         let (now_ns, tai) = (net.now_ns(), net.now().plus(self.clock_offset_ns));
-        let Self { running: Some(running), archived, tally, .. } = self else { return };
+        let Self { running: Some(running), archived, tally, kept, up, .. } = self else { return };
         let mono = now_ns - running.started_ns;
         let now = Now { mono_ms: mono / MILLISECOND_NS, tai };
         let rest_ms = loop {
             let rest = running.turn(now, archived, tally);
             // What found no room may find it now.
-            let mut more = false;
+            let Running { desk, ingest, volume, .. } = running;
+            let mut more = desk.as_mut().is_some_and(|desk| desk.deliver(ingest, volume, now));
             for session in running.sessions.values_mut().filter(|of| of.is_stalled()) {
                 more |= session.retry(&mut running.ingest, now);
             }
@@ -326,7 +375,20 @@ impl Daemon {
             }
         };
         running.tell(mono);
+        if let (Some(desk), Some(up)) = (&mut running.desk, *up) {
+            desk.look(&running.ingest, mono);
+            while let Some(said) = desk.mouth.poll(mono, tai) {
+                if let Some(bound) = said.keep {
+                    // Synced before it goes, as the station's file is.
+                    *kept = bound;
+                    desk.mouth.kept(bound);
+                }
+                let length = said.bytes.len();
+                net.radiate(self.node, up, said.bytes, length);
+            }
+        }
         let mut due = rest_ms.map(|ms| ms * MILLISECOND_NS);
+        due = due.into_iter().chain(running.desk.as_ref().map(Desk::timeout)).min();
         let others = running.sessions.len();
         for session in running.sessions.values_mut() {
             session.tend(net, others, mono);
@@ -407,7 +469,12 @@ impl Running {
         let committed = ingest.settle(&commit, &claims, judged, now);
         tally.add(&committed.tally);
         self.hear(committed);
-        archived.extend(publish(commit));
+        for unit in publish(commit) {
+            if let Some(desk) = &mut self.desk {
+                desk.archived(&unit, now.tai);
+            }
+            archived.push(unit.key);
+        }
     }
 
     /// Records durably what is lost; only then may it be asked for.
@@ -428,6 +495,10 @@ impl Running {
     /// Fates wait in their session until they are told.
     fn hear(&mut self, committed: Committed) {
         for (number, fates) in committed.fates {
+            if number == radio::SESSION {
+                self.desk.iter_mut().for_each(|desk| desk.fates(fates.clone()));
+                continue;
+            }
             let session = self.numbers.get(&number).and_then(|id| self.sessions.get_mut(id));
             if let Some(session) = session {
                 session.fates.push(fates);
@@ -440,9 +511,8 @@ impl Running {
     }
 }
 
-/// The units of a commit, whose blocks go back at once.
-fn publish(commit: Commit) -> Vec<UnitKey> {
+/// The units of a commit, whose blocks go back once these are dropped.
+fn publish(commit: Commit) -> Vec<Archived> {
     let blocks: Vec<Published> = commit.into_iter().flatten().map(Batch::publish).collect();
-    let units = blocks.iter().flat_map(Published::units);
-    units.map(|Archived { key, .. }| key).collect()
+    blocks.iter().flat_map(Published::units).collect()
 }

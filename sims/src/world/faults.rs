@@ -27,11 +27,13 @@ pub struct FaultRates {
     pub clock_steps_per_day: f64,
     /// Times that nothing passes over the link.
     pub partitions_per_day: f64,
+    /// Power cuts of the edge at the antennas, where there is one.
+    pub edge_crashes_per_day: f64,
 }
 
 impl FaultRates {
     /// Each rate with its key.
-    pub fn each(&self) -> [(&'static str, f64); 7] {
+    pub fn each(&self) -> [(&'static str, f64); 8] {
         [
             ("power_cuts_per_day", self.power_cuts_per_day),
             ("station_crashes_per_day", self.station_crashes_per_day),
@@ -40,6 +42,7 @@ impl FaultRates {
             ("store_full_per_day", self.store_full_per_day),
             ("clock_steps_per_day", self.clock_steps_per_day),
             ("partitions_per_day", self.partitions_per_day),
+            ("edge_crashes_per_day", self.edge_crashes_per_day),
         ]
     }
 }
@@ -52,6 +55,13 @@ pub enum Fault {
         /// What becomes of what was not synced.
         cut: Cut,
         /// Until power comes back, ns.
+        off_ns: u64,
+    },
+    /// The edge at the antennas has none.
+    EdgeCut {
+        /// What becomes of what was not synced.
+        cut: Cut,
+        /// Until it is started again, ns.
         off_ns: u64,
     },
     /// The station has none.
@@ -82,6 +92,9 @@ impl Fault {
         match self {
             Self::PowerCut { cut, off_ns } => {
                 format!("power cut ({cut:?}), off for {:.0} s", s(*off_ns))
+            }
+            Self::EdgeCut { cut, off_ns } => {
+                format!("power cut of the edge ({cut:?}), off for {:.0} s", s(*off_ns))
             }
             Self::StationCrash { how, off_ns } => {
                 format!("station crash ({how:?}), off for {:.0} s", s(*off_ns))
@@ -132,6 +145,11 @@ pub fn draw(rates: &FaultRates, duration_ns: u64, seed: u64) -> Vec<(u64, Fault)
 fn one(name: &str, random: &mut Random) -> Fault {
     let mut between = |low: f64, high: f64| (random.between(low, high) * 1e9) as u64;
     match name {
+        "edge_crashes_per_day" => {
+            let off_ns = between(1.0, 60.0);
+            let all = Cut::ALL;
+            Fault::EdgeCut { cut: all[random.bits() as usize % all.len()], off_ns }
+        }
         "power_cuts_per_day" => {
             let off_ns = between(1.0, 300.0);
             // A process that dies leaves its medium whole, which is the mildest of them.

@@ -94,6 +94,18 @@ impl Authority {
         self.issue(name, "client", ExtendedKeyUsagePurpose::ClientAuth)
     }
 
+    /// The domain's key, with which a station signs what goes up by radio: the secret half, and the
+    /// public one that spacecraft believe.
+    ///
+    /// # Errors
+    /// As for the authority.
+    pub fn domain(&self) -> anyhow::Result<([u8; 32], [u8; 32])> {
+        let key = pkcs8(self.seed, "domain");
+        let secret = key.last_chunk().copied().context("an Ed25519 key")?;
+        let pair = pair(&key)?;
+        Ok((secret, pair.public_key_raw().try_into().context("an Ed25519 key")?))
+    }
+
     fn issue(
         &self,
         purpose: &str,

@@ -8,19 +8,23 @@ use std::sync::Arc;
 
 use codecs::{
     ids::{Origin, SpacecraftId},
-    link::profile::Profile,
+    link::{profile::Profile, wire::PlannedContact},
+    mission::Definition,
     time::Tai,
 };
+use groundstation::admit::Action;
 
 use super::{
     answer::{ContactAnswer, CraftAnswer, FaultAnswer, Sample, TrackPoint},
     conserve::Conservation,
-    craft::{Craft, CraftSettings},
-    daemon::{Daemon, DaemonSettings, Peer},
+    craft::{Craft, CraftSettings, Radio},
+    daemon::{Daemon, DaemonSettings, Peer, RadioSettings},
+    edge::{Edge, EdgeSettings},
     faults::{Fault, FaultRates, draw, outages},
-    identity::Authority,
-    legs::{Direction, Windows, leg},
-    net::{Net, NodeId, Turn},
+    identity::{Authority, Identity},
+    legs::{Direction, Windows, ground, leg},
+    modem::Modem,
+    net::{HEARD, Net, NodeId, Turn},
     sensors::{Source, Telemetry},
 };
 use crate::{orbit::ElementSet, orbit::earth, orbit::earth::Geodetic, rng::mix};
@@ -52,6 +56,12 @@ pub struct IslandSettings {
     pub up: Direction,
     /// Transport settings.
     pub profile: Profile,
+    /// The modems at both ends, where frames carry its units instead of a connection.
+    pub modem: Option<Modem>,
+    /// Passes that no antenna hears, and their seconds.
+    pub unserved: (u64, f64),
+    /// Names of the sites, as contacts number them.
+    pub sites: Vec<String>,
     /// What its sensors make.
     pub telemetry: Telemetry,
     /// Further keys of the flight software's configuration.
@@ -95,6 +105,7 @@ enum Happening {
     },
     Fault(usize),
     CraftUp,
+    EdgeUp,
     StationUp,
     DiskFree,
     StoreFree,
@@ -107,6 +118,8 @@ pub struct Island {
     net: Net,
     craft: Craft,
     daemon: Daemon,
+    /// What hears its frames, where it has a radio.
+    edge: Option<Edge>,
     source: Source,
     faults: Vec<(u64, Fault)>,
     happenings: Vec<Happening>,
@@ -130,18 +143,42 @@ impl Island {
         let windows = Arc::new(windows);
         let authority = Authority::new(seed)?;
         let (station, identity) = (authority.station("station")?, authority.client("craft")?);
+        let mut origin = [0; 16];
+        origin[..8].copy_from_slice(&mix(seed ^ 2).to_be_bytes());
+        origin[8..].copy_from_slice(&(settings.index as u64).to_be_bytes());
+        let id = settings.index as u16 + 1;
+        let radio = radio(&settings, &authority, (origin, id))?;
         let mut net = Net::new(start);
         let daemon = DaemonSettings {
             identity: station.clone(),
             profile: settings.profile,
             segment_bytes: settings.segment_bytes,
+            radio: radio.as_ref().map(|(of, _)| of.clone()),
             seed: mix(seed ^ 1),
         };
         let mut daemon = Daemon::new(daemon, &authority, start, &mut net)?;
-        let mut origin = [0; 16];
-        origin[..8].copy_from_slice(&mix(seed ^ 2).to_be_bytes());
-        origin[8..].copy_from_slice(&(settings.index as u64).to_be_bytes());
-        let id = settings.index as u16 + 1;
+        let mut peers = vec![Peer {
+            key: identity.key_hash,
+            name: settings.name.clone(),
+            origin: Origin(origin),
+            spacecraft: SpacecraftId(id),
+            actions: [Action::Deliver].into(),
+            plan: plan.clone(),
+        }];
+        let mut edge = None;
+        if let Some((radio, _)) = &radio {
+            let made = antennas(&settings, &authority, (radio, &station))?;
+            peers.push(Peer {
+                key: made.identity.key_hash,
+                name: "edge".into(),
+                origin: Origin(made.origin),
+                spacecraft: SpacecraftId(id),
+                actions: [Action::Deliver, Action::Carry].into(),
+                plan: Vec::new(),
+            });
+            edge = Some(Edge::new(made, &mut net, daemon.node)?);
+        }
+        daemon.enrol(peers);
         let craft = CraftSettings {
             name: settings.name.clone(),
             id,
@@ -150,17 +187,22 @@ impl Island {
             origin,
             profile: settings.profile,
             config: settings.config.clone(),
+            radio: radio.map(|(of, key)| Radio {
+                modem: of.modem,
+                key,
+                // The radio's own rate is what it sends at.
+                plan: plan.iter().map(|of| PlannedContact { rate_bps: 0, ..*of }).collect(),
+            }),
             seed: mix(seed ^ 3),
         };
-        let craft = Craft::new(craft, &mut net, daemon.node)?;
-        daemon.enrol(vec![Peer {
-            key: identity.key_hash,
-            name: settings.name.clone(),
-            origin: Origin(origin),
-            spacecraft: SpacecraftId(id),
-            plan,
-        }]);
-        net.lay(craft.node, daemon.node, leg(&windows, &settings.down, mix(seed ^ 4)));
+        let below = edge.as_ref().map_or(daemon.node, |edge| edge.node);
+        let craft = Craft::new(craft, &mut net, below)?;
+        if let Some(edge) = &edge {
+            net.lay(edge.node, daemon.node, ground(mix(seed ^ 7)));
+            net.lay(daemon.node, edge.node, ground(mix(seed ^ 8)));
+            daemon.speak_to(craft.node);
+        }
+        net.lay(craft.node, below, leg(&windows, &settings.down, mix(seed ^ 4)));
         net.lay(daemon.node, craft.node, leg(&windows, &settings.up, mix(seed ^ 5)));
         let contacts = windows.iter().map(|window| (window.rise, window.to)).collect();
         let source = Source::new(
@@ -176,6 +218,7 @@ impl Island {
             net,
             craft,
             daemon,
+            edge,
             source,
             faults,
             happenings: Vec::new(),
@@ -189,6 +232,9 @@ impl Island {
 
     fn begin(&mut self) -> anyhow::Result<()> {
         self.daemon.boot(&mut self.net)?;
+        if let Some(edge) = &mut self.edge {
+            edge.boot(&mut self.net)?;
+        }
         self.craft.boot(&mut self.net)?;
         self.at(0, Happening::Packets);
         self.at(0, Happening::Sample);
@@ -256,14 +302,29 @@ impl Island {
                         self.happen(happening)?;
                     }
                 }
+                Turn::Wake(node, HEARD) => self.heard(node),
                 Turn::Wake(node, token) if node == self.daemon.node => {
                     self.daemon.woken(&mut self.net, token);
                 }
-                Turn::Wake(_, token) => self.craft.woken(&mut self.net, token),
+                Turn::Wake(node, token) if node == self.craft.node => {
+                    self.craft.woken(&mut self.net, token);
+                }
                 Turn::Connection(id) if id.node == self.daemon.node => {
                     self.daemon.connection(&mut self.net, id);
                 }
-                Turn::Connection(id) => self.craft.connection(&mut self.net, id),
+                Turn::Connection(id) if id.node == self.craft.node => {
+                    self.craft.connection(&mut self.net, id);
+                }
+                Turn::Wake(_, token) => {
+                    if let Some(edge) = &mut self.edge {
+                        edge.woken(&mut self.net, token);
+                    }
+                }
+                Turn::Connection(id) => {
+                    if let Some(edge) = &mut self.edge {
+                        edge.connection(&mut self.net, id);
+                    }
+                }
             }
             let now_ns = self.net.now_ns();
             for key in self.daemon.take_archived() {
@@ -273,8 +334,21 @@ impl Island {
         Ok(())
     }
 
+    /// A modem hands on what it heard.
+    fn heard(&mut self, node: NodeId) {
+        let Some(bytes) = self.net.heard() else { return };
+        if node == self.craft.node {
+            self.craft.hear(&mut self.net, &bytes);
+        } else if let Some(edge) = &mut self.edge {
+            let site = self.windows.last(self.net.now()).map_or(0, |window| window.site);
+            edge.hear(&mut self.net, site, &bytes);
+        }
+    }
+
+    /// Bytes that arrived where what it sends goes to.
     fn carried(&self) -> u64 {
-        self.net.traffic(self.craft.node, self.daemon.node).delivered_bytes
+        let below = self.edge.as_ref().map_or(self.daemon.node, |edge| edge.node);
+        self.net.traffic(self.craft.node, below).delivered_bytes
     }
 
     fn happen(&mut self, happening: Happening) -> anyhow::Result<()> {
@@ -303,12 +377,22 @@ impl Island {
                     self.craft.boot(&mut self.net)?;
                 }
             }
+            Happening::EdgeUp => {
+                if let Some(edge) = self.edge.as_mut().filter(|edge| !edge.is_up()) {
+                    edge.boot(&mut self.net)?;
+                }
+            }
             Happening::StationUp => {
                 if !self.daemon.is_up() {
                     self.daemon.boot(&mut self.net)?;
                 }
             }
-            Happening::DiskFree => self.daemon.set_room(None),
+            Happening::DiskFree => {
+                self.daemon.set_room(None);
+                if self.daemon.waits_for_room() {
+                    self.daemon.boot(&mut self.net)?;
+                }
+            }
             Happening::StoreFree => self.craft.set_space(None),
         }
         Ok(())
@@ -326,6 +410,7 @@ impl Island {
             rise_s: self.ns(window.rise) as f64 / 1e9,
             set_s: self.ns(window.to) as f64 / 1e9,
             max_elevation_deg: window.max_elevation_deg,
+            antenna: window.antenna,
             capacity_bytes: capacity as u64,
             carried_bytes: self.carried() - self.carried_at_rise,
         };
@@ -357,6 +442,12 @@ impl Island {
             Fault::PowerCut { cut, off_ns } => {
                 self.craft.cut(&mut self.net, cut, seed);
                 self.at(at_ns + off_ns, Happening::CraftUp);
+            }
+            Fault::EdgeCut { cut, off_ns } => {
+                if let Some(edge) = &mut self.edge {
+                    edge.cut(&mut self.net, cut, seed);
+                }
+                self.at(at_ns + off_ns, Happening::EdgeUp);
             }
             Fault::StationCrash { how, off_ns } => {
                 self.daemon.crash(&mut self.net, how);
@@ -405,11 +496,20 @@ impl Island {
         if !self.daemon.tally.balances() {
             conservation.broken.push(format!("a unit has no fate: {:?}", self.daemon.tally));
         }
+        if let Some(edge) = &self.edge {
+            // Frames are no units of the spacecraft's: they only must not be missing.
+            let frames = Conservation::of(&mut edge.reckon()?, &ledger, ledger_id);
+            let of_edge = frames.broken.into_iter().map(|line| format!("edge: {line}"));
+            conservation.broken.extend(of_edge);
+        }
+        let carried_bytes = self.carried();
         let mut craft = self.answer;
         (craft.packets, craft.packet_bytes) = self.craft.made;
         (craft.connections, craft.object_bytes) = self.craft.sent();
         craft.boots = self.craft.boots;
-        craft.carried_bytes = self.net.traffic(self.craft.node, self.daemon.node).delivered_bytes;
+        craft.flown_s = self.net.now_ns() as f64 / 1e9;
+        (craft.unserved, craft.unserved_s) = self.settings.unserved;
+        craft.carried_bytes = carried_bytes;
         craft.waits = self.craft.book.waits();
         craft.delivered_bytes = self.craft.book.delivered_bytes();
         craft.latency = std::mem::take(&mut self.craft.book.samples);
@@ -423,4 +523,37 @@ impl Island {
             faults: self.told,
         })
     }
+}
+
+/// Custody by radio as the station has it, and the public key that the spacecraft believes.
+fn radio(
+    settings: &IslandSettings,
+    authority: &Authority,
+    (origin, spacecraft): ([u8; 16], u16),
+) -> anyhow::Result<Option<(RadioSettings, [u8; 32])>> {
+    let Some(modem) = &settings.modem else { return Ok(None) };
+    let (key, public) = authority.domain()?;
+    let mission = Arc::new(Definition::from_toml(&modem.mission(spacecraft))?);
+    let radio =
+        RadioSettings { modem: modem.clone(), mission, key, origin: Origin(origin), spacecraft };
+    Ok(Some((radio, public)))
+}
+
+/// The edge that has an input for each site.
+fn antennas(
+    settings: &IslandSettings,
+    authority: &Authority,
+    (radio, station): (&RadioSettings, &Identity),
+) -> anyhow::Result<EdgeSettings> {
+    let mut origin = radio.origin.0;
+    origin[..8].copy_from_slice(&mix(settings.seed ^ 9).to_be_bytes());
+    Ok(EdgeSettings {
+        identity: authority.client("edge")?,
+        station: station.clone(),
+        origin,
+        modem: radio.modem.clone(),
+        mission: Arc::clone(&radio.mission),
+        sites: settings.sites.clone(),
+        seed: mix(settings.seed ^ 10),
+    })
 }

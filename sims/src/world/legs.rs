@@ -6,10 +6,10 @@ use codecs::{link::wire::PlannedContact, time::Tai};
 
 use super::net::Leg;
 use crate::{
-    contact::passes,
+    contact::{Pass, passes},
     link::{
-        Frames, Geometry, LIGHT_KM_S, LinkModel, LinkSettings, LossSettings, Reason, Sky, Track,
-        Verdict,
+        Fixed, Frames, Geometry, LIGHT_KM_S, LinkModel, LinkSettings, LossSettings, Reason, Sky,
+        Track, Verdict,
         budget::file::Described,
         radio::{RadioError, RadioLink, Weather},
     },
@@ -18,6 +18,9 @@ use crate::{
 };
 
 const SECOND_NS: i64 = 1_000_000_000;
+/// A site's way to the station: a line of a gigabit over a few thousand kilometres.
+const GROUND_BPS: f64 = 1e9;
+const GROUND_DELAY_NS: i64 = 20_000_000;
 
 /// A contact with a site.
 #[derive(Clone, Debug)]
@@ -32,12 +35,16 @@ pub struct Window {
     pub rise: Tai,
     /// Elevation at culmination, degrees.
     pub max_elevation_deg: f64,
+    /// Which of the site's antennas hears it, from 1 on, where spacecraft compete for them.
+    pub antenna: Option<usize>,
     geometry: Along,
 }
 
 #[derive(Clone, Debug)]
 enum Along {
     Track(Track),
+    /// The same at one rate, however far it is.
+    Steady(Track),
     Fixed(f64),
     Radio(Arc<Radio>),
 }
@@ -53,7 +60,33 @@ struct Radio {
 }
 
 impl Window {
-    /// Rate at an instant, as a share of the rate at the shortest range.
+    /// A whole pass over a site.
+    ///
+    /// # Errors
+    /// Elements that can't be flown so far.
+    pub fn of_pass(
+        satellite: &ElementSet,
+        (site, station): (usize, &Station),
+        pass: &Pass,
+    ) -> Result<Self, ElementsError> {
+        let track = Track::of_pass(satellite, station, pass)?;
+        Ok(Self {
+            site,
+            rise: pass.rise,
+            from: pass.rise,
+            to: pass.set,
+            max_elevation_deg: pass.max_elevation_deg,
+            antenna: None,
+            geometry: Along::Track(track.full_at(satellite.perigee_height_km())),
+        })
+    }
+
+    /// What an antenna hears of it.
+    pub fn planned(self, antenna: usize, (rise, to): (Tai, Tai), lock_ns: i64) -> Self {
+        Self { antenna: Some(antenna), rise, from: rise.plus(lock_ns), to, ..self }
+    }
+
+    /// Rate at an instant, as a share of the rate overhead.
     pub fn share(&self, at: Tai) -> f64 {
         self.sky(at).map_or(0.0, |sky| sky.rate_share)
     }
@@ -61,6 +94,7 @@ impl Window {
     fn sky(&self, at: Tai) -> Option<Sky> {
         match &self.geometry {
             Along::Track(track) => track.sky(at),
+            Along::Steady(track) => track.sky(at).map(|sky| Sky { rate_share: 1.0, ..sky }),
             Along::Fixed(range_km) => Some(Sky { range_km: *range_km, rate_share: 1.0 }),
             Along::Radio(radio) => radio.flown.sky(at).map(|sky| Sky {
                 rate_share: sky.rate_share * radio.flown.peak_bps() / radio.peak_bps,
@@ -90,6 +124,11 @@ impl Window {
 pub struct Windows(Vec<Window>);
 
 impl Windows {
+    /// From contacts that are in order and apart.
+    pub fn of(windows: Vec<Window>) -> Self {
+        Self(windows)
+    }
+
     /// The passes over sites of a satellite. Where two see it, the one that saw it first keeps it
     /// until it sets.
     ///
@@ -117,14 +156,8 @@ impl Windows {
                 continue;
             }
             let Some((station, _)) = sites.get(site) else { continue };
-            windows.push(Window {
-                site,
-                rise,
-                from: rise.plus(lock_ns),
-                to: pass.set,
-                max_elevation_deg: pass.max_elevation_deg,
-                geometry: Along::Track(Track::of_pass(satellite, station, &pass)?),
-            });
+            let whole = Window::of_pass(satellite, (site, station), &pass)?;
+            windows.push(Window { rise, from: rise.plus(lock_ns), ..whole });
         }
         Ok(Self(windows))
     }
@@ -147,6 +180,7 @@ impl Windows {
                     from: rise.plus(lock_ns),
                     to: set,
                     max_elevation_deg: 90.0,
+                    antenna: None,
                     geometry: Along::Fixed(range_km),
                 });
             }
@@ -174,6 +208,21 @@ impl Windows {
             window.geometry = Along::Radio(Arc::new(Radio { flown, planned_bits, peak_bps }));
         }
         Ok(peak_bps)
+    }
+
+    /// Sends at one rate over whole passes, as a radio does that nobody tells to change.
+    pub fn steady(&mut self) {
+        for window in &mut self.0 {
+            if let Along::Track(track) = &window.geometry {
+                window.geometry = Along::Steady(track.clone());
+            }
+        }
+    }
+
+    /// The contact that began last by an instant: where a unit was heard that arrives then.
+    pub fn last(&self, at: Tai) -> Option<&Window> {
+        let next = self.0.partition_point(|window| window.from <= at);
+        self.0.get(next.checked_sub(1)?)
     }
 
     /// Cuts every contact into parts of so long with a gap after each: what handovers cost.
@@ -249,6 +298,13 @@ pub struct Shared {
     back: bool,
 }
 
+impl Shared {
+    /// One direction over these contacts.
+    pub fn new(windows: &Arc<Windows>, direction: &Direction) -> Self {
+        Self { windows: Arc::clone(windows), back: direction.back }
+    }
+}
+
 impl Geometry for Shared {
     fn sky(&self, at: Tai) -> Option<Sky> {
         let window = self.windows.at(at)?.1;
@@ -265,7 +321,7 @@ impl Geometry for Shared {
 /// How one direction behaves.
 #[derive(Clone, Copy, Debug)]
 pub struct Direction {
-    /// Rate at the shortest range, bit/s.
+    /// Rate overhead, bit/s.
     pub rate_bps: f64,
     /// Time spent on the ground beside the flight.
     pub ground_delay_ns: i64,
@@ -277,6 +333,21 @@ pub struct Direction {
     pub fade: Option<Fade>,
     /// Up to the spacecraft.
     pub back: bool,
+    /// Units of modems pass instead of datagrams.
+    pub modem: bool,
+}
+
+impl Direction {
+    /// What a link model goes by; fades are no part of it.
+    pub fn settings(&self, seed: u64) -> LinkSettings {
+        LinkSettings {
+            rate_bps: self.rate_bps,
+            ground_delay_ns: self.ground_delay_ns,
+            queue_ns: self.queue_ns,
+            loss: self.loss,
+            seed,
+        }
+    }
 }
 
 /// Fades that close the link: each second decides anew, so that a fade has a mean length.
@@ -290,19 +361,24 @@ pub struct Fade {
 
 /// A leg over these contacts.
 pub fn leg(windows: &Arc<Windows>, direction: &Direction, seed: u64) -> Box<dyn Leg> {
-    let settings = LinkSettings {
-        rate_bps: direction.rate_bps,
-        ground_delay_ns: direction.ground_delay_ns,
-        queue_ns: direction.queue_ns,
-        loss: direction.loss,
-        seed,
-    };
-    let model =
-        LinkModel::new(settings, Shared { windows: Arc::clone(windows), back: direction.back });
+    let model = LinkModel::new(direction.settings(seed), Shared::new(windows, direction));
+    let model = if direction.modem { model.without_overhead() } else { model };
     match direction.fade {
         None => Box::new(model),
         Some(fade) => Box::new(Faded { inner: model, fade, seed, second: i64::MIN, faded: false }),
     }
+}
+
+/// A leg between an antenna's site and the station: a way that is there all the time.
+pub fn ground(seed: u64) -> Box<dyn Leg> {
+    let settings = LinkSettings {
+        rate_bps: GROUND_BPS,
+        ground_delay_ns: GROUND_DELAY_NS,
+        queue_ns: SECOND_NS / 10,
+        loss: LossSettings::NONE,
+        seed,
+    };
+    Box::new(LinkModel::new(settings, Fixed { range_km: 0.0 }))
 }
 
 /// A leg under a sky that closes now and then.
@@ -344,6 +420,11 @@ impl<L: Leg> Leg for Faded<L> {
         }
         let verdict = self.inner.offer(now, length);
         if self.faded { Verdict::Dropped(Reason::Lost) } else { verdict }
+    }
+
+    fn lost_at(&self) -> Option<Tai> {
+        // A receiver without a carrier hands nothing on.
+        if self.faded { None } else { self.inner.lost_at() }
     }
 }
 
@@ -406,6 +487,7 @@ mod tests {
             loss: LossSettings::NONE,
             fade: Some(Fade { share: 0.2, mean_s: 50.0 }),
             back: false,
+            modem: false,
         };
         let mut leg = leg(&windows, &direction, 5);
         let lost = (0..200_000)

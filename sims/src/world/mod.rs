@@ -1,7 +1,7 @@
 //! A world in simulated time: real transport, real cores, and links between them.
 //!
 //! ```text
-//! queue ─► net (endpoints ⇄ legs) ─► trace
+//! queue ─► net (endpoints, modems ⇄ legs) ─► trace
 //!            └ pair ─► bulk ─► goodput
 //! ```
 //!
@@ -16,9 +16,12 @@ pub mod net;
 pub mod pair;
 pub mod bulk;
 pub mod legs;
+pub mod antennas;
 pub mod conserve;
 pub mod answer;
+pub mod modem;
 pub mod craft;
+pub mod edge;
 pub mod daemon;
 pub mod faults;
 pub mod sensors;

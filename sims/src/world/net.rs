@@ -7,7 +7,7 @@
 mod node;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     net::{Ipv4Addr, SocketAddr},
     sync::Arc,
 };
@@ -23,6 +23,7 @@ pub use self::node::Settings;
 use self::node::{Live, Node};
 use super::{queue::Queue, shell::epoch, trace::Trace};
 use crate::link::{Geometry, LinkModel, Reason, Verdict};
+use crate::rng::Random;
 
 /// Datagrams that the transport hands out at once, as one system call would take them.
 const SEGMENTS: usize = 10;
@@ -59,17 +60,30 @@ pub struct LinkId {
 pub trait Leg: Send {
     /// Decides about a datagram of so many payload bytes; calls come in order of time.
     fn offer(&mut self, now: Tai, length: usize) -> Verdict;
+
+    /// When what noise took of it arrives all the same, where a modem would hand it on.
+    fn lost_at(&self) -> Option<Tai> {
+        None
+    }
 }
 
 impl<G: Geometry + Send> Leg for LinkModel<G> {
     fn offer(&mut self, now: Tai, length: usize) -> Verdict {
         LinkModel::offer(self, now, length)
     }
+
+    fn lost_at(&self) -> Option<Tai> {
+        LinkModel::lost_at(self)
+    }
 }
 
 impl<L: Leg + ?Sized> Leg for Box<L> {
     fn offer(&mut self, now: Tai, length: usize) -> Verdict {
         (**self).offer(now, length)
+    }
+
+    fn lost_at(&self) -> Option<Tai> {
+        (**self).lost_at()
     }
 }
 
@@ -124,10 +138,14 @@ pub enum Turn {
     Wake(NodeId, u64),
 }
 
+/// Said with a wake where a modem hands a node something: see [`Net::heard`].
+pub const HEARD: u64 = u64::MAX;
+
 enum Happening {
     Arrive { from: NodeId, to: NodeId, ecn: Option<EcnCodepoint>, bytes: BytesMut },
     Timer(LinkId),
     Wake(NodeId, u64),
+    Hear(NodeId, Vec<u8>),
 }
 
 /// What is under way between the nodes.
@@ -138,6 +156,8 @@ struct Air {
     legs: BTreeMap<(NodeId, NodeId), (Box<dyn Leg>, Traffic)>,
     /// Datagrams to where no leg leads.
     stray: u64,
+    /// What modems hand on, until it is taken.
+    heard: VecDeque<Vec<u8>>,
     trace: Trace,
 }
 
@@ -166,6 +186,39 @@ impl Air {
     }
 }
 
+impl Air {
+    fn radiate(&mut self, (from, to): (NodeId, NodeId), mut bytes: Vec<u8>, length: usize) {
+        let Some((leg, traffic)) = self.legs.get_mut(&(from, to)) else {
+            self.stray += 1;
+            return;
+        };
+        let verdict = leg.offer(self.start.plus(self.now_ns as i64), length);
+        traffic.note(length, verdict);
+        let place = (u64::from(from.0) << 32) | u64::from(to.0);
+        let at = match verdict {
+            Verdict::DeliverAt(at) => Some(at),
+            Verdict::Dropped(_) => leg.lost_at().inspect(|_| {
+                damage(&mut bytes, self.now_ns ^ place.rotate_left(32));
+            }),
+        };
+        let at_ns = at.map(|at| at.since(self.start).max(self.now_ns as i64) as u64);
+        self.trace.note(at_ns.unwrap_or(self.now_ns), place, length as u64);
+        if let Some(at_ns) = at_ns {
+            self.queue.push(at_ns, Happening::Hear(to, bytes));
+        }
+    }
+}
+
+/// Makes so much wrong that no code of ours mends it: a byte in eight.
+fn damage(bytes: &mut [u8], seed: u64) {
+    let mut random = Random::new(seed, "noise");
+    for byte in bytes {
+        if random.chance(0.125) {
+            *byte ^= (random.bits() as u8).max(1);
+        }
+    }
+}
+
 /// Nodes, legs and what is under way.
 pub struct Net {
     air: Air,
@@ -177,8 +230,8 @@ pub struct Net {
 impl Net {
     /// An empty net whose time starts at `start`.
     pub fn new(start: Tai) -> Self {
-        let (queue, legs, trace) = Default::default();
-        let air = Air { start, now_ns: 0, queue, legs, stray: 0, trace };
+        let (queue, legs, heard, trace) = Default::default();
+        let air = Air { start, now_ns: 0, queue, legs, stray: 0, heard, trace };
         Self { air, nodes: Vec::new(), serial: 0, buffer: Vec::new() }
     }
 
@@ -225,6 +278,17 @@ impl Net {
     /// Comes back with `token` at a time; at once where that is past.
     pub fn wake(&mut self, node: NodeId, at_ns: u64, token: u64) {
         self.air.queue.push(at_ns.max(self.air.now_ns), Happening::Wake(node, token));
+    }
+
+    /// Sends a unit of a modem, which takes as much of the leg's rate as `length` bytes do. What
+    /// noise takes arrives as well, with errors that no code mends.
+    pub fn radiate(&mut self, from: NodeId, to: NodeId, bytes: Vec<u8>, length: usize) {
+        self.air.radiate((from, to), bytes, length);
+    }
+
+    /// What a modem hands on, to be taken at the wake that says [`HEARD`].
+    pub fn heard(&mut self) -> Option<Vec<u8>> {
+        self.air.heard.pop_front()
     }
 
     /// Begins a connection.
@@ -341,6 +405,10 @@ impl Net {
             self.air.now_ns = at_ns;
             let touched = match happening {
                 Happening::Wake(node, token) => return Some(Turn::Wake(node, token)),
+                Happening::Hear(node, bytes) => {
+                    self.air.heard.push_back(bytes);
+                    return Some(Turn::Wake(node, HEARD));
+                }
                 Happening::Timer(id) => self.timer(id, at_ns),
                 Happening::Arrive { from, to, ecn, bytes } => self.arrive(from, to, ecn, bytes),
             };

@@ -34,7 +34,7 @@ const SECOND_NS: f64 = 1e9;
 const DAY_S: f64 = 86_400.0;
 
 /// What becomes a job.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct JobsSettings {
     /// Units with at least so many bytes; each is a job.
@@ -44,6 +44,9 @@ pub struct JobsSettings {
     /// Smaller goes first.
     #[serde(default)]
     pub priority: u8,
+    /// Pools.
+    #[serde(default)]
+    pub pool: Vec<PoolSettings>,
 }
 
 /// A pool.
@@ -213,12 +216,12 @@ struct World {
 /// Flies the jobs of what spacecraft brought down.
 pub fn fly(
     jobs: &JobsSettings,
-    pools: &[PoolSettings],
     craft: &[CraftAnswer],
     start: Tai,
     duration_s: u64,
     seed: u64,
 ) -> (JobsAnswer, Vec<FaultAnswer>) {
+    let pools = &jobs.pool;
     let specs = pools.iter().map(|settings| {
         let mut spec = PoolSpec::new(&settings.name, &[TASK]);
         spec.price.request = settings.price * 1e6;
@@ -463,9 +466,10 @@ mod tests {
     }
 
     fn flown(pools: &[PoolSettings], seed: u64) -> (JobsAnswer, Vec<FaultAnswer>) {
-        let jobs = JobsSettings { unit_bytes: 10_000, deadline_s: 20_000.0, priority: 1 };
+        let pool = pools.to_vec();
+        let jobs = JobsSettings { unit_bytes: 10_000, deadline_s: 20_000.0, priority: 1, pool };
         let start = Tai::from_unix(1_800_000_000, 0);
-        fly(&jobs, pools, &[craft()], start, 86_400, seed)
+        fly(&jobs, &[craft()], start, 86_400, seed)
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use super::{
     answer::{Answer, Site},
+    antennas::Given,
     conserve::Conservation,
     island::IslandAnswer,
     pools,
@@ -21,13 +22,14 @@ pub fn run(
     files: Files<'_>,
     progress: &Progress,
 ) -> anyhow::Result<Answer> {
-    let islands = scenario.islands(seed, files)?;
+    let (islands, given) = scenario.islands(seed, files)?;
+    let spacecraft = islands.len();
     let answers = fly(islands, threads, progress)?;
-    Ok(together(scenario, seed, answers))
+    Ok(Answer { spacecraft, ..together(scenario, seed, answers, given) })
 }
 
 /// Puts answers together in the order of their spacecraft.
-fn together(scenario: &Scenario, seed: u64, answers: Vec<IslandAnswer>) -> Answer {
+fn together(scenario: &Scenario, seed: u64, answers: Vec<IslandAnswer>, given: Given) -> Answer {
     let sites = scenario.site.iter().map(|site| Site {
         name: site.name.clone(),
         latitude_deg: Some(site.latitude_deg),
@@ -38,6 +40,7 @@ fn together(scenario: &Scenario, seed: u64, answers: Vec<IslandAnswer>) -> Answe
         seed,
         start_ns: scenario.start().0,
         duration_s: scenario.duration_s,
+        spacecraft: answers.len(),
         sites: sites.collect(),
         craft: Vec::new(),
         conservation: Conservation::default(),
@@ -45,6 +48,9 @@ fn together(scenario: &Scenario, seed: u64, answers: Vec<IslandAnswer>) -> Answe
         sent: 0,
         faults: Vec::new(),
         jobs: None,
+        antennas: given.antennas,
+        passes: given.passes.0,
+        passes_s: given.passes.1,
     };
     if answer.sites.is_empty() {
         answer.sites.push(Site { name: "station".into(), latitude_deg: None, longitude_deg: None });
@@ -58,7 +64,7 @@ fn together(scenario: &Scenario, seed: u64, answers: Vec<IslandAnswer>) -> Answe
     }
     if let Some(jobs) = &scenario.jobs {
         let (start, lasts) = (scenario.start(), scenario.duration_s);
-        let flown = pools::fly(jobs, &scenario.pool, &answer.craft, start, lasts, seed);
+        let flown = pools::fly(jobs, &answer.craft, start, lasts, seed);
         answer.jobs = Some(flown.0);
         answer.faults.extend(flown.1);
     }

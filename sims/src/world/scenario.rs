@@ -2,14 +2,17 @@
 
 mod check;
 
+use anyhow::Context as _;
 use codecs::{link::profile::Profile, time::Tai};
 use serde::Deserialize;
 
 use super::{
+    antennas::{Antennas, Given, PlanSettings, Wanting, give},
     faults::FaultRates,
     island::IslandSettings,
     legs::{Direction, Fade, Windows},
-    pools::{JobsSettings, PoolSettings},
+    modem::{Modem, Said},
+    pools::JobsSettings,
     sensors::Telemetry,
 };
 use crate::{
@@ -57,6 +60,9 @@ pub struct Scenario {
     /// The station.
     #[serde(default)]
     pub station: StationSettings,
+    /// How contacts are given, where spacecraft compete for antennas.
+    #[serde(default)]
+    pub plan: PlanSettings,
     /// What breaks.
     #[serde(default)]
     pub faults: FaultRates,
@@ -64,9 +70,6 @@ pub struct Scenario {
     pub cost: Option<CostSettings>,
     /// What of that which comes down is sent to pools.
     pub jobs: Option<JobsSettings>,
-    /// Pools.
-    #[serde(default)]
-    pub pool: Vec<PoolSettings>,
 }
 
 /// What contact costs.
@@ -93,7 +96,8 @@ pub struct Link {
     /// A link as `orbitsim budget` explains it, whose budget and weather decide what passes: beside
     /// the scenario, or one of those that come with the program. Its station stands at every site.
     pub file: Option<String>,
-    /// Rate down at the shortest range of a pass, bit/s; left out where a file says it.
+    /// Rate down where the spacecraft stands overhead at its perigee, bit/s, from where it falls with
+    /// the square of the range; left out where a file says it.
     #[serde(default)]
     pub down_bps: f64,
     /// Rate up, bit/s.
@@ -123,6 +127,33 @@ pub struct Link {
     /// Milliseconds that nothing passes at each.
     #[serde(default)]
     pub handover_gap_ms: f64,
+    /// What carries units.
+    #[serde(default)]
+    pub bearer: Bearer,
+    /// Over a radio, kind and length of its frames: `aos:LENGTH` or `tm:LENGTH`; what fits the code
+    /// unless given.
+    pub frame: Option<String>,
+    /// Over a radio, what is done to frames; the budget's code unless given.
+    pub coding: Option<String>,
+    /// Over a radio, seconds that a unit waits for its receipt before it goes again.
+    #[serde(default = "again_s")]
+    pub again_s: u64,
+}
+
+/// What carries units down, and receipts up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Bearer {
+    /// A connection.
+    #[default]
+    Quic,
+    /// Frames over a radio, and an edge at the antennas.
+    Rf,
+}
+
+/// As the flight software has it.
+fn again_s() -> u64 {
+    2_700
 }
 
 fn leo() -> String {
@@ -183,6 +214,14 @@ pub struct SiteSettings {
     pub min_elevation_deg: f64,
     /// What a minute of contact costs; the usual price unless given.
     pub cost_per_minute: Option<f64>,
+    /// Antennas that spacecraft compete for; as many as there are spacecraft where no site says it.
+    pub antennas: Option<usize>,
+    /// Seconds of an antenna's work before a contact.
+    #[serde(default)]
+    pub setup_s: f64,
+    /// Seconds of its work behind one.
+    #[serde(default)]
+    pub teardown_s: f64,
 }
 
 fn mask() -> f64 {
@@ -203,6 +242,13 @@ pub struct SpacecraftSettings {
     pub ring: Option<RingSettings>,
     /// The first so many of a file only.
     pub count: Option<usize>,
+    /// Worth of a second of contact, where spacecraft compete for antennas.
+    #[serde(default = "worth")]
+    pub value: f64,
+}
+
+fn worth() -> f64 {
+    1.0
 }
 
 /// Circular orbits, evenly spread (Walker's delta pattern).
@@ -251,6 +297,13 @@ impl Default for StationSettings {
     }
 }
 
+/// A spacecraft of the scenario.
+struct Member {
+    name: String,
+    orbit: Option<ElementSet>,
+    value: f64,
+}
+
 /// Finds files that a scenario names.
 pub type Files<'a> = &'a dyn Fn(&str) -> anyhow::Result<String>;
 
@@ -290,7 +343,7 @@ impl Scenario {
     ///
     /// # Errors
     /// Elements that can't be read, or files that are not there.
-    fn fleet(&self, files: Files<'_>) -> anyhow::Result<Vec<(String, Option<ElementSet>)>> {
+    fn fleet(&self, files: Files<'_>) -> anyhow::Result<Vec<Member>> {
         let mut fleet = Vec::new();
         for of in &self.spacecraft {
             let text = match (&of.elements, &of.elements_file) {
@@ -299,11 +352,15 @@ impl Scenario {
                 (None, None) => None,
             };
             let orbits = match (text, of.ring) {
-                (Some(text), _) => crate::orbit::elements::read(&text)?,
+                (Some(text), _) => crate::orbit::elements::read(&text).with_context(|| {
+                    let from = of.elements_file.as_deref().unwrap_or("elements");
+                    format!("spacecraft {:?}: {from}", of.name)
+                })?,
                 (None, Some(ring)) => ring.orbits(&of.name, self.start())?,
                 (None, None) => {
                     let count = of.count.unwrap_or(1);
-                    fleet.extend((0..count).map(|index| (numbered(&of.name, index, count), None)));
+                    let named = (0..count).map(|index| numbered(&of.name, index, count));
+                    fleet.extend(named.map(|name| Member { name, orbit: None, value: of.value }));
                     continue;
                 }
             };
@@ -316,17 +373,21 @@ impl Scenario {
                 } else {
                     own
                 };
-                (name, Some(orbit))
+                Member { name, orbit: Some(orbit), value: of.value }
             }));
         }
         Ok(fleet)
     }
 
-    /// The islands that it is flown as.
+    /// The islands that it is flown as, and what antennas were given to them.
     ///
     /// # Errors
     /// Elements or files that can't be read, or orbits that end before the scenario does.
-    pub fn islands(&self, seed: u64, files: Files<'_>) -> anyhow::Result<Vec<IslandSettings>> {
+    pub fn islands(
+        &self,
+        seed: u64,
+        files: Files<'_>,
+    ) -> anyhow::Result<(Vec<IslandSettings>, Given)> {
         let profile = self.profile().unwrap_or(codecs::link::profile::LEO);
         let (start, end) =
             (self.start(), self.start().plus((self.duration_s * 1_000_000_000) as i64));
@@ -337,11 +398,16 @@ impl Scenario {
             None => None,
         };
         let mut islands = Vec::new();
-        for (index, (name, orbit)) in self.fleet(files)?.into_iter().enumerate() {
+        let fleet = self.fleet(files)?;
+        let lock_ns = (self.link.lock_s * 1e9) as i64;
+        let mut given = self.given(&fleet, described.as_ref(), (start, end))?;
+        for (index, Member { name, orbit, .. }) in fleet.into_iter().enumerate() {
             let seed = mix(seed ^ mix(index as u64));
-            let lock_ns = (self.link.lock_s * 1e9) as i64;
-            let mut windows = match (&self.link.fixed, &orbit) {
-                (Some(fixed), _) => {
+            let planned = given.as_mut().and_then(|given| given.windows.get_mut(index));
+            let planned = planned.map(std::mem::take);
+            let mut windows = match (&self.link.fixed, &orbit, planned) {
+                (_, _, Some(planned)) => planned,
+                (Some(fixed), ..) => {
                     // Spread, so that not all of them rise at once.
                     let offset = mix(seed) as f64 / u64::MAX as f64;
                     let free_s = (fixed.period_s - fixed.contact_s).max(0.0);
@@ -357,10 +423,15 @@ impl Scenario {
                         lock_ns,
                     )
                 }
-                (None, Some(orbit)) => Windows::of_orbit(orbit, &sites, start, end, lock_ns)?,
-                (None, None) => anyhow::bail!("spacecraft {name}: neither an orbit nor link.fixed"),
+                (None, Some(orbit), _) => Windows::of_orbit(orbit, &sites, start, end, lock_ns)?,
+                (None, None, _) => {
+                    anyhow::bail!("spacecraft {name}: neither an orbit nor link.fixed")
+                }
             };
             let [mut down, mut up] = [true, false].map(|down| self.direction(down));
+            if self.link.bearer == Bearer::Rf && described.is_none() {
+                windows.steady();
+            }
             if let Some(of) = &described {
                 let peak_bps = windows.by_radio(of, seed)?;
                 down = of_file(of, down, peak_bps);
@@ -371,7 +442,14 @@ impl Scenario {
                 let gap_ns = (self.link.handover_gap_ms * MILLISECOND_NS) as i64;
                 windows.cut((self.link.handover_s * 1e9) as i64, gap_ns);
             }
+            let modem = self.modem(described.as_ref(), (&down, &up))?;
             islands.push(IslandSettings {
+                modem,
+                unserved: given
+                    .as_ref()
+                    .and_then(|given| given.unserved.get(index).copied())
+                    .unwrap_or_default(),
+                sites: self.site_names(),
                 index,
                 name,
                 orbit,
@@ -388,7 +466,57 @@ impl Scenario {
                 seed,
             });
         }
-        Ok(islands)
+        Ok((islands, given.unwrap_or_default()))
+    }
+
+    /// Who is heard by which antenna, where spacecraft compete for them.
+    fn given(
+        &self,
+        fleet: &[Member],
+        of: Option<&Described>,
+        span: (Tai, Tai),
+    ) -> anyhow::Result<Option<Given>> {
+        if self.site.iter().all(|site| site.antennas.is_none()) {
+            return Ok(None);
+        }
+        let antennas = |site: &SiteSettings| Antennas {
+            station: site.station(),
+            count: site.antennas.unwrap_or(1),
+            setup_s: site.setup_s,
+            teardown_s: site.teardown_s,
+        };
+        let sites: Vec<Antennas> = self.site.iter().map(antennas).collect();
+        let mut wanting = Vec::new();
+        for Member { name, orbit, value } in fleet {
+            let orbit = orbit.as_ref();
+            let orbit = orbit.ok_or_else(|| anyhow::anyhow!("spacecraft {name}: has no orbit"))?;
+            wanting.push(Wanting { name, orbit, value: *value });
+        }
+        // A receiver that is put on a spacecraft in the middle of its pass locks as at a rise.
+        let lock_ms = of.map_or(self.link.lock_s * 1e3, |of| of.channel.lock_ms);
+        give(&sites, &wanting, &self.plan, span, (lock_ms * MILLISECOND_NS) as i64).map(Some)
+    }
+
+    /// The modems at both ends, where there are any.
+    fn modem(
+        &self,
+        of: Option<&Described>,
+        (down, up): (&Direction, &Direction),
+    ) -> anyhow::Result<Option<Modem>> {
+        let Link { bearer, frame, coding, again_s, .. } = &self.link;
+        if *bearer == Bearer::Quic {
+            return Ok(None);
+        }
+        let said = Said { frame: frame.as_deref(), coding: coding.as_deref() };
+        let rates = (down.rate_bps, up.rate_bps, *again_s);
+        Modem::new(said, of.map(|of| &of.control), rates).map(Some).map_err(anyhow::Error::msg)
+    }
+
+    fn site_names(&self) -> Vec<String> {
+        match self.site.is_empty() {
+            true => vec!["station".into()],
+            false => self.site.iter().map(|site| site.name.clone()).collect(),
+        }
     }
 
     fn direction(&self, down: bool) -> Direction {
@@ -403,6 +531,7 @@ impl Scenario {
                 .filter(|_| down)
                 .map(|fade| Fade { share: fade.share, mean_s: fade.mean_s }),
             back: !down,
+            modem: link.bearer == Bearer::Rf,
         }
     }
 
@@ -410,7 +539,7 @@ impl Scenario {
     fn flight(&self) -> String {
         let StoreSettings { capacity_bytes, segment_bytes, flight } = &self.store;
         // Spacecraft go by the plan that the ground tells them, and sleep in between.
-        let downlink = match flight.contains("[downlink]") {
+        let downlink = match flight.contains("[downlink]") || self.link.bearer == Bearer::Rf {
             true => "",
             false => "[downlink]\nsleep = true\n",
         };

@@ -1,6 +1,7 @@
 //! Uplink with the real programs: queued, sent, executed once, answered, over kills of either side.
 
 mod configuration;
+mod said;
 mod simulated;
 mod world;
 

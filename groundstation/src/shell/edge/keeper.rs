@@ -10,7 +10,7 @@ use crate::edge::{
     spool::{Spool, change},
     taken::{FileMark, Taken, content_of, slot_of},
 };
-use codecs::{ids::Channel, link::object::Annotation, time::Tai};
+use codecs::{ids::Channel, time::Tai};
 use codecs_quic::Change;
 use codecs_store::{Disk, RETRY_NS, Schedule, StoreError};
 use std::{
@@ -235,14 +235,7 @@ impl Keeper {
     fn number_one(&mut self, spool: &mut Spool<Disk>, unit: &Waiting) -> Done {
         let Waiting { input, came, heard, read } = unit;
         let of = &self.hub.inputs[*input];
-        let label = self.labeller.label(heard, &of.carrying, &of.assumed);
-        let annotation = Annotation {
-            received: came.received,
-            source: came.source,
-            quality: label.quality,
-            antenna: of.antenna,
-            corrected_symbols: heard.corrected_symbols,
-        };
+        let (label, annotation) = self.labeller.heard(heard, of, *came);
         let place = (label.spacecraft, label.channel);
         let mut progress = self.files.get_mut(input);
         if let Some(progress) = &mut progress {

@@ -19,7 +19,7 @@ use crate::{
     publish::{Event, Feed, RadioView},
     receipt::{Fates, SessionId},
     rf::{
-        Ear, HEARD_MAX, Heard, Radio,
+        Ear, HEARD_MAX, Heard, LOSSES_EVERY, Radio,
         hear::EarCounts,
         say::{Mouth, Voice},
     },
@@ -48,9 +48,6 @@ use up::News;
 const SESSION: SessionId = SessionId(u64::MAX);
 /// How often it is told what came of what was heard.
 const TELL_EVERY: Duration = Duration::from_secs(1);
-
-/// How often it is looked at what is lost.
-const LOSSES_EVERY: Duration = Duration::from_secs(10);
 
 /// The end that frames are handed to.
 pub struct Listening {

@@ -95,10 +95,11 @@ pub fn pass(
         pass.max_elevation_deg
     );
     say!(
-        "{:>8} {:>6} {:>8} {:>7} {:>7}  {:<22} {:>7} {:>10}  {:<8} {:>6}",
+        "{:>8} {:>6} {:>8} {:>8} {:>7} {:>7}  {:<22} {:>7} {:>10}  {:<8} {:>6}",
         "after",
         "up",
         "range",
+        "Doppler",
         "clear",
         "Es/N0",
         "MODCOD",
@@ -110,10 +111,11 @@ pub fn pass(
     for row in rows {
         let flux = row.flux_margin_db.map_or_else(|| "-".to_owned(), |of| format!("{of:.1} dB"));
         say!(
-            "{:>6.0} s {:>5.1}° {:>5.0} km {:>7.2} {:>7.2}  {:<22} {:>7.2} {:>5.1} Mb/s  {:<8.1e} {:>6}",
+            "{:>6.0} s {:>5.1}° {:>5.0} km {:>+7.1}k {:>7.2} {:>7.2}  {:<22} {:>7.2} {:>5.1} Mb/s  {:<8.1e} {:>6}",
             row.since_s,
             row.elevation_deg,
             row.range_km,
+            row.doppler_hz / 1e3,
             row.clear_es_n0_db,
             row.es_n0_db,
             row.modcod,
@@ -138,18 +140,20 @@ pub fn pass(
 /// A pass as comma-separated values.
 pub fn pass_comma_separated(rows: &[Row]) -> anyhow::Result<()> {
     say!(
-        "time,since_s,azimuth_deg,elevation_deg,range_km,clear_es_n0_db,es_n0_db,modcod,\
+        "time,since_s,azimuth_deg,elevation_deg,range_km,range_rate_km_s,doppler_hz,clear_es_n0_db,es_n0_db,modcod,\
          needed_es_n0_db,margin_db,rate_bps,frame_error,flux_margin_db"
     );
     for row in rows {
         let flux = row.flux_margin_db.map(|of| format!("{of:.3}")).unwrap_or_default();
         say!(
-            "{},{:.3},{:.3},{:.4},{:.3},{:.4},{:.4},{},{:.4},{:.4},{:.0},{:.3e},{flux}",
+            "{},{:.3},{:.3},{:.4},{:.3},{:.6},{:.1},{:.4},{:.4},{},{:.4},{:.4},{:.0},{:.3e},{flux}",
             row.time,
             row.since_s,
             row.azimuth_deg,
             row.elevation_deg,
             row.range_km,
+            row.range_rate_km_s,
+            row.doppler_hz,
             row.clear_es_n0_db,
             row.es_n0_db,
             quoted(row.modcod),

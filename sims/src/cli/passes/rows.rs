@@ -1,5 +1,6 @@
 //! One pass as people and programs want to read it.
 
+use codecs::time::Tai;
 use serde::Serialize;
 
 use crate::{
@@ -44,16 +45,53 @@ pub const HEADER: &str = "satellite,station,rise,culmination,set,max_elevation_d
     clipped,rise_azimuth_deg,culmination_azimuth_deg,set_azimuth_deg,range_km,range_rate_km_s,\
     sunlight,sun_elevation_deg,uncertainty_s";
 
+/// Time between looks for the greatest range rate.
+const LOOK_NS: i64 = 120_000_000_000;
+/// Looks at most, ends included.
+const LOOKS: i64 = 256;
+
+/// The range rate of the greatest magnitude in a pass, km/s, with its sign. That of a circular orbit is
+/// where it rises or sets; an eccentric one may have it anywhere.
+fn greatest_rate(rise: Tai, set: Tai, rate_at: impl Fn(Tai) -> Option<f64>) -> Option<f64> {
+    let span = set.since(rise);
+    let steps = (span / LOOK_NS).clamp(4, LOOKS);
+    let time = |step: i64| if step == steps { set } else { rise.plus(span / steps * step) };
+    let size_at = |at| rate_at(at).map_or(0.0, f64::abs);
+    let best = (0..=steps).map(|step| (step, size_at(time(step))));
+    let (best, size) = best.reduce(|a, b| if b.1 > a.1 { b } else { a })?;
+    let (mut low, mut high) = (time((best - 1).max(0)), time((best + 1).min(steps)));
+    // At an end the rate is greatest unless it grows inwards.
+    let inwards = match best {
+        0 => size_at(rise.plus(1_000_000_000.min(span))) > size,
+        end if end == steps => size_at(set.plus(-1_000_000_000.min(span))) > size,
+        _ => true,
+    };
+    if !inwards {
+        return rate_at(time(best));
+    }
+    // Thirds: the rate has one summit between two looks that are this close.
+    while high.since(low) > 100_000_000 {
+        let third = high.since(low) / 3;
+        let (left, right) = (low.plus(third), high.plus(-third));
+        if size_at(left) < size_at(right) {
+            low = left;
+        } else {
+            high = right;
+        }
+    }
+    rate_at(low.plus(high.since(low) / 2))
+}
+
 impl Row {
     pub fn new(satellite: &Satellite, station: &Station, pass: &Pass, grid: &Grid) -> Self {
         let look = |at| Some(station.look(grid.fixed(satellite, at)?));
-        let [rise, top, down] = [pass.rise, pass.culmination, pass.set].map(look);
+        let [rise, top, down] = [pass.rise, pass.culmination, pass.set].map(&look);
         let state = grid.inertial(satellite, pass.culmination);
         let sun_km = sun::sun_km(pass.culmination);
         let age = |set: &ElementSet| pass.rise.since(set.epoch()).abs() as f64 / 86_400e9;
         let days = satellite.elements().map(age);
         let speed_km_s = state.map_or(7.5, |state| norm(state.velocity_km_s));
-        let rates = [rise, down].into_iter().flatten().map(|look| look.range_rate_km_s);
+        let rate_at = |at| look(at).map(|look| look.range_rate_km_s);
         Self {
             satellite: satellite.name().to_owned(),
             station: station.name.clone(),
@@ -67,7 +105,7 @@ impl Row {
             culmination_azimuth_deg: top.map(|look| look.azimuth_deg),
             set_azimuth_deg: down.map(|look| look.azimuth_deg),
             range_km: top.map(|look| look.range_km),
-            range_rate_km_s: rates.reduce(|a, b| if a.abs() > b.abs() { a } else { b }),
+            range_rate_km_s: greatest_rate(pass.rise, pass.set, rate_at),
             sunlight: state.map(|state| sun::illumination(state.position_km, sun_km)),
             sun_elevation_deg: station.sun_elevation_deg(pass.culmination),
             uncertainty_s: days.map(|days| (ERROR_KM + ERROR_GROWTH_KM * days) / speed_km_s),
@@ -152,4 +190,24 @@ pub fn table(rows: &[Row]) -> std::io::Result<()> {
         );
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_greatest_range_rate_may_be_anywhere_in_a_pass() {
+        const SECOND: f64 = 1e9;
+        for (length_s, summit_s) in
+            [(600.0, 600.0), (600.0, 0.0), (36_000.0, 50.0), (7_200.0, 3_333.3)]
+        {
+            let rate =
+                |at: Tai| Some(-3.0 + ((at.0 as f64 / SECOND - summit_s) / 90_000.0).powi(2));
+            let greatest = greatest_rate(Tai(0), Tai((length_s * SECOND) as i64), rate).unwrap();
+            assert!((greatest + 3.0).abs() < 1e-9, "{length_s} {summit_s}: {greatest}");
+        }
+        let low = |at: Tai| Some(at.0 as f64 / SECOND / 100.0 - 3.1);
+        assert_eq!(greatest_rate(Tai(0), Tai(600_000_000_000), low), Some(-3.1));
+    }
 }

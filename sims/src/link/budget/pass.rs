@@ -23,6 +23,11 @@ pub struct Row {
     pub elevation_deg: f64,
     /// Kilometres.
     pub range_km: f64,
+    /// What it changes by, km/s, positive away.
+    pub range_rate_km_s: f64,
+    /// How much higher the carrier is received than sent, Hz: positive while the satellite comes
+    /// nearer.
+    pub doppler_hz: f64,
     /// Es/N0 under a clear sky, dB.
     pub clear_es_n0_db: f64,
     /// Es/N0 under the sky asked for, dB.
@@ -46,9 +51,10 @@ pub struct Row {
 pub struct Totals {
     /// Seconds above the station's least elevation.
     pub seconds: f64,
-    /// Bits for the user that come down.
+    /// Bits for the user that come down: without frames in error, outages, handovers and bursts.
     pub bits: f64,
-    /// Bits that would come down with the highest MODCOD that each instant allows, without margin.
+    /// Bits that would come down with the highest MODCOD that each instant allows, without margin,
+    /// through the same outages.
     pub best_bits: f64,
     /// Least margin to the limit on the flux, dB.
     pub flux_margin_db: Option<f64>,
@@ -113,6 +119,7 @@ fn rows(
     let rate = |modcod: &Modcod| modcod.rate_bps(signal.symbol_rate_baud, signal.pilots);
     let mut totals = Totals { seconds: 0.0, bits: 0.0, best_bits: 0.0, flux_margin_db: None };
     let mut rows = Vec::with_capacity(looks.len());
+    let carrier_hz = of.link.transmitter.frequency_ghz * 1e9;
     let begin = looks.first().map_or(Tai(0), |look| look.0);
     let mut before = begin;
     for (now, look) in looks {
@@ -123,9 +130,10 @@ fn rows(
         let step_s = now.since(before) as f64 / 1e9;
         before = *now;
         totals.seconds += step_s;
-        totals.bits += step_s * rate_bps * (1.0 - frame_error);
+        let passing = of.channel.passing(now.since(begin) as f64 / 1e9);
+        totals.bits += step_s * rate_bps * (1.0 - frame_error) * passing;
         if let (true, Some(best)) = (locked, of.ladder.highest(es_n0_db)) {
-            totals.best_bits += step_s * rate(&of.ladder.steps()[best]);
+            totals.best_bits += step_s * rate(&of.ladder.steps()[best]) * passing;
         }
         totals.flux_margin_db = match (totals.flux_margin_db, flux_margin_db) {
             (Some(least), Some(now)) => Some(f64::min(least, now)),
@@ -137,6 +145,8 @@ fn rows(
             azimuth_deg: look.azimuth_deg,
             elevation_deg: look.elevation_deg,
             range_km: look.range_km,
+            range_rate_km_s: look.range_rate_km_s,
+            doppler_hz: -look.range_rate_km_s / LIGHT_KM_S * carrier_hz,
             clear_es_n0_db: clear_db,
             es_n0_db,
             modcod: modcod.name,

@@ -96,6 +96,25 @@ fn segments_of_one_object_are_its_arcs() {
 }
 
 #[test]
+fn nothing_is_told_over_states_that_are_missing() {
+    let states = |minutes: std::ops::Range<i64>| {
+        minutes.map(|at| {
+            format!("2026-11-23T0{}:{:02}:00 7000.0 {} 0 0 1.0 0\n", at / 60, at % 60, 60 * at)
+        })
+    };
+    let head = KVN.split("COMMENT").next().unwrap().replace("USEABLE", "COMMENT USEABLE");
+    let holed: String = states(0..20).chain(states(200..220)).collect();
+    let [ephemeris] = &read(&format!("{head}{holed}")).unwrap()[..] else { panic!("one object") };
+    let hole = (at("2026-11-23T00:19:00Z"), at("2026-11-23T03:20:00Z"));
+    assert_eq!(ephemeris.gaps(), [hole]);
+    assert!(ephemeris.at(hole.0).is_some() && ephemeris.at(hole.1).is_some());
+    assert_eq!(ephemeris.at(hole.0.plus(1)), None);
+    // Steps that grow are no holes.
+    let grown: String = (0..8).map(|at| 3 * (1 << at)).flat_map(|at| states(at..at + 1)).collect();
+    assert_eq!(read(&format!("{head}{grown}")).unwrap()[0].gaps(), []);
+}
+
+#[test]
 fn what_would_be_misread_is_refused_with_its_line() {
     for (from, to, line, words) in [
         ("ITRF2014", "TOD", 8, "REF_FRAME is TOD: TEME, EME2000"),

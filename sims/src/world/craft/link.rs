@@ -1,4 +1,5 @@
-//! The spacecraft's connection: what the client's shell does with sockets and tasks, by hand.
+//! A client's connection, a spacecraft's or an edge's: what its shell does with sockets and tasks,
+//! by hand.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -12,20 +13,18 @@ use codecs::{
     time::Tai,
 };
 use codecs_quic::{
-    Custodian, TransportOptions, client_tls, client_transport,
+    Custodian, PlannedLink, TransportOptions, client_tls, client_transport,
     courier::{self, Attempts, Courier, ObjectFailure, PULSE_EVERY, Silence, handshake_max},
 };
-use onboard::shell::contact::Contacts;
 use quinn_proto::{
     ClientConfig, ConnectionError, ConnectionId, Dir, Event, StreamEvent, StreamId,
     TransportConfig, VarInt, WriteError, crypto::rustls::QuicClientConfig,
 };
 
-use super::CraftSettings;
 use crate::{
     rng::Random,
     world::{
-        identity::SERVER_NAME,
+        identity::{Identity, SERVER_NAME},
         net::{LinkId, Net, NodeId},
     },
 };
@@ -70,8 +69,20 @@ impl Open {
     }
 }
 
-/// The connection, or the wait for the next one. Times are of the flight's monotonic clock.
-pub(super) struct Link {
+/// Who connects to whom.
+pub struct Ends<'a> {
+    /// Keys of the client.
+    pub identity: &'a Identity,
+    /// Keys of the station.
+    pub station: &'a Identity,
+    /// Transport settings.
+    pub profile: &'a Profile,
+    /// Seed of what is random.
+    pub seed: u64,
+}
+
+/// The connection, or the wait for the next one. Times are of the client's monotonic clock.
+pub struct Link {
     profile: Profile,
     crypto: Arc<QuicClientConfig>,
     numbers: Arc<TransportConfig>,
@@ -83,22 +94,26 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub(super) fn new(
-        settings: &CraftSettings,
+    /// No connection yet; `awake` says whether one is to be tried.
+    ///
+    /// # Errors
+    /// Keys that the library does not take.
+    pub fn new(
+        ends: &Ends<'_>,
         options: &TransportOptions,
-        contacts: &Contacts,
+        planned: &PlannedLink,
+        awake: Box<dyn Fn() -> bool + Send>,
         boots: u64,
     ) -> anyhow::Result<Self> {
-        let CraftSettings { identity, station, profile, seed, .. } = settings;
+        let Ends { identity, station, profile, seed } = *ends;
         let tls = client_tls(identity.chain.clone(), identity.key(), vec![station.key_hash])?;
         let crypto = Arc::new(QuicClientConfig::try_from(tls).context("TLS for QUIC")?);
-        let numbers = Arc::new(client_transport(profile, options, &contacts.planned())?);
-        let awake = contacts.awake();
+        let numbers = Arc::new(client_transport(profile, options, planned)?);
         Ok(Self {
             profile: *profile,
             crypto,
             numbers,
-            awake: Box::new(move || *awake.borrow()),
+            awake,
             random: Random::new(seed ^ boots.rotate_left(17), "sessions"),
             attempts: Attempts::default(),
             next_ns: 0,
@@ -107,7 +122,7 @@ impl Link {
     }
 
     /// When it wants to be looked at.
-    pub(super) fn timeout(&self) -> Option<u64> {
+    pub fn timeout(&self) -> Option<u64> {
         match &self.open {
             Some(open) => Some(open.pulse_ns),
             None if (self.awake)() => Some(self.next_ns),
@@ -116,7 +131,7 @@ impl Link {
     }
 
     /// Begins a connection where one is to be tried, and gives one up that does not answer.
-    pub(super) fn tend(
+    pub fn tend(
         &mut self,
         net: &mut Net,
         (node, station): (NodeId, NodeId),
@@ -184,7 +199,7 @@ impl Link {
     }
 
     /// Takes what the connection tells.
-    pub(super) fn events(&mut self, net: &mut Net, id: LinkId, courier: &mut Courier, mono: u64) {
+    pub fn events(&mut self, net: &mut Net, id: LinkId, courier: &mut Courier, mono: u64) {
         if let Some(open) = &mut self.open {
             open.stir(mono);
         }
@@ -257,7 +272,7 @@ impl Link {
     }
 
     /// An object is not to go on.
-    pub(super) fn cancel(&mut self, net: &mut Net, courier: &mut Courier, id: u64) {
+    pub fn cancel(&mut self, net: &mut Net, courier: &mut Courier, id: u64) {
         let Some(open) = &mut self.open else { return };
         open.waiting.retain(|(_, object)| object.id != id);
         let stream = open.objects.iter().find(|(_, object)| object.id == id).map(|(at, _)| *at);
@@ -271,7 +286,7 @@ impl Link {
     }
 
     /// Writes what there is to say and to send.
-    pub(super) fn pump<C: Custodian>(
+    pub fn pump<C: Custodian>(
         &mut self,
         net: &mut Net,
         courier: &mut Courier,

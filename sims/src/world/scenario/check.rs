@@ -1,8 +1,14 @@
 //! What makes no sense in a scenario, said by the key that says it.
 
+use std::collections::BTreeSet;
+
 use codecs::{link::profile::Profile, time::Tai};
 
-use super::Scenario;
+use super::{Bearer, Scenario};
+use crate::world::{
+    antennas::PlanSettings,
+    modem::{Modem, Said},
+};
 
 /// Longest scenario: a leap year and a day.
 const DURATION_S_MAX: u64 = 367 * 86_400;
@@ -18,10 +24,28 @@ fn within(key: &str, value: f64, range: std::ops::RangeInclusive<f64>) -> Result
     Err(format!("{key} = {value}: {} to {}", range.start(), range.end()))
 }
 
+/// Names that tell their bearers apart.
+fn unlike<'a>(of: &str, names: impl Iterator<Item = &'a str>) -> Result<(), String> {
+    let mut seen = BTreeSet::new();
+    for name in names {
+        if name.trim().is_empty() {
+            return Err(format!("a {of} has an empty name"));
+        }
+        if !seen.insert(name) {
+            return Err(format!("two of [[{of}]] are named {name:?}: tables tell them by name"));
+        }
+    }
+    Ok(())
+}
+
 impl Scenario {
     pub(super) fn check(&self) -> Result<(), String> {
-        if Tai::from_rfc3339(&self.start).is_none() {
-            return Err(format!("start = {:?}: a time as 2026-03-01T00:00:00Z", self.start));
+        // Identities of a world are valid in these years, and clocks of spacecraft begin with them.
+        let year = |year: &str| Tai::from_rfc3339(&format!("{year}-01-01T00:00:00Z"));
+        let start = Tai::from_rfc3339(&self.start);
+        if start.is_none_or(|of| Some(of) < year("1990") || Some(of) >= year("2100")) {
+            let words = "a time as 2026-03-01T00:00:00Z, from 1990 to 2099";
+            return Err(format!("start = {:?}: {words}", self.start));
         }
         within("duration_s", self.duration_s as f64, 1.0..=DURATION_S_MAX as f64)?;
         if self.profile().is_none() {
@@ -37,6 +61,9 @@ impl Scenario {
         self.check_loads()?;
         self.check_cost()?;
         self.check_pools()?;
+        if self.link.bearer == Bearer::Quic && self.faults.edge_crashes_per_day > 0.0 {
+            return Err("faults.edge_crashes_per_day: an edge is there over a radio only".into());
+        }
         for (key, rate) in self.faults.each() {
             within(&format!("faults.{key}"), rate, 0.0..=FAULTS_MAX)?;
         }
@@ -44,19 +71,14 @@ impl Scenario {
     }
 
     fn check_pools(&self) -> Result<(), String> {
-        let Some(jobs) = &self.jobs else {
-            return match self.pool.first() {
-                Some(_) => Err("pool without [jobs]: say which units become jobs".into()),
-                None => Ok(()),
-            };
-        };
+        let Some(jobs) = &self.jobs else { return Ok(()) };
         within("jobs.deadline_s", jobs.deadline_s, 1e-3..=1e7)?;
-        for (at, pool) in self.pool.iter().enumerate() {
-            if self.pool.iter().take(at).any(|other| other.name == pool.name) {
-                return Err(format!("pool.name = {:?} is there twice", pool.name));
+        for (at, pool) in jobs.pool.iter().enumerate() {
+            if jobs.pool.iter().take(at).any(|other| other.name == pool.name) {
+                return Err(format!("jobs.pool.name = {:?} is there twice", pool.name));
             }
             for (key, value, least, most) in pool.each() {
-                within(&format!("pool.{key}"), value, least..=most)?;
+                within(&format!("jobs.pool.{key}"), value, least..=most)?;
             }
         }
         Ok(())
@@ -98,6 +120,25 @@ impl Scenario {
         within("link.burst_packets", link.burst_packets, 1.0..=1e6)?;
         within("link.handover_s", link.handover_s, 0.0..=1e9)?;
         within("link.handover_gap_ms", link.handover_gap_ms, 0.0..=1e7)?;
+        if link.handover_s > 0.0 && link.handover_gap_ms >= link.handover_s * 1e3 {
+            return Err(format!(
+                "link.handover_gap_ms = {} is as long as handover_s: nothing would ever pass",
+                link.handover_gap_ms
+            ));
+        }
+        let radio = link.bearer == Bearer::Rf;
+        if !radio && (link.frame.is_some() || link.coding.is_some()) {
+            return Err("link.frame and link.coding are of a radio: say bearer = \"rf\"".into());
+        }
+        if radio && self.store.flight.contains("[downlink") {
+            return Err("store.flight: leave [downlink] out: over a radio [link] says it".into());
+        }
+        if radio && link.file.is_none() {
+            // What frames and code can't be is told before anything is flown.
+            let said = Said { frame: link.frame.as_deref(), coding: link.coding.as_deref() };
+            Modem::new(said, None, (link.down_bps, link.up_bps, link.again_s))?;
+        }
+        within("link.again_s", link.again_s as f64, 1.0..=1e7)?;
         if let Some(fade) = link.fade {
             within("link.fade.share", fade.share, 0.0..=0.99)?;
             within("link.fade.mean_s", fade.mean_s, 1.0..=1e6)?;
@@ -106,6 +147,13 @@ impl Scenario {
             within("link.fixed.range_km", fixed.range_km, 0.0..=1e10)?;
             within("link.fixed.contact_s", fixed.contact_s, 1.0..=1e9)?;
             within("link.fixed.period_s", fixed.period_s, 1.0..=1e9)?;
+            if fixed.contact_s > fixed.period_s {
+                return Err(
+                    "link.fixed.contact_s is longer than period_s; for a link that is always \
+                            there make them equal"
+                        .into(),
+                );
+            }
         }
         Ok(())
     }
@@ -120,13 +168,28 @@ impl Scenario {
             }
             _ => {}
         }
+        let sites = self.site.iter().map(|site| site.name.as_str());
+        let craft = self.spacecraft.iter().map(|craft| craft.name.as_str());
+        unlike("site", sites)?;
+        unlike("spacecraft", craft)?;
         for site in &self.site {
             let key = |key: &str| format!("site {:?}: {key}", site.name);
             within(&key("latitude_deg"), site.latitude_deg, -90.0..=90.0)?;
             within(&key("longitude_deg"), site.longitude_deg, -360.0..=360.0)?;
             within(&key("height_m"), site.height_m, -500.0..=20_000.0)?;
-            within(&key("min_elevation_deg"), site.min_elevation_deg, 0.0..=90.0)?;
+            within(&key("min_elevation_deg"), site.min_elevation_deg, 0.0..=89.0)?;
+            within(&key("antennas"), site.antennas.unwrap_or(1) as f64, 1.0..=1_000.0)?;
+            within(&key("setup_s"), site.setup_s, 0.0..=86_400.0)?;
+            within(&key("teardown_s"), site.teardown_s, 0.0..=86_400.0)?;
+            let work = site.setup_s > 0.0 || site.teardown_s > 0.0;
+            if work && self.site.iter().all(|site| site.antennas.is_none()) {
+                return Err(key("setup_s and teardown_s are of antennas: say how many there are"));
+            }
         }
+        let PlanSettings { need_s_day, surplus, min_contact_s, .. } = self.plan;
+        within("plan.need_s_day", need_s_day.unwrap_or(1.0), 1.0..=86_400.0)?;
+        within("plan.surplus", surplus, 0.0..=1.0)?;
+        within("plan.min_contact_s", min_contact_s, 1.0..=86_400.0)?;
         if self.spacecraft.is_empty() {
             return Err("no [[spacecraft]]".into());
         }
@@ -146,6 +209,7 @@ impl Scenario {
             if let Some(count) = craft.count {
                 within(&key("count"), count as f64, 1.0..=CRAFT_MAX as f64)?;
             }
+            within(&key("value"), craft.value, 0.0..=1e9)?;
             if let Some(ring) = craft.ring {
                 within(&key("ring.height_km"), ring.height_km, 150.0..=50_000.0)?;
                 within(&key("ring.inclination_deg"), ring.inclination_deg, 0.0..=180.0)?;

@@ -430,6 +430,10 @@ impl Check<'_> {
         ] {
             self.within(TABLE, key, value, range)?;
         }
+        if of.handover_every_s.is_some_and(|every_s| of.handover_gap_ms >= every_s * 1e3) {
+            let message = "is as long as handover_every_s: nothing would ever pass";
+            return Err(self.wrong(TABLE, "handover_gap_ms", message.into()));
+        }
         let ordered = |of: &(f64, f64)| of.0 >= 0.0 && of.0 < of.1 && of.1 <= LONGEST_S;
         if of.outages_s.len() > MAX_POINTS || !of.outages_s.iter().all(ordered) {
             let message = "wants up to 1000 pairs of seconds after rise, each ending after it begins \

@@ -58,6 +58,18 @@ pub struct ChannelTable {
     pub return_loss_share: f64,
 }
 
+impl ChannelTable {
+    /// Share of what is sent that passes so many seconds after rise, whatever is received: outages,
+    /// handovers by their share of the time, and bursts.
+    pub fn passing(&self, since_s: f64) -> f64 {
+        if self.outages_s.iter().any(|(from, to)| (*from..*to).contains(&since_s)) {
+            return 0.0;
+        }
+        let gap = self.handover_every_s.map_or(0.0, |every| self.handover_gap_ms / 1e3 / every);
+        (1.0 - gap.min(1.0)) * (1.0 - self.loss_share)
+    }
+}
+
 /// `[channel.shadowing]`: Lutz's two states.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
