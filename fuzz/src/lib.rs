@@ -27,6 +27,7 @@ pub mod blocks;
 pub mod samples;
 pub mod pocketplus;
 pub mod orbits;
+pub mod pools;
 pub mod text;
 
 pub use input::Input;
@@ -93,6 +94,9 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("oem", orbits::oem),
     ("eop", orbits::eop),
     ("network", orbits::network),
+    ("oip_rest", pools::oip_rest),
+    ("oip_grpc", pools::oip_grpc),
+    ("events", pools::events),
     ("text", text::text),
 ];
 

@@ -10,9 +10,9 @@
 //! Without ONNX Runtime, or with a package that can't be used, it serves all the same and says
 //! why it can't answer.
 
-mod models;
-mod rest;
-mod grpc;
+pub mod models;
+pub mod rest;
+pub mod grpc;
 
 pub use models::PENDING_MAX;
 

@@ -5,6 +5,7 @@ mod disk;
 mod frames;
 mod memory;
 mod pools;
+mod serving;
 mod receive;
 mod send;
 
@@ -40,8 +41,11 @@ const CONNECTED: [u16; 2] = [4, 100];
 pub enum Bench {
     /// Frames over QUIC into the archive, as ratios to bare QUIC and the raw disk
     Ingest(IngestArgs),
-    /// What the router takes to decide, with many pools and a long queue
+    /// What the router takes to decide, and what the way to a pool costs
     Pools(pools::PoolsArgs),
+    /// The process that serves
+    #[command(hide = true)]
+    Serve,
     /// The receiver's process
     #[command(hide = true)]
     Receive(receive::Args),
@@ -90,6 +94,7 @@ pub fn run(bench: &Bench) -> anyhow::Result<ExitCode> {
     match bench {
         Bench::Ingest(args) => ingest(args)?,
         Bench::Pools(args) => pools::run(args)?,
+        Bench::Serve => serving::serve()?,
         Bench::Receive(args) => receive::run(args)?,
         Bench::Send(args) => send::run(args)?,
         Bench::Connect(args) => send::connect(args)?,

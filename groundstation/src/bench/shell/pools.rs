@@ -1,5 +1,6 @@
 //! What the router takes to decide: many pools, a long queue, a clock.
 
+use super::serving;
 use crate::{
     commands::say,
     pool::{Handling, Input, Output, Response, Usage},
@@ -11,7 +12,7 @@ use crate::{
 };
 use codecs::{tensor::Tensor, time::Tai};
 use serde::Serialize;
-use std::time::Instant;
+use std::{path::PathBuf, time::Instant};
 
 /// Tasks that the queue is made of.
 const TASK: &str = "telemetry-triage/1";
@@ -33,6 +34,15 @@ pub struct PoolsArgs {
     /// Decisions that are measured
     #[arg(long, default_value_t = 20_000)]
     pub decisions: u32,
+    /// Seconds of each measurement of the way to a pool; 0 leaves them out
+    #[arg(long, default_value_t = 1.0)]
+    pub seconds: f64,
+    /// Measurements of each way, in turn
+    #[arg(long, default_value_t = 5)]
+    pub rounds: usize,
+    /// Model package whose run is measured here and in a pool; with none only the way is
+    #[arg(long, value_name = "DIR")]
+    pub package: Option<PathBuf>,
 }
 
 /// Microseconds of a decision: from the poll to the question that is to be sent.
@@ -59,9 +69,21 @@ pub struct Decision {
 /// Measures.
 pub fn run(args: &PoolsArgs) -> anyhow::Result<()> {
     let decision = decide(args)?;
+    let way = serving::measure(args.seconds, args.rounds, args.package.as_deref())?;
     match args.json {
-        true => say(&serde_json::to_string(&serde_json::json!({ "router": decision }))?),
-        false => say(&format!(
+        true => {
+            say(&serde_json::to_string(&serde_json::json!({ "router": decision, "way": way }))?)
+        }
+        false => say(&format!("{}\n{}", decision.people(), way.people(),)),
+    }
+    Ok(())
+}
+
+impl Decision {
+    /// For people.
+    fn people(&self) -> String {
+        let decision = self;
+        format!(
             "router, {} pools, {} jobs waiting: decision {:.1} us (p50), {:.1} us (p99), {:.0} us \
              at most of {}; submit {:.1} us, answer {:.1} us",
             decision.pools,
@@ -72,9 +94,8 @@ pub fn run(args: &PoolsArgs) -> anyhow::Result<()> {
             decision.decisions,
             decision.submit_us,
             decision.answer_us
-        )),
+        )
     }
-    Ok(())
 }
 
 fn work(number: u32, input: &Tensor) -> Work {

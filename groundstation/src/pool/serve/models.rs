@@ -18,9 +18,17 @@ pub const RETRY_AFTER_S: u64 = 1;
 pub struct Model {
     manifest: Manifest,
     /// Workers that have nothing to do; as many as `idle` has permits.
-    sessions: Result<Mutex<Vec<Session>>, String>,
+    workers: Result<Mutex<Vec<Worker>>, String>,
     idle: Semaphore,
     pending: Semaphore,
+}
+
+/// What answers.
+enum Worker {
+    /// A model.
+    Session(Box<Session>),
+    /// What measurements take in its place: the first input, as it came.
+    Echo,
 }
 
 /// Why there are no outputs.
@@ -77,7 +85,7 @@ impl Models {
                 }
             };
             let model = Model::load(&package, &runtime, args.workers.into());
-            if let Err(reason) = &model.sessions {
+            if let Err(reason) = &model.workers {
                 tracing::error!("model {}: {reason}", model.name());
                 if !troubles.contains(reason) {
                     troubles.push(reason.clone());
@@ -86,6 +94,19 @@ impl Models {
             models.insert(model.name().to_owned(), Arc::new(model));
         }
         Self { models, trouble: (!troubles.is_empty()).then(|| troubles.join("; ")) }
+    }
+
+    /// One model that gives back what it gets, for measurements.
+    pub fn echo(manifest: Manifest) -> Self {
+        let workers = 4;
+        let model = Model {
+            workers: Ok(Mutex::new((0..workers).map(|_| Worker::Echo).collect())),
+            manifest,
+            idle: Semaphore::new(workers),
+            pending: Semaphore::new(workers * PENDING_MAX),
+        };
+        let models = BTreeMap::from([(model.name().to_owned(), Arc::new(model))]);
+        Self { models, trouble: None }
     }
 
     /// What keeps models from answering.
@@ -117,13 +138,16 @@ impl Models {
 
 impl Model {
     fn load(package: &Package, runtime: &Result<Runtime, String>, workers: usize) -> Self {
-        let session = |runtime: &Runtime| runtime.load(package).map_err(|error| error.to_string());
-        let sessions = runtime
+        let worker = |runtime: &Runtime| {
+            let session = runtime.load(package).map_err(|error| error.to_string())?;
+            Ok(Worker::Session(Box::new(session)))
+        };
+        let all = runtime
             .clone()
-            .and_then(|runtime| (0..workers).map(|_| session(&runtime)).collect::<Result<_, _>>());
+            .and_then(|runtime| (0..workers).map(|_| worker(&runtime)).collect::<Result<_, _>>());
         Self {
             manifest: package.manifest().clone(),
-            sessions: sessions.map(Mutex::new),
+            workers: all.map(Mutex::new),
             idle: Semaphore::new(workers),
             pending: Semaphore::new(workers * PENDING_MAX),
         }
@@ -146,7 +170,7 @@ impl Model {
 
     /// Whether it can answer.
     pub fn ready(&self) -> Result<(), Fault> {
-        self.sessions.as_ref().map(drop).map_err(|reason| Fault::Unavailable(reason.clone()))
+        self.workers.as_ref().map(drop).map_err(|reason| Fault::Unavailable(reason.clone()))
     }
 
     /// Answers one batch. Who gives up while it waits leaves the queue; what runs, runs to its end.
@@ -157,21 +181,22 @@ impl Model {
         // The worker, not whoever asked, gives the turn back: a question that is given up runs on.
         turn.forget();
         let model = Arc::clone(self);
-        let worked = tokio::task::spawn_blocking(move || model.work(&inputs)).await;
+        let worked = tokio::task::spawn_blocking(move || model.work(inputs)).await;
         worked.unwrap_or_else(|error| Err(Fault::Model(error.to_string())))
     }
 
-    fn work(&self, inputs: &[Tensor]) -> Result<Vec<Tensor>, Fault> {
-        let Ok(sessions) = &self.sessions else {
+    fn work(&self, inputs: Vec<Tensor>) -> Result<Vec<Tensor>, Fault> {
+        let Ok(workers) = &self.workers else {
             return Err(Fault::Unavailable(String::new()));
         };
-        let taken = sessions.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let Some(session) = taken else {
-            return Err(Fault::Model("a worker was lost to a panic".to_owned()));
+        let worker = workers.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut turn = Turn { model: self, worker };
+        let session = match &mut turn.worker {
+            Some(Worker::Session(session)) => session,
+            Some(Worker::Echo) => return Ok(inputs),
+            None => return Err(Fault::Busy),
         };
-        let mut turn = Turn { model: self, session: Some(session) };
-        let Some(session) = &mut turn.session else { return Err(Fault::Busy) };
-        session.run(inputs).map_err(|error| match error {
+        session.run(&inputs).map_err(|error| match error {
             ModelError::Run(_) | ModelError::Output(_) | ModelError::NoOutput(_) => {
                 Fault::Model(error.to_string())
             }
@@ -183,13 +208,13 @@ impl Model {
 /// A worker at work; it goes back even when it panics, as a poisoned lock would not.
 struct Turn<'a> {
     model: &'a Model,
-    session: Option<Session>,
+    worker: Option<Worker>,
 }
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        if let (Ok(sessions), Some(session)) = (&self.model.sessions, self.session.take()) {
-            sessions.lock().unwrap_or_else(PoisonError::into_inner).push(session);
+        if let (Ok(workers), Some(worker)) = (&self.model.workers, self.worker.take()) {
+            workers.lock().unwrap_or_else(PoisonError::into_inner).push(worker);
         }
         self.model.idle.add_permits(1);
     }

@@ -1,0 +1,56 @@
+//! What servers of models say: bodies with raw tensors, messages of gRPC, streams of events.
+
+use crate::input::Input;
+use bytes::Bytes;
+use groundstation::pool::formats::{Draft, TEXT_BYTES_MAX, anthropic, openai};
+use groundstation::pool::oip::{self, Body, Wanted};
+use groundstation::pool::oip_proto::{InferResponse, read_tensors, write_tensors};
+use groundstation::pool::sse::Reader;
+
+/// Questions and answers over REST: what is read is written so that the same is read again.
+pub fn oip_rest(data: &[u8]) {
+    let mut input = Input(data);
+    let (raw, length) = (input.byte() & 1 == 1, usize::from(input.byte()));
+    let json_length = raw.then_some(length);
+    let body = Body { bytes: Bytes::copy_from_slice(input.0), json_length };
+    let Ok(question) = oip::read_question(&body) else {
+        let _ = oip::read_answer(&body);
+        return;
+    };
+    let again = oip::write_question(&question.id, &question.inputs, true);
+    let again = oip::read_question(&again).expect("what was written is read");
+    assert_eq!(again.inputs, question.inputs);
+    let outputs = Wanted::all(true).of(question.inputs).expect("all are there");
+    let answer = oip::read_answer(&oip::write_answer("m", "1", &question.id, &outputs));
+    let tensors: Vec<_> = outputs.into_iter().map(|(tensor, _)| tensor).collect();
+    assert_eq!(answer.expect("what was written is read").outputs, tensors);
+}
+
+/// Answers over gRPC, raw and typed: a tensor has what its shape and type ask for.
+pub fn oip_grpc(data: &[u8]) {
+    use prost::Message as _;
+    let Ok(answer) = InferResponse::decode(data) else { return };
+    let Ok(tensors) = read_tensors(answer.outputs, answer.raw_output_contents) else { return };
+    let (heads, raw) = write_tensors(&tensors);
+    if !tensors.is_empty() {
+        assert_eq!(read_tensors(heads, raw).expect("what was written is read"), tensors);
+    }
+}
+
+/// Streams of events, cut anywhere: the same events, and an answer within its bound.
+pub fn events(data: &[u8]) {
+    let mut input = Input(data);
+    let at = usize::from(input.byte());
+    let Ok(whole) = Reader::default().push(input.0) else { return };
+    let (first, rest) = input.0.split_at(at.min(input.0.len()));
+    let mut reader = Reader::default();
+    let mut parts = reader.push(first).expect("short enough");
+    parts.extend(reader.push(rest).expect("short enough"));
+    assert_eq!(whole, parts);
+    let mut drafts = [Draft::default(), Draft::default()];
+    for event in whole {
+        let _ = openai::event(&event.data, &mut drafts[0]);
+        let _ = anthropic::event(&event.data, &mut drafts[1]);
+    }
+    assert!(drafts.iter().all(|draft| draft.text.len() + draft.arguments.len() <= TEXT_BYTES_MAX));
+}

@@ -1,0 +1,430 @@
+//! What the way to a pool costs: our serving side and adapters beside bare servers and clients of
+//! the same libraries, and a model's run in a pool beside the same run here.
+//!
+//! One child holds every server, so that all ways cross the same boundary between processes.
+
+use super::{
+    super::report::median,
+    child::{Child, tell, told},
+};
+use crate::pool::{
+    Handling, Input, Pool, Request, Trace,
+    embedded::{self, ChildState, Embedded},
+    oip_grpc::OipGrpc,
+    oip_proto::{InferRequest, MESSAGE_BYTES_MAX, SERVICE, write_tensors},
+    oip_rest::OipRest,
+    serve::{grpc, models::Models, rest},
+};
+use anyhow::{Context as _, ensure};
+use bytes::Bytes;
+use codecs::{
+    package::{Manifest, Port, Provenance},
+    tensor::{DType, Tensor},
+    time::Tai,
+};
+use futures_util::future::join_all;
+use http_body_util::{BodyExt as _, Full};
+use hyper_util::rt::TokioIo;
+use onboard_model::{Package, Runtime, Trust};
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::BTreeMap,
+    convert::Infallible,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::net::{TcpListener, TcpStream};
+use tonic_prost::ProstCodec;
+
+/// Bytes of the tensors that go there and back.
+const SIZES: [usize; 2] = [1 << 10, 1 << 20];
+
+/// Questions under way at a time.
+const ABREAST: usize = 4;
+
+const TASK: &str = "echo/1";
+
+/// Where the child's servers are.
+#[derive(Serialize, Deserialize)]
+struct Ready {
+    rest: String,
+    grpc: String,
+    bare_rest: String,
+    bare_grpc: String,
+}
+
+/// A way, there and back.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Row {
+    /// `rest` or `grpc`.
+    pub protocol: &'static str,
+    /// Bytes of the tensor, each way.
+    pub bytes: usize,
+    /// Questions a second, median of the rounds.
+    pub per_s: f64,
+    /// The same of the bare client and server.
+    pub bare_per_s: f64,
+    /// Median of the rounds' ratios.
+    pub ratio: f64,
+}
+
+/// A model's run.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Run {
+    /// Batch.
+    pub batch: u64,
+    /// Bytes that go in.
+    pub bytes: usize,
+    /// Microseconds of the run in this process, median.
+    pub here_us: f64,
+    /// Microseconds of the question to the embedded pool, median.
+    pub pool_us: f64,
+    /// What the way adds, in microseconds: median of the rounds' differences.
+    pub added_us: f64,
+    /// The same as a share of the run.
+    pub added: f64,
+}
+
+/// All of them.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Way {
+    /// Throughput beside bare libraries.
+    pub throughput: Vec<Row>,
+    /// A model here and in the embedded pool.
+    pub runs: Vec<Run>,
+}
+
+impl Way {
+    /// For people.
+    pub fn people(&self) -> String {
+        let mut lines = Vec::new();
+        for Row { protocol, bytes, per_s, bare_per_s, ratio } in &self.throughput {
+            lines.push(format!(
+                "{protocol}, {bytes} bytes there and back: {per_s:.0} a second, bare \
+                 {bare_per_s:.0}: {ratio:.2}"
+            ));
+        }
+        for Run { batch, bytes, here_us, pool_us, added_us, added } in &self.runs {
+            lines.push(format!(
+                "model, batch {batch}, {bytes} bytes in: {here_us:.0} us here, {pool_us:.0} us in \
+                 the embedded pool: {added_us:.0} us more, {:.1} %",
+                added * 100.0
+            ));
+        }
+        lines.join("\n")
+    }
+}
+
+/// Measures; nothing where no time is given.
+pub fn measure(seconds: f64, rounds: usize, package: Option<&Path>) -> anyhow::Result<Way> {
+    if seconds <= 0.0 {
+        return Ok(Way::default());
+    }
+    ensure!(seconds <= 600.0 && rounds > 0, "--seconds up to 600, --rounds at least 1");
+    let time = Duration::from_secs_f64(seconds);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut child = Child::start(&["bench".to_owned(), "serve".to_owned()])?;
+    let ready: Ready = child.document()?;
+    let throughput = runtime.block_on(throughput(&ready, time, rounds))?;
+    child.tell(0)?;
+    let runs = match package {
+        Some(package) => runtime.block_on(runs(package, time, rounds))?,
+        None => Vec::new(),
+    };
+    Ok(Way { throughput, runs })
+}
+
+/// The child: our serving side with a model that gives back what it gets, and bare servers.
+pub fn serve() -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let models = Arc::new(Models::echo(manifest()));
+        let mut listeners = Vec::new();
+        for _ in 0..4 {
+            listeners.push(TcpListener::bind("127.0.0.1:0").await?);
+        }
+        let urls: Vec<String> = listeners
+            .iter()
+            .map(|listener| Ok(format!("http://{}", listener.local_addr()?)))
+            .collect::<std::io::Result<_>>()?;
+        let [rest, grpc, bare_rest, bare_grpc] = <[String; 4]>::try_from(urls).unwrap_or_default();
+        let mut listeners = listeners.into_iter();
+        let mut next = || listeners.next().context("a socket");
+        tokio::spawn(rest::serve(next()?, Arc::clone(&models), std::future::pending()));
+        tokio::spawn(grpc::serve(next()?, models, std::future::pending()));
+        tokio::spawn(bare_http(next()?));
+        tokio::spawn(bare_tonic(next()?));
+        tell(&Ready { rest, grpc, bare_rest, bare_grpc })?;
+        told().await.map(drop)
+    })?;
+    runtime.shutdown_background();
+    Ok(())
+}
+
+fn manifest() -> Manifest {
+    let port = Port {
+        name: "x".to_owned(),
+        datatype: DType::U8,
+        shape: vec![-1],
+        unit: String::new(),
+        elements: Vec::new(),
+    };
+    Manifest {
+        format: codecs::package::FORMAT,
+        name: "echo".to_owned(),
+        version: "1".to_owned(),
+        description: String::new(),
+        tasks: Vec::new(),
+        inputs: vec![port.clone()],
+        outputs: vec![port],
+        max_batch: 1,
+        parameters: BTreeMap::new(),
+        bounds: BTreeMap::new(),
+        provenance: Provenance::default(),
+        scores: Vec::new(),
+        files: BTreeMap::new(),
+    }
+}
+
+async fn bare_http(listener: TcpListener) -> std::io::Result<()> {
+    use hyper::body::Incoming;
+    loop {
+        let (stream, _) = listener.accept().await?;
+        let _ = stream.set_nodelay(true);
+        let echo = hyper::service::service_fn(|request: hyper::Request<Incoming>| async {
+            let body = request.into_body().collect().await?.to_bytes();
+            Ok::<_, hyper::Error>(hyper::Response::new(Full::new(body)))
+        });
+        let server = hyper::server::conn::http1::Builder::new();
+        tokio::spawn(server.serve_connection(TokioIo::new(stream), echo));
+    }
+}
+
+/// A service whose one method gives back the message that it gets.
+async fn bare_tonic(listener: TcpListener) -> Result<(), tonic::transport::Error> {
+    use tonic::codegen::{BoxFuture, Service, http};
+    #[derive(Clone)]
+    struct Bare;
+    impl Service<http::Request<tonic::body::Body>> for Bare {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = Infallible;
+        type Future = BoxFuture<Self::Response, Infallible>;
+        fn poll_ready(
+            &mut self,
+            _: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<Result<(), Infallible>> {
+            std::task::Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, request: http::Request<tonic::body::Body>) -> Self::Future {
+            let codec = ProstCodec::<InferRequest, InferRequest>::default();
+            let mut grpc =
+                tonic::server::Grpc::new(codec).max_decoding_message_size(MESSAGE_BYTES_MAX);
+            Box::pin(async move { Ok(grpc.unary(Echo, request).await) })
+        }
+    }
+    struct Echo;
+    impl Service<tonic::Request<InferRequest>> for Echo {
+        type Response = tonic::Response<InferRequest>;
+        type Error = tonic::Status;
+        type Future = std::future::Ready<Result<Self::Response, tonic::Status>>;
+        fn poll_ready(
+            &mut self,
+            _: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<Result<(), tonic::Status>> {
+            std::task::Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, request: tonic::Request<InferRequest>) -> Self::Future {
+            std::future::ready(Ok(tonic::Response::new(request.into_inner())))
+        }
+    }
+    let incoming = tonic::transport::server::TcpIncoming::from(listener).with_nodelay(Some(true));
+    tonic::transport::Server::builder().serve_with_incoming(Bare, incoming).await
+}
+
+fn request(task: &str, tensors: Vec<Tensor>) -> Request {
+    Request {
+        task: task.to_owned(),
+        input: Input::Tensors(tensors),
+        deadline: Tai::from_unix(4_000_000_000, 0),
+        time_left: Duration::from_secs(60),
+        priority: 0,
+        handling: Handling::default(),
+        budget: None,
+        idempotency_key: "bench".to_owned(),
+        trace: Trace::of("bench"),
+    }
+}
+
+/// Times that something is done in a time, a second, by so many abreast.
+async fn rate<W, F>(time: Duration, ask: W) -> anyhow::Result<f64>
+where
+    W: Fn(usize) -> F,
+    F: Future<Output = anyhow::Result<()>>,
+{
+    let began = Instant::now();
+    let workers = (0..ABREAST).map(|worker| {
+        let ask = &ask;
+        async move {
+            let mut done = 0u32;
+            while began.elapsed() < time {
+                ask(worker).await?;
+                done += 1;
+            }
+            anyhow::Ok(done)
+        }
+    });
+    let done: Vec<u32> = join_all(workers).await.into_iter().collect::<Result<_, _>>()?;
+    Ok(f64::from(done.iter().sum::<u32>()) / began.elapsed().as_secs_f64())
+}
+
+async fn throughput(ready: &Ready, time: Duration, rounds: usize) -> anyhow::Result<Vec<Row>> {
+    let models = BTreeMap::from([(TASK.to_owned(), "echo".to_owned())]);
+    let rest = OipRest::new("rest", &ready.rest, models.clone(), None);
+    let grpc = OipGrpc::new("grpc", &ready.grpc, models, None);
+    let pools: [(&str, Arc<dyn Pool>); 2] = [
+        ("rest", Arc::new(rest.map_err(anyhow::Error::msg)?)),
+        ("grpc", Arc::new(grpc.map_err(anyhow::Error::msg)?)),
+    ];
+    let mut rows = Vec::new();
+    for bytes in SIZES {
+        let data = Bytes::from(vec![7; bytes]);
+        let tensor = Tensor::new("x", DType::U8, vec![bytes as u64], data.clone())?;
+        let asked = request(TASK, vec![tensor.clone()]);
+        for (protocol, pool) in &pools {
+            let ask = |_| async {
+                let answer = pool.infer(&asked).await.map_err(anyhow::Error::new)?;
+                ensure!(answer.output.tensors()[0].data.len() == bytes, "not what went out");
+                Ok(())
+            };
+            let (mut own, mut bare) = (Vec::new(), Vec::new());
+            for _ in 0..rounds {
+                own.push(rate(time, ask).await?);
+                bare.push(match *protocol {
+                    "rest" => bare_rest(&ready.bare_rest, &data, time).await?,
+                    _ => bare_grpc(&ready.bare_grpc, &tensor, time).await?,
+                });
+            }
+            rows.push(Row {
+                protocol,
+                bytes,
+                per_s: median(own.iter().copied()),
+                bare_per_s: median(bare.iter().copied()),
+                ratio: median(own.iter().zip(&bare).map(|(own, bare)| own / bare)),
+            });
+        }
+    }
+    Ok(rows)
+}
+
+async fn bare_rest(url: &str, data: &Bytes, time: Duration) -> anyhow::Result<f64> {
+    let address = url.trim_start_matches("http://");
+    let mut senders = Vec::new();
+    for _ in 0..ABREAST {
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        let (sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+        tokio::spawn(connection);
+        senders.push(tokio::sync::Mutex::new(sender));
+    }
+    rate(time, |worker| {
+        let sender = &senders[worker];
+        async move {
+            let mut sender = sender.lock().await;
+            sender.ready().await?;
+            let request = hyper::Request::post("/").header("host", address);
+            let answer = sender.send_request(request.body(Full::new(data.clone()))?).await?;
+            let body = answer.into_body().collect().await?.to_bytes();
+            ensure!(body.len() == data.len(), "not what went out");
+            Ok(())
+        }
+    })
+    .await
+}
+
+async fn bare_grpc(url: &str, tensor: &Tensor, time: Duration) -> anyhow::Result<f64> {
+    let channel = tonic::transport::Endpoint::from_shared(url.to_owned())?.connect().await?;
+    let (inputs, raw_input_contents) = write_tensors(std::slice::from_ref(tensor));
+    let asked = InferRequest {
+        model_name: "echo".to_owned(),
+        inputs,
+        raw_input_contents,
+        ..InferRequest::default()
+    };
+    rate(time, |_| {
+        let (asked, channel) = (asked.clone(), channel.clone());
+        async move {
+            let mut client =
+                tonic::client::Grpc::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
+            client.ready().await?;
+            let codec = ProstCodec::<InferRequest, InferRequest>::default();
+            let path =
+                tonic::codegen::http::uri::PathAndQuery::try_from(format!("/{SERVICE}/Echo"))?;
+            let answer = client.unary(tonic::Request::new(asked), path, codec).await?.into_inner();
+            ensure!(!answer.raw_input_contents.is_empty(), "not what went out");
+            Ok(())
+        }
+    })
+    .await
+}
+
+/// The package's model here and in the embedded pool, one question and as many as it takes.
+async fn runs(package: &Path, time: Duration, rounds: usize) -> anyhow::Result<Vec<Run>> {
+    let trust = Trust::nobody().danger_accept_development_key();
+    let opened = Package::open(package, &trust)?;
+    let mut session = Runtime::find(None)?.load(&opened)?;
+    let manifest = opened.manifest().clone();
+    let pool = Embedded::start(embedded::Config {
+        name: "embedded".to_owned(),
+        executable: std::env::current_exe()?,
+        packages: vec![package.to_owned()],
+        runtime: None,
+        danger_accept_development_key: true,
+        workers: 1,
+        tasks: BTreeMap::from([(TASK.to_owned(), manifest.name.clone())]),
+    });
+    let mut state = pool.state();
+    state.wait_for(|state| matches!(state, ChildState::Up { .. })).await?;
+    let mut rows = Vec::new();
+    for batch in [1, manifest.max_batch] {
+        let tensors = manifest.inputs.iter().map(|port| {
+            let extents = port.shape.iter();
+            let shape: Vec<u64> =
+                extents.map(|extent| u64::try_from(*extent).unwrap_or(batch)).collect();
+            let bytes = shape.iter().product::<u64>() as usize * port.datatype.size();
+            Tensor::new(port.name.clone(), port.datatype, shape, vec![0; bytes].into())
+        });
+        let tensors: Vec<Tensor> = tensors.collect::<Result<_, _>>()?;
+        let bytes = tensors.iter().map(|tensor| tensor.data.len()).sum();
+        let asked = request(TASK, tensors.clone());
+        let (mut here, mut there) = (Vec::new(), Vec::new());
+        for _ in 0..rounds {
+            let mut times = Vec::new();
+            let began = Instant::now();
+            while began.elapsed() < time || times.is_empty() {
+                let one = Instant::now();
+                session.run(&tensors)?;
+                times.push(one.elapsed().as_secs_f64() * 1e6);
+            }
+            here.push(median(times));
+            let mut times = Vec::new();
+            let began = Instant::now();
+            while began.elapsed() < time || times.is_empty() {
+                let one = Instant::now();
+                pool.infer(&asked).await?;
+                times.push(one.elapsed().as_secs_f64() * 1e6);
+            }
+            there.push(median(times));
+        }
+        rows.push(Run {
+            batch,
+            bytes,
+            here_us: median(here.iter().copied()),
+            pool_us: median(there.iter().copied()),
+            added_us: median(here.iter().zip(&there).map(|(here, there)| there - here)),
+            added: median(here.iter().zip(&there).map(|(here, there)| there / here - 1.0)),
+        });
+    }
+    Ok(rows)
+}
