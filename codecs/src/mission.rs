@@ -1,7 +1,7 @@
 //! What a mission's telemetry means: packets to parameters to judgements.
 //!
 //! ```text
-//! text (errors with their line) ─► file (TOML) ─► definition ─► plan (decodes) ─► limits (judges)
+//! text (errors with their line), task ─► file (TOML) ─► definition ─► plan (decodes) ─► limits (judges)
 //! ```
 //!
 //! The definition is a model of containers, parameters, types, calibrators and limits, as XTCE
@@ -13,6 +13,7 @@
 )]
 
 pub mod text;
+pub mod task;
 mod file;
 pub mod definition;
 pub mod plan;

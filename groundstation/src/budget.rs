@@ -4,12 +4,12 @@
 use crate::{
     archive,
     config::Config,
-    decode, deframe, dispatch,
+    decode, deframe,
     door::{order, outbox, select, spec::Destination},
     ledger,
     peers::{FIRST_CREDIT_BYTES, HANDSHAKES_MAX, SharesError},
     publish::memory,
-    rf,
+    rf, router,
 };
 use codecs::{
     link::uplink::{
@@ -38,8 +38,8 @@ const SOCKET_BYTES: u64 = 2 * 32 * (64 << 10);
 const RANGE_BYTES: u64 = 48;
 /// Of one identity in a set: key and place.
 const IDENTITY_BYTES: u64 = 96;
-/// A job with its tensors' description, not its data.
-const JOB_BYTES: u64 = 16 << 10;
+/// A job without its input: fields, key, and its places in queue, names and deadlines.
+const JOB_BYTES: u64 = 1 << 10;
 
 /// Of an object of the uplink, beside its content: fields, key, and its place in a tree.
 const UPLINK_BYTES: u64 = 512 + (MAX_DOMAIN_BYTES + MAX_DETAIL_BYTES) as u64;
@@ -146,7 +146,8 @@ impl Budget {
             row("page, histories", 1, memory::histories_bytes(crafts, parameters), "the mission"),
             row("page, holes followed", 1, memory::sequences_bytes(crafts), "the mission"),
             row("page, pictures", 1, memory::pictures_bytes(), "latest products"),
-            row("jobs", dispatch::JOBS_MAX as u64, JOB_BYTES, "queued heavy work"),
+            row("jobs", router::JOBS_MAX as u64, JOB_BYTES, "queued heavy work"),
+            row("jobs, inputs", 1, router::INPUT_BYTES_MAX, "held outside the archive"),
             row("uplink, contents", 1, WAITING_BYTES_MAX as u64, "without an outcome"),
             row("uplink, objects", objects, UPLINK_BYTES, "1,024 a kind and spacecraft, and ended"),
             row("uplink, on streams", sessions, on_streams, "sessions x 4"),

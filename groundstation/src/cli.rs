@@ -13,7 +13,7 @@ use crate::{
         edge::{self, EdgeArgs},
         export::{self, ExportArgs},
         gaps::{self, GapsArgs},
-        log, output,
+        listing, log, output,
         reload::{self, ReloadArgs},
         restore::{self, RestoreArgs},
         status::{self, StatusArgs},
@@ -58,12 +58,20 @@ enum Command {
     Gaps(GapsArgs),
     Inspect(inspect::Args),
     Decode(decode::Args),
-    /// Inference pools
-    #[command(subcommand)]
-    Pools(Pools),
+    Jobs(listing::JobsArgs),
+    Pools(PoolsCommand),
     /// What this machine can take
     #[command(subcommand)]
     Bench(bench::shell::Bench),
+}
+
+#[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
+struct PoolsCommand {
+    #[command(flatten)]
+    list: listing::PoolsArgs,
+    #[command(subcommand)]
+    command: Option<Pools>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -101,7 +109,11 @@ pub fn run() -> ExitCode {
         Command::Gaps(args) => gaps::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Decode(args) => decode::run(&args),
-        Command::Pools(Pools::Serve(args)) => pool::serve::run(&args),
+        Command::Jobs(args) => listing::jobs(&args),
+        Command::Pools(PoolsCommand { command: Some(Pools::Serve(args)), .. }) => {
+            pool::serve::run(&args)
+        }
+        Command::Pools(PoolsCommand { list, command: None }) => listing::pools(&list),
         Command::Bench(bench) => bench::shell::run(&bench),
     };
     let code = done.unwrap_or_else(|error| {

@@ -25,6 +25,10 @@ use std::{
     time::Duration,
 };
 
+mod pools;
+
+pub use pools::{PoolConfig, PoolKind, PriceConfig, RoutingConfig, bucket_of};
+
 /// Ports that a station listens on when nothing else is said.
 pub const QUIC_DEFAULT: &str = "127.0.0.1:7117";
 /// Page, API and metrics.
@@ -64,6 +68,9 @@ pub struct Config {
     /// Where heavy work goes.
     #[serde(default, rename = "pool")]
     pub pools: Vec<PoolConfig>,
+    /// How it is routed.
+    #[serde(default)]
+    pub routing: RoutingConfig,
     /// What goes out, and to whom.
     #[serde(default, rename = "door")]
     pub doors: Vec<DoorConfig>,
@@ -268,39 +275,6 @@ pub struct PrincipalConfig {
     pub rate_bps: Option<u64>,
 }
 
-/// Where heavy work may run.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PoolConfig {
-    /// Name in the job list.
-    pub name: String,
-    /// Kind of adapter.
-    pub kind: PoolKind,
-    /// Base address, for pools elsewhere.
-    pub url: Option<String>,
-    /// Task contract to the pool's own model name.
-    #[serde(default)]
-    pub tasks: BTreeMap<String, String>,
-    /// Model packages that an embedded pool serves, relative to the station file.
-    #[serde(default)]
-    pub packages: Vec<PathBuf>,
-    /// ONNX Runtime library for an embedded pool; searched for when absent.
-    pub runtime: Option<PathBuf>,
-    /// Accepts packages signed with the published development key. Never on a station that counts.
-    #[serde(default)]
-    pub danger_accept_development_key: bool,
-}
-
-/// Kinds of pool.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum PoolKind {
-    /// A child process of this daemon.
-    Embedded,
-    /// Open Inference Protocol over REST.
-    OipRest,
-}
-
 /// Why a station file can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StationError {
@@ -477,12 +451,7 @@ impl Config {
             let (key, message) = text.rsplit_once(": ").unwrap_or(("limits", &text));
             return wrong(key, message.into());
         }
-        for pool in &self.pools {
-            if pool.kind == PoolKind::OipRest && pool.url.is_none() {
-                let message = "missing; a pool of kind oip-rest needs one";
-                return wrong(&format!("pool {}: url", pool.name), message.into());
-            }
-        }
+        pools::check(&self.pools, &self.routing)?;
         if self.rf.iter().any(|of| of.uplink_bps > 0) && self.identity.domain_key.is_none() {
             let message = "missing; what is said to a spacecraft over the air is signed with it, \
                 and the spacecraft knows its public half: `groundstation init` makes one";
@@ -573,6 +542,23 @@ key = "s.key"
         let pool = "[[pool]]\nname = \"far\"\nkind = \"oip-rest\"\n";
         let pool = load(&format!("{LEAST}{pool}")).unwrap_err();
         assert_eq!(pool, "station.toml: pool far: url: missing; a pool of kind oip-rest needs one");
+        let twice = "[[pool]]\nname = \"far\"\nkind = \"oip-rest\"\nurl = \"http://a\"\n".repeat(2);
+        let twice = load(&format!("{LEAST}{twice}")).unwrap_err();
+        assert!(twice.contains("pool far: name: another pool has it"), "{twice}");
+        for (key, words) in [
+            ("canary = 1.5", "shares of jobs, 0 to 1"),
+            ("canary = 0.5\nshadow = 0.5", "exclude each other"),
+            ("batch_max = 0", "from 1 to 256"),
+            ("price = { request = -1.0 }", "amounts of money"),
+            ("price = { requests = 1.0 }", "did you mean `request`?"),
+            ("data_class = \"secret\"", "unknown variant"),
+        ] {
+            let far = "[[pool]]\nname = \"far\"\nkind = \"oip-rest\"\nurl = \"http://a\"\n";
+            let error = load(&format!("{LEAST}{far}{key}\n")).unwrap_err();
+            assert!(error.contains(words), "{key}: {error}");
+        }
+        let routing = load(&format!("{LEAST}[routing]\nhold_back = 1.0\n")).unwrap_err();
+        assert_eq!(routing, "station.toml: routing.hold_back: must be from 0 to 0.9");
         let missing = Config::load(Path::new("/nowhere/station.toml")).unwrap_err().to_string();
         assert!(missing.contains("groundstation init"), "{missing}");
     }

@@ -39,7 +39,7 @@ pub mod rf;
 pub mod process;
 pub mod publish;
 pub mod pool;
-pub mod dispatch;
+pub mod router;
 pub mod uplink;
 pub mod door;
 pub mod api;

@@ -9,36 +9,26 @@ use crate::decode::{self, Arrival, Decoder, Fate};
 use crate::deframe::Deframer;
 use crate::header::Formats;
 use crate::merge::{Merge, Standing};
-use crate::publish::{AlarmState, Event, Limits, Mission, ParameterInfo, Quality};
+use crate::pool::Input;
+use crate::publish::{Event, Limits, Mission, ParameterInfo, Quality};
 use crate::records::Records;
 use crate::{product, unsqueeze};
 use bytes::Bytes;
 use codecs::ids::{Apid, Channel, Codec, SpacecraftId};
 use codecs::link::object::Quality as Heard;
 use codecs::link::void::Void;
-use codecs::mission::definition::{Rule, Trigger};
+use codecs::mission::definition::Trigger;
 use codecs::mission::{Definition, Plans};
 use codecs::packet::space::PacketView;
 use codecs::product::{Product, ProductKind};
-use codecs::tensor::Tensor;
 use codecs::time::Tai;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Heavy work that a rule asks for.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Work {
-    /// Same key, same work: it is done once, over restarts too.
-    pub key: String,
-    /// Task contract, such as `cloud-mask/1`.
-    pub task: String,
-    /// What it is about.
-    pub inputs: Vec<Tensor>,
-    /// Seconds that it may take.
-    pub deadline_s: f64,
-    /// Smaller goes first.
-    pub priority: u8,
-}
+mod work;
+
+use work::Wanted;
+pub use work::{Work, input};
 
 /// What a unit led to.
 #[derive(Debug, Default)]
@@ -74,6 +64,7 @@ pub struct Process {
     records: Records,
     radios: BTreeMap<SpacecraftId, Apid>,
     counts: Counts,
+    wanted: Wanted,
 }
 
 impl Process {
@@ -89,6 +80,7 @@ impl Process {
             records: Records::default(),
             radios: BTreeMap::new(),
             counts: Counts::default(),
+            wanted: Wanted::new(Arc::clone(&definition)),
             definition,
         }
     }
@@ -167,7 +159,7 @@ impl Process {
         if let Some(newest) = self.decoders.get(&spacecraft).and_then(Decoder::newest) {
             self.records.settle(spacecraft, newest, &mut outcome.events);
         }
-        self.alarm_rules(&mut outcome);
+        self.wanted.look(&outcome.events, &mut outcome.work);
         outcome
     }
 
@@ -276,7 +268,9 @@ impl Process {
         for rule in self.definition.rules.iter().filter(|rule| rule.trigger == wanted) {
             let Some(tensor) = product::tensor(&product) else { continue };
             let about = product::identity(spacecraft, &product);
-            outcome.work.push(work(rule, &about, vec![tensor]));
+            let mut work = Work::of(rule, about, Input::Tensors(vec![tensor]));
+            work.unit = Some(unit.position);
+            outcome.work.push(work);
         }
     }
 
@@ -299,29 +293,6 @@ impl Process {
             let reason = format!("{:?}", void.reason).to_lowercase();
             outcome.events.push(Event::Voided { prefix, range: entry.range, reason });
         }
-    }
-
-    /// Work that raised alarms set off. It has no tensors: what of the telemetry a task wants is
-    /// its contract's business, and none that wants any is known yet.
-    fn alarm_rules(&self, outcome: &mut Outcome) {
-        let rules = self.definition.rules.iter().filter(|rule| rule.trigger == Trigger::Alarm);
-        for rule in rules {
-            for event in &outcome.events {
-                if let Event::Alarm { id, state: AlarmState::Raised, .. } = event {
-                    outcome.work.push(work(rule, id, Vec::new()));
-                }
-            }
-        }
-    }
-}
-
-fn work(rule: &Rule, about: &str, inputs: Vec<Tensor>) -> Work {
-    Work {
-        key: format!("{}:{about}", rule.task),
-        task: rule.task.clone(),
-        inputs,
-        deadline_s: rule.deadline_s,
-        priority: rule.priority,
     }
 }
 

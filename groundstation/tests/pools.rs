@@ -1,10 +1,12 @@
 //! The embedded pool as it is: a child process, killed and started again, and what work sees of it.
 
+use codecs::mission::Definition;
 use codecs::tensor::{DType, Tensor};
+use codecs::time::Tai;
 use groundstation::config::Config;
 use groundstation::pool::embedded::{self, ChildState, Embedded};
 use groundstation::pool::oip_rest::OipRest;
-use groundstation::pool::{Pool, PoolError, Request};
+use groundstation::pool::{Cause, Handling, Input, Pool, Request, Trace};
 use groundstation::process::Work;
 use groundstation::publish::{Feed, JobState};
 use groundstation::shell::clock::StationClock;
@@ -41,10 +43,14 @@ fn tile() -> Tensor {
 fn request() -> Request {
     Request {
         task: TASK.into(),
-        inputs: vec![tile()],
+        input: Input::Tensors(vec![tile()]),
+        deadline: Tai(60_000_000_000),
         time_left: Duration::from_secs(60),
         priority: 1,
+        handling: Handling::default(),
+        budget: None,
         idempotency_key: "request".into(),
+        trace: Trace::of("request"),
     }
 }
 
@@ -55,6 +61,7 @@ fn child(package: PathBuf, runtime: Option<PathBuf>) -> embedded::Config {
         packages: vec![package],
         runtime,
         danger_accept_development_key: true,
+        workers: 2,
         tasks: BTreeMap::from([(TASK.into(), "cloud-screen".into())]),
     }
 }
@@ -84,7 +91,7 @@ async fn a_killed_child_comes_back_and_answers() {
     let (first, trouble) = up(&pool).await;
     assert_eq!(trouble, None);
     let answer = pool.infer(&request()).await.unwrap();
-    assert_eq!(answer.outputs.len(), 2);
+    assert_eq!(answer.output.tensors().len(), 2);
     let mut state = pool.state();
     signal(first, "-KILL");
     state.wait_for(|state| matches!(state, ChildState::Down(_))).await.unwrap();
@@ -98,8 +105,9 @@ async fn without_a_runtime_the_pool_says_what_is_missing() {
     let pool = Embedded::start(child(package(), Some("/nowhere/libonnxruntime.so".into())));
     let (_, trouble) = up(&pool).await;
     assert!(trouble.unwrap().contains("inference is unavailable"));
-    let Err(PoolError::Unavailable(why)) = pool.infer(&request()).await else { panic!() };
-    assert!(why.contains("/nowhere/libonnxruntime.so"), "{why}");
+    let error = pool.infer(&request()).await.unwrap_err();
+    assert_eq!(error.cause, Cause::Unavailable);
+    assert!(error.said.contains("/nowhere/libonnxruntime.so"), "{error}");
 }
 
 #[tokio::test]
@@ -165,15 +173,25 @@ async fn state_of(feed: &Feed, key: &str, wanted: JobState) -> String {
 
 /// Starts a dispatcher; work goes to it from a thread, as it does from the one that interprets.
 fn start(config: &Config, feed: &Feed) -> Sender<Work> {
-    let mut submit = dispatcher(config, feed.clone(), StationClock::new(0.0)).unwrap();
+    let (mut submit, _look) =
+        dispatcher(config, &Definition::default(), feed.clone(), StationClock::new(0.0)).unwrap();
     let (sender, work) = channel();
     std::thread::spawn(move || work.into_iter().for_each(&mut submit));
     sender
 }
 
 fn work(key: &str, deadline_s: f64) -> Work {
-    let inputs = vec![tile()];
-    Work { key: key.into(), task: TASK.into(), inputs, deadline_s, priority: 1 }
+    Work {
+        key: key.into(),
+        task: TASK.into(),
+        input: Input::Tensors(vec![tile()]),
+        unit: None,
+        about: key.into(),
+        handling: Handling::default(),
+        budget: None,
+        deadline_s,
+        priority: 1,
+    }
 }
 
 /// The child of this process that serves pools.
@@ -276,7 +294,7 @@ async fn a_real_mlserver_answers() {
         .spawn()
         .unwrap();
     let models = BTreeMap::from([(TASK.to_owned(), "screen".to_owned())]);
-    let pool = OipRest::new("mlserver", &format!("http://127.0.0.1:{http}"), models).unwrap();
+    let pool = OipRest::new("mlserver", &format!("http://127.0.0.1:{http}"), models, None).unwrap();
     while pool.ready().await.is_err() {
         let text = std::fs::read_to_string(dir.path().join("log")).unwrap();
         assert!(server.try_wait().unwrap().is_none(), "MLServer ended: {text}");
@@ -285,8 +303,8 @@ async fn a_real_mlserver_answers() {
     }
     let ready = started.elapsed();
     let answer = pool.infer(&request()).await.unwrap();
-    let contract = groundstation::pool::task::Contract::of(TASK).unwrap();
-    assert_eq!(contract.check_outputs(&answer.outputs, 1), Ok(()));
+    let contract = groundstation::pool::task::Contracts::default().of(TASK).unwrap().clone();
+    assert_eq!(contract.check_outputs(answer.output.tensors(), 1), Ok(()));
     let begin = Instant::now();
     const ASKED: u32 = 50;
     for _ in 0..ASKED {
@@ -295,7 +313,7 @@ async fn a_real_mlserver_answers() {
     let each = begin.elapsed() / ASKED;
     println!("MLServer: ready after {ready:.1?}, {each:.1?} a tile of 16 kB as JSON");
     let unknown = Request { task: "tea/1".into(), ..request() };
-    assert!(matches!(pool.infer(&unknown).await, Err(PoolError::Refused(_))));
+    assert_eq!(pool.infer(&unknown).await.unwrap_err().cause, Cause::BadRequest);
     server.kill().unwrap();
     server.wait().unwrap();
 }

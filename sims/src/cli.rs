@@ -1,11 +1,13 @@
 //! The command line: arguments in, exit codes out (0 done, 1 failed, 2 wrong usage).
 
 mod bench;
+mod between;
 mod budget;
 mod calendar;
 mod demo;
 mod ephemeris;
 mod links;
+mod netem;
 mod passes;
 mod plan;
 mod relay;
@@ -51,6 +53,8 @@ enum Command {
     Run(run::RunArguments),
     /// Put a link with delay, rate and loss between a UDP client and its server.
     Relay(relay::RelayArguments),
+    /// Set the kernel's netem to such a link, where there is one: for any program, with CAP_NET_ADMIN.
+    Netem(Box<netem::NetemArguments>),
 }
 
 /// Parses the command line and runs it.
@@ -80,6 +84,7 @@ pub fn run() -> ExitCode {
         Command::Bench(command) => command.run(),
         Command::Run(command) => command.run(),
         Command::Relay(command) => command.run(),
+        Command::Netem(command) => command.run(),
     };
     match outcome {
         Ok(code) => code,

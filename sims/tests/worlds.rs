@@ -3,7 +3,10 @@
 
 mod data;
 
-use std::path::Path;
+use std::{
+    path::Path,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 use sims::world::{answer::Answer, run::run, scenario::Scenario, shell::fleet::Progress};
 
@@ -54,6 +57,34 @@ fn a_low_orbit_brings_its_hours_down() {
 }
 
 #[test]
+fn what_comes_at_the_instant_of_a_deadline_is_in_time() {
+    let text = "name = \"tie\"\nstart = \"2026-01-01T00:00:00Z\"\nduration_s = 30\n\
+                [link]\ndown_bps = 1e6\nup_bps = 1e6\nfixed = { range_km = 900 }\n\
+                [[spacecraft]]\nname = \"A\"\n[telemetry]\nevery_s = 0.5\n[store]\n\
+                flight = '''\n[squeeze]\nflush_ms = 2000\nflush_away_ms = 2000\n'''\n";
+    let answer = fly(&Scenario::parse("tie.toml", text).unwrap(), 1, 1);
+    let telemetry = answer.craft[0].latency.iter().filter(|of| of.bytes > 200);
+    let cut: Vec<f64> = telemetry.map(|of| of.captured_s).collect();
+    assert!(cut.len() > 8, "{cut:?}");
+    // The fifth packet comes two seconds after the first: the flight's timers are never early.
+    assert!(cut.windows(2).all(|pair| pair[1] - pair[0] == 2.5), "{cut:?}");
+}
+
+#[test]
+fn images_become_jobs_and_each_ends_once() {
+    let less = [("duration_s = 21_600", "duration_s = 4_000"), ("per_plane = 2", "per_plane = 1")];
+    let scenario = scenario("eo-pools.toml", &less);
+    let answer = fly(&scenario, 3, 2);
+    conserved(&answer, "eo-pools");
+    let jobs = answer.jobs.as_ref().unwrap();
+    assert!(jobs.jobs > 20, "{jobs:?}");
+    assert_eq!(jobs.done + jobs.failed, jobs.jobs);
+    assert!(jobs.done * 10 >= jobs.jobs * 9, "{jobs:?}");
+    assert!(answer.faults.iter().any(|fault| fault.what.starts_with("pool outage")));
+    assert_eq!(fly(&scenario, 3, 1).jobs, answer.jobs, "whatever the number of threads");
+}
+
+#[test]
 fn a_radio_brings_frames_down_and_receipts_up() {
     let less = [("duration_s = 86_400", "duration_s = 8_000"), ("= 100_000", "= 20_000")];
     let scenario = scenario("leo-rf.toml", &less);
@@ -96,9 +127,13 @@ fn a_radio_at_the_edge_of_its_budget_loses_frames_and_no_unit() {
     assert!(craft.object_bytes > craft.delivered_bytes);
 }
 
-/// Days of faulted voyages that are flown here; `make test-long` flies more.
-fn voyages() -> u64 {
-    std::env::var("VOYAGE_DAYS").ok().and_then(|days| days.parse().ok()).unwrap_or(3)
+/// How faulted voyages are flown: `VOYAGE_DAYS` flies as many with the full load, `VOYAGE_SEED`
+/// one.
+struct Voyages {
+    name: &'static str,
+    /// Days over both bearers.
+    days: u64,
+    seed: Option<u64>,
 }
 
 /// The voyage with a radio and an edge in the place of a connection.
@@ -108,37 +143,124 @@ const BY_RADIO: [(&str, &str); 3] = [
     ("[faults]", "[faults]\nedge_crashes_per_day = 6"),
 ];
 
-fn voyage_seed() -> Option<u64> {
-    std::env::var("VOYAGE_SEED").ok().and_then(|seed| seed.parse().ok())
+impl Voyages {
+    fn wanted() -> Self {
+        let of = |name: &str| std::env::var(name).ok().and_then(|value| value.parse::<u64>().ok());
+        let days = of("VOYAGE_DAYS");
+        let name = if days.is_some() { "voyage" } else { "voyage-light" };
+        Self { name, days: days.unwrap_or(200), seed: of("VOYAGE_SEED") }
+    }
+
+    /// Of all days one in five is flown by radio.
+    fn by_radio(&self) -> u64 {
+        self.days.div_ceil(5)
+    }
+
+    /// Flies so many days side by side, and holds each to its custody.
+    fn fly(&self, days: u64, changes: &[(&str, &str)], test: &str) -> Vec<Answer> {
+        let scenario = scenario(&format!("{}.toml", self.name), changes);
+        let seeds = self.seed.map_or(1..=days, |seed| seed..=seed);
+        let next = AtomicU64::new(*seeds.start());
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let fly = || -> Vec<Answer> {
+            std::iter::from_fn(|| {
+                let seed = next.fetch_add(1, Ordering::Relaxed);
+                seeds.contains(&seed).then(|| fly(&scenario, seed, 1))
+            })
+            .collect()
+        };
+        let mut answers: Vec<Answer> = std::thread::scope(|scope| {
+            let flights: Vec<_> = (0..threads).map(|_| scope.spawn(fly)).collect();
+            flights.into_iter().flat_map(|of| of.join().unwrap()).collect()
+        });
+        answers.sort_by_key(|answer| answer.seed);
+        for answer in &answers {
+            let of = &answer.conservation;
+            let days = if self.name == "voyage" { "VOYAGE_DAYS=1 " } else { "" };
+            assert!(
+                of.broken.is_empty() && of.numbered == of.archived + of.held + of.voided + of.lost,
+                "{of:#?}\n{:#?}\nto fly it again: {days}VOYAGE_SEED={} cargo nextest run -p sims \
+                 --test worlds {test}",
+                answer.faults,
+                answer.seed,
+            );
+        }
+        told(self.name, &answers);
+        answers
+    }
 }
+
+/// What voyages came to, in a line; they are no voyages without faults and units.
+fn told(name: &str, answers: &[Answer]) {
+    let sum = |of: fn(&Answer) -> u64| answers.iter().map(of).sum::<u64>();
+    let (days, faults) = (answers.len() as u64, sum(|of| of.faults.len() as u64));
+    let archived = sum(|of| of.conservation.archived);
+    println!(
+        "{days} days of {name}: {faults} faults, {} units, {archived} archived, {} held, {} left \
+         out, {} lost, {} contacts, {} connections",
+        sum(|of| of.conservation.numbered),
+        sum(|of| of.conservation.held),
+        sum(|of| of.conservation.voided),
+        sum(|of| of.conservation.lost),
+        sum(|of| of.craft[0].contacts.len() as u64),
+        sum(|of| of.craft[0].connections),
+    );
+    assert!(faults > 10 * days && archived > 50 * days, "{faults} faults, {archived} archived");
+}
+
+/// Every fault, in every way that it comes.
+const FAULTS: [&str; 15] = [
+    "power cut (Drop)",
+    "power cut (Torn)",
+    "power cut (Reorder)",
+    "power cut (Stale)",
+    "power cut (Keep)",
+    "station crash (Drop)",
+    "station crash (Tear)",
+    "station crash (Reorder)",
+    "station's disk destroyed",
+    "station's disk full",
+    "store's medium takes nothing",
+    "store's medium full but for",
+    "spacecraft's clock",
+    "station's clock",
+    "nothing passes",
+];
 
 #[test]
 fn faulted_voyages_lose_nothing_in_silence() {
-    voyage(&scenario("voyage.toml", &[]), "voyages_lose", 1..=voyages());
+    let voyages = Voyages::wanted();
+    let days = voyages.days - voyages.by_radio();
+    let answers = voyages.fly(days, &[], "voyages_lose");
+    if days < 50 || voyages.seed.is_some() {
+        return;
+    }
+    for kind in FAULTS {
+        let came = |answer: &Answer| answer.faults.iter().any(|of| of.what.starts_with(kind));
+        assert!(answers.iter().any(came), "no {kind} in {days} days");
+    }
 }
 
 #[test]
 fn faulted_voyages_by_radio_lose_nothing_in_silence() {
-    // Of the days that are flown, a third or so by radio.
-    voyage(&scenario("voyage.toml", &BY_RADIO), "by_radio", 1..=voyages().div_ceil(2));
+    let voyages = Voyages::wanted();
+    voyages.fly(voyages.by_radio(), &BY_RADIO, "by_radio");
 }
 
-fn voyage(scenario: &Scenario, test: &str, seeds: std::ops::RangeInclusive<u64>) {
-    let seeds = voyage_seed().map_or(seeds, |seed| seed..=seed);
-    let (mut faults, mut archived) = (0, 0);
-    for seed in seeds {
-        let answer = fly(scenario, seed, 1);
-        let of = &answer.conservation;
-        assert!(
-            of.broken.is_empty() && of.numbered == of.archived + of.held + of.voided + of.lost,
-            "{of:#?}\n{:#?}\nto fly it again: VOYAGE_SEED={seed} cargo nextest run -p sims \
-             --test worlds {test}",
-            answer.faults,
-        );
-        faults += answer.faults.len();
-        archived += of.archived;
+#[test]
+fn media_that_lie_about_syncs_are_found_out() {
+    let disk = ("[station]", "[station]\nsyncs_lie = true");
+    let medium = ("[store]", "[store]\nsyncs_lie = true");
+    for (lie, said) in [(disk, "gone after a crash"), (medium, "other bytes")] {
+        let lying = scenario("voyage-light.toml", &[lie]);
+        // A run that can't go on says so too.
+        let flown = |seed| match run(&lying, seed, 1, &recorded, &Progress::default()) {
+            Ok(answer) => answer.conservation.broken,
+            Err(error) => vec![format!("{error:#}")],
+        };
+        let broken: Vec<String> = (1..=2).flat_map(flown).collect();
+        assert!(broken.iter().any(|line| line.contains(said)), "{lie:?}: {broken:#?}");
     }
-    assert!(faults > 10 && archived > 100, "{faults} faults, {archived} archived");
 }
 
 #[test]

@@ -8,7 +8,11 @@ use crate::{
 };
 use alloc::{boxed::Box, string::String, vec::Vec};
 
-use super::{DefinitionError, plan::Plans};
+use super::{
+    DefinitionError,
+    plan::Plans,
+    task::{Contract, DataClass},
+};
 
 /// Number of a parameter within one definition: its place in [`Definition::parameters`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -42,6 +46,8 @@ pub struct Definition {
     pub containers: Vec<Container>,
     /// Payload products.
     pub products: Vec<ProductName>,
+    /// Task contracts of this mission's own.
+    pub tasks: Vec<Contract>,
     /// What is sent to inference pools, and when.
     pub rules: Vec<Rule>,
 }
@@ -258,6 +264,14 @@ pub struct Rule {
     pub deadline_s: f64,
     /// Smaller goes first.
     pub priority: u8,
+    /// How freely the data may travel.
+    pub data_class: DataClass,
+    /// Regions that it may be worked on in; none named is any.
+    pub regions: Vec<String>,
+    /// Export licences that a pool must be cleared for.
+    pub export: Vec<String>,
+    /// Most that one job may cost, in the station's currency.
+    pub budget: Option<f64>,
 }
 
 /// What sets off a rule.
@@ -267,6 +281,16 @@ pub enum Trigger {
     Product(String),
     /// An alarm was raised.
     Alarm,
+    /// A span of onboard time is over, on a fixed grid, and these parameters had values in it.
+    Parameters {
+        /// Which.
+        names: Vec<String>,
+        /// Length of a span in nanoseconds.
+        every_ns: i64,
+        /// The last so many values of each are looked at; a span with fewer is left out. 0 for tasks
+        /// of words, which take what there is.
+        samples: usize,
+    },
 }
 
 impl Definition {

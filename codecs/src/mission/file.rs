@@ -3,7 +3,7 @@
 use super::definition::{
     Calibrator, ChannelName, ChannelPlace, Container, Definition, Encoding, Entry, FrameFormat,
     FrameKind, Limits, MERGE_WINDOW_NS_DEFAULT, Parameter, ParameterId, ParameterType, ProductName,
-    Rule, Spacecraft, TimeField, Trigger,
+    Spacecraft, TimeField,
 };
 use super::text::TextError;
 use crate::{
@@ -14,6 +14,9 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::{format, string::String, vec::Vec};
 use serde::Deserialize;
 use toml::Spanned;
+use work::{RuleTable, TaskTable};
+
+mod work;
 
 /// Why a mission file can't be used: the line and what is wrong there.
 pub type DefinitionError = TextError;
@@ -42,6 +45,8 @@ struct File {
     packet: Vec<PacketTable>,
     #[serde(default)]
     product: Vec<ProductTable>,
+    #[serde(default)]
+    task: Vec<Spanned<TaskTable>>,
     #[serde(default)]
     rule: Vec<RuleTable>,
 }
@@ -130,16 +135,6 @@ struct ProductTable {
     name: String,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RuleTable {
-    on: Spanned<String>,
-    task: Spanned<String>,
-    deadline_s: Spanned<f64>,
-    #[serde(default)]
-    priority: u8,
-}
-
 /// Reads and checks a mission file.
 pub(super) fn read(text: &str) -> Result<Definition, DefinitionError> {
     let file: File = toml::from_str(text).map_err(|error| TextError::from_toml(text, &error))?;
@@ -168,6 +163,9 @@ pub(super) fn read(text: &str) -> Result<Definition, DefinitionError> {
     let products = file.product.into_iter();
     reader.definition.products =
         products.map(|table| ProductName { kind: table.kind, name: table.name }).collect();
+    for table in file.task {
+        reader.task(table)?;
+    }
     for table in file.rule {
         reader.rule(table)?;
     }
@@ -397,47 +395,6 @@ impl Reader<'_> {
             persistence: table.persistence,
         })
     }
-
-    fn rule(&mut self, table: RuleTable) -> Result<(), DefinitionError> {
-        let trigger = match table.on.get_ref().split_once(':') {
-            Some(("product", kind)) => {
-                let known = &self.definition.products;
-                if !known.iter().any(|product| product.kind == kind) {
-                    let message = format!("no [[product]] of kind {kind:?}");
-                    return Err(self.fault(&table.on, message));
-                }
-                Trigger::Product(kind.into())
-            }
-            None if table.on.get_ref() == "alarm" => Trigger::Alarm,
-            _ => {
-                let message = format!(
-                    "on {:?}; known are \"product:KIND\" and \"alarm\"",
-                    table.on.get_ref()
-                );
-                return Err(self.fault(&table.on, message));
-            }
-        };
-        let deadline_s = *table.deadline_s.get_ref();
-        if !(deadline_s > 0.0 && deadline_s <= 86_400.0) {
-            let message = format!("deadline_s {deadline_s}; it is above 0 and at most a day");
-            return Err(self.fault(&table.deadline_s, message));
-        }
-        if !is_task(table.task.get_ref()) {
-            let message = format!("task {:?}; a task is NAME/VERSION", table.task.get_ref());
-            return Err(self.fault(&table.task, message));
-        }
-        let task = table.task.into_inner();
-        let priority = table.priority;
-        self.definition.rules.push(Rule { trigger, task, deadline_s, priority });
-        Ok(())
-    }
-}
-
-/// Whether a text names a task contract: a name, a slash, a version.
-fn is_task(text: &str) -> bool {
-    text.split_once('/').is_some_and(|(name, version)| {
-        !name.is_empty() && version.parse::<u32>().is_ok_and(|version| version > 0)
-    })
 }
 
 fn encoding(text: &str) -> Option<Encoding> {

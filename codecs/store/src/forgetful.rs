@@ -95,6 +95,11 @@ impl Forgetful {
         self.state().written
     }
 
+    /// Bytes of all files, those included whose removal is not durable yet.
+    pub fn stored(&self) -> u64 {
+        self.state().stored
+    }
+
     /// Calls so far that change something.
     pub fn calls(&self) -> u64 {
         self.state().calls

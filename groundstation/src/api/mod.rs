@@ -19,6 +19,7 @@ pub use contacts::Station;
 pub use uplink::{Asked, Commanding};
 
 use crate::publish::Feed;
+use crate::shell::work::Look;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::{StatusCode, header};
@@ -55,6 +56,8 @@ pub struct Context {
     pub host_names: Vec<String>,
     /// Where operators command, in a station that has an uplink.
     pub uplink: Option<Commanding>,
+    /// Who can be asked how the router stands.
+    pub look: Option<Look>,
 }
 
 impl fmt::Debug for Context {
@@ -102,6 +105,7 @@ const API: &[Route] = &[
     ("/live", &["GET"], || get(stream::live)),
     ("/contacts", &["GET"], || get(contacts::contacts)),
     ("/thumbnail", &["GET"], || get(thumbnail)),
+    ("/pools", &["GET"], || get(pools)),
     ("/uplink", &["GET", "POST"], || get(uplink::list).post(uplink::send)),
 ];
 
@@ -131,6 +135,18 @@ fn router(shared: Shared) -> Router {
 async fn snapshot(State(shared): State<Shared>) -> Response {
     let now_ms = stream::now_ms(&shared.context);
     Json(stream::Dated { now_ms, content: shared.context.feed.snapshot() }).into_response()
+}
+
+/// How the router stands: pools, what waits, what was spent.
+async fn pools(State(shared): State<Shared>) -> Result<Response, Problem> {
+    let view = match &shared.context.look {
+        Some(look) => look.ask().await,
+        None => None,
+    };
+    match view {
+        Some(view) => Ok(Json(view).into_response()),
+        None => Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the router has ended")),
+    }
 }
 
 #[derive(Deserialize)]

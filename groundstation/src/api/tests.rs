@@ -50,6 +50,7 @@ impl Station {
             ready: is_ready,
             host_names: Vec::new(),
             uplink,
+            look: None,
         };
         let server = tokio::spawn(serve(listener, context, stopped));
         Self { address, feed, ready, stop, server }

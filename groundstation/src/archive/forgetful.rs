@@ -323,8 +323,11 @@ impl StoredFile for ForgetfulFile {
         // Where truncation stands between syncs is the file system's; it is durable at once here,
         // the harder case.
         self.with(|file| {
-            file.current.truncate(bytes as usize);
-            file.synced.truncate(bytes as usize);
+            for copy in [&mut file.current, &mut file.synced] {
+                copy.truncate(bytes as usize);
+                // A sealed segment gives its room back: a day has hundreds of them.
+                copy.shrink_to_fit();
+            }
         })
     }
 

@@ -4,7 +4,7 @@
 //! When the child ends first it is started again, at growing intervals while it keeps ending.
 
 use super::oip_rest::OipRest;
-use super::{Pool, PoolError, PoolInfo, Request, Response};
+use super::{ModelMetadata, Pool, PoolError, PoolInfo, Request, Response};
 use futures_util::future::BoxFuture;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -41,6 +41,8 @@ pub struct Config {
     pub runtime: Option<PathBuf>,
     /// Accepts packages signed with the published development key.
     pub danger_accept_development_key: bool,
+    /// Copies of each model, which answer side by side.
+    pub workers: u16,
     /// Task contract to the model's name.
     pub tasks: BTreeMap<String, String>,
 }
@@ -87,10 +89,10 @@ impl Embedded {
         let state = self.state.borrow().clone();
         let url = match state {
             ChildState::Up { trouble: Some(trouble), .. } => {
-                return Err(PoolError::Unavailable(trouble));
+                return Err(PoolError::unavailable(trouble));
             }
             ChildState::Up { url, .. } => url,
-            ChildState::Down(why) => return Err(PoolError::Unavailable(why)),
+            ChildState::Down(why) => return Err(PoolError::unavailable(why)),
         };
         let mut client = self.client.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((known, client)) = &*client
@@ -98,8 +100,8 @@ impl Embedded {
         {
             return Ok(Arc::clone(client));
         }
-        let fresh = OipRest::new(&self.config.name, &url, self.config.tasks.clone());
-        let fresh = Arc::new(fresh.map_err(PoolError::Unavailable)?);
+        let fresh = OipRest::new(&self.config.name, &url, self.config.tasks.clone(), None);
+        let fresh = Arc::new(fresh.map_err(PoolError::unavailable)?);
         *client = Some((url, Arc::clone(&fresh)));
         Ok(fresh)
     }
@@ -118,6 +120,13 @@ impl Pool for Embedded {
             kind: "embedded",
             tasks: self.config.tasks.keys().cloned().collect(),
         }
+    }
+
+    fn metadata<'a>(
+        &'a self,
+        task: &'a str,
+    ) -> BoxFuture<'a, Result<Option<ModelMetadata>, PoolError>> {
+        Box::pin(async move { self.client()?.metadata(task).await })
     }
 
     fn infer<'a>(&'a self, request: &'a Request) -> BoxFuture<'a, Result<Response, PoolError>> {
@@ -180,6 +189,7 @@ async fn live(config: &Config, tell: &watch::Sender<ChildState>) -> Result<Strin
 fn spawn(config: &Config) -> Result<Child, String> {
     let mut command = Command::new(&config.executable);
     command.args(["pools", "serve", "--listen", "127.0.0.1:0", "--until-stdin-closes"]);
+    command.arg("--workers").arg(config.workers.to_string());
     for package in &config.packages {
         command.arg("--package").arg(package);
     }

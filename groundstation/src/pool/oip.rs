@@ -15,11 +15,14 @@ pub const JSON_LENGTH_HEADER: &str = "inference-header-content-length";
 /// Name of the extension that allows raw tensors.
 pub const BINARY_EXTENSION: &str = "binary_tensor_data";
 
-/// Most bytes of a body, either way: 1000 tiles of the demonstration mission.
-pub const BODY_BYTES_MAX: usize = 16 << 20;
+/// Most bytes of a body, either way: 4000 tiles of the demonstration mission.
+pub const BODY_BYTES_MAX: usize = 64 << 20;
+
+/// Most bytes of a body's JSON, which takes many times as much memory once it is read.
+pub const JSON_BYTES_MAX: usize = 16 << 20;
 
 /// Most tensors of a message.
-const TENSORS_MAX: usize = 64;
+pub const TENSORS_MAX: usize = 64;
 
 /// Why a message can't be understood.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -50,6 +53,16 @@ struct RequestJson {
     #[serde(default)]
     parameters: Map<String, Value>,
     inputs: Vec<TensorJson>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    outputs: Vec<OutputJson>,
+}
+
+/// An output that a question names.
+#[derive(Debug, Serialize, Deserialize)]
+struct OutputJson {
+    name: String,
+    #[serde(default)]
+    parameters: Map<String, Value>,
 }
 
 /// An answer.
@@ -58,7 +71,7 @@ struct ResponseJson {
     model_name: String,
     #[serde(default)]
     model_version: Option<String>,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     id: Option<String>,
     outputs: Vec<TensorJson>,
 }
@@ -72,6 +85,16 @@ pub struct Body {
     pub json_length: Option<usize>,
 }
 
+impl Body {
+    /// Its type.
+    pub const fn content_type(&self) -> &'static str {
+        match self.json_length {
+            Some(_) => "application/octet-stream",
+            None => "application/json",
+        }
+    }
+}
+
 /// A question as a server understands it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Question {
@@ -79,8 +102,41 @@ pub struct Question {
     pub id: String,
     /// Inputs.
     pub inputs: Vec<Tensor>,
-    /// Whether the answer's tensors may be raw.
-    pub wants_binary: bool,
+    /// Outputs that are wanted.
+    pub wanted: Wanted,
+}
+
+/// Which outputs a question wants, and in which form.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Whether they may be raw, where an output does not say it of itself.
+    pub binary: bool,
+    /// Names, each with its own word on being raw; none named wants all.
+    pub named: Vec<(String, Option<bool>)>,
+}
+
+impl Wanted {
+    /// Every output, raw or typed.
+    pub const fn all(binary: bool) -> Self {
+        Self { binary, named: Vec::new() }
+    }
+
+    /// Takes what is wanted out of what a model gave, each with whether it may be raw.
+    pub fn of(&self, outputs: Vec<Tensor>) -> Result<Vec<(Tensor, bool)>, OipError> {
+        if self.named.is_empty() {
+            return Ok(outputs.into_iter().map(|tensor| (tensor, self.binary)).collect());
+        }
+        let row = |(name, binary): &(String, Option<bool>)| {
+            let found = outputs.iter().find(|tensor| tensor.name == *name);
+            let found = found.ok_or_else(|| {
+                let known: Vec<&str> = outputs.iter().map(|tensor| &*tensor.name).collect();
+                OipError(format!("no output {name:?}; there are {}", known.join(", ")))
+            })?;
+            // Cheap: elements are shared.
+            Ok((found.clone(), binary.unwrap_or(self.binary)))
+        };
+        self.named.iter().map(row).collect()
+    }
 }
 
 /// An answer as a client understands it.
@@ -98,9 +154,10 @@ pub fn write_question(id: &str, inputs: &[Tensor], binary: bool) -> Body {
     if binary {
         parameters.insert("binary_data_output".into(), Value::Bool(true));
     }
-    let described = inputs.iter().map(|tensor| describe(tensor, binary)).collect();
-    let head = RequestJson { id: id.to_owned(), parameters, inputs: described };
-    join(serde_json::to_vec(&head).unwrap_or_default(), inputs, binary)
+    let inputs: Vec<(&Tensor, bool)> = inputs.iter().map(|tensor| (tensor, binary)).collect();
+    let described = inputs.iter().map(|(tensor, raw)| describe(tensor, *raw)).collect();
+    let head = RequestJson { id: id.to_owned(), parameters, inputs: described, outputs: vec![] };
+    join(serde_json::to_vec(&head).unwrap_or_default(), &inputs)
 }
 
 /// Reads a question.
@@ -108,19 +165,33 @@ pub fn read_question(body: &Body) -> Result<Question, OipError> {
     let (head, tail) = split(body)?;
     let head: RequestJson =
         serde_json::from_slice(&head).map_err(|error| OipError(error.to_string()))?;
-    let wants_binary = head.parameters.get("binary_data_output") == Some(&Value::Bool(true));
-    Ok(Question { id: head.id, inputs: read_tensors(head.inputs, tail)?, wants_binary })
+    if head.outputs.len() > TENSORS_MAX {
+        return wrong(format!("{} outputs; at most {TENSORS_MAX} are given", head.outputs.len()));
+    }
+    let mut named = Vec::with_capacity(head.outputs.len());
+    for OutputJson { name, parameters } in head.outputs {
+        let unknown = ["classification", "shared_memory_region"];
+        if let Some(key) = unknown.into_iter().find(|key| parameters.contains_key(*key)) {
+            return wrong(format!("output {name:?}: this server has no {key}"));
+        }
+        named.push((name, parameters.get("binary_data").and_then(Value::as_bool)));
+    }
+    let binary = head.parameters.get("binary_data_output") == Some(&Value::Bool(true));
+    let wanted = Wanted { binary, named };
+    Ok(Question { id: head.id, inputs: read_tensors(head.inputs, tail)?, wanted })
 }
 
-/// Writes an answer.
-pub fn write_answer(name: &str, version: &str, id: &str, outputs: &[Tensor], binary: bool) -> Body {
+/// Writes an answer, each output raw or typed.
+pub fn write_answer(name: &str, version: &str, id: &str, outputs: &[(Tensor, bool)]) -> Body {
+    let outputs: Vec<(&Tensor, bool)> =
+        outputs.iter().map(|(tensor, raw)| (tensor, *raw)).collect();
     let head = ResponseJson {
         model_name: name.to_owned(),
         model_version: Some(version.to_owned()),
-        id: Some(id.to_owned()),
-        outputs: outputs.iter().map(|tensor| describe(tensor, binary)).collect(),
+        id: (!id.is_empty()).then(|| id.to_owned()),
+        outputs: outputs.iter().map(|(tensor, raw)| describe(tensor, *raw)).collect(),
     };
-    join(serde_json::to_vec(&head).unwrap_or_default(), outputs, binary)
+    join(serde_json::to_vec(&head).unwrap_or_default(), &outputs)
 }
 
 /// Reads an answer.
@@ -135,17 +206,25 @@ pub fn read_answer(body: &Body) -> Result<Answer, OipError> {
     Ok(Answer { model, outputs: read_tensors(head.outputs, tail)? })
 }
 
-fn join(head: Vec<u8>, tensors: &[Tensor], binary: bool) -> Body {
-    if !binary {
+fn join(head: Vec<u8>, tensors: &[(&Tensor, bool)]) -> Body {
+    let raw = || tensors.iter().filter(|(_, raw)| *raw).map(|(tensor, _)| &tensor.data);
+    if raw().next().is_none() {
         return Body { bytes: head.into(), json_length: None };
     }
     let json_length = Some(head.len());
     let mut bytes = head;
-    tensors.iter().for_each(|tensor| bytes.extend_from_slice(&tensor.data));
+    bytes.reserve_exact(raw().map(Bytes::len).sum());
+    raw().for_each(|data| bytes.extend_from_slice(data));
     Body { bytes: bytes.into(), json_length }
 }
 
 fn split(body: &Body) -> Result<(Bytes, Bytes), OipError> {
+    let length = body.json_length.unwrap_or(body.bytes.len());
+    if length > JSON_BYTES_MAX {
+        return wrong(format!(
+            "{length} bytes of JSON; at most {JSON_BYTES_MAX} are read: send tensors raw"
+        ));
+    }
     match body.json_length {
         None => Ok((body.bytes.clone(), Bytes::new())),
         Some(length) if length <= body.bytes.len() => {

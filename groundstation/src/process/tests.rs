@@ -318,3 +318,74 @@ fn what_a_second_antenna_delivers_late_is_missing_no_more() {
     assert_eq!(missing(&second[..6]), (3, 3));
     assert_eq!(missing(&second[6..]), (1, 1), "what neither heard");
 }
+
+/// The mission of these tests with more rules.
+fn asking(rules: &str) -> Process {
+    Process::new(Arc::new(Definition::from_toml(&format!("{MISSION}{rules}")).unwrap()))
+}
+
+/// A packet a second from one second to another, through the process.
+fn telemetry(
+    process: &mut Process,
+    seconds: std::ops::Range<u16>,
+    millivolts: impl Fn(u16) -> u16,
+) -> Vec<Work> {
+    let packets = seconds.map(|second| (second, eps(second, millivolts(second))));
+    let mut work = vec![];
+    for (second, packet) in packets {
+        let unit = unit(Channel::stream(1), u64::from(second), Codec::SpacePacket, packet);
+        work.extend(process.take(&unit, START).work);
+    }
+    work
+}
+
+#[test]
+fn a_span_of_telemetry_is_asked_about_once_whatever_the_archive_begins_with() {
+    let rules = "[[task]]\nname = 'watch/1'\n[[task.input]]\nname = 'window'\n\
+        datatype = 'FP32'\nshape = [0, 1, 5]\n[[task.output]]\nname = 'y'\n\
+        datatype = 'FP32'\nshape = [0, 1]\n[[rule]]\non = 'parameters'\n\
+        parameters = ['EPS_V']\nevery_s = 10\nsamples = 5\ntask = 'watch/1'\n\
+        deadline_s = 60\nregions = ['eu']\nbudget = 0.5\n";
+    let all = telemetry(&mut asking(rules), 0..65, |second| 7000 + second);
+    assert!((5..=6).contains(&all.len()), "{}", all.len());
+    let Input::Tensors(tensors) = &all[1].input else { panic!() };
+    let values = tensors[0].to_f32().unwrap();
+    assert_eq!((tensors[0].name.as_str(), tensors[0].shape.as_slice()), ("window", &[1, 1, 5][..]));
+    assert!(values.windows(2).all(|pair| (pair[1] - pair[0] - 0.001).abs() < 1e-4), "{values:?}");
+    assert!(all[1].handling.regions.contains("eu"));
+    assert_eq!(all[1].budget.unwrap().units(), 0.5);
+    // Retention let the first half go: what is asked again has the names it had.
+    let later = telemetry(&mut asking(rules), 33..65, |second| 7000 + second);
+    let known = |work: &Work| all.iter().any(|before| before.key == work.key);
+    assert!(!later.is_empty() && later.iter().all(known));
+}
+
+#[test]
+fn spans_and_alarms_are_told_in_words() {
+    let rules = "[[rule]]\non = 'parameters'\nparameters = ['EPS_V']\nevery_s = 20\n\
+        task = 'pass-report/1'\ndeadline_s = 60\n[[rule]]\non = 'alarm'\n\
+        task = 'alarm-report/1'\ndeadline_s = 60\n";
+    let mut process = asking(rules);
+    // Far below every limit of the mission from the 30th second on.
+    let volts = |second| if second < 30 { 7500 } else { 100 };
+    let work = telemetry(&mut process, 0..90, volts);
+    let text = |work: &Work| match &work.input {
+        Input::Document(document) => match &document.messages[0].parts[0] {
+            crate::pool::Part::Text(text) => text.clone(),
+            part => panic!("{part:?}"),
+        },
+        input => panic!("{input:?}"),
+    };
+    let of = |task: &str| work.iter().filter(|work| work.task == task).collect::<Vec<_>>();
+    let reports = of("pass-report/1");
+    assert!((3..=5).contains(&reports.len()), "{}", reports.len());
+    assert!(text(reports[0]).contains("EPS_V [V]: "), "{}", text(reports[0]));
+    let Input::Document(document) = &reports[0].input else { panic!() };
+    assert!(document.schema.is_some() && document.tokens_out_max > 0);
+    let alarms = of("alarm-report/1");
+    assert_eq!(alarms.len(), 1);
+    assert!(text(alarms[0]).contains("spacecraft SKY-7"), "{}", text(alarms[0]));
+    assert!(text(alarms[0]).contains("EPS_V 0.1 V"), "{}", text(alarms[0]));
+    let told = reports.iter().filter(|report| text(report).contains("Alarm: ")).count();
+    assert_eq!(told, 1, "in the report of the span that it was raised in");
+}

@@ -8,7 +8,7 @@ use super::{
     keeping::UNREADABLE,
     plan,
     start::{self, Ground},
-    tls, wall_clock,
+    tls, wall_clock, work,
 };
 use crate::{
     budget::Budget,
@@ -79,6 +79,7 @@ fn check(file: &Path) -> anyhow::Result<Found> {
         warnings.push("no [[principal]]: no one may deliver".to_string());
     }
     warnings.extend(start::exposed(&config));
+    warnings.extend(work::idle_rules(&config, &definition));
     warnings.extend(door_files::waiting(&config));
     let now = wall_clock();
     for (path, end) in tls::ends(&config)? {

@@ -175,7 +175,7 @@ async fn daemon(config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
     let (radio, heard) = rf::listen(&config.radios(), standing.clone());
     let radios = Arc::clone(&radio.ear);
     let behind = Behind { ready, uplink: Arc::clone(&uplink), radio };
-    let (pipeline, process_thread) =
+    let (pipeline, process_thread, look) =
         start_process(&config, &definition, hub, &feed, clock, behind)?;
     let commit = Duration::from_millis(config.archive.commit_ms);
     let Archive { intake, volume } = opened.archive;
@@ -253,6 +253,7 @@ async fn daemon(config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
         ready: is_ready,
         host_names: config.listen.host_names.clone(),
         uplink: Some(door),
+        look: Some(look),
     };
     let page = tokio::spawn(api::serve(http, context, stopped.clone()));
     let serving = tokio::spawn(server::run(endpoint, station, stopped));
@@ -356,7 +357,7 @@ fn start_process(
     feed: &Feed,
     clock: StationClock,
     behind: Behind,
-) -> anyhow::Result<(pipeline::PipelineSender, JoinHandle<()>)> {
+) -> anyhow::Result<(pipeline::PipelineSender, JoinHandle<()>, super::work::Look)> {
     let frames = deframe::recent_bytes(&config.profile());
     let Behind { ready, uplink, mut radio } = behind;
     let radios = applications(&config.radios());
@@ -364,7 +365,7 @@ fn start_process(
     let mut process = process.hearing(radios);
     feed.publish_all(process.mission_events());
     let feed = feed.clone();
-    let mut dispatch = super::work::dispatcher(config, feed.clone(), clock)?;
+    let (mut dispatch, look) = super::work::dispatcher(config, definition, feed.clone(), clock)?;
     let handle = move |unit: &crate::archive::Archived| {
         uplink.observe(unit);
         let outcome = process.take(unit, clock.tai());
@@ -376,7 +377,8 @@ fn start_process(
     let caught_up = move || {
         ready.send_replace(true);
     };
-    Ok(pipeline::start(hub, handle, caught_up)?)
+    let (sender, thread) = pipeline::start(hub, handle, caught_up)?;
+    Ok((sender, thread, look))
 }
 
 async fn join(thread: JoinHandle<()>, name: &str) -> anyhow::Result<()> {

@@ -1,6 +1,6 @@
 //! The job log's file.
 
-use crate::dispatch::log::{LINE_BYTES_MAX, Line};
+use crate::router::log::{LINE_BYTES_MAX, Line};
 use anyhow::Context as _;
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
@@ -43,6 +43,7 @@ impl JobLog {
                 break;
             };
             line.outputs = Vec::new();
+            line.form = None;
             lines.push(line);
             length += read as u64;
         }
@@ -65,10 +66,29 @@ impl JobLog {
     }
 }
 
+/// Reads the lines of a log that a daemon may be writing; one that can't be read ends it, and no log
+/// is none with lines.
+pub fn read(path: &Path, mut each: impl FnMut(Line)) -> std::io::Result<()> {
+    let file = match File::open(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        file => file?,
+    };
+    let (mut reader, mut text) = (BufReader::new(file), Vec::new());
+    loop {
+        text.clear();
+        let most = LINE_BYTES_MAX as u64 + 1;
+        let read = (&mut reader).take(most).read_until(b'\n', &mut text)?;
+        match Line::decode(&text) {
+            Some(line) if read > 0 => each(line),
+            _ => return Ok(()),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dispatch::log::State;
+    use crate::router::log::State;
     use codecs::time::Tai;
 
     fn line(key: &str) -> Line {

@@ -35,6 +35,8 @@ pub mod export;
 pub mod gaps;
 pub mod plan;
 pub mod jobs;
+pub mod pools;
+pub mod listing;
 pub mod work;
 pub mod uplink;
 pub mod modem;

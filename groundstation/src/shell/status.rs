@@ -33,21 +33,30 @@ pub struct StatusArgs {
 /// Asks the daemon.
 pub fn run(args: &StatusArgs) -> anyhow::Result<ExitCode> {
     let config = Config::load(&args.config)?;
+    let snapshot = ask(&config, "/api/v1/snapshot")?;
+    match args.json {
+        true => say(&snapshot.to_string()),
+        false => say(&text(&address(&config), &snapshot)),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Where the daemon of a station answers; a port 0 of the file became another.
+fn address(config: &Config) -> String {
     let note = config.path(&config.archive.dir).join(RUNNING);
     let stated = std::fs::read_to_string(&note).ok();
     let running: Option<Value> = stated.and_then(|text| serde_json::from_str(&text).ok());
-    let address = running
+    running
         .as_ref()
         .and_then(|event| event["http"].as_str())
-        .map_or(config.listen.http.to_string(), str::to_string);
-    let snapshot = get(&address, "/api/v1/snapshot").with_context(|| {
-        format!("no station answers on {address}; `groundstation run` starts it")
-    })?;
-    match args.json {
-        true => say(&snapshot.to_string()),
-        false => say(&text(&address, &snapshot)),
-    }
-    Ok(ExitCode::SUCCESS)
+        .map_or(config.listen.http.to_string(), str::to_string)
+}
+
+/// What the running daemon answers to a path.
+pub(super) fn ask(config: &Config, path: &str) -> anyhow::Result<Value> {
+    let address = address(config);
+    get(&address, path)
+        .with_context(|| format!("no station answers on {address}; `groundstation run` starts it"))
 }
 
 fn get(address: &str, path: &str) -> anyhow::Result<Value> {

@@ -1,135 +1,171 @@
 //! Heavy work on its way to a pool.
 
-use super::{clock::StationClock, jobs::JobLog, start};
+use super::{clock::StationClock, disk::Folder, jobs::JobLog, pools, start};
 use crate::{
-    config::{Config, PoolConfig, PoolKind},
-    dispatch::{Action, Dispatch},
-    pool::{
-        Pool, PoolError, Request, Response,
-        embedded::{self, Embedded},
-        oip_rest::OipRest,
+    archive::{
+        read::{self, Found},
+        record::Position,
+        twice::Twice,
     },
-    process::Work,
+    config::Config,
+    pool::{Input, ModelMetadata, Pool, PoolError, Response, task::Contracts},
+    process::{self, Work},
     publish::Feed,
+    router::{Action, AskId, Router, view::RouterView},
 };
 use anyhow::Context as _;
-use onboard_model::{Package, Trust};
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
+use codecs::mission::Definition;
+use std::{collections::BTreeMap, io, path::Path, sync::Arc, time::Duration};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::{AbortHandle, JoinSet},
 };
-use tokio::{sync::mpsc, task::JoinSet};
 
 /// Work between the thread that interprets and the dispatcher; who is at the bound waits, which
 /// the dispatcher never lets last.
 const WORK_QUEUE: usize = 256;
 
+/// Who asks how the router stands, at a time; who comes on top waits.
+const LOOKS: usize = 16;
+
 /// File of the job log, beside the station file.
 pub(super) const JOB_LOG: &str = "jobs.log";
 
-/// Starts the pools and the dispatcher; gives where work of the process goes. Dispatching ends when
-/// that is dropped: what is not decided by then is asked for again by the next start's replay.
+/// Time for a server to say what models it has.
+const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Who asks how the router stands gets its answer here.
+pub type Looked = oneshot::Sender<RouterView>;
+
+/// Asks the router how it stands.
+#[derive(Clone, Debug)]
+pub struct Look(mpsc::Sender<Looked>);
+
+impl Look {
+    /// How the router stands; none when it has ended.
+    pub async fn ask(&self) -> Option<RouterView> {
+        let (tell, told) = oneshot::channel();
+        self.0.send(tell).await.ok()?;
+        told.await.ok()
+    }
+}
+
+/// Starts the pools and the router; gives where work of the process goes, and who can be asked how
+/// it stands. Routing ends when the first is dropped: what is not decided by then is asked for again
+/// by the next start's replay.
 pub fn dispatcher(
     config: &Config,
+    definition: &Definition,
     feed: Feed,
     clock: StationClock,
-) -> anyhow::Result<impl FnMut(Work) + Send + use<>> {
+) -> anyhow::Result<(impl FnMut(Work) + Send + use<>, Look)> {
     if config.pools.is_empty() {
         tracing::info!("no [[pool]]: heavy work waits and says so");
     }
+    idle_rules(config, definition).iter().for_each(|warning| tracing::warn!("{warning}"));
     let pools =
-        config.pools.iter().map(|pool| open(config, pool)).collect::<Result<Vec<_>, _>>()?;
+        config.pools.iter().map(|pool| pools::open(config, pool)).collect::<Result<Vec<_>, _>>()?;
+    let specs = config.pools.iter().zip(&pools).map(|(config, pool)| {
+        let info = pool.describe();
+        config.spec(info.kind, info.tasks)
+    });
     let (log, lines) = JobLog::open(&config.path(Path::new(JOB_LOG)))?;
-    let core = Dispatch::new(pools.iter().map(|pool| pool.describe()).collect(), lines);
+    let settings = config.routing.settings(Contracts::with(&definition.tasks));
+    let core = Router::new(specs.collect(), settings, lines, clock.tai());
     let (sender, work) = mpsc::channel(WORK_QUEUE);
-    let shell = Shell { core, pools, log: Some(log), feed, clock, answers: JoinSet::new() };
+    let (look, asking) = mpsc::channel(LOOKS);
+    let archive = Folder::at(&config.path(&config.archive.dir));
+    let (answers, asked) = (JoinSet::new(), BTreeMap::new());
+    let shell = Shell { core, pools, log: Some(log), archive, feed, clock, answers, asked, asking };
     tokio::spawn(shell.run(work));
-    Ok(move |work: Work| {
-        // The dispatcher ends only with the runtime: then there is nothing left to tell.
+    let submit = move |work: Work| {
+        // The router ends only with the runtime: then there is nothing left to tell.
         let _ = sender.blocking_send(work);
-    })
+    };
+    Ok((submit, Look(look)))
+}
+
+/// The input that a unit of the archive gives.
+fn unit_input(archive: &mut Folder, at: Position) -> Result<Input, String> {
+    let end = Position { segment: at.segment, offset: u64::MAX };
+    let mut unit = None;
+    let read = read::read(archive, &Twice::NOTHING, at, end, |found| match found {
+        Found::Unit(found) => {
+            unit = Some(found);
+            Err(io::ErrorKind::Interrupted.into())
+        }
+        Found::Damage(_) => Ok(()),
+    });
+    match (unit, read) {
+        (Some(unit), _) if unit.position == at => process::input(unit.codec, &unit.bytes),
+        (_, Err(error)) if error.kind() != io::ErrorKind::Interrupted => Err(error.to_string()),
+        _ => Err("the unit is not in the archive any more".to_owned()),
+    }
+}
+
+/// Rules whose work nobody would do: of tasks that have no contract, or that no pool may take.
+pub fn idle_rules(config: &Config, definition: &Definition) -> Vec<String> {
+    let contracts = Contracts::with(&definition.tasks);
+    let rules = definition.rules.iter();
+    let told = rules.filter_map(|rule| {
+        if let Err(error) = contracts.of(&rule.task) {
+            return Some(format!("[[rule]]: {error}; add a [[task]] to the mission"));
+        }
+        let handling = Work::of(rule, String::new(), Input::Tensors(Vec::new())).handling;
+        let specs = config.pools.iter().map(|pool| {
+            let mut tasks: Vec<String> = pool.tasks.keys().cloned().collect();
+            if pool.kind == PoolKind::Embedded {
+                let folders: Vec<_> = pool.packages.iter().map(|of| config.path(of)).collect();
+                let own = tasks_of(&folders, pool.danger_accept_development_key);
+                tasks.extend(own.into_iter().map(|(task, _)| task));
+            }
+            pool.spec("", tasks)
+        });
+        let takers: Vec<_> = specs.filter(|spec| spec.tasks.contains(&rule.task)).collect();
+        let objections: Vec<_> = takers.iter().filter_map(|of| of.objection(&handling)).collect();
+        if objections.len() < takers.len() {
+            return None;
+        }
+        Some(match objections.is_empty() {
+            true => format!("[[rule]]: no [[pool]] takes {}: such work waits in vain", rule.task),
+            false => format!(
+                "[[rule]]: no [[pool]] may see work of {}: {}",
+                rule.task,
+                objections.join("; ")
+            ),
+        })
+    });
+    told.collect()
 }
 
 /// Tries what [`dispatcher`] opens, and starts nothing.
 pub fn check(config: &Config) -> anyhow::Result<()> {
-    let remote = config.pools.iter().filter(|pool| pool.kind == PoolKind::OipRest);
-    for pool in remote {
-        client(pool)?;
-    }
+    pools::check(config)?;
     let log = config.path(Path::new(JOB_LOG));
     let folder = log.parent().unwrap_or(&config.base);
     let tried = if log.exists() { start::appendable(&log) } else { start::writable(folder) };
     tried.with_context(|| format!("job log {}", log.display()))
 }
 
-fn client(pool: &PoolConfig) -> anyhow::Result<OipRest> {
-    let url = pool.url.as_deref().unwrap_or_default();
-    let client = OipRest::new(&pool.name, url, pool.tasks.clone());
-    client.map_err(anyhow::Error::msg).with_context(|| format!("pool {}", pool.name))
+/// What came back from a pool.
+enum Answer {
+    Of(AskId, Result<Response, PoolError>),
+    Described(usize, String, Result<Option<ModelMetadata>, PoolError>),
+    Loaded(Arc<str>, Result<Input, String>),
 }
-
-/// Makes a pool as the station file describes it.
-fn open(config: &Config, pool: &PoolConfig) -> anyhow::Result<Arc<dyn Pool>> {
-    let key = || format!("pool {}", pool.name);
-    match pool.kind {
-        PoolKind::OipRest => Ok(Arc::new(client(pool)?)),
-        PoolKind::Embedded => {
-            let packages: Vec<PathBuf> =
-                pool.packages.iter().map(|folder| config.path(folder)).collect();
-            let mut tasks = pool.tasks.clone();
-            for (task, model) in tasks_of(&packages, pool.danger_accept_development_key) {
-                tasks.entry(task).or_insert(model);
-            }
-            Ok(Arc::new(Embedded::start(embedded::Config {
-                name: pool.name.clone(),
-                executable: executable().with_context(key)?,
-                packages,
-                runtime: pool.runtime.as_ref().map(|file| config.path(file)),
-                danger_accept_development_key: pool.danger_accept_development_key,
-                tasks,
-            })))
-        }
-    }
-}
-
-/// The executable that can serve pools: this one; for a test, which lives a folder below, the one
-/// that was built with it.
-fn executable() -> std::io::Result<PathBuf> {
-    let own = std::env::current_exe()?;
-    let name = format!("groundstation{}", std::env::consts::EXE_SUFFIX);
-    let built = own.parent().and_then(Path::parent).map(|folder| folder.join(name));
-    match built {
-        Some(built) if own.parent().is_some_and(|folder| folder.ends_with("deps")) => Ok(built),
-        _ => Ok(own),
-    }
-}
-
-/// The tasks that packages say they fulfil, with the model's name. A package that can't be used is
-/// the child's to complain about; its tasks wait.
-fn tasks_of(packages: &[PathBuf], danger_accept_development_key: bool) -> Vec<(String, String)> {
-    let mut trust = Trust::nobody();
-    if danger_accept_development_key {
-        trust = trust.danger_accept_development_key();
-    }
-    let opened = packages.iter().filter_map(|folder| Package::open(folder, &trust).ok());
-    let rows = opened.flat_map(|package| {
-        let manifest = package.manifest().clone();
-        manifest.tasks.into_iter().map(move |task| (task, manifest.name.clone()))
-    });
-    rows.collect()
-}
-
-type Answer = (String, Result<Response, PoolError>);
 
 struct Shell {
-    core: Dispatch,
+    core: Router,
     pools: Vec<Arc<dyn Pool>>,
     /// Away while a line is being written.
     log: Option<JobLog>,
+    archive: Folder,
     feed: Feed,
     clock: StationClock,
     answers: JoinSet<Answer>,
+    /// Questions by their number, to be given up.
+    asked: BTreeMap<AskId, AbortHandle>,
+    asking: mpsc::Receiver<Looked>,
 }
 
 impl Shell {
@@ -147,21 +183,66 @@ impl Shell {
                     None => return,
                 },
                 Some(answered) = self.answers.join_next() => {
-                    // A task that panicked has no key; its job ends with its deadline.
-                    if let Ok((key, result)) = answered {
-                        self.core.answered(&key, result, self.clock.tai());
+                    // One that was given up, or panicked, has no answer; a job ends with its
+                    // deadline.
+                    if let Ok(answer) = answered {
+                        self.hear(answer);
                     }
+                }
+                Some(looked) = self.asking.recv() => {
+                    let _ = looked.send(self.core.view(self.clock.tai()));
                 }
                 () = sleep(pause) => {}
             }
         }
     }
 
+    fn hear(&mut self, answer: Answer) {
+        let now = self.clock.tai();
+        match answer {
+            Answer::Of(ask, result) => {
+                self.asked.remove(&ask);
+                self.core.answered(ask, result, now);
+            }
+            Answer::Described(pool, task, result) => {
+                self.core.described(pool, &task, result, now);
+            }
+            Answer::Loaded(key, input) => self.core.loaded(&key, input, now),
+        }
+    }
+
     async fn act(&mut self, action: Action) {
         match action {
-            Action::Ask { pool, request } => {
+            Action::Ask { ask, pool, request } => {
                 let Some(pool) = self.pools.get(pool).map(Arc::clone) else { return };
-                self.answers.spawn(ask(pool, request));
+                let asked =
+                    self.answers.spawn(async move { Answer::Of(ask, pool.infer(&request).await) });
+                self.asked.insert(ask, asked);
+            }
+            // Dropping the question drops its connection or stream: the server sees it.
+            Action::Cancel { ask } => {
+                if let Some(asked) = self.asked.remove(&ask) {
+                    asked.abort();
+                }
+            }
+            Action::Describe { pool, task } => {
+                let Some(of) = self.pools.get(pool).map(Arc::clone) else { return };
+                self.answers.spawn(async move {
+                    let told = tokio::time::timeout(DESCRIBE_TIMEOUT, of.metadata(&task)).await;
+                    let told = told.unwrap_or_else(|_| {
+                        let said = format!("it said nothing of its models in {DESCRIBE_TIMEOUT:?}");
+                        Err(PoolError::unavailable(said))
+                    });
+                    Answer::Described(pool, task, told)
+                });
+            }
+            Action::Load { key, task: _, unit } => {
+                let mut archive = self.archive.clone();
+                self.answers.spawn(async move {
+                    let read = move || unit_input(&mut archive, unit);
+                    let read = tokio::task::spawn_blocking(read).await;
+                    Answer::Loaded(key, read.unwrap_or_else(|error| Err(error.to_string())))
+                });
             }
             Action::Write { key, line, sync } => {
                 let Some(mut log) = self.log.take() else { return };
@@ -188,14 +269,81 @@ impl Shell {
     }
 }
 
-async fn ask(pool: Arc<dyn Pool>, request: Request) -> Answer {
-    let answer = tokio::time::timeout(request.time_left, pool.infer(&request)).await;
-    (request.idempotency_key.clone(), answer.unwrap_or(Err(PoolError::Deadline)))
-}
-
 async fn sleep(pause_ns: Option<i64>) {
     match pause_ns {
         Some(pause) => tokio::time::sleep(Duration::from_nanos(pause.unsigned_abs())).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        archive::{Archive, Now, Settings, tests::unit},
+        product,
+    };
+    use codecs::{ids::Codec, time::Tai};
+
+    #[test]
+    fn an_input_comes_out_of_the_archive_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut folder = Folder::at(dir.path());
+        let now = Now { mono_ms: 0, tai: Tai(0) };
+        let settings = Settings { segment_bytes: 256 << 10 };
+        let (mut archive, _) = Archive::open(folder.clone(), settings, 1).unwrap();
+        let tiles: Vec<_> = (0..20u32)
+            .map(|id| {
+                let mut tile = product::tests::tile(4, 64);
+                tile.id = id;
+                tile
+            })
+            .collect();
+        for (tile, sequence) in tiles.iter().zip(0..) {
+            let mut unit = unit(1, sequence);
+            (unit.codec, unit.bytes) = (Codec::Product, tile.encode().into());
+            archive.offer(&unit, now).unwrap();
+            archive.commit(now).unwrap();
+        }
+        let end = archive.synced_to().unwrap();
+        let start = Position { segment: 0, offset: 0 };
+        let mut found = Vec::new();
+        read::replay(&mut folder, &Twice::NOTHING, start, end, |unit| {
+            found.push(unit.position);
+            Ok(())
+        })
+        .unwrap();
+        assert!(found.last().unwrap().segment > found[0].segment, "over several segments");
+        for (at, tile) in found.iter().zip(&tiles) {
+            let wanted = product::tensor(tile).unwrap();
+            assert_eq!(unit_input(&mut folder, *at), Ok(Input::Tensors(vec![wanted])));
+        }
+        let astray = Position { offset: found[3].offset + 8, ..found[3] };
+        assert!(unit_input(&mut folder, astray).is_err());
+        let gone = Position { segment: 999, offset: 4096 };
+        assert!(unit_input(&mut folder, gone).unwrap_err().contains("not in the archive"));
+    }
+
+    #[test]
+    fn rules_that_nobody_serves_are_told() {
+        let definition = Definition::from_toml(
+            "mission = 'm'\n[[product]]\nkind = 'tile'\nname = 't'\n[[rule]]\n\
+             on = 'product:tile'\ntask = 'cloud-mask/1'\ndeadline_s = 1\nregions = ['eu']\n\
+             [[rule]]\non = 'alarm'\ntask = 'tea/1'\ndeadline_s = 1\n[[rule]]\non = 'alarm'\n\
+             task = 'alarm-report/1'\ndeadline_s = 1\n",
+        )
+        .unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("station.toml");
+        let text = "mission = 'm'\n[station]\nname = 'T'\nlatitude_deg = 1.0\n\
+            longitude_deg = 1.0\n[identity]\nauthority = 'a'\ncertificate = 's'\nkey = 'k'\n\
+            [[pool]]\nname = 'far'\nkind = 'oip-rest'\nurl = 'http://a'\nregion = 'us-east-1'\n\
+            tasks = { 'cloud-mask/1' = 'screen' }\n";
+        std::fs::write(&file, text).unwrap();
+        let told = idle_rules(&Config::load(&file).unwrap(), &definition);
+        assert_eq!(told.len(), 3, "{told:?}");
+        assert!(told[0].contains("far: is in us-east-1, not in eu"), "{told:?}");
+        assert!(told[1].contains("\"tea/1\" is unknown"), "{told:?}");
+        assert!(told[2].contains("no [[pool]] takes alarm-report/1"), "{told:?}");
     }
 }

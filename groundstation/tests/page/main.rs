@@ -65,6 +65,7 @@ async fn start(port: u16) -> Fixture {
         ready: is_ready,
         host_names: Vec::new(),
         uplink: None,
+        look: None,
     };
     tokio::spawn(serve(listener, context, stopped));
     Fixture { url, _folder: folder, _stop: stop, _ready: ready }

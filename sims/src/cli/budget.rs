@@ -324,10 +324,6 @@ fn warn_of_age(set: &ElementSet, at: Tai) {
 pub fn satellite(path: &Path, wanted: Option<&str>) -> anyhow::Result<ElementSet> {
     let name = path.display();
     let text = fs::read_to_string(path).with_context(|| format!("reading {name}"))?;
-    ensure!(
-        !crate::orbit::oem::is_oem(&text),
-        "{name} is an ephemeris (OEM), which `passes`, `links` and `plan` take: a budget wants elements"
-    );
     let mut sets = elements::read(&text).with_context(|| format!("in {name}"))?;
     let at = match wanted {
         None => 0,

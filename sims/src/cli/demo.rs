@@ -1,6 +1,6 @@
 //! `orbitsim demo`: the whole system on one machine.
 
-use super::relay::{rate, share};
+use super::between::{rate, share};
 use crate::demo::shell::{self, Link, Options};
 use clap::Args;
 use std::path::PathBuf;

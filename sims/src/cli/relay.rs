@@ -1,19 +1,14 @@
 //! `orbitsim relay`: the link model between two UDP programs, until stopped.
 
-use super::budget;
-use crate::link::budget::file;
-use crate::link::radio::{RadioLink, Way, Weather};
-use crate::link::{Fixed, Geometry, LIGHT_KM_S, LinkModel, LinkSettings, LossSettings, Track};
+use super::between::{Between, LinkArguments, Passing};
+use crate::link::{Geometry, LinkModel};
 use crate::relay::{Counters, Relay, SimulatedClock};
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use clap::Args;
 use codecs::time::Tai;
 use serde_json::json;
-use std::fs;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
@@ -34,63 +29,8 @@ pub struct RelayArguments {
     /// The server
     #[arg(long, value_name = "ADDRESS")]
     to: SocketAddr,
-    /// Bits a second in each direction; k, M and G multiply by thousands
-    #[arg(long, value_name = "RATE", default_value = "10M", value_parser = rate)]
-    rate: f64,
-    /// One-way delay in milliseconds
-    #[arg(long, value_name = "MS", default_value_t = 10.0)]
-    delay: f64,
-    /// Mean share of datagrams lost, 0 to 1
-    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
-    loss: f64,
-    /// Mean datagrams lost in a row
-    #[arg(long, value_name = "COUNT", default_value_t = 3.0)]
-    burst: f64,
-    /// Longest wait in the queue in milliseconds
-    #[arg(long, value_name = "MS", default_value_t = 200.0)]
-    queue: f64,
-    /// Seed of the losses and of the weather
-    #[arg(long, default_value_t = 7)]
-    seed: u64,
-    /// A link's budget over a pass instead of rate, delay, loss and queue (see `orbitsim budget`)
-    #[arg(
-        long,
-        value_name = "LINK",
-        requires_all = ["elements", "pass"],
-        conflicts_with_all = ["rate", "delay", "loss", "burst", "queue"]
-    )]
-    link: Option<PathBuf>,
-    /// Elements of the satellite: two-line, or OMM as JSON, XML, CSV or key = value
-    #[arg(long, value_name = "FILE", requires = "link")]
-    elements: Option<PathBuf>,
-    /// Which satellite of the file; the first by default
-    #[arg(long, value_name = "NAME", requires = "elements")]
-    satellite: Option<String>,
-    /// The pass that is on at that time, or the next one; it begins when the relay does
-    #[arg(long, value_name = "TIME", requires = "link", value_parser = super::share::instant)]
-    pass: Option<Tai>,
-}
-
-/// Reads a rate such as 250k, 10M or 1.5G.
-pub fn rate(text: &str) -> Result<f64, String> {
-    let (number, factor) = match text.char_indices().next_back() {
-        Some((at, 'k')) => (&text[..at], 1e3),
-        Some((at, 'M')) => (&text[..at], 1e6),
-        Some((at, 'G')) => (&text[..at], 1e9),
-        _ => (text, 1.0),
-    };
-    match number.parse::<f64>() {
-        Ok(number) if number > 0.0 && number.is_finite() => Ok(number * factor),
-        _ => Err(format!("'{text}' is no rate such as 250k, 10M or 1G")),
-    }
-}
-
-/// Reads a share of 0 to 1.
-pub fn share(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
-        _ => Err(format!("'{text}' is no share of 0 to 1")),
-    }
+    #[command(flatten)]
+    link: LinkArguments,
 }
 
 impl RelayArguments {
@@ -100,69 +40,15 @@ impl RelayArguments {
     }
 
     async fn relay(self) -> anyhow::Result<ExitCode> {
-        if let (Some(link), Some(elements), Some(pass)) = (&self.link, &self.elements, self.pass) {
-            let (rise, down, up) = self.pass(link, elements, pass)?;
-            return self.between(rise, down, up).await;
-        }
-        for (key, value, least, most) in [
-            ("--delay", self.delay, 0.0, 1e8),
-            ("--loss", self.loss, 0.0, 1.0),
-            ("--burst", self.burst, 1.0, 1e6),
-            ("--queue", self.queue, 0.0, 1e7),
-            ("--rate", self.rate, 1.0, 1e12),
-        ] {
-            ensure!(
-                (least..=most).contains(&value),
-                "{key} {value} is not within {least} and {most}"
-            );
-        }
         ensure!(self.listen != self.to, "--listen and --to are the same: it would hear itself");
-        let settings = LinkSettings {
-            rate_bps: self.rate,
-            ground_delay_ns: 0,
-            queue_ns: (self.queue * 1e6) as i64,
-            loss: LossSettings { mean: self.loss, burst_packets: self.burst },
-            seed: self.seed,
-        };
-        let path = Fixed { range_km: self.delay / 1000.0 * LIGHT_KM_S };
-        let down = LinkModel::new(settings, path);
-        let up = LinkModel::new(LinkSettings { seed: self.seed ^ 1, ..settings }, path);
-        self.between(Tai(0), down, up).await
-    }
-
-    /// Both directions over a pass, and when it begins.
-    fn pass(
-        &self,
-        link: &Path,
-        elements: &Path,
-        from: Tai,
-    ) -> anyhow::Result<(Tai, LinkModel<Way>, LinkModel<Way>)> {
-        let name = link.display().to_string();
-        let text = fs::read_to_string(link).with_context(|| format!("reading {name}"))?;
-        let described = file::read(&name, &text)?;
-        let satellite = budget::satellite(elements, self.satellite.as_deref())?;
-        let pass = budget::next_pass(&described, &satellite, from)?;
-        let track = Track::of_pass(&satellite, &described.station, &pass)?;
-        let flown = RadioLink::fly(&described, &track, Weather::Seeded(self.seed))?;
-        let flown = Arc::new(flown);
-        eprintln!(
-            "{} over {}: {:.0} s, up to {:.1} Mb/s, {:.3} GB in all",
-            satellite.name(),
-            described.station.name,
-            pass.set.since(pass.rise) as f64 / 1e9,
-            flown.peak_bps() / 1e6,
-            flown.capacity_bits() / 8e9
-        );
-        let [forth, back] = described.settings(&flown, self.seed);
-        let disturbances = described.disturbances(pass.rise);
-        let down = LinkModel::new(forth, Way::Forth(flown.clone()));
-        let up = LinkModel::new(back, Way::Back(flown));
-        let [down, up] = [down, up].map(|way| way.with_disturbances(disturbances.clone()));
-        Ok((pass.rise, down, up))
+        match self.link.between()? {
+            Between::Steady(down, up) => self.run_between(Tai(0), down, up).await,
+            Between::Pass(Passing { rise, down, up, .. }) => self.run_between(rise, down, up).await,
+        }
     }
 
     /// Relays from an instant of simulated time on.
-    async fn between<G: Geometry>(
+    async fn run_between<G: Geometry>(
         &self,
         start: Tai,
         down: LinkModel<G>,

@@ -19,17 +19,20 @@ use crate::{
 };
 
 /// Scenarios that come with the program, by name.
-const LIBRARY: [(&str, &str); 10] = [
+const LIBRARY: [(&str, &str); 13] = [
     ("leo-quic", include_str!("../../scenarios/leo-quic.toml")),
     ("leo-rf", include_str!("../../scenarios/leo-rf.toml")),
     ("eo-100", include_str!("../../scenarios/eo-100.toml")),
+    ("eo-pools", include_str!("../../scenarios/eo-pools.toml")),
     ("oneweb", include_str!("../../scenarios/oneweb.toml")),
+    ("ten-thousand", include_str!("../../scenarios/ten-thousand.toml")),
     ("geo-relay", include_str!("../../scenarios/geo-relay.toml")),
     ("lunar", include_str!("../../scenarios/lunar.toml")),
     ("mars", include_str!("../../scenarios/mars.toml")),
     ("handover-storm", include_str!("../../scenarios/handover-storm.toml")),
     ("rainy-ka", include_str!("../../scenarios/rainy-ka.toml")),
     ("voyage", include_str!("../../scenarios/voyage.toml")),
+    ("voyage-light", include_str!("../../scenarios/voyage-light.toml")),
 ];
 /// How often progress is told on a terminal.
 const TELL_EVERY: Duration = Duration::from_millis(500);
@@ -94,10 +97,17 @@ impl RunArguments {
         let progress = Arc::new(Progress::default());
         stop_on_ctrl_c(Arc::clone(&progress))?;
         let files = |name: &str| file(&folder, name);
+        if let Some(warning) = scenario.warning_of_age(&files)? {
+            eprintln!("warning: {warning}");
+        }
         let total_s = scenario.duration_s;
+        let begun = Instant::now();
         let answer =
             watched(&progress, total_s, || run(&scenario, seed, threads, &files, &progress))?;
         ensure!(!answer.craft.is_empty(), "stopped before anything was flown");
+        let (took_s, flown_s) = (begun.elapsed().as_secs_f64(), progress.scenario_s());
+        let shown = flown_s / took_s.max(1e-3);
+        eprintln!("flew {flown_s:.0} s in {took_s:.1} s: {shown:.1} simulated seconds a second");
         let prices = Prices::of(&scenario);
         let summary = Summary::of(&answer, &prices);
         if summary.stopped {
@@ -223,14 +233,15 @@ fn watched<T>(progress: &Progress, total_s: u64, work: impl FnOnce() -> T) -> T 
         scope.spawn(move || {
             let begun = Instant::now();
             while over.recv_timeout(TELL_EVERY) == Err(mpsc::RecvTimeoutError::Timeout) {
-                let flown = progress.flown_s.load(Ordering::Relaxed);
-                let rate = flown as f64 / begun.elapsed().as_secs_f64();
+                // Of the scenario, not summed over its spacecraft: above one is faster than life.
+                let flown_s = progress.scenario_s();
                 let spacecraft = progress.over.load(Ordering::Relaxed);
                 eprint!(
-                    "\r{spacecraft} spacecraft over, {:.1} h flown of {:.1} h each, {rate:.0} \
-                     simulated seconds a second \x1b[K",
-                    flown as f64 / 3_600.0,
-                    total_s as f64 / 3_600.0,
+                    "\r{spacecraft} of {} spacecraft over, {:.0} % flown, {:.1} simulated seconds \
+                     a second \x1b[K",
+                    progress.islands.load(Ordering::Relaxed),
+                    100.0 * flown_s / total_s.max(1) as f64,
+                    flown_s / begun.elapsed().as_secs_f64(),
                 );
             }
             eprint!("\r\x1b[K");

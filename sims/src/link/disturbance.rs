@@ -45,6 +45,11 @@ impl Disturbing {
         Self { of, random: Random::new(seed, "disturbances") }
     }
 
+    /// What is to happen.
+    pub fn of(&self) -> &Disturbances {
+        &self.of
+    }
+
     /// Whether anything passes at an instant.
     pub fn passes(&self, at: Tai) -> bool {
         let out = self.of.outages.iter().any(|(from, to)| (*from..*to).contains(&at));

@@ -20,6 +20,7 @@ pub mod radio;
 pub mod loss;
 pub mod disturbance;
 pub mod noise;
+pub mod netem;
 
 use crate::rng::Random;
 use codecs::time::Tai;

@@ -1,8 +1,8 @@
 //! Element sets in (TLE or OMM), positions and velocities out (SGP4, frame TEME).
 
 use super::fleet::{MeanElements, NoOrbit, Propagator};
-use super::omm;
 use super::vector::{Vector, norm};
+use super::{oem, omm};
 use codecs::time::Tai;
 use std::f64::consts::TAU;
 use std::fmt;
@@ -30,6 +30,9 @@ const DEEP_DAYS: f64 = 42.0;
 /// Turns a day of an orbit at the ground, and some.
 const MOTION_MAX: f64 = 18.0;
 
+/// Greatest drag term, per earth radius; what comes down within the hour has less than one.
+const DRAG_MAX: f64 = 1_000.0;
+
 /// Most element sets taken from one file; ten times the largest constellation flying.
 pub const MAX_ELEMENT_SETS: usize = 100_000;
 
@@ -49,6 +52,12 @@ pub enum ElementsError {
         "no element set found: expected two-line elements, or OMM as JSON, XML, CSV or key = value"
     )]
     Empty,
+    /// States where elements are wanted.
+    #[error(
+        "an ephemeris (OEM), which `passes`, `links`, `plan` and `ephemeris` take: elements are \
+         wanted here"
+    )]
+    Ephemeris,
     /// More than [`MAX_ELEMENT_SETS`].
     #[error("{count} element sets are more than the {MAX_ELEMENT_SETS} this program takes")]
     TooMany {
@@ -116,6 +125,13 @@ impl ElementSet {
                 let reason = format!("{what} is {value}: 0 to {most} is an orbit of the earth");
                 return Err(ElementsError::Format { index, reason });
             }
+        }
+        // A drag term out of bounds flies a satellite to no place at all.
+        if elements.drag_term.is_nan() || elements.drag_term.abs() > DRAG_MAX {
+            let drag = elements.drag_term;
+            let reason =
+                format!("the drag term is {drag:e}: -{DRAG_MAX} to {DRAG_MAX} is possible");
+            return Err(ElementsError::Format { index, reason });
         }
         let mean = MeanElements {
             inclination: elements.inclination.to_radians(),
@@ -209,7 +225,11 @@ impl ElementSet {
         let refuse = |reason| ElementsError::Propagation { name: self.name.clone(), at, reason };
         let state =
             self.propagate_minutes(self.minutes_at(at)).map_err(|e| refuse(e.to_string()))?;
-        if norm(state.position_km) < RADIUS_KM {
+        let radius_km = norm(state.position_km);
+        if !radius_km.is_finite() {
+            return Err(refuse("the elements lead to no place".into()));
+        }
+        if radius_km < RADIUS_KM {
             return Err(refuse("the orbit has come down to the ground: decayed".into()));
         }
         Ok(state)
@@ -227,6 +247,9 @@ impl ElementSet {
 pub fn read(text: &str) -> Result<Vec<ElementSet>, ElementsError> {
     // What Windows' editors put in front is no part of a name.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    if oem::is_oem(text) {
+        return Err(ElementsError::Ephemeris);
+    }
     if let Some(sets) = omm::read(text) {
         return match sets {
             Ok(sets) if sets.is_empty() => Err(ElementsError::Empty),
@@ -348,6 +371,7 @@ mod tests {
             (ISS.replace("674452123", "67445"), "fewer than 69 columns (line 3 of the file)"),
             (lines[..2].join("\n"), "a line 1 without its line 2 (line 2 of the file)"),
             (lines[2].into(), "a line 2 without its line 1 (line 1 of the file)"),
+            (ISS.replace("27310-3 0  9995", "1e308-3 0  9994"), "-1000 to 1000 is possible"),
             ([lines[1], lines[1], lines[2]].join("\n"), "without its line 2 (line 1 of the file)"),
         ] {
             let error = read(&text).err().unwrap().to_string();

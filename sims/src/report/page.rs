@@ -93,6 +93,13 @@ fn figures(out: &mut String, summary: &Summary) {
         figures.push(("frames lost to noise", summary.frames_lost.to_string()));
         figures.push(("frames while nobody heard", summary.frames_unheard.to_string()));
     }
+    if let Some(jobs) = &summary.jobs {
+        let of = format!("{} of {}, {} failed", jobs.done, jobs.jobs, jobs.failed);
+        figures.push(("jobs done by pools", of));
+        figures.push(("archive to result, median", latency(jobs.latency_p50_s)));
+        figures.push(("capture to result, median", latency(jobs.insight_p50_s)));
+        figures.push(("pools cost", format!("{:.2} {}", jobs.cost, summary.currency)));
+    }
     if summary.antennas > 0 {
         let (not, all) = (summary.passes_unserved, summary.passes);
         let unserved = format!("{not} of {all}, {}", duration(summary.unserved_s));

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::page::{bytes, duration};
 use crate::world::answer::{Answer, ContactAnswer, CraftAnswer, LatencySample};
+use crate::world::pools::JobsAnswer;
 use crate::world::scenario::Scenario;
 
 /// What a minute of contact costs.
@@ -160,6 +161,9 @@ pub struct Summary {
     pub cost: Option<f64>,
     /// Its currency.
     pub currency: String,
+    /// What became of heavy work; none where the scenario has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jobs: Option<JobsAnswer>,
 }
 
 impl Summary {
@@ -207,6 +211,7 @@ impl Summary {
             cost: (!prices.currency.is_empty())
                 .then(|| contacts().map(|contact| prices.contact(contact)).sum()),
             currency: prices.currency.clone(),
+            jobs: answer.jobs.clone(),
         }
     }
 }
@@ -268,6 +273,20 @@ impl fmt::Display for Summary {
         }
         if let Some(cost) = self.cost {
             writeln!(f, "cost         {cost:.2} {}", self.currency)?;
+        }
+        if let Some(jobs) = &self.jobs {
+            writeln!(
+                f,
+                "jobs         {} of {} done by pools, {} failed; {} median, {} at the 99th \
+                 percentile, from archive to result; cost {:.2} {}",
+                jobs.done,
+                jobs.jobs,
+                jobs.failed,
+                latency(jobs.latency_p50_s),
+                latency(jobs.latency_p99_s),
+                jobs.cost,
+                self.currency
+            )?;
         }
         writeln!(
             f,
@@ -382,6 +401,7 @@ pub(super) mod tests {
             trace: 0xabc,
             sent: 10,
             faults: vec![],
+            jobs: None,
             antennas: vec![AntennaAnswer {
                 site: 0,
                 number: 1,

@@ -3,7 +3,7 @@
 use codecs::time::Tai;
 use serde::Serialize;
 
-use super::conserve::Conservation;
+use super::{conserve::Conservation, pools::JobsAnswer};
 
 /// What a scenario came to.
 #[derive(Clone, Debug, Serialize)]
@@ -31,6 +31,8 @@ pub struct Answer {
     pub sent: u64,
     /// Faults that came.
     pub faults: Vec<FaultAnswer>,
+    /// What became of jobs; none where the scenario has none.
+    pub jobs: Option<JobsAnswer>,
     /// Antennas, where spacecraft compete for them.
     pub antennas: Vec<AntennaAnswer>,
     /// Passes that there were to hear, where spacecraft compete for antennas.
@@ -66,7 +68,7 @@ pub struct Site {
 }
 
 /// A fault that came.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct FaultAnswer {
     /// Seconds since the start.
     pub at_s: f64,

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use codecs::{
-    ids::{KeyPrefix, SeqRange},
+    ids::{KeyPrefix, RangeSet, SeqRange},
     link::void::Void,
 };
 use codecs_store::{Medium, Store};
@@ -41,7 +41,8 @@ impl Conservation {
 
     /// Holds a store against the ledger that a fresh look at the archive's medium gives.
     pub fn of<M: Medium>(store: &mut Store<M>, ledger: &Ledger, ledger_id: u64) -> Self {
-        let mut said = Self::default();
+        let broken = Self::unnumbered(store, ledger);
+        let mut said = Self { broken, ..Self::default() };
         let voids = voids_on_board(store);
         let counters: Vec<_> =
             store.counters().map(|(prefix, counter)| (prefix, counter.clone())).collect();
@@ -86,6 +87,47 @@ impl Conservation {
         }
         said
     }
+
+    /// What a ledger that a station just came up with lacks of its own receipts, as the spacecraft
+    /// knows them: a line each. Its medium survived, so that all of it is to be there.
+    pub fn lacking<M: Medium>(store: &Store<M>, ledger: &Ledger, ledger_id: u64) -> Vec<String> {
+        let mut lacking = Vec::new();
+        for (prefix, counter) in store.counters() {
+            let ground = ledger.counter(&prefix);
+            let own = counter.receipts.iter().filter(|of| of.ledger == ledger_id);
+            for range in own.flat_map(|of| of.ranges.ranges()) {
+                let mut gone: RangeSet = [*range].into_iter().collect();
+                let known = ground.iter().flat_map(|of| [&of.held, &of.lost]);
+                known.flat_map(RangeSet::ranges).for_each(|known| gone.remove(*known));
+                lacking.extend(gone.ranges().iter().map(|gone| {
+                    format!(
+                        "spacecraft {} channel {} sequences {} to {}: receipted, and gone after a \
+                         crash that the disk survived",
+                        prefix.spacecraft.0, prefix.channel, gone.first, gone.last
+                    )
+                }));
+            }
+        }
+        lacking
+    }
+
+    /// What a ledger holds that a store never gave out durably: a line each.
+    fn unnumbered<M: Medium>(store: &Store<M>, ledger: &Ledger) -> Vec<String> {
+        let counters: BTreeMap<_, _> = store.counters().collect();
+        let beyond = |(prefix, ground): (&KeyPrefix, &groundstation::ledger::Counter)| {
+            let given = counters.get(prefix).map_or(0, |counter| counter.durable_next);
+            let last = ground.held.ranges().last().map(|range| range.last)?;
+            (last >= given).then(|| {
+                format!(
+                    "spacecraft {} channel {} sequence {last}: archived, and the store gave out no \
+                     more than {given} durably",
+                    prefix.spacecraft.0, prefix.channel
+                )
+            })
+        };
+        let own = store.identity().origin;
+        ledger.counters().filter(|(prefix, _)| prefix.origin == own).filter_map(beyond).collect()
+    }
 }
 
 /// What voids say that are still on board.
@@ -117,7 +159,7 @@ mod tests {
     use super::*;
     use bytes::Bytes;
     use codecs::{
-        ids::{Channel, Codec, Origin, RangeSet, SpacecraftId, StoreEpoch},
+        ids::{Channel, Codec, Origin, SpacecraftId, StoreEpoch, UnitKey},
         time::Tai,
     };
     use codecs_store::{Limits, NewUnit, forgetful::Forgetful};
@@ -161,10 +203,25 @@ mod tests {
         store.commit(Tai(1)).unwrap();
         let said = Conservation::of(&mut store, &Ledger::new(), LEDGER);
         assert_eq!(said.broken.len(), 3, "{said:?}");
+        let lacking = Conservation::lacking(&store, &Ledger::new(), LEDGER);
+        assert!(lacking[0].contains("sequences 2 to 4: receipted, and gone"), "{lacking:?}");
+        assert!(Conservation::lacking(&store, &Ledger::new(), LEDGER + 1).is_empty());
         assert!(said.broken[0].contains("sequence 2: receipted, and not in the archive"));
         let mut ledger = Ledger::new();
         assert!(ledger.lose_range(prefix, SeqRange { first: 2, last: 4 }));
         let said = Conservation::of(&mut store, &ledger, LEDGER);
         assert!(said.broken.is_empty() && said.lost == 3, "{said:?}");
+        assert!(Conservation::lacking(&store, &ledger, LEDGER).is_empty());
+    }
+
+    #[test]
+    fn what_was_archived_and_never_numbered_is_found() {
+        let (mut store, prefix) = store(10);
+        let mut ledger = Ledger::new();
+        assert!(ledger.note(&UnitKey { prefix, sequence: 9 }, 4));
+        assert!(Conservation::of(&mut store, &ledger, LEDGER).broken.is_empty());
+        assert!(ledger.note(&UnitKey { prefix, sequence: 10 }, 4));
+        let said = Conservation::of(&mut store, &ledger, LEDGER);
+        assert!(said.broken[0].contains("sequence 10: archived, and the store gave"), "{said:?}");
     }
 }

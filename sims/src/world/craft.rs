@@ -69,6 +69,8 @@ pub struct CraftSettings {
     pub radio: Option<Radio>,
     /// Seed of everything random on board.
     pub seed: u64,
+    /// Its medium says that it synced, and did not.
+    pub syncs_lie: bool,
 }
 
 /// A spacecraft's radio.
@@ -291,6 +293,8 @@ impl Craft {
     /// A configuration that the flight software refuses.
     pub fn new(settings: CraftSettings, net: &mut Net, station: NodeId) -> anyhow::Result<Self> {
         let config = settings.config()?;
+        let medium = Forgetful::new();
+        let medium = if settings.syncs_lie { medium.lying() } else { medium };
         let node = net.add(settings.node(0));
         Ok(Self {
             node,
@@ -302,7 +306,7 @@ impl Craft {
             settings,
             config,
             station,
-            medium: Forgetful::new(),
+            medium,
             flight: None,
             clock_offset_ns: 0,
             woken_ns: None,
@@ -314,9 +318,14 @@ impl Craft {
         &self.settings.name
     }
 
-    /// Bounds what fits its medium, or no longer.
-    pub fn set_space(&self, bytes: Option<u64>) {
-        self.medium.set_space(bytes);
+    /// Its medium takes so many bytes more beside what is given up, or nothing at all.
+    pub fn fill(&self, left_bytes: Option<u64>) {
+        self.medium.set_space(Some(left_bytes.map_or(0, |left| self.medium.stored() + left)));
+    }
+
+    /// Its medium takes what comes again.
+    pub fn free(&self) {
+        self.medium.set_space(None);
     }
 
     /// Power comes on: the flight software starts on what its medium holds.
@@ -390,6 +399,11 @@ impl Craft {
     /// Whether it has power.
     pub fn is_up(&self) -> bool {
         self.flight.is_some()
+    }
+
+    /// The store, while there is power.
+    pub fn store(&self) -> Option<&Store<Forgetful>> {
+        self.flight.as_ref().map(|flight| &flight.held.store)
     }
 
     /// Units and bytes on board without a receipt.

@@ -61,6 +61,8 @@ pub struct DaemonSettings {
     pub radio: Option<RadioSettings>,
     /// Seed of what is random there.
     pub seed: u64,
+    /// Its disk says that it synced, and did not.
+    pub syncs_lie: bool,
 }
 
 /// Who may connect, and the contacts that it is told.
@@ -189,6 +191,9 @@ impl Daemon {
     pub fn boot(&mut self, net: &mut Net) -> anyhow::Result<()> {
         self.lives += 1;
         net.restart(self.node, node(&self.settings, &self.server, self.lives));
+        if self.settings.syncs_lie {
+            self.disk.lie_about_syncs();
+        }
         let settings = ArchiveSettings { segment_bytes: self.settings.segment_bytes };
         let fresh = self.ledger_of(self.destroyed);
         let archive = match Archive::open(self.disk.clone(), settings, fresh) {
@@ -247,6 +252,12 @@ impl Daemon {
     /// Whether it has power.
     pub fn is_up(&self) -> bool {
         self.running.is_some()
+    }
+
+    /// The ledger in force with its name, while there is power.
+    pub fn ledger(&self) -> Option<(&Ledger, u64)> {
+        let running = self.running.as_ref()?;
+        Some((running.ingest.ledger(), running.volume.ledger_id()))
     }
 
     /// Whether it would run but for its full disk.

@@ -8,6 +8,8 @@ use serde::Deserialize;
 use crate::rng::Random;
 
 const DAY_S: f64 = 86_400.0;
+/// Most bytes that a full medium still takes.
+const STORE_LEFT_BYTES_MAX: u64 = 128 << 10;
 
 /// How often each kind comes, on average.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
@@ -75,8 +77,13 @@ pub enum Fault {
     DiskLost(u64),
     /// The station's disk takes nothing more, for so long.
     DiskFull(u64),
-    /// The spacecraft's medium takes nothing more, for so long.
-    StoreFull(u64),
+    /// The spacecraft's medium takes next to nothing more, for so long.
+    StoreFull {
+        /// Until it takes more, ns.
+        full_ns: u64,
+        /// What it takes beside what is there and is given up; none takes nothing at all.
+        left_bytes: Option<u64>,
+    },
     /// The clock of the spacecraft's sensors steps by so much.
     CraftClock(i64),
     /// The station's clock steps by so much.
@@ -103,7 +110,12 @@ impl Fault {
                 format!("station's disk destroyed, an empty one after {:.0} s", s(*ns))
             }
             Self::DiskFull(ns) => format!("station's disk full for {:.0} s", s(*ns)),
-            Self::StoreFull(ns) => format!("store's medium full for {:.0} s", s(*ns)),
+            Self::StoreFull { full_ns, left_bytes: None } => {
+                format!("store's medium takes nothing for {:.0} s", s(*full_ns))
+            }
+            Self::StoreFull { full_ns, left_bytes: Some(left) } => {
+                format!("store's medium full but for {left} bytes for {:.0} s", s(*full_ns))
+            }
             Self::CraftClock(ns) => {
                 format!("spacecraft's clock steps by {:.1} s", *ns as f64 / 1e9)
             }
@@ -114,7 +126,7 @@ impl Fault {
 
     /// Whether it is the spacecraft's.
     pub fn is_of_craft(&self) -> bool {
-        matches!(self, Self::PowerCut { .. } | Self::StoreFull(_) | Self::CraftClock(_))
+        matches!(self, Self::PowerCut { .. } | Self::StoreFull { .. } | Self::CraftClock(_))
     }
 }
 
@@ -164,7 +176,11 @@ fn one(name: &str, random: &mut Random) -> Fault {
         }
         "disks_lost_per_day" => Fault::DiskLost(between(60.0, 600.0)),
         "disk_full_per_day" => Fault::DiskFull(between(10.0, 1_200.0)),
-        "store_full_per_day" => Fault::StoreFull(between(10.0, 1_200.0)),
+        "store_full_per_day" => {
+            let full_ns = between(10.0, 1_200.0);
+            let left_bytes = random.chance(0.5).then(|| random.bits() % STORE_LEFT_BYTES_MAX);
+            Fault::StoreFull { full_ns, left_bytes }
+        }
         "clock_steps_per_day" => {
             let step = random.between(-3_600.0, 3_600.0);
             let step_ns = (step * 1e9) as i64;

@@ -68,6 +68,8 @@ pub struct IslandSettings {
     pub config: String,
     /// Bytes at which the station seals a segment.
     pub segment_bytes: u64,
+    /// Media that say that they synced and did not: the station's, and the spacecraft's.
+    pub syncs_lie: [bool; 2],
     /// What breaks.
     pub faults: FaultRates,
     /// When it starts.
@@ -125,6 +127,8 @@ pub struct Island {
     happenings: Vec<Happening>,
     answer: CraftAnswer,
     told: Vec<FaultAnswer>,
+    /// What was against custody on the way.
+    broken: Vec<String>,
     carried_at_rise: u64,
 }
 
@@ -155,6 +159,7 @@ impl Island {
             segment_bytes: settings.segment_bytes,
             radio: radio.as_ref().map(|(of, _)| of.clone()),
             seed: mix(seed ^ 1),
+            syncs_lie: settings.syncs_lie[0],
         };
         let mut daemon = Daemon::new(daemon, &authority, start, &mut net)?;
         let mut peers = vec![Peer {
@@ -194,6 +199,7 @@ impl Island {
                 plan: plan.iter().map(|of| PlannedContact { rate_bps: 0, ..*of }).collect(),
             }),
             seed: mix(seed ^ 3),
+            syncs_lie: settings.syncs_lie[1],
         };
         let below = edge.as_ref().map_or(daemon.node, |edge| edge.node);
         let craft = Craft::new(craft, &mut net, below)?;
@@ -224,6 +230,7 @@ impl Island {
             happenings: Vec::new(),
             answer,
             told: Vec::new(),
+            broken: Vec::new(),
             carried_at_rise: 0,
         };
         island.begin()?;
@@ -334,6 +341,13 @@ impl Island {
         Ok(())
     }
 
+    /// What the station receipted is there after its crash, before anybody sends it again.
+    fn hold_to_receipts(&mut self) {
+        if let (Some((ledger, id)), Some(store)) = (self.daemon.ledger(), self.craft.store()) {
+            self.broken.extend(Conservation::lacking(store, ledger, id));
+        }
+    }
+
     /// A modem hands on what it heard.
     fn heard(&mut self, node: NodeId) {
         let Some(bytes) = self.net.heard() else { return };
@@ -389,15 +403,17 @@ impl Island {
             Happening::StationUp => {
                 if !self.daemon.is_up() {
                     self.daemon.boot(&mut self.net)?;
+                    self.hold_to_receipts();
                 }
             }
             Happening::DiskFree => {
                 self.daemon.set_room(None);
                 if self.daemon.waits_for_room() {
                     self.daemon.boot(&mut self.net)?;
+                    self.hold_to_receipts();
                 }
             }
-            Happening::StoreFree => self.craft.set_space(None),
+            Happening::StoreFree => self.craft.free(),
         }
         Ok(())
     }
@@ -425,7 +441,8 @@ impl Island {
     fn sample(&mut self) {
         let (backlog_units, backlog_bytes) = self.craft.backlog();
         let rate_bps = self.windows.at(self.net.now()).map_or(0.0, |(_, window)| {
-            let share = window.share(self.net.now());
+            let now = self.net.now();
+            let share = if self.windows.is_faded(now) { 0.0 } else { window.share(now) };
             share * self.settings.down.rate_bps
         });
         self.answer.series.push(Sample {
@@ -465,9 +482,9 @@ impl Island {
                 self.daemon.set_room(Some(0));
                 self.at(at_ns + ns, Happening::DiskFree);
             }
-            Fault::StoreFull(ns) => {
-                self.craft.set_space(Some(0));
-                self.at(at_ns + ns, Happening::StoreFree);
+            Fault::StoreFull { full_ns, left_bytes } => {
+                self.craft.fill(left_bytes);
+                self.at(at_ns + full_ns, Happening::StoreFree);
             }
             Fault::CraftClock(ns) => self.craft.clock_offset_ns += ns,
             Fault::StationClock(ns) => self.daemon.clock_offset_ns += ns,
@@ -496,7 +513,12 @@ impl Island {
         let (ledger, ledger_id, wrong) = self.daemon.reckon()?;
         let mut store = self.craft.reckon()?;
         let mut conservation = Conservation::of(&mut store, &ledger, ledger_id);
+        conservation.broken.extend(std::mem::take(&mut self.broken));
         conservation.broken.extend(wrong);
+        if self.daemon.tally.conflict > 0 {
+            let conflicts = self.daemon.tally.conflict;
+            conservation.broken.push(format!("{conflicts} units came again with other bytes"));
+        }
         if !self.daemon.tally.balances() {
             conservation.broken.push(format!("a unit has no fate: {:?}", self.daemon.tally));
         }

@@ -4,13 +4,16 @@ use std::sync::Arc;
 
 use codecs::{link::wire::PlannedContact, time::Tai};
 
-use super::net::Leg;
+use super::{
+    fades::{Faded, Fades},
+    net::Leg,
+};
 use crate::{
     contact::{Pass, passes},
     link::{
-        Fixed, Frames, Geometry, LIGHT_KM_S, LinkModel, LinkSettings, LossSettings, Reason, Sky,
-        Track, Verdict,
-        budget::file::Described,
+        Disturbances, Fixed, Frames, Geometry, LIGHT_KM_S, LinkModel, LinkSettings, LossSettings,
+        Sky, Track,
+        budget::file::{ChannelTable, Described},
         radio::{RadioError, RadioLink, Weather},
     },
     orbit::{ElementSet, ElementsError, Station},
@@ -121,12 +124,22 @@ impl Window {
 
 /// All contacts of a spacecraft, in order and apart from each other.
 #[derive(Clone, Debug, Default)]
-pub struct Windows(Vec<Window>);
+pub struct Windows(Vec<Window>, Fades);
 
 impl Windows {
     /// From contacts that are in order and apart.
     pub fn of(windows: Vec<Window>) -> Self {
-        Self(windows)
+        Self(windows, Fades::default())
+    }
+
+    /// The same under a sky that closes now and then.
+    pub fn faded(self, fades: Fades) -> Self {
+        Self(self.0, fades)
+    }
+
+    /// Whether the sky is closed at an instant.
+    pub fn is_faded(&self, at: Tai) -> bool {
+        self.1.holds(at)
     }
 
     /// The passes over sites of a satellite. Where two see it, the one that saw it first keeps it
@@ -159,7 +172,7 @@ impl Windows {
             let whole = Window::of_pass(satellite, (site, station), &pass)?;
             windows.push(Window { rise, from: rise.plus(lock_ns), ..whole });
         }
-        Ok(Self(windows))
+        Ok(Self::of(windows))
     }
 
     /// Contacts at one distance: so long, every so often, the first `offset_ns` after the start.
@@ -186,7 +199,7 @@ impl Windows {
             }
             rise = rise.plus(period_ns.max(SECOND_NS));
         }
-        Self(windows)
+        Self::of(windows)
     }
 
     /// Lets a link's budget and its weather decide what passes, where the contacts are passes; the
@@ -225,18 +238,33 @@ impl Windows {
         self.0.get(next.checked_sub(1)?)
     }
 
-    /// Cuts every contact into parts of so long with a gap after each: what handovers cost.
+    /// Cuts every contact where the path changes hands: so long after its start and every so long
+    /// from there, a gap.
     pub fn cut(&mut self, every_ns: i64, gap_ns: i64) {
+        let every_ns = every_ns.max(SECOND_NS);
         let mut parts = Vec::new();
         for window in &self.0 {
-            let mut from = window.from;
+            let (mut from, mut next) = (window.from, window.from.plus(every_ns));
             while from < window.to {
-                let to = from.plus(every_ns.max(SECOND_NS)).min(window.to);
+                let to = next.min(window.to);
                 parts.push(Window { rise: from, from, to, ..window.clone() });
-                from = to.plus(gap_ns);
+                (from, next) = (next.plus(gap_ns), next.plus(every_ns));
             }
         }
         self.0 = parts;
+    }
+
+    /// What a link's file says of every pass beside its radio: outages after its rise, and hands
+    /// that it goes through.
+    pub fn disturb(&mut self, of: &Described) {
+        let disturbances: Vec<_> =
+            self.0.iter().map(|window| of.disturbances(window.rise)).collect();
+        let outages: Vec<_> =
+            disturbances.iter().flat_map(|of| of.outages.iter().copied()).collect();
+        self.without(&outages);
+        if let Some(handover) = disturbances.first().and_then(|of| of.handover) {
+            self.cut(handover.every_ns, handover.gap_ns);
+        }
     }
 
     /// Takes times out in which nothing passes.
@@ -270,7 +298,8 @@ impl Windows {
             let seconds = window.to.since(window.from) as f64 / 1e9;
             let bits = match &window.geometry {
                 Along::Radio(radio) => radio.planned_bits,
-                _ => self.bits(window, rate_bps),
+                // Who plans knows of no fades.
+                _ => self.sum(window, |at| window.share(at)) * rate_bps,
             };
             let mean = bits / seconds.max(1e-9);
             let middle = window.from.plus(window.to.since(window.from) / 2);
@@ -281,12 +310,17 @@ impl Windows {
         self.0.iter().map(contact).collect()
     }
 
-    /// Bits that a link of this rate at its best carries in a contact.
+    /// Bits that a link of this rate at its best carries in a contact through its fades.
     pub fn bits(&self, window: &Window, rate_bps: f64) -> f64 {
+        self.sum(window, |at| if self.is_faded(at) { 0.0 } else { window.share(at) }) * rate_bps
+    }
+
+    /// The integral of something over a contact, in seconds.
+    fn sum(&self, window: &Window, of: impl Fn(Tai) -> f64) -> f64 {
         let step = SECOND_NS.min(window.to.since(window.from).max(1));
         let steps = window.to.since(window.from) / step;
-        let of = |n: i64| window.sky(window.from.plus(n * step)).map_or(0.0, |sky| sky.rate_share);
-        (0..steps).map(of).sum::<f64>() * step as f64 / 1e9 * rate_bps
+        let at = |n: i64| window.from.plus(n * step);
+        (0..steps).map(|n| of(at(n))).sum::<f64>() * step as f64 / 1e9
     }
 }
 
@@ -329,8 +363,10 @@ pub struct Direction {
     pub queue_ns: i64,
     /// What is lost.
     pub loss: LossSettings,
-    /// Rain: share of the time that the link is faded away, and how long a fade lasts.
-    pub fade: Option<Fade>,
+    /// Share of datagrams that come late, and by up to how many ns.
+    pub late: (f64, i64),
+    /// Share of datagrams that come twice.
+    pub twice_share: f64,
     /// Up to the spacecraft.
     pub back: bool,
     /// Units of modems pass instead of datagrams.
@@ -338,6 +374,20 @@ pub struct Direction {
 }
 
 impl Direction {
+    /// The same with the queue, delay, losses and disorder that a link's file says.
+    pub fn through(self, channel: &ChannelTable, rate_bps: f64) -> Self {
+        const MILLISECOND_NS: f64 = 1e6;
+        Self {
+            rate_bps,
+            ground_delay_ns: (channel.ground_delay_ms * MILLISECOND_NS) as i64,
+            queue_ns: (channel.queue_ms * MILLISECOND_NS) as i64,
+            loss: LossSettings { mean: channel.loss_share, burst_packets: channel.burst_packets },
+            late: (channel.reorder_share, (channel.reorder_ms * MILLISECOND_NS) as i64),
+            twice_share: channel.duplicate_share,
+            ..self
+        }
+    }
+
     /// What a link model goes by; fades are no part of it.
     pub fn settings(&self, seed: u64) -> LinkSettings {
         LinkSettings {
@@ -350,23 +400,25 @@ impl Direction {
     }
 }
 
-/// Fades that close the link: each second decides anew, so that a fade has a mean length.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Fade {
-    /// Share of the time, 0 to 1.
-    pub share: f64,
-    /// Mean length of one, seconds.
-    pub mean_s: f64,
-}
-
 /// A leg over these contacts.
 pub fn leg(windows: &Arc<Windows>, direction: &Direction, seed: u64) -> Box<dyn Leg> {
     let model = LinkModel::new(direction.settings(seed), Shared::new(windows, direction));
     let model = if direction.modem { model.without_overhead() } else { model };
-    match direction.fade {
-        None => Box::new(model),
-        Some(fade) => Box::new(Faded { inner: model, fade, seed, second: i64::MIN, faded: false }),
+    let model = match (direction.late.0 > 0.0 || direction.twice_share > 0.0).then(Default::default)
+    {
+        None => model,
+        Some(disturbances) => model.with_disturbances(Disturbances {
+            late_share: direction.late.0,
+            late_ns: direction.late.1,
+            twice_share: direction.twice_share,
+            ..disturbances
+        }),
+    };
+    if direction.back {
+        return Box::new(model);
     }
+    let windows = Arc::clone(windows);
+    Box::new(Faded { inner: model, fades: move |at| windows.is_faded(at) })
 }
 
 /// A leg between an antenna's site and the station: a way that is there all the time.
@@ -379,53 +431,6 @@ pub fn ground(seed: u64) -> Box<dyn Leg> {
         seed,
     };
     Box::new(LinkModel::new(settings, Fixed { range_km: 0.0 }))
-}
-
-/// A leg under a sky that closes now and then.
-struct Faded<L> {
-    inner: L,
-    fade: Fade,
-    seed: u64,
-    second: i64,
-    faded: bool,
-}
-
-impl<L> Faded<L> {
-    /// Moves on to a second: the chain of Gilbert and Elliott in steps of time.
-    fn advance(&mut self, second: i64) {
-        let leave = 1.0 / self.fade.mean_s.max(1.0);
-        let share = self.fade.share.clamp(0.0, 0.999);
-        let enter = (leave * share / (1.0 - share)).min(1.0);
-        let unit = |at: i64| (mix(self.seed ^ at as u64) >> 11) as f64 / (1u64 << 53) as f64;
-        let from = match self.second {
-            // Where it starts is drawn as the share says.
-            i64::MIN => {
-                self.faded = unit(second) < share;
-                second + 1
-            }
-            before => before + 1,
-        };
-        for at in from..=second {
-            self.faded = unit(at) < if self.faded { 1.0 - leave } else { enter };
-        }
-        self.second = second;
-    }
-}
-
-impl<L: Leg> Leg for Faded<L> {
-    fn offer(&mut self, now: Tai, length: usize) -> Verdict {
-        let second = now.0.div_euclid(SECOND_NS);
-        if second != self.second {
-            self.advance(second);
-        }
-        let verdict = self.inner.offer(now, length);
-        if self.faded { Verdict::Dropped(Reason::Lost) } else { verdict }
-    }
-
-    fn lost_at(&self) -> Option<Tai> {
-        // A receiver without a carrier hands nothing on.
-        if self.faded { None } else { self.inner.lost_at() }
-    }
 }
 
 /// One-way flight over a distance, nanoseconds.
@@ -470,29 +475,5 @@ mod tests {
         assert!(windows.iter().count() > 100);
         assert!(windows.at(Tai(HOUR + 63 * SECOND_NS)).is_none());
         assert!(windows.at(Tai(HOUR + 70 * SECOND_NS)).is_some());
-    }
-
-    #[test]
-    fn fades_take_the_share_of_the_time_that_was_asked() {
-        let windows = Arc::new(Windows::fixed(
-            1_000.0,
-            (Tai(0), Tai(1_000 * HOUR)),
-            (1_000 * HOUR, 1_000 * HOUR, 0),
-            0,
-        ));
-        let direction = Direction {
-            rate_bps: 1e6,
-            ground_delay_ns: 0,
-            queue_ns: SECOND_NS,
-            loss: LossSettings::NONE,
-            fade: Some(Fade { share: 0.2, mean_s: 50.0 }),
-            back: false,
-            modem: false,
-        };
-        let mut leg = leg(&windows, &direction, 5);
-        let lost = (0..200_000)
-            .filter(|n| matches!(leg.offer(Tai(n * SECOND_NS), 10), Verdict::Dropped(_)))
-            .count();
-        assert!((0.18..0.22).contains(&(lost as f64 / 200_000.0)), "{lost}");
     }
 }

@@ -61,6 +61,11 @@ pub trait Leg: Send {
     /// Decides about a datagram of so many payload bytes; calls come in order of time.
     fn offer(&mut self, now: Tai, length: usize) -> Verdict;
 
+    /// When a second copy of it arrives, if one does.
+    fn copy(&self) -> Option<Tai> {
+        None
+    }
+
     /// When what noise took of it arrives all the same, where a modem would hand it on.
     fn lost_at(&self) -> Option<Tai> {
         None
@@ -72,6 +77,10 @@ impl<G: Geometry + Send> Leg for LinkModel<G> {
         LinkModel::offer(self, now, length)
     }
 
+    fn copy(&self) -> Option<Tai> {
+        LinkModel::copy(self)
+    }
+
     fn lost_at(&self) -> Option<Tai> {
         LinkModel::lost_at(self)
     }
@@ -80,6 +89,10 @@ impl<G: Geometry + Send> Leg for LinkModel<G> {
 impl<L: Leg + ?Sized> Leg for Box<L> {
     fn offer(&mut self, now: Tai, length: usize) -> Verdict {
         (**self).offer(now, length)
+    }
+
+    fn copy(&self) -> Option<Tai> {
+        (**self).copy()
     }
 
     fn lost_at(&self) -> Option<Tai> {
@@ -181,6 +194,12 @@ impl Air {
             let at_ns = at.since(self.start).max(self.now_ns as i64) as u64;
             self.trace.note(at_ns, place, datagram.len() as u64);
             let (ecn, bytes) = (transmit.ecn, BytesMut::from(datagram));
+            if let Some(copy) = leg.copy() {
+                let at_ns = copy.since(self.start).max(self.now_ns as i64) as u64;
+                self.trace.note(at_ns, place, datagram.len() as u64);
+                let bytes = bytes.clone();
+                self.queue.push(at_ns, Happening::Arrive { from, to, ecn, bytes });
+            }
             self.queue.push(at_ns, Happening::Arrive { from, to, ecn, bytes });
         }
     }

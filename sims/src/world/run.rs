@@ -5,6 +5,7 @@ use super::{
     antennas::Given,
     conserve::Conservation,
     island::IslandAnswer,
+    pools,
     scenario::{Files, Scenario},
     shell::fleet::{Progress, fly},
 };
@@ -46,6 +47,7 @@ fn together(scenario: &Scenario, seed: u64, answers: Vec<IslandAnswer>, given: G
         trace: 0,
         sent: 0,
         faults: Vec::new(),
+        jobs: None,
         antennas: given.antennas,
         passes: given.passes.0,
         passes_s: given.passes.1,
@@ -59,6 +61,12 @@ fn together(scenario: &Scenario, seed: u64, answers: Vec<IslandAnswer>, given: G
         answer.conservation.add(&island.conservation);
         answer.faults.extend(island.faults);
         answer.craft.push(island.craft);
+    }
+    if let Some(jobs) = &scenario.jobs {
+        let (start, lasts) = (scenario.start(), scenario.duration_s);
+        let flown = pools::fly(jobs, &scenario.pool, &answer.craft, start, lasts, seed);
+        answer.jobs = Some(flown.0);
+        answer.faults.extend(flown.1);
     }
     answer
 }

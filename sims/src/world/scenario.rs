@@ -1,5 +1,6 @@
 //! A scenario: what a TOML file says of spacecraft, sites, links and faults.
 
+mod age;
 mod check;
 mod ground;
 
@@ -9,16 +10,15 @@ use serde::Deserialize;
 
 use super::{
     antennas::{Given, PlanSettings},
+    fades::{Fade, Fades},
     faults::FaultRates,
     island::IslandSettings,
-    legs::{Direction, Fade, Windows},
+    legs::{Direction, Windows},
+    pools::{JobsSettings, PoolSettings},
     sensors::Telemetry,
 };
 use crate::{
-    link::{
-        LossSettings,
-        budget::{self, file::Described},
-    },
+    link::{LossSettings, budget},
     orbit::{ElementSet, Station, earth::Geodetic, fleet::MeanElements},
     rng::mix,
 };
@@ -67,6 +67,11 @@ pub struct Scenario {
     pub faults: FaultRates,
     /// What contact costs.
     pub cost: Option<CostSettings>,
+    /// What of that which comes down is sent to pools.
+    pub jobs: Option<JobsSettings>,
+    /// Pools.
+    #[serde(default)]
+    pub pool: Vec<PoolSettings>,
 }
 
 /// What contact costs.
@@ -270,13 +275,20 @@ pub struct StoreSettings {
     pub capacity_bytes: u64,
     /// Length of a segment.
     pub segment_bytes: u64,
+    /// Media say that they synced, and did not: custody can't survive it, and a run is to say so.
+    pub syncs_lie: bool,
     /// Further tables of the flight software's configuration, as its own file has them.
     pub flight: String,
 }
 
 impl Default for StoreSettings {
     fn default() -> Self {
-        Self { capacity_bytes: 1 << 30, segment_bytes: 4 << 20, flight: String::new() }
+        Self {
+            capacity_bytes: 1 << 30,
+            segment_bytes: 4 << 20,
+            syncs_lie: false,
+            flight: String::new(),
+        }
     }
 }
 
@@ -286,11 +298,13 @@ impl Default for StoreSettings {
 pub struct StationSettings {
     /// Bytes at which a segment is sealed.
     pub segment_bytes: u64,
+    /// Its disk says that it synced, and did not.
+    pub syncs_lie: bool,
 }
 
 impl Default for StationSettings {
     fn default() -> Self {
-        Self { segment_bytes: 1 << 20 }
+        Self { segment_bytes: 1 << 20, syncs_lie: false }
     }
 }
 
@@ -303,18 +317,6 @@ struct Member {
 
 /// Finds files that a scenario names.
 pub type Files<'a> = &'a dyn Fn(&str) -> anyhow::Result<String>;
-
-/// A direction whose queue, delay and losses a link file says.
-fn of_file(of: &Described, direction: Direction, rate_bps: f64) -> Direction {
-    let channel = &of.channel;
-    Direction {
-        rate_bps,
-        ground_delay_ns: (channel.ground_delay_ms * MILLISECOND_NS) as i64,
-        queue_ns: (channel.queue_ms * MILLISECOND_NS) as i64,
-        loss: LossSettings { mean: channel.loss_share, burst_packets: channel.burst_packets },
-        ..direction
-    }
-}
 
 impl Scenario {
     /// Reads and checks a scenario; `file` is for messages.
@@ -431,13 +433,19 @@ impl Scenario {
             }
             if let Some(of) = &described {
                 let peak_bps = windows.by_radio(of, seed)?;
-                down = of_file(of, down, peak_bps);
-                up = of_file(of, up, of.channel.return_rate_bps.unwrap_or(self.link.up_bps));
-                up.loss.mean = of.channel.return_loss_share;
+                let (channel, up_bps) = (&of.channel, self.link.up_bps);
+                down = down.through(channel, peak_bps);
+                up = up.through(channel, channel.return_rate_bps.unwrap_or(up_bps));
+                up.loss.mean = channel.return_loss_share;
+                windows.disturb(of);
             }
             if self.link.handover_s > 0.0 {
                 let gap_ns = (self.link.handover_gap_ms * MILLISECOND_NS) as i64;
                 windows.cut((self.link.handover_s * 1e9) as i64, gap_ns);
+            }
+            if let Some(FadeSettings { share, mean_s }) = self.link.fade {
+                let fade = Fade { share, mean_s };
+                windows = windows.faded(Fades::draw(fade, (start, end), mix(seed ^ 0xfade)));
             }
             let modem = self.modem(described.as_ref(), (&down, &up))?;
             islands.push(IslandSettings {
@@ -457,6 +465,7 @@ impl Scenario {
                 telemetry: self.telemetry,
                 config: config.clone(),
                 segment_bytes: self.station.segment_bytes,
+                syncs_lie: [self.station.syncs_lie, self.store.syncs_lie],
                 faults: self.faults,
                 start,
                 duration_s: self.duration_s,
@@ -473,10 +482,8 @@ impl Scenario {
             ground_delay_ns: (link.ground_delay_ms * MILLISECOND_NS) as i64,
             queue_ns: (link.queue_ms * MILLISECOND_NS) as i64,
             loss: LossSettings { mean: link.loss, burst_packets: link.burst_packets },
-            fade: link
-                .fade
-                .filter(|_| down)
-                .map(|fade| Fade { share: fade.share, mean_s: fade.mean_s }),
+            late: (0.0, 0),
+            twice_share: 0.0,
             back: !down,
             modem: link.bearer == Bearer::Rf,
         }
@@ -484,7 +491,7 @@ impl Scenario {
 
     /// The flight software's configuration beside its identity.
     fn flight(&self) -> String {
-        let StoreSettings { capacity_bytes, segment_bytes, flight } = &self.store;
+        let StoreSettings { capacity_bytes, segment_bytes, flight, .. } = &self.store;
         // Spacecraft go by the plan that the ground tells them, and sleep in between.
         let downlink = match flight.contains("[downlink]") || self.link.bearer == Bearer::Rf {
             true => "",

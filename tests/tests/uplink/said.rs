@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// How long it is flown.
 pub const SECONDS: u64 = 40;
+/// From when on units count: before that a world connects, and the real programs have connected.
+const CONNECTED_S: f64 = 5.0;
 /// Blocks of payload are larger, those of housekeeping smaller.
 const PAYLOAD_BYTES: usize = 10_000;
 
@@ -31,7 +33,8 @@ pub struct Said {
 
 impl Said {
     pub fn of(units: impl Iterator<Item = Unit>) -> Self {
-        let mut units: Vec<_> = units.filter(|of| of.archived_s < SECONDS as f64).collect();
+        let counts = |of: &Unit| of.captured_s >= CONNECTED_S && of.archived_s < SECONDS as f64;
+        let mut units: Vec<_> = units.filter(counts).collect();
         units.sort_by(|a, b| a.archived_s.total_cmp(&b.archived_s));
         Self { goodput_bps: goodput_bps(&units), p50_s: p50_s(&units), units }
     }

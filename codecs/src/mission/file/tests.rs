@@ -1,5 +1,6 @@
 use super::*;
 use crate::link::custody::Durability;
+use crate::mission::{definition::Trigger, task::DataClass};
 use alloc::string::ToString;
 
 const GOOD: &str = r#"
@@ -39,11 +40,40 @@ enumeration = { 0 = "sun", 1 = "eclipse" }
 [[product]]
 kind = "tile"
 name = "Imager tile"
+[[task]]
+name = "flood-mask/1"
+[[task.input]]
+name = "tile"
+datatype = "UINT8"
+shape = [0, 4, 64, 64]
+[[task.output]]
+name = "depth"
+datatype = "FP32"
+shape = [0, 1]
+unit = "m"
+range = [0.0, 50.0]
+[[task]]
+name = "note/1"
+tokens_max = 200
+[[task.field]]
+name = "severity"
+type = "choice"
+choices = ["low", "high"]
 [[rule]]
 on = "product:tile"
 task = "cloud-mask/1"
 deadline_s = 60
 priority = 1
+[[rule]]
+on = "parameters"
+parameters = ["EPS_SUN"]
+every_s = 600
+samples = 64
+task = "note/1"
+deadline_s = 30
+data_class = "restricted"
+regions = ["eu"]
+budget = 0.05
 "#;
 
 #[test]
@@ -60,6 +90,8 @@ fn a_mission_is_read() {
     assert_eq!(channels.len(), 2);
     assert_eq!(channels[0].0.as_virtual_channel(), Some((1, 71, 0, 0)));
     assert_eq!(definition.rules[0].trigger, Trigger::Product("tile".into()));
+    assert_eq!((definition.tasks.len(), definition.rules[1].budget), (2, Some(0.05)));
+    assert_eq!(definition.rules[1].data_class, DataClass::Restricted);
     assert_eq!(definition.containers[0].entries[1], Entry::Skip { bits: 4 });
 }
 
@@ -82,6 +114,19 @@ fn faults_name_their_line_and_help() {
         ("product:tile", "alarms", 0, "known are"),
         ("deadline_s = 60", "deadline_s = 0", 0, "above 0"),
         ("cloud-mask/1", "cloud-mask", 0, "NAME/VERSION"),
+        ("flood-mask/1", "flood-mask", 0, "NAME/VERSION"),
+        ("note/1", "flood-mask/1", 0, "already there"),
+        ("\"UINT8\"", "\"uint8\"", 2, "is none of"),
+        ("[0, 4, 64, 64]", "[4, 0, 64]", 3, "only as the first"),
+        ("[0, 4, 64, 64]", "[0, 99999999999]", 3, "more than"),
+        ("[0.0, 50.0]", "[50.0, 0.0]", 5, "least first"),
+        ("type = \"choice\"", "type = \"text\"", 2, "type is text"),
+        ("tokens_max = 200", "tokens_max = 0", 0, "1 to 65536"),
+        ("[\"EPS_SUN\"]", "[\"EPS_SUM\"]", 0, "no parameter"),
+        ("samples = 64", "samples = 5000", 0, "at most 4096"),
+        ("every_s = 600", "every_s = 0", 0, "1 to 86400"),
+        ("budget = 0.05", "budget = -1.0", 0, "0 or more"),
+        ("\"restricted\"", "\"secret\"", 0, "restricted"),
         ("0 = \"sun\"", "zero = \"sun\"", 0, "no raw value"),
         ("vc = 0", "vc = 64", 2, "either"),
         ("length = 1113", "length = 8", 3, "can't have 8 bytes"),
@@ -96,7 +141,7 @@ fn faults_name_their_line_and_help() {
 
 proptest::proptest! {
     #[test]
-    fn no_text_makes_it_panic(cut in 0usize..1200, at in 0usize..1200, byte in 32u8..127) {
+    fn no_text_makes_it_panic(cut in 0usize..2000, at in 0usize..2000, byte in 32u8..127) {
         let mut text = GOOD.as_bytes()[..cut.min(GOOD.len())].to_vec();
         if let Some(slot) = text.get_mut(at) {
             *slot = byte;

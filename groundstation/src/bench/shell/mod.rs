@@ -4,6 +4,7 @@ mod child;
 mod disk;
 mod frames;
 mod memory;
+mod pools;
 mod receive;
 mod send;
 
@@ -39,6 +40,8 @@ const CONNECTED: [u16; 2] = [4, 100];
 pub enum Bench {
     /// Frames over QUIC into the archive, as ratios to bare QUIC and the raw disk
     Ingest(IngestArgs),
+    /// What the router takes to decide, with many pools and a long queue
+    Pools(pools::PoolsArgs),
     /// The receiver's process
     #[command(hide = true)]
     Receive(receive::Args),
@@ -86,6 +89,7 @@ pub struct IngestArgs {
 pub fn run(bench: &Bench) -> anyhow::Result<ExitCode> {
     match bench {
         Bench::Ingest(args) => ingest(args)?,
+        Bench::Pools(args) => pools::run(args)?,
         Bench::Receive(args) => receive::run(args)?,
         Bench::Send(args) => send::run(args)?,
         Bench::Connect(args) => send::connect(args)?,

@@ -27,10 +27,29 @@ fn raw_and_typed_contents_come_back() {
         let body = write_question("q", &tensors(), binary);
         assert_eq!(body.json_length.is_some(), binary);
         let question = read_question(&body).unwrap();
-        assert_eq!((question.inputs, question.wants_binary), (tensors(), binary));
-        let answer = read_answer(&write_answer("m", "3", "q", &tensors(), binary)).unwrap();
+        assert_eq!((question.inputs, question.wanted), (tensors(), Wanted::all(binary)));
+        let outputs = Wanted::all(binary).of(tensors()).unwrap();
+        let answer = read_answer(&write_answer("m", "3", "q", &outputs)).unwrap();
         assert_eq!((answer.outputs, answer.model.as_str()), (tensors(), "m 3"));
     }
+}
+
+#[test]
+fn outputs_come_as_they_are_asked_for() {
+    let text = br#"{"inputs":[{"name":"x","shape":[1],"datatype":"UINT8","data":[1]}],
+        "parameters":{"binary_data_output":true},
+        "outputs":[{"name":"j"},{"name":"b","parameters":{"binary_data":false}}]}"#;
+    let body = Body { bytes: Bytes::from_static(text), json_length: None };
+    let question = read_question(&body).unwrap();
+    let outputs = question.wanted.of(tensors()).unwrap();
+    let forms: Vec<_> = outputs.iter().map(|(tensor, raw)| (&*tensor.name, *raw)).collect();
+    assert_eq!(forms, [("j", true), ("b", false)]);
+    let mixed = write_answer("m", "1", "", &outputs);
+    assert_eq!(mixed.bytes.len() - mixed.json_length.unwrap(), 4, "only the first is raw");
+    let names: Vec<_> = read_answer(&mixed).unwrap().outputs;
+    assert_eq!(names, [tensors().remove(9), tensors().remove(1)]);
+    let unknown = Wanted { binary: true, named: vec![("tea".into(), None)] };
+    assert!(unknown.of(tensors()).unwrap_err().0.contains("no output \"tea\"; there are a, b"));
 }
 
 #[test]

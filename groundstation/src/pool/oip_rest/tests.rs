@@ -1,10 +1,25 @@
 use super::*;
+use crate::pool::http::RETRY_AFTER_MAX;
+use crate::pool::{Handling, Input, Trace};
 use axum::extract::State;
 use axum::http::HeaderMap;
+use axum::http::StatusCode;
+use axum::http::header::RETRY_AFTER;
 use axum::response::{IntoResponse, Response as HttpResponse};
 use axum::routing::{get, post};
+use bytes::Bytes;
 use codecs::tensor::Tensor;
+use codecs::time::Tai;
 use std::sync::Arc;
+
+/// A task that ends with the test.
+struct Stop(tokio::task::JoinHandle<()>);
+
+impl Drop for Stop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
 
 /// A server that answers twice its input, in the form it is told to.
 #[derive(Default)]
@@ -34,7 +49,7 @@ async fn infer(
     let values: Vec<f32> =
         question.inputs[0].to_f32().unwrap().iter().map(|value| value * 2.0).collect();
     let output = Tensor::from_f32("y", question.inputs[0].shape.clone(), &values).unwrap();
-    let body = oip::write_answer("twice", "1", &question.id, &[output], question.wants_binary);
+    let body = oip::write_answer("twice", "1", &question.id, &[(output, question.wanted.binary)]);
     match body.json_length {
         Some(length) => ([(JSON_LENGTH_HEADER, length.to_string())], body.bytes).into_response(),
         None => body.bytes.into_response(),
@@ -46,7 +61,7 @@ async fn metadata(State(double): State<Arc<Double>>) -> String {
     format!("{{\"name\":\"double\",\"version\":\"1\",\"extensions\":[{extension}]}}")
 }
 
-async fn serve(double: Arc<Double>) -> (String, AbortOnDrop<()>) {
+async fn serve(double: Arc<Double>) -> (String, Stop) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let app = axum::Router::new()
@@ -55,21 +70,25 @@ async fn serve(double: Arc<Double>) -> (String, AbortOnDrop<()>) {
         .route("/v2/models/{name}/infer", post(infer))
         .with_state(double);
     let task = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
-    (url, AbortOnDrop(task))
+    (url, Stop(task))
 }
 
 fn pool(url: &str) -> OipRest {
     let models = BTreeMap::from([("twice/1".to_owned(), "twice".to_owned())]);
-    OipRest::new("far", url, models).unwrap()
+    OipRest::new("far", url, models, None).unwrap()
 }
 
 fn request() -> Request {
     Request {
         task: "twice/1".into(),
-        inputs: vec![Tensor::from_f32("x", vec![1, 3], &[1.0, -2.0, 0.1]).unwrap()],
+        input: Input::Tensors(vec![Tensor::from_f32("x", vec![1, 3], &[1.0, -2.0, 0.1]).unwrap()]),
+        deadline: Tai(20_000_000_000),
         time_left: Duration::from_secs(20),
         priority: 1,
+        handling: Handling::default(),
+        budget: None,
         idempotency_key: "key-1".into(),
+        trace: Trace::of("x"),
     }
 }
 
@@ -81,7 +100,7 @@ async fn raw_where_advertised_and_typed_where_not() {
         let pool = pool(&url);
         pool.ready().await.unwrap();
         let answer = pool.infer(&request()).await.unwrap();
-        assert_eq!(answer.outputs[0].to_f32().unwrap(), [2.0, -4.0, 0.2]);
+        assert_eq!(answer.output.tensors()[0].to_f32().unwrap(), [2.0, -4.0, 0.2]);
         assert_eq!(answer.model, "twice 1");
         assert_eq!(*double.asked.lock().unwrap(), [("key-1".to_owned(), binary)]);
     }
@@ -93,33 +112,20 @@ async fn errors_say_who_must_change_something() {
     let (url, _server) = serve(Arc::clone(&double)).await;
     let pool = pool(&url);
     for (status, retry, text, wanted) in [
-        (400, None, "{\"error\":\"bad shape\"}", PoolError::Refused("400 bad shape".into())),
-        (422, None, "{\"detail\":[1]}", PoolError::Refused("422 [1]".into())),
-        (500, None, "boom", PoolError::Failed("500 boom".into())),
-        (503, None, "", PoolError::Unavailable("503".into())),
-        (
-            429,
-            Some("7"),
-            "",
-            PoolError::Overloaded {
-                reason: "429".into(),
-                retry_after: Some(Duration::from_secs(7)),
-            },
-        ),
-        (
-            503,
-            Some("9999"),
-            "",
-            PoolError::Overloaded { reason: "503".into(), retry_after: Some(RETRY_AFTER_MAX) },
-        ),
+        (400, None, "{\"error\":\"bad shape\"}", PoolError::bad_request("400 bad shape")),
+        (422, None, "{\"detail\":[1]}", PoolError::bad_request("422 [1]")),
+        (500, None, "boom", PoolError::failed("500 boom")),
+        (503, None, "", PoolError::unavailable("503")),
+        (429, Some("7"), "", PoolError::overloaded("429", Some(Duration::from_secs(7)))),
+        (503, Some("99999"), "", PoolError::overloaded("503", Some(RETRY_AFTER_MAX))),
     ] {
         *double.answer.lock().unwrap() = Some((status, retry, text));
         assert_eq!(pool.infer(&request()).await, Err(wanted));
     }
     *double.answer.lock().unwrap() = Some((200, None, "{\"model_name\":\"x\"}"));
-    assert!(matches!(pool.infer(&request()).await, Err(PoolError::Failed(_))));
+    assert_eq!(pool.infer(&request()).await.unwrap_err().cause, Cause::Contract);
     let unknown = Request { task: "tea/1".into(), ..request() };
-    assert!(matches!(pool.infer(&unknown).await, Err(PoolError::Refused(_))));
+    assert_eq!(pool.infer(&unknown).await.unwrap_err().cause, Cause::BadRequest);
 }
 
 #[tokio::test]
@@ -129,19 +135,82 @@ async fn nobody_there_is_unavailable_and_silence_is_the_deadline() {
     let silent = pool(&url);
     *silent.binary.lock().unwrap() = Some(false);
     let hurried = Request { time_left: Duration::from_millis(50), ..request() };
-    assert_eq!(silent.infer(&hurried).await, Err(PoolError::Deadline));
+    assert_eq!(silent.infer(&hurried).await, Err(PoolError::deadline()));
     drop(listener);
-    assert!(matches!(silent.infer(&request()).await, Err(PoolError::Unavailable(_))));
+    assert_eq!(silent.infer(&request()).await.unwrap_err().cause, Cause::Unavailable);
 }
 
-#[test]
-fn addresses_are_read() {
-    let place = |url| Place::parse(url).map(|place| (place.authority, place.path));
-    let pair = |a: &str, b: &str| Ok((a.to_owned(), b.to_owned()));
-    assert_eq!(place("http://127.0.0.1:80"), pair("127.0.0.1:80", ""));
-    assert_eq!(place("http://pool/"), pair("pool:80", ""));
-    assert_eq!(place("http://pool:8000/v2"), pair("pool:8000", ""));
-    assert_eq!(place("http://pool:8000/gate/v2/"), pair("pool:8000", "/gate"));
-    assert!(place("https://pool").is_err());
-    assert!(place("http://").is_err());
+/// A server that reads whole requests off one connection after another, answers each with what it
+/// is given, and tells of each connection that began and ended.
+async fn bare(
+    answers: Vec<&'static str>,
+) -> (String, tokio::sync::mpsc::UnboundedReceiver<&'static str>, Stop) {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let (tell, told) = tokio::sync::mpsc::unbounded_channel();
+    let task = tokio::spawn(async move {
+        let mut answers = answers.into_iter();
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            tell.send("begun").unwrap();
+            let mut read = vec![0; 1 << 16];
+            while stream.read(&mut read).await.is_ok_and(|count| count > 0) {
+                let Some(answer) = answers.next() else { continue };
+                stream.write_all(answer.as_bytes()).await.unwrap();
+                if answer.contains("content-length: 99") {
+                    break;
+                }
+            }
+            tell.send("ended").unwrap();
+        }
+    });
+    (url, told, Stop(task))
+}
+
+const METADATA: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}";
+
+#[tokio::test]
+async fn a_connection_is_kept_and_one_that_is_given_up_is_closed() {
+    let (url, mut told, _server) = bare(vec![METADATA, METADATA]).await;
+    let pool = pool(&url);
+    pool.ready().await.unwrap();
+    assert_eq!(told.recv().await, Some("begun"));
+    let hurried = Request { time_left: Duration::from_millis(50), ..request() };
+    assert_eq!(pool.infer(&hurried).await, Err(PoolError::deadline()));
+    // The question went over the kept connection, and its end is seen at the other side.
+    assert_eq!(told.recv().await, Some("ended"));
+}
+
+#[tokio::test]
+async fn an_answer_cut_short_is_a_failure_and_the_next_question_is_answered() {
+    let cut = "HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n{";
+    let (url, _told, _server) = bare(vec![METADATA, cut, METADATA]).await;
+    let pool = pool(&url);
+    assert_eq!(pool.infer(&request()).await.unwrap_err().cause, Cause::Failed);
+    pool.ready().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_token_is_sent_and_never_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("token");
+    std::fs::write(&file, "hidden\n").unwrap();
+    let repeat = |headers: HeaderMap| async move {
+        let said = headers.get("authorization").unwrap().to_str().unwrap().to_owned();
+        (StatusCode::UNAUTHORIZED, said)
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let app = axum::Router::new().route("/v2", get(repeat));
+    let _server = Stop(tokio::spawn(async move { axum::serve(listener, app).await.unwrap() }));
+    let source = Some(SecretSource::File(file.clone()));
+    let models = BTreeMap::from([("twice/1".to_owned(), "twice".to_owned())]);
+    let pool = OipRest::new("far", &url, models, source).unwrap();
+    let refused = pool.infer(&request()).await.unwrap_err();
+    assert_eq!(refused, PoolError::auth("401 Bearer [credential]"));
+    std::fs::write(&file, "line\nbreak").unwrap();
+    let unusable = pool.infer(&request()).await.unwrap_err();
+    assert_eq!(unusable.cause, Cause::Auth);
+    assert!(!unusable.said.contains("break"), "{unusable}");
 }

@@ -60,11 +60,31 @@ impl Scenario {
         self.check_ends()?;
         self.check_loads()?;
         self.check_cost()?;
+        self.check_pools()?;
         if self.link.bearer == Bearer::Quic && self.faults.edge_crashes_per_day > 0.0 {
             return Err("faults.edge_crashes_per_day: an edge is there over a radio only".into());
         }
         for (key, rate) in self.faults.each() {
             within(&format!("faults.{key}"), rate, 0.0..=FAULTS_MAX)?;
+        }
+        Ok(())
+    }
+
+    fn check_pools(&self) -> Result<(), String> {
+        let Some(jobs) = &self.jobs else {
+            return match self.pool.first() {
+                Some(_) => Err("pool without [jobs]: say which units become jobs".into()),
+                None => Ok(()),
+            };
+        };
+        within("jobs.deadline_s", jobs.deadline_s, 1e-3..=1e7)?;
+        for (at, pool) in self.pool.iter().enumerate() {
+            if self.pool.iter().take(at).any(|other| other.name == pool.name) {
+                return Err(format!("pool.name = {:?} is there twice", pool.name));
+            }
+            for (key, value, least, most) in pool.each() {
+                within(&format!("pool.{key}"), value, least..=most)?;
+            }
         }
         Ok(())
     }

@@ -20,10 +20,20 @@ const LOOK_S: u64 = 600;
 pub struct Progress {
     /// Simulated seconds flown, summed over islands.
     pub flown_s: AtomicU64,
+    /// Islands in all; none until they are known.
+    pub islands: AtomicUsize,
     /// Islands that are over.
     pub over: AtomicUsize,
     /// To end early: what was flown so far counts.
     pub stop: AtomicBool,
+}
+
+impl Progress {
+    /// Seconds of the whole scenario that were flown: those of its islands, shared out among them.
+    pub fn scenario_s(&self) -> f64 {
+        let islands = self.islands.load(Ordering::Relaxed).max(1);
+        self.flown_s.load(Ordering::Relaxed) as f64 / islands as f64
+    }
 }
 
 /// Flies islands on so many threads; what each came to, in their order.
@@ -36,6 +46,7 @@ pub fn fly(
     progress: &Progress,
 ) -> anyhow::Result<Vec<IslandAnswer>> {
     let count = islands.len();
+    progress.islands.store(count, Ordering::Relaxed);
     let next = AtomicUsize::new(0);
     let islands: Vec<Mutex<Option<IslandSettings>>> =
         islands.into_iter().map(|of| Mutex::new(Some(of))).collect();

@@ -43,6 +43,7 @@ impl History {
         }
         // The tensors stay in the log: what is told again is the summary.
         line.outputs = Vec::new();
+        line.form = None;
         self.order.push_back(line.key.clone());
         self.outcomes.insert(line.key.clone(), line);
     }

@@ -1,5 +1,6 @@
 //! Lines of the job log: JSON, one a line, only ever appended.
 
+use crate::pool::Cost;
 use crate::publish::{Event, JobState};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -45,9 +46,27 @@ pub struct Line {
     /// Time before it ran.
     #[serde(default)]
     pub queue_ms: f64,
+    /// Time on the way there and back, where it can be told from running.
+    #[serde(default)]
+    pub transfer_ms: f64,
     /// Time it ran.
     #[serde(default)]
     pub run_ms: f64,
+    /// What all its tries cost, in millionths of the station's currency.
+    #[serde(default, skip_serializing_if = "is_nothing")]
+    pub cost: Cost,
+    /// Tokens read, where a pool stated them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens_in: Option<u64>,
+    /// Tokens written, where a pool stated them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens_out: Option<u64>,
+    /// Energy in joules, where known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub energy_j: Option<f64>,
+    /// Trace, 32 hexadecimal digits: the same from frame to insight.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub trace: String,
     /// Times that it was tried.
     #[serde(default)]
     pub attempts: u32,
@@ -57,6 +76,13 @@ pub struct Line {
     /// The answer itself.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outputs: Vec<Output>,
+    /// The filled form, of a task of words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub form: Option<serde_json::Value>,
+}
+
+fn is_nothing(cost: &Cost) -> bool {
+    *cost == Cost::ZERO
 }
 
 /// A tensor of an answer.
@@ -96,10 +122,17 @@ impl Line {
             pool: String::new(),
             model: String::new(),
             queue_ms: 0.0,
+            transfer_ms: 0.0,
             run_ms: 0.0,
+            cost: Cost::ZERO,
+            tokens_in: None,
+            tokens_out: None,
+            energy_j: None,
+            trace: String::new(),
             attempts: 0,
             result: String::new(),
             outputs: Vec::new(),
+            form: None,
         }
     }
 
@@ -109,6 +142,7 @@ impl Line {
         if bytes.len() >= LINE_BYTES_MAX {
             let mut small = self.clone();
             small.outputs = Vec::new();
+            small.form = None;
             small.result.push_str(" (outputs too large for the log)");
             bytes = serde_json::to_vec(&small).unwrap_or_default();
         }

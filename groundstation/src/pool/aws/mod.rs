@@ -1,0 +1,13 @@
+//! Pools behind Amazon's signed interfaces.
+//!
+//! ```text
+//! credentials (file, environment, container, instance role) ─► sigv4 ─► service ─┬─► bedrock
+//!                                                                                └─► sagemaker
+//! ```
+
+pub mod sigv4;
+pub mod credentials;
+pub mod service;
+pub mod opaque;
+pub mod bedrock;
+pub mod sagemaker;

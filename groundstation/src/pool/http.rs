@@ -1,0 +1,275 @@
+//! Plain HTTP to a pool: connections that are kept, bounded answers, and an end to each exchange.
+//!
+//! A connection whose exchange is dropped is closed: the server sees that it is given up.
+
+use super::PoolError;
+use super::verdict::{self, Refusal};
+use bytes::Bytes;
+use futures_util::future::TryFutureExt as _;
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue};
+use hyper::{Method, StatusCode};
+use hyper_util::rt::TokioIo;
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+use tokio::net::TcpStream;
+
+/// Time for a connection and for metadata; a pool that takes longer counts as not there.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Longest wait that a server's word on when to come again is believed.
+pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(3_600);
+
+/// Most letters of a server's words that are repeated.
+const SAID_LETTERS_MAX: usize = 300;
+
+/// Connections that are kept while nobody uses them; further ones are closed.
+const IDLE_MAX: usize = 16;
+
+/// A server's words, cut to what a log line bears.
+pub fn cut(said: &str) -> String {
+    said.chars().take(SAID_LETTERS_MAX).collect::<String>().trim().to_owned()
+}
+
+/// What a pool calls the model that fulfils a task.
+pub fn model_of<'a>(
+    pool: &str,
+    models: &'a BTreeMap<String, String>,
+    task: &str,
+) -> Result<&'a str, PoolError> {
+    let model = models.get(task).map(String::as_str);
+    model.ok_or_else(|| PoolError::bad_request(format!("pool {pool} has no model for {task}")))
+}
+
+/// An exchange within a time; what is not done by then is dropped, down to the wire.
+pub async fn within<T>(
+    time: Duration,
+    exchange: impl Future<Output = Result<T, PoolError>>,
+) -> Result<T, PoolError> {
+    tokio::time::timeout(time, exchange).await.unwrap_or_else(|_| Err(PoolError::deadline()))
+}
+
+/// Where a server is: host and port of a plain HTTP address, and a path before the protocol's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Host and port.
+    pub authority: String,
+    /// Path without a slash at its end; may be empty.
+    pub path: String,
+}
+
+impl Place {
+    /// Reads `http://HOST:PORT[/PATH]`.
+    pub fn parse(url: &str) -> Result<Self, String> {
+        let rest = url.strip_prefix("http://").ok_or_else(|| {
+            format!("{url:?}: a pool's address begins with http:// (put TLS in front of it)")
+        })?;
+        let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let port = authority.rsplit_once(':').map(|(_, port)| port.parse::<u16>());
+        let authority = match port {
+            Some(Ok(_)) => authority.to_owned(),
+            _ if authority.is_empty() => return Err(format!("{url:?}: no host")),
+            _ => format!("{authority}:80"),
+        };
+        let path = path.trim_end_matches('/');
+        let path = path.strip_suffix("v2").unwrap_or(path).trim_end_matches('/');
+        let path = if path.is_empty() { String::new() } else { format!("/{path}") };
+        Ok(Self { authority, path })
+    }
+}
+
+/// A question.
+pub struct Question {
+    /// Method.
+    pub method: Method,
+    /// Path after the place's own.
+    pub path: String,
+    /// Headers besides host, length and type.
+    pub headers: HeaderMap,
+    /// Type of the body.
+    pub content_type: &'static str,
+    /// Body; empty for none.
+    pub body: Bytes,
+}
+
+impl Question {
+    /// A question without a body.
+    pub fn get(path: impl Into<String>) -> Self {
+        let (headers, body) = (HeaderMap::new(), Bytes::new());
+        Self { method: Method::GET, path: path.into(), headers, content_type: "", body }
+    }
+
+    /// Sets a header; a value that no header may hold is refused.
+    pub fn header(mut self, name: &'static str, value: &str) -> Result<Self, PoolError> {
+        let name = HeaderName::from_static(name);
+        let value = HeaderValue::from_str(value).map_err(|_| {
+            PoolError::bad_request(format!("a value for {name} that no header may hold"))
+        })?;
+        self.headers.insert(name, value);
+        Ok(self)
+    }
+}
+
+/// An answer, whole.
+#[derive(Debug)]
+pub struct Reply {
+    /// Status.
+    pub status: StatusCode,
+    /// Headers.
+    pub headers: HeaderMap,
+    /// Body.
+    pub body: Bytes,
+}
+
+impl Reply {
+    /// The answer, or what an error status means.
+    pub fn good(self) -> Result<Self, PoolError> {
+        if self.status.is_success() {
+            return Ok(self);
+        }
+        let refusal = Refusal::read(self.status.as_u16(), &self.headers, &self.body);
+        Err(verdict::of(&refusal))
+    }
+
+    /// A header that is a number.
+    pub fn number(&self, name: &str) -> Option<u64> {
+        self.headers.get(name)?.to_str().ok()?.trim().parse().ok()
+    }
+}
+
+/// A connection and the task that drives it; the task ends with it.
+struct Connection {
+    sender: SendRequest<Full<Bytes>>,
+    driver: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+/// A server and the connections to it.
+pub struct Server {
+    place: Place,
+    idle: Mutex<Vec<Connection>>,
+    answer_bytes_max: usize,
+}
+
+impl Server {
+    /// A server whose answers are at most so long.
+    pub fn new(place: Place, answer_bytes_max: usize) -> Self {
+        Self { place, idle: Mutex::default(), answer_bytes_max }
+    }
+
+    fn gone(&self, what: &str, error: &dyn Display) -> PoolError {
+        PoolError::unavailable(format!("{what} {}: {error}", self.place.authority))
+    }
+
+    /// Asks, within a time.
+    pub async fn ask(&self, question: Question, time: Duration) -> Result<Reply, PoolError> {
+        within(time, self.exchange(question)).await
+    }
+
+    async fn exchange(&self, question: Question) -> Result<Reply, PoolError> {
+        loop {
+            let (mut connection, kept) = match self.kept().await {
+                Some(connection) => (connection, true),
+                None => (self.connect().await?, false),
+            };
+            match connection.sender.send_request(self.request(&question)?).await {
+                Ok(response) => return self.read(connection, response).await,
+                // Some servers close a kept connection without a word, just as it is used again.
+                // Asking twice is allowed: what pools are asked changes nothing there.
+                Err(_) if kept => {}
+                Err(error) => return Err(self.gone("connection lost to", &error)),
+            }
+        }
+    }
+
+    fn request(&self, question: &Question) -> Result<hyper::Request<Full<Bytes>>, PoolError> {
+        let mut request = hyper::Request::builder()
+            .method(question.method.clone())
+            .uri(format!("{}{}", self.place.path, question.path))
+            .header(HOST, &self.place.authority);
+        if !question.body.is_empty() {
+            request = request
+                .header(CONTENT_TYPE, question.content_type)
+                .header(CONTENT_LENGTH, question.body.len());
+        }
+        let request = request.body(Full::new(question.body.clone()));
+        let mut request = request.map_err(|error| PoolError::bad_request(error.to_string()))?;
+        request.headers_mut().extend(question.headers.clone());
+        Ok(request)
+    }
+
+    /// A connection that is open as far as anyone knows.
+    async fn kept(&self) -> Option<Connection> {
+        loop {
+            let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let mut connection = idle?;
+            if connection.sender.ready().await.is_ok() {
+                return Some(connection);
+            }
+        }
+    }
+
+    async fn connect(&self) -> Result<Connection, PoolError> {
+        let connect = TcpStream::connect(&self.place.authority);
+        let stream = tokio::time::timeout(CONNECT_TIMEOUT, connect)
+            .await
+            .map_err(|_| self.gone("no connection to", &"timed out"))?
+            .map_err(|error| self.gone("no connection to", &error))?;
+        let _ = stream.set_nodelay(true);
+        let shaken = handshake(TokioIo::new(stream)).await;
+        let (sender, connection) = shaken.map_err(|error| self.gone("no HTTP with", &error))?;
+        let driver = tokio::spawn(connection.unwrap_or_else(drop));
+        Ok(Connection { sender, driver })
+    }
+
+    async fn read(
+        &self,
+        connection: Connection,
+        response: hyper::Response<hyper::body::Incoming>,
+    ) -> Result<Reply, PoolError> {
+        let (parts, body) = response.into_parts();
+        let body = match Limited::new(body, self.answer_bytes_max).collect().await {
+            Ok(body) => body.to_bytes(),
+            Err(error) if error.is::<LengthLimitError>() => {
+                let most = self.answer_bytes_max;
+                return Err(PoolError::contract(format!("answer of more than {most} bytes")));
+            }
+            Err(error) => {
+                let place = &self.place.authority;
+                return Err(PoolError::failed(format!("answer cut short by {place}: {error}")));
+            }
+        };
+        if !connection.sender.is_closed() {
+            let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+            if idle.len() < IDLE_MAX {
+                idle.push(connection);
+            }
+        }
+        Ok(Reply { status: parts.status, headers: parts.headers, body })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read() {
+        let place = |url| Place::parse(url).map(|place| (place.authority, place.path));
+        let pair = |a: &str, b: &str| Ok((a.to_owned(), b.to_owned()));
+        assert_eq!(place("http://127.0.0.1:80"), pair("127.0.0.1:80", ""));
+        assert_eq!(place("http://pool/"), pair("pool:80", ""));
+        assert_eq!(place("http://pool:8000/v2"), pair("pool:8000", ""));
+        assert_eq!(place("http://pool:8000/gate/v2/"), pair("pool:8000", "/gate"));
+        assert!(place("https://pool").is_err());
+        assert!(place("http://").is_err());
+    }
+}

@@ -1,0 +1,191 @@
+//! A pool that takes documents over HTTPS: OpenAI-compatible chat, Anthropic Messages.
+
+use super::formats::{Draft, Structured, anthropic, openai};
+use super::http::{model_of, within};
+use super::https::{self, ANSWER_BYTES_MAX, Answer, Site};
+use super::sse::Reader;
+use super::{Document, Input, Pool, PoolError, PoolInfo, Request, Response, Secret, SecretSource};
+use futures_util::future::BoxFuture;
+use reqwest::Method;
+use reqwest::header::HeaderMap;
+use std::collections::BTreeMap;
+
+/// Whose dialect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// Chat completions.
+    OpenAi,
+    /// Anthropic's Messages.
+    Anthropic,
+}
+
+/// What the station file says of such a pool.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Name in the station file.
+    pub name: String,
+    /// Whose dialect.
+    pub dialect: Dialect,
+    /// Address: what the path of the dialect is appended to (`/chat/completions` to
+    /// `https://api.openai.com/v1`, `/v1/messages` to `https://api.anthropic.com`).
+    pub url: String,
+    /// Task contract to the model's name.
+    pub models: BTreeMap<String, String>,
+    /// The account's key; none for a server that asks for none.
+    pub credential: Option<SecretSource>,
+    /// Whether the key goes as `x-api-key`, as Anthropic's interface had it first and some
+    /// gateways still want it; its own library sends `Authorization` by now, as OpenAI's does.
+    pub x_api_key: bool,
+    /// Version of Anthropic's interface, where it is not the usual one.
+    pub api_version: Option<String>,
+    /// How a schema is asked for.
+    pub structured: Structured,
+    /// Whether answers come as events; a model that never ends is then noticed by its bytes as
+    /// well as by the deadline.
+    pub stream: bool,
+    /// Speaks to another machine without TLS.
+    pub danger_http: bool,
+}
+
+/// The pool.
+pub struct Messages {
+    config: Config,
+    site: Site,
+    completion_tokens: bool,
+}
+
+impl Messages {
+    /// A pool as the station file has it.
+    pub fn new(config: Config) -> Result<Self, String> {
+        let site = Site::new(&config.url, config.danger_http)?;
+        // Their own newer models refuse the older name of the bound; most others know only that.
+        let hosts = ["api.openai.com", "openai.azure.com"];
+        let completion_tokens = hosts.iter().any(|host| config.url.contains(host));
+        Ok(Self { config, site, completion_tokens })
+    }
+
+    async fn answer(&self, request: &Request) -> Result<Response, PoolError> {
+        let model = model_of(&self.config.name, &self.config.models, &request.task)?;
+        let Input::Document(document) = &request.input else {
+            return Err(PoolError::bad_request("this pool takes documents, no tensors"));
+        };
+        let secret = self.config.credential.as_ref().map(SecretSource::read).transpose()?;
+        let result = self.ask(model, document, request, secret.as_ref()).await;
+        result.map_err(|mut error| {
+            if let Some(secret) = &secret {
+                error.said = secret.redact(&error.said);
+            }
+            error
+        })
+    }
+
+    async fn ask(
+        &self,
+        model: &str,
+        document: &Document,
+        request: &Request,
+        secret: Option<&Secret>,
+    ) -> Result<Response, PoolError> {
+        let Config { dialect, structured, stream, .. } = self.config;
+        let (path, body) = match dialect {
+            Dialect::OpenAi => {
+                let completion_tokens = self.completion_tokens;
+                let dialect = openai::Dialect { structured, stream, completion_tokens };
+                ("/chat/completions", openai::body(model, document, dialect))
+            }
+            Dialect::Anthropic => {
+                let mut body = anthropic::body(document, structured, stream);
+                body["model"] = model.into();
+                ("/v1/messages", body)
+            }
+        };
+        let headers = self.headers(request, secret)?;
+        let url = self.site.url(path)?;
+        let answer = self.site.send(Method::POST, url, headers, body.to_string().into()).await?;
+        let answer = answer.good().await?;
+        let mut draft = Draft { model: model.to_owned(), ..Draft::default() };
+        if answer.is_events() {
+            self.events(answer, &mut draft).await?;
+        } else {
+            let body = answer.whole(ANSWER_BYTES_MAX).await?;
+            let value = serde_json::from_slice(&body).map_err(|error| {
+                PoolError::contract(format!("an answer that is no JSON: {error}"))
+            })?;
+            match dialect {
+                Dialect::OpenAi => openai::whole(&value, &mut draft)?,
+                Dialect::Anthropic => anthropic::whole(&value, &mut draft)?,
+            }
+        }
+        draft.finish(document)
+    }
+
+    fn headers(&self, request: &Request, secret: Option<&Secret>) -> Result<HeaderMap, PoolError> {
+        let mut headers = HeaderMap::new();
+        let mut set = |name, value: &str| https::header(&mut headers, name, value);
+        set("content-type", "application/json")?;
+        set("traceparent", &request.trace.traceparent())?;
+        set("idempotency-key", &request.idempotency_key)?;
+        if self.config.dialect == Dialect::Anthropic {
+            let version = self.config.api_version.as_deref();
+            set("anthropic-version", version.unwrap_or(anthropic::VERSION))?;
+        }
+        if let Some(secret) = secret {
+            let set = match self.config.x_api_key {
+                false => set("authorization", &format!("Bearer {}", secret.expose())),
+                true => set("x-api-key", secret.expose()),
+            };
+            set.map_err(|_| Secret::unusable())?;
+        }
+        Ok(headers)
+    }
+
+    /// Reads events to the last. A stream that ends before it leaves the draft without an end.
+    async fn events(&self, mut answer: Answer, draft: &mut Draft) -> Result<(), PoolError> {
+        let mut reader = Reader::default();
+        // What an answer of the longest text may take, each letter in an event of its own, is far
+        // below: pings without end meet it.
+        let mut bytes_left = ANSWER_BYTES_MAX;
+        while let Some(piece) = answer.piece().await.map_err(|it| it.with_usage(draft.usage))? {
+            let Some(left) = bytes_left.checked_sub(piece.len()) else {
+                let error = format!("events of more than {ANSWER_BYTES_MAX} bytes");
+                return Err(PoolError::contract(error).with_usage(draft.usage));
+            };
+            bytes_left = left;
+            let events = reader
+                .push(&piece)
+                .map_err(|error| PoolError::contract(error.to_string()).with_usage(draft.usage))?;
+            for event in events {
+                let last = match self.config.dialect {
+                    Dialect::OpenAi => openai::event(&event.data, draft)?,
+                    Dialect::Anthropic => anthropic::event(&event.data, draft)?,
+                };
+                if last {
+                    return Ok(());
+                }
+            }
+        }
+        // The last word of Anthropic's is an event of its own, OpenAI's `[DONE]` is left out by
+        // some servers: there a reason to end is end enough.
+        if self.config.dialect == Dialect::Anthropic {
+            draft.stop = None;
+        }
+        Ok(())
+    }
+}
+
+impl Pool for Messages {
+    fn describe(&self) -> PoolInfo {
+        PoolInfo {
+            name: self.config.name.clone(),
+            kind: match self.config.dialect {
+                Dialect::OpenAi => "openai",
+                Dialect::Anthropic => "anthropic",
+            },
+            tasks: self.config.models.keys().cloned().collect(),
+        }
+    }
+
+    fn infer<'a>(&'a self, request: &'a Request) -> BoxFuture<'a, Result<Response, PoolError>> {
+        Box::pin(within(request.time_left, self.answer(request)))
+    }
+}

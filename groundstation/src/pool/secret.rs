@@ -1,0 +1,117 @@
+//! Credentials: where they are read from, and a type that nothing prints.
+
+use super::PoolError;
+use std::fmt;
+use std::io::Read as _;
+use std::path::PathBuf;
+
+/// Longest credential that is read.
+const SECRET_BYTES_MAX: u64 = 64 << 10;
+
+/// A credential. Its `Debug` says nothing, and there is no other way to print it but
+/// [`expose`](Self::expose).
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Takes a credential; white space around it goes, as editors leave it at a file's end.
+    pub fn new(text: &str) -> Self {
+        Self(text.trim().to_owned())
+    }
+
+    /// The credential, for the wire alone.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// A text without the credential, should a server have repeated it.
+    pub fn redact(&self, text: &str) -> String {
+        if self.0.is_empty() { text.to_owned() } else { text.replace(&self.0, "[credential]") }
+    }
+
+    /// What to say of a credential that can't stand in a header; it is never shown.
+    pub fn unusable() -> PoolError {
+        PoolError::auth("the credential holds letters that no header may hold")
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret")
+    }
+}
+
+/// Where a credential stands. It is read for each request, so that one that is renewed counts at
+/// once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SecretSource {
+    /// A file that holds nothing else.
+    File(PathBuf),
+    /// A variable of the environment.
+    Environment(String),
+}
+
+impl SecretSource {
+    /// Reads it.
+    pub fn read(&self) -> Result<Secret, PoolError> {
+        let text = match self {
+            Self::File(path) => {
+                let read = std::fs::File::open(path).and_then(|file| {
+                    let mut text = String::new();
+                    file.take(SECRET_BYTES_MAX).read_to_string(&mut text).map(|_| text)
+                });
+                read.map_err(|error| {
+                    PoolError::auth(format!("credential file {}: {error}", path.display()))
+                })?
+            }
+            Self::Environment(name) => std::env::var(name)
+                .map_err(|_| PoolError::auth(format!("${name} is not set, or no text")))?,
+        };
+        let secret = Secret::new(&text);
+        if secret.0.is_empty() {
+            Err(PoolError::auth(format!("{self} is empty")))
+        } else {
+            Ok(secret)
+        }
+    }
+}
+
+impl fmt::Display for SecretSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "credential file {}", path.display()),
+            Self::Environment(name) => write!(f, "${name}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_prints_a_credential_and_a_server_that_repeats_it_is_silenced() {
+        let secret = Secret::new("sk-hidden\n");
+        assert!(!format!("{secret:?} {secret:#?}").contains("hidden"));
+        assert_eq!(secret.redact("bad key sk-hidden!"), "bad key [credential]!");
+        assert_eq!(secret.expose(), "sk-hidden");
+    }
+
+    #[test]
+    fn a_credential_that_is_not_there_is_an_error_of_credentials() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("key");
+        let source = SecretSource::File(path.clone());
+        let missing = source.read().unwrap_err();
+        assert_eq!(missing.cause, crate::pool::Cause::Auth);
+        assert!(missing.said.contains("key"), "{missing}");
+        std::fs::write(&path, " \n").unwrap();
+        assert!(source.read().unwrap_err().said.contains("is empty"));
+        std::fs::write(&path, "first\n").unwrap();
+        assert_eq!(source.read().unwrap(), Secret::new("first"));
+        std::fs::write(&path, "renewed\n").unwrap();
+        assert_eq!(source.read().unwrap(), Secret::new("renewed"));
+        let unset = SecretSource::Environment("GROUNDTRACK_NO_SUCH_KEY".into());
+        assert!(unset.read().unwrap_err().said.contains("GROUNDTRACK_NO_SUCH_KEY"));
+    }
+}

@@ -1,0 +1,200 @@
+//! The Open Inference Protocol over gRPC.
+
+use super::models::{Fault, Models, RETRY_AFTER_S};
+use crate::pool::oip::Wanted;
+use crate::pool::oip_proto::{
+    Empty, InferRequest, InferResponse, MESSAGE_BYTES_MAX, ModelMetadataResponse, ModelRequest,
+    SERVICE, ServerMetadataResponse, TensorMetadata, Yes, read_tensors, write_tensors,
+};
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use tokio::net::TcpListener;
+use tonic::body::Body;
+use tonic::codegen::{BoxFuture, Service, http};
+use tonic::metadata::MetadataValue;
+use tonic::transport::server::TcpIncoming;
+use tonic::{Code, Request, Response, Status};
+use tonic_prost::ProstCodec;
+
+/// Bytes that may be under way on a stream and on a connection: a tensor of some size should not
+/// wait for a far client's word after each 64 KiB.
+const WINDOW_BYTES: u32 = 4 << 20;
+
+/// Trailer that says how many milliseconds to wait.
+const PUSHBACK: &str = "grpc-retry-pushback-ms";
+
+/// Serves until told to stop.
+pub async fn serve(
+    listener: TcpListener,
+    models: Arc<Models>,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> anyhow::Result<()> {
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let server = tonic::transport::Server::builder()
+        .initial_stream_window_size(WINDOW_BYTES)
+        .initial_connection_window_size(2 * WINDOW_BYTES);
+    Ok(server.serve_with_incoming_shutdown(Methods(models), incoming, stop).await?)
+}
+
+/// The service's methods.
+#[derive(Clone)]
+struct Methods(Arc<Models>);
+
+impl Service<http::Request<Body>> for Methods {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<Self::Response, Infallible>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let models = Arc::clone(&self.0);
+        Box::pin(async move { Ok(route(models, request).await) })
+    }
+}
+
+async fn route(models: Arc<Models>, request: http::Request<Body>) -> http::Response<Body> {
+    let path = request.uri().path().to_owned();
+    let method = path.strip_prefix('/').and_then(|path| path.strip_prefix(SERVICE));
+    match method {
+        Some("/ServerLive") => unary(request, async |_: Empty| Ok(Yes { yes: true })).await,
+        Some("/ServerReady") => {
+            let yes = models.trouble().is_none();
+            unary(request, async move |_: Empty| Ok(Yes { yes })).await
+        }
+        Some("/ServerMetadata") => unary(request, async |_: Empty| Ok(server_metadata())).await,
+        Some("/ModelReady") => {
+            unary(request, async move |asked: ModelRequest| Ok(model_ready(&models, &asked))).await
+        }
+        Some("/ModelMetadata") => {
+            unary(request, async move |asked: ModelRequest| model_metadata(&models, &asked)).await
+        }
+        Some("/ModelInfer") => {
+            unary(request, async move |asked: InferRequest| infer(&models, asked).await).await
+        }
+        _ => Status::unimplemented(format!("no method {path}")).into_http(),
+    }
+}
+
+/// Reads one message, answers with one.
+async fn unary<Q, A, F, W>(request: http::Request<Body>, answer: F) -> http::Response<Body>
+where
+    Q: prost::Message + Default + 'static,
+    A: prost::Message + Default + 'static,
+    F: FnOnce(Q) -> W + Send + 'static,
+    W: Future<Output = Result<A, Status>> + Send + 'static,
+{
+    let mut grpc = tonic::server::Grpc::new(ProstCodec::<A, Q>::default())
+        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX);
+    grpc.unary(Once(Some(answer)), request).await
+}
+
+/// A method's answer, given once.
+struct Once<F>(Option<F>);
+
+impl<Q, A, F, W> Service<Request<Q>> for Once<F>
+where
+    F: FnOnce(Q) -> W,
+    W: Future<Output = Result<A, Status>> + Send + 'static,
+{
+    type Response = Response<A>;
+    type Error = Status;
+    type Future = BoxFuture<Response<A>, Status>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Status>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Q>) -> Self::Future {
+        match self.0.take().map(|answer| answer(request.into_inner())) {
+            Some(answer) => Box::pin(async move { answer.await.map(Response::new) }),
+            None => Box::pin(async { Err(Status::internal("asked twice")) }),
+        }
+    }
+}
+
+impl From<Fault> for Status {
+    fn from(fault: Fault) -> Self {
+        let code = match &fault {
+            Fault::NotFound(_) => Code::NotFound,
+            Fault::Unavailable(_) => Code::Unavailable,
+            Fault::Busy => Code::ResourceExhausted,
+            Fault::Question(_) => Code::InvalidArgument,
+            Fault::Model(_) => Code::Internal,
+        };
+        let mut status = Self::new(code, fault.said());
+        if fault == Fault::Busy {
+            // As gRPC's own retries read it.
+            let wait = MetadataValue::from(RETRY_AFTER_S * 1_000);
+            status.metadata_mut().insert(PUSHBACK, wait);
+        }
+        status
+    }
+}
+
+fn server_metadata() -> ServerMetadataResponse {
+    ServerMetadataResponse {
+        name: "groundtrack".to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        extensions: Vec::new(),
+    }
+}
+
+/// The protocol has a field for "no", so an unknown model is no error here.
+fn model_ready(models: &Models, asked: &ModelRequest) -> Yes {
+    let model = models.find(&asked.name, &asked.version);
+    Yes { yes: model.is_ok_and(|model| model.ready().is_ok()) }
+}
+
+fn model_metadata(models: &Models, asked: &ModelRequest) -> Result<ModelMetadataResponse, Status> {
+    let model = models.find(&asked.name, &asked.version)?;
+    model.ready()?;
+    let ports = |ports: &[codecs::package::Port]| {
+        let port = |port: &codecs::package::Port| TensorMetadata {
+            name: port.name.clone(),
+            datatype: port.datatype.name().to_owned(),
+            shape: port.shape.clone(),
+        };
+        ports.iter().map(port).collect()
+    };
+    Ok(ModelMetadataResponse {
+        name: model.name().to_owned(),
+        versions: vec![model.version().to_owned()],
+        platform: super::PLATFORM.to_owned(),
+        inputs: ports(&model.manifest().inputs),
+        outputs: ports(&model.manifest().outputs),
+    })
+}
+
+async fn infer(models: &Models, asked: InferRequest) -> Result<InferResponse, Status> {
+    let model = models.find(&asked.model_name, &asked.model_version)?;
+    model.ready()?;
+    let question = |error: crate::pool::oip::OipError| Fault::Question(error.to_string());
+    let inputs = read_tensors(asked.inputs, asked.raw_input_contents).map_err(question)?;
+    let named = asked.outputs.into_iter().map(|output| {
+        let foreign = output.parameters.keys().next();
+        match foreign {
+            Some(key) => {
+                let name = &output.name;
+                Err(Fault::Question(format!("output {name:?}: this server has no {key}")))
+            }
+            None => Ok((output.name, None)),
+        }
+    });
+    let wanted = Wanted { binary: true, named: named.collect::<Result<_, _>>()? };
+    let outputs = wanted.of(model.infer(inputs).await?).map_err(question)?;
+    let outputs: Vec<_> = outputs.into_iter().map(|(tensor, _)| tensor).collect();
+    let (outputs, raw_output_contents) = write_tensors(&outputs);
+    Ok(InferResponse {
+        model_name: model.name().to_owned(),
+        model_version: model.version().to_owned(),
+        id: asked.id,
+        outputs,
+        raw_output_contents,
+        ..InferResponse::default()
+    })
+}

@@ -1,0 +1,227 @@
+//! The pool for a job: hard filters, then a score; and who waits for what.
+
+use super::job::{Job, JobId, Stage};
+use super::pool::Gate;
+use super::{Action, Role, Router, account};
+use crate::pool::Cost;
+use crate::publish::JobState;
+use codecs::mission::task::Kind;
+use codecs::time::Tai;
+
+/// Jobs of a lane that are looked at before the lane waits: the first may be waiting for a pool that
+/// has not failed it yet.
+const SCAN: usize = 8;
+
+/// Health below this is as bad as this: who failed long enough still gets a chance.
+const HEALTH_LEAST: f64 = 0.05;
+
+pub(super) enum Choice {
+    Pool(usize),
+    Wait {
+        /// When something changes by itself.
+        until: Option<Tai>,
+        /// Why, where it is more than not its turn.
+        why: Option<String>,
+    },
+}
+
+fn earlier(one: Option<Tai>, other: Option<Tai>) -> Option<Tai> {
+    [one, other].into_iter().flatten().min()
+}
+
+impl Router {
+    /// Asks about the most urgent job that a pool can take.
+    pub(super) fn start(&mut self, now: Tai) -> Option<Action> {
+        while let Some(lane) = self.lanes.most_urgent(now) {
+            if let Some(action) = self.place(lane, now) {
+                return Some(action);
+            }
+        }
+        None
+    }
+
+    fn place(&mut self, lane: usize, now: Tai) -> Option<Action> {
+        let heads: Vec<JobId> = self.lanes.get(lane)?.iter().take(SCAN).map(|row| row.2).collect();
+        let mut wake = None;
+        for id in heads {
+            let Some(job) = self.jobs.get(&id) else { continue };
+            let special = !job.tried.is_empty();
+            match self.choose(job, None, now) {
+                Choice::Pool(pool) => match self.ask(id, pool, now) {
+                    Ok(action) => return Some(action),
+                    Err(until) => {
+                        wake = earlier(wake, Some(until));
+                        break;
+                    }
+                },
+                Choice::Wait { until, why } => {
+                    wake = earlier(wake, until);
+                    if let Some(why) = why {
+                        self.wait(id, why, now);
+                    }
+                    // Who comes after one without a past has no more choice than that one, but for
+                    // canaries' shares, which wait a turn.
+                    if !special {
+                        break;
+                    }
+                }
+            }
+        }
+        self.lanes.block(lane, wake);
+        None
+    }
+
+    fn wait(&mut self, id: JobId, why: String, now: Tai) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        if let Stage::Queued { told } = &mut job.stage
+            && *told != why
+        {
+            told.clone_from(&why);
+            self.tell(id, JobState::Waiting, &why, now);
+        }
+    }
+
+    /// The pool for a job, other than one that has it already.
+    pub(super) fn choose(&self, job: &Job, has_it: Option<usize>, now: Tai) -> Choice {
+        let wait = |until, why| Choice::Wait { until, why };
+        let Some(lane) = self.lanes.get(job.lane) else { return wait(None, None) };
+        if lane.pools.is_empty() {
+            return wait(None, Some(lane.objection.clone()));
+        }
+        let task = lane.task;
+        let tokens = self.tokens_of(task);
+        let (mut best, mut until) = (None, None);
+        let (mut up, mut fresh_is_busy, mut shut, mut broke) = (false, false, None, None);
+        for at in lane.pools.iter().copied() {
+            let Some(pool) = self.pools.get(at).filter(|_| Some(at) != has_it) else { continue };
+            let canary = match pool.spec.role {
+                Role::Main => false,
+                Role::Canary(share) if job.draw < share => true,
+                Role::Canary(_) | Role::Shadow(_) => continue,
+            };
+            let gate = pool.gate(task, now);
+            if let Gate::Shut(then) = gate {
+                until = earlier(until, then);
+                shut.get_or_insert(at);
+                continue;
+            }
+            let cost = pool.predicted_cost(task, job.bytes, tokens);
+            if lane.budget.is_some_and(|budget| cost > budget) {
+                broke.get_or_insert_with(|| {
+                    format!("{}: would cost {cost}, above the job's budget", pool.spec.name)
+                });
+                continue;
+            }
+            if let Some(why) = self.unaffordable(at, task, cost, now) {
+                broke.get_or_insert(why);
+                until = earlier(until, Some(account::day_end(now)));
+                continue;
+            }
+            up = true;
+            let tried = job.tried.contains(&at);
+            let slots = pool.limit.slots(job.priority, self.settings.hold_back);
+            if gate == Gate::Open && pool.in_flight >= slots {
+                fresh_is_busy |= !tried;
+                continue;
+            }
+            let predicted = pool.predicted_ns(task, job.bytes);
+            let late = now.plus(predicted) > job.deadline;
+            if late && pool.in_flight > 0 {
+                // An idle one may try, and be known better afterwards.
+                continue;
+            }
+            let rank = (tried, late, !canary, self.score(at, predicted, cost));
+            if best.as_ref().is_none_or(|(known, _)| rank < *known) {
+                best = Some((rank, at));
+            }
+        }
+        match best {
+            Some(((true, ..), _)) if fresh_is_busy => wait(until, None),
+            Some((_, at)) => Choice::Pool(at),
+            None if up => wait(until, None),
+            None => {
+                let trouble = shut.and_then(|at| self.pools.get(at)?.trouble(task, now));
+                wait(until, broke.or(trouble))
+            }
+        }
+    }
+
+    /// Seconds that an answer is worth waiting, money and energy turned into seconds too.
+    fn score(&self, at: usize, predicted_ns: i64, cost: Cost) -> f64 {
+        let Some(pool) = self.pools.get(at) else { return f64::INFINITY };
+        let seconds = predicted_ns as f64 / 1e9 / pool.health.max(HEALTH_LEAST);
+        let joules = pool.spec.watts.unwrap_or(0.0) * predicted_ns as f64 / 1e9;
+        let score = seconds + cost.units() * self.settings.price_s + joules * self.settings.joule_s;
+        // Of pools that are the same in all this, the healthier and the emptier.
+        score + (1.0 - pool.health) * 1e-3 + pool.in_flight as f64 * 1e-6
+    }
+
+    /// Why an answer would be too dear now.
+    pub(super) fn unaffordable(
+        &self,
+        pool: usize,
+        task: usize,
+        cost: Cost,
+        now: Tai,
+    ) -> Option<String> {
+        let purses = [
+            ("the station", Some(&self.purse)),
+            ("the task", self.task_purses.get(task)),
+            ("the pool", self.pool_purses.get(pool)),
+        ];
+        purses.into_iter().find_map(|(whose, purse)| {
+            let purse = purse.filter(|purse| !purse.allows(cost, now))?;
+            let (spent, most) = (purse.spent(now), purse.most.unwrap_or_default());
+            Some(format!("the day's budget of {whose} is spent: {spent} of {most}"))
+        })
+    }
+
+    /// Most tokens of a task's answer.
+    pub(super) fn tokens_of(&self, task: usize) -> u32 {
+        match self.tasks.get(task).map(|(_, contract)| &contract.kind) {
+            Some(Kind::Messages { tokens_out_max, .. }) => *tokens_out_max,
+            _ => 0,
+        }
+    }
+
+    /// Why a job can't be done in time by anyone, were all pools up: by what runs take there and by
+    /// the jobs that certainly go before it. What is refused here would only have waited in vain.
+    pub(super) fn refusal(&mut self, id: JobId, now: Tai) -> Option<String> {
+        let job = self.jobs.get(&id)?;
+        let number = job.lane;
+        let lane = self.lanes.get(number)?;
+        let left = job.deadline.since(now);
+        let (mut best, mut rate, mut learnt) = (None, 0.0, false);
+        for pool in lane.pools.iter().filter_map(|at| self.pools.get(*at)) {
+            if matches!(pool.spec.role, Role::Shadow(_)) {
+                continue;
+            }
+            let run = pool.of(lane.task).map_or(0, |of| of.estimate.mean_ns());
+            let need = pool.transfer_ns(job.bytes).saturating_add(run);
+            learnt |= pool.of(lane.task).is_some_and(|of| of.estimate.is_learnt());
+            // Jobs a second that all of them do, at what they take now.
+            let slots = pool.limit.value() as f64 * f64::from(pool.spec.batch_max.max(1));
+            rate += slots * 1e9 / need.max(1) as f64;
+            best = Some(best.map_or(need, |best: i64| best.min(need)));
+        }
+        let best = best?;
+        let in_time = |ahead: f64| best as f64 + ahead / rate * 1e9 <= left as f64;
+        // Only where the whole lane before it would be too much is it worth counting.
+        if in_time(lane.len() as f64) {
+            return None;
+        }
+        let ahead = lane.ahead_of(job.priority, job.deadline) as f64 / rate;
+        let needed = best as f64 + ahead * 1e9;
+        let late = left > 0 && needed > left as f64;
+        // What was learnt may be out of date, and nothing new is learnt where nothing is let in.
+        (late && !(learnt && self.lanes.lets_in(number, now))).then(|| {
+            format!(
+                "refused: about {:.1} s are needed ({:.1} s of them behind other jobs), {:.1} s \
+                 are left",
+                needed / 1e9,
+                ahead,
+                left as f64 / 1e9
+            )
+        })
+    }
+}

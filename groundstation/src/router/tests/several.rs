@@ -1,0 +1,111 @@
+//! Several pools for one job, to help, to compare or to save money.
+
+use super::*;
+
+#[test]
+fn a_slow_first_is_helped_by_a_second_and_the_loser_is_given_up() {
+    let mut router =
+        with(vec![pool("a"), pool("b")], Settings { hedge: true, ..Settings::default() });
+    let mut now = 0.0;
+    for number in 0..300 {
+        router.submit(work(&format!("k{number:03}"), 1, 60.0), at(now));
+        let drained = drain(&mut router, at(now));
+        now += 0.1;
+        router.answered(drained.asked[0].2, answer(0.1), at(now));
+        drain(&mut router, at(now));
+    }
+    router.submit(work("slow", 1, 60.0), at(now));
+    let first = drain(&mut router, at(now)).asked[0].clone();
+    let second = drain(&mut router, at(now + 1.0)).asked[0].clone();
+    assert_ne!(first.0, second.0);
+    router.answered(second.2, answer(0.2), at(now + 1.1));
+    let drained = drain(&mut router, at(now + 1.1));
+    assert_eq!((drained.outcomes().len(), drained.cancelled), (1, vec![first.2]));
+    router.answered(first.2, answer(0.9), at(now + 2.0));
+    assert!(drain(&mut router, at(now + 2.0)).log.is_empty(), "the late one changes nothing");
+}
+
+#[test]
+fn a_shadow_is_compared_and_never_counts() {
+    let mut shadow = pool("shadow");
+    shadow.role = Role::Shadow(1.0);
+    let mut router = router(vec![shadow, pool("main")]);
+    for (number, seen) in [(0, 0.5), (1, 0.9)] {
+        let key = format!("k{number}");
+        router.submit(work(&key, 1, 60.0), at(0.0));
+        let drained = drain(&mut router, at(0.0));
+        let of = |pool| drained.asked.iter().find(|row| row.0 == pool).unwrap().2;
+        router.answered(of(0), answer(seen), at(1.0));
+        router.answered(of(1), answer(0.5), at(1.0));
+        let drained = drain(&mut router, at(1.0));
+        let outcome = drained.outcomes();
+        assert_eq!((outcome[0].pool.as_str(), outcome[0].result.as_str()), ("main", "cloud 50 %"));
+    }
+    let view = router.view(at(2.0));
+    let compared = view.pools[0].compared.clone().unwrap();
+    assert_eq!((compared.pairs, compared.same, compared.incomparable), (2, 1, 0));
+    assert!((compared.apart_max - 0.4).abs() < 1e-6);
+    assert_eq!(view.pools[1].compared, None);
+}
+
+#[test]
+fn a_canary_gets_its_share_and_is_compared() {
+    let mut canary = pool("canary");
+    canary.role = Role::Canary(0.2);
+    let mut router = router(vec![canary, pool("main")]);
+    let mut counted = 0;
+    for number in 0..500 {
+        let now = at(f64::from(number));
+        router.submit(work(&format!("k{number}"), 1, 60.0), now);
+        let drained = drain(&mut router, now);
+        for (_, _, ask) in &drained.asked {
+            router.answered(*ask, answer(0.5), now);
+        }
+        let drained = drain(&mut router, now);
+        counted += drained.outcomes().iter().filter(|line| line.pool == "canary").count();
+    }
+    assert!((60..=140).contains(&counted), "{counted} of 500");
+    let compared = router.view(at(500.0)).pools[0].compared.clone().unwrap();
+    assert_eq!((compared.pairs, compared.same), (counted as u64, counted as u64));
+}
+
+#[test]
+fn the_cheaper_goes_first_and_a_spent_budget_stops_it() {
+    let mut dear = pool("dear");
+    dear.price.request = 1e6;
+    dear.budget_day = Some(Cost(2_500_000));
+    let mut router = router(vec![dear.clone(), pool("free")]);
+    router.submit(work("k", 1, 60.0), at(0.0));
+    assert_eq!(drain(&mut router, at(0.0)).keys(), [(1, "k")]);
+    let mut alone = self::router(vec![dear]);
+    let mut done = 0;
+    for number in 0..5 {
+        let now = at(f64::from(number) * 10.0);
+        alone.submit(work(&format!("k{number}"), 1, 1000.0), now);
+        let drained = drain(&mut alone, now);
+        for (_, _, ask) in &drained.asked {
+            alone.answered(*ask, answer(0.1), now);
+            done += 1;
+        }
+        drain(&mut alone, now);
+    }
+    assert_eq!(done, 2, "a third would go over");
+    let drained = drain(&mut alone, at(2000.0));
+    let result = &drained.outcomes()[0].result;
+    assert!(result.contains("budget of the pool is spent: 2.000000 of 2.500000"), "{result}");
+    assert_eq!(alone.view(at(2000.0)).today.spent, Cost(2_000_000));
+    // A new day, new money.
+    alone.submit(work("next", 1, 60.0), at(100_000.0));
+    assert_eq!(drain(&mut alone, at(100_000.0)).asked.len(), 1);
+}
+
+#[test]
+fn a_job_s_own_budget_keeps_dear_pools_out() {
+    let mut dear = pool("dear");
+    dear.price.request = 1e6;
+    let mut router = router(vec![dear]);
+    router.submit(Work { budget: Some(Cost(10)), ..work("k", 1, 5.0) }, at(0.0));
+    assert!(drain(&mut router, at(0.0)).asked.is_empty());
+    let result = drain(&mut router, at(5.0)).outcomes()[0].result.clone();
+    assert!(result.contains("above the job's budget"), "{result}");
+}

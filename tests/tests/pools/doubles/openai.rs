@@ -1,0 +1,145 @@
+//! Chat completions, after OpenAI's API reference.
+
+use super::{ANSWER, KEY, Shared, WORDS, error, failing, is_png, json_error, only, pieces, tokens};
+use axum::{
+    Router, body::Bytes, extract::State, http::HeaderMap, response::IntoResponse as _,
+    response::Response, routing::post,
+};
+use serde_json::{Value, json};
+
+pub fn routes() -> Router<Shared> {
+    Router::new().route("/v1/chat/completions", post(completions))
+}
+
+async fn completions(State(shared): State<Shared>, headers: HeaderMap, body: Bytes) -> Response {
+    let body = shared.note("/v1/chat/completions", &headers, &body);
+    let key = headers.get("authorization").and_then(|value| value.to_str().ok());
+    if key != Some(&format!("Bearer {KEY}")) {
+        let said = format!("Incorrect API key provided: {}", key.unwrap_or_default());
+        return error(
+            401,
+            &[],
+            json_error("invalid_request_error", json!("invalid_api_key"), &said),
+        );
+    }
+    if let Err(said) = check(&body) {
+        return error(400, &[], json_error("invalid_request_error", json!(null), &said));
+    }
+    let model = body["model"].as_str().unwrap_or_default();
+    if let Some((status, what, said)) = failing(model) {
+        let (kind, code) = match what {
+            "rate" => ("requests", json!("rate_limit_exceeded")),
+            "quota" => ("insufficient_quota", json!("insufficient_quota")),
+            "policy" => ("invalid_request_error", json!("content_policy_violation")),
+            _ => ("server_error", json!(null)),
+        };
+        // OpenAI has no 529.
+        let status = if status == 529 { 503 } else { status };
+        let wait: &[_] = if what == "rate" { &[("retry-after", "7")] } else { &[] };
+        return error(status, wait, json_error(kind, code, said));
+    }
+    answer(&shared, model, &body)
+}
+
+fn check(body: &Value) -> Result<(), String> {
+    let allowed = [
+        "max_tokens",
+        "max_completion_tokens",
+        "stream",
+        "stream_options",
+        "response_format",
+        "tools",
+        "tool_choice",
+    ];
+    only(body, &["model", "messages"], &allowed)?;
+    for message in body["messages"].as_array().into_iter().flatten() {
+        only(message, &["role", "content"], &[])?;
+        for part in message["content"].as_array().into_iter().flatten() {
+            match part["type"].as_str() {
+                Some("text") => only(part, &["type", "text"], &[])?,
+                Some("image_url") => {
+                    only(part, &["type", "image_url"], &[])?;
+                    let url = part["image_url"]["url"].as_str().unwrap_or_default();
+                    let data = url.strip_prefix("data:image/png;base64,");
+                    if !is_png(&json!(data)) {
+                        return Err("image_url: not a PNG".into());
+                    }
+                }
+                other => return Err(format!("type: {other:?}")),
+            }
+        }
+    }
+    if let Some(format) = body.get("response_format") {
+        only(format, &["type", "json_schema"], &[])?;
+        only(&format["json_schema"], &["name", "schema"], &["strict", "description"])?;
+    }
+    Ok(())
+}
+
+fn answer(shared: &Shared, model: &str, body: &Value) -> Response {
+    let tool = body.get("tool_choice").map(|choice| &choice["function"]["name"]);
+    let structured = tool.is_some() || body.get("response_format").is_some();
+    let text = if structured { ANSWER } else { WORDS };
+    let reason = match (model, tool) {
+        ("long", _) => "length",
+        ("filtered", _) => "content_filter",
+        (_, Some(_)) => "tool_calls",
+        _ => "stop",
+    };
+    let call = |text: &str, name: &Value| {
+        json!([{ "index": 0, "id": "call_1", "type": "function",
+            "function": { "name": name, "arguments": text } }])
+    };
+    let (tokens_in, tokens_out) = tokens();
+    let usage = json!({ "prompt_tokens": tokens_in, "completion_tokens": tokens_out,
+        "total_tokens": tokens_in + tokens_out });
+    let head = |object: &str| json!({ "id": "chatcmpl-1", "object": object, "created": 1_700_000_000, "model": model });
+    if body["stream"] != json!(true) {
+        let mut whole = head("chat.completion");
+        let mut message = json!({ "role": "assistant", "content": text, "refusal": null });
+        if let Some(name) = tool {
+            message["content"] = json!(null);
+            message["tool_calls"] = call(text, name);
+        }
+        if model == "unwilling" {
+            message["content"] = json!(null);
+            message["refusal"] = json!("I'm sorry, I can't help with that.");
+        }
+        whole["choices"] = json!([{ "index": 0, "message": message, "logprobs": null,
+            "finish_reason": reason }]);
+        whole["usage"] = usage;
+        return axum::Json(whole).into_response();
+    }
+    let chunk = |delta: Value, reason: Value| {
+        let mut chunk = head("chat.completion.chunk");
+        chunk["choices"] = json!([{ "index": 0, "delta": delta, "finish_reason": reason }]);
+        chunk["usage"] = json!(null);
+        format!("data: {chunk}\n\n")
+    };
+    let mut events = vec![chunk(json!({ "role": "assistant", "content": "" }), json!(null))];
+    for piece in pieces(text) {
+        let delta = match tool {
+            Some(name) => json!({ "tool_calls": call(piece, name) }),
+            None if model == "unwilling" => json!({ "refusal": piece }),
+            None => json!({ "content": piece }),
+        };
+        events.push(chunk(delta, json!(null)));
+    }
+    match model {
+        "endless" => return shared.events(events, true),
+        "cut" => return shared.events(events, false),
+        "stumbling" => {
+            let error = json_error("server_error", json!(null), "The model stumbled");
+            events.push(format!("data: {error}\n\n"));
+            return shared.events(events, false);
+        }
+        _ => {}
+    }
+    events.push(chunk(json!({}), json!(reason)));
+    let mut last = head("chat.completion.chunk");
+    last["choices"] = json!([]);
+    last["usage"] = usage;
+    events.push(format!("data: {last}\n\n"));
+    events.push("data: [DONE]\n\n".to_owned());
+    shared.events(events, false)
+}

@@ -1,0 +1,14 @@
+//! Pools against other people's clients and servers: what speaks a vendor's protocol here is judged
+//! by the vendor's own program.
+//!
+//! ```text
+//! tritonclient ─► groundstation pools serve ◄─ our adapters ─► Triton, MLServer
+//! openai, anthropic, boto3 ─► doubles ◄─ our adapters ─► moto
+//! ```
+
+mod python;
+mod serving;
+mod doubles;
+mod vendors;
+mod adapters;
+mod servers;
