@@ -13,7 +13,6 @@ use onboard::{
     shell::{contact::Contacts, held::Held},
     store::Store,
 };
-use tokio::sync::watch;
 
 use crate::{
     rng::Random,
@@ -26,7 +25,7 @@ use crate::{
 /// A radio with what it goes by. Times are of the flight's monotonic clock.
 pub(super) struct Transceiver {
     radio: Radio,
-    stand: watch::Receiver<Stand>,
+    stand: Box<dyn Fn() -> Stand + Send>,
     modem: Modem,
     /// Bytes of units handed to it, repeats included.
     pub(super) bytes: u64,
@@ -48,7 +47,9 @@ impl Transceiver {
         let housekeeping_percent = held.housekeeping_percent;
         let radio = RadioConfig { housekeeping_percent, ..radio };
         let radio = supply::open(&radio, &held.store)?;
-        Ok(Self { radio, stand: contacts.radio(), modem: modem.clone(), bytes: 0 })
+        let stand = contacts.radio();
+        let stand = Box::new(move || *stand.borrow());
+        Ok(Self { radio, stand, modem: modem.clone(), bytes: 0 })
     }
 
     /// When it wants to be looked at.
@@ -70,7 +71,7 @@ impl Transceiver {
         mono: u64,
         mut taken: impl FnMut(UnitKey),
     ) {
-        self.radio.set_stand(*self.stand.borrow_and_update());
+        self.radio.set_stand((self.stand)());
         if self.radio.wants() {
             supply::take_up(&mut self.radio, store);
         }
