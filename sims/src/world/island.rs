@@ -197,7 +197,7 @@ impl Island {
                 modem: of.modem,
                 key,
                 // The radio's own rate is what it sends at.
-                plan: plan.iter().map(|of| PlannedContact { rate_bps: 0, ..*of }).collect(),
+                plan: plan.iter().map(|of| PlannedContact { rate_bps: 0, ..of.whole }).collect(),
             }),
             seed: mix(seed ^ 3),
             syncs_lie: settings.syncs_lie[1],

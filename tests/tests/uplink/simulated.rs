@@ -3,9 +3,10 @@
 
 use super::said::{SECONDS, Said, Unit};
 use super::world::{World, text};
-use codecs::{ids::Codec, link::wire::PlannedContact, squeeze, time::Tai};
+use codecs::{ids::Codec, squeeze, time::Tai};
 use groundstation::{
     archive::{read::replay, record::Position, twice::Twice},
+    contacts::Stepped,
     shell::disk::Folder,
 };
 use onboard::pipeline::TELEMETRY;
@@ -165,16 +166,21 @@ impl Case {
 
     /// The contact plan that a world's station tells too.
     fn plan(&self, world: &World) {
-        let IslandSettings { windows, start, down, .. } = self.island();
+        let IslandSettings { windows, start, down, up, .. } = self.island();
         // The scenario begins within a minute, and lasts for less than nine.
         let (rise_ns, set_ns) = (now().since(start) - 60_000_000_000, now().since(start));
-        let contact = |of: &PlannedContact| {
+        let contact = |of: &Stepped| {
+            let of = of.whole;
             let (rise, set) = (of.rise.plus(rise_ns), of.set.plus(set_ns + 540_000_000_000));
             let (rate_bps, rtt_ms) = (of.rate_bps as f64, of.rtt_ns as f64 / 1e6);
             let (rise, set) = (rise.to_rfc3339(), set.to_rfc3339());
             serde_json::json!({ "rise": rise, "set": set, "rate_bps": rate_bps, "rtt_ms": rtt_ms })
         };
-        let contacts: Vec<_> = windows.plan(down.rate_bps).iter().map(contact).collect();
+        let contacts: Vec<_> = windows
+            .plan(down.rate_bps, down.ground_delay_ns + up.ground_delay_ns)
+            .iter()
+            .map(contact)
+            .collect();
         let plan = serde_json::json!({ "contacts": contacts });
         std::fs::write(world.path("contacts.json"), plan.to_string()).unwrap();
         let path = world.path("station.toml");

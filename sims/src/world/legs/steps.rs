@@ -80,7 +80,7 @@ fn pieces(window: &Window, rate_bps: f64) -> Vec<Piece> {
                 .into_iter()
                 .collect()
         }
-        Along::Track(_) => {
+        Along::Track(_) | Along::Steady(_) => {
             let seconds = window.to.since(window.from) / SECOND_NS;
             let piece = |second: i64| {
                 let from = window.from.plus(second * SECOND_NS);
