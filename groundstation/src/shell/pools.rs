@@ -143,7 +143,10 @@ fn executable() -> io::Result<PathBuf> {
 
 /// The tasks that packages say they fulfil, with the model's name. A package that can't be used is
 /// the child's to complain about; its tasks wait.
-fn tasks_of(packages: &[PathBuf], danger_accept_development_key: bool) -> Vec<(String, String)> {
+pub fn tasks_of(
+    packages: &[PathBuf],
+    danger_accept_development_key: bool,
+) -> Vec<(String, String)> {
     let mut trust = Trust::nobody();
     if danger_accept_development_key {
         trust = trust.danger_accept_development_key();

@@ -7,7 +7,7 @@ use crate::{
         record::Position,
         twice::Twice,
     },
-    config::Config,
+    config::{Config, PoolKind},
     pool::{Input, ModelMetadata, Pool, PoolError, Response, task::Contracts},
     process::{self, Work},
     publish::Feed,
@@ -116,7 +116,7 @@ pub fn idle_rules(config: &Config, definition: &Definition) -> Vec<String> {
             let mut tasks: Vec<String> = pool.tasks.keys().cloned().collect();
             if pool.kind == PoolKind::Embedded {
                 let folders: Vec<_> = pool.packages.iter().map(|of| config.path(of)).collect();
-                let own = tasks_of(&folders, pool.danger_accept_development_key);
+                let own = pools::tasks_of(&folders, pool.danger_accept_development_key);
                 tasks.extend(own.into_iter().map(|(task, _)| task));
             }
             pool.spec("", tasks)

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Scenarios that come with the program, by name.
-const LIBRARY: [(&str, &str); 10] = [
+const LIBRARY: [(&str, &str); 11] = [
     ("leo-quic", include_str!("../../scenarios/leo-quic.toml")),
     ("leo-rf", include_str!("../../scenarios/leo-rf.toml")),
     ("eo-100", include_str!("../../scenarios/eo-100.toml")),
