@@ -12,7 +12,7 @@ pub struct PoolError {
     /// What was said, cut to a few hundred letters by the adapter; never holds a credential.
     pub said: String,
     /// What the failure took: tokens of an answer that broke the contract cost money too.
-    pub usage: Usage,
+    pub usage: Box<Usage>,
 }
 
 /// Causes, by what helps.
@@ -72,7 +72,7 @@ impl Cause {
 impl PoolError {
     /// An error by its cause and what was said.
     pub fn new(cause: Cause, said: impl Into<String>) -> Self {
-        Self { cause, said: said.into(), usage: Usage::default() }
+        Self { cause, said: said.into(), usage: Box::default() }
     }
 
     /// The pool is not there.
@@ -117,7 +117,7 @@ impl PoolError {
 
     /// The same, with what it took.
     pub fn with_usage(self, usage: Usage) -> Self {
-        Self { usage, ..self }
+        Self { usage: Box::new(usage), ..self }
     }
 }
 

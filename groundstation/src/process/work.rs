@@ -128,10 +128,10 @@ impl Wanted {
                 Event::Parameter { spacecraft, name, unit, time, value, .. } => {
                     self.parameter(*spacecraft, name, unit, (*time, *value), work);
                 }
-                Event::Alarm { id, spacecraft, parameter, message, time, state, .. } => {
-                    if *state == AlarmState::Raised {
-                        self.alarm(*spacecraft, id, parameter, message, *time, work);
-                    }
+                Event::Alarm { id, spacecraft, parameter, message, time, state, .. }
+                    if *state == AlarmState::Raised =>
+                {
+                    self.alarm(*spacecraft, id, parameter, message, *time, work);
                 }
                 _ => {}
             }

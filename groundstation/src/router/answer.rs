@@ -40,7 +40,7 @@ impl Router {
             }
         });
         let wall = now.since(asked.since).max(0);
-        let usage = result.as_ref().map_or_else(|error| error.usage, |response| response.usage);
+        let usage = result.as_ref().map_or_else(|error| *error.usage, |response| response.usage);
         let spent = self.spent(&asked, &usage, wall);
         let cost = self.charge(&asked, result.is_ok(), &usage, &spent, now);
         self.judge(&asked, result.as_ref().err(), &spent, cost, wall, now);

@@ -230,7 +230,7 @@ impl Router {
             idempotency_key: key,
             trace,
         };
-        Action::Ask { ask, pool: at, request }
+        Action::Ask { ask, pool: at, request: Box::new(request) }
     }
 
     /// Whether another pool could take over from one.

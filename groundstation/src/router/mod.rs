@@ -108,7 +108,7 @@ pub enum Action {
         /// Number of the pool.
         pool: usize,
         /// The question.
-        request: Request,
+        request: Box<Request>,
     },
     /// Give a question up, on the wire too; nothing is told of it any more.
     Cancel {

@@ -80,7 +80,7 @@ fn drain(router: &mut Router, now: Tai) -> Drained {
         match action {
             Action::Ask { ask, pool, request } => {
                 drained.asked.push((pool, request.idempotency_key.clone(), ask));
-                drained.requests.push(request);
+                drained.requests.push(*request);
             }
             Action::Write { key, line, .. } => {
                 drained.log.push(*line);

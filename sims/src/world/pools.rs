@@ -160,9 +160,10 @@ impl Pool {
     fn new(settings: &PoolSettings, start: Tai, duration_s: u64, seed: u64) -> Self {
         let mut random = Random::new(seed, &format!("pool {}", settings.name));
         let (mut away, mut at_s) = (Vec::new(), 0.0);
-        while settings.outages_per_day > 0.0 {
+        loop {
+            // A rate of none is a wait for ever.
             at_s += -(1.0 - random.unit()).ln() * DAY_S / settings.outages_per_day;
-            if at_s >= duration_s as f64 {
+            if at_s.is_nan() || at_s >= duration_s as f64 {
                 break;
             }
             let lasts_s = -(1.0 - random.unit()).ln() * settings.outage_s;
@@ -258,7 +259,7 @@ pub fn fly(
         world.until(*at);
         world.router.submit(work(jobs, &key(*of, *number), &tile), world.now);
     }
-    world.to_the_end();
+    world.drain();
     let faults = world.pools.iter().flat_map(|pool| {
         pool.away.iter().map(|(from, to)| FaultAnswer {
             at_s: from.since(start) as f64 / SECOND_NS,
@@ -313,7 +314,7 @@ impl World {
         self.act();
     }
 
-    fn to_the_end(&mut self) {
+    fn drain(&mut self) {
         self.act();
         // Each job has a deadline, and each deadline is a time that comes.
         while self.router.open_jobs() > 0

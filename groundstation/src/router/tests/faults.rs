@@ -58,7 +58,7 @@ impl World {
     fn act(&mut self) {
         while let Some(action) = self.router.poll(self.now) {
             match action {
-                Action::Ask { ask, pool, request } => self.ask(ask, pool, request),
+                Action::Ask { ask, pool, request } => self.ask(ask, pool, *request),
                 Action::Write { key, line, .. } => {
                     if line.state != State::Accepted {
                         let ends = self.ended.entry(line.key.clone()).or_default();
@@ -204,7 +204,8 @@ fn a_second_pool_takes_over_at_once() {
 
 #[test]
 fn half_the_answers_errors() {
-    let half = |number: u64| (number % 2 == 0).then(|| Reply::Error(PoolError::failed("boom")));
+    let half =
+        |number: u64| number.is_multiple_of(2).then(|| Reply::Error(PoolError::failed("boom")));
     let mut world = World::new(vec![pool("a")], vec![faulty(half)]);
     world.run(0.5, 1000.0, 60.0);
     assert!(world.done() >= 1000, "{} of 2000", world.done());
