@@ -107,7 +107,14 @@ async fn every_dialect_answers_in_words_and_to_a_schema_whole_and_piece_by_piece
                 let answer = pool.infer(&question(true, 60.0)).await.unwrap();
                 let wanted: Value = serde_json::from_str(ANSWER).unwrap();
                 assert_eq!(said(&answer).1, Some(wanted), "{kind} {more}");
-                let Asked { headers, body, .. } = doubles.last();
+                let Asked { path, headers, body } = doubles.last();
+                let operation = match kind {
+                    "openai" => "/v1/chat/completions",
+                    "anthropic" => "/v1/messages",
+                    "bedrock-converse" => "/model/steady/converse",
+                    _ => "/model/steady/invoke",
+                };
+                assert_eq!(path, operation);
                 let trace = headers.get("traceparent").unwrap().to_str().unwrap();
                 assert_eq!(trace, Trace::of("frame").traceparent());
                 let streams = kind == "openai" || kind == "anthropic";
