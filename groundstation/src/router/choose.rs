@@ -90,7 +90,7 @@ impl Router {
         }
         let task = lane.task;
         let tokens = self.tokens_of(task);
-        let (mut best, mut until) = (None, None);
+        let (mut best, mut until, mut worth_waiting) = (None, None, f64::INFINITY);
         let (mut up, mut fresh_is_busy, mut shut, mut broke) = (false, false, None, None);
         for at in lane.pools.iter().copied() {
             let Some(pool) = self.pools.get(at).filter(|_| Some(at) != has_it) else { continue };
@@ -120,11 +120,17 @@ impl Router {
             up = true;
             let tried = job.tried.contains(&at);
             let slots = pool.limit.slots(job.priority, self.settings.hold_back);
+            let predicted = pool.predicted_ns(task, job.bytes);
             if gate == Gate::Open && pool.in_flight >= slots {
                 fresh_is_busy |= !tried;
+                let turn = predicted / slots.max(1) as i64;
+                if !tried && now.plus(predicted.saturating_add(turn)) <= job.deadline {
+                    // Who waits for a cheaper pool has all of the lane behind wait as well.
+                    let waits = turn as f64 / 1e9 * lane.len() as f64;
+                    worth_waiting = worth_waiting.min(self.score(at, predicted, cost) + waits);
+                }
                 continue;
             }
-            let predicted = pool.predicted_ns(task, job.bytes);
             let late = now.plus(predicted) > job.deadline;
             if late && pool.in_flight > 0 {
                 // An idle one may try, and be known better afterwards.
@@ -137,6 +143,9 @@ impl Router {
         }
         match best {
             Some(((true, ..), _)) if fresh_is_busy => wait(until, None),
+            Some(((_, false, true, score), _)) if has_it.is_none() && worth_waiting < score => {
+                wait(until, None)
+            }
             Some((_, at)) => Choice::Pool(at),
             None if up => wait(until, None),
             None => {

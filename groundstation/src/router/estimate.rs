@@ -14,7 +14,8 @@ const CUT_APART_NS: i64 = 100_000_000;
 pub(super) struct Estimate {
     mean_ns: f64,
     deviation_ns: f64,
-    /// What it takes when little else is asked; creeps up, so that an old record is forgotten.
+    /// The least average, which is when little else was asked; creeps up, so that an old record is
+    /// forgotten.
     floor_ns: f64,
     samples: u32,
 }
@@ -48,14 +49,14 @@ impl Estimate {
             let apart = ns - self.mean_ns;
             self.mean_ns += apart * if apart > 0.0 { 0.3 } else { 0.1 };
             self.deviation_ns += (apart.abs() - self.deviation_ns) * 0.1;
-            self.floor_ns = (self.floor_ns * 1.005).min(ns);
+            self.floor_ns = (self.floor_ns * 1.005).min(self.mean_ns);
         }
         self.samples = self.samples.saturating_add(1);
     }
 
-    /// Whether a sample says that the pool queues.
-    pub fn is_crowded(&self, ns: i64) -> bool {
-        self.samples >= SAMPLES_LEAST && ns as f64 > 2.0 * self.floor_ns
+    /// Whether the pool queues. One slow answer doesn't say so: runs differ among themselves.
+    pub fn is_crowded(&self) -> bool {
+        self.samples >= SAMPLES_LEAST && self.mean_ns > 2.0 * self.floor_ns
     }
 }
 
@@ -174,9 +175,10 @@ mod tests {
         let mut estimate = Estimate::default();
         (0..50).for_each(|_| estimate.add(1000));
         assert_eq!(estimate.mean_ns(), 1000);
-        assert!(estimate.is_crowded(2600) && !estimate.is_crowded(1500));
+        estimate.add(3000);
+        assert!(!estimate.is_crowded(), "one slow run is no queue");
         (0..5).for_each(|_| estimate.add(10_000));
-        assert!(estimate.mean_ns() > 8000, "{}", estimate.mean_ns());
+        assert!(estimate.is_crowded() && estimate.mean_ns() > 8000, "{}", estimate.mean_ns());
         (0..5).for_each(|_| estimate.add(1000));
         assert!(estimate.mean_ns() > 4000);
     }

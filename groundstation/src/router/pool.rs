@@ -181,7 +181,7 @@ impl PoolState {
         self.breakers.iter_mut().for_each(Breaker::clear);
         let Some(of) = self.tasks.get_mut(task).and_then(Option::as_mut) else { return };
         of.breakers.iter_mut().for_each(Breaker::clear);
-        let crowded = of.estimate.is_crowded(run_ns);
+        let crowded = of.estimate.is_crowded();
         of.estimate.add(run_ns);
         let paid = cost.0 as f64;
         of.cost = Some(of.cost.map_or(paid, |mean| mean + (paid - mean) * 0.1));

@@ -206,7 +206,7 @@ impl Summary {
             passes_unserved: total(|craft| craft.unserved),
             unserved_s: answer.craft.iter().map(|craft| craft.unserved_s).sum(),
             antennas: answer.antennas.len(),
-            antennas_busy: answer.antennas.iter().map(|of| of.busy_s).sum::<f64>()
+            antennas_busy: answer.antennas.iter().map(|of| of.busy_s).fold(0.0, std::ops::Add::add)
                 / (answer.antennas.len() as f64 * answer.duration_s as f64).max(1.0),
             cost: (!prices.currency.is_empty())
                 .then(|| contacts().map(|contact| prices.contact(contact)).sum()),

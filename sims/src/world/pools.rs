@@ -125,8 +125,14 @@ pub struct JobsAnswer {
     pub asked: u64,
     /// Each pool.
     pub pools: Vec<PoolAnswer>,
-    /// One number over every question and outcome: the same for the same scenario and seed.
+    /// One number over every question and outcome: the same for the same scenario and seed; written
+    /// in hexadecimal, as JSON's readers round numbers of 64 bits.
+    #[serde(serialize_with = "hexadecimal")]
     pub trace: u64,
+}
+
+fn hexadecimal<S: serde::Serializer>(of: &u64, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(&format_args!("{of:016x}"))
 }
 
 /// What a pool did.
