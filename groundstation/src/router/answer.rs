@@ -44,6 +44,7 @@ impl Router {
         let spent = self.spent(&asked, &usage, wall);
         let cost = self.charge(&asked, result.is_ok(), &usage, &spent, now);
         self.judge(&asked, result.as_ref().err(), &spent, cost, wall, now);
+        self.span_ask(&asked, result.as_ref().map(|_| &usage), &spent, now);
         let output = result.as_ref().ok().map(|response| response.output.clone());
         self.compare(&asked, output);
         if asked.mirror {
@@ -214,6 +215,7 @@ impl Router {
     fn requeue(&mut self, id: JobId, said: &str, now: Tai) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         job.stage = Stage::Queued { told: String::new() };
+        job.waits_from = now;
         let (lane, place) = (job.lane, job.place(id));
         self.lanes.push(lane, place);
         if !said.is_empty() {

@@ -17,6 +17,7 @@ use crate::pool::task;
 use crate::pool::{Input, ModelMetadata, PoolError, Request, Trace};
 use crate::process::Work;
 use crate::publish::{Event, JobState};
+use crate::telemetry::Span;
 use codecs::mission::task::{Contract, ContractError, Kind};
 use codecs::time::Tai;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -36,6 +37,7 @@ mod ask;
 mod batch;
 mod answer;
 mod settle;
+mod spans;
 pub mod view;
 
 use account::{Purse, day};
@@ -148,6 +150,8 @@ pub struct Router {
     acceptances: VecDeque<(Arc<str>, Box<Line>)>,
     out: VecDeque<Action>,
     events: Vec<Event>,
+    /// Those that ended; none where nobody asks for them.
+    spans: Option<Vec<Span>>,
 }
 
 impl Router {
@@ -187,6 +191,7 @@ impl Router {
             acceptances: VecDeque::new(),
             out: VecDeque::new(),
             events: Vec::new(),
+            spans: None,
         };
         router.learn_tasks();
         for line in log {
@@ -273,6 +278,7 @@ impl Router {
             accepted,
             deadline,
             queued: now,
+            waits_from: accepted,
             attempts: 0,
             tried: Vec::new(),
             alone: false,
@@ -515,6 +521,7 @@ fn job_event(line: &Line, state: JobState) -> Event {
         run_ms: line.run_ms,
         cost: line.cost.units(),
         result: line.result.clone(),
+        trace: line.trace.clone(),
         time: Tai(line.at),
     }
 }

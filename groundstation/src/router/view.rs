@@ -6,6 +6,7 @@ use super::pool::Registration;
 use super::spec::Role;
 use super::{Purse, Router};
 use crate::pool::Cost;
+use crate::telemetry::queue::Counts;
 use codecs::time::Tai;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -47,6 +48,8 @@ pub struct RouterView {
     pub tasks_today: BTreeMap<String, Spending>,
     /// Sums over all that ended.
     pub accounts: Accounts,
+    /// What became of spans, where the station tells some.
+    pub spans: Option<Counts>,
 }
 
 /// What was spent today, and may be, in millionths of the station's currency.
@@ -140,6 +143,7 @@ impl Router {
             today: Spending::of(&self.purse, now),
             tasks_today: tasks_today.collect(),
             accounts: self.account.clone(),
+            spans: None,
         }
     }
 

@@ -151,7 +151,11 @@ fn table(listing: &Listing) -> String {
         };
         let at = Tai(line.at).to_rfc3339();
         let pool = if line.pool.is_empty() { "-" } else { &line.pool };
-        let _ = writeln!(out, "{at} {state:6} {} on {pool}: {}", line.key, line.result);
+        let _ = write!(out, "{at} {state:6} {} on {pool}: {}", line.key, line.result);
+        let _ = match line.trace.as_str() {
+            "" => writeln!(out),
+            trace => writeln!(out, " (trace {trace})"),
+        };
     }
     let _ = writeln!(out, "{} without an outcome", listing.open);
     let _ = write!(out, "in all: {}", sums(&listing.accounts.mission));

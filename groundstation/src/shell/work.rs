@@ -1,6 +1,6 @@
 //! Heavy work on its way to a pool.
 
-use super::{clock::StationClock, disk::Folder, jobs::JobLog, pools, start};
+use super::{clock::StationClock, disk::Folder, jobs::JobLog, pools, start, telemetry::Telemetry};
 use crate::{
     archive::{
         read::{self, Found},
@@ -11,7 +11,7 @@ use crate::{
     pool::{Input, ModelMetadata, Pool, PoolError, Response, task::Contracts},
     process::{self, Work},
     publish::Feed,
-    router::{Action, AskId, Router, view::RouterView},
+    router::{Action, AskId, Router, log::State, view::RouterView},
 };
 use anyhow::Context as _;
 use codecs::mission::Definition;
@@ -59,6 +59,17 @@ pub fn dispatcher(
     feed: Feed,
     clock: StationClock,
 ) -> anyhow::Result<(impl FnMut(Work) + Send + use<>, Look)> {
+    traced(config, definition, feed, clock, None)
+}
+
+/// The same, with spans for a collector.
+pub fn traced(
+    config: &Config,
+    definition: &Definition,
+    feed: Feed,
+    clock: StationClock,
+    telemetry: Option<Telemetry>,
+) -> anyhow::Result<(impl FnMut(Work) + Send + use<>, Look)> {
     if config.pools.is_empty() {
         tracing::info!("no [[pool]]: heavy work waits and says so");
     }
@@ -71,12 +82,16 @@ pub fn dispatcher(
     });
     let (log, lines) = JobLog::open(&config.path(Path::new(JOB_LOG)))?;
     let settings = config.routing.settings(Contracts::with(&definition.tasks));
-    let core = Router::new(specs.collect(), settings, lines, clock.tai());
+    let mut core = Router::new(specs.collect(), settings, lines, clock.tai());
+    if telemetry.is_some() {
+        core = core.telling_spans();
+    }
     let (sender, work) = mpsc::channel(WORK_QUEUE);
     let (look, asking) = mpsc::channel(LOOKS);
     let archive = Folder::at(&config.path(&config.archive.dir));
     let (answers, asked) = (JoinSet::new(), BTreeMap::new());
-    let shell = Shell { core, pools, log: Some(log), archive, feed, clock, answers, asked, asking };
+    let log = Some(log);
+    let shell = Shell { core, pools, log, archive, feed, clock, telemetry, answers, asked, asking };
     tokio::spawn(shell.run(work));
     let submit = move |work: Work| {
         // The router ends only with the runtime: then there is nothing left to tell.
@@ -162,6 +177,7 @@ struct Shell {
     archive: Folder,
     feed: Feed,
     clock: StationClock,
+    telemetry: Option<Telemetry>,
     answers: JoinSet<Answer>,
     /// Questions by their number, to be given up.
     asked: BTreeMap<AskId, AbortHandle>,
@@ -175,6 +191,9 @@ impl Shell {
                 self.act(action).await;
             }
             self.feed.publish_all(self.core.take_events());
+            if let Some(telemetry) = &self.telemetry {
+                telemetry.offer(self.core.take_spans());
+            }
             let now = self.clock.tai();
             let pause = self.core.next_timeout(now).map(|until| until.since(now).max(0));
             tokio::select! {
@@ -190,7 +209,9 @@ impl Shell {
                     }
                 }
                 Some(looked) = self.asking.recv() => {
-                    let _ = looked.send(self.core.view(self.clock.tai()));
+                    let mut view = self.core.view(self.clock.tai());
+                    view.spans = self.telemetry.as_ref().map(Telemetry::counts);
+                    let _ = looked.send(view);
                 }
                 () = sleep(pause) => {}
             }
@@ -245,6 +266,11 @@ impl Shell {
                 });
             }
             Action::Write { key, line, sync } => {
+                if let (Some(telemetry), State::Accepted) = (&self.telemetry, line.state) {
+                    u128::from_str_radix(&line.trace, 16)
+                        .into_iter()
+                        .for_each(|trace| telemetry.accepted(trace));
+                }
                 let Some(mut log) = self.log.take() else { return };
                 let written = tokio::task::spawn_blocking(move || {
                     let result = log.append(&line, sync);
