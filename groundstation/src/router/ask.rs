@@ -189,6 +189,9 @@ impl Router {
         let hedge_at = high.filter(|_| hedge).map(|ns| now.plus(ns.max(HEDGE_NS_LEAST)));
         let priority = first.map_or(0, |_| all_priority(&all));
         self.reserve(at, task, reserved);
+        if let Some(row) = self.metered(at, task) {
+            row.asked += 1;
+        }
         self.timers.insert((until, ask));
         if let Some(hedge_at) = hedge_at {
             self.hedges.insert((hedge_at, ask));
@@ -303,12 +306,16 @@ impl Router {
             let Some(asked) = self.asks.get(&ask) else { continue };
             let (pool, Some(id)) = (asked.pool, asked.jobs.first().copied()) else { continue };
             let Some(job) = self.jobs.get(&id).filter(|job| job.asks.len() == 1) else { continue };
+            let task = self.lanes.get(job.lane).map(|lane| lane.task);
             let choice = self.choose(job, Some(pool), now);
             if let super::choose::Choice::Pool(other) = choice
                 && self.hedging.take()
             {
                 let action = self.send(&[id], other, None, false, now);
                 self.out.push_back(action);
+                if let Some(row) = task.and_then(|task| self.metered(other, task)) {
+                    row.hedges += 1;
+                }
             }
         }
     }

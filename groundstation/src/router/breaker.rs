@@ -54,7 +54,7 @@ pub(super) const fn slot(cause: Cause) -> usize {
 }
 
 /// The short words for breakers, in the order of [`slot`].
-pub(super) const NAMES: [&str; 7] =
+pub const NAMES: [&str; 7] =
     ["unavailable", "overloaded", "quota", "auth", "failed", "bad-request", "contract"];
 
 /// One breaker.

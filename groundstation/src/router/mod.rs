@@ -29,6 +29,7 @@ mod estimate;
 pub mod log;
 mod history;
 pub mod account;
+pub mod meter;
 mod job;
 mod lanes;
 mod pool;
@@ -50,6 +51,7 @@ use log::{Line, State};
 use pool::{PoolState, Registration};
 use spec::{PoolSpec, Role, Settings};
 
+pub use breaker::NAMES as BREAKERS;
 pub use job::AskId;
 
 /// Jobs that are held. At the bound new work is left out and says so; the next start asks again.
@@ -146,6 +148,7 @@ pub struct Router {
     task_purses: Vec<Purse>,
     pool_purses: Vec<Purse>,
     account: view::Accounts,
+    meter: meter::Meter,
     history: History,
     acceptances: VecDeque<(Arc<str>, Box<Line>)>,
     out: VecDeque<Action>,
@@ -187,6 +190,7 @@ impl Router {
             retries: Allowance::new(RETRIES.0, RETRIES.1),
             hedging: Allowance::new(HEDGES.0, HEDGES.1),
             account: view::Accounts::default(),
+            meter: meter::Meter::default(),
             history: History::default(),
             acceptances: VecDeque::new(),
             out: VecDeque::new(),

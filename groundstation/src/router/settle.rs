@@ -121,6 +121,7 @@ impl Router {
         let line = (**line).clone();
         self.span_job(id, &line, now);
         self.account.add(&line);
+        self.meter.ended(&line);
         self.history.read(line);
         self.by_key.remove(key);
         self.jobs.remove(&id);

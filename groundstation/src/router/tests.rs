@@ -6,6 +6,7 @@ use std::time::Duration;
 mod faults;
 mod several;
 mod spans;
+mod meter;
 
 const SECOND: i64 = 1_000_000_000;
 const TASK: &str = "cloud-mask/1";

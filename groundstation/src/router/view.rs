@@ -2,6 +2,7 @@
 
 use super::account::{Compared, Tally};
 use super::log::Line;
+use super::meter::Rows;
 use super::pool::Registration;
 use super::spec::Role;
 use super::{Purse, Router};
@@ -40,6 +41,8 @@ pub struct RouterView {
     pub pools: Vec<PoolView>,
     /// Jobs that wait, by priority band.
     pub queued: BTreeMap<u8, u64>,
+    /// The same by task.
+    pub queued_tasks: BTreeMap<String, u64>,
     /// Jobs that a pool works on.
     pub running: usize,
     /// What was spent today (UTC), and may be.
@@ -48,6 +51,9 @@ pub struct RouterView {
     pub tasks_today: BTreeMap<String, Spending>,
     /// Sums over all that ended.
     pub accounts: Accounts,
+    /// Counters by pool and task since the start, for metrics.
+    #[serde(skip)]
+    pub meter: Rows,
     /// What became of spans, where the station tells some.
     pub spans: Option<Counts>,
 }
@@ -126,10 +132,12 @@ pub struct ShutView {
 impl Router {
     /// The router at a moment.
     pub fn view(&self, now: Tai) -> RouterView {
-        let mut queued = BTreeMap::new();
+        let (mut queued, mut queued_tasks) = (BTreeMap::new(), BTreeMap::new());
         for lane in self.lanes.iter() {
+            let task = self.tasks.get(lane.task).map_or("", |(task, _)| task.as_str());
             for (band, count) in lane.by_band() {
                 *queued.entry(band).or_insert(0) += count;
+                *queued_tasks.entry(task.to_owned()).or_insert(0) += count;
             }
         }
         let purses = self.tasks.iter().zip(&self.task_purses);
@@ -139,10 +147,12 @@ impl Router {
         RouterView {
             pools: (0..self.pools.len()).filter_map(|at| self.pool_view(at, now)).collect(),
             queued,
+            queued_tasks,
             running: self.asks.values().filter(|ask| !ask.mirror).map(|ask| ask.jobs.len()).sum(),
             today: Spending::of(&self.purse, now),
             tasks_today: tasks_today.collect(),
             accounts: self.account.clone(),
+            meter: self.meter.rows().clone(),
             spans: None,
         }
     }
