@@ -27,6 +27,8 @@ pub mod spec;
 mod breaker;
 mod estimate;
 pub mod log;
+pub mod past;
+pub mod file;
 mod history;
 pub mod account;
 pub mod meter;
@@ -204,6 +206,20 @@ impl Router {
         router
     }
 
+    /// Knows as well what the log says of outcomes that left it.
+    pub fn with_past(mut self, past: &[past::Past]) -> Self {
+        for past in past {
+            self.account.merge(&past.accounts);
+            self.history.read_past(past);
+        }
+        self
+    }
+
+    /// Outcomes before a time left the log: of them only the keys are kept here too.
+    pub fn retire(&mut self, before: Tai) {
+        self.history.retire(before);
+    }
+
     /// Gives each pool its tasks, and has its models asked for.
     fn learn_tasks(&mut self) {
         for (at, pool) in self.pools.iter_mut().enumerate() {
@@ -218,7 +234,8 @@ impl Router {
 
     /// Takes a line of the log.
     fn remember(&mut self, line: Line, now: Tai) {
-        if line.state != State::Accepted && self.history.outcome(&line.key).is_none() {
+        let known = self.history.outcome(&line.key).is_some() || self.history.is_past(&line.key);
+        if line.state != State::Accepted && !known {
             self.account.add(&line);
             if day(Tai(line.at)) == day(now) {
                 let (pool, task) = (self.pool_named(&line.pool), self.task_named(&line.task));
@@ -243,6 +260,10 @@ impl Router {
         }
         if let Some(line) = self.history.outcome(&work.key) {
             self.events.push(line.event());
+            return;
+        }
+        // Done long ago: nothing is left of it to be told.
+        if self.history.is_past(&work.key) {
             return;
         }
         let task = self.task_named(&work.task);

@@ -9,11 +9,12 @@ use super::{Purse, Router};
 use crate::pool::Cost;
 use crate::telemetry::queue::Counts;
 use codecs::time::Tai;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Sums over jobs that ended: in all, by task and by pool.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Accounts {
     /// All of the mission.
     pub mission: Tally,
@@ -30,6 +31,16 @@ impl Accounts {
         self.tasks.entry(line.task.clone()).or_default().add(line);
         if !line.pool.is_empty() {
             self.pools.entry(line.pool.clone()).or_default().add(line);
+        }
+    }
+
+    /// Adds sums of jobs that ended.
+    pub fn merge(&mut self, other: &Self) {
+        self.mission.merge(&other.mission);
+        for (own, others) in [(&mut self.tasks, &other.tasks), (&mut self.pools, &other.pools)] {
+            for (name, tally) in others {
+                own.entry(name.clone()).or_default().merge(tally);
+            }
         }
     }
 }

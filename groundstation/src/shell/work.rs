@@ -1,6 +1,12 @@
 //! Heavy work on its way to a pool.
 
-use super::{clock::StationClock, disk::Folder, jobs::JobLog, pools, start, telemetry::Telemetry};
+use super::{
+    clock::StationClock,
+    disk::Folder,
+    jobs::{self, JobLog},
+    pools, start,
+    telemetry::Telemetry,
+};
 use crate::{
     archive::{
         read::{self, Found},
@@ -14,8 +20,8 @@ use crate::{
     router::{Action, AskId, Router, log::State, view::RouterView},
 };
 use anyhow::Context as _;
-use codecs::mission::Definition;
-use std::{collections::BTreeMap, io, path::Path, sync::Arc, time::Duration};
+use codecs::{mission::Definition, time::Tai};
+use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
 use tokio::{
     sync::{mpsc, oneshot},
     task::{AbortHandle, JoinSet},
@@ -28,8 +34,8 @@ const WORK_QUEUE: usize = 256;
 /// Who asks how the router stands, at a time; who comes on top waits.
 const LOOKS: usize = 16;
 
-/// File of the job log, beside the station file.
-pub(super) const JOB_LOG: &str = "jobs.log";
+/// How often the job log is looked at for what may leave it.
+const COMPACT_EVERY_NS: i64 = 86_400_000_000_000;
 
 /// Time for a server to say what models it has.
 const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -80,9 +86,10 @@ pub fn traced(
         let info = pool.describe();
         config.spec(info.kind, info.tasks)
     });
-    let (log, lines) = JobLog::open(&config.path(Path::new(JOB_LOG)))?;
+    let (log, said) = jobs::open(&config.base)?;
     let settings = config.routing.settings(Contracts::with(&definition.tasks));
-    let mut core = Router::new(specs.collect(), settings, lines, clock.tai());
+    let core = Router::new(specs.collect(), settings, said.lines, clock.tai());
+    let mut core = core.with_past(&said.past);
     if telemetry.is_some() {
         core = core.telling_spans();
     }
@@ -91,7 +98,21 @@ pub fn traced(
     let archive = Folder::at(&config.path(&config.archive.dir));
     let (answers, asked) = (JoinSet::new(), BTreeMap::new());
     let log = Some(log);
-    let shell = Shell { core, pools, log, archive, feed, clock, telemetry, answers, asked, asking };
+    let (config, compact_at) = (Arc::new(config.clone()), clock.tai());
+    let shell = Shell {
+        core,
+        pools,
+        log,
+        config,
+        compact_at,
+        archive,
+        feed,
+        clock,
+        telemetry,
+        answers,
+        asked,
+        asking,
+    };
     tokio::spawn(shell.run(work));
     let submit = move |work: Work| {
         // The router ends only with the runtime: then there is nothing left to tell.
@@ -156,7 +177,7 @@ pub fn idle_rules(config: &Config, definition: &Definition) -> Vec<String> {
 /// Tries what [`dispatcher`] opens, and starts nothing.
 pub fn check(config: &Config) -> anyhow::Result<()> {
     pools::check(config)?;
-    let log = config.path(Path::new(JOB_LOG));
+    let log = jobs::path(config);
     let folder = log.parent().unwrap_or(&config.base);
     let tried = if log.exists() { start::appendable(&log) } else { start::writable(folder) };
     tried.with_context(|| format!("job log {}", log.display()))
@@ -174,6 +195,9 @@ struct Shell {
     pools: Vec<Arc<dyn Pool>>,
     /// Away while a line is being written.
     log: Option<JobLog>,
+    config: Arc<Config>,
+    /// When the log is looked at for what may leave it.
+    compact_at: Tai,
     archive: Folder,
     feed: Feed,
     clock: StationClock,
@@ -194,6 +218,7 @@ impl Shell {
             if let Some(telemetry) = &self.telemetry {
                 telemetry.offer(self.core.take_spans());
             }
+            self.compact().await;
             let now = self.clock.tai();
             let pause = self.core.next_timeout(now).map(|until| until.since(now).max(0));
             tokio::select! {
@@ -215,6 +240,38 @@ impl Shell {
                 }
                 () = sleep(pause) => {}
             }
+        }
+    }
+
+    /// Now and then has the log written anew without what is old. Jobs wait for it, as they do for
+    /// each line; ingest does not.
+    async fn compact(&mut self) {
+        let now = self.clock.tai();
+        if now < self.compact_at {
+            return;
+        }
+        self.compact_at = now.plus(COMPACT_EVERY_NS);
+        let Some(mut log) = self.log.take() else { return };
+        let config = Arc::clone(&self.config);
+        let compacted = tokio::task::spawn_blocking(move || {
+            let keep = jobs::keep(&config, now);
+            let left = log.compact(&keep);
+            (log, left, keep)
+        });
+        match compacted.await {
+            Ok((log, left, keep)) => {
+                self.log = Some(log);
+                match left {
+                    Ok(Some(left)) => {
+                        let (outcomes, bytes) = (left.outcomes, left.bytes);
+                        tracing::info!(outcomes, bytes, "job log: what is old left it");
+                        self.core.retire(keep.from);
+                    }
+                    Ok(None) => {}
+                    Err(error) => tracing::error!("job log: {error}; it is not written anew"),
+                }
+            }
+            Err(error) => tracing::error!("job log: {error}; no more outcomes are recorded"),
         }
     }
 
@@ -309,7 +366,7 @@ mod tests {
         archive::{Archive, Now, Settings, tests::unit},
         product,
     };
-    use codecs::{ids::Codec, time::Tai};
+    use codecs::ids::Codec;
 
     #[test]
     fn an_input_comes_out_of_the_archive_again() {
