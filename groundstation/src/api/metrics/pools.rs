@@ -185,6 +185,13 @@ mod tests {
         ] {
             assert!(text.0.lines().any(|found| found == line), "{line} is not in\n{}", text.0);
         }
+        let document = include_str!("../../../../docs/operations.md");
+        let families = text.0.lines().filter_map(|line| line.strip_prefix("# TYPE groundtrack_"));
+        for family in families.filter_map(|family| family.split(' ').next()) {
+            let stands = [format!("`{family}`"), format!("`{family}_total`")];
+            let stands = stands.iter().any(|name| document.contains(name.as_str()));
+            assert!(stands, "{family} does not stand in docs/operations.md");
+        }
     }
 
     #[test]
