@@ -78,6 +78,13 @@ impl Storage for MemoryDisk {
         self.disk().names.remove(name).map(|_| ()).ok_or(io::ErrorKind::NotFound.into())
     }
 
+    fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
+        let mut disk = self.disk();
+        let inode = disk.names.remove(from).ok_or(io::ErrorKind::NotFound)?;
+        disk.names.insert(to.into(), inode);
+        Ok(())
+    }
+
     fn sync_names(&mut self) -> io::Result<()> {
         let mut disk = self.disk();
         disk.durable_names = disk.names.clone();

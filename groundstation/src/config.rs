@@ -26,8 +26,10 @@ use std::{
 };
 
 mod pools;
+mod telemetry;
 
 pub use pools::{PoolConfig, PoolKind, PriceConfig, RoutingConfig, bucket_of};
+pub use telemetry::TelemetryConfig;
 
 /// Ports that a station listens on when nothing else is said.
 pub const QUIC_DEFAULT: &str = "127.0.0.1:7117";
@@ -71,6 +73,9 @@ pub struct Config {
     /// How it is routed.
     #[serde(default)]
     pub routing: RoutingConfig,
+    /// Who is told traces.
+    #[serde(default)]
+    pub telemetry: TelemetryConfig,
     /// What goes out, and to whom.
     #[serde(default, rename = "door")]
     pub doors: Vec<DoorConfig>,
@@ -452,6 +457,7 @@ impl Config {
             return wrong(key, message.into());
         }
         pools::check(&self.pools, &self.routing)?;
+        self.telemetry.check().map_err(|error| ("telemetry.otlp".to_owned(), error))?;
         if self.rf.iter().any(|of| of.uplink_bps > 0) && self.identity.domain_key.is_none() {
             let message = "missing; what is said to a spacecraft over the air is signed with it, \
                 and the spacecraft knows its public half: `groundstation init` makes one";

@@ -41,6 +41,7 @@ pub mod process;
 pub mod publish;
 pub mod pool;
 pub mod router;
+pub mod telemetry;
 pub mod uplink;
 pub mod door;
 pub mod api;

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use codecs::frame::aos::{AosBuilder, AosConfig};
 use codecs::frame::cadu::{CaduDecoder, CaduEncoder, Coding};
 use codecs::frame::extract::{Event, Extractor, FrameConfig};
-use codecs::ids::{Apid, Channel, Codec, KeyPrefix, Origin, SpacecraftId, StoreEpoch};
+use codecs::ids::{Apid, Channel, Codec, KeyPrefix, Origin, SpacecraftId, StoreEpoch, UnitKey};
 use codecs::link::object::{ObjectHeader, ObjectReader, write_unit};
 use codecs::packet::space::{PacketHeader, SequenceCount, build};
 use codecs::sync::marker::Marker;
@@ -13,8 +13,13 @@ use codecs::time::Tai;
 use groundstation::archive::intake::Progress;
 use groundstation::archive::volume::Volume;
 use groundstation::archive::{Archive, Now, Owner, Settings};
+use groundstation::archive::{Archived, record::Position};
+use groundstation::process::Outcome;
 use groundstation::receipt::Ingest;
+use groundstation::shell::clock::StationClock;
 use groundstation::shell::disk::Folder;
+use groundstation::shell::telemetry::Telemetry;
+use groundstation::telemetry::otlp::Teller;
 use tests::sys::count::{Counting, allocations};
 
 #[global_allocator]
@@ -208,4 +213,40 @@ fn archiving_costs_a_handful_of_allocations_for_a_block() {
         assert!(taken <= bound as u64, "{taken} allocations, {blocks} blocks, {units} units");
         assert!(20 * taken < 10 * units as u64, "{taken} allocations for {units} units");
     }
+}
+
+#[test]
+fn traces_cost_nothing_for_frames_and_their_commits() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let _inside = runtime.enter();
+    let clock = StationClock::new(0.0);
+    // Nobody listens there, and nobody has to.
+    let telemetry = Telemetry::start("http://127.0.0.1:9", Teller::default(), clock).unwrap();
+    let prefix = KeyPrefix {
+        origin: Origin([7; 16]),
+        epoch: StoreEpoch(1),
+        spacecraft: SpacecraftId(7),
+        channel: Channel::stream(0),
+    };
+    let mut unit = Archived {
+        key: UnitKey { prefix, sequence: 0 },
+        codec: Codec::AosFrame,
+        received: Tai(0),
+        annotation: None,
+        bytes: Bytes::from_static(&[7; FRAME_BYTES]),
+        position: Position { segment: 0, offset: 0 },
+        replayed: false,
+    };
+    let outcome = Outcome::default();
+    let (taken, ()) = allocations(|| {
+        for frame in 0..10 * FRAMES as u64 {
+            unit.key.sequence = frame;
+            unit.position.offset = frame * FRAME_BYTES as u64;
+            telemetry.interpreted(&unit, &outcome);
+            if frame % 4 == 0 {
+                telemetry.committed(unit.position, Tai(frame as i64));
+            }
+        }
+    });
+    assert_eq!((taken, telemetry.counts().made), (0, 0));
 }

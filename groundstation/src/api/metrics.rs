@@ -1,25 +1,37 @@
 //! Metrics as OpenMetrics text, version 1.0.0.
 
+mod pools;
+
 use super::Shared;
 use crate::publish::{
     DiskState, DiskView,
     view::{Counts, Snapshot},
 };
+use crate::router::view::RouterView;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::time::Duration;
+
+/// Time for the router to say how it stands.
+const ROUTER_TIMEOUT: Duration = Duration::from_secs(1);
 
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// `GET /metrics`.
 pub async fn metrics(State(shared): State<Shared>) -> Response {
-    let text = render(&shared.context.feed.snapshot());
+    // A router that waits for its disk must not keep the rest from being told.
+    let view = match &shared.context.look {
+        Some(look) => tokio::time::timeout(ROUTER_TIMEOUT, look.ask()).await.ok().flatten(),
+        None => None,
+    };
+    let text = render(&shared.context.feed.snapshot(), view.as_ref());
     ([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response()
 }
 
-fn render(live: &Snapshot) -> String {
+fn render(live: &Snapshot, router: Option<&RouterView>) -> String {
     let mut text = Text::default();
     custody(&mut text, &live.counts);
     disk(&mut text, &live.disk);
@@ -28,6 +40,7 @@ fn render(live: &Snapshot) -> String {
     spacecraft(&mut text, live);
     doors(&mut text, live);
     radios(&mut text, live);
+    pools::pools(&mut text, router);
     text.0.push_str("# EOF\n");
     text.0
 }
@@ -264,7 +277,7 @@ mod tests {
         ] {
             live.apply(Event::Custody { prefix: None, outcome, count });
         }
-        let text = render(&live.snapshot());
+        let text = render(&live.snapshot(), None);
         for line in [
             "groundtrack_units_received_total 10",
             "groundtrack_units_archived_total 5",
@@ -286,7 +299,7 @@ mod tests {
         live.apply(Event::DiskLooked { look, least_bytes: 4, at: Tai::from_unix(100, 0) });
         let trouble = Some(WriteTrouble::Full("No space left on device".into()));
         live.apply(Event::DiskWrote { trouble, at: Tai::from_unix(160, 0) });
-        let text = render(&live.snapshot());
+        let text = render(&live.snapshot(), None);
         for line in [
             "groundtrack_archive_disk{groundtrack_archive_disk=\"full\"} 1",
             "groundtrack_archive_disk{groundtrack_archive_disk=\"good\"} 0",
@@ -308,7 +321,7 @@ mod tests {
                 live.apply(Event::Custody { prefix: Some(prefix), outcome, count });
             }
         }
-        let text = render(&live.snapshot());
+        let text = render(&live.snapshot(), None);
         let lines: Vec<&str> = text
             .lines()
             .filter(|line| line.starts_with("groundtrack_custody_units_total"))
@@ -335,7 +348,7 @@ mod tests {
             channels: Vec::new(),
             parameters: Vec::new(),
         }));
-        let text = render(&live.snapshot());
+        let text = render(&live.snapshot(), None);
         assert!(text.contains("name=\"a\\\"b\\\\c\\nd\"} 0"));
     }
 }

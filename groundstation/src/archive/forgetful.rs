@@ -266,6 +266,14 @@ impl Storage for ForgetfulDisk {
         disk.names.remove(name).map(|_| ()).ok_or(io::ErrorKind::NotFound.into())
     }
 
+    fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
+        let mut disk = self.disk();
+        disk.call().map_err(error)?;
+        let inode = disk.names.remove(from).ok_or(io::ErrorKind::NotFound)?;
+        disk.names.insert(to.into(), inode);
+        Ok(())
+    }
+
     fn sync_names(&mut self) -> io::Result<()> {
         let mut disk = self.disk();
         disk.call().map_err(error)?;

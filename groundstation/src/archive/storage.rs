@@ -21,7 +21,10 @@ pub trait Storage {
     /// Removes a file.
     fn remove(&mut self, name: &str) -> io::Result<()>;
 
-    /// Makes creations and removals durable.
+    /// Gives a file another name; a file that has it is removed.
+    fn rename(&mut self, from: &str, to: &str) -> io::Result<()>;
+
+    /// Makes creations, removals and names given durable.
     fn sync_names(&mut self) -> io::Result<()>;
 }
 

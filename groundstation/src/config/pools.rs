@@ -171,6 +171,8 @@ pub struct RoutingConfig {
     pub budget_day: Option<f64>,
     /// Most that may be spent a day (UTC), by task contract.
     pub task_budgets_day: BTreeMap<String, f64>,
+    /// Days that outcomes stay in the job log; their keys stay longer.
+    pub jobs_days: u32,
 }
 
 impl Default for RoutingConfig {
@@ -183,6 +185,7 @@ impl Default for RoutingConfig {
             joule_s: usual.joule_s,
             budget_day: None,
             task_budgets_day: BTreeMap::new(),
+            jobs_days: 90,
         }
     }
 }
@@ -255,6 +258,10 @@ pub(super) fn check(pools: &[PoolConfig], routing: &RoutingConfig) -> Result<(),
     let money = routing.task_budgets_day.values().chain(routing.budget_day.iter());
     if money.into_iter().any(|most| !is_money(*most)) {
         return Err(("routing.budget_day".into(), "is an amount of money, 0 or more".into()));
+    }
+    // A day's budgets are reckoned from the outcomes of that day.
+    if !(2..=36_500).contains(&routing.jobs_days) {
+        return Err(("routing.jobs_days".into(), "must be from 2 to 36500".into()));
     }
     if !(0.0..=0.9).contains(&routing.hold_back) {
         return Err(("routing.hold_back".into(), "must be from 0 to 0.9".into()));

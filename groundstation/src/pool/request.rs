@@ -171,10 +171,15 @@ impl Trace {
         Self { id: Hasher::oneshot(about.as_bytes()).max(1), span: 1 }
     }
 
-    /// The question of an attempt.
-    pub fn attempt(self, key: &str, number: u32) -> Self {
-        let span = Hasher::oneshot(format!("{key}#{number}").as_bytes()) as u64;
+    /// A part of it with a name: the same name gives the same span, over restarts too.
+    pub fn part(self, name: &str) -> Self {
+        let span = Hasher::oneshot(format!("{:032x}/{name}", self.id).as_bytes()) as u64;
         Self { span: span.max(1), ..self }
+    }
+
+    /// The question of an attempt, made at a moment: another after a restart is another question.
+    pub fn attempt(self, key: &str, number: u32, at: Tai) -> Self {
+        self.part(&format!("{key}#{number}@{}", at.0))
     }
 
     /// As the W3C's `traceparent` header has it; adapters over HTTP or gRPC send it.

@@ -268,6 +268,8 @@ pub enum Event {
         cost: f64,
         /// Result or reason, in a few words.
         result: String,
+        /// Trace, 32 hexadecimal digits: the same from frame to insight.
+        trace: String,
         /// When this state was reached.
         time: Tai,
     },

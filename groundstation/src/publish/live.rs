@@ -268,7 +268,7 @@ impl Live {
                 let before = self.products.put(&id, (product, thumbnail), revision);
                 self.counts.products += u64::from(before.is_none());
             }
-            Event::Job { id, task, pool, state, queue_ms, run_ms, cost, result, time } => {
+            Event::Job { id, task, pool, state, queue_ms, run_ms, cost, result, trace, time } => {
                 let t = unix_ms(time);
                 let job = JobView {
                     id: id.clone(),
@@ -279,6 +279,7 @@ impl Live {
                     run_ms,
                     cost,
                     result,
+                    trace,
                     t,
                 };
                 let before = self.jobs.put(&id, job, revision).map(|job| job.state);

@@ -72,6 +72,7 @@ fn job(id: &str, state: JobState) -> Event {
         run_ms: 2.0,
         cost: 0.0,
         result: String::new(),
+        trace: String::new(),
         time: at(0),
     }
 }

@@ -375,6 +375,8 @@ pub struct JobView {
     pub cost: f64,
     /// Result or reason.
     pub result: String,
+    /// Trace, 32 hexadecimal digits: the same from frame to insight.
+    pub trace: String,
     /// When it reached this state.
     pub t: i64,
 }

@@ -3,7 +3,7 @@
 use super::log::{Line, State};
 use crate::pool::Cost;
 use codecs::time::Tai;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 const DAY_NS: i64 = 86_400_000_000_000;
@@ -19,7 +19,8 @@ pub(super) fn day_end(at: Tai) -> Tai {
 }
 
 /// Sums over jobs.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Tally {
     /// Jobs with a result.
     pub done: u64,
@@ -28,6 +29,7 @@ pub struct Tally {
     /// Questions, each try of a job and each batch once.
     pub asked: u64,
     /// Questions that were not answered well, by cause.
+    #[serde(skip_deserializing)]
     pub errors: BTreeMap<&'static str, u64>,
     /// Answers to questions that were given up before.
     pub late: u64,
@@ -62,6 +64,19 @@ impl Tally {
         self.queue_ms += line.queue_ms;
         self.transfer_ms += line.transfer_ms;
         self.run_ms += line.run_ms;
+    }
+
+    /// Adds sums of jobs that ended.
+    pub fn merge(&mut self, other: &Self) {
+        self.done += other.done;
+        self.failed += other.failed;
+        self.cost += other.cost;
+        self.tokens_in = self.tokens_in.saturating_add(other.tokens_in);
+        self.tokens_out = self.tokens_out.saturating_add(other.tokens_out);
+        self.energy_j += other.energy_j;
+        self.queue_ms += other.queue_ms;
+        self.transfer_ms += other.transfer_ms;
+        self.run_ms += other.run_ms;
     }
 }
 

@@ -44,6 +44,8 @@ impl Router {
         let spent = self.spent(&asked, &usage, wall);
         let cost = self.charge(&asked, result.is_ok(), &usage, &spent, now);
         self.judge(&asked, result.as_ref().err(), &spent, cost, wall, now);
+        self.meter_answer(&asked, &result, &usage, &spent, cost);
+        self.span_ask(&asked, result.as_ref().map(|_| &usage), &spent, now);
         let output = result.as_ref().ok().map(|response| response.output.clone());
         self.compare(&asked, output);
         if asked.mirror {
@@ -93,7 +95,7 @@ impl Router {
         Spent { queue, run, transfer: wall - queue - run }
     }
 
-    fn energy(&self, pool: usize, usage: &Usage, spent: &Spent) -> Option<f64> {
+    pub(super) fn energy(&self, pool: usize, usage: &Usage, spent: &Spent) -> Option<f64> {
         let watts = self.pools.get(pool).and_then(|pool| pool.spec.watts);
         usage.energy_j.or_else(|| watts.map(|watts| watts * spent.run as f64 / 1e9))
     }
@@ -208,12 +210,16 @@ impl Router {
         if !self.retries.take() {
             return self.fail(id, &format!("{said} (no retries left for now)"), now);
         }
+        if let Some(row) = self.metered(asked.pool, asked.task) {
+            row.retries += 1;
+        }
         self.requeue(id, &said, now);
     }
 
     fn requeue(&mut self, id: JobId, said: &str, now: Tai) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         job.stage = Stage::Queued { told: String::new() };
+        job.waits_from = now;
         let (lane, place) = (job.lane, job.place(id));
         self.lanes.push(lane, place);
         if !said.is_empty() {

@@ -3,7 +3,7 @@
 use super::job::{AskId, JobId, Stage};
 use super::pool::Gate;
 use super::{Action, Role, Router, batch};
-use crate::pool::{Cost, Input, Request};
+use crate::pool::{Cost, Input, Request, Trace};
 use crate::publish::JobState;
 use codecs::mission::task::Contract;
 use codecs::time::Tai;
@@ -26,6 +26,8 @@ pub(super) struct Ask {
     pub items: Vec<u64>,
     pub bytes: u64,
     pub since: Tai,
+    /// As the pool is told it.
+    pub trace: Trace,
     pub until: Tai,
     pub hedge_at: Option<Tai>,
     pub reserved: Cost,
@@ -165,7 +167,7 @@ impl Router {
             (1, true) => format!("{key}:compared"),
             (others, _) => format!("{key}+{}", others - 1),
         };
-        let trace = first.map(|job| job.trace).unwrap_or_default().attempt(&key, attempt);
+        let trace = first.map(|job| job.trace).unwrap_or_default().attempt(&key, attempt, now);
         let others = self.has_others(jobs, at, task);
         let tokens = self.tokens_of(task);
         let (name, contract) = match self.tasks.get(task) {
@@ -187,11 +189,18 @@ impl Router {
         let hedge_at = high.filter(|_| hedge).map(|ns| now.plus(ns.max(HEDGE_NS_LEAST)));
         let priority = first.map_or(0, |_| all_priority(&all));
         self.reserve(at, task, reserved);
+        if let Some(row) = self.metered(at, task) {
+            row.asked += 1;
+        }
         self.timers.insert((until, ask));
         if let Some(hedge_at) = hedge_at {
             self.hedges.insert((hedge_at, ask));
         }
         for id in jobs.iter().filter(|_| !mirror) {
+            let waited = self.jobs.get(id).is_some_and(|job| job.asks.is_empty());
+            if waited {
+                self.span_queue(*id, at, now);
+            }
             let Some(job) = self.jobs.get_mut(id) else { continue };
             let (lane, place) = (job.lane, job.place(*id));
             job.stage = Stage::Running;
@@ -210,6 +219,7 @@ impl Router {
                 items,
                 bytes,
                 since: now,
+                trace,
                 until,
                 hedge_at,
                 reserved,
@@ -296,12 +306,16 @@ impl Router {
             let Some(asked) = self.asks.get(&ask) else { continue };
             let (pool, Some(id)) = (asked.pool, asked.jobs.first().copied()) else { continue };
             let Some(job) = self.jobs.get(&id).filter(|job| job.asks.len() == 1) else { continue };
+            let task = self.lanes.get(job.lane).map(|lane| lane.task);
             let choice = self.choose(job, Some(pool), now);
             if let super::choose::Choice::Pool(other) = choice
                 && self.hedging.take()
             {
                 let action = self.send(&[id], other, None, false, now);
                 self.out.push_back(action);
+                if let Some(row) = task.and_then(|task| self.metered(other, task)) {
+                    row.hedges += 1;
+                }
             }
         }
     }

@@ -53,8 +53,8 @@ pub(super) const fn slot(cause: Cause) -> usize {
     }
 }
 
-/// The short words for breakers, in the order of [`slot`].
-pub(super) const NAMES: [&str; 7] =
+/// The short words for breakers: those of a whole pool, then those of one task.
+pub const NAMES: [&str; 7] =
     ["unavailable", "overloaded", "quota", "auth", "failed", "bad-request", "contract"];
 
 /// One breaker.

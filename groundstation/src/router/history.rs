@@ -1,11 +1,12 @@
 //! What the job log says about work of the past.
 
 use super::log::{Line, State};
+use super::past::{Digest, Past};
 use codecs::time::Tai;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// Outcomes remembered. At the bound the oldest is forgotten: work that old would be done again
-/// if the archive still asked for it.
+/// Outcomes remembered. At the bound only the key of the oldest is: work that old is not done again,
+/// and not told again either.
 pub const OUTCOMES_MAX: usize = 1 << 17;
 
 /// Acceptances without an outcome; at the bound they are forgotten, and deadlines begin anew.
@@ -17,6 +18,9 @@ pub struct History {
     outcomes: BTreeMap<String, Line>,
     order: VecDeque<String>,
     accepted: BTreeMap<String, (Tai, Tai)>,
+    /// Keys of outcomes that are not remembered. As many as the log has, at sixteen bytes of it
+    /// each; they go with what the archive lets go.
+    past: BTreeSet<Digest>,
 }
 
 impl History {
@@ -33,19 +37,42 @@ impl History {
             return;
         }
         self.accepted.remove(&line.key);
-        if self.outcomes.contains_key(&line.key) {
+        if self.outcomes.contains_key(&line.key) || self.is_past(&line.key) {
             return;
         }
         if self.outcomes.len() >= OUTCOMES_MAX
             && let Some(oldest) = self.order.pop_front()
         {
             self.outcomes.remove(&oldest);
+            self.past.insert(Digest::of(&oldest));
         }
         // The tensors stay in the log: what is told again is the summary.
         line.outputs = Vec::new();
         line.form = None;
         self.order.push_back(line.key.clone());
         self.outcomes.insert(line.key.clone(), line);
+    }
+
+    /// Takes what the log says of outcomes that left it.
+    pub fn read_past(&mut self, past: &Past) {
+        self.past.extend(past.digests().unwrap_or_default());
+    }
+
+    /// Keeps only the keys of outcomes before a time.
+    pub fn retire(&mut self, before: Tai) {
+        let old = |line: &Line| line.at < before.0;
+        let leave = self.outcomes.values().filter(|line| old(line));
+        let keys: Vec<String> = leave.map(|line| line.key.clone()).collect();
+        for key in keys {
+            self.outcomes.remove(&key);
+            self.past.insert(Digest::of(&key));
+        }
+        self.order.retain(|key| self.outcomes.contains_key(key));
+    }
+
+    /// Whether a key was decided so long ago that nothing else is known of it.
+    pub fn is_past(&self, key: &str) -> bool {
+        !self.past.is_empty() && self.past.contains(&Digest::of(key))
     }
 
     /// What was decided about a key.

@@ -25,6 +25,8 @@ pub(super) struct Job {
     pub accepted: Tai,
     pub deadline: Tai,
     pub queued: Tai,
+    /// Since when it waits for a pool to take it.
+    pub waits_from: Tai,
     pub attempts: u32,
     /// Pools that failed it.
     pub tried: Vec<usize>,

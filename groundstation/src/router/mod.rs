@@ -17,6 +17,7 @@ use crate::pool::task;
 use crate::pool::{Input, ModelMetadata, PoolError, Request, Trace};
 use crate::process::Work;
 use crate::publish::{Event, JobState};
+use crate::telemetry::Span;
 use codecs::mission::task::{Contract, ContractError, Kind};
 use codecs::time::Tai;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -26,8 +27,11 @@ pub mod spec;
 mod breaker;
 mod estimate;
 pub mod log;
+pub mod past;
+pub mod file;
 mod history;
 pub mod account;
+pub mod meter;
 mod job;
 mod lanes;
 mod pool;
@@ -36,6 +40,7 @@ mod ask;
 mod batch;
 mod answer;
 mod settle;
+mod spans;
 pub mod view;
 
 use account::{Purse, day};
@@ -48,6 +53,7 @@ use log::{Line, State};
 use pool::{PoolState, Registration};
 use spec::{PoolSpec, Role, Settings};
 
+pub use breaker::NAMES as BREAKERS;
 pub use job::AskId;
 
 /// Jobs that are held. At the bound new work is left out and says so; the next start asks again.
@@ -144,10 +150,13 @@ pub struct Router {
     task_purses: Vec<Purse>,
     pool_purses: Vec<Purse>,
     account: view::Accounts,
+    meter: meter::Meter,
     history: History,
     acceptances: VecDeque<(Arc<str>, Box<Line>)>,
     out: VecDeque<Action>,
     events: Vec<Event>,
+    /// Those that ended; none where nobody asks for them.
+    spans: Option<Vec<Span>>,
 }
 
 impl Router {
@@ -183,16 +192,32 @@ impl Router {
             retries: Allowance::new(RETRIES.0, RETRIES.1),
             hedging: Allowance::new(HEDGES.0, HEDGES.1),
             account: view::Accounts::default(),
+            meter: meter::Meter::default(),
             history: History::default(),
             acceptances: VecDeque::new(),
             out: VecDeque::new(),
             events: Vec::new(),
+            spans: None,
         };
         router.learn_tasks();
         for line in log {
             router.remember(line, now);
         }
         router
+    }
+
+    /// Knows as well what the log says of outcomes that left it.
+    pub fn with_past(mut self, past: &[past::Past]) -> Self {
+        for past in past {
+            self.account.merge(&past.accounts);
+            self.history.read_past(past);
+        }
+        self
+    }
+
+    /// Outcomes before a time left the log: of them only the keys are kept here too.
+    pub fn retire(&mut self, before: Tai) {
+        self.history.retire(before);
     }
 
     /// Gives each pool its tasks, and has its models asked for.
@@ -209,7 +234,8 @@ impl Router {
 
     /// Takes a line of the log.
     fn remember(&mut self, line: Line, now: Tai) {
-        if line.state != State::Accepted && self.history.outcome(&line.key).is_none() {
+        let known = self.history.outcome(&line.key).is_some() || self.history.is_past(&line.key);
+        if line.state != State::Accepted && !known {
             self.account.add(&line);
             if day(Tai(line.at)) == day(now) {
                 let (pool, task) = (self.pool_named(&line.pool), self.task_named(&line.task));
@@ -234,6 +260,10 @@ impl Router {
         }
         if let Some(line) = self.history.outcome(&work.key) {
             self.events.push(line.event());
+            return;
+        }
+        // Done long ago: nothing is left of it to be told.
+        if self.history.is_past(&work.key) {
             return;
         }
         let task = self.task_named(&work.task);
@@ -273,6 +303,7 @@ impl Router {
             accepted,
             deadline,
             queued: now,
+            waits_from: accepted,
             attempts: 0,
             tried: Vec::new(),
             alone: false,
@@ -515,6 +546,7 @@ fn job_event(line: &Line, state: JobState) -> Event {
         run_ms: line.run_ms,
         cost: line.cost.units(),
         result: line.result.clone(),
+        trace: line.trace.clone(),
         time: Tai(line.at),
     }
 }

@@ -96,6 +96,7 @@ impl Router {
             if vain && let Some(asked) = self.take_ask(ask) {
                 self.pay(Some(asked.pool), Some(asked.task), asked.reserved, Cost::ZERO, now);
                 self.compare(&asked, None);
+                self.span_given_up(&asked, now);
                 if let Some(pool) = self.pools.get_mut(asked.pool) {
                     pool.tally.late += 1;
                 }
@@ -118,7 +119,9 @@ impl Router {
         }
         self.events.push(line.event());
         let line = (**line).clone();
+        self.span_job(id, &line, now);
         self.account.add(&line);
+        self.meter.ended(&line);
         self.history.read(line);
         self.by_key.remove(key);
         self.jobs.remove(&id);

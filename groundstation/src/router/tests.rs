@@ -5,6 +5,9 @@ use std::time::Duration;
 
 mod faults;
 mod several;
+mod spans;
+mod meter;
+mod retention;
 
 const SECOND: i64 = 1_000_000_000;
 const TASK: &str = "cloud-mask/1";

@@ -2,16 +2,19 @@
 
 use super::account::{Compared, Tally};
 use super::log::Line;
+use super::meter::Rows;
 use super::pool::Registration;
 use super::spec::Role;
 use super::{Purse, Router};
 use crate::pool::Cost;
+use crate::telemetry::queue::Counts;
 use codecs::time::Tai;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Sums over jobs that ended: in all, by task and by pool.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Accounts {
     /// All of the mission.
     pub mission: Tally,
@@ -30,6 +33,16 @@ impl Accounts {
             self.pools.entry(line.pool.clone()).or_default().add(line);
         }
     }
+
+    /// Adds sums of jobs that ended.
+    pub fn merge(&mut self, other: &Self) {
+        self.mission.merge(&other.mission);
+        for (own, others) in [(&mut self.tasks, &other.tasks), (&mut self.pools, &other.pools)] {
+            for (name, tally) in others {
+                own.entry(name.clone()).or_default().merge(tally);
+            }
+        }
+    }
 }
 
 /// The router at a moment.
@@ -39,6 +52,8 @@ pub struct RouterView {
     pub pools: Vec<PoolView>,
     /// Jobs that wait, by priority band.
     pub queued: BTreeMap<u8, u64>,
+    /// The same by task.
+    pub queued_tasks: BTreeMap<String, u64>,
     /// Jobs that a pool works on.
     pub running: usize,
     /// What was spent today (UTC), and may be.
@@ -47,6 +62,11 @@ pub struct RouterView {
     pub tasks_today: BTreeMap<String, Spending>,
     /// Sums over all that ended.
     pub accounts: Accounts,
+    /// Counters by pool and task since the start, for metrics.
+    #[serde(skip)]
+    pub meter: Rows,
+    /// What became of spans, where the station tells some.
+    pub spans: Option<Counts>,
 }
 
 /// What was spent today, and may be, in millionths of the station's currency.
@@ -123,10 +143,12 @@ pub struct ShutView {
 impl Router {
     /// The router at a moment.
     pub fn view(&self, now: Tai) -> RouterView {
-        let mut queued = BTreeMap::new();
+        let (mut queued, mut queued_tasks) = (BTreeMap::new(), BTreeMap::new());
         for lane in self.lanes.iter() {
+            let task = self.tasks.get(lane.task).map_or("", |(task, _)| task.as_str());
             for (band, count) in lane.by_band() {
                 *queued.entry(band).or_insert(0) += count;
+                *queued_tasks.entry(task.to_owned()).or_insert(0) += count;
             }
         }
         let purses = self.tasks.iter().zip(&self.task_purses);
@@ -136,10 +158,13 @@ impl Router {
         RouterView {
             pools: (0..self.pools.len()).filter_map(|at| self.pool_view(at, now)).collect(),
             queued,
+            queued_tasks,
             running: self.asks.values().filter(|ask| !ask.mirror).map(|ask| ask.jobs.len()).sum(),
             today: Spending::of(&self.purse, now),
             tasks_today: tasks_today.collect(),
             accounts: self.account.clone(),
+            meter: self.meter.rows().clone(),
+            spans: None,
         }
     }
 

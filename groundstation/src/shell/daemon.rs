@@ -19,6 +19,7 @@ use super::{
     signals::{Asked, Signals},
     start::{self, Ground},
     systemd::{self, Manager},
+    telemetry::Telemetry,
     uplink::Uplink,
     watch::Watch,
     writer::Writer,
@@ -35,6 +36,7 @@ use crate::{
     publish::{Event, Feed},
     receipt::Ingest,
     rf::hear::applications,
+    telemetry::otlp::Teller,
 };
 use anyhow::Context as _;
 use codecs::link::{MAX_OBJECT_BYTES, MAX_UNIT_BYTES, receiver::ReceiverConfig, wire::Limits};
@@ -174,7 +176,8 @@ async fn daemon(config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
     let (rules, standing) = watch::channel(Arc::new(Rules::of(&config)));
     let (radio, heard) = rf::listen(&config.radios(), standing.clone());
     let radios = Arc::clone(&radio.ear);
-    let behind = Behind { ready, uplink: Arc::clone(&uplink), radio };
+    let telemetry = telemetry(&config, ledger, clock)?;
+    let behind = Behind { ready, uplink: Arc::clone(&uplink), radio, telemetry: telemetry.clone() };
     let (pipeline, process_thread, look) =
         start_process(&config, &definition, hub, &feed, clock, behind)?;
     let commit = Duration::from_millis(config.archive.commit_ms);
@@ -287,6 +290,9 @@ async fn daemon(config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
     radio.await.context("radios")?;
     join(archive_thread, "archive").await?;
     join(process_thread, "process").await?;
+    if let Some(telemetry) = &telemetry {
+        telemetry.finish().await;
+    }
     drop(watch);
     join(watch_thread, "disk").await?;
     threads.join().await?;
@@ -347,6 +353,20 @@ struct Behind {
     ready: watch::Sender<bool>,
     uplink: Arc<Uplink>,
     radio: rf::Listening,
+    telemetry: Option<Telemetry>,
+}
+
+/// Starts what tells spans, where the station file names a collector.
+fn telemetry(
+    config: &Config,
+    ledger: u64,
+    clock: StationClock,
+) -> anyhow::Result<Option<Telemetry>> {
+    let Some(url) = &config.telemetry.otlp else { return Ok(None) };
+    let teller =
+        Teller { station: config.station.name.clone(), instance: format!("{ledger:016x}") };
+    let telemetry = Telemetry::start(url, teller, clock);
+    Ok(Some(telemetry.map_err(anyhow::Error::msg).context("config key telemetry.otlp")?))
 }
 
 /// Starts what interprets units.
@@ -359,16 +379,21 @@ fn start_process(
     behind: Behind,
 ) -> anyhow::Result<(pipeline::PipelineSender, JoinHandle<()>, super::work::Look)> {
     let frames = deframe::recent_bytes(&config.profile());
-    let Behind { ready, uplink, mut radio } = behind;
+    let Behind { ready, uplink, mut radio, telemetry } = behind;
     let radios = applications(&config.radios());
     let process = Process::new(Arc::clone(definition)).keeping_frames(frames);
     let mut process = process.hearing(radios);
     feed.publish_all(process.mission_events());
     let feed = feed.clone();
-    let (mut dispatch, look) = super::work::dispatcher(config, definition, feed.clone(), clock)?;
+    let (mut dispatch, look) =
+        super::work::traced(config, definition, feed.clone(), clock, telemetry.clone())?;
+    let commits = telemetry.clone();
     let handle = move |unit: &crate::archive::Archived| {
         uplink.observe(unit);
         let outcome = process.take(unit, clock.tai());
+        if let Some(telemetry) = &telemetry {
+            telemetry.interpreted(unit, &outcome);
+        }
         feed.publish_all(outcome.events);
         radio.hear(unit, &outcome.parts);
         outcome.work.into_iter().for_each(&mut dispatch);
@@ -378,7 +403,7 @@ fn start_process(
         ready.send_replace(true);
     };
     let (sender, thread) = pipeline::start(hub, handle, caught_up)?;
-    Ok((sender, thread, look))
+    Ok((sender.telling(commits), thread, look))
 }
 
 async fn join(thread: JoinHandle<()>, name: &str) -> anyhow::Result<()> {

@@ -176,6 +176,10 @@ impl Storage for Folder {
         std::fs::remove_file(self.path.join(name))
     }
 
+    fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
+        std::fs::rename(self.path.join(from), self.path.join(to))
+    }
+
     fn sync_names(&mut self) -> io::Result<()> {
         File::open(&self.path)?.sync_all()
     }

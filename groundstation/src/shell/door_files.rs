@@ -1,7 +1,7 @@
 //! Files that doors write, held against each other and against what the station itself keeps: a
 //! file with two writers is nobody's.
 
-use super::{doors::CURSORS, start::real, witness, work::JOB_LOG};
+use super::{doors::CURSORS, jobs, start::real, witness};
 use crate::{
     config::Config,
     door::{
@@ -120,7 +120,7 @@ pub(super) fn files(config: &Config, station: &Path) -> Vec<(&'static str, PathB
         ("the station's certificate", config.path(&identity.certificate)),
         ("the station's key", config.path(&identity.key)),
         ("the list of ledgers", witness::path(config)),
-        ("the log of jobs", config.path(Path::new(JOB_LOG))),
+        ("the log of jobs", jobs::path(config)),
     ];
     let domain = identity.domain_key.iter().map(|key| ("the domain's key", config.path(key)));
     files.extend(domain);

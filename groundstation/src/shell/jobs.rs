@@ -1,76 +1,76 @@
-//! The job log's file.
+//! The job log's file, beside the station file, and how long it keeps what.
 
-use crate::router::log::{LINE_BYTES_MAX, Line};
+use super::disk::Folder;
+use crate::{
+    archive::{
+        segment::{SegmentHeader, file_name, number_of},
+        storage::Storage as _,
+    },
+    config::Config,
+    router::{
+        file::{DAMAGED, JobFile, Keep, NAME, Said},
+        log::LINE_BYTES_MAX,
+        past::Entry,
+    },
+};
 use anyhow::Context as _;
-use std::fs::{File, OpenOptions};
-use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
-use std::path::Path;
+use codecs::time::Tai;
+use std::{
+    fs::File,
+    io::{self, BufRead as _, BufReader, Read as _},
+    path::{Path, PathBuf},
+};
 
 /// An open job log: lines go to its end and nowhere else.
-#[derive(Debug)]
-pub struct JobLog {
-    file: File,
-    /// Bytes of whole lines; what a failed write left behind them is cut off before the next.
-    length: u64,
+pub type JobLog = JobFile<Folder>;
+
+const DAY_NS: i64 = 86_400_000_000_000;
+
+/// Where the log of a station is.
+pub fn path(config: &Config) -> PathBuf {
+    config.path(Path::new(NAME))
 }
 
-impl JobLog {
-    /// Opens or makes the log and reads its lines, their outputs left out.
-    ///
-    /// A last line that a crash cut short is cut off. Where a line in the middle can't be read, the
-    /// file is kept under another name and goes on with the lines before it: what it said behind
-    /// may be done again, which is better than not starting.
-    pub fn open(path: &Path) -> anyhow::Result<(Self, Vec<Line>)> {
-        let what = || format!("job log {}", path.display());
-        let file = OpenOptions::new().read(true).append(true).create(true).open(path);
-        let file = file.with_context(what)?;
-        let mut reader = BufReader::new(&file);
-        let (mut lines, mut length, mut text) = (Vec::new(), 0, Vec::new());
-        loop {
-            text.clear();
-            let most = LINE_BYTES_MAX as u64 + 1;
-            let read = (&mut reader).take(most).read_until(b'\n', &mut text).with_context(what)?;
-            if read == 0 {
-                break;
-            }
-            let Some(mut line) = Line::decode(&text) else {
-                if text.ends_with(b"\n") || read as u64 == most {
-                    let aside = path.with_extension("damaged");
-                    std::fs::copy(path, &aside).with_context(what)?;
-                    let aside = aside.display();
-                    tracing::error!("{}: a line can't be read; kept as {aside}", what());
-                }
-                break;
-            };
-            line.outputs = Vec::new();
-            line.form = None;
-            lines.push(line);
-            length += read as u64;
-        }
-        file.set_len(length).with_context(what)?;
-        Ok((Self { file, length }, lines))
+/// Opens or makes the log in a folder and reads its lines, their outputs left out.
+pub fn open(folder: &Path) -> anyhow::Result<(JobLog, Said)> {
+    // A station file named without a folder is in this one.
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let what = || format!("job log {}", folder.join(NAME).display());
+    let (log, said) = JobFile::open(Folder::at(folder)).with_context(what)?;
+    if said.damaged {
+        let aside = folder.join(DAMAGED);
+        tracing::error!("{}: a line can't be read; kept as {}", what(), aside.display());
     }
+    Ok((log, said))
+}
 
-    /// Appends a line; with `sync`, returns after the disk has it.
-    pub fn append(&mut self, line: &Line, sync: bool) -> std::io::Result<()> {
-        let bytes = line.encode();
-        if self.file.seek(SeekFrom::End(0))? != self.length {
-            self.file.set_len(self.length)?;
-        }
-        self.file.write_all(&bytes)?;
-        if sync {
-            self.file.sync_data()?;
-        }
-        self.length += bytes.len() as u64;
-        Ok(())
-    }
+/// What the log of a station keeps at a time.
+pub fn keep(config: &Config, now: Tai) -> Keep {
+    let kept_ns = i64::from(config.routing.jobs_days).saturating_mul(DAY_NS);
+    let archive = config.path(&config.archive.dir);
+    // What came late may stand behind what it belongs to: keys stay as long again as outcomes.
+    let keys_from = oldest(&archive).map(|begun| begun.plus(-kept_ns));
+    Keep { from: now.plus(-kept_ns), keys_from }
+}
+
+/// When the oldest segment was begun that an archive keeps on purpose; none where it can't be told,
+/// and where nothing was ever let go. What is only missing may come back.
+fn oldest(archive: &Path) -> Option<Tai> {
+    let mut folder = Folder::at(archive);
+    let newest = folder.list().ok()?.iter().filter_map(|name| number_of(name)).max()?;
+    let mut header = |number| {
+        let file = folder.open(&file_name(number)).ok()?;
+        SegmentHeader::read(&file, number).ok()?.ok().map(|(header, _)| header)
+    };
+    let floor = header(newest)?.floor;
+    (floor > 0).then(|| header(floor)).flatten().map(|header| header.begun)
 }
 
 /// Reads the lines of a log that a daemon may be writing; one that can't be read ends it, and no log
 /// is none with lines.
-pub fn read(path: &Path, mut each: impl FnMut(Line)) -> std::io::Result<()> {
+pub fn read(path: &Path, mut each: impl FnMut(Entry)) -> io::Result<()> {
     let file = match File::open(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         file => file?,
     };
     let (mut reader, mut text) = (BufReader::new(file), Vec::new());
@@ -78,8 +78,8 @@ pub fn read(path: &Path, mut each: impl FnMut(Line)) -> std::io::Result<()> {
         text.clear();
         let most = LINE_BYTES_MAX as u64 + 1;
         let read = (&mut reader).take(most).read_until(b'\n', &mut text)?;
-        match Line::decode(&text) {
-            Some(line) if read > 0 => each(line),
+        match Entry::decode(&text) {
+            Some(entry) if read > 0 => each(entry),
             _ => return Ok(()),
         }
     }
@@ -88,42 +88,41 @@ pub fn read(path: &Path, mut each: impl FnMut(Line)) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::router::log::State;
-    use codecs::time::Tai;
+    use crate::router::log::{Line, State};
 
     fn line(key: &str) -> Line {
         Line::new(key, "cloud-mask/1", State::Done, Tai(1))
     }
 
-    fn keys(path: &Path) -> Vec<String> {
-        JobLog::open(path).unwrap().1.into_iter().map(|line| line.key).collect()
+    fn keys(dir: &Path) -> Vec<String> {
+        open(dir).unwrap().1.lines.into_iter().map(|line| line.key).collect()
     }
 
     #[test]
     fn a_torn_end_is_cut_off_and_the_log_goes_on() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("jobs.log");
-        let (mut log, lines) = JobLog::open(&path).unwrap();
-        assert!(lines.is_empty());
+        let path = dir.path().join(NAME);
+        let (mut log, said) = open(dir.path()).unwrap();
+        assert!(said.lines.is_empty());
         log.append(&line("a"), false).unwrap();
         log.append(&line("b"), true).unwrap();
         let whole = std::fs::read(&path).unwrap();
         for cut in whole.len() / 2 + 1..whole.len() {
             std::fs::write(&path, &whole[..cut]).unwrap();
-            let (mut log, lines) = JobLog::open(&path).unwrap();
-            assert_eq!(lines.len(), 1, "{cut}");
+            let (mut log, said) = open(dir.path()).unwrap();
+            assert_eq!(said.lines.len(), 1, "{cut}");
             log.append(&line("c"), true).unwrap();
             drop(log);
-            assert_eq!(keys(&path), ["a", "c"], "{cut}");
+            assert_eq!(keys(dir.path()), ["a", "c"], "{cut}");
         }
-        assert!(!dir.path().join("jobs.damaged").exists());
+        assert!(!dir.path().join(DAMAGED).exists());
     }
 
     #[test]
     fn damage_in_the_middle_is_kept_aside() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("jobs.log");
-        let mut log = JobLog::open(&path).unwrap().0;
+        let path = dir.path().join(NAME);
+        let mut log = open(dir.path()).unwrap().0;
         for key in ["a", "b", "c"] {
             log.append(&line(key), true).unwrap();
         }
@@ -131,8 +130,28 @@ mod tests {
         let middle = bytes.len() / 2;
         bytes[middle] = 0;
         std::fs::write(&path, &bytes).unwrap();
-        assert_eq!(keys(&path), ["a"]);
-        assert_eq!(std::fs::read(dir.path().join("jobs.damaged")).unwrap(), bytes);
-        assert_eq!(keys(&path), ["a"], "the rest is gone from the log itself");
+        assert_eq!(keys(dir.path()), ["a"]);
+        assert_eq!(std::fs::read(dir.path().join(DAMAGED)).unwrap(), bytes);
+        assert_eq!(keys(dir.path()), ["a"], "the rest is gone from the log itself");
+    }
+
+    #[test]
+    fn a_log_written_anew_is_the_same_file_for_who_reads_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut log, _) = open(dir.path()).unwrap();
+        for key in ["a", "b", "c"] {
+            log.append(&line(key), true).unwrap();
+        }
+        let left = log.compact(&Keep { from: Tai(2), keys_from: None }).unwrap().unwrap();
+        assert_eq!(left.outcomes, 3);
+        log.append(&line("d"), true).unwrap();
+        let (mut lines, mut done) = (Vec::new(), 0);
+        read(&dir.path().join(NAME), |entry| match entry {
+            Entry::Line(line) => lines.push(line.key),
+            Entry::Past(past) => done += past.accounts.mission.done,
+        })
+        .unwrap();
+        assert_eq!((lines, done), (vec!["d".to_owned()], 3));
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 }

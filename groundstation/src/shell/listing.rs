@@ -1,6 +1,6 @@
 //! `groundstation jobs` and `groundstation pools`: what heavy work waits, ran where, and took.
 
-use super::{jobs, status, work::JOB_LOG};
+use super::{jobs, status};
 use crate::{
     commands::{WrongUsage, say},
     config::Config,
@@ -8,6 +8,7 @@ use crate::{
     router::{
         account::Tally,
         log::{Line, State},
+        past::Entry,
         view::Accounts,
     },
 };
@@ -82,7 +83,7 @@ struct Listing {
 /// Lists jobs.
 pub fn jobs(args: &JobsArgs) -> anyhow::Result<ExitCode> {
     let config = Config::load(&args.config)?;
-    let path = config.path(Path::new(JOB_LOG));
+    let path = jobs::path(&config);
     let listing = read(&path, args).with_context(|| format!("job log {}", path.display()))?;
     if let (Some(key), true) = (&args.key, listing.jobs.is_empty()) {
         anyhow::bail!("no job {key:?}; `groundstation jobs` lists them");
@@ -114,7 +115,11 @@ fn read(path: &Path, args: &JobsArgs) -> anyhow::Result<Listing> {
         }
         listing.jobs.push_back(line);
     };
-    jobs::read(path, |mut line| {
+    jobs::read(path, |entry| {
+        let mut line = match entry {
+            Entry::Line(line) => *line,
+            Entry::Past(past) => return listing.accounts.merge(&past.accounts),
+        };
         if line.state == State::Accepted {
             if open.len() < OPEN_MAX {
                 open.insert(line.key.clone(), line);
@@ -151,7 +156,11 @@ fn table(listing: &Listing) -> String {
         };
         let at = Tai(line.at).to_rfc3339();
         let pool = if line.pool.is_empty() { "-" } else { &line.pool };
-        let _ = writeln!(out, "{at} {state:6} {} on {pool}: {}", line.key, line.result);
+        let _ = write!(out, "{at} {state:6} {} on {pool}: {}", line.key, line.result);
+        let _ = match line.trace.as_str() {
+            "" => writeln!(out),
+            trace => writeln!(out, " (trace {trace})"),
+        };
     }
     let _ = writeln!(out, "{} without an outcome", listing.open);
     let _ = write!(out, "in all: {}", sums(&listing.accounts.mission));
@@ -243,10 +252,13 @@ pub fn pools(args: &PoolsArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn at_rest(config: &Config) -> anyhow::Result<Value> {
-    let path = config.path(Path::new(JOB_LOG));
+    let path = jobs::path(config);
     let mut accounts = Accounts::default();
-    jobs::read(&path, |line| accounts.add(&line))
-        .with_context(|| format!("job log {}", path.display()))?;
+    let read = jobs::read(&path, |entry| match entry {
+        Entry::Line(line) => accounts.add(&line),
+        Entry::Past(past) => accounts.merge(&past.accounts),
+    });
+    read.with_context(|| format!("job log {}", path.display()))?;
     let pools = config.pools.iter().map(|pool| {
         let tasks: Vec<Value> = pool.tasks.keys().map(|task| json!({ "task": task })).collect();
         json!({ "name": pool.name, "region": pool.region, "tasks": tasks })
@@ -323,7 +335,7 @@ fn pools_table(view: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::shell::jobs::JobLog;
+    use crate::router::file::NAME;
 
     fn args(dir: &Path) -> JobsArgs {
         JobsArgs {
@@ -339,8 +351,8 @@ mod tests {
 
     /// A log with a report, a failure, and a job that waits.
     fn log(dir: &Path) -> PathBuf {
-        let path = dir.join(JOB_LOG);
-        let mut log = JobLog::open(&path).unwrap().0;
+        let path = dir.join(NAME);
+        let mut log = jobs::open(dir).unwrap().0;
         let mut line = |key: &str, task: &str, state, at| {
             let mut line = Line::new(key, task, state, Tai(at));
             line.pool = if state == State::Accepted { String::new() } else { "far".to_owned() };

@@ -37,6 +37,7 @@ pub mod plan;
 pub mod jobs;
 pub mod pools;
 pub mod listing;
+pub mod telemetry;
 pub mod work;
 pub mod uplink;
 pub mod modem;

@@ -3,8 +3,12 @@
 //! It follows the archive, so ingest never waits for interpretation, and a kill between receipt
 //! and decoding loses no insight.
 
-use super::follow::{Follower, From, Hub, START, Step};
+use super::{
+    follow::{Follower, From, Hub, START, Step},
+    telemetry::Telemetry,
+};
 use crate::archive::{Archived, batch::Published, record::Position};
+use codecs::time::Tai;
 use std::{
     io,
     ops::ControlFlow,
@@ -22,11 +26,25 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// The writer's end: what it is given goes to every reader of the archive.
 pub struct PipelineSender {
     hub: Hub,
+    telemetry: Option<Telemetry>,
     /// Dropped with this: tells the thread that no one waits for the first replay any more.
     _alive: Arc<()>,
 }
 
 impl PipelineSender {
+    /// Has commits told, as parts of traces.
+    pub fn telling(mut self, telemetry: Option<Telemetry>) -> Self {
+        self.telemetry = telemetry;
+        self
+    }
+
+    /// Tells of a commit: what is before `end` was on the disk at `synced`, and who brought it knows.
+    pub fn committed(&self, end: Position, synced: Tai) {
+        if let Some(telemetry) = &self.telemetry {
+            telemetry.committed(end, synced);
+        }
+    }
+
     /// Hands over a commit; never waits.
     pub fn send(&self, blocks: Vec<Published>, end: Position) {
         self.hub.send(blocks, end);
@@ -66,7 +84,7 @@ pub fn start(
         };
         while follower.step(LOOK_AGAIN, &mut handle) != Step::Ended {}
     })?;
-    Ok((PipelineSender { hub, _alive: alive }, thread))
+    Ok((PipelineSender { hub, telemetry: None, _alive: alive }, thread))
 }
 
 fn first_replay(
@@ -106,7 +124,6 @@ mod tests {
         archive::{Archive, Now, Settings, Verdict, tests::unit, twice::Twice},
         shell::disk::Folder,
     };
-    use codecs::time::Tai;
     use std::sync::mpsc::channel;
 
     const NOW: Now = Now { mono_ms: 0, tai: Tai(0) };

@@ -1,6 +1,12 @@
 //! Heavy work on its way to a pool.
 
-use super::{clock::StationClock, disk::Folder, jobs::JobLog, pools, start};
+use super::{
+    clock::StationClock,
+    disk::Folder,
+    jobs::{self, JobLog},
+    pools, start,
+    telemetry::Telemetry,
+};
 use crate::{
     archive::{
         read::{self, Found},
@@ -11,11 +17,11 @@ use crate::{
     pool::{Input, ModelMetadata, Pool, PoolError, Response, task::Contracts},
     process::{self, Work},
     publish::Feed,
-    router::{Action, AskId, Router, view::RouterView},
+    router::{Action, AskId, Router, log::State, view::RouterView},
 };
 use anyhow::Context as _;
-use codecs::mission::Definition;
-use std::{collections::BTreeMap, io, path::Path, sync::Arc, time::Duration};
+use codecs::{mission::Definition, time::Tai};
+use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
 use tokio::{
     sync::{mpsc, oneshot},
     task::{AbortHandle, JoinSet},
@@ -28,8 +34,8 @@ const WORK_QUEUE: usize = 256;
 /// Who asks how the router stands, at a time; who comes on top waits.
 const LOOKS: usize = 16;
 
-/// File of the job log, beside the station file.
-pub(super) const JOB_LOG: &str = "jobs.log";
+/// How often the job log is looked at for what may leave it.
+const COMPACT_EVERY_NS: i64 = 86_400_000_000_000;
 
 /// Time for a server to say what models it has.
 const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -59,6 +65,17 @@ pub fn dispatcher(
     feed: Feed,
     clock: StationClock,
 ) -> anyhow::Result<(impl FnMut(Work) + Send + use<>, Look)> {
+    traced(config, definition, feed, clock, None)
+}
+
+/// The same, with spans for a collector.
+pub fn traced(
+    config: &Config,
+    definition: &Definition,
+    feed: Feed,
+    clock: StationClock,
+    telemetry: Option<Telemetry>,
+) -> anyhow::Result<(impl FnMut(Work) + Send + use<>, Look)> {
     if config.pools.is_empty() {
         tracing::info!("no [[pool]]: heavy work waits and says so");
     }
@@ -69,14 +86,33 @@ pub fn dispatcher(
         let info = pool.describe();
         config.spec(info.kind, info.tasks)
     });
-    let (log, lines) = JobLog::open(&config.path(Path::new(JOB_LOG)))?;
+    let (log, said) = jobs::open(&config.base)?;
     let settings = config.routing.settings(Contracts::with(&definition.tasks));
-    let core = Router::new(specs.collect(), settings, lines, clock.tai());
+    let core = Router::new(specs.collect(), settings, said.lines, clock.tai());
+    let mut core = core.with_past(&said.past);
+    if telemetry.is_some() {
+        core = core.telling_spans();
+    }
     let (sender, work) = mpsc::channel(WORK_QUEUE);
     let (look, asking) = mpsc::channel(LOOKS);
     let archive = Folder::at(&config.path(&config.archive.dir));
     let (answers, asked) = (JoinSet::new(), BTreeMap::new());
-    let shell = Shell { core, pools, log: Some(log), archive, feed, clock, answers, asked, asking };
+    let log = Some(log);
+    let (config, compact_at) = (Arc::new(config.clone()), clock.tai());
+    let shell = Shell {
+        core,
+        pools,
+        log,
+        config,
+        compact_at,
+        archive,
+        feed,
+        clock,
+        telemetry,
+        answers,
+        asked,
+        asking,
+    };
     tokio::spawn(shell.run(work));
     let submit = move |work: Work| {
         // The router ends only with the runtime: then there is nothing left to tell.
@@ -141,7 +177,7 @@ pub fn idle_rules(config: &Config, definition: &Definition) -> Vec<String> {
 /// Tries what [`dispatcher`] opens, and starts nothing.
 pub fn check(config: &Config) -> anyhow::Result<()> {
     pools::check(config)?;
-    let log = config.path(Path::new(JOB_LOG));
+    let log = jobs::path(config);
     let folder = log.parent().unwrap_or(&config.base);
     let tried = if log.exists() { start::appendable(&log) } else { start::writable(folder) };
     tried.with_context(|| format!("job log {}", log.display()))
@@ -159,9 +195,13 @@ struct Shell {
     pools: Vec<Arc<dyn Pool>>,
     /// Away while a line is being written.
     log: Option<JobLog>,
+    config: Arc<Config>,
+    /// When the log is looked at for what may leave it.
+    compact_at: Tai,
     archive: Folder,
     feed: Feed,
     clock: StationClock,
+    telemetry: Option<Telemetry>,
     answers: JoinSet<Answer>,
     /// Questions by their number, to be given up.
     asked: BTreeMap<AskId, AbortHandle>,
@@ -175,6 +215,10 @@ impl Shell {
                 self.act(action).await;
             }
             self.feed.publish_all(self.core.take_events());
+            if let Some(telemetry) = &self.telemetry {
+                telemetry.offer(self.core.take_spans());
+            }
+            self.compact().await;
             let now = self.clock.tai();
             let pause = self.core.next_timeout(now).map(|until| until.since(now).max(0));
             tokio::select! {
@@ -190,10 +234,44 @@ impl Shell {
                     }
                 }
                 Some(looked) = self.asking.recv() => {
-                    let _ = looked.send(self.core.view(self.clock.tai()));
+                    let mut view = self.core.view(self.clock.tai());
+                    view.spans = self.telemetry.as_ref().map(Telemetry::counts);
+                    let _ = looked.send(view);
                 }
                 () = sleep(pause) => {}
             }
+        }
+    }
+
+    /// Now and then has the log written anew without what is old. Jobs wait for it, as they do for
+    /// each line; ingest does not.
+    async fn compact(&mut self) {
+        let now = self.clock.tai();
+        if now < self.compact_at {
+            return;
+        }
+        self.compact_at = now.plus(COMPACT_EVERY_NS);
+        let Some(mut log) = self.log.take() else { return };
+        let config = Arc::clone(&self.config);
+        let compacted = tokio::task::spawn_blocking(move || {
+            let keep = jobs::keep(&config, now);
+            let left = log.compact(&keep);
+            (log, left, keep)
+        });
+        match compacted.await {
+            Ok((log, left, keep)) => {
+                self.log = Some(log);
+                match left {
+                    Ok(Some(left)) => {
+                        let (outcomes, bytes) = (left.outcomes, left.bytes);
+                        tracing::info!(outcomes, bytes, "job log: what is old left it");
+                        self.core.retire(keep.from);
+                    }
+                    Ok(None) => {}
+                    Err(error) => tracing::error!("job log: {error}; it is not written anew"),
+                }
+            }
+            Err(error) => tracing::error!("job log: {error}; no more outcomes are recorded"),
         }
     }
 
@@ -245,6 +323,11 @@ impl Shell {
                 });
             }
             Action::Write { key, line, sync } => {
+                if let (Some(telemetry), State::Accepted) = (&self.telemetry, line.state) {
+                    u128::from_str_radix(&line.trace, 16)
+                        .into_iter()
+                        .for_each(|trace| telemetry.accepted(trace));
+                }
                 let Some(mut log) = self.log.take() else { return };
                 let written = tokio::task::spawn_blocking(move || {
                     let result = log.append(&line, sync);
@@ -283,7 +366,7 @@ mod tests {
         archive::{Archive, Now, Settings, tests::unit},
         product,
     };
-    use codecs::{ids::Codec, time::Tai};
+    use codecs::ids::Codec;
 
     #[test]
     fn an_input_comes_out_of_the_archive_again() {

@@ -541,6 +541,7 @@ impl<S: Storage> Thread<S> {
         let now = shared.clock.now();
         let claims = if claims { shared.state().ingest.intake().claims() } else { <_>::default() };
         let commit = volume.commit(now, || settled(shared));
+        let synced = shared.clock.tai();
         let trouble = commit.as_ref().err().map(|(error, _)| trouble(error));
         let wrote = commit.as_ref().is_ok_and(|batches| !batches.is_empty());
         if trouble.is_some() || (wrote && *troubled) {
@@ -565,6 +566,9 @@ impl<S: Storage> Thread<S> {
                 false => Event::LeftToWelcome { prefix, count },
             }
         }));
+        if wrote {
+            self.pipeline.committed(self.volume.end(), synced);
+        }
         self.publish(commit);
         self.feed.publish_all(told);
         self.shared.room.notify_waiters();

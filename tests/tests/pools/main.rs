@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! tritonclient ─► groundstation pools serve ◄─ our adapters ─► Triton, MLServer
+//! opentelemetry-proto ─► what our traces are read by
 //! openai, anthropic, boto3 ─► doubles ◄─ our adapters ─► moto
 //! ```
 
@@ -11,4 +12,5 @@ mod serving;
 mod doubles;
 mod vendors;
 mod adapters;
+mod traces;
 mod servers;

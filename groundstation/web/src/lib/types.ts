@@ -108,6 +108,7 @@ export interface Job {
   run_ms: number;
   cost: number;
   result: string;
+  trace: string;
   t: number;
 }
 
