@@ -94,7 +94,7 @@ impl OipRest {
         let mut question = Question {
             method: Method::POST,
             content_type: body.content_type(),
-            body: body.bytes,
+            body: body.parts,
             ..Question::get(format!("/v2/models/{model}/infer"))
         }
         .header("idempotency-key", &request.idempotency_key)?

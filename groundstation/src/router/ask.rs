@@ -186,6 +186,7 @@ impl Router {
         let hedge = self.settings.hedge && jobs.len() == 1 && !mirror;
         let hedge_at = high.filter(|_| hedge).map(|ns| now.plus(ns.max(HEDGE_NS_LEAST)));
         let priority = first.map_or(0, |_| all_priority(&all));
+        self.note_full(at);
         self.reserve(at, task, reserved);
         self.timers.insert((until, ask));
         if let Some(hedge_at) = hedge_at {
@@ -291,6 +292,7 @@ impl Router {
     pub(super) fn hedge(&mut self, now: Tai) {
         while let Some((at, ask)) = self.hedges.first().copied()
             && at <= now
+            && self.out.is_empty()
         {
             self.hedges.remove(&(at, ask));
             let Some(asked) = self.asks.get(&ask) else { continue };

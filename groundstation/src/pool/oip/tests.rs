@@ -24,13 +24,27 @@ fn tensors() -> Vec<Tensor> {
 #[test]
 fn raw_and_typed_contents_come_back() {
     for binary in [false, true] {
-        let body = write_question("q", &tensors(), binary);
+        let body = write_question("q", &tensors(), binary).whole();
         assert_eq!(body.json_length.is_some(), binary);
         let question = read_question(&body).unwrap();
         assert_eq!((question.inputs, question.wanted), (tensors(), Wanted::all(binary)));
         let outputs = Wanted::all(binary).of(tensors()).unwrap();
-        let answer = read_answer(&write_answer("m", "3", "q", &outputs)).unwrap();
+        let answer = read_answer(&write_answer("m", "3", "q", &outputs).whole()).unwrap();
         assert_eq!((answer.outputs, answer.model.as_str()), (tensors(), "m 3"));
+    }
+}
+
+#[test]
+fn raw_elements_are_not_copied_and_begin_where_any_type_may() {
+    for id in ["", "1", "22", "333", "4444", "a long name of a question"] {
+        let written = write_question(id, &tensors(), true);
+        assert_eq!(written.json_length.unwrap() % 8, 0, "{id:?}");
+        for (part, tensor) in written.parts.iter().skip(1).zip(&tensors()) {
+            assert_eq!(part, &tensor.data);
+        }
+        let tensor = &tensors()[10..];
+        let written = write_question(id, tensor, true);
+        assert_eq!(written.parts[1].as_ptr(), tensor[0].data.as_ptr(), "copied");
     }
 }
 
@@ -44,7 +58,7 @@ fn outputs_come_as_they_are_asked_for() {
     let outputs = question.wanted.of(tensors()).unwrap();
     let forms: Vec<_> = outputs.iter().map(|(tensor, raw)| (&*tensor.name, *raw)).collect();
     assert_eq!(forms, [("j", true), ("b", false)]);
-    let mixed = write_answer("m", "1", "", &outputs);
+    let mixed = write_answer("m", "1", "", &outputs).whole();
     assert_eq!(mixed.bytes.len() - mixed.json_length.unwrap(), 4, "only the first is raw");
     let names: Vec<_> = read_answer(&mixed).unwrap().outputs;
     assert_eq!(names, [tensors().remove(9), tensors().remove(1)]);
@@ -97,7 +111,7 @@ proptest! {
         length in proptest::option::of(0usize..400), binary in any::<bool>(),
     ) {
         let _ = read_answer(&Body { bytes: bytes.into(), json_length: length });
-        let whole = write_question("q", &tensors(), binary);
+        let whole = write_question("q", &tensors(), binary).whole();
         let mut bytes = whole.bytes.to_vec();
         let place = flip % bytes.len();
         bytes[place] ^= 1 << (flip % 8);

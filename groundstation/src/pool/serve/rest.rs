@@ -1,14 +1,14 @@
 //! The Open Inference Protocol over REST, with the binary extension.
 
 use super::models::{Fault, Models, RETRY_AFTER_S};
+use crate::pool::body::{Parts, Ungathered, gather};
 use crate::pool::oip::{self, BINARY_EXTENSION, BODY_BYTES_MAX, Body, JSON_LENGTH_HEADER};
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::extract::{Path, State};
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -50,7 +50,6 @@ fn routes(models: Arc<Models>) -> Router {
         .route("/v2/health/ready", get(ready))
         .nest("/v2/models/{name}", model.clone())
         .nest("/v2/models/{name}/versions/{version}", model)
-        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(models)
 }
 
@@ -121,7 +120,7 @@ async fn infer(
     State(models): Shared,
     Path(named): Path<Named>,
     headers: HeaderMap,
-    bytes: Bytes,
+    body: axum::body::Body,
 ) -> Result<Response, Fault> {
     let model = models.find(&named.name, &named.version)?;
     model.ready()?;
@@ -133,18 +132,29 @@ async fn infer(
         let length = value.to_str().ok().and_then(|text| text.parse().ok());
         length.ok_or_else(|| Fault::Question(format!("{JSON_LENGTH_HEADER} is no number")))
     });
+    let bytes = match gather(body, BODY_BYTES_MAX).await {
+        Ok(bytes) => bytes,
+        Err(Ungathered::TooLong) => {
+            let said = format!("a body of more than {BODY_BYTES_MAX} bytes");
+            return Ok(error(StatusCode::PAYLOAD_TOO_LARGE, &said));
+        }
+        Err(Ungathered::Broken(error)) => return Err(Fault::Question(error.to_string())),
+    };
     let body = Body { bytes, json_length: json_length.transpose()? };
     let question = oip::read_question(&body).map_err(|error| Fault::Question(error.to_string()))?;
     let outputs = model.infer(question.inputs).await?;
     let outputs =
         question.wanted.of(outputs).map_err(|error| Fault::Question(error.to_string()))?;
     let body = oip::write_answer(model.name(), model.version(), &question.id, &outputs);
-    Ok(match body.json_length {
+    let mut response = Response::new(axum::body::Body::new(Parts::from(body.parts)));
+    let headers = response.headers_mut();
+    let kind = match body.json_length {
         Some(length) => {
-            let length = (JSON_LENGTH_HEADER, length.to_string());
-            let octets = (CONTENT_TYPE.as_str(), "application/octet-stream".to_owned());
-            ([length, octets], body.bytes).into_response()
+            headers.insert(JSON_LENGTH_HEADER, length.into());
+            "application/octet-stream"
         }
-        None => ([(CONTENT_TYPE, "application/json")], body.bytes).into_response(),
-    })
+        None => "application/json",
+    };
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    Ok(response)
 }
