@@ -17,6 +17,7 @@ pub mod verdict;
 pub mod body;
 pub mod http;
 pub mod oip;
+pub mod shared;
 pub mod oip_proto;
 pub mod oip_rest;
 pub mod oip_grpc;

@@ -48,11 +48,17 @@ struct TensorJson {
     data: Option<Value>,
 }
 
-/// The one word of a tensor's parameters that is understood.
+/// What is understood of a tensor's parameters.
 #[derive(Debug, Default, Deserialize)]
 struct Size {
     #[serde(default)]
     binary_data_size: Option<Value>,
+    #[serde(default)]
+    shared_memory_region: Option<String>,
+    #[serde(default)]
+    shared_memory_offset: u64,
+    #[serde(default)]
+    shared_memory_byte_size: u64,
 }
 
 /// The same, written.
@@ -62,14 +68,20 @@ struct TensorOut<'a> {
     shape: &'a [u64],
     datatype: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    parameters: Option<SizeOut>,
+    parameters: Option<SizeOut<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     data: Option<Value>,
 }
 
 #[derive(Debug, Serialize)]
-struct SizeOut {
-    binary_data_size: usize,
+#[serde(untagged)]
+enum SizeOut<'a> {
+    Raw { binary_data_size: usize },
+    Shared {
+        shared_memory_region: &'a str,
+        shared_memory_offset: u64,
+        shared_memory_byte_size: usize,
+    },
 }
 
 /// A question.
@@ -231,8 +243,31 @@ pub fn write_question(id: &str, inputs: &[Tensor], binary: bool) -> Written {
     join(serde_json::to_vec(&head).unwrap_or_default(), raw.collect())
 }
 
-/// Reads a question.
+/// Writes a question whose inputs lie in a region of shared memory, each from its offset on.
+pub fn write_shared(id: &str, inputs: &[Tensor], region: &str, offsets: &[u64]) -> Written {
+    let described = inputs.iter().zip(offsets).map(|(tensor, offset)| TensorOut {
+        parameters: Some(SizeOut::Shared {
+            shared_memory_region: region,
+            shared_memory_offset: *offset,
+            shared_memory_byte_size: tensor.data.len(),
+        }),
+        ..describe(tensor, true)
+    });
+    let parameters = RawOut { binary_data_output: true };
+    let head = RequestOut { id, parameters, inputs: described.collect() };
+    join(serde_json::to_vec(&head).unwrap_or_default(), Vec::new())
+}
+
+/// Reads a part of a region of shared memory: its name, an offset and a length.
+pub type ReadShared<'a> = &'a dyn Fn(&str, u64, u64) -> Result<Bytes, OipError>;
+
+/// Reads a question; inputs in shared memory are refused.
 pub fn read_question(body: &Body) -> Result<Question, OipError> {
+    read_question_with(body, &|region, _, _| wrong(format!("no shared memory region {region:?}")))
+}
+
+/// Reads a question, and its inputs from where they are.
+pub fn read_question_with(body: &Body, shared: ReadShared<'_>) -> Result<Question, OipError> {
     let (head, tail) = split(body)?;
     let head: RequestJson =
         serde_json::from_slice(&head).map_err(|error| OipError(error.to_string()))?;
@@ -249,7 +284,7 @@ pub fn read_question(body: &Body) -> Result<Question, OipError> {
     }
     let binary = head.parameters.binary_data_output == Some(Value::Bool(true));
     let wanted = Wanted { binary, named };
-    Ok(Question { id: head.id, inputs: read_tensors(head.inputs, tail)?, wanted })
+    Ok(Question { id: head.id, inputs: read_tensors(head.inputs, tail, shared)?, wanted })
 }
 
 /// Writes an answer, each output raw or typed.
@@ -273,7 +308,8 @@ pub fn read_answer(body: &Body) -> Result<Answer, OipError> {
         Some(version) => format!("{} {version}", head.model_name),
         None => head.model_name,
     };
-    Ok(Answer { model, outputs: read_tensors(head.outputs, tail)? })
+    let shared = |_: &str, _, _| wrong("an output in shared memory, which nobody asked for");
+    Ok(Answer { model, outputs: read_tensors(head.outputs, tail, &shared)? })
 }
 
 /// Puts raw tensors behind the JSON, which blanks fill up to where elements of any type begin: who
@@ -307,12 +343,12 @@ fn split(body: &Body) -> Result<(Bytes, Bytes), OipError> {
     }
 }
 
-fn describe(tensor: &Tensor, binary: bool) -> TensorOut<'_> {
+fn describe<'a>(tensor: &'a Tensor, binary: bool) -> TensorOut<'a> {
     TensorOut {
         name: &tensor.name,
         shape: &tensor.shape,
         datatype: tensor.dtype.name(),
-        parameters: binary.then_some(SizeOut { binary_data_size: tensor.data.len() }),
+        parameters: binary.then_some(SizeOut::Raw { binary_data_size: tensor.data.len() }),
         data: (!binary).then(|| elements(tensor)),
     }
 }
@@ -338,17 +374,32 @@ fn elements(tensor: &Tensor) -> Value {
     words.map(value).collect()
 }
 
-fn read_tensors(heads: Vec<TensorJson>, mut tail: Bytes) -> Result<Vec<Tensor>, OipError> {
+fn read_tensors(
+    heads: Vec<TensorJson>,
+    mut tail: Bytes,
+    shared: ReadShared<'_>,
+) -> Result<Vec<Tensor>, OipError> {
     if heads.len() > TENSORS_MAX {
         return wrong(format!("{} tensors; at most {TENSORS_MAX} are read", heads.len()));
     }
     let mut tensors = Vec::with_capacity(heads.len());
+    let mut left = BODY_BYTES_MAX as u64;
     for head in heads {
         let Some(dtype) = DType::from_name(&head.datatype) else {
             return wrong(format!("tensor {:?}: datatype {:?}", head.name, head.datatype));
         };
-        let raw = head.parameters.and_then(|all| all.binary_data_size);
+        let parameters = head.parameters.unwrap_or_default();
+        let raw = parameters.binary_data_size;
         let data = match (raw.as_ref().map(Value::as_u64), head.data) {
+            (None, None) if parameters.shared_memory_region.is_some() => {
+                let size = parameters.shared_memory_byte_size;
+                let Some(rest) = left.checked_sub(size) else {
+                    return wrong(format!("inputs of more than {BODY_BYTES_MAX} bytes"));
+                };
+                left = rest;
+                let region = parameters.shared_memory_region.unwrap_or_default();
+                shared(&region, parameters.shared_memory_offset, size)?
+            }
             (Some(Some(size)), None) if size <= tail.len() as u64 => tail.split_to(size as usize),
             (Some(_), None) => return wrong(format!("tensor {:?}: raw bytes missing", head.name)),
             (None, Some(data)) => {

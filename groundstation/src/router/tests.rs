@@ -4,6 +4,7 @@ use codecs::tensor::{DType, Tensor};
 use std::time::Duration;
 
 mod faults;
+mod long;
 mod several;
 
 const SECOND: i64 = 1_000_000_000;

@@ -16,7 +16,7 @@ use crate::pool::{
     oip_rest::OipRest,
     serve::{grpc, models::Models, rest},
 };
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use bytes::Bytes;
 use codecs::{
     package::{Manifest, Port, Provenance},
@@ -127,6 +127,10 @@ pub struct Run {
     pub here_us: f64,
     /// Microseconds of the question to the embedded pool, median.
     pub pool_us: f64,
+    /// Processor time of the run in this process, in microseconds.
+    pub here_cpu_us: f64,
+    /// Processor time of the question, of both processes.
+    pub pool_cpu_us: f64,
     /// What the way adds, in microseconds: median of the rounds' differences.
     pub added_us: f64,
     /// The same as a share of the run.
@@ -156,10 +160,13 @@ impl Way {
                 whole.people("our server and adapter"),
             ));
         }
-        for Run { batch, bytes, here_us, pool_us, added_us, added } in &self.runs {
+        for run in &self.runs {
+            let Run { batch, bytes, here_us, pool_us, added_us, added, .. } = run;
+            let Run { here_cpu_us, pool_cpu_us, .. } = run;
             lines.push(format!(
                 "model, batch {batch}, {bytes} bytes in: {here_us:.0} us here, {pool_us:.0} us in \
-                 the embedded pool: {added_us:.0} us more, {:.1} %",
+                 the embedded pool: {added_us:.0} us more, {:.1} % ({here_cpu_us:.0} and \
+                 {pool_cpu_us:.0} us CPU)",
                 added * 100.0
             ));
         }
@@ -486,7 +493,8 @@ async fn runs(package: &Path, time: Duration, rounds: usize) -> anyhow::Result<V
         tasks: BTreeMap::from([(TASK.to_owned(), manifest.name.clone())]),
     });
     let mut state = pool.state();
-    state.wait_for(|state| matches!(state, ChildState::Up { .. })).await?;
+    let state = state.wait_for(|state| matches!(state, ChildState::Up { .. })).await?.clone();
+    let ChildState::Up { pid, .. } = state else { bail!("the embedded pool did not start") };
     let mut rows = Vec::new();
     for batch in [1, manifest.max_batch] {
         let tensors = manifest.inputs.iter().map(|port| {
@@ -500,22 +508,26 @@ async fn runs(package: &Path, time: Duration, rounds: usize) -> anyhow::Result<V
         let bytes = tensors.iter().map(|tensor| tensor.data.len()).sum();
         let asked = request(TASK, tensors.clone());
         let (mut here, mut there) = (Vec::new(), Vec::new());
+        let (mut here_cpu, mut there_cpu) = (Vec::new(), Vec::new());
+        let cpu = || cpu_s() + cpu_of_s(pid);
         for _ in 0..rounds {
-            let mut times = Vec::new();
+            let (mut times, cpu_before) = (Vec::new(), cpu());
             let began = Instant::now();
             while began.elapsed() < time || times.is_empty() {
                 let one = Instant::now();
                 session.run(&tensors)?;
                 times.push(one.elapsed().as_secs_f64() * 1e6);
             }
+            here_cpu.push((cpu() - cpu_before) * 1e6 / times.len() as f64);
             here.push(median(times));
-            let mut times = Vec::new();
+            let (mut times, cpu_before) = (Vec::new(), cpu());
             let began = Instant::now();
             while began.elapsed() < time || times.is_empty() {
                 let one = Instant::now();
                 pool.infer(&asked).await?;
                 times.push(one.elapsed().as_secs_f64() * 1e6);
             }
+            there_cpu.push((cpu() - cpu_before) * 1e6 / times.len() as f64);
             there.push(median(times));
         }
         rows.push(Run {
@@ -523,6 +535,8 @@ async fn runs(package: &Path, time: Duration, rounds: usize) -> anyhow::Result<V
             bytes,
             here_us: median(here.iter().copied()),
             pool_us: median(there.iter().copied()),
+            here_cpu_us: median(here_cpu),
+            pool_cpu_us: median(there_cpu),
             added_us: median(here.iter().zip(&there).map(|(here, there)| there - here)),
             added: median(here.iter().zip(&there).map(|(here, there)| there / here - 1.0)),
         });

@@ -49,6 +49,28 @@ fn raw_elements_are_not_copied_and_begin_where_any_type_may() {
 }
 
 #[test]
+fn inputs_in_shared_memory_are_read_from_where_they_lie() {
+    let (inputs, offsets) = (&tensors()[9..], [64, 128]);
+    let body = write_shared("q", inputs, "memory", &offsets).whole();
+    assert!(body.bytes.len() < 500 && body.json_length.is_none());
+    let read = |region: &str, offset: u64, bytes: u64| {
+        assert_eq!(region, "memory");
+        let at = offsets.iter().position(|known| *known == offset).unwrap();
+        assert_eq!(bytes, inputs[at].data.len() as u64);
+        Ok(inputs[at].data.clone())
+    };
+    let question = read_question_with(&body, &read).unwrap();
+    assert_eq!((&question.inputs[..], question.wanted), (inputs, Wanted::all(true)));
+    assert!(read_question(&body).unwrap_err().0.contains("no shared memory region \"memory\""));
+    // What is read in all is bounded before anything is.
+    let text = br#"{"inputs":[{"name":"x","shape":[1],"datatype":"UINT8","parameters":
+        {"shared_memory_region":"memory","shared_memory_byte_size":67108865}}]}"#;
+    let body = Body { bytes: Bytes::from_static(text), json_length: None };
+    let read = |_: &str, _, _| panic!("read");
+    assert!(read_question_with(&body, &read).unwrap_err().0.contains("67108864"));
+}
+
+#[test]
 fn outputs_come_as_they_are_asked_for() {
     let text = br#"{"inputs":[{"name":"x","shape":[1],"datatype":"UINT8","data":[1]}],
         "parameters":{"binary_data_output":true},

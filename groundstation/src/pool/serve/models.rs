@@ -1,6 +1,9 @@
 //! Models that answer, each by so many workers, or why they don't.
 
 use super::Args;
+use crate::pool::oip::OipError;
+use crate::pool::shared::Borrower;
+use bytes::Bytes;
 use codecs::package::Manifest;
 use codecs::tensor::Tensor;
 use onboard_model::{ModelError, Package, Runtime, Session, Trust};
@@ -16,6 +19,9 @@ pub const PENDING_MAX: usize = 16;
 /// Runs that take at most so long are not handed to a thread.
 const SHORT_NS_MAX: u64 = 40_000;
 
+/// The same where there is one worker in all: whoever asks meanwhile would have to wait for it anyway.
+const SHORT_ALONE_NS_MAX: u64 = 1_000_000;
+
 /// Seconds after which a server with too much to do wants to be asked again.
 pub const RETRY_AFTER_S: u64 = 1;
 
@@ -27,6 +33,8 @@ pub struct Model {
     idle: Semaphore,
     pending: Semaphore,
     pace: Pace,
+    /// Runs that take at most so long are not handed to a thread.
+    short_ns: u64,
 }
 
 /// What answers.
@@ -69,6 +77,7 @@ impl Fault {
 pub struct Models {
     models: BTreeMap<String, Arc<Model>>,
     trouble: Option<String>,
+    shared: Option<Borrower>,
 }
 
 impl Models {
@@ -90,7 +99,10 @@ impl Models {
                     continue;
                 }
             };
-            let model = Model::load(&package, &runtime, args.workers.into());
+            let mut model = Model::load(&package, &runtime, args.workers.into());
+            if args.packages.len() == 1 && args.workers == 1 {
+                model.short_ns = SHORT_ALONE_NS_MAX;
+            }
             if let Err(reason) = &model.workers {
                 tracing::error!("model {}: {reason}", model.name());
                 if !troubles.contains(reason) {
@@ -99,7 +111,11 @@ impl Models {
             }
             models.insert(model.name().to_owned(), Arc::new(model));
         }
-        Self { models, trouble: (!troubles.is_empty()).then(|| troubles.join("; ")) }
+        let shared = args.shared_memory.as_deref().and_then(|path| {
+            let opened = Borrower::open(path);
+            opened.map_err(|error| tracing::warn!("{}: {error}", path.display())).ok()
+        });
+        Self { models, trouble: (!troubles.is_empty()).then(|| troubles.join("; ")), shared }
     }
 
     /// One model that gives back what it gets, for measurements.
@@ -111,9 +127,23 @@ impl Models {
             idle: Semaphore::new(workers),
             pending: Semaphore::new(workers * PENDING_MAX),
             pace: Pace::default(),
+            short_ns: SHORT_NS_MAX,
         };
         let models = BTreeMap::from([(model.name().to_owned(), Arc::new(model))]);
-        Self { models, trouble: None }
+        Self { models, trouble: None, shared: None }
+    }
+
+    /// Whether inputs may lie in shared memory.
+    pub const fn shares(&self) -> bool {
+        self.shared.is_some()
+    }
+
+    /// Reads an input from shared memory.
+    pub fn read_shared(&self, region: &str, offset: u64, bytes: u64) -> Result<Bytes, OipError> {
+        match &self.shared {
+            Some(shared) => shared.read(region, offset, bytes),
+            None => Err(OipError(format!("no shared memory region {region:?}"))),
+        }
     }
 
     /// What keeps models from answering.
@@ -158,6 +188,7 @@ impl Model {
             idle: Semaphore::new(workers),
             pending: Semaphore::new(workers * PENDING_MAX),
             pace: Pace::default(),
+            short_ns: SHORT_NS_MAX,
         }
     }
 
@@ -189,7 +220,7 @@ impl Model {
         // The worker, not whoever asked, gives the turn back: a question that is given up runs on.
         turn.forget();
         let bytes = inputs.iter().map(|tensor| tensor.data.len()).sum();
-        if self.pace.is_short(bytes) {
+        if self.pace.slowest_ns(bytes).is_some_and(|slowest| slowest <= self.short_ns) {
             let work = std::panic::AssertUnwindSafe(|| self.work(inputs, bytes));
             let worked = std::panic::catch_unwind(work);
             return worked.unwrap_or_else(|_| Err(Fault::Model("the model panicked".to_owned())));
@@ -245,10 +276,10 @@ impl Pace {
         self.slowest_ns.get((usize::BITS - bytes.leading_zeros()) as usize)
     }
 
-    /// Whether a run holds nobody up. The first of a size never counts as short.
-    fn is_short(&self, bytes: usize) -> bool {
-        let slowest = self.of(bytes).map_or(0, |slowest| slowest.load(Ordering::Relaxed));
-        (1..=SHORT_NS_MAX).contains(&slowest)
+    /// The slowest run of a size lately; none before the first.
+    fn slowest_ns(&self, bytes: usize) -> Option<u64> {
+        let slowest = self.of(bytes)?.load(Ordering::Relaxed);
+        (slowest > 0).then_some(slowest)
     }
 
     fn note(&self, bytes: usize, took: Duration) {
@@ -283,15 +314,16 @@ mod tests {
     fn only_sizes_that_were_quick_lately_are_run_at_once() {
         let pace = Pace::default();
         let (quick, slow) = (Duration::from_micros(10), Duration::from_millis(5));
-        assert!(!pace.is_short(1024), "nothing is known of it");
+        let is_short = |bytes| pace.slowest_ns(bytes).is_some_and(|ns| ns <= SHORT_NS_MAX);
+        assert!(!is_short(1024), "nothing is known of it");
         pace.note(1024, quick);
-        assert!(pace.is_short(1024) && pace.is_short(1500) && !pace.is_short(1 << 20));
+        assert!(is_short(1024) && is_short(1500) && !is_short(1 << 20));
         pace.note(1024, slow);
-        assert!(!pace.is_short(1024), "one slow run may be followed by another");
+        assert!(!is_short(1024), "one slow run may be followed by another");
         (0..200).for_each(|_| pace.note(1024, quick));
-        assert!(pace.is_short(1024));
+        assert!(is_short(1024));
         pace.note(0, quick);
         pace.note(usize::MAX, quick);
-        assert!(pace.is_short(0) && pace.is_short(usize::MAX));
+        assert!(is_short(0) && is_short(usize::MAX));
     }
 }
