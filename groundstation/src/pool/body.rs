@@ -1,5 +1,6 @@
 //! Bodies of HTTP messages: written in parts that are not copied together, gathered with one copy.
 
+use super::room::{Room, Rooms};
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use hyper::body::{Body, Frame, SizeHint};
@@ -10,9 +11,6 @@ use std::task::{Context, Poll};
 
 /// Parts that together are shorter than this are cheaper to copy than to write one by one.
 const JOINED_BYTES_MAX: usize = 16 << 10;
-
-/// Most that is set aside on a sender's word; above it memory grows with what comes.
-const SET_ASIDE_MAX: u64 = 4 << 20;
 
 /// A body whose parts are known, and with them its length.
 #[derive(Clone, Debug, Default)]
@@ -65,7 +63,11 @@ pub enum Ungathered<E> {
 
 /// Gathers a body of at most so many bytes. What came is copied and given back at once, so that
 /// the connection reads into the same memory again; a body of one piece is not copied.
-pub async fn gather<B>(mut body: B, most: usize) -> Result<Bytes, Ungathered<B::Error>>
+pub async fn gather<B>(
+    mut body: B,
+    most: usize,
+    rooms: &Rooms,
+) -> Result<Bytes, Ungathered<B::Error>>
 where
     B: Body<Data = Bytes> + Unpin,
 {
@@ -73,25 +75,29 @@ where
     if told > most as u64 {
         return Err(Ungathered::TooLong);
     }
-    let mut first = None;
-    let mut all = Vec::new();
+    let mut first: Option<Bytes> = None;
+    let mut all: Option<Room> = None;
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(Ungathered::Broken)?.into_data() else { continue };
-        let before: &[u8] = first.as_deref().unwrap_or(&all);
-        if before.len() + data.len() > most {
+        let before =
+            first.as_ref().map_or(0, Bytes::len) + all.as_ref().map_or(0, |all| all.piece.len());
+        if before + data.len() > most {
             return Err(Ungathered::TooLong);
         }
-        if before.is_empty() {
+        if before == 0 {
             first = Some(data);
             continue;
         }
+        let all = all.get_or_insert_with(|| rooms.take(told as usize));
         if let Some(first) = first.take() {
-            all.reserve_exact(told.min(SET_ASIDE_MAX) as usize);
-            all.extend_from_slice(&first);
+            all.piece.extend_from_slice(&first);
         }
-        all.extend_from_slice(&data);
+        all.piece.extend_from_slice(&data);
     }
-    Ok(first.unwrap_or_else(|| all.into()))
+    Ok(match all {
+        Some(all) => all.into_bytes(),
+        None => first.unwrap_or_default(),
+    })
 }
 
 #[cfg(test)]
@@ -108,10 +114,10 @@ mod tests {
         for lengths in [&[][..], &[0], &[3], &[1, 2], &[0, 20_000, 0, 1], &[9, 1 << 20, 7]] {
             let (body, wanted) = (parts(lengths), lengths.iter().sum::<usize>());
             assert_eq!(body.size_hint().exact(), Some(wanted as u64));
-            let whole = gather(body.clone(), wanted).await.unwrap();
+            let whole = gather(body.clone(), wanted, &Rooms::default()).await.unwrap();
             assert_eq!(whole, body.parts.iter().flatten().copied().collect::<Vec<_>>());
             if wanted > 0 {
-                let cut = gather(body, wanted - 1).await;
+                let cut = gather(body, wanted - 1, &Rooms::default()).await;
                 assert!(matches!(cut, Err(Ungathered::TooLong)), "{lengths:?}");
             }
         }
@@ -121,6 +127,6 @@ mod tests {
     async fn one_piece_is_not_copied() {
         let body = parts(&[1 << 20]);
         let before = body.parts[0].as_ptr();
-        assert_eq!(gather(body, 1 << 20).await.unwrap().as_ptr(), before);
+        assert_eq!(gather(body, 1 << 20, &Rooms::default()).await.unwrap().as_ptr(), before);
     }
 }

@@ -4,6 +4,7 @@
 
 use super::PoolError;
 use super::body::{Parts, Ungathered, gather};
+use super::room::Rooms;
 use super::verdict::{self, Refusal};
 use bytes::Bytes;
 use futures_util::future::TryFutureExt as _;
@@ -157,12 +158,14 @@ pub struct Server {
     place: Place,
     idle: Mutex<Vec<Connection>>,
     answer_bytes_max: usize,
+    rooms: Rooms,
 }
 
 impl Server {
     /// A server whose answers are at most so long.
     pub fn new(place: Place, answer_bytes_max: usize) -> Self {
-        Self { place, idle: Mutex::default(), answer_bytes_max }
+        let (idle, rooms) = (Mutex::default(), Rooms::default());
+        Self { place, idle, answer_bytes_max, rooms }
     }
 
     fn gone(&self, what: &str, error: &dyn Display) -> PoolError {
@@ -236,7 +239,7 @@ impl Server {
         response: hyper::Response<hyper::body::Incoming>,
     ) -> Result<Reply, PoolError> {
         let (parts, body) = response.into_parts();
-        let body = match gather(body, self.answer_bytes_max).await {
+        let body = match gather(body, self.answer_bytes_max, &self.rooms).await {
             Ok(body) => body,
             Err(Ungathered::TooLong) => {
                 let most = self.answer_bytes_max;

@@ -76,7 +76,9 @@ struct TensorOut<'a> {
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 enum SizeOut<'a> {
-    Raw { binary_data_size: usize },
+    Raw {
+        binary_data_size: usize,
+    },
     Shared {
         shared_memory_region: &'a str,
         shared_memory_offset: u64,

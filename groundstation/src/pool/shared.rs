@@ -7,6 +7,7 @@
 //! was given up spoils an answer that nobody waits for.
 
 use super::oip::OipError;
+use super::room::Rooms;
 use bytes::Bytes;
 use codecs::tensor::Tensor;
 use rustix::fs::{MemfdFlags, memfd_create};
@@ -101,20 +102,26 @@ impl Borrower {
     }
 
     /// Reads a part of a region.
-    pub fn read(&self, region: &str, offset: u64, bytes: u64) -> Result<Bytes, OipError> {
+    pub fn read(
+        &self,
+        region: &str,
+        offset: u64,
+        bytes: u64,
+        rooms: &Rooms,
+    ) -> Result<Bytes, OipError> {
         if region != REGION {
             return Err(OipError(format!("no shared memory region {region:?}")));
         }
         if bytes > SLOT_BYTES || offset.saturating_add(bytes) > SLOTS * SLOT_BYTES {
             return Err(OipError(format!("region {region:?} has no {bytes} bytes at {offset}")));
         }
-        let mut out = Vec::with_capacity(bytes as usize);
+        let mut room = rooms.take(bytes as usize);
         let mut file = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let read = file
             .seek(SeekFrom::Start(offset))
-            .and_then(|_| file.by_ref().take(bytes).read_to_end(&mut out));
+            .and_then(|_| file.by_ref().take(bytes).read_to_end(&mut room.piece));
         match read {
-            Ok(length) if length as u64 == bytes => Ok(out.into()),
+            Ok(length) if length as u64 == bytes => Ok(room.into_bytes()),
             Ok(length) => Err(OipError(format!("region {region:?} ended after {length} bytes"))),
             Err(error) => Err(OipError(format!("region {region:?}: {error}"))),
         }
@@ -134,14 +141,16 @@ mod tests {
     fn what_is_laid_down_is_read_by_the_path() {
         let lender = Lender::new().unwrap();
         let borrower = Borrower::open(Path::new(&lender.path())).unwrap();
+        let rooms = Rooms::default();
         let tensors = [bytes(100_001, 1), bytes(3, 2)];
         let place = lender.lay(&tensors).unwrap();
         let other = lender.lay(&[bytes(50_000, 9)]).unwrap();
         for (tensor, offset) in tensors.iter().zip(&place.offsets) {
             let length = tensor.data.len() as u64;
-            assert_eq!(borrower.read(REGION, *offset, length).unwrap(), tensor.data);
+            assert_eq!(borrower.read(REGION, *offset, length, &rooms).unwrap(), tensor.data);
         }
-        assert_eq!(borrower.read(REGION, other.offsets[0], 50_000).unwrap()[..], [9; 50_000]);
+        let read = borrower.read(REGION, other.offsets[0], 50_000, &rooms).unwrap();
+        assert_eq!(read[..], [9; 50_000]);
     }
 
     #[test]
@@ -169,7 +178,8 @@ mod tests {
             (REGION, u64::MAX, u64::MAX),
             (REGION, 0, SLOT_BYTES + 1),
         ] {
-            assert!(borrower.read(region, offset, bytes).is_err(), "{region} {offset} {bytes}");
+            let read = borrower.read(region, offset, bytes, &Rooms::default());
+            assert!(read.is_err(), "{region} {offset} {bytes}");
         }
     }
 }

@@ -197,8 +197,7 @@ impl PoolState {
 
     fn look_around(&mut self) {
         let of_tasks = self.tasks.iter().flatten();
-        let accepted =
-            of_tasks.clone().all(|of| matches!(of.registration, Registration::Accepted));
+        let accepted = of_tasks.clone().all(|of| matches!(of.registration, Registration::Accepted));
         let mut breakers = self.breakers.iter().chain(of_tasks.flat_map(|of| &of.breakers));
         self.calm = accepted && breakers.all(Breaker::is_open);
     }

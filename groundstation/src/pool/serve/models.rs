@@ -2,6 +2,7 @@
 
 use super::Args;
 use crate::pool::oip::OipError;
+use crate::pool::room::Rooms;
 use crate::pool::shared::Borrower;
 use bytes::Bytes;
 use codecs::package::Manifest;
@@ -78,6 +79,7 @@ pub struct Models {
     models: BTreeMap<String, Arc<Model>>,
     trouble: Option<String>,
     shared: Option<Borrower>,
+    rooms: Rooms,
 }
 
 impl Models {
@@ -115,7 +117,8 @@ impl Models {
             let opened = Borrower::open(path);
             opened.map_err(|error| tracing::warn!("{}: {error}", path.display())).ok()
         });
-        Self { models, trouble: (!troubles.is_empty()).then(|| troubles.join("; ")), shared }
+        let trouble = (!troubles.is_empty()).then(|| troubles.join("; "));
+        Self { models, trouble, shared, rooms: Rooms::default() }
     }
 
     /// One model that gives back what it gets, for measurements.
@@ -130,7 +133,12 @@ impl Models {
             short_ns: SHORT_NS_MAX,
         };
         let models = BTreeMap::from([(model.name().to_owned(), Arc::new(model))]);
-        Self { models, trouble: None, shared: None }
+        Self { models, trouble: None, shared: None, rooms: Rooms::default() }
+    }
+
+    /// Where large questions are read into.
+    pub const fn rooms(&self) -> &Rooms {
+        &self.rooms
     }
 
     /// Whether inputs may lie in shared memory.
@@ -141,7 +149,7 @@ impl Models {
     /// Reads an input from shared memory.
     pub fn read_shared(&self, region: &str, offset: u64, bytes: u64) -> Result<Bytes, OipError> {
         match &self.shared {
-            Some(shared) => shared.read(region, offset, bytes),
+            Some(shared) => shared.read(region, offset, bytes, &self.rooms),
             None => Err(OipError(format!("no shared memory region {region:?}"))),
         }
     }

@@ -221,7 +221,7 @@ where
         let length = value.to_str().ok().and_then(|text| text.parse().ok());
         length.ok_or_else(|| Fault::Question(format!("{JSON_LENGTH_HEADER} is no number")))
     });
-    let bytes = match gather(body, BODY_BYTES_MAX).await {
+    let bytes = match gather(body, BODY_BYTES_MAX, models.rooms()).await {
         Ok(bytes) => bytes,
         Err(Ungathered::TooLong) => {
             let said = format!("a body of more than {BODY_BYTES_MAX} bytes");
