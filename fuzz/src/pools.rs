@@ -17,11 +17,11 @@ pub fn oip_rest(data: &[u8]) {
         let _ = oip::read_answer(&body);
         return;
     };
-    let again = oip::write_question(&question.id, &question.inputs, true);
+    let again = oip::write_question(&question.id, &question.inputs, true).whole();
     let again = oip::read_question(&again).expect("what was written is read");
     assert_eq!(again.inputs, question.inputs);
     let outputs = Wanted::all(true).of(question.inputs).expect("all are there");
-    let answer = oip::read_answer(&oip::write_answer("m", "1", &question.id, &outputs));
+    let answer = oip::read_answer(&oip::write_answer("m", "1", &question.id, &outputs).whole());
     let tensors: Vec<_> = outputs.into_iter().map(|(tensor, _)| tensor).collect();
     assert_eq!(answer.expect("what was written is read").outputs, tensors);
 }

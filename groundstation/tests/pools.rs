@@ -100,6 +100,38 @@ async fn a_killed_child_comes_back_and_answers() {
     assert_eq!(pool.infer(&request()).await.unwrap(), answer);
 }
 
+/// Tiles that differ, as one tensor.
+fn tiles(numbers: std::ops::Range<u8>) -> Request {
+    let count = u64::from(numbers.end - numbers.start);
+    let pixels = numbers.flat_map(|number| {
+        (0..4 * 64 * 64u32).map(move |at| (at % (251 - u32::from(number))) as u8)
+    });
+    let pixels: Vec<u8> = pixels.collect();
+    let tensor = Tensor::new("tile", DType::U8, vec![count, 4, 64, 64], pixels.into()).unwrap();
+    Request { input: Input::Tensors(vec![tensor]), ..request() }
+}
+
+#[tokio::test]
+async fn large_inputs_lie_in_shared_memory_and_are_answered_like_small_ones() {
+    if !runtime_is_there() {
+        return;
+    }
+    let pool = Embedded::start(child(package(), None));
+    up(&pool).await;
+    assert!(matches!(*pool.state().borrow(), ChildState::Up { shares: true, .. }));
+    // Several at once, so that slots are used side by side and again.
+    let large: Vec<Request> = (0..12).map(|at| tiles(at..at + 4)).collect();
+    let answers = futures_util::future::join_all(large.iter().map(|asked| pool.infer(asked))).await;
+    for (at, answer) in (0..12).zip(answers) {
+        let whole = answer.unwrap().output.tensors()[1].to_f32().unwrap();
+        for (number, seen) in (at..at + 4).zip(whole) {
+            let alone = pool.infer(&tiles(number..number + 1)).await.unwrap();
+            let alone = alone.output.tensors()[1].to_f32().unwrap()[0];
+            assert!((seen - alone).abs() < 1e-5, "tile {number}: {seen} and {alone}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn without_a_runtime_the_pool_says_what_is_missing() {
     let pool = Embedded::start(child(package(), Some("/nowhere/libonnxruntime.so".into())));

@@ -4,6 +4,7 @@
 //! When the child ends first it is started again, at growing intervals while it keeps ending.
 
 use super::oip_rest::OipRest;
+use super::shared::Lender;
 use super::{ModelMetadata, Pool, PoolError, PoolInfo, Request, Response};
 use futures_util::future::BoxFuture;
 use serde::Deserialize;
@@ -60,6 +61,8 @@ pub enum ChildState {
         url: String,
         /// What keeps its models from answering, if anything.
         trouble: Option<String>,
+        /// Whether it sees the memory that is shared with it.
+        shares: bool,
     },
 }
 
@@ -69,6 +72,8 @@ pub struct Embedded {
     state: watch::Receiver<ChildState>,
     /// The client for the child that listens now, by its address.
     client: Mutex<Option<(String, Arc<OipRest>)>>,
+    /// Where large inputs go; without it they go through the socket.
+    shared: Option<Arc<Lender>>,
     keeper: tokio::task::JoinHandle<()>,
 }
 
@@ -76,8 +81,12 @@ impl Embedded {
     /// Starts the child and keeps it running until this is dropped.
     pub fn start(config: Config) -> Self {
         let (tell, state) = watch::channel(ChildState::Down("starting".to_owned()));
-        let keeper = tokio::spawn(keep(config.clone(), tell));
-        Self { config, state, client: Mutex::new(None), keeper }
+        let shared = Lender::new().map(Arc::new).map_err(|error| {
+            tracing::warn!("pool {}: no shared memory: {error}", config.name);
+        });
+        let shared = shared.ok();
+        let keeper = tokio::spawn(keep(config.clone(), shared.clone(), tell));
+        Self { config, state, client: Mutex::new(None), shared, keeper }
     }
 
     /// Watches what the child is doing.
@@ -87,11 +96,11 @@ impl Embedded {
 
     fn client(&self) -> Result<Arc<OipRest>, PoolError> {
         let state = self.state.borrow().clone();
-        let url = match state {
+        let (url, shares) = match state {
             ChildState::Up { trouble: Some(trouble), .. } => {
                 return Err(PoolError::unavailable(trouble));
             }
-            ChildState::Up { url, .. } => url,
+            ChildState::Up { url, shares, .. } => (url, shares),
             ChildState::Down(why) => return Err(PoolError::unavailable(why)),
         };
         let mut client = self.client.lock().unwrap_or_else(PoisonError::into_inner);
@@ -101,7 +110,11 @@ impl Embedded {
             return Ok(Arc::clone(client));
         }
         let fresh = OipRest::new(&self.config.name, &url, self.config.tasks.clone(), None);
-        let fresh = Arc::new(fresh.map_err(PoolError::unavailable)?);
+        let mut fresh = fresh.map_err(PoolError::unavailable)?;
+        if let Some(lender) = self.shared.as_ref().filter(|_| shares) {
+            fresh = fresh.with_shared(Arc::clone(lender));
+        }
+        let fresh = Arc::new(fresh);
         *client = Some((url, Arc::clone(&fresh)));
         Ok(fresh)
     }
@@ -135,11 +148,11 @@ impl Pool for Embedded {
 }
 
 /// Starts the child again and again.
-async fn keep(config: Config, tell: watch::Sender<ChildState>) {
+async fn keep(config: Config, shared: Option<Arc<Lender>>, tell: watch::Sender<ChildState>) {
     let mut interval = RESTART_AFTER.0;
     loop {
         let started = Instant::now();
-        let why = match live(&config, &tell).await {
+        let why = match live(&config, shared.as_deref(), &tell).await {
             Ok(why) | Err(why) => why,
         };
         tracing::warn!("pool {}: {why}; it is started again", config.name);
@@ -156,11 +169,17 @@ async fn keep(config: Config, tell: watch::Sender<ChildState>) {
 struct Ready {
     url: String,
     trouble: Option<String>,
+    #[serde(default)]
+    shares: bool,
 }
 
 /// One life of the child; says how it ended.
-async fn live(config: &Config, tell: &watch::Sender<ChildState>) -> Result<String, String> {
-    let mut child = spawn(config)?;
+async fn live(
+    config: &Config,
+    shared: Option<&Lender>,
+    tell: &watch::Sender<ChildState>,
+) -> Result<String, String> {
+    let mut child = spawn(config, shared)?;
     // Held as long as the child may live: waiting for a child closes what it still has.
     let _stdin = child.stdin.take();
     let Some(stdout) = child.stdout.take() else { return Err("no standard output".to_owned()) };
@@ -181,17 +200,21 @@ async fn live(config: &Config, tell: &watch::Sender<ChildState>) -> Result<Strin
         tracing::warn!("pool {}: {trouble}", config.name);
     }
     let pid = child.id().unwrap_or_default();
-    tell.send_replace(ChildState::Up { pid, url: ready.url, trouble: ready.trouble });
+    let Ready { url, trouble, shares } = ready;
+    tell.send_replace(ChildState::Up { pid, url, trouble, shares });
     let status = child.wait().await.map_err(|error| error.to_string())?;
     Ok(format!("its process ended ({status})"))
 }
 
-fn spawn(config: &Config) -> Result<Child, String> {
+fn spawn(config: &Config, shared: Option<&Lender>) -> Result<Child, String> {
     let mut command = Command::new(&config.executable);
     command.args(["pools", "serve", "--listen", "127.0.0.1:0", "--until-stdin-closes"]);
     command.arg("--workers").arg(config.workers.to_string());
     for package in &config.packages {
         command.arg("--package").arg(package);
+    }
+    if let Some(shared) = shared {
+        command.arg("--shared-memory").arg(shared.path());
     }
     if let Some(runtime) = &config.runtime {
         command.arg("--runtime").arg(runtime);

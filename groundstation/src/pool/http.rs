@@ -3,10 +3,11 @@
 //! A connection whose exchange is dropped is closed: the server sees that it is given up.
 
 use super::PoolError;
+use super::body::{Parts, Ungathered, gather};
+use super::room::Rooms;
 use super::verdict::{self, Refusal};
 use bytes::Bytes;
 use futures_util::future::TryFutureExt as _;
-use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, StatusCode};
@@ -91,14 +92,14 @@ pub struct Question {
     pub headers: HeaderMap,
     /// Type of the body.
     pub content_type: &'static str,
-    /// Body; empty for none.
-    pub body: Bytes,
+    /// Body, in parts; none for no body.
+    pub body: Vec<Bytes>,
 }
 
 impl Question {
     /// A question without a body.
     pub fn get(path: impl Into<String>) -> Self {
-        let (headers, body) = (HeaderMap::new(), Bytes::new());
+        let (headers, body) = (HeaderMap::new(), Vec::new());
         Self { method: Method::GET, path: path.into(), headers, content_type: "", body }
     }
 
@@ -142,7 +143,7 @@ impl Reply {
 
 /// A connection and the task that drives it; the task ends with it.
 struct Connection {
-    sender: SendRequest<Full<Bytes>>,
+    sender: SendRequest<Parts>,
     driver: tokio::task::JoinHandle<()>,
 }
 
@@ -157,12 +158,14 @@ pub struct Server {
     place: Place,
     idle: Mutex<Vec<Connection>>,
     answer_bytes_max: usize,
+    rooms: Rooms,
 }
 
 impl Server {
     /// A server whose answers are at most so long.
     pub fn new(place: Place, answer_bytes_max: usize) -> Self {
-        Self { place, idle: Mutex::default(), answer_bytes_max }
+        let (idle, rooms) = (Mutex::default(), Rooms::default());
+        Self { place, idle, answer_bytes_max, rooms }
     }
 
     fn gone(&self, what: &str, error: &dyn Display) -> PoolError {
@@ -190,7 +193,7 @@ impl Server {
         }
     }
 
-    fn request(&self, question: &Question) -> Result<hyper::Request<Full<Bytes>>, PoolError> {
+    fn request(&self, question: &Question) -> Result<hyper::Request<Parts>, PoolError> {
         let mut request = hyper::Request::builder()
             .method(question.method.clone())
             .uri(format!("{}{}", self.place.path, question.path))
@@ -198,9 +201,9 @@ impl Server {
         if !question.body.is_empty() {
             request = request
                 .header(CONTENT_TYPE, question.content_type)
-                .header(CONTENT_LENGTH, question.body.len());
+                .header(CONTENT_LENGTH, question.body.iter().map(Bytes::len).sum::<usize>());
         }
-        let request = request.body(Full::new(question.body.clone()));
+        let request = request.body(Parts::from(question.body.clone()));
         let mut request = request.map_err(|error| PoolError::bad_request(error.to_string()))?;
         request.headers_mut().extend(question.headers.clone());
         Ok(request)
@@ -236,13 +239,13 @@ impl Server {
         response: hyper::Response<hyper::body::Incoming>,
     ) -> Result<Reply, PoolError> {
         let (parts, body) = response.into_parts();
-        let body = match Limited::new(body, self.answer_bytes_max).collect().await {
-            Ok(body) => body.to_bytes(),
-            Err(error) if error.is::<LengthLimitError>() => {
+        let body = match gather(body, self.answer_bytes_max, &self.rooms).await {
+            Ok(body) => body,
+            Err(Ungathered::TooLong) => {
                 let most = self.answer_bytes_max;
                 return Err(PoolError::contract(format!("answer of more than {most} bytes")));
             }
-            Err(error) => {
+            Err(Ungathered::Broken(error)) => {
                 let place = &self.place.authority;
                 return Err(PoolError::failed(format!("answer cut short by {place}: {error}")));
             }

@@ -7,7 +7,7 @@
 use bytes::Bytes;
 use codecs::tensor::{DType, Tensor};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 /// Header that tells the length of the JSON before raw tensors.
 pub const JSON_LENGTH_HEADER: &str = "inference-header-content-length";
@@ -20,6 +20,9 @@ pub const BODY_BYTES_MAX: usize = 64 << 20;
 
 /// Most bytes of a body's JSON, which takes many times as much memory once it is read.
 pub const JSON_BYTES_MAX: usize = 16 << 20;
+
+/// Bytes of the longest element; raw tensors begin at a multiple of it.
+const ELEMENT_BYTES_MAX: usize = 8;
 
 /// Most tensors of a message.
 pub const TENSORS_MAX: usize = 64;
@@ -34,31 +37,89 @@ fn wrong<T>(message: impl Into<String>) -> Result<T, OipError> {
 }
 
 /// One tensor's description, and its elements where they stand in the JSON.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Deserialize)]
 struct TensorJson {
     name: String,
     shape: Vec<u64>,
     datatype: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    parameters: Option<Map<String, Value>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
+    parameters: Option<Size>,
+    #[serde(default)]
     data: Option<Value>,
 }
 
+/// What is understood of a tensor's parameters.
+#[derive(Debug, Default, Deserialize)]
+struct Size {
+    #[serde(default)]
+    binary_data_size: Option<Value>,
+    #[serde(default)]
+    shared_memory_region: Option<String>,
+    #[serde(default)]
+    shared_memory_offset: u64,
+    #[serde(default)]
+    shared_memory_byte_size: u64,
+}
+
+/// The same, written.
+#[derive(Debug, Serialize)]
+struct TensorOut<'a> {
+    name: &'a str,
+    shape: &'a [u64],
+    datatype: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parameters: Option<SizeOut<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<Value>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum SizeOut<'a> {
+    Raw {
+        binary_data_size: usize,
+    },
+    Shared {
+        shared_memory_region: &'a str,
+        shared_memory_offset: u64,
+        shared_memory_byte_size: usize,
+    },
+}
+
 /// A question.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Deserialize)]
 struct RequestJson {
     #[serde(default)]
     id: String,
     #[serde(default)]
-    parameters: Map<String, Value>,
+    parameters: Raw,
     inputs: Vec<TensorJson>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     outputs: Vec<OutputJson>,
 }
 
+/// The one word of a question's parameters that is understood.
+#[derive(Debug, Default, Deserialize)]
+struct Raw {
+    #[serde(default)]
+    binary_data_output: Option<Value>,
+}
+
+#[derive(Debug, Serialize)]
+struct RequestOut<'a> {
+    id: &'a str,
+    parameters: RawOut,
+    inputs: Vec<TensorOut<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct RawOut {
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    binary_data_output: bool,
+}
+
 /// An output that a question names.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Deserialize)]
 struct OutputJson {
     name: String,
     #[serde(default)]
@@ -66,14 +127,21 @@ struct OutputJson {
 }
 
 /// An answer.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Deserialize)]
 struct ResponseJson {
     model_name: String,
     #[serde(default)]
     model_version: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    id: Option<String>,
     outputs: Vec<TensorJson>,
+}
+
+#[derive(Debug, Serialize)]
+struct ResponseOut<'a> {
+    model_name: &'a str,
+    model_version: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    id: &'a str,
+    outputs: Vec<TensorOut<'a>>,
 }
 
 /// A body and, where raw tensors follow the JSON, the JSON's length.
@@ -85,7 +153,25 @@ pub struct Body {
     pub json_length: Option<usize>,
 }
 
-impl Body {
+/// A body to be sent: the JSON, then raw tensors, which share their elements.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// Its parts, in order.
+    pub parts: Vec<Bytes>,
+    /// Value of [`JSON_LENGTH_HEADER`].
+    pub json_length: Option<usize>,
+}
+
+impl Written {
+    /// The parts in one piece.
+    pub fn whole(self) -> Body {
+        let bytes = match <[Bytes; 1]>::try_from(self.parts) {
+            Ok([one]) => one,
+            Err(parts) => parts.concat().into(),
+        };
+        Body { bytes, json_length: self.json_length }
+    }
+
     /// Its type.
     pub const fn content_type(&self) -> &'static str {
         match self.json_length {
@@ -149,19 +235,41 @@ pub struct Answer {
 }
 
 /// Writes a question; `binary` where the server advertises the extension.
-pub fn write_question(id: &str, inputs: &[Tensor], binary: bool) -> Body {
-    let mut parameters = Map::new();
-    if binary {
-        parameters.insert("binary_data_output".into(), Value::Bool(true));
-    }
-    let inputs: Vec<(&Tensor, bool)> = inputs.iter().map(|tensor| (tensor, binary)).collect();
-    let described = inputs.iter().map(|(tensor, raw)| describe(tensor, *raw)).collect();
-    let head = RequestJson { id: id.to_owned(), parameters, inputs: described, outputs: vec![] };
-    join(serde_json::to_vec(&head).unwrap_or_default(), &inputs)
+pub fn write_question(id: &str, inputs: &[Tensor], binary: bool) -> Written {
+    let head = RequestOut {
+        id,
+        parameters: RawOut { binary_data_output: binary },
+        inputs: inputs.iter().map(|tensor| describe(tensor, binary)).collect(),
+    };
+    let raw = inputs.iter().filter(|_| binary).map(|tensor| tensor.data.clone());
+    join(serde_json::to_vec(&head).unwrap_or_default(), raw.collect())
 }
 
-/// Reads a question.
+/// Writes a question whose inputs lie in a region of shared memory, each from its offset on.
+pub fn write_shared(id: &str, inputs: &[Tensor], region: &str, offsets: &[u64]) -> Written {
+    let described = inputs.iter().zip(offsets).map(|(tensor, offset)| TensorOut {
+        parameters: Some(SizeOut::Shared {
+            shared_memory_region: region,
+            shared_memory_offset: *offset,
+            shared_memory_byte_size: tensor.data.len(),
+        }),
+        ..describe(tensor, true)
+    });
+    let parameters = RawOut { binary_data_output: true };
+    let head = RequestOut { id, parameters, inputs: described.collect() };
+    join(serde_json::to_vec(&head).unwrap_or_default(), Vec::new())
+}
+
+/// Reads a part of a region of shared memory: its name, an offset and a length.
+pub type ReadShared<'a> = &'a dyn Fn(&str, u64, u64) -> Result<Bytes, OipError>;
+
+/// Reads a question; inputs in shared memory are refused.
 pub fn read_question(body: &Body) -> Result<Question, OipError> {
+    read_question_with(body, &|region, _, _| wrong(format!("no shared memory region {region:?}")))
+}
+
+/// Reads a question, and its inputs from where they are.
+pub fn read_question_with(body: &Body, shared: ReadShared<'_>) -> Result<Question, OipError> {
     let (head, tail) = split(body)?;
     let head: RequestJson =
         serde_json::from_slice(&head).map_err(|error| OipError(error.to_string()))?;
@@ -176,22 +284,21 @@ pub fn read_question(body: &Body) -> Result<Question, OipError> {
         }
         named.push((name, parameters.get("binary_data").and_then(Value::as_bool)));
     }
-    let binary = head.parameters.get("binary_data_output") == Some(&Value::Bool(true));
+    let binary = head.parameters.binary_data_output == Some(Value::Bool(true));
     let wanted = Wanted { binary, named };
-    Ok(Question { id: head.id, inputs: read_tensors(head.inputs, tail)?, wanted })
+    Ok(Question { id: head.id, inputs: read_tensors(head.inputs, tail, shared)?, wanted })
 }
 
 /// Writes an answer, each output raw or typed.
-pub fn write_answer(name: &str, version: &str, id: &str, outputs: &[(Tensor, bool)]) -> Body {
-    let outputs: Vec<(&Tensor, bool)> =
-        outputs.iter().map(|(tensor, raw)| (tensor, *raw)).collect();
-    let head = ResponseJson {
-        model_name: name.to_owned(),
-        model_version: Some(version.to_owned()),
-        id: (!id.is_empty()).then(|| id.to_owned()),
+pub fn write_answer(name: &str, version: &str, id: &str, outputs: &[(Tensor, bool)]) -> Written {
+    let head = ResponseOut {
+        model_name: name,
+        model_version: version,
+        id,
         outputs: outputs.iter().map(|(tensor, raw)| describe(tensor, *raw)).collect(),
     };
-    join(serde_json::to_vec(&head).unwrap_or_default(), &outputs)
+    let raw = outputs.iter().filter(|(_, raw)| *raw).map(|(tensor, _)| tensor.data.clone());
+    join(serde_json::to_vec(&head).unwrap_or_default(), raw.collect())
 }
 
 /// Reads an answer.
@@ -203,19 +310,20 @@ pub fn read_answer(body: &Body) -> Result<Answer, OipError> {
         Some(version) => format!("{} {version}", head.model_name),
         None => head.model_name,
     };
-    Ok(Answer { model, outputs: read_tensors(head.outputs, tail)? })
+    let shared = |_: &str, _, _| wrong("an output in shared memory, which nobody asked for");
+    Ok(Answer { model, outputs: read_tensors(head.outputs, tail, &shared)? })
 }
 
-fn join(head: Vec<u8>, tensors: &[(&Tensor, bool)]) -> Body {
-    let raw = || tensors.iter().filter(|(_, raw)| *raw).map(|(tensor, _)| &tensor.data);
-    if raw().next().is_none() {
-        return Body { bytes: head.into(), json_length: None };
+/// Puts raw tensors behind the JSON, which blanks fill up to where elements of any type begin: who
+/// reads the body in one piece need not copy them.
+fn join(mut head: Vec<u8>, raw: Vec<Bytes>) -> Written {
+    if raw.is_empty() {
+        return Written { parts: vec![head.into()], json_length: None };
     }
+    head.resize(head.len().next_multiple_of(ELEMENT_BYTES_MAX), b' ');
     let json_length = Some(head.len());
-    let mut bytes = head;
-    bytes.reserve_exact(raw().map(Bytes::len).sum());
-    raw().for_each(|data| bytes.extend_from_slice(data));
-    Body { bytes: bytes.into(), json_length }
+    let parts = std::iter::once(Bytes::from(head)).chain(raw).collect();
+    Written { parts, json_length }
 }
 
 fn split(body: &Body) -> Result<(Bytes, Bytes), OipError> {
@@ -237,13 +345,12 @@ fn split(body: &Body) -> Result<(Bytes, Bytes), OipError> {
     }
 }
 
-fn describe(tensor: &Tensor, binary: bool) -> TensorJson {
-    let size = json!({ "binary_data_size": tensor.data.len() });
-    TensorJson {
-        name: tensor.name.clone(),
-        shape: tensor.shape.clone(),
-        datatype: tensor.dtype.name().to_owned(),
-        parameters: if binary { size.as_object().cloned() } else { None },
+fn describe<'a>(tensor: &'a Tensor, binary: bool) -> TensorOut<'a> {
+    TensorOut {
+        name: &tensor.name,
+        shape: &tensor.shape,
+        datatype: tensor.dtype.name(),
+        parameters: binary.then_some(SizeOut::Raw { binary_data_size: tensor.data.len() }),
         data: (!binary).then(|| elements(tensor)),
     }
 }
@@ -269,17 +376,32 @@ fn elements(tensor: &Tensor) -> Value {
     words.map(value).collect()
 }
 
-fn read_tensors(heads: Vec<TensorJson>, mut tail: Bytes) -> Result<Vec<Tensor>, OipError> {
+fn read_tensors(
+    heads: Vec<TensorJson>,
+    mut tail: Bytes,
+    shared: ReadShared<'_>,
+) -> Result<Vec<Tensor>, OipError> {
     if heads.len() > TENSORS_MAX {
         return wrong(format!("{} tensors; at most {TENSORS_MAX} are read", heads.len()));
     }
     let mut tensors = Vec::with_capacity(heads.len());
+    let mut left = BODY_BYTES_MAX as u64;
     for head in heads {
         let Some(dtype) = DType::from_name(&head.datatype) else {
             return wrong(format!("tensor {:?}: datatype {:?}", head.name, head.datatype));
         };
-        let raw = head.parameters.as_ref().and_then(|all| all.get("binary_data_size"));
-        let data = match (raw.map(Value::as_u64), head.data) {
+        let parameters = head.parameters.unwrap_or_default();
+        let raw = parameters.binary_data_size;
+        let data = match (raw.as_ref().map(Value::as_u64), head.data) {
+            (None, None) if parameters.shared_memory_region.is_some() => {
+                let size = parameters.shared_memory_byte_size;
+                let Some(rest) = left.checked_sub(size) else {
+                    return wrong(format!("inputs of more than {BODY_BYTES_MAX} bytes"));
+                };
+                left = rest;
+                let region = parameters.shared_memory_region.unwrap_or_default();
+                shared(&region, parameters.shared_memory_offset, size)?
+            }
             (Some(Some(size)), None) if size <= tail.len() as u64 => tail.split_to(size as usize),
             (Some(_), None) => return wrong(format!("tensor {:?}: raw bytes missing", head.name)),
             (None, Some(data)) => {

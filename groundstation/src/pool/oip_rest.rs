@@ -6,6 +6,7 @@
 
 use super::http::{CONNECT_TIMEOUT, Place, Question, Reply, Server, model_of, within};
 use super::oip::{self, BINARY_EXTENSION, BODY_BYTES_MAX, Body, JSON_LENGTH_HEADER};
+use super::shared::{Lender, REGION};
 use super::{
     Cause, Input, ModelMetadata, Output, Pool, PoolError, PoolInfo, PortMetadata, Request,
     Response, Secret, SecretSource, Usage,
@@ -14,7 +15,7 @@ use futures_util::future::BoxFuture;
 use hyper::Method;
 use serde::Deserialize;
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// A pool at an address.
@@ -26,6 +27,8 @@ pub struct OipRest {
     bearer: Option<SecretSource>,
     /// Whether the server takes raw tensors; unknown until it said so.
     binary: Mutex<Option<bool>>,
+    /// Memory that the server sees too.
+    shared: Option<Arc<Lender>>,
 }
 
 #[derive(Deserialize)]
@@ -61,7 +64,14 @@ impl OipRest {
         bearer: Option<SecretSource>,
     ) -> Result<Self, String> {
         let server = Server::new(Place::parse(url)?, BODY_BYTES_MAX);
-        Ok(Self { name: name.to_owned(), server, models, bearer, binary: Mutex::new(None) })
+        let (name, binary, shared) = (name.to_owned(), Mutex::new(None), None);
+        Ok(Self { name, server, models, bearer, binary, shared })
+    }
+
+    /// Lays large inputs into memory that the server sees too.
+    pub fn with_shared(mut self, lender: Arc<Lender>) -> Self {
+        self.shared = Some(lender);
+        self
     }
 
     /// Whether the server is there and ready.
@@ -90,11 +100,17 @@ impl OipRest {
             return Err(PoolError::bad_request("this pool takes tensors, no documents"));
         };
         let binary = self.takes_binary().await?;
-        let body = oip::write_question(&request.idempotency_key, tensors, binary);
+        let key = &request.idempotency_key;
+        // Held until the answer is there.
+        let place = self.shared.as_ref().and_then(|lender| lender.lay(tensors));
+        let body = match &place {
+            Some(place) => oip::write_shared(key, tensors, REGION, &place.offsets),
+            None => oip::write_question(key, tensors, binary),
+        };
         let mut question = Question {
             method: Method::POST,
             content_type: body.content_type(),
-            body: body.bytes,
+            body: body.parts,
             ..Question::get(format!("/v2/models/{model}/infer"))
         }
         .header("idempotency-key", &request.idempotency_key)?

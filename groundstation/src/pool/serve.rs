@@ -57,6 +57,9 @@ pub struct Args {
     /// Accept packages signed with the published development key
     #[arg(long)]
     pub danger_accept_development_key: bool,
+    /// Memory of the process that asks, which large inputs are read from
+    #[arg(long, value_name = "PATH", hide = true)]
+    pub shared_memory: Option<PathBuf>,
     /// Stop when standard input closes, so that no child outlives its parent
     #[arg(long)]
     pub until_stdin_closes: bool,
@@ -90,6 +93,7 @@ async fn serve(args: &Args, models: Arc<Models>) -> anyhow::Result<()> {
         "grpc": address.map(|address| format!("http://{address}")),
         "models": models.names().collect::<Vec<_>>(),
         "trouble": models.trouble(),
+        "shares": models.shares(),
     });
     writeln!(std::io::stdout(), "{ready}")?;
     std::io::stdout().flush()?;

@@ -188,6 +188,7 @@ impl Router {
         let hedge = self.settings.hedge && jobs.len() == 1 && !mirror;
         let hedge_at = high.filter(|_| hedge).map(|ns| now.plus(ns.max(HEDGE_NS_LEAST)));
         let priority = first.map_or(0, |_| all_priority(&all));
+        self.note_full(at);
         self.reserve(at, task, reserved);
         if let Some(row) = self.metered(at, task) {
             row.asked += 1;
@@ -301,6 +302,7 @@ impl Router {
     pub(super) fn hedge(&mut self, now: Tai) {
         while let Some((at, ask)) = self.hedges.first().copied()
             && at <= now
+            && self.out.is_empty()
         {
             self.hedges.remove(&(at, ask));
             let Some(asked) = self.asks.get(&ask) else { continue };

@@ -97,6 +97,11 @@ impl Breaker {
         }
     }
 
+    /// Whether it lets everything through until it hears of a failure.
+    pub const fn is_open(&self) -> bool {
+        self.shut_until.is_none()
+    }
+
     /// Why it is shut.
     pub fn said(&self) -> &str {
         &self.said

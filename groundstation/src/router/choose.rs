@@ -1,6 +1,7 @@
 //! The pool for a job: hard filters, then a score; and who waits for what.
 
 use super::job::{Job, JobId, Stage};
+use super::lanes::Lane;
 use super::pool::Gate;
 use super::{Action, Role, Router, account};
 use crate::pool::Cost;
@@ -81,6 +82,18 @@ impl Router {
         }
     }
 
+    /// Pools of a lane that a job of it could go to, or that have something to say of why not: all
+    /// but those that are full. A queue is long because they are, so that this is what keeps a
+    /// decision short. A budget for each job is held against the full ones too: who can't afford
+    /// them is to be told, not to wait.
+    pub(super) fn candidates<'a>(&'a self, lane: &'a Lane) -> impl Iterator<Item = usize> + 'a {
+        lane.set.without(if lane.budget.is_none() { &self.full } else { &self.nobody })
+    }
+
+    fn full_of<'a>(&'a self, lane: &'a Lane) -> impl Iterator<Item = usize> + 'a {
+        lane.set.and(if lane.budget.is_none() { &self.full } else { &self.nobody })
+    }
+
     /// The pool for a job, other than one that has it already.
     pub(super) fn choose(&self, job: &Job, has_it: Option<usize>, now: Tai) -> Choice {
         let wait = |until, why| Choice::Wait { until, why };
@@ -92,7 +105,14 @@ impl Router {
         let tokens = self.tokens_of(task);
         let (mut best, mut until, mut worth_waiting) = (None, None, f64::INFINITY);
         let (mut up, mut fresh_is_busy, mut shut, mut broke) = (false, false, None, None);
-        for at in lane.pools.iter().copied() {
+        for at in self.full_of(lane).filter(|at| Some(*at) != has_it) {
+            up = true;
+            fresh_is_busy = !job.tried.contains(&at);
+            if fresh_is_busy {
+                break;
+            }
+        }
+        for at in self.candidates(lane) {
             let Some(pool) = self.pools.get(at).filter(|_| Some(at) != has_it) else { continue };
             let canary = match pool.spec.role {
                 Role::Main => false,

@@ -2,6 +2,7 @@
 //! it the earliest deadline.
 
 use super::job::JobId;
+use super::set::PoolSet;
 use crate::pool::{Cost, Handling};
 use codecs::time::Tai;
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,6 +24,8 @@ pub(super) struct Lane {
     pub budget: Option<Cost>,
     /// Pools that take the task and may see the data.
     pub pools: Vec<usize>,
+    /// The same, to be held against other sets.
+    pub set: PoolSet,
     /// Why there is none.
     pub objection: String,
     queue: BTreeSet<(u8, Tai, JobId)>,
@@ -111,6 +114,7 @@ impl Lanes {
             task,
             handling: Arc::new(handling.clone()),
             budget,
+            set: pools.iter().copied().collect(),
             pools,
             objection,
             queue: BTreeSet::new(),

@@ -33,6 +33,7 @@ mod history;
 pub mod account;
 pub mod meter;
 mod job;
+mod set;
 mod lanes;
 mod pool;
 mod choose;
@@ -51,6 +52,7 @@ use job::{Job, JobId, Stage, Took};
 use lanes::Lanes;
 use log::{Line, State};
 use pool::{PoolState, Registration};
+use set::PoolSet;
 use spec::{PoolSpec, Role, Settings};
 
 pub use breaker::NAMES as BREAKERS;
@@ -71,6 +73,10 @@ pub const RETRIES: (f64, f64) = (0.1, 10.0);
 
 /// Second questions before the first is answered, as a share of successes.
 const HEDGES: (f64, f64) = (0.05, 5.0);
+
+/// Questions and jobs that one poll ends: a day's deadlines may pass while the machine sleeps, and
+/// nobody else gets a turn before a poll is over.
+const ENDED_AT_ONCE_MAX: usize = 16;
 
 /// Pause before a server that contradicts the contract is asked for its models again.
 const DESCRIBE_AGAIN_NS: i64 = 60_000_000_000;
@@ -127,6 +133,10 @@ pub enum Action {
 pub struct Router {
     settings: Settings,
     pools: Vec<PoolState>,
+    /// Pools that count and can be given nothing before something happens.
+    full: PoolSet,
+    /// No pool.
+    nobody: PoolSet,
     /// Names of tasks; their place is their number.
     tasks: Vec<(String, Arc<Contract>)>,
     lanes: Lanes,
@@ -175,6 +185,8 @@ impl Router {
             pool_purses: pools.iter().map(|spec| Purse::of(spec.budget_day)).collect(),
             purse: Purse::of(settings.budget_day),
             pools: pools.into_iter().map(PoolState::new).collect(),
+            full: PoolSet::default(),
+            nobody: PoolSet::default(),
             tasks,
             settings,
             lanes: Lanes::default(),
@@ -405,17 +417,23 @@ impl Router {
         action.or_else(|| self.start(now))
     }
 
-    /// Ends what has no time left: questions, then jobs.
+    /// Ends what has no time left: questions, then jobs. Each leaves something to be done, so that
+    /// what is left over is seen to before anything new is asked.
     fn expire(&mut self, now: Tai) {
+        let mut left = ENDED_AT_ONCE_MAX;
         while let Some((until, ask)) = self.timers.first().copied()
             && until <= now
+            && left > 0
         {
+            left -= 1;
             self.out.push_back(Action::Cancel { ask });
             self.answered(ask, Err(PoolError::deadline()), now);
         }
         while let Some((deadline, id)) = self.expiry.first().copied()
             && deadline <= now
+            && left > 0
         {
+            left -= 1;
             let reason = self.jobs.get(&id).map(|job| match &job.stage {
                 Stage::Queued { told } if told.is_empty() => {
                     "deadline passed in the queue".to_owned()
@@ -442,12 +460,12 @@ impl Router {
             && at <= now
         {
             self.describes.remove(&(at, pool, task));
-            let of = self.pools.get_mut(pool).and_then(|pool| pool.of_mut(task));
+            let Some(state) = self.pools.get_mut(pool) else { continue };
             let wanted = [Registration::Accepted, Registration::Asked];
-            let Some(of) = of.filter(|of| !wanted.contains(&of.registration)) else {
+            if state.of(task).is_none_or(|of| wanted.contains(&of.registration)) {
                 continue;
-            };
-            of.registration = Registration::Asked;
+            }
+            state.register(task, Registration::Asked);
             let name = self.tasks.get(task).map(|(name, _)| name.clone()).unwrap_or_default();
             return Some(Action::Describe { pool, task: name });
         }
@@ -482,9 +500,7 @@ impl Router {
                 (Registration::Unasked, Some(again))
             }
         };
-        if let Some(of) = state.of_mut(number) {
-            of.registration = registration;
-        }
+        state.register(number, registration);
         if let Some(again) = again {
             self.describes.insert((again, pool, number));
             // What failed may have put other tasks of the pool in doubt.
@@ -506,8 +522,15 @@ impl Router {
 
     /// Lets lanes look at a pool again, where something changed.
     fn wake(&mut self, pool: usize) {
+        self.note_full(pool);
         let Some(state) = self.pools.get(pool) else { return };
         state.lanes.iter().for_each(|lane| self.lanes.wake(*lane));
+    }
+
+    fn note_full(&mut self, pool: usize) {
+        let Some(state) = self.pools.get(pool) else { return };
+        // Canaries and shadows have shares of their own.
+        self.full.set(pool, state.spec.role == Role::Main && state.is_full());
     }
 
     /// When to poll again though nothing happened.

@@ -55,6 +55,9 @@ pub(super) struct PoolState {
     pub compared: Compared,
     /// Lanes that may go here.
     pub lanes: Vec<usize>,
+    /// No breaker has anything to say and every model is accepted: what holds for each task, at
+    /// any time, until something happens.
+    calm: bool,
 }
 
 impl PoolState {
@@ -69,6 +72,7 @@ impl PoolState {
             tally: Tally::default(),
             compared: Compared::default(),
             lanes: Vec::new(),
+            calm: false,
             spec,
         }
     }
@@ -92,7 +96,7 @@ impl PoolState {
         self.tasks.get(task)?.as_ref()
     }
 
-    pub fn of_mut(&mut self, task: usize) -> Option<&mut OfTask> {
+    fn of_mut(&mut self, task: usize) -> Option<&mut OfTask> {
         self.tasks.get_mut(task)?.as_mut()
     }
 
@@ -102,6 +106,9 @@ impl PoolState {
 
     pub fn gate(&self, task: usize, now: Tai) -> Gate {
         let Some(of) = self.of(task) else { return Gate::Shut(None) };
+        if self.calm {
+            return Gate::Open;
+        }
         let mut gate = Gate::Open;
         for breaker in self.breakers(of) {
             match (breaker.state(now), gate) {
@@ -175,9 +182,30 @@ impl PoolState {
         Cost((price.request + price.second * seconds + tokens).ceil() as u64)
     }
 
+    /// Whether nobody can be asked here, whatever the job, before something happens.
+    pub fn is_full(&self) -> bool {
+        self.calm && self.in_flight >= self.limit.value()
+    }
+
+    /// Hears what a server's model is.
+    pub fn register(&mut self, task: usize, registration: Registration) {
+        if let Some(of) = self.of_mut(task) {
+            of.registration = registration;
+        }
+        self.look_around();
+    }
+
+    fn look_around(&mut self) {
+        let of_tasks = self.tasks.iter().flatten();
+        let accepted = of_tasks.clone().all(|of| matches!(of.registration, Registration::Accepted));
+        let mut breakers = self.breakers.iter().chain(of_tasks.flat_map(|of| &of.breakers));
+        self.calm = accepted && breakers.all(Breaker::is_open);
+    }
+
     /// Hears of a good answer.
     pub fn succeed(&mut self, task: usize, run_ns: i64, cost: Cost, full: bool, now: Tai) {
         self.health += (1.0 - self.health) * 0.1;
+        let was_calm = self.calm;
         self.breakers.iter_mut().for_each(Breaker::clear);
         let Some(of) = self.tasks.get_mut(task).and_then(Option::as_mut) else { return };
         of.breakers.iter_mut().for_each(Breaker::clear);
@@ -186,6 +214,9 @@ impl PoolState {
         let paid = cost.0 as f64;
         of.cost = Some(of.cost.map_or(paid, |mean| mean + (paid - mean) * 0.1));
         self.limit.answered(crowded, full, now);
+        if !was_calm {
+            self.look_around();
+        }
     }
 
     /// Hears of an error; whether the pool is shut now where it was not.
@@ -219,6 +250,7 @@ impl PoolState {
                 }
             }
         }
+        self.look_around();
         shut
     }
 

@@ -4,6 +4,7 @@ use codecs::tensor::{DType, Tensor};
 use std::time::Duration;
 
 mod faults;
+mod long;
 mod several;
 mod spans;
 mod meter;

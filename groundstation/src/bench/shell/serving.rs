@@ -5,17 +5,18 @@
 
 use super::{
     super::report::median,
-    child::{Child, tell, told},
+    child::{Child, cpu_of_s, cpu_s, tell, told},
 };
 use crate::pool::{
     Handling, Input, Pool, Request, Trace,
     embedded::{self, ChildState, Embedded},
+    oip::{Body, JSON_LENGTH_HEADER, write_question},
     oip_grpc::OipGrpc,
-    oip_proto::{InferRequest, MESSAGE_BYTES_MAX, SERVICE, write_tensors},
+    oip_proto::{InferRequest, InferResponse, MESSAGE_BYTES_MAX, SERVICE, write_tensors},
     oip_rest::OipRest,
     serve::{grpc, models::Models, rest},
 };
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use bytes::Bytes;
 use codecs::{
     package::{Manifest, Port, Provenance},
@@ -54,19 +55,65 @@ struct Ready {
     bare_grpc: String,
 }
 
-/// A way, there and back.
+/// A way, there and back: a bare client to a bare server, the same client to our serving side, our
+/// adapter to our serving side.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Row {
     /// `rest` or `grpc`.
     pub protocol: &'static str,
     /// Bytes of the tensor, each way.
     pub bytes: usize,
-    /// Questions a second, median of the rounds.
+    /// A bare client and a bare server.
+    pub bare: Rate,
+    /// The same client and our serving side.
+    pub served: Beside,
+    /// Our adapter and our serving side.
+    pub whole: Beside,
+}
+
+/// How fast something goes; medians of the rounds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Rate {
+    /// Questions a second.
     pub per_s: f64,
-    /// The same of the bare client and server.
-    pub bare_per_s: f64,
-    /// Median of the rounds' ratios.
+    /// Processor time of a question, client and server, in microseconds.
+    pub cpu_us: f64,
+}
+
+/// A rate beside the bare one: medians of the rounds' ratios, 1 is as good, less is worse.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Beside {
+    /// The rate.
+    pub rate: Rate,
+    /// Questions a second to the bare ones.
     pub ratio: f64,
+    /// The bare one's processor time to its own.
+    pub ratio_cpu: f64,
+}
+
+impl Rate {
+    fn of(rounds: &[Self]) -> Self {
+        Self {
+            per_s: median(rounds.iter().map(|round| round.per_s)),
+            cpu_us: median(rounds.iter().map(|round| round.cpu_us)),
+        }
+    }
+}
+
+impl Beside {
+    fn of(rounds: &[Rate], bare: &[Rate]) -> Self {
+        let both = || rounds.iter().zip(bare);
+        Self {
+            rate: Rate::of(rounds),
+            ratio: median(both().map(|(own, bare)| own.per_s / bare.per_s)),
+            ratio_cpu: median(both().map(|(own, bare)| bare.cpu_us / own.cpu_us)),
+        }
+    }
+
+    fn people(&self, what: &str) -> String {
+        let Self { rate: Rate { per_s, cpu_us }, ratio, ratio_cpu } = self;
+        format!("{what} {per_s:.0} a second ({cpu_us:.1} us CPU): {ratio:.2}, {ratio_cpu:.2} CPU")
+    }
 }
 
 /// A model's run.
@@ -80,6 +127,10 @@ pub struct Run {
     pub here_us: f64,
     /// Microseconds of the question to the embedded pool, median.
     pub pool_us: f64,
+    /// Processor time of the run in this process, in microseconds.
+    pub here_cpu_us: f64,
+    /// Processor time of the question, of both processes.
+    pub pool_cpu_us: f64,
     /// What the way adds, in microseconds: median of the rounds' differences.
     pub added_us: f64,
     /// The same as a share of the run.
@@ -99,16 +150,23 @@ impl Way {
     /// For people.
     pub fn people(&self) -> String {
         let mut lines = Vec::new();
-        for Row { protocol, bytes, per_s, bare_per_s, ratio } in &self.throughput {
+        for Row { protocol, bytes, bare, served, whole } in &self.throughput {
             lines.push(format!(
-                "{protocol}, {bytes} bytes there and back: {per_s:.0} a second, bare \
-                 {bare_per_s:.0}: {ratio:.2}"
+                "{protocol}, {bytes} bytes there and back: bare {:.0} a second ({:.1} us CPU)\n  \
+                 {}\n  {}",
+                bare.per_s,
+                bare.cpu_us,
+                served.people("our server"),
+                whole.people("our server and adapter"),
             ));
         }
-        for Run { batch, bytes, here_us, pool_us, added_us, added } in &self.runs {
+        for run in &self.runs {
+            let Run { batch, bytes, here_us, pool_us, added_us, added, .. } = run;
+            let Run { here_cpu_us, pool_cpu_us, .. } = run;
             lines.push(format!(
                 "model, batch {batch}, {bytes} bytes in: {here_us:.0} us here, {pool_us:.0} us in \
-                 the embedded pool: {added_us:.0} us more, {:.1} %",
+                 the embedded pool: {added_us:.0} us more, {:.1} % ({here_cpu_us:.0} and \
+                 {pool_cpu_us:.0} us CPU)",
                 added * 100.0
             ));
         }
@@ -126,7 +184,8 @@ pub fn measure(seconds: f64, rounds: usize, package: Option<&Path>) -> anyhow::R
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut child = Child::start(&["bench".to_owned(), "serve".to_owned()])?;
     let ready: Ready = child.document()?;
-    let throughput = runtime.block_on(throughput(&ready, time, rounds))?;
+    let meter = Meter { time, servers: child.id() };
+    let throughput = runtime.block_on(throughput(&ready, &meter, rounds))?;
     child.tell(0)?;
     let runs = match package {
         Some(package) => runtime.block_on(runs(package, time, rounds))?,
@@ -256,29 +315,41 @@ fn request(task: &str, tensors: Vec<Tensor>) -> Request {
     }
 }
 
-/// Times that something is done in a time, a second, by so many abreast.
-async fn rate<W, F>(time: Duration, ask: W) -> anyhow::Result<f64>
-where
-    W: Fn(usize) -> F,
-    F: Future<Output = anyhow::Result<()>>,
-{
-    let began = Instant::now();
-    let workers = (0..ABREAST).map(|worker| {
-        let ask = &ask;
-        async move {
-            let mut done = 0u32;
-            while began.elapsed() < time {
-                ask(worker).await?;
-                done += 1;
-            }
-            anyhow::Ok(done)
-        }
-    });
-    let done: Vec<u32> = join_all(workers).await.into_iter().collect::<Result<_, _>>()?;
-    Ok(f64::from(done.iter().sum::<u32>()) / began.elapsed().as_secs_f64())
+/// What rates are measured by.
+struct Meter {
+    time: Duration,
+    /// The process of the servers.
+    servers: u32,
 }
 
-async fn throughput(ready: &Ready, time: Duration, rounds: usize) -> anyhow::Result<Vec<Row>> {
+impl Meter {
+    /// How often something is done by so many abreast.
+    async fn rate<W, F>(&self, ask: W) -> anyhow::Result<Rate>
+    where
+        W: Fn(usize) -> F,
+        F: Future<Output = anyhow::Result<()>>,
+    {
+        let cpu = || cpu_s() + cpu_of_s(self.servers);
+        let (began, cpu_before) = (Instant::now(), cpu());
+        let workers = (0..ABREAST).map(|worker| {
+            let ask = &ask;
+            async move {
+                let mut done = 0u32;
+                while began.elapsed() < self.time {
+                    ask(worker).await?;
+                    done += 1;
+                }
+                anyhow::Ok(done)
+            }
+        });
+        let done: Vec<u32> = join_all(workers).await.into_iter().collect::<Result<_, _>>()?;
+        let done = f64::from(done.iter().sum::<u32>());
+        let per_s = done / began.elapsed().as_secs_f64();
+        Ok(Rate { per_s, cpu_us: (cpu() - cpu_before) * 1e6 / done })
+    }
+}
+
+async fn throughput(ready: &Ready, meter: &Meter, rounds: usize) -> anyhow::Result<Vec<Row>> {
     let models = BTreeMap::from([(TASK.to_owned(), "echo".to_owned())]);
     let rest = OipRest::new("rest", &ready.rest, models.clone(), None);
     let grpc = OipGrpc::new("grpc", &ready.grpc, models, None);
@@ -288,36 +359,41 @@ async fn throughput(ready: &Ready, time: Duration, rounds: usize) -> anyhow::Res
     ];
     let mut rows = Vec::new();
     for bytes in SIZES {
-        let data = Bytes::from(vec![7; bytes]);
-        let tensor = Tensor::new("x", DType::U8, vec![bytes as u64], data.clone())?;
+        let tensor = Tensor::new("x", DType::U8, vec![bytes as u64], vec![7; bytes].into())?;
         let asked = request(TASK, vec![tensor.clone()]);
+        let tensors = std::slice::from_ref(&tensor);
         for (protocol, pool) in &pools {
             let ask = |_| async {
                 let answer = pool.infer(&asked).await.map_err(anyhow::Error::new)?;
                 ensure!(answer.output.tensors()[0].data.len() == bytes, "not what went out");
                 Ok(())
             };
-            let (mut own, mut bare) = (Vec::new(), Vec::new());
+            let (mut bare, mut served, mut whole) = (Vec::new(), Vec::new(), Vec::new());
             for _ in 0..rounds {
-                own.push(rate(time, ask).await?);
-                bare.push(match *protocol {
-                    "rest" => bare_rest(&ready.bare_rest, &data, time).await?,
-                    _ => bare_grpc(&ready.bare_grpc, &tensor, time).await?,
-                });
+                if *protocol == "rest" {
+                    let body = write_question("bench", tensors, true).whole();
+                    bare.push(hyper_alone(&ready.bare_rest, &body, meter).await?);
+                    served.push(hyper_alone(&ready.rest, &body, meter).await?);
+                } else {
+                    bare.push(tonic_alone::<InferRequest>(&ready.bare_grpc, tensors, meter).await?);
+                    served.push(tonic_alone::<InferResponse>(&ready.grpc, tensors, meter).await?);
+                }
+                whole.push(meter.rate(ask).await?);
             }
             rows.push(Row {
                 protocol,
                 bytes,
-                per_s: median(own.iter().copied()),
-                bare_per_s: median(bare.iter().copied()),
-                ratio: median(own.iter().zip(&bare).map(|(own, bare)| own / bare)),
+                bare: Rate::of(&bare),
+                served: Beside::of(&served, &bare),
+                whole: Beside::of(&whole, &bare),
             });
         }
     }
     Ok(rows)
 }
 
-async fn bare_rest(url: &str, data: &Bytes, time: Duration) -> anyhow::Result<f64> {
+/// A client of nothing but hyper, which sends a question and wants about as much back.
+async fn hyper_alone(url: &str, question: &Body, meter: &Meter) -> anyhow::Result<Rate> {
     let address = url.trim_start_matches("http://");
     let mut senders = Vec::new();
     for _ in 0..ABREAST {
@@ -328,45 +404,77 @@ async fn bare_rest(url: &str, data: &Bytes, time: Duration) -> anyhow::Result<f6
         tokio::spawn(connection);
         senders.push(tokio::sync::Mutex::new(sender));
     }
-    rate(time, |worker| {
-        let sender = &senders[worker];
-        async move {
-            let mut sender = sender.lock().await;
-            sender.ready().await?;
-            let request = hyper::Request::post("/").header("host", address);
-            let answer = sender.send_request(request.body(Full::new(data.clone()))?).await?;
-            let body = answer.into_body().collect().await?.to_bytes();
-            ensure!(body.len() == data.len(), "not what went out");
-            Ok(())
-        }
-    })
-    .await
+    let length = question.json_length.unwrap_or_default();
+    let tensor = question.bytes.len() - length;
+    meter
+        .rate(|worker| {
+            let sender = &senders[worker];
+            async move {
+                let mut sender = sender.lock().await;
+                sender.ready().await?;
+                let request = hyper::Request::post("/v2/models/echo/infer")
+                    .header("host", address)
+                    .header(JSON_LENGTH_HEADER, length);
+                let body = Full::new(question.bytes.clone());
+                let answer = sender.send_request(request.body(body)?).await?;
+                let body = answer.into_body().collect().await?.to_bytes();
+                ensure!(body.len() > tensor, "not what went out");
+                Ok(())
+            }
+        })
+        .await
 }
 
-async fn bare_grpc(url: &str, tensor: &Tensor, time: Duration) -> anyhow::Result<f64> {
+/// What a bare client is answered with.
+trait Contents: prost::Message + Default + 'static {
+    const METHOD: &'static str;
+    fn contents(&self) -> &[Bytes];
+}
+
+impl Contents for InferRequest {
+    const METHOD: &'static str = "Echo";
+    fn contents(&self) -> &[Bytes] {
+        &self.raw_input_contents
+    }
+}
+
+impl Contents for InferResponse {
+    const METHOD: &'static str = "ModelInfer";
+    fn contents(&self) -> &[Bytes] {
+        &self.raw_output_contents
+    }
+}
+
+/// A client of nothing but tonic.
+async fn tonic_alone<A: Contents>(
+    url: &str,
+    tensors: &[Tensor],
+    meter: &Meter,
+) -> anyhow::Result<Rate> {
     let channel = tonic::transport::Endpoint::from_shared(url.to_owned())?.connect().await?;
-    let (inputs, raw_input_contents) = write_tensors(std::slice::from_ref(tensor));
+    let (inputs, raw_input_contents) = write_tensors(tensors);
     let asked = InferRequest {
         model_name: "echo".to_owned(),
         inputs,
         raw_input_contents,
         ..InferRequest::default()
     };
-    rate(time, |_| {
-        let (asked, channel) = (asked.clone(), channel.clone());
-        async move {
-            let mut client =
-                tonic::client::Grpc::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
-            client.ready().await?;
-            let codec = ProstCodec::<InferRequest, InferRequest>::default();
-            let path =
-                tonic::codegen::http::uri::PathAndQuery::try_from(format!("/{SERVICE}/Echo"))?;
-            let answer = client.unary(tonic::Request::new(asked), path, codec).await?.into_inner();
-            ensure!(!answer.raw_input_contents.is_empty(), "not what went out");
-            Ok(())
-        }
-    })
-    .await
+    meter
+        .rate(|_| {
+            let (asked, channel) = (asked.clone(), channel.clone());
+            async move {
+                let mut client =
+                    tonic::client::Grpc::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
+                client.ready().await?;
+                let codec = ProstCodec::<InferRequest, A>::default();
+                let path = format!("/{SERVICE}/{}", A::METHOD);
+                let path = tonic::codegen::http::uri::PathAndQuery::try_from(path)?;
+                let answer = client.unary(tonic::Request::new(asked), path, codec).await?;
+                ensure!(!answer.get_ref().contents().is_empty(), "not what went out");
+                Ok(())
+            }
+        })
+        .await
 }
 
 /// The package's model here and in the embedded pool, one question and as many as it takes.
@@ -385,7 +493,8 @@ async fn runs(package: &Path, time: Duration, rounds: usize) -> anyhow::Result<V
         tasks: BTreeMap::from([(TASK.to_owned(), manifest.name.clone())]),
     });
     let mut state = pool.state();
-    state.wait_for(|state| matches!(state, ChildState::Up { .. })).await?;
+    let state = state.wait_for(|state| matches!(state, ChildState::Up { .. })).await?.clone();
+    let ChildState::Up { pid, .. } = state else { bail!("the embedded pool did not start") };
     let mut rows = Vec::new();
     for batch in [1, manifest.max_batch] {
         let tensors = manifest.inputs.iter().map(|port| {
@@ -399,22 +508,26 @@ async fn runs(package: &Path, time: Duration, rounds: usize) -> anyhow::Result<V
         let bytes = tensors.iter().map(|tensor| tensor.data.len()).sum();
         let asked = request(TASK, tensors.clone());
         let (mut here, mut there) = (Vec::new(), Vec::new());
+        let (mut here_cpu, mut there_cpu) = (Vec::new(), Vec::new());
+        let cpu = || cpu_s() + cpu_of_s(pid);
         for _ in 0..rounds {
-            let mut times = Vec::new();
+            let (mut times, cpu_before) = (Vec::new(), cpu());
             let began = Instant::now();
             while began.elapsed() < time || times.is_empty() {
                 let one = Instant::now();
                 session.run(&tensors)?;
                 times.push(one.elapsed().as_secs_f64() * 1e6);
             }
+            here_cpu.push((cpu() - cpu_before) * 1e6 / times.len() as f64);
             here.push(median(times));
-            let mut times = Vec::new();
+            let (mut times, cpu_before) = (Vec::new(), cpu());
             let began = Instant::now();
             while began.elapsed() < time || times.is_empty() {
                 let one = Instant::now();
                 pool.infer(&asked).await?;
                 times.push(one.elapsed().as_secs_f64() * 1e6);
             }
+            there_cpu.push((cpu() - cpu_before) * 1e6 / times.len() as f64);
             there.push(median(times));
         }
         rows.push(Run {
@@ -422,6 +535,8 @@ async fn runs(package: &Path, time: Duration, rounds: usize) -> anyhow::Result<V
             bytes,
             here_us: median(here.iter().copied()),
             pool_us: median(there.iter().copied()),
+            here_cpu_us: median(here_cpu),
+            pool_cpu_us: median(there_cpu),
             added_us: median(here.iter().zip(&there).map(|(here, there)| there - here)),
             added: median(here.iter().zip(&there).map(|(here, there)| there / here - 1.0)),
         });

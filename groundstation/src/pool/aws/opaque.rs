@@ -49,7 +49,7 @@ impl Form {
         match (self, &request.input) {
             (Self::Oip | Self::OipBinary, Input::Tensors(tensors)) => {
                 let raw = self == Self::OipBinary;
-                let body = oip::write_question(&request.idempotency_key, tensors, raw);
+                let body = oip::write_question(&request.idempotency_key, tensors, raw).whole();
                 let content_type = match body.json_length {
                     Some(length) => format!("{BINARY_TYPE}{length}"),
                     None => "application/json".to_owned(),

@@ -24,14 +24,50 @@ fn tensors() -> Vec<Tensor> {
 #[test]
 fn raw_and_typed_contents_come_back() {
     for binary in [false, true] {
-        let body = write_question("q", &tensors(), binary);
+        let body = write_question("q", &tensors(), binary).whole();
         assert_eq!(body.json_length.is_some(), binary);
         let question = read_question(&body).unwrap();
         assert_eq!((question.inputs, question.wanted), (tensors(), Wanted::all(binary)));
         let outputs = Wanted::all(binary).of(tensors()).unwrap();
-        let answer = read_answer(&write_answer("m", "3", "q", &outputs)).unwrap();
+        let answer = read_answer(&write_answer("m", "3", "q", &outputs).whole()).unwrap();
         assert_eq!((answer.outputs, answer.model.as_str()), (tensors(), "m 3"));
     }
+}
+
+#[test]
+fn raw_elements_are_not_copied_and_begin_where_any_type_may() {
+    for id in ["", "1", "22", "333", "4444", "a long name of a question"] {
+        let written = write_question(id, &tensors(), true);
+        assert_eq!(written.json_length.unwrap() % 8, 0, "{id:?}");
+        for (part, tensor) in written.parts.iter().skip(1).zip(&tensors()) {
+            assert_eq!(part, &tensor.data);
+        }
+        let tensor = &tensors()[10..];
+        let written = write_question(id, tensor, true);
+        assert_eq!(written.parts[1].as_ptr(), tensor[0].data.as_ptr(), "copied");
+    }
+}
+
+#[test]
+fn inputs_in_shared_memory_are_read_from_where_they_lie() {
+    let (inputs, offsets) = (&tensors()[9..], [64, 128]);
+    let body = write_shared("q", inputs, "memory", &offsets).whole();
+    assert!(body.bytes.len() < 500 && body.json_length.is_none());
+    let read = |region: &str, offset: u64, bytes: u64| {
+        assert_eq!(region, "memory");
+        let at = offsets.iter().position(|known| *known == offset).unwrap();
+        assert_eq!(bytes, inputs[at].data.len() as u64);
+        Ok(inputs[at].data.clone())
+    };
+    let question = read_question_with(&body, &read).unwrap();
+    assert_eq!((&question.inputs[..], question.wanted), (inputs, Wanted::all(true)));
+    assert!(read_question(&body).unwrap_err().0.contains("no shared memory region \"memory\""));
+    // What is read in all is bounded before anything is.
+    let text = br#"{"inputs":[{"name":"x","shape":[1],"datatype":"UINT8","parameters":
+        {"shared_memory_region":"memory","shared_memory_byte_size":67108865}}]}"#;
+    let body = Body { bytes: Bytes::from_static(text), json_length: None };
+    let read = |_: &str, _, _| panic!("read");
+    assert!(read_question_with(&body, &read).unwrap_err().0.contains("67108864"));
 }
 
 #[test]
@@ -44,7 +80,7 @@ fn outputs_come_as_they_are_asked_for() {
     let outputs = question.wanted.of(tensors()).unwrap();
     let forms: Vec<_> = outputs.iter().map(|(tensor, raw)| (&*tensor.name, *raw)).collect();
     assert_eq!(forms, [("j", true), ("b", false)]);
-    let mixed = write_answer("m", "1", "", &outputs);
+    let mixed = write_answer("m", "1", "", &outputs).whole();
     assert_eq!(mixed.bytes.len() - mixed.json_length.unwrap(), 4, "only the first is raw");
     let names: Vec<_> = read_answer(&mixed).unwrap().outputs;
     assert_eq!(names, [tensors().remove(9), tensors().remove(1)]);
@@ -97,7 +133,7 @@ proptest! {
         length in proptest::option::of(0usize..400), binary in any::<bool>(),
     ) {
         let _ = read_answer(&Body { bytes: bytes.into(), json_length: length });
-        let whole = write_question("q", &tensors(), binary);
+        let whole = write_question("q", &tensors(), binary).whole();
         let mut bytes = whole.bytes.to_vec();
         let place = flip % bytes.len();
         bytes[place] ^= 1 << (flip % 8);

@@ -1,15 +1,27 @@
 //! Models that answer, each by so many workers, or why they don't.
 
 use super::Args;
+use crate::pool::oip::OipError;
+use crate::pool::room::Rooms;
+use crate::pool::shared::Borrower;
+use bytes::Bytes;
 use codecs::package::Manifest;
 use codecs::tensor::Tensor;
 use onboard_model::{ModelError, Package, Runtime, Session, Trust};
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 
 /// Requests that wait or run for one worker; above it the server asks to be asked again.
 pub const PENDING_MAX: usize = 16;
+
+/// Runs that take at most so long are not handed to a thread.
+const SHORT_NS_MAX: u64 = 40_000;
+
+/// The same where there is one worker in all: whoever asks meanwhile would have to wait for it anyway.
+const SHORT_ALONE_NS_MAX: u64 = 1_000_000;
 
 /// Seconds after which a server with too much to do wants to be asked again.
 pub const RETRY_AFTER_S: u64 = 1;
@@ -21,6 +33,9 @@ pub struct Model {
     workers: Result<Mutex<Vec<Worker>>, String>,
     idle: Semaphore,
     pending: Semaphore,
+    pace: Pace,
+    /// Runs that take at most so long are not handed to a thread.
+    short_ns: u64,
 }
 
 /// What answers.
@@ -63,6 +78,8 @@ impl Fault {
 pub struct Models {
     models: BTreeMap<String, Arc<Model>>,
     trouble: Option<String>,
+    shared: Option<Borrower>,
+    rooms: Rooms,
 }
 
 impl Models {
@@ -84,7 +101,10 @@ impl Models {
                     continue;
                 }
             };
-            let model = Model::load(&package, &runtime, args.workers.into());
+            let mut model = Model::load(&package, &runtime, args.workers.into());
+            if args.packages.len() == 1 && args.workers == 1 {
+                model.short_ns = SHORT_ALONE_NS_MAX;
+            }
             if let Err(reason) = &model.workers {
                 tracing::error!("model {}: {reason}", model.name());
                 if !troubles.contains(reason) {
@@ -93,7 +113,12 @@ impl Models {
             }
             models.insert(model.name().to_owned(), Arc::new(model));
         }
-        Self { models, trouble: (!troubles.is_empty()).then(|| troubles.join("; ")) }
+        let shared = args.shared_memory.as_deref().and_then(|path| {
+            let opened = Borrower::open(path);
+            opened.map_err(|error| tracing::warn!("{}: {error}", path.display())).ok()
+        });
+        let trouble = (!troubles.is_empty()).then(|| troubles.join("; "));
+        Self { models, trouble, shared, rooms: Rooms::default() }
     }
 
     /// One model that gives back what it gets, for measurements.
@@ -104,9 +129,29 @@ impl Models {
             manifest,
             idle: Semaphore::new(workers),
             pending: Semaphore::new(workers * PENDING_MAX),
+            pace: Pace::default(),
+            short_ns: SHORT_NS_MAX,
         };
         let models = BTreeMap::from([(model.name().to_owned(), Arc::new(model))]);
-        Self { models, trouble: None }
+        Self { models, trouble: None, shared: None, rooms: Rooms::default() }
+    }
+
+    /// Where large questions are read into.
+    pub const fn rooms(&self) -> &Rooms {
+        &self.rooms
+    }
+
+    /// Whether inputs may lie in shared memory.
+    pub const fn shares(&self) -> bool {
+        self.shared.is_some()
+    }
+
+    /// Reads an input from shared memory.
+    pub fn read_shared(&self, region: &str, offset: u64, bytes: u64) -> Result<Bytes, OipError> {
+        match &self.shared {
+            Some(shared) => shared.read(region, offset, bytes, &self.rooms),
+            None => Err(OipError(format!("no shared memory region {region:?}"))),
+        }
     }
 
     /// What keeps models from answering.
@@ -150,6 +195,8 @@ impl Model {
             workers: all.map(Mutex::new),
             idle: Semaphore::new(workers),
             pending: Semaphore::new(workers * PENDING_MAX),
+            pace: Pace::default(),
+            short_ns: SHORT_NS_MAX,
         }
     }
 
@@ -180,12 +227,25 @@ impl Model {
         let Ok(turn) = self.idle.acquire().await else { return Err(Fault::Busy) };
         // The worker, not whoever asked, gives the turn back: a question that is given up runs on.
         turn.forget();
+        let bytes = inputs.iter().map(|tensor| tensor.data.len()).sum();
+        if self.pace.slowest_ns(bytes).is_some_and(|slowest| slowest <= self.short_ns) {
+            let work = std::panic::AssertUnwindSafe(|| self.work(inputs, bytes));
+            let worked = std::panic::catch_unwind(work);
+            return worked.unwrap_or_else(|_| Err(Fault::Model("the model panicked".to_owned())));
+        }
         let model = Arc::clone(self);
-        let worked = tokio::task::spawn_blocking(move || model.work(inputs)).await;
+        let worked = tokio::task::spawn_blocking(move || model.work(inputs, bytes)).await;
         worked.unwrap_or_else(|error| Err(Fault::Model(error.to_string())))
     }
 
-    fn work(&self, inputs: Vec<Tensor>) -> Result<Vec<Tensor>, Fault> {
+    fn work(&self, inputs: Vec<Tensor>, bytes: usize) -> Result<Vec<Tensor>, Fault> {
+        let began = Instant::now();
+        let worked = self.run(inputs);
+        self.pace.note(bytes, began.elapsed());
+        worked
+    }
+
+    fn run(&self, inputs: Vec<Tensor>) -> Result<Vec<Tensor>, Fault> {
         let Ok(workers) = &self.workers else {
             return Err(Fault::Unavailable(String::new()));
         };
@@ -205,6 +265,40 @@ impl Model {
     }
 }
 
+/// How long runs take lately, by the size of what goes in: short ones are done where they are asked
+/// for, since a thread that is woken for one costs as much, twice.
+#[derive(Debug)]
+struct Pace {
+    /// The slowest lately in nanoseconds by the magnitude of the bytes; 0 is unknown.
+    slowest_ns: [AtomicU64; usize::BITS as usize + 1],
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { slowest_ns: std::array::from_fn(|_| AtomicU64::new(0)) }
+    }
+}
+
+impl Pace {
+    fn of(&self, bytes: usize) -> Option<&AtomicU64> {
+        self.slowest_ns.get((usize::BITS - bytes.leading_zeros()) as usize)
+    }
+
+    /// The slowest run of a size lately; none before the first.
+    fn slowest_ns(&self, bytes: usize) -> Option<u64> {
+        let slowest = self.of(bytes)?.load(Ordering::Relaxed);
+        (slowest > 0).then_some(slowest)
+    }
+
+    fn note(&self, bytes: usize, took: Duration) {
+        let Some(slowest) = self.of(bytes) else { return };
+        let took = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX).max(1);
+        // A slow one is remembered for a while, not for ever: the machine may have been at fault.
+        let known = slowest.load(Ordering::Relaxed);
+        slowest.store(took.max(known - known / 16), Ordering::Relaxed);
+    }
+}
+
 /// A worker at work; it goes back even when it panics, as a poisoned lock would not.
 struct Turn<'a> {
     model: &'a Model,
@@ -217,5 +311,27 @@ impl Drop for Turn<'_> {
             workers.lock().unwrap_or_else(PoisonError::into_inner).push(worker);
         }
         self.model.idle.add_permits(1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_sizes_that_were_quick_lately_are_run_at_once() {
+        let pace = Pace::default();
+        let (quick, slow) = (Duration::from_micros(10), Duration::from_millis(5));
+        let is_short = |bytes| pace.slowest_ns(bytes).is_some_and(|ns| ns <= SHORT_NS_MAX);
+        assert!(!is_short(1024), "nothing is known of it");
+        pace.note(1024, quick);
+        assert!(is_short(1024) && is_short(1500) && !is_short(1 << 20));
+        pace.note(1024, slow);
+        assert!(!is_short(1024), "one slow run may be followed by another");
+        (0..200).for_each(|_| pace.note(1024, quick));
+        assert!(is_short(1024));
+        pace.note(0, quick);
+        pace.note(usize::MAX, quick);
+        assert!(is_short(0) && is_short(usize::MAX));
     }
 }

@@ -1,31 +1,107 @@
 //! The Open Inference Protocol over REST, with the binary extension.
 
 use super::models::{Fault, Models, RETRY_AFTER_S};
+use crate::pool::body::{Parts, Ungathered, gather};
 use crate::pool::oip::{self, BINARY_EXTENSION, BODY_BYTES_MAX, Body, JSON_LENGTH_HEADER};
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::extract::{Path, State};
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use bytes::Bytes;
+use hyper::body::{Body as HttpBody, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request};
+use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
-use tokio::net::TcpListener;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tonic::codegen::Service as _;
 
-/// Serves until told to stop.
+/// Pause after a connection that could not be taken: mostly for want of file descriptors.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+
+/// Serves until told to stop; then answers what is being asked.
 pub async fn serve(
     listener: TcpListener,
     models: Arc<Models>,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
-    use axum::serve::ListenerExt as _;
-    // Answers are written whole: waiting to fill a packet only costs time.
-    let listener = listener.tap_io(|stream| {
-        let _ = stream.set_nodelay(true);
+    let app = routes(Arc::clone(&models));
+    let (stopping, stopped) = watch::channel(());
+    let mut connections = JoinSet::new();
+    let mut stop = std::pin::pin!(stop);
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => {
+                    // Answers are written whole: waiting to fill a packet only costs time.
+                    let _ = stream.set_nodelay(true);
+                    let (app, models) = (app.clone(), Arc::clone(&models));
+                    connections.spawn(connection(stream, app, models, stopped.clone()));
+                }
+                Err(error) => {
+                    tracing::warn!("a connection could not be taken: {error}");
+                    tokio::time::sleep(ACCEPT_AGAIN).await;
+                }
+            },
+            Some(_) = connections.join_next() => {}
+            () = &mut stop => break,
+        }
+    }
+    drop((listener, stopping));
+    while connections.join_next().await.is_some() {}
+    Ok(())
+}
+
+/// Serves a connection to its end, or to the end of what it asks when told to stop. Questions go
+/// straight to their model: finding the way through all routes takes as long as answering a small
+/// one.
+async fn connection(
+    stream: TcpStream,
+    app: Router,
+    models: Arc<Models>,
+    mut stopped: watch::Receiver<()>,
+) {
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (mut app, models) = (app.clone(), Arc::clone(&models));
+        async move {
+            match asked_model(&request).map(str::to_owned) {
+                Some(name) => {
+                    let (parts, body) = request.into_parts();
+                    let answer = infer_body(&models, &name, "", &parts.headers, body).await;
+                    Ok(answer.into_response())
+                }
+                None => app.call(request.map(axum::body::Body::new)).await,
+            }
+        }
     });
-    Ok(axum::serve(listener, routes(models)).with_graceful_shutdown(stop).await?)
+    let server = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+    let mut server = std::pin::pin!(server);
+    let stopped = async { while stopped.changed().await.is_ok() {} };
+    let ended = tokio::select! {
+        ended = server.as_mut() => ended,
+        () = stopped => {
+            server.as_mut().graceful_shutdown();
+            server.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!("a connection ended: {error}");
+    }
+}
+
+/// The model that a question without a version is for, where its name is as it stands in the path.
+fn asked_model(request: &Request<Incoming>) -> Option<&str> {
+    let path = request.uri().path().strip_prefix("/v2/models/")?;
+    let name = path.strip_suffix("/infer").filter(|name| !name.contains(['/', '%']))?;
+    (request.method() == Method::POST).then_some(name)
 }
 
 type Shared = State<Arc<Models>>;
@@ -50,7 +126,6 @@ fn routes(models: Arc<Models>) -> Router {
         .route("/v2/health/ready", get(ready))
         .nest("/v2/models/{name}", model.clone())
         .nest("/v2/models/{name}/versions/{version}", model)
-        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(models)
 }
 
@@ -121,9 +196,22 @@ async fn infer(
     State(models): Shared,
     Path(named): Path<Named>,
     headers: HeaderMap,
-    bytes: Bytes,
+    body: axum::body::Body,
 ) -> Result<Response, Fault> {
-    let model = models.find(&named.name, &named.version)?;
+    infer_body(&models, &named.name, &named.version, &headers, body).await
+}
+
+async fn infer_body<B>(
+    models: &Models,
+    name: &str,
+    version: &str,
+    headers: &HeaderMap,
+    body: B,
+) -> Result<Response, Fault>
+where
+    B: HttpBody<Data = Bytes, Error: std::fmt::Display> + Unpin,
+{
+    let model = models.find(name, version)?;
     model.ready()?;
     if headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
         let said = "this server takes no compressed bodies: send it as it is";
@@ -133,18 +221,31 @@ async fn infer(
         let length = value.to_str().ok().and_then(|text| text.parse().ok());
         length.ok_or_else(|| Fault::Question(format!("{JSON_LENGTH_HEADER} is no number")))
     });
+    let bytes = match gather(body, BODY_BYTES_MAX, models.rooms()).await {
+        Ok(bytes) => bytes,
+        Err(Ungathered::TooLong) => {
+            let said = format!("a body of more than {BODY_BYTES_MAX} bytes");
+            return Ok(error(StatusCode::PAYLOAD_TOO_LARGE, &said));
+        }
+        Err(Ungathered::Broken(error)) => return Err(Fault::Question(error.to_string())),
+    };
     let body = Body { bytes, json_length: json_length.transpose()? };
-    let question = oip::read_question(&body).map_err(|error| Fault::Question(error.to_string()))?;
+    let shared = |region: &str, offset, bytes| models.read_shared(region, offset, bytes);
+    let question = oip::read_question_with(&body, &shared)
+        .map_err(|error| Fault::Question(error.to_string()))?;
     let outputs = model.infer(question.inputs).await?;
     let outputs =
         question.wanted.of(outputs).map_err(|error| Fault::Question(error.to_string()))?;
     let body = oip::write_answer(model.name(), model.version(), &question.id, &outputs);
-    Ok(match body.json_length {
+    let mut response = Response::new(axum::body::Body::new(Parts::from(body.parts)));
+    let headers = response.headers_mut();
+    let kind = match body.json_length {
         Some(length) => {
-            let length = (JSON_LENGTH_HEADER, length.to_string());
-            let octets = (CONTENT_TYPE.as_str(), "application/octet-stream".to_owned());
-            ([length, octets], body.bytes).into_response()
+            headers.insert(JSON_LENGTH_HEADER, length.into());
+            "application/octet-stream"
         }
-        None => ([(CONTENT_TYPE, "application/json")], body.bytes).into_response(),
-    })
+        None => "application/json",
+    };
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    Ok(response)
 }
