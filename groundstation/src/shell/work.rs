@@ -63,14 +63,15 @@ pub fn dispatcher(
         tracing::info!("no [[pool]]: heavy work waits and says so");
     }
     idle_rules(config, definition).iter().for_each(|warning| tracing::warn!("{warning}"));
-    let pools =
-        config.pools.iter().map(|pool| pools::open(config, pool)).collect::<Result<Vec<_>, _>>()?;
+    let contracts = Contracts::with(&definition.tasks);
+    let pools = config.pools.iter().map(|pool| pools::open_for(config, pool, &contracts));
+    let pools = pools.collect::<Result<Vec<_>, _>>()?;
     let specs = config.pools.iter().zip(&pools).map(|(config, pool)| {
         let info = pool.describe();
         config.spec(info.kind, info.tasks)
     });
     let (log, lines) = JobLog::open(&config.path(Path::new(JOB_LOG)))?;
-    let settings = config.routing.settings(Contracts::with(&definition.tasks));
+    let settings = config.routing.settings(contracts);
     let core = Router::new(specs.collect(), settings, lines, clock.tai());
     let (sender, work) = mpsc::channel(WORK_QUEUE);
     let (look, asking) = mpsc::channel(LOOKS);
