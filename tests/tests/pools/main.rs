@@ -11,4 +11,5 @@ mod serving;
 mod doubles;
 mod vendors;
 mod adapters;
+mod moved;
 mod servers;
