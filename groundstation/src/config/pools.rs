@@ -209,6 +209,18 @@ impl RoutingConfig {
 }
 
 impl PoolConfig {
+    /// Whether what answers is a language model, to which tasks of tensors are put in words.
+    pub fn takes_words(&self) -> bool {
+        match self.kind {
+            PoolKind::Embedded | PoolKind::OipRest | PoolKind::OipGrpc => false,
+            PoolKind::Openai | PoolKind::Anthropic => true,
+            PoolKind::BedrockConverse | PoolKind::BedrockInvoke => true,
+            PoolKind::Sagemaker | PoolKind::SagemakerAsync => {
+                matches!(self.form, Form::Openai | Form::Anthropic)
+            }
+        }
+    }
+
     /// As the router wants it; `tasks` are those that it takes, which may be more than are written.
     pub fn spec(&self, kind: &str, tasks: Vec<String>) -> PoolSpec {
         let embedded = self.kind == PoolKind::Embedded;

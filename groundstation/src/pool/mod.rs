@@ -26,6 +26,7 @@ pub mod https;
 pub mod sse;
 pub mod formats;
 pub mod messages;
+pub mod prompt;
 pub mod aws;
 pub mod embedded;
 pub mod serve;

@@ -103,7 +103,7 @@ impl Router {
         }
         let task = lane.task;
         let tokens = self.tokens_of(task);
-        let (mut best, mut until, mut worth_waiting) = (None, None, f64::INFINITY);
+        let (mut best, mut until) = (None, None);
         let (mut up, mut fresh_is_busy, mut shut, mut broke) = (false, false, None, None);
         for at in self.full_of(lane).filter(|at| Some(*at) != has_it) {
             up = true;
@@ -140,17 +140,11 @@ impl Router {
             up = true;
             let tried = job.tried.contains(&at);
             let slots = pool.limit.slots(job.priority, self.settings.hold_back);
-            let predicted = pool.predicted_ns(task, job.bytes);
             if gate == Gate::Open && pool.in_flight >= slots {
                 fresh_is_busy |= !tried;
-                let turn = predicted / slots.max(1) as i64;
-                if !tried && now.plus(predicted.saturating_add(turn)) <= job.deadline {
-                    // Who waits for a cheaper pool has all of the lane behind wait as well.
-                    let waits = turn as f64 / 1e9 * lane.len() as f64;
-                    worth_waiting = worth_waiting.min(self.score(at, predicted, cost) + waits);
-                }
                 continue;
             }
+            let predicted = pool.predicted_ns(task, job.bytes);
             let late = now.plus(predicted) > job.deadline;
             if late && pool.in_flight > 0 {
                 // An idle one may try, and be known better afterwards.
@@ -163,7 +157,9 @@ impl Router {
         }
         match best {
             Some(((true, ..), _)) if fresh_is_busy => wait(until, None),
-            Some(((_, false, true, score), _)) if has_it.is_none() && worth_waiting < score => {
+            Some(((_, false, true, score), at))
+                if has_it.is_none() && self.waits_for_cheaper(lane, job, (at, score), now) =>
+            {
                 wait(until, None)
             }
             Some((_, at)) => Choice::Pool(at),
@@ -173,6 +169,32 @@ impl Router {
                 wait(until, broke.or(trouble))
             }
         }
+    }
+
+    /// Whether to wait for a full pool is better than to ask this dearer one at once. Who waits has
+    /// all of the lane behind wait as well.
+    fn waits_for_cheaper(&self, lane: &Lane, job: &Job, best: (usize, f64), now: Tai) -> bool {
+        let (task, tokens) = (lane.task, self.tokens_of(lane.task));
+        let dear = |at: usize| Some(self.pools.get(at)?.predicted_cost(task, job.bytes, tokens));
+        if dear(best.0).is_none_or(|cost| cost.units() <= 0.0) {
+            return false;
+        }
+        lane.pools.iter().copied().any(|at| {
+            let Some(pool) = self.pools.get(at) else { return false };
+            let slots = pool.limit.slots(job.priority, self.settings.hold_back);
+            let full = pool.gate(task, now) == Gate::Open && pool.in_flight >= slots;
+            if !full || pool.spec.role != Role::Main || job.tried.contains(&at) {
+                return false;
+            }
+            let (predicted, cost) =
+                (pool.predicted_ns(task, job.bytes), pool.predicted_cost(task, job.bytes, tokens));
+            let turn = predicted / slots.max(1) as i64;
+            let waits = turn as f64 / 1e9 * lane.len() as f64;
+            now.plus(predicted.saturating_add(turn)) <= job.deadline
+                && lane.budget.is_none_or(|budget| cost <= budget)
+                && self.unaffordable(at, task, cost, now).is_none()
+                && self.score(at, predicted, cost) + waits < best.1
+        })
     }
 
     /// Seconds that an answer is worth waiting, money and energy turned into seconds too.

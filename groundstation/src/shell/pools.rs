@@ -15,6 +15,8 @@ use crate::{
         messages::{self, Dialect, Messages},
         oip_grpc::OipGrpc,
         oip_rest::OipRest,
+        prompt::Prompted,
+        task::Contracts,
     },
 };
 use anyhow::Context as _;
@@ -35,6 +37,19 @@ pub fn open(config: &Config, pool: &PoolConfig) -> anyhow::Result<Arc<dyn Pool>>
         }
         _ => remote(config, pool).map_err(anyhow::Error::msg).with_context(named),
     }
+}
+
+/// The same for these contracts: a language model takes their tasks of tensors too.
+pub fn open_for(
+    config: &Config,
+    pool: &PoolConfig,
+    contracts: &Contracts,
+) -> anyhow::Result<Arc<dyn Pool>> {
+    let opened = open(config, pool)?;
+    if pool.takes_words() {
+        return Ok(Arc::new(Prompted::new(opened, contracts.clone())));
+    }
+    Ok(opened)
 }
 
 /// Tries what [`open`] makes, and starts nothing.

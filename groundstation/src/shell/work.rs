@@ -80,14 +80,15 @@ pub fn traced(
         tracing::info!("no [[pool]]: heavy work waits and says so");
     }
     idle_rules(config, definition).iter().for_each(|warning| tracing::warn!("{warning}"));
-    let pools =
-        config.pools.iter().map(|pool| pools::open(config, pool)).collect::<Result<Vec<_>, _>>()?;
+    let contracts = Contracts::with(&definition.tasks);
+    let pools = config.pools.iter().map(|pool| pools::open_for(config, pool, &contracts));
+    let pools = pools.collect::<Result<Vec<_>, _>>()?;
     let specs = config.pools.iter().zip(&pools).map(|(config, pool)| {
         let info = pool.describe();
         config.spec(info.kind, info.tasks)
     });
     let (log, said) = jobs::open(&config.base)?;
-    let settings = config.routing.settings(Contracts::with(&definition.tasks));
+    let settings = config.routing.settings(contracts);
     let core = Router::new(specs.collect(), settings, said.lines, clock.tai());
     let mut core = core.with_past(&said.past);
     if telemetry.is_some() {

@@ -12,5 +12,6 @@ mod serving;
 mod doubles;
 mod vendors;
 mod adapters;
+mod moved;
 mod traces;
 mod servers;

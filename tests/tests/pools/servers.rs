@@ -2,6 +2,8 @@
 
 use crate::{
     adapters::{opened, request},
+    doubles::Doubles,
+    moved,
     serving::{address, served},
 };
 use bytes::Bytes;
@@ -235,4 +237,11 @@ async fn a_real_triton_answers_over_both_protocols() {
         ready(pool.as_ref(), &mut server, &log).await;
     }
     judge(&pools).await;
+    // The mission that moves between the doubles moves here as it is.
+    let doubles = Doubles::start().await;
+    let words = moved::outcome(dir.path(), "words", &moved::openai(&doubles, "")).await;
+    for (kind, port) in [("oip-rest", rest), ("oip-grpc", grpc)] {
+        let row = moved::oip(kind, &format!("http://{}", address(port)));
+        moved::assert_same(&moved::outcome(dir.path(), kind, &row).await, &words);
+    }
 }

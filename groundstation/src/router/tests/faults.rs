@@ -286,3 +286,30 @@ fn expired_credentials_and_an_exhausted_account() {
         assert!(world.asked - 500 < 15, "{} knocks at a shut door", world.asked - 500);
     }
 }
+
+#[test]
+fn a_spent_budget_sends_work_elsewhere_and_is_not_overdrawn() {
+    let mut dear = pool("dear");
+    dear.price.request = 1_000.0;
+    dear.budget_day = Some(Cost(100_000));
+    let mut world = World::new(vec![dear, pool("free")], vec![steady(0.1), steady(0.3)]);
+    world.run(0.5, 1000.0, 60.0);
+    assert_eq!(world.done(), 2000);
+    let by_dear = world.log.iter().filter(|line| line.state == State::Done && line.pool == "dear");
+    let by_dear = by_dear.count();
+    assert!((1..=100).contains(&by_dear), "{by_dear} at a thousandth each, for a tenth in all");
+}
+
+#[test]
+fn a_pool_killed_again_and_again_ends_each_job_once() {
+    // What it worked on when it died is unanswered for good, as a child's questions are.
+    let killed: Behaviour = Box::new(|now, _| match now % 60.0 {
+        since if since < 2.0 => (0.0, Reply::Error(PoolError::unavailable("its process ended"))),
+        since if since > 59.8 => (60.0 - since, Reply::Error(PoolError::unavailable("reset"))),
+        _ => (0.2, Reply::Good),
+    });
+    let mut world = World::new(vec![pool("embedded")], vec![killed]);
+    world.run(0.5, 1000.0, 60.0);
+    assert_eq!(world.done(), 2000, "no job is lost with a child");
+    assert_eq!(world.done_before(1004.0), 2000, "the last wait is over within twice the outage");
+}

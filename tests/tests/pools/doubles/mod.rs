@@ -4,6 +4,7 @@
 mod openai;
 mod anthropic;
 mod aws;
+mod screen;
 
 pub use aws::{KEY_ID, SECRET};
 
@@ -117,6 +118,7 @@ impl Doubles {
             .merge(openai::routes())
             .merge(anthropic::routes())
             .merge(aws::routes())
+            .merge(screen::routes())
             .layer(axum::extract::DefaultBodyLimit::max(64 << 20))
             .with_state(shared);
         let server = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });

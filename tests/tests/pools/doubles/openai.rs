@@ -1,6 +1,8 @@
 //! Chat completions, after OpenAI's API reference.
 
-use super::{ANSWER, KEY, Shared, WORDS, error, failing, is_png, json_error, only, pieces, tokens};
+use super::{
+    ANSWER, KEY, Shared, WORDS, error, failing, is_png, json_error, only, pieces, screen, tokens,
+};
 use axum::{
     Router, body::Bytes, extract::State, http::HeaderMap, response::IntoResponse as _,
     response::Response, routing::post,
@@ -79,7 +81,8 @@ fn check(body: &Value) -> Result<(), String> {
 fn answer(shared: &Shared, model: &str, body: &Value) -> Response {
     let tool = body.get("tool_choice").map(|choice| &choice["function"]["name"]);
     let structured = tool.is_some() || body.get("response_format").is_some();
-    let text = if structured { ANSWER } else { WORDS };
+    let looked = (model == screen::MODEL).then(|| screen::looked(body));
+    let text = looked.as_deref().unwrap_or(if structured { ANSWER } else { WORDS });
     let reason = match (model, tool) {
         ("long", _) => "length",
         ("filtered", _) => "content_filter",
