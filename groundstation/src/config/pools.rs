@@ -43,6 +43,9 @@ pub struct PoolConfig {
     pub x_api_key: bool,
     /// Version of Anthropic's interface, where it is not the usual one.
     pub api_version: Option<String>,
+    /// Authorities in PEM that may sign for the server, relative to the station file, instead of
+    /// those that the system trusts.
+    pub ca: Option<PathBuf>,
     /// Speaks to another machine without TLS, credentials and all.
     #[serde(default)]
     pub danger_http: bool,
@@ -322,6 +325,9 @@ fn check_adapter(pool: &PoolConfig) -> Result<(), (&'static str, String)> {
         }
     } else if pool.kind != PoolKind::Embedded && pool.url.is_none() {
         return missing("url");
+    }
+    if pool.ca.is_some() && (pool.kind.is_aws() || pool.kind == PoolKind::Embedded) {
+        return Err(("ca", format!("a pool of kind {kind} has no use for it")));
     }
     if pool.credentials.is_some() && pool.credentials_env.is_some() {
         return Err(("credentials, credentials_env", "exclude each other".into()));

@@ -14,6 +14,7 @@ pub mod usage;
 pub mod error;
 pub mod secret;
 pub mod verdict;
+pub mod dial;
 pub mod http;
 pub mod oip;
 pub mod oip_proto;

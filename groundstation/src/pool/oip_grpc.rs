@@ -1,8 +1,7 @@
 //! A pool behind the Open Inference Protocol over gRPC: ours, Triton, MLServer, KServe, OpenVINO.
-//!
-//! Plain HTTP/2 only; a pool across a network belongs behind a tunnel or a proxy that ends TLS.
 
-use super::http::{CONNECT_TIMEOUT, RETRY_AFTER_MAX, cut, model_of, within};
+use super::dial::{Dial, Stream, Transport};
+use super::http::{CONNECT_TIMEOUT, Place, RETRY_AFTER_MAX, cut, model_of, within};
 use super::oip_proto::{
     Empty, InferRequest, InferResponse, MESSAGE_BYTES_MAX, ModelMetadataResponse, ModelRequest,
     SERVICE, Yes, read_tensors, write_tensors,
@@ -12,10 +11,15 @@ use super::{
     SecretSource, Usage,
 };
 use futures_util::future::BoxFuture;
+use hyper_util::rt::TokioIo;
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
+use tonic::codegen::Service;
+use tonic::codegen::http::Uri;
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
@@ -36,6 +40,7 @@ const PUSHBACK: &str = "grpc-retry-pushback-ms";
 pub struct OipGrpc {
     name: String,
     endpoint: Endpoint,
+    dial: Dial,
     /// Made with the first call: making them wants a runtime, and a check has none.
     channels: OnceLock<Vec<Channel>>,
     next: AtomicUsize,
@@ -45,27 +50,32 @@ pub struct OipGrpc {
 }
 
 impl OipGrpc {
-    /// A pool by its name in the station file, its address (`http://HOST:PORT`), what it calls the
-    /// tasks' models, and the token that it wants, if any.
+    /// A pool by its name in the station file, its address (`http[s]://HOST:PORT`), what it calls
+    /// the tasks' models, and the token that it wants, if any.
     pub fn new(
         name: &str,
         url: &str,
         models: BTreeMap<String, String>,
         bearer: Option<SecretSource>,
     ) -> Result<Self, String> {
-        if !url.starts_with("http://") {
-            return Err(format!(
-                "{url:?}: a pool's address begins with http:// (put TLS in front of it)"
-            ));
-        }
+        Self::through(&Transport::default(), name, url, models, bearer)
+    }
+
+    /// The same by a way that is told.
+    pub fn through(
+        transport: &Transport,
+        name: &str,
+        url: &str,
+        models: BTreeMap<String, String>,
+        bearer: Option<SecretSource>,
+    ) -> Result<Self, String> {
+        let dial = Dial::new(url, &Place::parse(url)?, transport, b"h2")?;
         let endpoint = Endpoint::from_shared(url.to_owned())
             .map_err(|error| format!("{url:?}: {error}"))?
-            .connect_timeout(CONNECT_TIMEOUT)
-            .tcp_nodelay(true)
             .initial_stream_window_size(WINDOW_BYTES)
             .initial_connection_window_size(2 * WINDOW_BYTES);
         let (channels, next) = (OnceLock::new(), AtomicUsize::new(0));
-        Ok(Self { name: name.to_owned(), endpoint, channels, next, models, bearer })
+        Ok(Self { name: name.to_owned(), endpoint, dial, channels, next, models, bearer })
     }
 
     /// Whether the server is there and ready.
@@ -104,11 +114,10 @@ impl OipGrpc {
 
     /// Any of them will do; they only have to differ from time to time.
     fn channel(&self) -> Channel {
-        let channels = self
-            .channels
-            .get_or_init(|| (0..CHANNELS).map(|_| self.endpoint.connect_lazy()).collect());
+        let open = || self.endpoint.connect_with_connector_lazy(Connector(self.dial.clone()));
+        let channels = self.channels.get_or_init(|| (0..CHANNELS).map(|_| open()).collect());
         let turn = self.next.fetch_add(1, Ordering::Relaxed) % CHANNELS;
-        channels.get(turn).cloned().unwrap_or_else(|| self.endpoint.connect_lazy())
+        channels.get(turn).cloned().unwrap_or_else(open)
     }
 
     /// One method, within a time that the server is told as well. A call that is dropped resets
@@ -147,6 +156,24 @@ impl OipGrpc {
             client.unary(request, path, codec).await.map_err(|status| verdict(&status))
         });
         Ok(answer.await?.into_inner())
+    }
+}
+
+/// Connects for the transport, which asks again whenever a connection was lost.
+struct Connector(Dial);
+
+impl Service<Uri> for Connector {
+    type Response = TokioIo<Box<dyn Stream>>;
+    type Error = io::Error;
+    type Future = BoxFuture<'static, io::Result<Self::Response>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Uri) -> Self::Future {
+        let connected = self.0.connect_owned();
+        Box::pin(async move { connected.await.map(TokioIo::new) })
     }
 }
 

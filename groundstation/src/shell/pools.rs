@@ -11,6 +11,7 @@ use crate::{
             service::Service,
             sigv4::Scope,
         },
+        dial::Transport,
         embedded::{self, Embedded},
         messages::{self, Dialect, Messages},
         oip_grpc::OipGrpc,
@@ -50,8 +51,15 @@ fn remote(config: &Config, pool: &PoolConfig) -> Result<Arc<dyn Pool>, String> {
     let tasks = pool.tasks.clone();
     let file = pool.credentials.as_ref().map(|file| SecretSource::File(config.path(file)));
     let credential = file.or(pool.credentials_env.clone().map(SecretSource::Environment));
+    let transport = Transport {
+        ca: pool.ca.as_ref().map(|file| config.path(file)),
+        danger_http: pool.danger_http,
+        address: None,
+    };
     match pool.kind {
-        PoolKind::OipGrpc => Ok(Arc::new(OipGrpc::new(&pool.name, url, tasks, credential)?)),
+        PoolKind::OipGrpc => {
+            Ok(Arc::new(OipGrpc::through(&transport, &pool.name, url, tasks, credential)?))
+        }
         PoolKind::Openai | PoolKind::Anthropic => {
             let dialect = match pool.kind {
                 PoolKind::Anthropic => Dialect::Anthropic,
@@ -67,11 +75,11 @@ fn remote(config: &Config, pool: &PoolConfig) -> Result<Arc<dyn Pool>, String> {
                 api_version: pool.api_version.clone(),
                 structured: pool.structured,
                 stream: pool.stream.unwrap_or(true),
-                danger_http: pool.danger_http,
+                transport,
             })?))
         }
         kind if kind.is_aws() => aws(config, pool),
-        _ => Ok(Arc::new(OipRest::new(&pool.name, url, tasks, credential)?)),
+        _ => Ok(Arc::new(OipRest::through(&transport, &pool.name, url, tasks, credential)?)),
     }
 }
 

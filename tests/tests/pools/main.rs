@@ -12,3 +12,4 @@ mod doubles;
 mod vendors;
 mod adapters;
 mod servers;
+mod tls;

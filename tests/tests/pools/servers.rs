@@ -47,7 +47,7 @@ pub fn start(command: &mut Command, log: &Path) -> Server {
     Server(child.unwrap())
 }
 
-fn tile() -> Request {
+pub fn tile() -> Request {
     let pixels: Bytes = (0..4 * 64 * 64).map(|at| (at % 251) as u8).collect::<Vec<u8>>().into();
     let tile = Tensor::new("tile", DType::U8, vec![1, 4, 64, 64], pixels).unwrap();
     request("cloud-mask/1", Input::Tensors(vec![tile]), 60.0)
@@ -55,9 +55,20 @@ fn tile() -> Request {
 
 /// Pools over both protocols before the same server.
 fn both(dir: &Path, rest: &str, grpc: &str, model: &str) -> Vec<Arc<dyn Pool>> {
-    let row = |kind: &str, address: &str| {
+    both_with(dir, &format!("http://{rest}"), &format!("http://{grpc}"), model, "")
+}
+
+/// The same by whole addresses, with another line of the station file.
+pub fn both_with(
+    dir: &Path,
+    rest: &str,
+    grpc: &str,
+    model: &str,
+    more: &str,
+) -> Vec<Arc<dyn Pool>> {
+    let row = |kind: &str, url: &str| {
         format!(
-            "[[pool]]\nname = \"{kind}\"\nkind = \"{kind}\"\nurl = \"http://{address}\"\n\
+            "[[pool]]\nname = \"{kind}\"\nkind = \"{kind}\"\nurl = \"{url}\"\n{more}\n\
              tasks = {{ \"cloud-mask/1\" = \"{model}\", \"tea/1\" = \"tea\" }}\n"
         )
     };
@@ -76,7 +87,7 @@ async fn ready(pool: &dyn Pool, server: &mut Server, log: &Path) {
 }
 
 /// What every server of the protocol has to do, over both.
-async fn judge(pools: &[Arc<dyn Pool>]) -> Vec<Response> {
+pub async fn judge(pools: &[Arc<dyn Pool>]) -> Vec<Response> {
     let mut answers = Vec::new();
     for pool in pools {
         let kind = pool.describe().kind;

@@ -1,6 +1,7 @@
 //! The Open Inference Protocol over REST, with the binary extension.
 
 use super::models::{Fault, Models, RETRY_AFTER_S};
+use super::tls::Incoming;
 use crate::pool::oip::{self, BINARY_EXTENSION, BODY_BYTES_MAX, Body, JSON_LENGTH_HEADER};
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Path, State};
@@ -12,20 +13,14 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
-use tokio::net::TcpListener;
 
 /// Serves until told to stop.
 pub async fn serve(
-    listener: TcpListener,
+    incoming: impl Into<Incoming>,
     models: Arc<Models>,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
-    use axum::serve::ListenerExt as _;
-    // Answers are written whole: waiting to fill a packet only costs time.
-    let listener = listener.tap_io(|stream| {
-        let _ = stream.set_nodelay(true);
-    });
-    Ok(axum::serve(listener, routes(models)).with_graceful_shutdown(stop).await?)
+    Ok(axum::serve(incoming.into(), routes(models)).with_graceful_shutdown(stop).await?)
 }
 
 type Shared = State<Arc<Models>>;
