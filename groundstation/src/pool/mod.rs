@@ -25,6 +25,7 @@ pub mod sse;
 pub mod formats;
 pub mod messages;
 pub mod aws;
+pub mod kubernetes;
 pub mod embedded;
 pub mod serve;
 

@@ -37,6 +37,8 @@ mod batch;
 mod answer;
 mod settle;
 pub mod view;
+mod change;
+pub mod discovery;
 
 use account::{Purse, day};
 use ask::Ask;

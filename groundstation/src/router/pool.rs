@@ -55,6 +55,8 @@ pub(super) struct PoolState {
     pub compared: Compared,
     /// Lanes that may go here.
     pub lanes: Vec<usize>,
+    /// It went away; what it was asked may still be answered.
+    pub gone: bool,
 }
 
 impl PoolState {
@@ -69,6 +71,7 @@ impl PoolState {
             tally: Tally::default(),
             compared: Compared::default(),
             lanes: Vec::new(),
+            gone: false,
             spec,
         }
     }

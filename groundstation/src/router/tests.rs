@@ -5,6 +5,7 @@ use std::time::Duration;
 
 mod faults;
 mod several;
+mod change;
 
 const SECOND: i64 = 1_000_000_000;
 const TASK: &str = "cloud-mask/1";

@@ -1,6 +1,7 @@
 //! What people and scripts are told of pools and of what work took.
 
 use super::account::{Compared, Tally};
+use super::discovery::DiscoveryView;
 use super::log::Line;
 use super::pool::Registration;
 use super::spec::Role;
@@ -37,6 +38,8 @@ impl Accounts {
 pub struct RouterView {
     /// Its pools.
     pub pools: Vec<PoolView>,
+    /// Names that stand for pools to be found; who looks fills it in.
+    pub discoveries: Vec<DiscoveryView>,
     /// Jobs that wait, by priority band.
     pub queued: BTreeMap<u8, u64>,
     /// Jobs that a pool works on.
@@ -135,6 +138,7 @@ impl Router {
             .map(|((task, _), purse)| (task.clone(), Spending::of(purse, now)));
         RouterView {
             pools: (0..self.pools.len()).filter_map(|at| self.pool_view(at, now)).collect(),
+            discoveries: Vec::new(),
             queued,
             running: self.asks.values().filter(|ask| !ask.mirror).map(|ask| ask.jobs.len()).sum(),
             today: Spending::of(&self.purse, now),
@@ -144,7 +148,7 @@ impl Router {
     }
 
     fn pool_view(&self, at: usize, now: Tai) -> Option<PoolView> {
-        let pool = self.pools.get(at)?;
+        let pool = self.pools.get(at).filter(|pool| !pool.gone)?;
         let rows = self.tasks.iter().enumerate().filter_map(|(number, (task, _))| {
             let of = pool.of(number)?;
             let registration = match &of.registration {

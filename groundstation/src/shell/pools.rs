@@ -22,6 +22,7 @@ use anyhow::Context as _;
 use onboard_model::{Package, Trust};
 use std::{
     io,
+    net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -34,19 +35,35 @@ pub fn open(config: &Config, pool: &PoolConfig) -> anyhow::Result<Arc<dyn Pool>>
             let embedded = embedded(config, pool).with_context(named)?;
             Ok(Arc::new(Embedded::start(embedded)))
         }
-        _ => remote(config, pool).map_err(anyhow::Error::msg).with_context(named),
+        _ => open_at(config, pool, None).map_err(anyhow::Error::msg).with_context(named),
     }
 }
 
 /// Tries what [`open`] makes, and starts nothing.
 pub fn check(config: &Config) -> anyhow::Result<()> {
     for pool in config.pools.iter().filter(|pool| pool.kind != PoolKind::Embedded) {
-        open(config, pool)?;
+        match pool.source() {
+            None => drop(open(config, pool)?),
+            Some(source) => {
+                // Any address will do: nothing is connected to.
+                let address = SocketAddr::from(([127, 0, 0, 1], 1));
+                let opened = source.and_then(|source| {
+                    open_at(config, &pool.found(&source, address), Some(address))
+                });
+                let opened = opened.map_err(anyhow::Error::msg);
+                opened.with_context(|| format!("pool {}", pool.name))?;
+            }
+        }
     }
     Ok(())
 }
 
-fn remote(config: &Config, pool: &PoolConfig) -> Result<Arc<dyn Pool>, String> {
+/// A pool elsewhere: where its address says, or where it was found.
+pub fn open_at(
+    config: &Config,
+    pool: &PoolConfig,
+    address: Option<SocketAddr>,
+) -> Result<Arc<dyn Pool>, String> {
     let url = pool.url.as_deref().unwrap_or_default();
     let tasks = pool.tasks.clone();
     let file = pool.credentials.as_ref().map(|file| SecretSource::File(config.path(file)));
@@ -54,7 +71,7 @@ fn remote(config: &Config, pool: &PoolConfig) -> Result<Arc<dyn Pool>, String> {
     let transport = Transport {
         ca: pool.ca.as_ref().map(|file| config.path(file)),
         danger_http: pool.danger_http,
-        address: None,
+        address,
     };
     match pool.kind {
         PoolKind::OipGrpc => {

@@ -1,6 +1,12 @@
 //! Heavy work on its way to a pool.
 
-use super::{clock::StationClock, disk::Folder, jobs::JobLog, pools, start};
+use super::{
+    clock::StationClock,
+    discover::{self, Finders},
+    disk::Folder,
+    jobs::JobLog,
+    pools, start,
+};
 use crate::{
     archive::{
         read::{self, Found},
@@ -63,20 +69,23 @@ pub fn dispatcher(
         tracing::info!("no [[pool]]: heavy work waits and says so");
     }
     idle_rules(config, definition).iter().for_each(|warning| tracing::warn!("{warning}"));
-    let pools =
-        config.pools.iter().map(|pool| pools::open(config, pool)).collect::<Result<Vec<_>, _>>()?;
-    let specs = config.pools.iter().zip(&pools).map(|(config, pool)| {
+    let (mut pools, mut specs) = (Vec::new(), Vec::new());
+    for table in config.pools.iter().filter(|pool| pool.discover.is_none()) {
+        let pool = pools::open(config, table)?;
         let info = pool.describe();
-        config.spec(info.kind, info.tasks)
-    });
+        specs.push(table.spec(info.kind, info.tasks));
+        pools.push(Some(pool));
+    }
+    let finders = Finders::start(config, discover::looker)?;
     let (log, lines) = JobLog::open(&config.path(Path::new(JOB_LOG)))?;
     let settings = config.routing.settings(Contracts::with(&definition.tasks));
-    let core = Router::new(specs.collect(), settings, lines, clock.tai());
+    let core = Router::new(specs, settings, lines, clock.tai());
     let (sender, work) = mpsc::channel(WORK_QUEUE);
     let (look, asking) = mpsc::channel(LOOKS);
     let archive = Folder::at(&config.path(&config.archive.dir));
     let (answers, asked) = (JoinSet::new(), BTreeMap::new());
-    let shell = Shell { core, pools, log: Some(log), archive, feed, clock, answers, asked, asking };
+    let log = Some(log);
+    let shell = Shell { core, pools, finders, log, archive, feed, clock, answers, asked, asking };
     tokio::spawn(shell.run(work));
     let submit = move |work: Work| {
         // The router ends only with the runtime: then there is nothing left to tell.
@@ -150,13 +159,15 @@ pub fn check(config: &Config) -> anyhow::Result<()> {
 /// What came back from a pool.
 enum Answer {
     Of(AskId, Result<Response, PoolError>),
-    Described(usize, String, Result<Option<ModelMetadata>, PoolError>),
+    Described(usize, Arc<dyn Pool>, String, Result<Option<ModelMetadata>, PoolError>),
     Loaded(Arc<str>, Result<Input, String>),
 }
 
 struct Shell {
     core: Router,
-    pools: Vec<Arc<dyn Pool>>,
+    /// By the numbers that the router gave; none of those that went.
+    pools: Vec<Option<Arc<dyn Pool>>>,
+    finders: Finders,
     /// Away while a line is being written.
     log: Option<JobLog>,
     archive: Folder,
@@ -190,11 +201,21 @@ impl Shell {
                     }
                 }
                 Some(looked) = self.asking.recv() => {
-                    let _ = looked.send(self.core.view(self.clock.tai()));
+                    let mut view = self.core.view(self.clock.tai());
+                    view.discoveries = self.finders.views();
+                    let _ = looked.send(view);
+                }
+                found = self.finders.heard() => {
+                    let now = self.clock.tai();
+                    self.finders.apply(found, &mut self.core, &mut self.pools, now);
                 }
                 () = sleep(pause) => {}
             }
         }
+    }
+
+    fn pool(&self, at: usize) -> Option<Arc<dyn Pool>> {
+        self.pools.get(at).cloned().flatten()
     }
 
     fn hear(&mut self, answer: Answer) {
@@ -204,8 +225,11 @@ impl Shell {
                 self.asked.remove(&ask);
                 self.core.answered(ask, result, now);
             }
-            Answer::Described(pool, task, result) => {
-                self.core.described(pool, &task, result, now);
+            Answer::Described(at, pool, task, result) => {
+                // The number may be another pool's by now.
+                if self.pool(at).is_some_and(|known| Arc::ptr_eq(&known, &pool)) {
+                    self.core.described(at, &task, result, now);
+                }
             }
             Answer::Loaded(key, input) => self.core.loaded(&key, input, now),
         }
@@ -214,7 +238,7 @@ impl Shell {
     async fn act(&mut self, action: Action) {
         match action {
             Action::Ask { ask, pool, request } => {
-                let Some(pool) = self.pools.get(pool).map(Arc::clone) else { return };
+                let Some(pool) = self.pool(pool) else { return };
                 let asked =
                     self.answers.spawn(async move { Answer::Of(ask, pool.infer(&request).await) });
                 self.asked.insert(ask, asked);
@@ -226,14 +250,14 @@ impl Shell {
                 }
             }
             Action::Describe { pool, task } => {
-                let Some(of) = self.pools.get(pool).map(Arc::clone) else { return };
+                let Some(of) = self.pool(pool) else { return };
                 self.answers.spawn(async move {
                     let told = tokio::time::timeout(DESCRIBE_TIMEOUT, of.metadata(&task)).await;
                     let told = told.unwrap_or_else(|_| {
                         let said = format!("it said nothing of its models in {DESCRIBE_TIMEOUT:?}");
                         Err(PoolError::unavailable(said))
                     });
-                    Answer::Described(pool, task, told)
+                    Answer::Described(pool, of, task, told)
                 });
             }
             Action::Load { key, task: _, unit } => {

@@ -15,7 +15,7 @@ fn identities(dir: &Path) {
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let certificate = authority.self_signed(&authority_key).unwrap();
     let key = KeyPair::generate().unwrap();
-    let server = CertificateParams::new(["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
+    let server = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
     let issuer = Issuer::new(authority, authority_key);
     let signed = server.signed_by(&key, &issuer).unwrap();
     let files = [
@@ -44,16 +44,17 @@ async fn a_server_with_a_certificate_is_asked_over_tls_alone_by_whoever_trusts_i
     drop(silent);
     // An authority that nobody on this machine knows, a name that is not in the certificate, and
     // no TLS at all: each is no connection, and says why.
-    let named = [rest, grpc].map(|url| url.replace("127.0.0.1", "127.0.0.2"));
+    let named = [rest, grpc].map(|url| url.replace("127.0.0.1", "localhost"));
     let clear = [rest, grpc].map(|url| url.replace("https", "http"));
     for (urls, more, why) in [
         ([rest, grpc], "", Some("certificate")),
-        ([&named[0], &named[1]], "ca = \"ca.pem\"", None),
+        ([&named[0], &named[1]], "ca = \"ca.pem\"", Some("not valid for name")),
         ([&clear[0], &clear[1]], "", None),
     ] {
         for pool in both_with(dir.path(), urls[0], urls[1], "cloud-screen", more) {
             let refused = pool.infer(&tile()).await.unwrap_err();
-            assert_eq!(refused.cause, Cause::Unavailable, "{urls:?}: {refused}");
+            let gone = [Cause::Unavailable, Cause::Failed].contains(&refused.cause);
+            assert!(gone, "{urls:?}: {refused}");
             assert!(why.is_none_or(|why| refused.said.contains(why)), "{refused}");
         }
     }
