@@ -59,7 +59,8 @@ pub struct PoolConfig {
     /// How an answer that must fulfil a schema is asked for.
     #[serde(default)]
     pub structured: Structured,
-    /// Whether a pool of messages answers piece by piece; by default it does.
+    /// Whether answers come piece by piece: by default those of `openai` and `anthropic` do, while
+    /// `bedrock-converse` and decoupled models behind `oip-grpc` are asked to.
     pub stream: Option<bool>,
     /// Region of AWS's that requests are signed for, where it is not `region`.
     pub aws_region: Option<String>,

@@ -18,6 +18,7 @@ pub mod dial;
 pub mod http;
 pub mod oip;
 pub mod oip_proto;
+pub mod oip_stream;
 pub mod oip_rest;
 pub mod oip_grpc;
 pub mod https;

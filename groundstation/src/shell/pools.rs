@@ -75,7 +75,8 @@ pub fn open_at(
     };
     match pool.kind {
         PoolKind::OipGrpc => {
-            Ok(Arc::new(OipGrpc::through(&transport, &pool.name, url, tasks, credential)?))
+            let pool_at = OipGrpc::through(&transport, &pool.name, url, tasks, credential)?;
+            Ok(Arc::new(pool_at.streaming(pool.stream.unwrap_or(false))))
         }
         PoolKind::Openai | PoolKind::Anthropic => {
             let dialect = match pool.kind {
@@ -110,7 +111,9 @@ fn aws(config: &Config, pool: &PoolConfig) -> Result<Arc<dyn Pool>, String> {
     };
     let (name, tasks, structured) = (&pool.name, pool.tasks.clone(), pool.structured);
     let operation = match pool.kind {
-        PoolKind::BedrockConverse => Some(Operation::Converse),
+        PoolKind::BedrockConverse => {
+            Some(Operation::Converse { stream: pool.stream.unwrap_or(false) })
+        }
         PoolKind::BedrockInvoke => Some(Operation::Invoke(pool.form)),
         _ => None,
     };
