@@ -13,3 +13,5 @@ mod vendors;
 mod adapters;
 mod servers;
 mod tls;
+mod moto;
+mod kserve;
