@@ -106,13 +106,36 @@ pub enum Reach {
     Station,
 }
 
-/// Seconds without a word from the ground after which time and plan are doubted, unless configured.
-pub const DOUBT_S: u64 = 86_400;
+/// What silence of the ground makes time and plan doubtful: either of the two.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Doubt {
+    /// Nanoseconds of it, wherever the plan's contacts are; none: never.
+    pub silence_ns: Option<u64>,
+    /// Contacts of the plan that passed whole within it; none: never.
+    pub missed: Option<usize>,
+}
+
+impl Doubt {
+    /// Seconds of silence, unless configured.
+    pub const SILENCE_S: u64 = 86_400;
+    /// Missed contacts, unless configured: stations are away for maintenance too.
+    pub const MISSED: u64 = 6;
+
+    /// As configured; 0 stands for never.
+    pub fn new(silence_s: Option<u64>, missed: Option<u64>) -> Self {
+        let silence_s = Some(silence_s.unwrap_or(Self::SILENCE_S)).filter(|of| *of > 0);
+        let missed = Some(missed.unwrap_or(Self::MISSED)).filter(|of| *of > 0);
+        Self {
+            silence_ns: silence_s.map(|of| of.saturating_mul(SECOND_NS as u64)),
+            missed: missed.map(|of| usize::try_from(of).unwrap_or(usize::MAX)),
+        }
+    }
+}
 
 /// The contact plan with the time that it is read by.
 #[derive(Debug, Default)]
 pub struct Downlink {
-    doubt_ns: Option<u64>,
+    doubt: Doubt,
     filed: Vec<Contact>,
     told: Vec<Contact>,
     trusted: Option<(Tai, u64)>,
@@ -128,10 +151,9 @@ impl Downlink {
         Self { filed, ..Self::default() }
     }
 
-    /// Doubts time and plan after so many seconds without a word from the ground; never where it is
-    /// none.
-    pub fn with_doubt(mut self, doubt_s: Option<u64>) -> Self {
-        self.doubt_ns = doubt_s.map(|seconds| seconds.saturating_mul(SECOND_NS as u64));
+    /// Doubts time and plan so; never unless told.
+    pub fn with_doubt(mut self, doubt: Doubt) -> Self {
+        self.doubt = doubt;
         self
     }
 
@@ -181,11 +203,31 @@ impl Downlink {
     fn time(&self, now_ns: u64) -> Option<(Tai, i64)> {
         let (time, at) = self.trusted?;
         let word = self.heard_ns.iter().flatten().max().map_or(at, |heard| at.max(*heard));
-        if self.doubt_ns.is_some_and(|doubt| now_ns.saturating_sub(word) >= doubt) {
+        let silence = now_ns.saturating_sub(word);
+        let age = now_ns.saturating_sub(at).min(i64::MAX as u64);
+        let (now, margin) = (time.plus(age as i64), MARGIN_NS + (age / DRIFT) as i64);
+        let Doubt { silence_ns, missed } = self.doubt;
+        if silence_ns.is_some_and(|of| silence >= of)
+            || missed.is_some_and(|of| self.missed(now, margin, silence) >= of)
+        {
             return None;
         }
-        let age = now_ns.saturating_sub(at).min(i64::MAX as u64);
-        Some((time.plus(age as i64), MARGIN_NS + (age / DRIFT) as i64))
+        Some((now, margin))
+    }
+
+    /// Contacts of the plan that rose and set in this silence; those that meet are one.
+    fn missed(&self, now: Tai, margin: i64, silence_ns: u64) -> usize {
+        let word = now.plus(-i64::try_from(silence_ns).unwrap_or(i64::MAX));
+        let Some(plan) = self.live(now, margin) else { return 0 };
+        let (mut missed, mut end) = (0, None::<Tai>);
+        for Contact { planned: PlannedContact { rise, set, .. }, .. } in plan {
+            if *rise <= word || set.plus(margin) > now {
+                continue;
+            }
+            missed += usize::from(end.is_none_or(|end| *rise > end));
+            end = end.max(Some(*set));
+        }
+        missed
     }
 
     /// The plan that is not over yet: the ground's, else the file's; none where nothing is to be

@@ -138,7 +138,7 @@ struct Voyages {
 
 /// The voyage with a radio and an edge in the place of a connection.
 const BY_RADIO: [(&str, &str); 4] = [
-    ("[downlink]\nsleep = true\ndoubt_s = 10800\n", ""),
+    ("[downlink]\nsleep = true\ndoubt_contacts = 3\n", ""),
     ("profile = \"leo\"", "bearer = \"rf\"\nagain_s = 300\nqueue_ms = 200"),
     ("up_bps = 100e3", "up_bps = 16e3"),
     ("[faults]", "[faults]\nedge_crashes_per_day = 6"),

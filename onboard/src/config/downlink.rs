@@ -42,6 +42,9 @@ pub struct Downlink {
     /// Seconds without a word from the ground after which time and plan are doubted, and contact is
     /// tried all the time; 0 never, a day unless given.
     pub doubt_s: Option<u64>,
+    /// Contacts of the plan, passed whole without a word, after which they are doubted as well; 0
+    /// never, 6 unless given.
+    pub doubt_contacts: Option<u64>,
     /// The radio.
     pub rf: Option<Rf>,
     /// What the file of contacts says.

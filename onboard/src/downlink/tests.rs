@@ -156,7 +156,7 @@ fn a_time_that_was_told_wrong_is_doubted_after_a_day_of_silence() {
     const DAY: u64 = 86_400;
     let plan = || vec![filed(1_000, 1_500, None), filed(100_000, 100_500, None)];
     // 1970 and a plan of 2027: it would sleep for decades.
-    let mut downlink = Downlink::new(plan()).with_doubt(Some(DAY));
+    let mut downlink = Downlink::new(plan()).with_doubt(Doubt::new(Some(DAY), Some(0)));
     downlink.trust(Tai(0), 0);
     assert_eq!(phase(&downlink, DAY - 1), Phase::Sleep);
     assert_eq!((phase(&downlink, DAY), left(&downlink, DAY)), (Phase::Acquire, 0));
@@ -173,6 +173,29 @@ fn a_time_that_was_told_wrong_is_doubted_after_a_day_of_silence() {
     let mut never = Downlink::new(plan());
     never.trust(Tai(0), 0);
     assert_eq!(phase(&never, 1_000 * DAY), Phase::Sleep);
+}
+
+#[test]
+fn contacts_that_pass_without_a_word_have_time_and_plan_doubted() {
+    // Three that pass, the second of two stations that meet, and one that is still to come.
+    let plan = [(1_000, 1_100), (2_000, 2_100), (2_100, 2_200), (3_000, 3_100), (9_000, 9_100)];
+    let plan = || plan.map(|(rise, set)| filed(rise, set, None)).to_vec();
+    let doubting = |missed| Downlink::new(plan()).with_doubt(Doubt::new(Some(0), Some(missed)));
+    let mut downlink = doubting(3);
+    downlink.trust(at(0), 0);
+    assert_eq!(phase(&downlink, 2_500), Phase::Sleep, "two were missed");
+    assert_eq!(phase(&downlink, 4_000), Phase::Acquire, "it would have slept");
+    // A word within the second: one was missed since.
+    let mut heard = doubting(3);
+    heard.trust(at(0), 0);
+    heard.heard(Bearer::Quic, 2_050 * S);
+    assert_eq!(phase(&heard, 4_000), Phase::Sleep);
+    // And a word ends the doubt.
+    downlink.heard(Bearer::Quic, 4_000 * S);
+    assert_eq!(phase(&downlink, 4_100), Phase::Sleep);
+    let mut never = doubting(0);
+    never.trust(at(0), 0);
+    assert_eq!(phase(&never, 4_000), Phase::Sleep);
 }
 
 #[test]

@@ -14,7 +14,7 @@ use super::held::offer;
 use crate::{
     config::Config,
     downlink::{
-        Bearer, DOUBT_S, Downlink, Stand,
+        Bearer, Doubt, Downlink, Stand,
         supply::{COUNTERS_SLOT, HeardTogether},
     },
     health::{LinkHealth, NOT_THERE},
@@ -40,8 +40,8 @@ pub struct Contacts {
 impl Contacts {
     /// Takes up the file's plan, or the one that the ground told before the last stop.
     pub fn recall<M: Medium>(config: &Config, store: &Store<M>) -> Self {
-        let doubt_s = Some(config.downlink.doubt_s.unwrap_or(DOUBT_S)).filter(|of| *of > 0);
-        let mut machine = Downlink::new(config.downlink.contacts.clone()).with_doubt(doubt_s);
+        let doubt = Doubt::new(config.downlink.doubt_s, config.downlink.doubt_contacts);
+        let mut machine = Downlink::new(config.downlink.contacts.clone()).with_doubt(doubt);
         let kept = store.notes().find(|(slot, _)| *slot == PLAN_SLOT);
         if let Some((_, kept)) = kept
             && !machine.recall(kept)
