@@ -3,9 +3,11 @@
 //! A pool that goes is given nothing new; what it was asked may still be answered. Its number is
 //! given away again once nothing of it is on its way.
 
+use super::account::day;
 use super::pool::PoolState;
 use super::spec::{POOLS_MAX, PoolSpec};
 use super::{Purse, Router};
+use crate::pool::Cost;
 use codecs::time::Tai;
 
 /// What a job that waits is told where every pool that took it went away.
@@ -19,15 +21,16 @@ impl Router {
             self.asks.values().any(|ask| ask.pool == at)
                 || self.pools.get(at).is_none_or(|pool| !pool.gone || pool.in_flight > 0)
         };
-        let again = |pool: &PoolState| pool.gone && pool.spec.name == spec.name;
-        // Who comes back keeps what was spent on it today.
-        let own = self.pools.iter().position(again).filter(|at| !busy(*at));
-        let at = match own.or_else(|| (0..self.pools.len()).find(|at| !busy(*at))) {
+        let at = match (0..self.pools.len()).find(|at| !busy(*at)) {
             Some(at) => at,
             None if self.pools.len() < POOLS_MAX => self.pools.len(),
             None => return None,
         };
-        let purse = Purse::of(spec.budget_day);
+        let mut purse = Purse::of(spec.budget_day);
+        // Who comes back keeps what was spent on it today.
+        if let Some((_, spent)) = self.absent.remove(&spec.name).filter(|of| of.0 == day(now)) {
+            purse.pay(Cost::ZERO, spent, now);
+        }
         let mut pool = PoolState::new(spec);
         for (number, (task, _)) in self.tasks.iter().enumerate() {
             if pool.spec.tasks.contains(task) {
@@ -46,9 +49,7 @@ impl Router {
         match (self.pools.get_mut(at), self.pool_purses.get_mut(at)) {
             (Some(slot), Some(known)) => {
                 *slot = pool;
-                if own.is_none() {
-                    *known = purse;
-                }
+                *known = purse;
             }
             _ => {
                 self.pools.push(pool);
@@ -60,9 +61,11 @@ impl Router {
     }
 
     /// Gives a pool no more work; what it was asked may still be answered.
-    pub fn leave(&mut self, pool: usize) {
-        let Some(state) = self.pools.get_mut(pool) else { return };
+    pub fn leave(&mut self, pool: usize, now: Tai) {
+        let spent = self.pool_purses.get(pool).map_or(Cost::ZERO, |purse| purse.spent(now));
+        let Some(state) = self.pools.get_mut(pool).filter(|state| !state.gone) else { return };
         state.gone = true;
+        let name = state.spec.name.clone();
         // Nobody asks a pool about a task that it does not have.
         state.tasks.clear();
         for lane in std::mem::take(&mut state.lanes) {
@@ -74,5 +77,23 @@ impl Router {
             }
             self.lanes.wake(lane);
         }
+        self.spent_on_absent(&name, spent, now);
+    }
+
+    /// Remembers what was spent today on a pool that is not there; at the bound of [`POOLS_MAX`]
+    /// what was spent on other days is forgotten, then what is new.
+    pub(super) fn spent_on_absent(&mut self, name: &str, cost: Cost, now: Tai) {
+        let today = day(now);
+        if self.absent.len() >= POOLS_MAX {
+            self.absent.retain(|_, (of, _)| *of == today);
+        }
+        if cost == Cost::ZERO || self.absent.len() >= POOLS_MAX {
+            return;
+        }
+        let (of, sum) = self.absent.entry(name.to_owned()).or_insert((today, Cost::ZERO));
+        if *of != today {
+            (*of, *sum) = (today, Cost::ZERO);
+        }
+        *sum += cost;
     }
 }

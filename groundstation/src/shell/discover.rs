@@ -145,7 +145,7 @@ impl Finders {
                 Change::Gone(address) => {
                     tracing::info!("pool {name}@{address}: went");
                     let Some(at) = finder.numbers.remove(&address) else { continue };
-                    core.leave(at);
+                    core.leave(at, now);
                     // Questions on their way hold it until they are answered.
                     if let Some(slot) = pools.get_mut(at) {
                         *slot = None;

@@ -23,11 +23,11 @@ fn a_pool_that_goes_gets_nothing_new_and_may_still_answer() {
     let mut router = router(vec![pool("a")]);
     let b = router.join(pool("gpu@b"), at(0.0)).unwrap();
     drain(&mut router, at(0.0));
-    router.leave(0);
+    router.leave(0, at(0.0));
     router.submit(work("1", 1, 60.0), at(0.0));
     let first = drain(&mut router, at(0.0));
     assert_eq!(first.keys(), [(b, "1")]);
-    router.leave(b);
+    router.leave(b, at(0.0));
     // Its number is not given away while a question is on its way there.
     let c = router.join(pool("gpu@c"), at(0.1)).unwrap();
     assert_eq!(c, 0, "the number of one that has nothing on its way");
@@ -46,7 +46,7 @@ fn a_pool_that_goes_gets_nothing_new_and_may_still_answer() {
 fn jobs_in_the_queue_say_that_their_pool_went_and_end_with_their_deadline() {
     let mut router = router(vec![pool("a")]);
     drain(&mut router, at(0.0));
-    router.leave(0);
+    router.leave(0, at(0.0));
     router.submit(work("k", 1, 60.0), at(0.0));
     assert!(drain(&mut router, at(0.0)).asked.is_empty());
     router.take_events();
@@ -64,16 +64,27 @@ fn who_comes_back_keeps_what_was_spent_on_it_today() {
         spec.budget_day = Some(Cost::from_units(1.0));
         spec
     };
-    let mut router = router(vec![]);
+    let mut earlier = Line::new("0", TASK, State::Done, at(0.0));
+    (earlier.pool, earlier.cost) = ("gpu@old".into(), Cost::from_units(0.6));
+    let mut router = Router::new(vec![], Settings::default(), [earlier], at(0.0));
     let a = router.join(spec(), at(0.0)).unwrap();
     router.submit(work("1", 1, 60.0), at(0.0));
     let asked = drain(&mut router, at(0.0)).asked;
     router.answered(asked[0].2, answer(0.5), at(0.1));
     drain(&mut router, at(0.1));
-    router.leave(a);
-    assert_eq!(router.join(spec(), at(0.2)), Some(a));
+    router.leave(a, at(0.1));
+    // Another takes its number in between.
+    let other = router.join(pool("gpu@b"), at(0.2)).unwrap();
+    assert_eq!(other, a);
+    router.leave(other, at(0.2));
+    router.join(spec(), at(0.2)).unwrap();
     router.submit(work("2", 1, 60.0), at(0.2));
     assert!(drain(&mut router, at(0.2)).asked.is_empty(), "0.6 of 1.0 is spent");
+    // The log of earlier runs says it, too.
+    let mut old = spec();
+    old.name = "gpu@old".into();
+    router.join(old, at(0.3)).unwrap();
+    assert!(drain(&mut router, at(0.3)).asked.is_empty(), "0.6 of 1.0 is spent");
 }
 
 #[test]
@@ -81,7 +92,7 @@ fn pools_that_come_and_go_never_take_more_numbers_than_are_there_at_once() {
     let mut router = router(vec![]);
     for turn in 0..5_000 {
         let a = router.join(pool(&format!("gpu@{turn}")), at(0.0)).unwrap();
-        router.leave(a);
+        router.leave(a, at(0.1));
     }
     assert_eq!(router.join(pool("last"), at(0.0)), Some(0));
     assert_eq!(router.view(at(0.0)).pools.len(), 1);
