@@ -55,7 +55,7 @@ pub fn aws_events(data: &[u8]) {
     for message in whole {
         if let Some(sent) = message.encode() {
             let again = aws::Reader::default().push(&sent).expect("what was written is read");
-            assert_eq!(again, [message.clone()]);
+            assert_eq!(again, std::slice::from_ref(&message));
         }
         let value = serde_json::from_slice(&message.payload).unwrap_or_default();
         let name = message.header(":event-type").unwrap_or_default();
