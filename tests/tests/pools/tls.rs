@@ -4,7 +4,7 @@ use crate::{
     servers::{both_with, judge, tile},
     serving::served_with,
 };
-use groundstation::pool::{Cause, Pool};
+use groundstation::pool::Cause;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use std::{net::TcpStream, path::Path};
 
