@@ -97,6 +97,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("oip_rest", pools::oip_rest),
     ("oip_grpc", pools::oip_grpc),
     ("events", pools::events),
+    ("aws_events", pools::aws_events),
     ("text", text::text),
 ];
 

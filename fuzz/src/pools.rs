@@ -2,7 +2,8 @@
 
 use crate::input::Input;
 use bytes::Bytes;
-use groundstation::pool::formats::{Draft, TEXT_BYTES_MAX, anthropic, openai};
+use groundstation::pool::aws::events as aws;
+use groundstation::pool::formats::{Draft, TEXT_BYTES_MAX, anthropic, converse, openai};
 use groundstation::pool::oip::{self, Body, Wanted};
 use groundstation::pool::oip_proto::{InferResponse, read_tensors, write_tensors};
 use groundstation::pool::sse::Reader;
@@ -35,6 +36,45 @@ pub fn oip_grpc(data: &[u8]) {
     if !tensors.is_empty() {
         assert_eq!(read_tensors(heads, raw).expect("what was written is read"), tensors);
     }
+}
+
+/// Streams of Amazon's messages, cut anywhere: the same messages, which come back as they were.
+pub fn aws_events(data: &[u8]) {
+    let mut input = Input(data);
+    let (framed, at) = (input.byte() & 1 == 1, usize::from(input.byte()));
+    // Lengths and checks that hold, which the fuzzer need not find.
+    let forged = framed.then(|| forge(input.0));
+    let bytes = forged.as_deref().unwrap_or(input.0);
+    let Ok(whole) = aws::Reader::default().push(bytes) else { return };
+    let (first, rest) = bytes.split_at(at.min(bytes.len()));
+    let mut reader = aws::Reader::default();
+    let mut parts = reader.push(first).expect("good when whole");
+    parts.extend(reader.push(rest).expect("good when whole"));
+    assert_eq!(whole, parts);
+    let mut draft = Draft::default();
+    for message in whole {
+        if let Some(sent) = message.encode() {
+            let again = aws::Reader::default().push(&sent).expect("what was written is read");
+            assert_eq!(again, std::slice::from_ref(&message));
+        }
+        let value = serde_json::from_slice(&message.payload).unwrap_or_default();
+        let name = message.header(":event-type").unwrap_or_default();
+        let _ = converse::event(name, &value, &mut draft);
+    }
+    assert!(draft.text.len() + draft.arguments.len() <= TEXT_BYTES_MAX);
+}
+
+/// A message whose first byte says how many of the rest are headers.
+fn forge(data: &[u8]) -> Vec<u8> {
+    let (length, rest) = data.split_first().unwrap_or((&0, &[]));
+    let headers = usize::from(*length).min(rest.len());
+    let mut out = Vec::new();
+    out.extend(((rest.len() + 16) as u32).to_be_bytes());
+    out.extend((headers as u32).to_be_bytes());
+    out.extend(aws::check(&out).to_be_bytes());
+    out.extend(rest);
+    out.extend(aws::check(&out).to_be_bytes());
+    out
 }
 
 /// Streams of events, cut anywhere: the same events, and an answer within its bound.

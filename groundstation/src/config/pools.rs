@@ -4,7 +4,9 @@ use crate::pool::aws::opaque::Form;
 use crate::pool::formats::Structured;
 use crate::pool::task::Contracts;
 use crate::pool::{Cost, DataClass};
+use crate::router::discovery::Source;
 use crate::router::spec::{POOLS_MAX, PoolSpec, Price, Role, Settings};
+use core::net::SocketAddr;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -20,6 +22,11 @@ pub struct PoolConfig {
     pub kind: PoolKind,
     /// Base address, for pools elsewhere.
     pub url: Option<String>,
+    /// Where pools are found that this table stands for: `dns:NAME:PORT` or
+    /// `kubernetes:NAMESPACE/SERVICE:PORT`.
+    pub discover: Option<String>,
+    /// Seconds between two looks; 30 by default.
+    pub discover_every_s: Option<u64>,
     /// Task contract to the pool's own model name.
     #[serde(default)]
     pub tasks: BTreeMap<String, String>,
@@ -43,13 +50,17 @@ pub struct PoolConfig {
     pub x_api_key: bool,
     /// Version of Anthropic's interface, where it is not the usual one.
     pub api_version: Option<String>,
+    /// Authorities in PEM that may sign for the server, relative to the station file, instead of
+    /// those that the system trusts.
+    pub ca: Option<PathBuf>,
     /// Speaks to another machine without TLS, credentials and all.
     #[serde(default)]
     pub danger_http: bool,
     /// How an answer that must fulfil a schema is asked for.
     #[serde(default)]
     pub structured: Structured,
-    /// Whether a pool of messages answers piece by piece; by default it does.
+    /// Whether answers come piece by piece: by default those of `openai` and `anthropic` do, while
+    /// `bedrock-converse` and decoupled models behind `oip-grpc` are asked to.
     pub stream: Option<bool>,
     /// Region of AWS's that requests are signed for, where it is not `region`.
     pub aws_region: Option<String>,
@@ -221,6 +232,27 @@ impl PoolConfig {
         }
     }
 
+    /// Where pools of this table are found; none of a pool that stands for itself.
+    pub fn source(&self) -> Option<Result<Source, String>> {
+        self.discover.as_deref().map(str::parse)
+    }
+
+    /// Seconds between two looks.
+    pub fn discover_every_s(&self) -> u64 {
+        self.discover_every_s.unwrap_or(30)
+    }
+
+    /// The pool that was found at an address: the table's settings under a name of its own.
+    pub fn found(&self, source: &Source, address: SocketAddr) -> Self {
+        let url = format!("http://{}:{}", source.host(), address.port());
+        Self {
+            name: format!("{}@{address}", self.name),
+            url: self.url.clone().or(Some(url)),
+            discover: None,
+            ..self.clone()
+        }
+    }
+
     /// As the router wants it; `tasks` are those that it takes, which may be more than are written.
     pub fn spec(&self, kind: &str, tasks: Vec<String>) -> PoolSpec {
         let embedded = self.kind == PoolKind::Embedded;
@@ -339,8 +371,20 @@ fn check_adapter(pool: &PoolConfig) -> Result<(), (&'static str, String)> {
             let message = "AWS has variables of its own, which are read without being named";
             return Err(("credentials_env", message.into()));
         }
-    } else if pool.kind != PoolKind::Embedded && pool.url.is_none() {
+    } else if pool.kind != PoolKind::Embedded && pool.url.is_none() && pool.discover.is_none() {
         return missing("url");
+    }
+    if let Some(source) = pool.source() {
+        source.map_err(|error| ("discover", error))?;
+        if pool.kind.is_aws() || pool.kind == PoolKind::Embedded {
+            return Err(("discover", format!("a pool of kind {kind} is not found anywhere")));
+        }
+    }
+    if !(1..=3600).contains(&pool.discover_every_s()) {
+        return Err(("discover_every_s", "must be from 1 to 3600".into()));
+    }
+    if pool.ca.is_some() && (pool.kind.is_aws() || pool.kind == PoolKind::Embedded) {
+        return Err(("ca", format!("a pool of kind {kind} has no use for it")));
     }
     if pool.credentials.is_some() && pool.credentials_env.is_some() {
         return Err(("credentials, credentials_env", "exclude each other".into()));

@@ -1,9 +1,10 @@
-//! Plain HTTP to a pool: connections that are kept, bounded answers, and an end to each exchange.
+//! HTTP to a pool: connections that are kept, bounded answers, and an end to each exchange.
 //!
 //! A connection whose exchange is dropped is closed: the server sees that it is given up.
 
 use super::PoolError;
 use super::body::{Parts, Ungathered, gather};
+use super::dial::{Dial, Transport};
 use super::room::Rooms;
 use super::verdict::{self, Refusal};
 use bytes::Bytes;
@@ -16,7 +17,6 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
-use tokio::net::TcpStream;
 
 /// Time for a connection and for metadata; a pool that takes longer counts as not there.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -53,9 +53,11 @@ pub async fn within<T>(
     tokio::time::timeout(time, exchange).await.unwrap_or_else(|_| Err(PoolError::deadline()))
 }
 
-/// Where a server is: host and port of a plain HTTP address, and a path before the protocol's own.
+/// Where a server is: host and port of its address, and a path before the protocol's own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
+    /// Whether TLS goes between.
+    pub https: bool,
     /// Host and port.
     pub authority: String,
     /// Path without a slash at its end; may be empty.
@@ -63,22 +65,30 @@ pub struct Place {
 }
 
 impl Place {
-    /// Reads `http://HOST:PORT[/PATH]`.
+    /// Reads `http[s]://HOST[:PORT][/PATH]`.
     pub fn parse(url: &str) -> Result<Self, String> {
-        let rest = url.strip_prefix("http://").ok_or_else(|| {
-            format!("{url:?}: a pool's address begins with http:// (put TLS in front of it)")
-        })?;
+        let (https, rest) = match (url.strip_prefix("https://"), url.strip_prefix("http://")) {
+            (Some(rest), _) => (true, rest),
+            (_, Some(rest)) => (false, rest),
+            _ => return Err(format!("{url:?}: a pool's address begins with https:// or http://")),
+        };
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
         let port = authority.rsplit_once(':').map(|(_, port)| port.parse::<u16>());
         let authority = match port {
             Some(Ok(_)) => authority.to_owned(),
             _ if authority.is_empty() => return Err(format!("{url:?}: no host")),
+            _ if https => format!("{authority}:443"),
             _ => format!("{authority}:80"),
         };
         let path = path.trim_end_matches('/');
         let path = path.strip_suffix("v2").unwrap_or(path).trim_end_matches('/');
         let path = if path.is_empty() { String::new() } else { format!("/{path}") };
-        Ok(Self { authority, path })
+        Ok(Self { https, authority, path })
+    }
+
+    /// The host alone; of a number of IPv6 with its brackets.
+    pub fn host(&self) -> &str {
+        self.authority.rsplit_once(':').map_or(self.authority.as_str(), |(host, _)| host)
     }
 }
 
@@ -155,21 +165,34 @@ impl Drop for Connection {
 
 /// A server and the connections to it.
 pub struct Server {
-    place: Place,
+    dial: Dial,
+    path: String,
     idle: Mutex<Vec<Connection>>,
     answer_bytes_max: usize,
     rooms: Rooms,
 }
 
 impl Server {
-    /// A server whose answers are at most so long.
-    pub fn new(place: Place, answer_bytes_max: usize) -> Self {
+    /// A server of plain HTTP, wherever it is, whose answers are at most so long.
+    pub fn plain(place: Place, answer_bytes_max: usize) -> Self {
+        let dial = Dial::plain(&place);
+        Self::by(dial, place.path, answer_bytes_max)
+    }
+
+    /// A server at an address, whose answers are at most so long.
+    pub fn new(url: &str, transport: &Transport, answer_bytes_max: usize) -> Result<Self, String> {
+        let place = Place::parse(url)?;
+        let dial = Dial::new(url, &place, transport, b"http/1.1")?;
+        Ok(Self::by(dial, place.path, answer_bytes_max))
+    }
+
+    fn by(dial: Dial, path: String, answer_bytes_max: usize) -> Self {
         let (idle, rooms) = (Mutex::default(), Rooms::default());
-        Self { place, idle, answer_bytes_max, rooms }
+        Self { dial, path, idle, answer_bytes_max, rooms }
     }
 
     fn gone(&self, what: &str, error: &dyn Display) -> PoolError {
-        PoolError::unavailable(format!("{what} {}: {error}", self.place.authority))
+        PoolError::unavailable(format!("{what} {}: {error}", self.dial.authority()))
     }
 
     /// Asks, within a time.
@@ -196,8 +219,8 @@ impl Server {
     fn request(&self, question: &Question) -> Result<hyper::Request<Parts>, PoolError> {
         let mut request = hyper::Request::builder()
             .method(question.method.clone())
-            .uri(format!("{}{}", self.place.path, question.path))
-            .header(HOST, &self.place.authority);
+            .uri(format!("{}{}", self.path, question.path))
+            .header(HOST, self.dial.authority());
         if !question.body.is_empty() {
             request = request
                 .header(CONTENT_TYPE, question.content_type)
@@ -221,12 +244,8 @@ impl Server {
     }
 
     async fn connect(&self) -> Result<Connection, PoolError> {
-        let connect = TcpStream::connect(&self.place.authority);
-        let stream = tokio::time::timeout(CONNECT_TIMEOUT, connect)
-            .await
-            .map_err(|_| self.gone("no connection to", &"timed out"))?
-            .map_err(|error| self.gone("no connection to", &error))?;
-        let _ = stream.set_nodelay(true);
+        let stream = self.dial.connect().await;
+        let stream = stream.map_err(|error| self.gone("no connection to", &error))?;
         let shaken = handshake(TokioIo::new(stream)).await;
         let (sender, connection) = shaken.map_err(|error| self.gone("no HTTP with", &error))?;
         let driver = tokio::spawn(connection.unwrap_or_else(drop));
@@ -246,7 +265,7 @@ impl Server {
                 return Err(PoolError::contract(format!("answer of more than {most} bytes")));
             }
             Err(Ungathered::Broken(error)) => {
-                let place = &self.place.authority;
+                let place = self.dial.authority();
                 return Err(PoolError::failed(format!("answer cut short by {place}: {error}")));
             }
         };
@@ -266,13 +285,18 @@ mod tests {
 
     #[test]
     fn addresses_are_read() {
-        let place = |url| Place::parse(url).map(|place| (place.authority, place.path));
-        let pair = |a: &str, b: &str| Ok((a.to_owned(), b.to_owned()));
-        assert_eq!(place("http://127.0.0.1:80"), pair("127.0.0.1:80", ""));
-        assert_eq!(place("http://pool/"), pair("pool:80", ""));
-        assert_eq!(place("http://pool:8000/v2"), pair("pool:8000", ""));
-        assert_eq!(place("http://pool:8000/gate/v2/"), pair("pool:8000", "/gate"));
-        assert!(place("https://pool").is_err());
+        let place = |url| {
+            let place = Place::parse(url)?;
+            Ok::<_, String>((place.https, place.authority, place.path))
+        };
+        let row = |https, a: &str, b: &str| Ok((https, a.to_owned(), b.to_owned()));
+        assert_eq!(place("http://127.0.0.1:80"), row(false, "127.0.0.1:80", ""));
+        assert_eq!(place("http://pool/"), row(false, "pool:80", ""));
+        assert_eq!(place("http://[::1]"), row(false, "[::1]:80", ""));
+        assert_eq!(place("https://pool/v2"), row(true, "pool:443", ""));
+        assert_eq!(place("https://pool:8000/gate/v2/"), row(true, "pool:8000", "/gate"));
+        assert!(place("pool:80").is_err());
+        assert!(place("https://").is_err());
         assert!(place("http://").is_err());
     }
 }

@@ -4,6 +4,7 @@
 //! that it is given up.
 
 use super::PoolError;
+use super::dial::{Transport, client_config, is_here, refuse_clear};
 use super::http::{CONNECT_TIMEOUT, cut};
 use super::verdict::{self, Refusal};
 use bytes::Bytes;
@@ -24,23 +25,18 @@ pub struct Site {
 }
 
 impl Site {
-    /// Reads `https://HOST[:PORT][/PATH]`. Without TLS credentials travel in the clear, so that
-    /// `http://` is for this machine, and for what `danger_http` says of another.
+    /// Reads `https://HOST[:PORT][/PATH]`, trusting whom the system trusts.
     pub fn new(url: &str, danger_http: bool) -> Result<Self, String> {
+        Self::through(&Transport { danger_http, ..Transport::default() }, url)
+    }
+
+    /// The same by a way that is told.
+    pub fn through(transport: &Transport, url: &str) -> Result<Self, String> {
         let base = Url::parse(url).map_err(|error| format!("{url:?}: {error}"))?;
         let host = base.host_str().ok_or_else(|| format!("{url:?}: no host"))?;
-        let bare = host.trim_start_matches('[').trim_end_matches(']');
-        let address: Option<std::net::IpAddr> = bare.parse().ok();
-        let here = host == "localhost" || address.is_some_and(|address| address.is_loopback());
         match base.scheme() {
             "https" => {}
-            "http" if here || danger_http => {}
-            "http" => {
-                return Err(format!(
-                    "{url:?}: credentials would travel in the clear: use https://, or set \
-                     danger_http"
-                ));
-            }
+            "http" => refuse_clear(url, host, transport.danger_http)?,
             scheme => return Err(format!("{url:?}: {scheme} is neither https nor http")),
         }
         // The client takes the process's provider; another call than the first changes nothing.
@@ -50,8 +46,15 @@ impl Site {
             .tcp_nodelay(true)
             // A signature and a credential are for the host that was asked.
             .redirect(reqwest::redirect::Policy::none());
-        if here {
+        if is_here(host) || transport.address.is_some() {
             client = client.no_proxy();
+        }
+        if let Some(address) = transport.address {
+            client = client.resolve(host, address);
+        }
+        if let Some(ca) = &transport.ca {
+            let config = client_config(Some(ca)).map_err(|error| format!("{url:?}: {error}"))?;
+            client = client.tls_backend_preconfigured(config);
         }
         let client = client.build().map_err(|error| format!("{url:?}: {error}"))?;
         Ok(Self { client, base })

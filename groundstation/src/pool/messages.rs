@@ -1,5 +1,6 @@
 //! A pool that takes documents over HTTPS: OpenAI-compatible chat, Anthropic Messages.
 
+use super::dial::Transport;
 use super::formats::{Draft, Structured, anthropic, openai};
 use super::http::{model_of, within};
 use super::https::{self, ANSWER_BYTES_MAX, Answer, Site};
@@ -43,8 +44,8 @@ pub struct Config {
     /// Whether answers come as events; a model that never ends is then noticed by its bytes as
     /// well as by the deadline.
     pub stream: bool,
-    /// Speaks to another machine without TLS.
-    pub danger_http: bool,
+    /// The way to the server.
+    pub transport: Transport,
 }
 
 /// The pool.
@@ -57,7 +58,7 @@ pub struct Messages {
 impl Messages {
     /// A pool as the station file has it.
     pub fn new(config: Config) -> Result<Self, String> {
-        let site = Site::new(&config.url, config.danger_http)?;
+        let site = Site::through(&config.transport, &config.url)?;
         // Their own newer models refuse the older name of the bound; most others know only that.
         let hosts = ["api.openai.com", "openai.azure.com"];
         let completion_tokens = hosts.iter().any(|host| config.url.contains(host));

@@ -1,21 +1,26 @@
 //! A pool behind the Open Inference Protocol over gRPC: ours, Triton, MLServer, KServe, OpenVINO.
-//!
-//! Plain HTTP/2 only; a pool across a network belongs behind a tunnel or a proxy that ends TLS.
 
-use super::http::{CONNECT_TIMEOUT, RETRY_AFTER_MAX, cut, model_of, within};
+use super::dial::{Dial, Stream, Transport};
+use super::http::{CONNECT_TIMEOUT, Place, RETRY_AFTER_MAX, cut, model_of, within};
 use super::oip_proto::{
-    Empty, InferRequest, InferResponse, MESSAGE_BYTES_MAX, ModelMetadataResponse, ModelRequest,
-    SERVICE, Yes, read_tensors, write_tensors,
+    Empty, InferParameter, InferRequest, InferResponse, MESSAGE_BYTES_MAX, ModelMetadataResponse,
+    ModelRequest, Parameter, SERVICE, Yes, read_tensors, write_tensors,
 };
+use super::oip_stream::{ModelConfigResponse, Parts, StreamResponse, WANT_FINAL};
 use super::{
-    Input, ModelMetadata, Output, Pool, PoolError, PoolInfo, Request, Response, Secret,
+    Cause, Input, ModelMetadata, Output, Pool, PoolError, PoolInfo, Request, Response, Secret,
     SecretSource, Usage,
 };
 use futures_util::future::BoxFuture;
+use hyper_util::rt::TokioIo;
 use std::collections::BTreeMap;
-use std::sync::OnceLock;
+use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
+use tonic::codegen::Service;
+use tonic::codegen::http::Uri;
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
@@ -36,36 +41,62 @@ const PUSHBACK: &str = "grpc-retry-pushback-ms";
 pub struct OipGrpc {
     name: String,
     endpoint: Endpoint,
+    dial: Dial,
     /// Made with the first call: making them wants a runtime, and a check has none.
     channels: OnceLock<Vec<Channel>>,
     next: AtomicUsize,
     /// Task contract to the server's name of a model.
     models: BTreeMap<String, String>,
     bearer: Option<SecretSource>,
+    /// Whether models may be asked by stream.
+    streams: bool,
+    /// Whether each model is decoupled, as far as the server said.
+    decoupled: Mutex<BTreeMap<String, bool>>,
 }
 
 impl OipGrpc {
-    /// A pool by its name in the station file, its address (`http://HOST:PORT`), what it calls the
-    /// tasks' models, and the token that it wants, if any.
+    /// A pool by its name in the station file, its address (`http[s]://HOST:PORT`), what it calls
+    /// the tasks' models, and the token that it wants, if any.
     pub fn new(
         name: &str,
         url: &str,
         models: BTreeMap<String, String>,
         bearer: Option<SecretSource>,
     ) -> Result<Self, String> {
-        if !url.starts_with("http://") {
-            return Err(format!(
-                "{url:?}: a pool's address begins with http:// (put TLS in front of it)"
-            ));
-        }
+        Self::through(&Transport::default(), name, url, models, bearer)
+    }
+
+    /// The same by a way that is told.
+    pub fn through(
+        transport: &Transport,
+        name: &str,
+        url: &str,
+        models: BTreeMap<String, String>,
+        bearer: Option<SecretSource>,
+    ) -> Result<Self, String> {
+        let dial = Dial::new(url, &Place::parse(url)?, transport, b"h2")?;
         let endpoint = Endpoint::from_shared(url.to_owned())
             .map_err(|error| format!("{url:?}: {error}"))?
-            .connect_timeout(CONNECT_TIMEOUT)
-            .tcp_nodelay(true)
             .initial_stream_window_size(WINDOW_BYTES)
             .initial_connection_window_size(2 * WINDOW_BYTES);
         let (channels, next) = (OnceLock::new(), AtomicUsize::new(0));
-        Ok(Self { name: name.to_owned(), endpoint, channels, next, models, bearer })
+        let (streams, decoupled) = (false, Mutex::default());
+        Ok(Self {
+            name: name.to_owned(),
+            endpoint,
+            dial,
+            channels,
+            next,
+            models,
+            bearer,
+            streams,
+            decoupled,
+        })
+    }
+
+    /// Asks models by stream that the server calls decoupled: those answer in any number of parts.
+    pub fn streaming(self, streams: bool) -> Self {
+        Self { streams, ..self }
     }
 
     /// Whether the server is there and ready.
@@ -83,7 +114,7 @@ impl OipGrpc {
             return Err(PoolError::bad_request("this pool takes tensors, no documents"));
         };
         let (inputs, raw_input_contents) = write_tensors(tensors);
-        let question = InferRequest {
+        let mut question = InferRequest {
             model_name: model.to_owned(),
             id: request.idempotency_key.clone(),
             inputs,
@@ -91,24 +122,76 @@ impl OipGrpc {
             ..InferRequest::default()
         };
         let trace = request.trace.traceparent();
-        let answer: InferResponse =
-            self.call("ModelInfer", question, request.time_left, Some(&trace)).await?;
-        let outputs = read_tensors(answer.outputs, answer.raw_output_contents)
-            .map_err(|error| PoolError::contract(format!("answer of {model}: {error}")))?;
-        let model = match answer.model_version.as_str() {
-            "" => answer.model_name,
-            version => format!("{} {version}", answer.model_name),
+        let wrong = |error: String| PoolError::contract(format!("answer of {model}: {error}"));
+        let (name, outputs) = if self.streams && self.is_decoupled(model).await? {
+            let value = Some(Parameter::Bool(true));
+            question.parameters.insert(WANT_FINAL.to_owned(), InferParameter { value });
+            let parts = within(request.time_left, self.stream(question, request, &trace)).await?;
+            (parts.model.clone(), parts.whole().map_err(wrong)?)
+        } else {
+            let answer: InferResponse =
+                self.call("ModelInfer", question, request.time_left, Some(&trace)).await?;
+            let name = answer.model();
+            let outputs = read_tensors(answer.outputs, answer.raw_output_contents);
+            (name, outputs.map_err(|error| wrong(error.to_string()))?)
         };
-        Ok(Response { model, output: Output::Tensors(outputs), usage: Usage::default() })
+        Ok(Response { model: name, output: Output::Tensors(outputs), usage: Usage::default() })
+    }
+
+    /// Whether the server says that a model answers by stream alone. One that knows no such word
+    /// has no such models.
+    async fn is_decoupled(&self, model: &str) -> Result<bool, PoolError> {
+        let known = || self.decoupled.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(decoupled) = known().get(model) {
+            return Ok(*decoupled);
+        }
+        let asked = ModelRequest { name: model.to_owned(), version: String::new() };
+        let told: Result<ModelConfigResponse, _> =
+            self.call("ModelConfig", asked, CONNECT_TIMEOUT, None).await;
+        let decoupled = match told {
+            Ok(told) => told.is_decoupled(),
+            Err(error) if error.cause == Cause::BadRequest => false,
+            Err(error) => return Err(error),
+        };
+        known().insert(model.to_owned(), decoupled);
+        Ok(decoupled)
+    }
+
+    /// Asks by stream and reads to the last part. A stream that is dropped is reset: the server
+    /// sees that it is given up.
+    async fn stream(
+        &self,
+        question: InferRequest,
+        request: &Request,
+        trace: &str,
+    ) -> Result<Parts, PoolError> {
+        let model = question.model_name.clone();
+        let asked = futures_util::stream::once(std::future::ready(question));
+        let (asked, path) =
+            self.prepare("ModelStreamInfer", asked, request.time_left, Some(trace))?;
+        let mut client = client(self.channel());
+        client.ready().await.map_err(|error| PoolError::unavailable(chain(&error)))?;
+        let codec = ProstCodec::<InferRequest, StreamResponse>::default();
+        let answer = client.streaming(asked, path, codec).await.map_err(|it| verdict(&it))?;
+        let (mut answer, mut parts) = (answer.into_inner(), Parts::default());
+        while let Some(part) = answer.message().await.map_err(|status| verdict(&status))? {
+            if !part.error_message.is_empty() {
+                return Err(PoolError::failed(cut(&part.error_message)));
+            }
+            let last = parts.take(part.infer_response.unwrap_or_default());
+            if last.map_err(|error| PoolError::contract(format!("answer of {model}: {error}")))? {
+                break;
+            }
+        }
+        Ok(parts)
     }
 
     /// Any of them will do; they only have to differ from time to time.
     fn channel(&self) -> Channel {
-        let channels = self
-            .channels
-            .get_or_init(|| (0..CHANNELS).map(|_| self.endpoint.connect_lazy()).collect());
+        let open = || self.endpoint.connect_with_connector_lazy(Connector(self.dial.clone()));
+        let channels = self.channels.get_or_init(|| (0..CHANNELS).map(|_| open()).collect());
         let turn = self.next.fetch_add(1, Ordering::Relaxed) % CHANNELS;
-        channels.get(turn).cloned().unwrap_or_else(|| self.endpoint.connect_lazy())
+        channels.get(turn).cloned().unwrap_or_else(open)
     }
 
     /// One method, within a time that the server is told as well. A call that is dropped resets
@@ -124,6 +207,29 @@ impl OipGrpc {
         Q: prost::Message + Send + Sync + 'static,
         A: prost::Message + Default + Send + Sync + 'static,
     {
+        let (request, path) = self.prepare(method, question, time, trace)?;
+        let mut client = client(self.channel());
+        let answer = within(time, async {
+            client.ready().await.map_err(|error| PoolError::unavailable(chain(&error)))?;
+            let codec = ProstCodec::<Q, A>::default();
+            client.unary(request, path, codec).await.map_err(|status| verdict(&status))
+        });
+        let answer = answer.await;
+        if answer.as_ref().is_err_and(|error| error.cause == Cause::Unavailable) {
+            // What comes back at this address may be another server.
+            self.decoupled.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        }
+        Ok(answer?.into_inner())
+    }
+
+    /// A question with all that goes beside it.
+    fn prepare<Q>(
+        &self,
+        method: &str,
+        question: Q,
+        time: Duration,
+        trace: Option<&str>,
+    ) -> Result<(tonic::Request<Q>, PathAndQuery), PoolError> {
         let bad = |error: &dyn std::fmt::Display| PoolError::bad_request(error.to_string());
         let path = PathAndQuery::try_from(format!("/{SERVICE}/{method}")).map_err(|it| bad(&it))?;
         let mut request = tonic::Request::new(question);
@@ -137,16 +243,31 @@ impl OipGrpc {
         if let Some(trace) = trace {
             headers.insert("traceparent", trace.parse().map_err(|it| bad(&it))?);
         }
-        let channel = self.channel();
-        let mut client = tonic::client::Grpc::new(channel)
-            .max_decoding_message_size(MESSAGE_BYTES_MAX)
-            .max_encoding_message_size(MESSAGE_BYTES_MAX);
-        let answer = within(time, async {
-            client.ready().await.map_err(|error| PoolError::unavailable(chain(&error)))?;
-            let codec = ProstCodec::<Q, A>::default();
-            client.unary(request, path, codec).await.map_err(|status| verdict(&status))
-        });
-        Ok(answer.await?.into_inner())
+        Ok((request, path))
+    }
+}
+
+fn client(channel: Channel) -> tonic::client::Grpc<Channel> {
+    tonic::client::Grpc::new(channel)
+        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX)
+}
+
+/// Connects for the transport, which asks again whenever a connection was lost.
+struct Connector(Dial);
+
+impl Service<Uri> for Connector {
+    type Response = TokioIo<Box<dyn Stream>>;
+    type Error = io::Error;
+    type Future = BoxFuture<'static, io::Result<Self::Response>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Uri) -> Self::Future {
+        let connected = self.0.connect_owned();
+        Box::pin(async move { connected.await.map(TokioIo::new) })
     }
 }
 

@@ -225,6 +225,16 @@ pub struct InferResponse {
     pub raw_output_contents: Vec<Bytes>,
 }
 
+impl InferResponse {
+    /// Who answered, with the version where it is told.
+    pub fn model(&self) -> String {
+        match self.model_version.as_str() {
+            "" => self.model_name.clone(),
+            version => format!("{} {version}", self.model_name),
+        }
+    }
+}
+
 /// Tensors as descriptions and raw contents, which share their elements.
 pub fn write_tensors(tensors: &[Tensor]) -> (Vec<InferTensor>, Vec<Bytes>) {
     let describe = |tensor: &Tensor| InferTensor {

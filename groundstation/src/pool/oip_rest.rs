@@ -4,7 +4,8 @@
 //! server was gone: what comes back at its address may be another. Plain HTTP only; a pool across
 //! a network belongs behind a tunnel or a proxy that ends TLS.
 
-use super::http::{CONNECT_TIMEOUT, Place, Question, Reply, Server, model_of, within};
+use super::dial::Transport;
+use super::http::{CONNECT_TIMEOUT, Question, Reply, Server, model_of, within};
 use super::oip::{self, BINARY_EXTENSION, BODY_BYTES_MAX, Body, JSON_LENGTH_HEADER};
 use super::shared::{Lender, REGION};
 use super::{
@@ -63,7 +64,18 @@ impl OipRest {
         models: BTreeMap<String, String>,
         bearer: Option<SecretSource>,
     ) -> Result<Self, String> {
-        let server = Server::new(Place::parse(url)?, BODY_BYTES_MAX);
+        Self::through(&Transport::default(), name, url, models, bearer)
+    }
+
+    /// The same by a way that is told.
+    pub fn through(
+        transport: &Transport,
+        name: &str,
+        url: &str,
+        models: BTreeMap<String, String>,
+        bearer: Option<SecretSource>,
+    ) -> Result<Self, String> {
+        let server = Server::new(url, transport, BODY_BYTES_MAX)?;
         let (name, binary, shared) = (name.to_owned(), Mutex::new(None), None);
         Ok(Self { name, server, models, bearer, binary, shared })
     }

@@ -11,6 +11,7 @@
 //! why it can't answer.
 
 pub mod models;
+pub mod tls;
 pub mod rest;
 pub mod grpc;
 
@@ -24,6 +25,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use tls::Incoming;
 use tokio::net::TcpListener;
 
 /// What runs the models, as the protocol's metadata names it.
@@ -44,6 +46,12 @@ pub struct Args {
     /// Where to listen for gRPC as well
     #[arg(long, value_name = "ADDRESS")]
     pub grpc: Option<SocketAddr>,
+    /// Certificate in PEM, with those above it: both then speak TLS alone
+    #[arg(long, value_name = "FILE", requires = "key")]
+    pub cert: Option<PathBuf>,
+    /// Its private key in PEM
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub key: Option<PathBuf>,
     /// Folder of a model package; may be given again
     #[arg(long = "package", value_name = "DIR", required = true)]
     pub packages: Vec<PathBuf>,
@@ -81,16 +89,27 @@ async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
 }
 
 async fn serve(args: &Args, models: Arc<Models>) -> anyhow::Result<()> {
+    let acceptor = |protocol: &[u8]| {
+        let files = args.cert.as_ref().zip(args.key.as_ref());
+        files.map(|(cert, key)| tls::acceptor(cert, key, protocol)).transpose()
+    };
     let rest = listen(args.listen).await?;
     let grpc = match args.grpc {
         Some(address) => Some(listen(address).await?),
         None => None,
     };
+    let scheme = if args.cert.is_some() { "https" } else { "http" };
+    let url = format!("{scheme}://{}", rest.local_addr()?);
     let address = grpc.as_ref().map(TcpListener::local_addr).transpose()?;
+    let rest = Incoming::new(rest, acceptor(b"http/1.1")?);
+    let grpc = match grpc {
+        Some(grpc) => Some(Incoming::new(grpc, acceptor(b"h2")?)),
+        None => None,
+    };
     let ready = json!({
         "event": "ready",
-        "url": format!("http://{}", rest.local_addr()?),
-        "grpc": address.map(|address| format!("http://{address}")),
+        "url": url,
+        "grpc": address.map(|address| format!("{scheme}://{address}")),
         "models": models.names().collect::<Vec<_>>(),
         "trouble": models.trouble(),
         "shares": models.shares(),

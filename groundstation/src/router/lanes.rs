@@ -92,6 +92,10 @@ impl Lanes {
         self.lanes.iter()
     }
 
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Lane> {
+        self.lanes.iter_mut()
+    }
+
     /// The lane of a task and a handling; makes it with the pools that `find` gives. None at the
     /// bound.
     pub fn of(

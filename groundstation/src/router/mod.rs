@@ -14,7 +14,7 @@
 
 use crate::archive::record::Position;
 use crate::pool::task;
-use crate::pool::{Input, ModelMetadata, PoolError, Request, Trace};
+use crate::pool::{Cost, Input, ModelMetadata, PoolError, Request, Trace};
 use crate::process::Work;
 use crate::publish::{Event, JobState};
 use crate::telemetry::Span;
@@ -43,6 +43,8 @@ mod answer;
 mod settle;
 mod spans;
 pub mod view;
+mod change;
+pub mod discovery;
 
 use account::{Purse, day};
 use ask::Ask;
@@ -159,6 +161,8 @@ pub struct Router {
     purse: Purse,
     task_purses: Vec<Purse>,
     pool_purses: Vec<Purse>,
+    /// What was spent, and on which day, on pools that are not there.
+    absent: BTreeMap<String, (i64, Cost)>,
     account: view::Accounts,
     meter: meter::Meter,
     history: History,
@@ -184,6 +188,7 @@ impl Router {
             task_purses: tasks.iter().map(of_task).collect(),
             pool_purses: pools.iter().map(|spec| Purse::of(spec.budget_day)).collect(),
             purse: Purse::of(settings.budget_day),
+            absent: BTreeMap::new(),
             pools: pools.into_iter().map(PoolState::new).collect(),
             full: PoolSet::default(),
             nobody: PoolSet::default(),
@@ -252,6 +257,9 @@ impl Router {
             if day(Tai(line.at)) == day(now) {
                 let (pool, task) = (self.pool_named(&line.pool), self.task_named(&line.task));
                 self.pay(pool, task, Default::default(), line.cost, now);
+                if pool.is_none() && !line.pool.is_empty() {
+                    self.spent_on_absent(&line.pool, line.cost, now);
+                }
             }
         }
         self.history.read(line);

@@ -58,6 +58,8 @@ pub(super) struct PoolState {
     /// No breaker has anything to say and every model is accepted: what holds for each task, at
     /// any time, until something happens.
     calm: bool,
+    /// It went away; what it was asked may still be answered.
+    pub gone: bool,
 }
 
 impl PoolState {
@@ -73,6 +75,7 @@ impl PoolState {
             compared: Compared::default(),
             lanes: Vec::new(),
             calm: false,
+            gone: false,
             spec,
         }
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 mod faults;
 mod long;
 mod several;
+mod change;
 mod spans;
 mod meter;
 mod retention;

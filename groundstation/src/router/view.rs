@@ -1,6 +1,7 @@
 //! What people and scripts are told of pools and of what work took.
 
 use super::account::{Compared, Tally};
+use super::discovery::DiscoveryView;
 use super::log::Line;
 use super::meter::Rows;
 use super::pool::Registration;
@@ -50,6 +51,8 @@ impl Accounts {
 pub struct RouterView {
     /// Its pools.
     pub pools: Vec<PoolView>,
+    /// Names that stand for pools to be found; who looks fills it in.
+    pub discoveries: Vec<DiscoveryView>,
     /// Jobs that wait, by priority band.
     pub queued: BTreeMap<u8, u64>,
     /// The same by task.
@@ -157,6 +160,7 @@ impl Router {
             .map(|((task, _), purse)| (task.clone(), Spending::of(purse, now)));
         RouterView {
             pools: (0..self.pools.len()).filter_map(|at| self.pool_view(at, now)).collect(),
+            discoveries: Vec::new(),
             queued,
             queued_tasks,
             running: self.asks.values().filter(|ask| !ask.mirror).map(|ask| ask.jobs.len()).sum(),
@@ -169,7 +173,7 @@ impl Router {
     }
 
     fn pool_view(&self, at: usize, now: Tai) -> Option<PoolView> {
-        let pool = self.pools.get(at)?;
+        let pool = self.pools.get(at).filter(|pool| !pool.gone)?;
         let rows = self.tasks.iter().enumerate().filter_map(|(number, (task, _))| {
             let of = pool.of(number)?;
             let registration = match &of.registration {

@@ -316,6 +316,26 @@ fn pools_table(view: &Value) -> String {
             let _ = writeln!(out, "  compared: {same} of {pairs} the same, at most {apart} apart");
         }
     }
+    for found in list(&view["discoveries"]) {
+        let word = |name: &str| found[name].as_str().unwrap_or("").to_owned();
+        let count = |name: &str| found[name].as_u64().unwrap_or(0);
+        let _ = write!(
+            out,
+            "{} finds {} at {}: {} came up, {} went, {} of {} looks failed",
+            word("name"),
+            count("known"),
+            word("from"),
+            count("joined"),
+            count("left"),
+            count("failures"),
+            count("failures") + count("lookups"),
+        );
+        if count("over") > 0 {
+            let _ = write!(out, ", {} left out", count("over"));
+        }
+        let said = word("said");
+        let _ = if said.is_empty() { writeln!(out) } else { writeln!(out, "\n  {said}") };
+    }
     for (band, count) in view["queued"].as_object().into_iter().flatten() {
         let _ = writeln!(out, "priority {band}: {count} waiting");
     }

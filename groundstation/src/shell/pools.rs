@@ -11,6 +11,7 @@ use crate::{
             service::Service,
             sigv4::Scope,
         },
+        dial::Transport,
         embedded::{self, Embedded},
         messages::{self, Dialect, Messages},
         oip_grpc::OipGrpc,
@@ -23,6 +24,7 @@ use anyhow::Context as _;
 use onboard_model::{Package, Trust};
 use std::{
     io,
+    net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -35,7 +37,7 @@ pub fn open(config: &Config, pool: &PoolConfig) -> anyhow::Result<Arc<dyn Pool>>
             let embedded = embedded(config, pool).with_context(named)?;
             Ok(Arc::new(Embedded::start(embedded)))
         }
-        _ => remote(config, pool).map_err(anyhow::Error::msg).with_context(named),
+        _ => open_at(config, pool, None).map_err(anyhow::Error::msg).with_context(named),
     }
 }
 
@@ -45,28 +47,56 @@ pub fn open_for(
     pool: &PoolConfig,
     contracts: &Contracts,
 ) -> anyhow::Result<Arc<dyn Pool>> {
-    let opened = open(config, pool)?;
-    if pool.takes_words() {
-        return Ok(Arc::new(Prompted::new(opened, contracts.clone())));
+    Ok(worded(pool, open(config, pool)?, contracts))
+}
+
+/// A language model with tasks of tensors put in words; any other pool as it is.
+pub fn worded(pool: &PoolConfig, opened: Arc<dyn Pool>, contracts: &Contracts) -> Arc<dyn Pool> {
+    match pool.takes_words() {
+        true => Arc::new(Prompted::new(opened, contracts.clone())),
+        false => opened,
     }
-    Ok(opened)
 }
 
 /// Tries what [`open`] makes, and starts nothing.
 pub fn check(config: &Config) -> anyhow::Result<()> {
     for pool in config.pools.iter().filter(|pool| pool.kind != PoolKind::Embedded) {
-        open(config, pool)?;
+        match pool.source() {
+            None => drop(open(config, pool)?),
+            Some(source) => {
+                // Any address will do: nothing is connected to.
+                let address = SocketAddr::from(([127, 0, 0, 1], 1));
+                let opened = source.and_then(|source| {
+                    open_at(config, &pool.found(&source, address), Some(address))
+                });
+                let opened = opened.map_err(anyhow::Error::msg);
+                opened.with_context(|| format!("pool {}", pool.name))?;
+            }
+        }
     }
     Ok(())
 }
 
-fn remote(config: &Config, pool: &PoolConfig) -> Result<Arc<dyn Pool>, String> {
+/// A pool elsewhere: where its address says, or where it was found.
+pub fn open_at(
+    config: &Config,
+    pool: &PoolConfig,
+    address: Option<SocketAddr>,
+) -> Result<Arc<dyn Pool>, String> {
     let url = pool.url.as_deref().unwrap_or_default();
     let tasks = pool.tasks.clone();
     let file = pool.credentials.as_ref().map(|file| SecretSource::File(config.path(file)));
     let credential = file.or(pool.credentials_env.clone().map(SecretSource::Environment));
+    let transport = Transport {
+        ca: pool.ca.as_ref().map(|file| config.path(file)),
+        danger_http: pool.danger_http,
+        address,
+    };
     match pool.kind {
-        PoolKind::OipGrpc => Ok(Arc::new(OipGrpc::new(&pool.name, url, tasks, credential)?)),
+        PoolKind::OipGrpc => {
+            let pool_at = OipGrpc::through(&transport, &pool.name, url, tasks, credential)?;
+            Ok(Arc::new(pool_at.streaming(pool.stream.unwrap_or(false))))
+        }
         PoolKind::Openai | PoolKind::Anthropic => {
             let dialect = match pool.kind {
                 PoolKind::Anthropic => Dialect::Anthropic,
@@ -82,11 +112,11 @@ fn remote(config: &Config, pool: &PoolConfig) -> Result<Arc<dyn Pool>, String> {
                 api_version: pool.api_version.clone(),
                 structured: pool.structured,
                 stream: pool.stream.unwrap_or(true),
-                danger_http: pool.danger_http,
+                transport,
             })?))
         }
         kind if kind.is_aws() => aws(config, pool),
-        _ => Ok(Arc::new(OipRest::new(&pool.name, url, tasks, credential)?)),
+        _ => Ok(Arc::new(OipRest::through(&transport, &pool.name, url, tasks, credential)?)),
     }
 }
 
@@ -100,7 +130,9 @@ fn aws(config: &Config, pool: &PoolConfig) -> Result<Arc<dyn Pool>, String> {
     };
     let (name, tasks, structured) = (&pool.name, pool.tasks.clone(), pool.structured);
     let operation = match pool.kind {
-        PoolKind::BedrockConverse => Some(Operation::Converse),
+        PoolKind::BedrockConverse => {
+            Some(Operation::Converse { stream: pool.stream.unwrap_or(false) })
+        }
         PoolKind::BedrockInvoke => Some(Operation::Invoke(pool.form)),
         _ => None,
     };

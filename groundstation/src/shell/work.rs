@@ -2,6 +2,7 @@
 
 use super::{
     clock::StationClock,
+    discover::{self, Finders},
     disk::Folder,
     jobs::{self, JobLog},
     pools, start,
@@ -81,15 +82,17 @@ pub fn traced(
     }
     idle_rules(config, definition).iter().for_each(|warning| tracing::warn!("{warning}"));
     let contracts = Contracts::with(&definition.tasks);
-    let pools = config.pools.iter().map(|pool| pools::open_for(config, pool, &contracts));
-    let pools = pools.collect::<Result<Vec<_>, _>>()?;
-    let specs = config.pools.iter().zip(&pools).map(|(config, pool)| {
+    let (mut pools, mut specs) = (Vec::new(), Vec::new());
+    for table in config.pools.iter().filter(|pool| pool.discover.is_none()) {
+        let pool = pools::open_for(config, table, &contracts)?;
         let info = pool.describe();
-        config.spec(info.kind, info.tasks)
-    });
+        specs.push(table.spec(info.kind, info.tasks));
+        pools.push(Some(pool));
+    }
+    let finders = Finders::start(config, &contracts, discover::looker)?;
     let (log, said) = jobs::open(&config.base)?;
     let settings = config.routing.settings(contracts);
-    let core = Router::new(specs.collect(), settings, said.lines, clock.tai());
+    let core = Router::new(specs, settings, said.lines, clock.tai());
     let mut core = core.with_past(&said.past);
     if telemetry.is_some() {
         core = core.telling_spans();
@@ -103,6 +106,7 @@ pub fn traced(
     let shell = Shell {
         core,
         pools,
+        finders,
         log,
         config,
         compact_at,
@@ -187,13 +191,15 @@ pub fn check(config: &Config) -> anyhow::Result<()> {
 /// What came back from a pool.
 enum Answer {
     Of(AskId, Result<Response, PoolError>),
-    Described(usize, String, Result<Option<ModelMetadata>, PoolError>),
+    Described(usize, Arc<dyn Pool>, String, Result<Option<ModelMetadata>, PoolError>),
     Loaded(Arc<str>, Result<Input, String>),
 }
 
 struct Shell {
     core: Router,
-    pools: Vec<Arc<dyn Pool>>,
+    /// By the numbers that the router gave; none of those that went.
+    pools: Vec<Option<Arc<dyn Pool>>>,
+    finders: Finders,
     /// Away while a line is being written.
     log: Option<JobLog>,
     config: Arc<Config>,
@@ -236,8 +242,13 @@ impl Shell {
                 }
                 Some(looked) = self.asking.recv() => {
                     let mut view = self.core.view(self.clock.tai());
+                    view.discoveries = self.finders.views();
                     view.spans = self.telemetry.as_ref().map(Telemetry::counts);
                     let _ = looked.send(view);
+                }
+                found = self.finders.heard() => {
+                    let now = self.clock.tai();
+                    self.finders.apply(found, &mut self.core, &mut self.pools, now);
                 }
                 () = sleep(pause) => {}
             }
@@ -276,6 +287,10 @@ impl Shell {
         }
     }
 
+    fn pool(&self, at: usize) -> Option<Arc<dyn Pool>> {
+        self.pools.get(at).cloned().flatten()
+    }
+
     fn hear(&mut self, answer: Answer) {
         let now = self.clock.tai();
         match answer {
@@ -283,8 +298,11 @@ impl Shell {
                 self.asked.remove(&ask);
                 self.core.answered(ask, result, now);
             }
-            Answer::Described(pool, task, result) => {
-                self.core.described(pool, &task, result, now);
+            Answer::Described(at, pool, task, result) => {
+                // The number may be another pool's by now.
+                if self.pool(at).is_some_and(|known| Arc::ptr_eq(&known, &pool)) {
+                    self.core.described(at, &task, result, now);
+                }
             }
             Answer::Loaded(key, input) => self.core.loaded(&key, input, now),
         }
@@ -293,7 +311,7 @@ impl Shell {
     async fn act(&mut self, action: Action) {
         match action {
             Action::Ask { ask, pool, request } => {
-                let Some(pool) = self.pools.get(pool).map(Arc::clone) else { return };
+                let Some(pool) = self.pool(pool) else { return };
                 let asked =
                     self.answers.spawn(async move { Answer::Of(ask, pool.infer(&request).await) });
                 self.asked.insert(ask, asked);
@@ -305,14 +323,14 @@ impl Shell {
                 }
             }
             Action::Describe { pool, task } => {
-                let Some(of) = self.pools.get(pool).map(Arc::clone) else { return };
+                let Some(of) = self.pool(pool) else { return };
                 self.answers.spawn(async move {
                     let told = tokio::time::timeout(DESCRIBE_TIMEOUT, of.metadata(&task)).await;
                     let told = told.unwrap_or_else(|_| {
                         let said = format!("it said nothing of its models in {DESCRIBE_TIMEOUT:?}");
                         Err(PoolError::unavailable(said))
                     });
-                    Answer::Described(pool, task, told)
+                    Answer::Described(pool, of, task, told)
                 });
             }
             Action::Load { key, task: _, unit } => {

@@ -12,19 +12,28 @@ use groundstation::{
     shell::pools,
 };
 use serde_json::{Value, json};
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 const KINDS: [&str; 4] = ["openai", "anthropic", "bedrock-converse", "bedrock-invoke"];
 
-/// Pools of a station file with these rows.
-pub fn opened(dir: &Path, rows: &str) -> Vec<Arc<dyn Pool>> {
+/// A station file with these rows.
+pub fn station(dir: &Path, rows: &str) -> PathBuf {
     let text = format!(
         "mission = \"mission.toml\"\n[station]\nname = \"T\"\nlatitude_deg = 48.0\n\
          longitude_deg = 11.0\n[identity]\nauthority = \"a\"\ncertificate = \"s\"\nkey = \"k\"\n{rows}"
     );
     let file = dir.join("station.toml");
     std::fs::write(&file, text).unwrap();
-    let config = Config::load(&file).unwrap();
+    file
+}
+
+/// Pools of a station file with these rows.
+pub fn opened(dir: &Path, rows: &str) -> Vec<Arc<dyn Pool>> {
+    let config = Config::load(&station(dir, rows)).unwrap();
     pools::check(&config).unwrap();
     config.pools.iter().map(|pool| pools::open(&config, pool).unwrap()).collect()
 }
@@ -111,6 +120,7 @@ async fn every_dialect_answers_in_words_and_to_a_schema_whole_and_piece_by_piece
                 let operation = match kind {
                     "openai" => "/v1/chat/completions",
                     "anthropic" => "/v1/messages",
+                    "bedrock-converse" if stream => "/model/steady/converse-stream",
                     "bedrock-converse" => "/model/steady/converse",
                     _ => "/model/steady/invoke",
                 };
@@ -171,8 +181,9 @@ async fn errors_mean_the_same_whoever_says_them() {
 #[tokio::test]
 async fn streams_that_break_off_stumble_or_never_end_end_here() {
     let (dir, mut doubles) = (tempfile::tempdir().unwrap(), Doubles::start().await);
-    for kind in ["openai", "anthropic"] {
-        let failing = |model: &'static str| pool(dir.path(), &doubles, kind, model, "");
+    let streaming = "stream = true";
+    for kind in ["openai", "anthropic", "bedrock-converse"] {
+        let failing = |model: &'static str| pool(dir.path(), &doubles, kind, model, streaming);
         let cut = failing("cut").infer(&question(false, 60.0)).await.unwrap_err();
         assert_eq!(cut.cause, Cause::Failed, "{kind}: {cut}");
         let stumbling = failing("stumbling").infer(&question(false, 60.0)).await.unwrap_err();
@@ -182,12 +193,16 @@ async fn streams_that_break_off_stumble_or_never_end_end_here() {
         };
         assert_eq!(stumbling.cause, wanted, "{kind}: {stumbling}");
         while doubles.given_up.try_recv().is_ok() {}
-        let endless = pool(dir.path(), &doubles, kind, "endless", "");
+        let endless = pool(dir.path(), &doubles, kind, "endless", streaming);
         let late = endless.infer(&question(false, 0.5)).await.unwrap_err();
         assert_eq!(late.cause, Cause::Deadline, "{kind}: {late}");
         // The double hears of it: its answer is dropped with the connection.
         doubles.given_up.recv().await.unwrap();
     }
+    let damaged = pool(dir.path(), &doubles, "bedrock-converse", "damaged", streaming);
+    let damaged = damaged.infer(&question(false, 60.0)).await.unwrap_err();
+    assert_eq!(damaged.cause, Cause::Contract, "{damaged}");
+    assert!(damaged.said.contains("damaged"), "{damaged}");
 }
 
 #[tokio::test]

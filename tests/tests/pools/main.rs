@@ -15,3 +15,6 @@ mod adapters;
 mod moved;
 mod traces;
 mod servers;
+mod tls;
+mod moto;
+mod kserve;

@@ -49,7 +49,7 @@ pub fn start(command: &mut Command, log: &Path) -> Server {
     Server(child.unwrap())
 }
 
-fn tile() -> Request {
+pub fn tile() -> Request {
     let pixels: Bytes = (0..4 * 64 * 64).map(|at| (at % 251) as u8).collect::<Vec<u8>>().into();
     let tile = Tensor::new("tile", DType::U8, vec![1, 4, 64, 64], pixels).unwrap();
     request("cloud-mask/1", Input::Tensors(vec![tile]), 60.0)
@@ -57,9 +57,20 @@ fn tile() -> Request {
 
 /// Pools over both protocols before the same server.
 fn both(dir: &Path, rest: &str, grpc: &str, model: &str) -> Vec<Arc<dyn Pool>> {
-    let row = |kind: &str, address: &str| {
+    both_with(dir, &format!("http://{rest}"), &format!("http://{grpc}"), model, "")
+}
+
+/// The same by whole addresses, with another line of the station file.
+pub fn both_with(
+    dir: &Path,
+    rest: &str,
+    grpc: &str,
+    model: &str,
+    more: &str,
+) -> Vec<Arc<dyn Pool>> {
+    let row = |kind: &str, url: &str| {
         format!(
-            "[[pool]]\nname = \"{kind}\"\nkind = \"{kind}\"\nurl = \"http://{address}\"\n\
+            "[[pool]]\nname = \"{kind}\"\nkind = \"{kind}\"\nurl = \"{url}\"\n{more}\n\
              tasks = {{ \"cloud-mask/1\" = \"{model}\", \"tea/1\" = \"tea\" }}\n"
         )
     };
@@ -78,7 +89,7 @@ async fn ready(pool: &dyn Pool, server: &mut Server, log: &Path) {
 }
 
 /// What every server of the protocol has to do, over both.
-async fn judge(pools: &[Arc<dyn Pool>]) -> Vec<Response> {
+pub async fn judge(pools: &[Arc<dyn Pool>]) -> Vec<Response> {
     let mut answers = Vec::new();
     for pool in pools {
         let kind = pool.describe().kind;
@@ -194,35 +205,33 @@ async fn a_real_mlserver_answers_over_both_protocols() {
     judge(&pools).await;
 }
 
-#[tokio::test]
-async fn a_real_triton_answers_over_both_protocols() {
-    let found = installed("GROUNDTRACK_TRITON", "triton", "run-triton", "tools/install-triton");
-    let Some(install) = found else { return };
-    let dir = tempfile::tempdir().unwrap();
-    let model = dir.path().join("models/screen");
+/// A Triton that runs one Python model, named `screen`.
+struct Triton {
+    server: Server,
+    log: PathBuf,
+    rest: String,
+    grpc: String,
+}
+
+/// Starts one; none where none is installed. `execute` is the body of the model's method, in which
+/// `pb` is Triton's module and `screen` what [`MASK`] says.
+fn triton(dir: &Path, config: &str, execute: &str) -> Option<Triton> {
+    let install = installed("GROUNDTRACK_TRITON", "triton", "run-triton", "tools/install-triton")?;
+    let model = dir.join("models/screen");
     std::fs::create_dir_all(model.join("1")).unwrap();
-    let config = "name: \"screen\"\nbackend: \"python\"\nmax_batch_size: 8\n\
-        input [{ name: \"tile\" data_type: TYPE_UINT8 dims: [4, 64, 64] }]\n\
-        output [\n{ name: \"mask\" data_type: TYPE_FP32 dims: [1, 16, 16] },\n\
-        { name: \"fraction\" data_type: TYPE_FP32 dims: [1] }\n]\n";
     // The stub takes the base Python's packages first; numpy has to be the one it was built for.
     let packages = install.join("lib/python3.11/site-packages");
     let code = format!(
         "import sys\nsys.path.insert(0, {packages:?})\n{MASK}\n\
          import triton_python_backend_utils as pb\nclass TritonPythonModel:\n\
-         \x20   def execute(self, requests):\n        answers = []\n\
-         \x20       for request in requests:\n\
-         \x20           tile = pb.get_input_tensor_by_name(request, 'tile').as_numpy()\n\
-         \x20           out = [pb.Tensor(k, v) for k, v in screen(tile).items()]\n\
-         \x20           answers.append(pb.InferenceResponse(output_tensors=out))\n\
-         \x20       return answers\n"
+         \x20   def execute(self, requests):\n{execute}"
     );
     std::fs::write(model.join("config.pbtxt"), config).unwrap();
     std::fs::write(model.join("1/model.py"), code).unwrap();
     let (rest, grpc, metrics) = (free(), free(), free());
-    let log = dir.path().join("log");
+    let log = dir.join("log");
     let mut command = Command::new(install.join("run-triton"));
-    command.arg(format!("--model-repository={}", dir.path().join("models").display())).args([
+    command.arg(format!("--model-repository={}", dir.join("models").display())).args([
         "--http-address=127.0.0.1".to_owned(),
         "--grpc-address=127.0.0.1".to_owned(),
         format!("--http-port={rest}"),
@@ -230,18 +239,86 @@ async fn a_real_triton_answers_over_both_protocols() {
         format!("--metrics-port={metrics}"),
         "--allow-gpu-metrics=false".to_owned(),
     ]);
-    let mut server = start(&mut command, &log);
+    let server = start(&mut command, &log);
     let address = |port| format!("127.0.0.1:{port}");
-    let pools = both(dir.path(), &address(rest), &address(grpc), "screen");
+    Some(Triton { server, log, rest: address(rest), grpc: address(grpc) })
+}
+
+#[tokio::test]
+async fn a_real_triton_answers_over_both_protocols() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = "name: \"screen\"\nbackend: \"python\"\nmax_batch_size: 8\n\
+        input [{ name: \"tile\" data_type: TYPE_UINT8 dims: [4, 64, 64] }]\n\
+        output [\n{ name: \"mask\" data_type: TYPE_FP32 dims: [1, 16, 16] },\n\
+        { name: \"fraction\" data_type: TYPE_FP32 dims: [1] }\n]\n";
+    let execute = "        answers = []\n        for request in requests:\n\
+         \x20           tile = pb.get_input_tensor_by_name(request, 'tile').as_numpy()\n\
+         \x20           out = [pb.Tensor(k, v) for k, v in screen(tile).items()]\n\
+         \x20           answers.append(pb.InferenceResponse(output_tensors=out))\n\
+         \x20       return answers\n";
+    let Some(mut triton) = triton(dir.path(), config, execute) else { return };
+    let pools = both(dir.path(), &triton.rest, &triton.grpc, "screen");
     for pool in &pools {
-        ready(pool.as_ref(), &mut server, &log).await;
+        ready(pool.as_ref(), &mut triton.server, &triton.log).await;
     }
     judge(&pools).await;
     // The mission that moves between the doubles moves here as it is.
     let doubles = Doubles::start().await;
     let words = moved::outcome(dir.path(), "words", &moved::openai(&doubles, "")).await;
-    for (kind, port) in [("oip-rest", rest), ("oip-grpc", grpc)] {
-        let row = moved::oip(kind, &format!("http://{}", address(port)));
+    for (kind, place) in [("oip-rest", &triton.rest), ("oip-grpc", &triton.grpc)] {
+        let row = moved::oip(kind, &format!("http://{place}"));
         moved::assert_same(&moved::outcome(dir.path(), kind, &row).await, &words);
     }
+    // A model that is not decoupled is asked as ever, whatever the station file allows.
+    let (rest, grpc) = (format!("http://{}", triton.rest), format!("http://{}", triton.grpc));
+    let allowed = both_with(dir.path(), &rest, &grpc, "screen", "stream = true");
+    assert!(allowed[1].infer(&tile()).await.is_ok());
+}
+
+/// A decoupled model: as many parts as its input says, of two rows each; 0 is none at all, less an
+/// error after the first, much a stream that is never done.
+const BURST: &str = "        import time\n        for request in requests:\n\
+    \x20           sender = request.get_response_sender()\n\
+    \x20           count = int(pb.get_input_tensor_by_name(request, 'x').as_numpy()[0, 0])\n\
+    \x20           for at in range(abs(count)):\n\
+    \x20               y = np.array([[at], [at + 0.5]], dtype=np.float32)\n\
+    \x20               sender.send(pb.InferenceResponse([pb.Tensor('y', y)]))\n\
+    \x20               if count > 100: time.sleep(0.01)\n\
+    \x20               if count > 100 and request.is_cancelled(): break\n\
+    \x20           if count < 0:\n\
+    \x20               sender.send(pb.InferenceResponse(error=pb.TritonError('out of luck')))\n\
+    \x20           sender.send(flags=pb.TRITONSERVER_RESPONSE_COMPLETE_FINAL)\n";
+
+#[tokio::test]
+async fn a_real_tritons_decoupled_model_is_asked_by_stream() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = "name: \"screen\"\nbackend: \"python\"\nmax_batch_size: 0\n\
+        model_transaction_policy { decoupled: true }\n\
+        input [{ name: \"x\" data_type: TYPE_FP32 dims: [1, 1] }]\n\
+        output [{ name: \"y\" data_type: TYPE_FP32 dims: [-1, 1] }]\n";
+    let execute = format!("        import numpy as np\n{BURST}");
+    let Some(mut triton) = triton(dir.path(), config, &execute) else { return };
+    let (rest, grpc) = (format!("http://{}", triton.rest), format!("http://{}", triton.grpc));
+    let whole = both_with(dir.path(), &rest, &grpc, "screen", "").remove(1);
+    let pool = both_with(dir.path(), &rest, &grpc, "screen", "stream = true").remove(1);
+    ready(pool.as_ref(), &mut triton.server, &triton.log).await;
+    let ask = |count: f32, seconds: f64| {
+        let x = Tensor::from_f32("x", vec![1, 1], &[count]).unwrap();
+        request("cloud-mask/1", Input::Tensors(vec![x]), seconds)
+    };
+    let refused = whole.infer(&ask(1.0, 60.0)).await.unwrap_err();
+    assert!(refused.said.contains("decoupled"), "{refused}");
+    let answer = pool.infer(&ask(3.0, 60.0)).await.unwrap();
+    let y = &answer.output.tensors()[0];
+    assert_eq!(y.shape, [6, 1]);
+    assert_eq!(y.to_f32().unwrap(), [0.0, 0.5, 1.0, 1.5, 2.0, 2.5]);
+    assert_eq!(answer.model, "screen 1");
+    assert!(pool.infer(&ask(0.0, 60.0)).await.unwrap().output.tensors().is_empty());
+    let failed = pool.infer(&ask(-1.0, 60.0)).await.unwrap_err();
+    assert_eq!(failed.cause, Cause::Failed);
+    assert!(failed.said.contains("out of luck"), "{failed}");
+    let late = pool.infer(&ask(1e6, 0.5)).await.unwrap_err();
+    assert_eq!(late.cause, Cause::Deadline, "{late}");
+    // The model hears of it, and is free for the next.
+    assert!(pool.infer(&ask(1.0, 60.0)).await.is_ok());
 }

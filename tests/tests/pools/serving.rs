@@ -20,24 +20,21 @@ pub fn runtime_is_there() -> bool {
 
 /// The server with the cloud model; none where there is no ONNX Runtime.
 pub fn served() -> Option<(Daemon, Value)> {
+    served_with(&[])
+}
+
+/// The same with more arguments.
+pub fn served_with(more: &[&str]) -> Option<(Daemon, Value)> {
     if !runtime_is_there() {
         return None;
     }
     let package = root().join("onboard/model/packages/cloud-screen");
-    let mut server = Daemon::start(
-        "groundstation",
-        &[
-            "pools",
-            "serve",
-            "--package",
-            &package.display().to_string(),
-            "--danger-accept-development-key",
-            "--grpc",
-            "127.0.0.1:0",
-            "--workers",
-            "2",
-        ],
-    );
+    let package = package.display().to_string();
+    let mut arguments = vec!["pools", "serve", "--package", &package];
+    arguments.extend(["--danger-accept-development-key", "--grpc", "127.0.0.1:0"]);
+    arguments.extend(["--workers", "2"]);
+    arguments.extend(more);
+    let mut server = Daemon::start("groundstation", &arguments);
     let ready = server.expect("ready");
     assert_eq!(ready["trouble"], Value::Null, "{ready}");
     Some((server, ready))

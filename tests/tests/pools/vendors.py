@@ -13,6 +13,7 @@ import sys
 import anthropic
 import boto3
 import botocore.config
+import botocore.eventstream
 import botocore.exceptions
 import openai
 
@@ -135,6 +136,20 @@ def aws_claims():
              "toolChoice": {"tool": {"name": "fires"}}}
     answer = ask(toolConfig=tools)["output"]["message"]["content"][0]
     claim(answer["toolUse"]["input"] == ANSWER)
+    for model, more, wanted in (("steady", {}, WORDS), ("steady", {"toolConfig": tools}, ANSWER)):
+        answer = bedrock.converse_stream(modelId=model, messages=messages, **more)
+        events = list(answer["stream"])
+        deltas = [event["contentBlockDelta"]["delta"] for event in events
+                  if "contentBlockDelta" in event]
+        said = "".join(delta.get("text") or delta["toolUse"]["input"] for delta in deltas)
+        claim((json.loads(said) if more else said) == wanted)
+        claim(events[-1]["metadata"]["usage"]["outputTokens"] == 7)
+        claim(events[-2]["messageStop"]["stopReason"] == ("tool_use" if more else "end_turn"))
+    broken = lambda model: list(
+        bedrock.converse_stream(modelId=model, messages=messages)["stream"])
+    other = fails(botocore.exceptions.EventStreamError, lambda: broken("stumbling"))
+    claim(other.response["Error"]["Code"] == "throttlingException")
+    fails(botocore.eventstream.ChecksumMismatch, lambda: broken("damaged"))
     known = bedrock.exceptions
     fails(known.ThrottlingException, lambda: ask("busy"))
     fails(known.ServiceQuotaExceededException, lambda: ask("poor"))

@@ -114,7 +114,7 @@ fn server(url: &str) -> Result<(Server, String), PoolError> {
     let path = rest.find('/').map_or("/", |at| &rest[at..]);
     let base = url.strip_suffix(path).unwrap_or(url);
     let place = Place::parse(base).map_err(wrong)?;
-    Ok((Server::new(place, ROLE_BYTES_MAX), path.to_owned()))
+    Ok((Server::plain(place, ROLE_BYTES_MAX), path.to_owned()))
 }
 
 async fn ask(server: &Server, question: Question) -> Result<Reply, PoolError> {

@@ -9,5 +9,6 @@ pub mod sigv4;
 pub mod credentials;
 pub mod service;
 pub mod opaque;
+pub mod events;
 pub mod bedrock;
 pub mod sagemaker;

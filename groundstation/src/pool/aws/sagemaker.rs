@@ -35,19 +35,25 @@ pub struct Bucket {
 
 impl Bucket {
     fn path(&self, key: &str) -> String {
+        self.path_in(&self.name, key)
+    }
+
+    fn path_in(&self, bucket: &str, key: &str) -> String {
         let key = key.split('/').map(encoded).collect::<Vec<_>>().join("/");
-        if self.in_path { format!("/{}/{key}", encoded(&self.name)) } else { format!("/{key}") }
+        if self.in_path { format!("/{}/{key}", encoded(bucket)) } else { format!("/{key}") }
     }
 
     /// An object; none while there is none. Without the right to list, S3 says of what is not
     /// there that it is not allowed.
     async fn get(&self, location: &str) -> Result<Option<Body>, PoolError> {
         let key = location.strip_prefix("s3://").and_then(|rest| rest.split_once('/'));
-        let Some((_, key)) = key.filter(|(bucket, _)| *bucket == self.name) else {
+        // An address that is a bucket's own reaches no other.
+        let reached = |bucket: &str| self.in_path || bucket == self.name;
+        let Some((bucket, key)) = key.filter(|(bucket, _)| reached(bucket)) else {
             let said = format!("the answer is in {location}, not in bucket {}", self.name);
             return Err(PoolError::bad_request(said));
         };
-        match self.service.ask(Method::GET, &self.path(key), &[], Bytes::new()).await {
+        match self.service.ask(Method::GET, &self.path_in(bucket, key), &[], Bytes::new()).await {
             Ok(answer) => {
                 let content_type = answer.header("content-type").unwrap_or_default().to_owned();
                 Ok(Some(Body { content_type, bytes: answer.whole(ANSWER_BYTES_MAX).await? }))

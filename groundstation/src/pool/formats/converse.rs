@@ -65,14 +65,7 @@ pub fn whole(value: &Value, draft: &mut Draft) -> Result<(), PoolError> {
     let Some(blocks) = value["output"]["message"]["content"].as_array() else {
         return Err(PoolError::contract("an answer without content"));
     };
-    let usage = &value["usage"];
-    let cached = [&usage["cacheReadInputTokens"], &usage["cacheWriteInputTokens"]];
-    draft.usage = Usage {
-        tokens_in: sum(&[&usage["inputTokens"], cached[0], cached[1]]),
-        tokens_out: usage["outputTokens"].as_u64(),
-        run: value["metrics"]["latencyMs"].as_u64().map(Duration::from_millis),
-        ..draft.usage
-    };
+    draft.usage = usage(value, draft.usage);
     for block in blocks {
         if let Some(text) = block["text"].as_str() {
             draft.say(text)?;
@@ -81,16 +74,55 @@ pub fn whole(value: &Value, draft: &mut Draft) -> Result<(), PoolError> {
             draft.argue(&block["toolUse"]["input"].to_string())?;
         }
     }
-    draft.stop = match value["stopReason"].as_str() {
+    draft.stop = stop(&value["stopReason"], draft.usage)?;
+    Ok(())
+}
+
+/// Takes an event of ConverseStream; whether it was the last. What it took comes after the reason
+/// to end, so that an answer is whole with either.
+pub fn event(name: &str, value: &Value, draft: &mut Draft) -> Result<bool, PoolError> {
+    match name {
+        "contentBlockDelta" => {
+            let delta = &value["delta"];
+            if let Some(text) = delta["text"].as_str() {
+                draft.say(text)?;
+            }
+            if let Some(text) = delta["toolUse"]["input"].as_str() {
+                draft.argue(text)?;
+            }
+        }
+        "messageStop" => draft.stop = stop(&value["stopReason"], draft.usage)?,
+        "metadata" => {
+            draft.usage = usage(value, draft.usage);
+            return Ok(true);
+        }
+        // Beginnings and ends of blocks; events that are not known yet.
+        _ => {}
+    }
+    Ok(false)
+}
+
+fn usage(value: &Value, known: Usage) -> Usage {
+    let usage = &value["usage"];
+    let cached = [&usage["cacheReadInputTokens"], &usage["cacheWriteInputTokens"]];
+    Usage {
+        tokens_in: sum(&[&usage["inputTokens"], cached[0], cached[1]]),
+        tokens_out: usage["outputTokens"].as_u64(),
+        run: value["metrics"]["latencyMs"].as_u64().map(Duration::from_millis),
+        ..known
+    }
+}
+
+fn stop(reason: &Value, usage: Usage) -> Result<Option<Stop>, PoolError> {
+    Ok(match reason.as_str() {
         None => None,
         Some("max_tokens" | "model_context_window_exceeded") => Some(Stop::Length),
         Some(reason @ ("guardrail_intervened" | "content_filtered")) => {
             Some(Stop::Refused(reason.to_owned()))
         }
         Some(reason @ ("malformed_model_output" | "malformed_tool_use")) => {
-            return Err(PoolError::contract(reason).with_usage(draft.usage));
+            return Err(PoolError::contract(reason).with_usage(usage));
         }
         Some(_) => Some(Stop::End),
-    };
-    Ok(())
+    })
 }

@@ -132,7 +132,7 @@ proptest! {
     fn no_event_makes_a_dialect_panic(
         text in "[\\[\\]{}:,\"a-z0-9. ]{0,60}",
         kind in prop::sample::select(vec!["message_start", "content_block_delta", "message_delta",
-            "message_stop", "error", "ping"]),
+            "message_stop", "error", "ping", "contentBlockDelta", "messageStop", "metadata"]),
         inner in "[a-z0-9]{0,8}",
     ) {
         let mut draft = Draft::default();
@@ -141,6 +141,7 @@ proptest! {
         let value = json!({ "type": kind, "delta": inner, "message": inner, "usage": inner });
         let _ = anthropic::event(&value.to_string(), &mut draft);
         let _ = openai::event(&json!({ "choices": inner }).to_string(), &mut draft);
+        let _ = converse::event(kind, &value, &mut draft);
         let _ = converse::whole(&json!({ "output": { "message": { "content": [inner] } } }), &mut draft);
         let _ = draft.finish(&document(true));
     }

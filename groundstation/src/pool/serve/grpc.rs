@@ -1,19 +1,19 @@
 //! The Open Inference Protocol over gRPC.
 
 use super::models::{Fault, Models, RETRY_AFTER_S};
+use super::tls::Incoming;
 use crate::pool::oip::Wanted;
 use crate::pool::oip_proto::{
     Empty, InferRequest, InferResponse, MESSAGE_BYTES_MAX, ModelMetadataResponse, ModelRequest,
     SERVICE, ServerMetadataResponse, TensorMetadata, Yes, read_tensors, write_tensors,
 };
+use futures_util::stream;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use tokio::net::TcpListener;
 use tonic::body::Body;
 use tonic::codegen::{BoxFuture, Service, http};
 use tonic::metadata::MetadataValue;
-use tonic::transport::server::TcpIncoming;
 use tonic::{Code, Request, Response, Status};
 use tonic_prost::ProstCodec;
 
@@ -26,11 +26,14 @@ const PUSHBACK: &str = "grpc-retry-pushback-ms";
 
 /// Serves until told to stop.
 pub async fn serve(
-    listener: TcpListener,
+    incoming: impl Into<Incoming>,
     models: Arc<Models>,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let incoming = stream::unfold(incoming.into(), async |mut incoming: Incoming| {
+        let connection = incoming.next().await?;
+        Some((Ok::<_, Infallible>(connection), incoming))
+    });
     let server = tonic::transport::Server::builder()
         .initial_stream_window_size(WINDOW_BYTES)
         .initial_connection_window_size(2 * WINDOW_BYTES);

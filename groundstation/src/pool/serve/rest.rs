@@ -1,6 +1,7 @@
 //! The Open Inference Protocol over REST, with the binary extension.
 
 use super::models::{Fault, Models, RETRY_AFTER_S};
+use super::tls::{Connection, Incoming};
 use crate::pool::body::{Parts, Ungathered, gather};
 use crate::pool::oip::{self, BINARY_EXTENSION, BODY_BYTES_MAX, Body, JSON_LENGTH_HEADER};
 use axum::Router;
@@ -10,7 +11,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use bytes::Bytes;
-use hyper::body::{Body as HttpBody, Incoming};
+use hyper::body::{self, Body as HttpBody};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request};
@@ -18,44 +19,33 @@ use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tonic::codegen::Service as _;
 
-/// Pause after a connection that could not be taken: mostly for want of file descriptors.
-const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
-
 /// Serves until told to stop; then answers what is being asked.
 pub async fn serve(
-    listener: TcpListener,
+    incoming: impl Into<Incoming>,
     models: Arc<Models>,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
+    let mut incoming = incoming.into();
     let app = routes(Arc::clone(&models));
     let (stopping, stopped) = watch::channel(());
     let mut connections = JoinSet::new();
     let mut stop = std::pin::pin!(stop);
     loop {
         tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => {
-                    // Answers are written whole: waiting to fill a packet only costs time.
-                    let _ = stream.set_nodelay(true);
-                    let (app, models) = (app.clone(), Arc::clone(&models));
-                    connections.spawn(connection(stream, app, models, stopped.clone()));
-                }
-                Err(error) => {
-                    tracing::warn!("a connection could not be taken: {error}");
-                    tokio::time::sleep(ACCEPT_AGAIN).await;
-                }
-            },
+            accepted = incoming.next() => {
+                let Some(stream) = accepted else { break };
+                let (app, models) = (app.clone(), Arc::clone(&models));
+                connections.spawn(connection(stream, app, models, stopped.clone()));
+            }
             Some(_) = connections.join_next() => {}
             () = &mut stop => break,
         }
     }
-    drop((listener, stopping));
+    drop((incoming, stopping));
     while connections.join_next().await.is_some() {}
     Ok(())
 }
@@ -64,12 +54,12 @@ pub async fn serve(
 /// straight to their model: finding the way through all routes takes as long as answering a small
 /// one.
 async fn connection(
-    stream: TcpStream,
+    stream: Connection,
     app: Router,
     models: Arc<Models>,
     mut stopped: watch::Receiver<()>,
 ) {
-    let service = service_fn(move |request: Request<Incoming>| {
+    let service = service_fn(move |request: Request<body::Incoming>| {
         let (mut app, models) = (app.clone(), Arc::clone(&models));
         async move {
             match asked_model(&request).map(str::to_owned) {
@@ -98,7 +88,7 @@ async fn connection(
 }
 
 /// The model that a question without a version is for, where its name is as it stands in the path.
-fn asked_model(request: &Request<Incoming>) -> Option<&str> {
+fn asked_model(request: &Request<body::Incoming>) -> Option<&str> {
     let path = request.uri().path().strip_prefix("/v2/models/")?;
     let name = path.strip_suffix("/infer").filter(|name| !name.contains(['/', '%']))?;
     (request.method() == Method::POST).then_some(name)

@@ -3,7 +3,7 @@
 //! Each request's signature is worked out anew: what boto3 signs and what the adapters sign have to
 //! be the same.
 
-use super::{ANSWER, Shared, WORDS, anthropic, error, failing, is_png, only, tokens};
+use super::{ANSWER, Shared, WORDS, anthropic, error, failing, is_png, only, pieces, tokens};
 use axum::{
     Router,
     body::Bytes,
@@ -14,7 +14,10 @@ use axum::{
 };
 use groundstation::pool::{
     Secret,
-    aws::sigv4::{Keys, Scope, Unsigned, sign},
+    aws::{
+        events::Message,
+        sigv4::{Keys, Scope, Unsigned, sign},
+    },
     oip::{self, Wanted},
 };
 use serde_json::{Value, json};
@@ -29,6 +32,7 @@ pub const SECRET: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
 pub fn routes() -> Router<Shared> {
     Router::new()
         .route("/model/{model}/converse", post(converse))
+        .route("/model/{model}/converse-stream", post(converse))
         .route("/model/{model}/invoke", post(invoke))
         .route("/endpoints/{endpoint}/invocations", post(invocations))
 }
@@ -114,14 +118,82 @@ async fn converse(
         _ => "end_turn",
     };
     let (tokens_in, tokens_out) = tokens();
-    axum::Json(json!({
+    let answer = json!({
         "output": { "message": { "role": "assistant", "content": [block] } },
         "stopReason": reason,
         "usage": { "inputTokens": tokens_in, "outputTokens": tokens_out,
             "totalTokens": tokens_in + tokens_out },
         "metrics": { "latencyMs": 40 },
-    }))
-    .into_response()
+    });
+    match uri.path().ends_with("-stream") {
+        true => stream(&shared, &model, &answer),
+        false => axum::Json(answer).into_response(),
+    }
+}
+
+/// A message of the stream as the service frames it.
+fn frame(kind: &str, name: &str, payload: &Value) -> Bytes {
+    let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let headers = vec![
+        header(&format!(":{kind}-type"), name),
+        header(":content-type", "application/json"),
+        header(":message-type", kind),
+    ];
+    let message = Message { headers, payload: payload.to_string().into() };
+    message.encode().unwrap().into()
+}
+
+/// ConverseStream's events of a whole answer.
+fn stream(shared: &Shared, model: &str, answer: &Value) -> Response {
+    const KIND: &str = "application/vnd.amazon.eventstream";
+    let block = &answer["output"]["message"]["content"][0];
+    let mut events = vec![frame("event", "messageStart", &json!({ "role": "assistant" }))];
+    let text = match block["text"].as_str() {
+        Some(text) => text.to_owned(),
+        None => {
+            let mut start = block.clone();
+            start["toolUse"].as_object_mut().unwrap().remove("input");
+            let start = json!({ "contentBlockIndex": 0, "start": start });
+            events.push(frame("event", "contentBlockStart", &start));
+            block["toolUse"]["input"].to_string()
+        }
+    };
+    for piece in pieces(&text) {
+        let delta = match block["text"].is_string() {
+            true => json!({ "text": piece }),
+            false => json!({ "toolUse": { "input": piece } }),
+        };
+        let delta = json!({ "contentBlockIndex": 0, "delta": delta });
+        events.push(frame("event", "contentBlockDelta", &delta));
+    }
+    match model {
+        "endless" => return shared.pieces(events, KIND, true),
+        "cut" => {
+            // In the middle of a message.
+            let last = events.pop().unwrap();
+            events.push(last.slice(..last.len() / 2));
+            return shared.pieces(events, KIND, false);
+        }
+        "stumbling" => {
+            let said = json!({ "message": "Too many tokens, please wait" });
+            events.push(frame("exception", "throttlingException", &said));
+            return shared.pieces(events, KIND, false);
+        }
+        "damaged" => {
+            let last = events.pop().unwrap();
+            let mut damaged = last.to_vec();
+            damaged[last.len() / 2] ^= 1;
+            events.push(damaged.into());
+            return shared.pieces(events, KIND, false);
+        }
+        _ => {}
+    }
+    let stop = json!({ "stopReason": answer["stopReason"] });
+    let metadata = json!({ "usage": answer["usage"], "metrics": answer["metrics"] });
+    events.push(frame("event", "contentBlockStop", &json!({ "contentBlockIndex": 0 })));
+    events.push(frame("event", "messageStop", &stop));
+    events.push(frame("event", "metadata", &metadata));
+    shared.pieces(events, KIND, false)
 }
 
 fn check(body: &Value) -> Result<(), String> {

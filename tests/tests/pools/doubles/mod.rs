@@ -81,6 +81,12 @@ impl Shared {
 
     /// An answer of events; one that never ends repeats its last.
     fn events(&self, events: Vec<String>, endless: bool) -> Response {
+        let events = events.into_iter().map(Bytes::from).collect();
+        self.pieces(events, "text/event-stream; charset=utf-8", endless)
+    }
+
+    /// The same of pieces of any kind.
+    fn pieces(&self, events: Vec<Bytes>, kind: &'static str, endless: bool) -> Response {
         let last = events.last().cloned().unwrap_or_default();
         let told = Told(self.tell.clone());
         let more = stream::unfold((told, last), move |(told, last)| async move {
@@ -92,8 +98,8 @@ impl Shared {
             Some((last.clone(), (told, last)))
         });
         let body = stream::iter(events).chain(more);
-        let body = Body::from_stream(body.map(|event| Ok::<_, Infallible>(Bytes::from(event))));
-        ([(header::CONTENT_TYPE, "text/event-stream; charset=utf-8")], body).into_response()
+        let body = Body::from_stream(body.map(Ok::<_, Infallible>));
+        ([(header::CONTENT_TYPE, kind)], body).into_response()
     }
 }
 

@@ -1,0 +1,180 @@
+//! How a server is reached: TCP, and TLS within it where its address begins with `https://`.
+
+use super::http::{CONNECT_TIMEOUT, Place};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore, crypto::ring};
+use rustls_platform_verifier::BuilderVerifierExt as _;
+use std::future::Future;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+/// What the station file says of the way to a server.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Transport {
+    /// Authorities in PEM that may sign for the server, instead of those that the system trusts.
+    pub ca: Option<PathBuf>,
+    /// Speaks to another machine without TLS.
+    pub danger_http: bool,
+    /// Where the server is, where that is known better than by its name; TLS and the `Host` header
+    /// keep to the name.
+    pub address: Option<SocketAddr>,
+}
+
+/// A connection, whatever it goes through.
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// A server that can be connected to.
+#[derive(Clone)]
+pub struct Dial {
+    authority: String,
+    address: Option<SocketAddr>,
+    tls: Option<(TlsConnector, ServerName<'static>)>,
+}
+
+/// Refuses an address that would show questions and credentials to who listens on the way:
+/// `http://` is for this machine, and for what `danger_http` says of another.
+pub fn refuse_clear(url: &str, host: &str, danger_http: bool) -> Result<(), String> {
+    if danger_http || is_here(host) {
+        return Ok(());
+    }
+    Err(format!(
+        "{url:?}: questions and credentials would travel in the clear: use https://, or set \
+         danger_http"
+    ))
+}
+
+/// Whether a host is this machine.
+pub fn is_here(host: &str) -> bool {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let address: Option<IpAddr> = bare.parse().ok();
+    host == "localhost" || address.is_some_and(|address| address.is_loopback())
+}
+
+/// A client's side of TLS: whoever the system trusts, or the authorities of a file alone.
+pub fn client_config(ca: Option<&Path>) -> Result<ClientConfig, String> {
+    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| format!("TLS: {error}"))?;
+    let builder = match ca {
+        None => builder.with_platform_verifier().map_err(|error| {
+            format!("the system's authorities: {error}; name your own with `ca`")
+        })?,
+        Some(file) => builder.with_root_certificates(authorities(file)?),
+    };
+    Ok(builder.with_no_client_auth())
+}
+
+fn authorities(file: &Path) -> Result<RootCertStore, String> {
+    let told = |error: &dyn std::fmt::Display| format!("ca {}: {error}", file.display());
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(file).map_err(|error| told(&error))? {
+        let certificate = certificate.map_err(|error| told(&error))?;
+        roots.add(certificate).map_err(|error| told(&error))?;
+    }
+    if roots.is_empty() { Err(told(&"no certificate in PEM")) } else { Ok(roots) }
+}
+
+impl Dial {
+    /// A server without TLS, whoever listens on the way.
+    pub fn plain(place: &Place) -> Self {
+        Self { authority: place.authority.clone(), address: None, tls: None }
+    }
+
+    /// A server at a place; `protocol` is what is spoken within TLS, as ALPN names it.
+    pub fn new(
+        url: &str,
+        place: &Place,
+        transport: &Transport,
+        protocol: &[u8],
+    ) -> Result<Self, String> {
+        let host = place.host();
+        let tls = if place.https {
+            let mut config = client_config(transport.ca.as_deref())
+                .map_err(|error| format!("{url:?}: {error}"))?;
+            config.alpn_protocols = vec![protocol.to_vec()];
+            let bare = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+            let name = ServerName::try_from(bare)
+                .map_err(|error| format!("{url:?}: no name that a certificate has: {error}"))?;
+            Some((TlsConnector::from(Arc::new(config)), name))
+        } else if transport.ca.is_some() {
+            return Err(format!("{url:?}: `ca` is for an address that begins with https://"));
+        } else {
+            refuse_clear(url, host, transport.danger_http)?;
+            None
+        };
+        Ok(Self { authority: place.authority.clone(), address: transport.address, tls })
+    }
+
+    /// Host and port.
+    pub fn authority(&self) -> &str {
+        &self.authority
+    }
+
+    /// Connects, handshake and all, within [`CONNECT_TIMEOUT`].
+    pub async fn connect(&self) -> io::Result<Box<dyn Stream>> {
+        let connected = tokio::time::timeout(CONNECT_TIMEOUT, self.open()).await;
+        connected.unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "timed out")))
+    }
+
+    async fn open(&self) -> io::Result<Box<dyn Stream>> {
+        let stream = match self.address {
+            Some(address) => TcpStream::connect(address).await?,
+            None => TcpStream::connect(&self.authority).await?,
+        };
+        let _ = stream.set_nodelay(true);
+        Ok(match &self.tls {
+            None => Box::new(stream),
+            Some((tls, name)) => Box::new(tls.connect(name.clone(), stream).await?),
+        })
+    }
+
+    /// Connects without borrowing, for who keeps no reference.
+    pub fn connect_owned(&self) -> impl Future<Output = io::Result<Box<dyn Stream>>> + use<> {
+        let own = self.clone();
+        async move { own.connect().await }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dial(url: &str, transport: &Transport) -> Result<Dial, String> {
+        Dial::new(url, &Place::parse(url)?, transport, b"h2")
+    }
+
+    #[test]
+    fn plain_http_is_for_this_machine_unless_danger_is_named() {
+        let usual = Transport::default();
+        for here in ["http://127.0.0.1:1", "http://[::1]:1", "http://localhost:1"] {
+            assert!(dial(here, &usual).is_ok(), "{here}");
+        }
+        let refused = dial("http://10.0.0.7:8001", &usual).err().unwrap();
+        assert!(refused.contains("danger_http"), "{refused}");
+        let danger = Transport { danger_http: true, ..usual };
+        assert!(dial("http://10.0.0.7:8001", &danger).is_ok());
+    }
+
+    #[test]
+    fn an_authority_file_is_read_when_the_pool_is_opened() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("ca.pem");
+        let transport = Transport { ca: Some(file.clone()), ..Transport::default() };
+        let told = |url| dial(url, &transport).err().unwrap();
+        assert!(told("https://pool").contains("ca.pem"), "{}", told("https://pool"));
+        std::fs::write(&file, "no PEM").unwrap();
+        assert!(told("https://pool").contains("no certificate in PEM"));
+        assert!(told("http://127.0.0.1:1").contains("begins with https://"));
+        let own = rcgen::generate_simple_self_signed(["pool".to_owned()]).unwrap();
+        std::fs::write(&file, own.cert.pem()).unwrap();
+        assert!(dial("https://pool", &transport).is_ok());
+    }
+}

@@ -1,0 +1,206 @@
+//! Connections of the serving side, within TLS where it has a certificate.
+//!
+//! Handshakes go side by side, so that one who connects and says nothing keeps nobody waiting.
+
+use anyhow::Context as _;
+use rustls::ServerConfig;
+use rustls::crypto::ring;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, mpsc};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tonic::transport::server::Connected;
+
+/// Time for a handshake.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Handshakes at a time; who comes on top waits in the system's queue.
+const HANDSHAKES_MAX: usize = 64;
+
+/// Pause after an error of the system's own, such as too many open files.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// The server's side of TLS out of PEM files; a client that names a protocol gets this one.
+pub fn acceptor(cert: &Path, key: &Path, protocol: &[u8]) -> anyhow::Result<TlsAcceptor> {
+    let read = CertificateDer::pem_file_iter(cert).and_then(Iterator::collect);
+    let chain: Vec<_> = read.with_context(|| format!("certificate {}", cert.display()))?;
+    anyhow::ensure!(!chain.is_empty(), "certificate {}: none in PEM", cert.display());
+    let secret = PrivateKeyDer::from_pem_file(key)
+        .with_context(|| format!("key {}: no private key in PEM", key.display()))?;
+    let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(chain, secret)
+        .with_context(|| format!("certificate {} and key {}", cert.display(), key.display()))?;
+    config.alpn_protocols = vec![protocol.to_vec()];
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+/// A connection that a client made.
+pub enum Connection {
+    /// Without TLS.
+    Plain(TcpStream),
+    /// Within it.
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// Where clients connect.
+pub struct Incoming {
+    address: Option<SocketAddr>,
+    ready: mpsc::Receiver<(Connection, SocketAddr)>,
+}
+
+impl Incoming {
+    /// Accepts until it is dropped.
+    pub fn new(listener: TcpListener, acceptor: Option<TlsAcceptor>) -> Self {
+        let address = listener.local_addr().ok();
+        let (tell, ready) = mpsc::channel(HANDSHAKES_MAX);
+        tokio::spawn(accept(listener, acceptor, tell));
+        Self { address, ready }
+    }
+
+    /// The next connection; none when nobody accepts any more.
+    pub async fn next(&mut self) -> Option<Connection> {
+        self.ready.recv().await.map(|(connection, _)| connection)
+    }
+}
+
+impl From<TcpListener> for Incoming {
+    fn from(listener: TcpListener) -> Self {
+        Self::new(listener, None)
+    }
+}
+
+async fn accept(
+    listener: TcpListener,
+    acceptor: Option<TlsAcceptor>,
+    ready: mpsc::Sender<(Connection, SocketAddr)>,
+) {
+    let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
+    loop {
+        let Ok(permit) = Arc::clone(&handshakes).acquire_owned().await else { return };
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = ready.closed() => return,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!("accepting: {error}");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        // Answers are written whole: waiting to fill a packet only costs time.
+        let _ = stream.set_nodelay(true);
+        let Some(acceptor) = acceptor.clone() else {
+            if ready.send((Connection::Plain(stream), peer)).await.is_err() {
+                return;
+            }
+            continue;
+        };
+        let ready = ready.clone();
+        tokio::spawn(async move {
+            let shaken = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await;
+            drop(permit);
+            match shaken {
+                Ok(Ok(stream)) => {
+                    let _ = ready.send((Connection::Tls(Box::new(stream)), peer)).await;
+                }
+                Ok(Err(error)) => tracing::info!("no TLS with {peer}: {error}"),
+                Err(_) => tracing::info!("no TLS with {peer}: it says nothing"),
+            }
+        });
+    }
+}
+
+impl axum::serve::Listener for Incoming {
+    type Io = Connection;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Connection, SocketAddr) {
+        match self.ready.recv().await {
+            Some(accepted) => accepted,
+            // The one who accepts ends only with the runtime.
+            None => std::future::pending().await,
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.address.ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
+    }
+}
+
+impl Connected for Connection {
+    type ConnectInfo = ();
+
+    fn connect_info(&self) {}
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+            Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Plain(stream) => stream.is_write_vectored(),
+            Self::Tls(stream) => stream.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}
