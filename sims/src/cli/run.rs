@@ -125,7 +125,8 @@ impl RunArguments {
         if summary.broken.is_empty() {
             return Ok(ExitCode::SUCCESS);
         }
-        eprintln!("custody is broken; to fly it again: orbitsim run {named} --seed {seed}");
+        let part = self.seconds.map_or_else(String::new, |of| format!(" --seconds {of}"));
+        eprintln!("custody is broken; to fly it again: orbitsim run{part} --seed {seed} {named}");
         Ok(ExitCode::FAILURE)
     }
 }

@@ -144,8 +144,13 @@ impl Telemetry {
         let craft = Spacecraft::new(orbit, self.from, self.seed, faults, contacts)?;
         Ok(match self.recorder {
             Some(megabytes) => {
-                ensure!(megabytes > 0.0, "--recorder {megabytes}: megabytes above 0");
-                craft.with_recorder(Recorder::new(megabytes * 1e6, self.downlink * 1e6))
+                let rate = self.downlink;
+                ensure!(
+                    megabytes.is_finite() && megabytes > 0.0,
+                    "--recorder {megabytes}: megabytes above 0"
+                );
+                ensure!(rate.is_finite() && rate >= 0.0, "--downlink {rate}: Mbit/s, 0 or more");
+                craft.with_recorder(Recorder::new(megabytes * 1e6, rate * 1e6))
             }
             None => craft,
         })

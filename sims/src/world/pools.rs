@@ -264,6 +264,7 @@ pub fn fly(
     for (at, of, number, _) in &arrivals {
         world.until(*at);
         world.router.submit(work(jobs, &key(*of, *number), &tile), world.now);
+        world.act();
     }
     world.drain();
     let faults = world.pools.iter().flat_map(|pool| {
@@ -496,6 +497,14 @@ mod tests {
         assert!((answer.insight_p50_s.unwrap() - latency - 100.0).abs() < 2.0);
         assert_eq!(flown(&pools, 1), (answer.clone(), faults));
         assert_ne!(flown(&pools, 2).0.trace, answer.trace);
+    }
+
+    #[test]
+    fn an_idle_pool_is_asked_at_once_however_rare_jobs_are() {
+        let sure = pool("p", "run_s = 0.25");
+        let (answer, _) = flown(&[sure], 1);
+        let latency = answer.latency_p99_s.unwrap();
+        assert!((latency - 0.25).abs() < 0.01, "{latency}: images come 2.5 s apart");
     }
 
     #[test]
