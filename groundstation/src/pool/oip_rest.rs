@@ -1,8 +1,7 @@
 //! A pool behind the Open Inference Protocol over REST: ours, MLServer, Triton, KServe, OpenVINO.
 //!
 //! Whether the server takes raw tensors stands in its metadata, and is asked again whenever the
-//! server was gone: what comes back at its address may be another. Plain HTTP only; a pool across
-//! a network belongs behind a tunnel or a proxy that ends TLS.
+//! server was gone: what comes back at its address may be another.
 
 use super::dial::Transport;
 use super::http::{CONNECT_TIMEOUT, Question, Reply, Server, model_of, within};

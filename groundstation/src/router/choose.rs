@@ -16,6 +16,9 @@ const SCAN: usize = 8;
 /// Health below this is as bad as this: who failed long enough still gets a chance.
 const HEALTH_LEAST: f64 = 0.05;
 
+/// A turn of a full pool takes at least so long, so that none is looked at over and over.
+const TURN_NS_LEAST: i64 = 10_000_000;
+
 pub(super) enum Choice {
     Pool(usize),
     Wait {
@@ -150,17 +153,18 @@ impl Router {
                 // An idle one may try, and be known better afterwards.
                 continue;
             }
-            let rank = (tried, late, !canary, self.score(at, predicted, cost));
+            let rank = (tried, late, !canary, self.score(at, predicted, cost, now));
             if best.as_ref().is_none_or(|(known, _)| rank < *known) {
                 best = Some((rank, at));
             }
         }
         match best {
             Some(((true, ..), _)) if fresh_is_busy => wait(until, None),
-            Some(((_, false, true, score), at))
-                if has_it.is_none() && self.waits_for_cheaper(lane, job, (at, score), now) =>
-            {
-                wait(until, None)
+            Some(((_, false, true, score), at)) if has_it.is_none() => {
+                match self.waits_for_cheaper(lane, job, (at, score), now) {
+                    Some(turn) => wait(earlier(until, Some(turn)), None),
+                    None => Choice::Pool(at),
+                }
             }
             Some((_, at)) => Choice::Pool(at),
             None if up => wait(until, None),
@@ -171,40 +175,57 @@ impl Router {
         }
     }
 
-    /// Whether to wait for a full pool is better than to ask this dearer one at once. Who waits has
-    /// all of the lane behind wait as well.
-    fn waits_for_cheaper(&self, lane: &Lane, job: &Job, best: (usize, f64), now: Tai) -> bool {
+    /// Until when to wait for a full pool, where that is better than to ask this dearer one at once.
+    /// Who waits has all of the lane behind wait as well; and who waited in vain for as long as it
+    /// was worth waits no longer, however quick the full one is thought to be.
+    fn waits_for_cheaper(
+        &self,
+        lane: &Lane,
+        job: &Job,
+        (best, score): (usize, f64),
+        now: Tai,
+    ) -> Option<Tai> {
         let (task, tokens) = (lane.task, self.tokens_of(lane.task));
-        let dear = |at: usize| Some(self.pools.get(at)?.predicted_cost(task, job.bytes, tokens));
-        if dear(best.0).is_none_or(|cost| cost.units() <= 0.0) {
-            return false;
+        let of = |at: usize| {
+            let pool = self.pools.get(at)?;
+            Some((pool, pool.predicted_cost(task, job.bytes, tokens)))
+        };
+        let (dear, cost) = of(best)?;
+        if cost.units() <= 0.0 {
+            return None;
         }
-        lane.pools.iter().copied().any(|at| {
-            let Some(pool) = self.pools.get(at) else { return false };
+        let waited = now.since(job.waits_from).max(0) as f64 / 1e9;
+        let turns = lane.pools.iter().copied().filter_map(|at| {
+            let (pool, cost) = of(at)?;
             let slots = pool.limit.slots(job.priority, self.settings.hold_back);
             let full = pool.gate(task, now) == Gate::Open && pool.in_flight >= slots;
             if !full || pool.spec.role != Role::Main || job.tried.contains(&at) {
-                return false;
+                return None;
             }
-            let (predicted, cost) =
-                (pool.predicted_ns(task, job.bytes), pool.predicted_cost(task, job.bytes, tokens));
-            let turn = predicted / slots.max(1) as i64;
-            let waits = turn as f64 / 1e9 * lane.len() as f64;
-            now.plus(predicted.saturating_add(turn)) <= job.deadline
+            let run = pool.of(task).map_or(0, |of| of.estimate.mean_ns());
+            let turn = (run / slots.max(1) as i64).max(TURN_NS_LEAST);
+            // The time that this job waits is in the prediction of a pool that is full.
+            let predicted = pool.predicted_ns(task, job.bytes);
+            let others = turn as f64 / 1e9 * lane.len().saturating_sub(1) as f64;
+            let later = now.plus(turn);
+            let is_better = self.score(at, predicted, cost, now) + others + waited < score
+                && later.plus(predicted.max(dear.predicted_ns(task, job.bytes))) <= job.deadline
                 && lane.budget.is_none_or(|budget| cost <= budget)
-                && self.unaffordable(at, task, cost, now).is_none()
-                && self.score(at, predicted, cost) + waits < best.1
-        })
+                && self.unaffordable(at, task, cost, now).is_none();
+            is_better.then_some(later)
+        });
+        turns.min()
     }
 
     /// Seconds that an answer is worth waiting, money and energy turned into seconds too.
-    fn score(&self, at: usize, predicted_ns: i64, cost: Cost) -> f64 {
+    fn score(&self, at: usize, predicted_ns: i64, cost: Cost, now: Tai) -> f64 {
         let Some(pool) = self.pools.get(at) else { return f64::INFINITY };
-        let seconds = predicted_ns as f64 / 1e9 / pool.health.max(HEALTH_LEAST);
+        let health = pool.health(now);
+        let seconds = predicted_ns as f64 / 1e9 / health.max(HEALTH_LEAST);
         let joules = pool.spec.watts.unwrap_or(0.0) * predicted_ns as f64 / 1e9;
         let score = seconds + cost.units() * self.settings.price_s + joules * self.settings.joule_s;
         // Of pools that are the same in all this, the healthier and the emptier.
-        score + (1.0 - pool.health) * 1e-3 + pool.in_flight as f64 * 1e-6
+        score + (1.0 - health) * 1e-3 + pool.in_flight as f64 * 1e-6
     }
 
     /// Why an answer would be too dear now.

@@ -40,14 +40,18 @@ pub(super) struct OfTask {
     cost: Option<f64>,
 }
 
+/// Time in which half of a bad name is forgotten.
+const HEALED_BY_HALF_NS: f64 = 60e9;
+
 pub(super) struct PoolState {
     pub spec: PoolSpec,
     /// By number of the task.
     pub tasks: Vec<Option<OfTask>>,
     pub in_flight: usize,
     pub limit: Limit,
-    /// Share of answers that were good, lately.
-    pub health: f64,
+    /// Share of answers that were good, as of the last one.
+    health: f64,
+    health_at: Tai,
     /// A question that tries whether the pool is back is on its way.
     pub probing: bool,
     breakers: [Breaker; OF_POOL],
@@ -69,6 +73,7 @@ impl PoolState {
             in_flight: 0,
             limit: Limit::new(spec.concurrency.0, spec.concurrency.1),
             health: 1.0,
+            health_at: Tai(0),
             probing: false,
             breakers: std::array::from_fn(Breaker::of),
             tally: Tally::default(),
@@ -205,9 +210,21 @@ impl PoolState {
         self.calm = accepted && breakers.all(Breaker::is_open);
     }
 
+    /// Share of answers that were good, lately. Time heals: who has a bad name is asked too seldom
+    /// to make it good by answers.
+    pub fn health(&self, now: Tai) -> f64 {
+        let halves = now.since(self.health_at).max(0) as f64 / HEALED_BY_HALF_NS;
+        1.0 - (1.0 - self.health) * (-halves).exp2()
+    }
+
+    fn note_health(&mut self, health: f64, now: Tai) {
+        (self.health, self.health_at) = (health, now);
+    }
+
     /// Hears of a good answer.
     pub fn succeed(&mut self, task: usize, run_ns: i64, cost: Cost, full: bool, now: Tai) {
-        self.health += (1.0 - self.health) * 0.1;
+        let health = self.health(now);
+        self.note_health(health + (1.0 - health) * 0.1, now);
         let was_calm = self.calm;
         self.breakers.iter_mut().for_each(Breaker::clear);
         let Some(of) = self.tasks.get_mut(task).and_then(Option::as_mut) else { return };
@@ -224,7 +241,7 @@ impl PoolState {
 
     /// Hears of an error; whether the pool is shut now where it was not.
     pub fn fail(&mut self, task: usize, error: &PoolError, ran_ns: i64, now: Tai) -> bool {
-        self.health *= 0.9;
+        self.note_health(self.health(now) * 0.9, now);
         let slot = breaker::slot(error.cause);
         if matches!(error.cause, Cause::Overloaded { .. }) {
             self.limit.overloaded(now);

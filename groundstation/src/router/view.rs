@@ -202,7 +202,7 @@ impl Router {
             tasks: rows.collect(),
             in_flight: pool.in_flight,
             limit: pool.limit.value(),
-            health: pool.health,
+            health: pool.health(now),
             shut: shut.collect(),
             today: self.pool_purses.get(at).map(|purse| Spending::of(purse, now))?,
             asked: pool.tally.asked,

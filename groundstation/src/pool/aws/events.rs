@@ -4,9 +4,9 @@
 //! | length u32 | length of headers u32 | CRC u32 | headers | payload | CRC u32 |
 //! ```
 //!
-//! Amazon's crate for this (`aws-smithy-eventstream`) brings its types, and with them a date, a
-//! Base64 and a number library, for what is a page here; and it takes messages of 16 MiB on the
-//! sender's word. Nothing here panics, or holds more than [`MESSAGE_BYTES_MAX`] on anybody's.
+//! Amazon's crate for this (`aws-smithy-eventstream` 0.61) brings six crates for what is a page here,
+//! and waits for as many bytes as a message states before it looks at any checksum. Nothing here
+//! panics, or holds more than [`MESSAGE_BYTES_MAX`] on anybody's word.
 
 use bytes::Bytes;
 use crc::{CRC_32_ISO_HDLC, Crc};

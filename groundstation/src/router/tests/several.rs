@@ -99,6 +99,70 @@ fn the_cheaper_goes_first_and_a_spent_budget_stops_it() {
     assert_eq!(drain(&mut alone, at(100_000.0)).asked.len(), 1);
 }
 
+/// A cheap pool of one slot that takes two seconds, and a dear one that takes half of one.
+fn cheap_and_dear() -> Router {
+    let timed = |name: &str, price: f64, seconds: f64| {
+        let mut pool = pool(name);
+        pool.price.request = price;
+        pool.expected = Duration::from_secs_f64(seconds);
+        pool.concurrency = (1, 1);
+        pool
+    };
+    router(vec![timed("cheap", 1e3, 2.0), timed("dear", 50e3, 0.5)])
+}
+
+#[test]
+fn a_full_pool_that_is_cheaper_is_waited_for_as_long_as_that_is_worth() {
+    let mut router = cheap_and_dear();
+    router.submit(work("a", 1, 600.0), at(0.0));
+    let first = drain(&mut router, at(0.0));
+    assert_eq!(first.keys(), [(0, "a")]);
+    // The dear one costs five seconds more, the cheap one is free in two.
+    router.submit(work("b", 1, 600.0), at(0.1));
+    assert!(drain(&mut router, at(0.1)).asked.is_empty(), "b waits");
+    router.answered(first.asked[0].2, answer(0.1), at(1.9));
+    let second = drain(&mut router, at(1.9));
+    assert_eq!(second.keys(), [(0, "b")]);
+    // It hangs, and says nothing: who waits goes to the dear one, long before the deadline.
+    router.submit(work("c", 1, 600.0), at(2.0));
+    let mut now = at(2.0);
+    let went = loop {
+        let drained = drain(&mut router, now);
+        if !drained.asked.is_empty() {
+            break drained;
+        }
+        now = router.next_timeout(now).unwrap();
+    };
+    assert_eq!(went.keys(), [(1, "c")]);
+    assert!(now > at(2.0) && now < at(8.0), "{now:?}");
+    // And nobody waits who might come too late.
+    let mut router = cheap_and_dear();
+    router.submit(work("a", 1, 600.0), at(0.0));
+    assert_eq!(drain(&mut router, at(0.0)).keys(), [(0, "a")]);
+    router.submit(work("b", 1, 3.0), at(0.0));
+    assert_eq!(drain(&mut router, at(0.0)).keys(), [(1, "b")]);
+}
+
+#[test]
+fn a_pool_that_was_away_is_asked_again_though_another_answers() {
+    let mut router = cheap_and_dear();
+    let mut by_pool = [0, 0];
+    for second in 0..1_200u32 {
+        let now = at(f64::from(second));
+        router.submit(work(&format!("k{second}"), 1, 600.0), now);
+        let mut drained = drain(&mut router, now);
+        while let Some((pool, _, ask)) = drained.asked.pop() {
+            let gone = pool == 0 && second < 600;
+            by_pool[pool] += u32::from(!gone);
+            let said = Err(PoolError::unavailable("gone"));
+            router.answered(ask, if gone { said } else { answer(0.1) }, now.plus(SECOND / 2));
+            drained.asked.extend(drain(&mut router, now.plus(SECOND / 2)).asked);
+        }
+    }
+    assert!(by_pool[1] > 500, "the dear one while the cheap one is away: {by_pool:?}");
+    assert!(by_pool[0] > 400, "and the cheap one again, soon after it is back: {by_pool:?}");
+}
+
 #[test]
 fn a_job_s_own_budget_keeps_dear_pools_out() {
     let mut dear = pool("dear");
