@@ -179,6 +179,39 @@ fn what_is_written_is_read_by_those_who_fly_it() {
     assert!(out.join("SKY-1.toml").exists());
 }
 
+/// While a mount turns about, nobody listens: neither file has a contact then.
+#[test]
+fn nothing_is_told_of_what_a_mount_cannot_follow() {
+    let slow = NETWORK.replace("[2, 2]", "[0.9, 0.9]").replace("[3, 3]", "[0.9, 0.9]");
+    let folder = stage(&slow);
+    let out = folder.path().join("plans");
+    let plan = document(&plan(folder.path(), &["--json", "--out", out.to_str().unwrap()]));
+    let sum = |key: &str, name: &str| -> f64 {
+        let all = plan["contacts"].as_array().unwrap();
+        all.iter().filter(|of| of["satellite"] == name).map(|of| of[key].as_f64().unwrap()).sum()
+    };
+    let names = (1..=7).map(|at| format!("SKY-{at}"));
+    let cut: Vec<String> = names.filter(|name| sum("keyhole_s", name) > 1.0).collect();
+    assert!(!cut.is_empty(), "no pass goes through a keyhole");
+    for name in cut {
+        let flight: toml::Table =
+            toml::from_str(&fs::read_to_string(out.join(format!("{name}.toml"))).unwrap()).unwrap();
+        let flight = serde_json::to_value(&flight["contact"]).unwrap();
+        let page = fs::read_to_string(out.join(format!("{name}.json"))).unwrap();
+        let page: Value = serde_json::from_str(&page).unwrap();
+        for told in [&flight, &page["contacts"]] {
+            let lengths = told.as_array().unwrap().iter().map(|of| {
+                let length = time(of, "set").since(time(of, "rise"));
+                assert!(length > 0, "{of}");
+                length as f64 / 1e9
+            });
+            // Times are told in milliseconds.
+            let (told, usable) = (lengths.sum::<f64>(), sum("usable_s", &name));
+            assert!((told - usable).abs() < 0.05, "{name}: {told} s told, {usable} s of use");
+        }
+    }
+}
+
 #[test]
 fn forms_hold_the_same_contacts() {
     let folder = stage(NETWORK);

@@ -39,11 +39,12 @@ pub fn write(
             "two spacecraft would write {name}.toml: give them names that differ in letters"
         );
         let rows: Vec<&Row> = plan.contacts.iter().filter(|row| row.spacecraft == at).collect();
-        if rows.len() > CONTACTS_MAX {
+        let parts = rows.iter().map(|row| row.usable.len()).sum::<usize>();
+        if parts > CONTACTS_MAX {
             eprintln!(
-                "warning: {name}.toml has the next {CONTACTS_MAX} of {} contacts: the flight \
-                 software keeps no more, plan again before they are over",
-                rows.len()
+                "warning: {name}.toml has the next {CONTACTS_MAX} of {parts} contacts (a keyhole \
+                 makes two of one): the flight software keeps no more, plan again before they are \
+                 over"
             );
         }
         let bearer = network.craft(set.name()).bearer.as_deref();
@@ -70,13 +71,14 @@ fn file_name(name: &str) -> String {
 /// `[downlink] plan` of the flight configuration.
 fn flight(rows: &[&Row], bearer: Option<&str>) -> String {
     let mut out = String::from("# Contact plan by `orbitsim plan`.\n");
-    for row in rows.iter().take(CONTACTS_MAX) {
+    let parts = rows.iter().flat_map(|row| row.usable.iter().map(move |part| (*row, part)));
+    for (row, (from, to)) in parts.take(CONTACTS_MAX) {
         let text = |text: &str| toml::Value::String(text.to_owned()).to_string();
         let station = format!("{} {}", row.station, row.antenna);
         out += &format!(
             "\n[[contact]]\nrise = {}\nset = {}\nstation = {}\nrate_bps = {}\n",
-            text(&row.rise),
-            text(&row.set),
+            text(&from.to_rfc3339()),
+            text(&to.to_rfc3339()),
             text(&station),
             row.rate_bps
         );
@@ -112,12 +114,15 @@ fn station(rows: &[&Row], network: &Network, set: &Satellite, grid: &Grid) -> Va
     let rtt_ms = |range_km: f64| 2.0 * range_km / LIGHT_KM_MS;
     let mut link = Vec::new();
     let mut contacts = Vec::new();
-    for row in rows {
-        let steps = row.to.since(row.from) / LINK_NS;
+    let parts = rows.iter().flat_map(|row| row.usable.iter().map(move |part| (*row, *part)));
+    for (row, (from, to)) in parts {
+        let steps = to.since(from) / LINK_NS;
         let mut farthest_km = 0.0f64;
-        for at in (0..=steps).map(|step| row.from.plus(step * LINK_NS)).chain([row.to]) {
+        let mut highest_deg = f64::NEG_INFINITY;
+        for at in (0..=steps).map(|step| from.plus(step * LINK_NS)).chain([to]) {
             let Some(look) = look(row, at) else { continue };
             farthest_km = farthest_km.max(look.range_km);
+            highest_deg = highest_deg.max(look.elevation_deg);
             // A file of a month stays below what the station reads.
             if contacts.len() < CONTACTS_MAX {
                 link.push(json!({
@@ -129,11 +134,15 @@ fn station(rows: &[&Row], network: &Network, set: &Satellite, grid: &Grid) -> Va
                 }));
             }
         }
+        let top_deg = match (from..=to).contains(&row.highest) {
+            true => row.max_elevation_deg,
+            false => highest_deg,
+        };
         contacts.push(json!({
-            "rise": row.rise,
-            "culmination": row.highest.to_rfc3339(),
-            "set": row.set,
-            "max_elevation_deg": round(row.max_elevation_deg, 100.0),
+            "rise": from.to_rfc3339(),
+            "culmination": row.highest.clamp(from, to).to_rfc3339(),
+            "set": to.to_rfc3339(),
+            "max_elevation_deg": round(top_deg, 100.0),
             "rate_bps": row.rate_bps,
             "rtt_ms": round(rtt_ms(farthest_km), 100.0),
             "station": row.station,

@@ -54,6 +54,9 @@ pub struct Row {
     pub from: Tai,
     #[serde(skip)]
     pub to: Tai,
+    /// What the mount can follow of it, in order: all of it, or what its keyhole leaves.
+    #[serde(skip)]
+    pub usable: Vec<(Tai, Tai)>,
     #[serde(skip)]
     pub highest: Tai,
     #[serde(skip)]
@@ -197,6 +200,9 @@ impl Row {
         let duration_s = to.since(from) as f64 / 1e9;
         let lost = contact.lost.iter().map(|(a, b)| b.since(*a)).sum::<i64>() as f64 / 1e9;
         let rate_bps = network.craft(&names[of.satellite]).rate_with(dish);
+        let starts = std::iter::once(from).chain(contact.lost.iter().map(|lost| lost.1));
+        let ends = contact.lost.iter().map(|lost| lost.0).chain([to]);
+        let usable = starts.zip(ends).filter(|(from, to)| from < to).collect();
         Self {
             satellite: names[of.satellite].clone(),
             station: network.sites[site].station.name.clone(),
@@ -214,6 +220,7 @@ impl Row {
             bytes: ((duration_s - lost) * rate_bps as f64 / 8.0) as u64,
             from,
             to,
+            usable,
             highest: pass.culmination.clamp(from, to),
             site,
             spacecraft: of.satellite,
