@@ -130,6 +130,52 @@ fn the_battery_drains_in_eclipse_energy_adds_up_and_nothing_freezes() {
 }
 
 #[test]
+fn an_empty_battery_ends_everything_until_it_has_charge_again() {
+    let fault = |kind| Fault {
+        kind,
+        start: start(),
+        end: Some(start().plus(150 * MINUTE_NS)),
+        ramp_s: 0.0,
+        severity: 1.0,
+    };
+    let mut faults: Vec<Fault> =
+        (0..3).map(|string| fault(FaultKind::SolarString { string })).collect();
+    faults.extend([fault(FaultKind::BatteryCell), fault(FaultKind::HeaterOn)]);
+    let mut craft = craft(7, faults);
+    let before = craft.parts().power.ledger;
+    let (mut silent_s, mut boots) = (0, 0);
+    let mut packets = Vec::new();
+    let mut was_silent = false;
+    for second in 0..200 * 60 {
+        for _ in 0..STEPS_PER_S {
+            craft.step(&mut packets).unwrap();
+        }
+        let power = &craft.parts().power;
+        assert!((0.0..=1.0).contains(&power.charge));
+        assert!(
+            !power.cut || (power.load_w == 0.0 && power.current_a >= 0.0),
+            "{second}: {power:?}"
+        );
+        let silent = packets.is_empty();
+        silent_s += u32::from(silent);
+        boots += u32::from(was_silent && !silent);
+        was_silent = silent;
+        packets.clear();
+    }
+    assert!(silent_s > 600, "without a string it goes dark: {silent_s} s");
+    assert_eq!(boots, 1, "and comes back with the sun on its strings");
+    // Not one joule came from nowhere.
+    let after = craft.parts().power.ledger;
+    let solar = after.solar_j - before.solar_j;
+    let used = (after.load_j - before.load_j)
+        + (after.stored_j - before.stored_j)
+        + (after.heat_j - before.heat_j);
+    assert!((solar - used).abs() < 1e-6 * used.abs().max(solar), "{solar} J in, {used} J out");
+    let stored = after.stored_j - before.stored_j;
+    assert!(stored > -5.2 * 3600.0 * 8.3, "{stored} J out of the cells");
+}
+
+#[test]
 fn faults_show_in_what_they_break() {
     let fault = |kind, ramp_s| Fault {
         kind,

@@ -193,17 +193,31 @@ impl Spacecraft {
         let environment = Environment::at(&self.orbit, self.now)?;
         let (second, first) = (self.steps / STEPS_PER_S, self.steps.is_multiple_of(STEPS_PER_S));
         let lit = environment.ground_sun_deg > 0.0;
-        let allowed = self.payload_allowed();
+        let was_cut = self.parts.power.cut;
+        let allowed = self.payload_allowed() && !was_cut;
         self.parts.imaging = lit && allowed && second % TILE_PERIOD_S < EXPOSURE_S;
         let contacts = &self.contacts;
         self.parts.transmitting =
-            contacts.iter().any(|(rise, set)| (*rise..=*set).contains(&self.now));
+            !was_cut && contacts.iter().any(|(rise, set)| (*rise..=*set).contains(&self.now));
 
-        step_pointing(&mut self.parts, &environment, &self.faults, DT_S);
+        if was_cut {
+            // Nobody holds the body any more.
+            let disturbance = self.parts.attitude.disturbance_nm(&environment);
+            self.parts.attitude.step(disturbance, DT_S);
+        } else {
+            step_pointing(&mut self.parts, &environment, &self.faults, DT_S);
+        }
         step_energy(&mut self.parts, &environment, &self.faults, DT_S);
 
-        if self.steps == 0 {
+        if self.parts.power.cut {
+            // Without power nothing is measured, stored or sent.
+            self.steps += 1;
+            self.now = self.now.plus(STEP_NS);
+            return Ok(());
+        }
+        if self.steps == 0 || was_cut {
             packets.push(self.packetizer.event(self.now, EventCode::Boot, 0.0));
+            self.noticed = self.notice(&environment);
         }
         self.tell_events(&environment, packets);
         packets.push(self.packetizer.gyro(self.now, &self.parts));
@@ -331,6 +345,9 @@ fn step_energy(parts: &mut Subsystems, environment: &Environment, faults: &Fault
     /// Share of the loads that ends as heat in the electronics; the rest leaves by radio or is
     /// heat elsewhere.
     const ELECTRONICS_SHARE: f64 = 0.65;
+    if parts.power.cut {
+        parts.thermal.heater_on = false;
+    }
     let demand = Demand {
         heater_w: parts.thermal.heater_w(),
         wheels_w: parts.wheels.power_w(),

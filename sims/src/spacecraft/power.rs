@@ -17,6 +17,9 @@ const CAPACITY_C: f64 = 5.2 * 3600.0;
 const FULL_VOLTAGE_V: f64 = 8.2;
 const MAX_CHARGE_A: f64 = 2.6;
 
+/// Charge from which loads get power again after the battery was empty.
+const CHARGE_AGAIN: f64 = 0.05;
+
 /// What draws power beside the battery heater and the wheels.
 const BASE_LOAD_W: f64 = 9.5;
 const IMAGER_LOAD_W: f64 = 6.0;
@@ -65,6 +68,8 @@ pub struct Power {
     pub load_w: f64,
     /// Heat made in the battery.
     pub battery_heat_w: f64,
+    /// The battery was empty and has no charge to speak of yet: nothing gets power.
+    pub cut: bool,
     /// Energy so far.
     pub ledger: Ledger,
 }
@@ -80,6 +85,7 @@ impl Power {
             solar_w: 0.0,
             load_w: BASE_LOAD_W,
             battery_heat_w: 0.0,
+            cut: false,
             ledger: Ledger::default(),
         }
     }
@@ -122,7 +128,14 @@ impl Power {
 
         // The regulator gives the battery what is left, up to its current and voltage limits.
         let open = open_voltage_v(self.charge);
-        let wanted = battery_current_a(available_w - self.load_w, open, resistance);
+        let current = |load_w: f64| battery_current_a(available_w - load_w, open, resistance);
+        let is_beyond = |current: f64| -current * dt_s / capacity > self.charge;
+        self.cut =
+            if self.cut { self.charge < CHARGE_AGAIN } else { is_beyond(current(self.load_w)) };
+        if self.cut {
+            self.load_w = 0.0;
+        }
+        let wanted = current(self.load_w);
         let taper = ((FULL_VOLTAGE_V - open) / resistance).max(0.0);
         self.current_a = wanted.min(MAX_CHARGE_A).min(taper);
         self.voltage_v = open + self.current_a * resistance;
