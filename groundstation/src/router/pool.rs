@@ -41,7 +41,7 @@ pub(super) struct OfTask {
 }
 
 /// Time in which half of a bad name is forgotten.
-const HEALED_BY_HALF_NS: f64 = 60e9;
+const HEALED_BY_HALF_NS: f64 = 600e9;
 
 pub(super) struct PoolState {
     pub spec: PoolSpec,
@@ -49,7 +49,7 @@ pub(super) struct PoolState {
     pub tasks: Vec<Option<OfTask>>,
     pub in_flight: usize,
     pub limit: Limit,
-    /// Share of answers that were good, as of the last one.
+    /// Share of answers that were good, as of the last one; having given none counts for nothing.
     health: f64,
     health_at: Tai,
     /// A question that tries whether the pool is back is on its way.
@@ -241,7 +241,10 @@ impl PoolState {
 
     /// Hears of an error; whether the pool is shut now where it was not.
     pub fn fail(&mut self, task: usize, error: &PoolError, ran_ns: i64, now: Tai) -> bool {
-        self.note_health(self.health(now) * 0.9, now);
+        // Who is not there says nothing of how well it answers: its breaker tells when to look again.
+        if error.cause != Cause::Unavailable {
+            self.note_health(self.health(now) * 0.9, now);
+        }
         let slot = breaker::slot(error.cause);
         if matches!(error.cause, Cause::Overloaded { .. }) {
             self.limit.overloaded(now);

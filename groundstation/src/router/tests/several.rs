@@ -143,24 +143,33 @@ fn a_full_pool_that_is_cheaper_is_waited_for_as_long_as_that_is_worth() {
     assert_eq!(drain(&mut router, at(0.0)).keys(), [(1, "b")]);
 }
 
-#[test]
-fn a_pool_that_was_away_is_asked_again_though_another_answers() {
+/// Good answers by pool in an hour, where the cheap pool fails for its first ten minutes.
+fn after_trouble(error: fn(&str) -> PoolError) -> [u32; 2] {
     let mut router = cheap_and_dear();
     let mut by_pool = [0, 0];
-    for second in 0..1_200u32 {
+    for second in 0..3_600u32 {
         let now = at(f64::from(second));
         router.submit(work(&format!("k{second}"), 1, 600.0), now);
         let mut drained = drain(&mut router, now);
         while let Some((pool, _, ask)) = drained.asked.pop() {
             let gone = pool == 0 && second < 600;
             by_pool[pool] += u32::from(!gone);
-            let said = Err(PoolError::unavailable("gone"));
+            let said = Err(error("gone"));
             router.answered(ask, if gone { said } else { answer(0.1) }, now.plus(SECOND / 2));
             drained.asked.extend(drain(&mut router, now.plus(SECOND / 2)).asked);
         }
     }
-    assert!(by_pool[1] > 500, "the dear one while the cheap one is away: {by_pool:?}");
-    assert!(by_pool[0] > 400, "and the cheap one again, soon after it is back: {by_pool:?}");
+    by_pool
+}
+
+#[test]
+fn a_cheap_pool_is_asked_again_after_its_trouble_though_a_dear_one_answers() {
+    let away = after_trouble(|said| PoolError::unavailable(said));
+    assert!((550..700).contains(&away[1]), "the dear one while the cheap one is away: {away:?}");
+    assert!(away[0] > 2_900, "and the cheap one as soon as it is back: {away:?}");
+    let bad = after_trouble(|said| PoolError::failed(said));
+    assert!((550..3_000).contains(&bad[1]), "{bad:?}");
+    assert!(bad[0] > 600, "a bad name is forgotten with time: {bad:?}");
 }
 
 #[test]
