@@ -50,10 +50,6 @@ pub struct Row {
     /// 0 where it is not known.
     pub rate_bps: u64,
     pub bytes: u64,
-    #[serde(skip)]
-    pub from: Tai,
-    #[serde(skip)]
-    pub to: Tai,
     /// What the mount can follow of it, in order: all of it, or what its keyhole leaves.
     #[serde(skip)]
     pub usable: Vec<(Tai, Tai)>,
@@ -218,8 +214,6 @@ impl Row {
             cut: contact.cut,
             rate_bps,
             bytes: ((duration_s - lost) * rate_bps as f64 / 8.0) as u64,
-            from,
-            to,
             usable,
             highest: pass.culmination.clamp(from, to),
             site,
