@@ -102,6 +102,7 @@ fn mistakes_have_exit_codes_and_say_what_to_do() {
     says(run(orbitsim, &[&absent[..], &times[..]].concat()), 1, "/absent");
     says(run(orbitsim, &["demo", "--replay", "x"]), 2, "--frame");
     says(run(orbitsim, &["demo", "--seconds", "30", "--kill-ground", "30"]), 2, "--kill-ground");
+    says(run(orbitsim, &["demo", "--seconds", "30", "--kill-pool", "31"]), 2, "--kill-pool");
     says(run(orbitsim, &["relay", "--to", "127.0.0.1:9", "--rate", "fast"]), 2, "no rate");
     says(run(orbitsim, &["relay", "--to", "127.0.0.1:9", "--link", "x.toml"]), 2, "--elements");
 }

@@ -26,6 +26,16 @@ pub fn binary(name: &str) -> PathBuf {
     own.parent().and_then(Path::parent).expect("target/PROFILE/deps/TEST").join(name)
 }
 
+/// Whether models can run here; prints what to do where they can't.
+pub fn runtime_is_there() -> bool {
+    let library = binary("libonnxruntime.so");
+    if library.exists() || std::env::var_os("ORT_DYLIB_PATH").is_some() {
+        return true;
+    }
+    println!("skipped: no ONNX Runtime; run `make setup`");
+    false
+}
+
 /// A child that prints documents, one a line; killed when dropped.
 pub struct Daemon {
     name: String,

@@ -4,7 +4,7 @@
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
-use tests::process::{binary, root};
+use tests::process::{binary, root, runtime_is_there};
 
 /// Flies a pass without a page; what it reckoned at the end, having exited with 0.
 fn fly(arguments: &[&str], runtime: Option<&str>) -> Value {
@@ -51,6 +51,21 @@ fn a_killed_station_loses_nothing_that_it_receipted() {
     {
         assert!(report.pointer(quantile).and_then(Value::as_f64).is_some(), "{quantile}: {report}");
     }
+}
+
+#[test]
+fn heavy_work_goes_to_the_station_s_own_pool_while_the_other_is_dead() {
+    if !runtime_is_there() {
+        return;
+    }
+    let report = fly(&["--seconds", "25", "--kill-pool", "7"], None);
+    assert_eq!(number(&report, "/missing"), 0, "{report}");
+    let jobs = |pointer: &str| report.pointer(pointer).and_then(Value::as_u64).unwrap_or(0);
+    assert!(jobs("/heavy/kill/before/shared") > 0, "{report}");
+    assert_eq!(jobs("/heavy/kill/away/shared"), 0, "{report}");
+    assert!(jobs("/heavy/jobs_by_pool/embedded") > 0, "{report}");
+    let done = jobs("/heavy/jobs_by_pool/embedded") + jobs("/heavy/jobs_by_pool/shared");
+    assert_eq!(done, number(&report, "/jobs_done"), "each job has one result: {report}");
 }
 
 #[test]

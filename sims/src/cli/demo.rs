@@ -12,6 +12,7 @@ use std::process::ExitCode;
     orbitsim demo\n  \
     orbitsim demo --headless --seconds 60 --kill-ground 25 --json\n  \
     orbitsim demo --link rf --headless --seconds 30 --kill-edge 10\n  \
+    orbitsim demo --headless --seconds 30 --kill-pool 10\n  \
     orbitsim demo --headless --seconds 30 --replay frames.aos1113 --frame aos:1113")]
 pub struct DemoArguments {
     /// No page for people: free ports, a temporary folder, 60 seconds
@@ -30,6 +31,10 @@ pub struct DemoArguments {
     /// Kill the edge (SIGKILL) this long after rise, and start it again; --link rf only
     #[arg(long, value_name = "S")]
     kill_edge: Option<u64>,
+    /// Kill the pool of another machine, which heavy work goes to first (SIGKILL), this long after
+    /// rise, and start it again 8 s later
+    #[arg(long, value_name = "S", conflicts_with = "replay")]
+    kill_pool: Option<u64>,
     /// Share of wrong bits on the radio link, 0 to 0.5; --link rf only
     #[arg(long, value_name = "SHARE", default_value_t = 2e-5, value_parser = share)]
     bit_errors: f64,
@@ -68,7 +73,12 @@ impl DemoArguments {
         /// Seconds of a pass that nobody watches.
         const HEADLESS_SECONDS: u64 = 60;
         let seconds = self.seconds.or(self.headless.then_some(HEADLESS_SECONDS));
-        for (flag, kill) in [("kill-ground", self.kill_ground), ("kill-edge", self.kill_edge)] {
+        let kills = [
+            ("kill-ground", self.kill_ground),
+            ("kill-edge", self.kill_edge),
+            ("kill-pool", self.kill_pool),
+        ];
+        for (flag, kill) in kills {
             if let (Some(kill), Some(seconds)) = (kill, seconds)
                 && kill >= seconds
             {
@@ -85,6 +95,7 @@ impl DemoArguments {
             seconds,
             kill_ground: self.kill_ground,
             kill_edge: self.kill_edge,
+            kill_pool: self.kill_pool,
             link: self.link,
             bit_errors: self.bit_errors,
             json: self.json,

@@ -151,6 +151,27 @@ pub struct Orders {
     pub units_came: u64,
 }
 
+/// Where heavy work was done.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Heavy {
+    /// Jobs with a result by pool.
+    pub jobs_by_pool: BTreeMap<String, u64>,
+    /// The same around the death of another machine's pool, where it was killed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kill: Option<PoolKill>,
+}
+
+/// Jobs with a result by pool, around the death of another machine's.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct PoolKill {
+    /// Before it.
+    pub before: BTreeMap<String, u64>,
+    /// While it was dead.
+    pub away: BTreeMap<String, u64>,
+    /// Since it was started again.
+    pub after: BTreeMap<String, u64>,
+}
+
 /// The document that a demonstration ends with.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Summary {
@@ -186,6 +207,9 @@ pub struct Summary {
     /// What went up.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub orders: Option<Orders>,
+    /// Where heavy work was done, where there were models.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub heavy: Option<Heavy>,
     /// Bytes that the sensors made.
     pub source_bytes: u64,
     /// Bytes that went down.
@@ -257,6 +281,34 @@ impl Orders {
     }
 }
 
+impl Heavy {
+    fn failure(&self) -> Option<String> {
+        let kill = self.kill.as_ref()?;
+        let sum = |of: &BTreeMap<String, u64>| of.values().sum::<u64>();
+        let words = "no heavy work was done";
+        match (sum(&kill.before), sum(&kill.away) + sum(&kill.after)) {
+            (0, _) => Some(format!("{words} before the pool was killed")),
+            (_, 0) => Some(format!("{words} after the pool was killed")),
+            _ => None,
+        }
+    }
+
+    fn rows(&self) -> Vec<(&'static str, String)> {
+        let list = |of: &BTreeMap<String, u64>| {
+            let each: Vec<String> =
+                of.iter().map(|(pool, jobs)| format!("{pool} {jobs}")).collect();
+            if each.is_empty() { "none".to_owned() } else { each.join(", ") }
+        };
+        let mut rows = vec![("jobs by pool", list(&self.jobs_by_pool))];
+        if let Some(kill) = &self.kill {
+            rows.push(("  before the pool's kill", list(&kill.before)));
+            rows.push(("  while it was dead", list(&kill.away)));
+            rows.push(("  since it is back", list(&kill.after)));
+        }
+        rows
+    }
+}
+
 impl Summary {
     /// Why the demonstration failed; empty when it proved what it is for.
     pub fn failures(&self) -> Vec<String> {
@@ -284,6 +336,7 @@ impl Summary {
                 failures.push(format!("{missing} kept units were asked for and did not come"));
             }
         }
+        failures.extend(self.heavy.as_ref().and_then(Heavy::failure));
         if let Some(radio) = self.radio {
             failures.extend(radio.failures().map(str::to_owned));
         }
@@ -331,6 +384,7 @@ impl Summary {
             rows.push(("flight software ran", format!("{uptime_s} s, by its own report")));
         }
         rows.extend(self.orders.iter().flat_map(Orders::rows));
+        rows.extend(self.heavy.iter().flat_map(Heavy::rows));
         if let Some(radio) = &self.radio {
             rows.splice(0..0, radio.rows());
         }
@@ -369,6 +423,7 @@ mod tests {
             files_taken: 0,
             uptime_s: None,
             orders: None,
+            heavy: None,
             source_bytes: 1000,
             downlink_bytes: 300,
             capture_to_insight_ms: CaptureToInsight::default(),
@@ -377,6 +432,24 @@ mod tests {
             audit_clean: true,
             peak_rss_kib: BTreeMap::new(),
         }
+    }
+
+    #[test]
+    fn heavy_work_goes_on_without_the_pool_that_was_killed() {
+        let jobs = |shared, embedded| {
+            BTreeMap::from([("shared".to_owned(), shared), ("embedded".to_owned(), embedded)])
+        };
+        let with = |before, away, after| {
+            let kill = Some(PoolKill { before, away, after });
+            let heavy = Some(Heavy { jobs_by_pool: jobs(9, 4), kill });
+            Summary { heavy, ..summary(0) }
+        };
+        let moved = with(jobs(5, 0), jobs(0, 4), jobs(4, 0));
+        assert_eq!(moved.failures(), Vec::<String>::new());
+        assert!(moved.table().contains("embedded 4, shared 0\n"), "{}", moved.table());
+        let stuck = with(jobs(9, 0), jobs(0, 0), jobs(0, 0));
+        assert_eq!(stuck.failures(), ["no heavy work was done after the pool was killed"]);
+        assert_eq!(with(jobs(0, 0), jobs(0, 4), jobs(9, 0)).failures().len(), 1);
     }
 
     #[test]

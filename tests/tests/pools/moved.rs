@@ -1,10 +1,7 @@
 //! One mission, three stations: the same task moves from the embedded pool to Triton to an
 //! OpenAI-compatible server by the station's `[[pool]]` alone.
 
-use crate::{
-    doubles::{Doubles, KEY},
-    serving::runtime_is_there,
-};
+use crate::doubles::{Doubles, KEY};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use codecs::{
@@ -27,7 +24,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use tests::process::{DEADLINE, root};
+use tests::process::{DEADLINE, root, runtime_is_there};
 
 /// The mission: what is asked, and when. No pool, no vendor, no model stands in it.
 const MISSION: &str = "mission = \"moved\"\n\

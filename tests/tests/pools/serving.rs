@@ -6,17 +6,7 @@ use std::{
     path::Path,
     process::{Command, Stdio},
 };
-use tests::process::{Daemon, binary, root};
-
-/// Whether models can run here; prints what to do where they can't.
-pub fn runtime_is_there() -> bool {
-    let library = binary("libonnxruntime.so");
-    if library.exists() || std::env::var_os("ORT_DYLIB_PATH").is_some() {
-        return true;
-    }
-    println!("skipped: no ONNX Runtime; run `make setup`");
-    false
-}
+use tests::process::{Daemon, binary, root, runtime_is_there};
 
 /// The server with the cloud model; none where there is no ONNX Runtime.
 pub fn served() -> Option<(Daemon, Value)> {

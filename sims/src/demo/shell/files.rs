@@ -104,12 +104,14 @@ pub fn model_packages(executable: &Path) -> Option<PathBuf> {
     fs::canonicalize(found).ok()
 }
 
-/// What a demonstration adds to a station's file: simulated time, the contact plan, a pool.
+/// What a demonstration adds to a station's file: simulated time, the contact plan, its own pool
+/// and, where one listens, another machine's.
 pub fn extend_station(
     layout: &Layout,
     contacts: &serde_json::Value,
     offset_s: f64,
     packages: Option<&Path>,
+    shared: Option<SocketAddr>,
 ) -> anyhow::Result<()> {
     let plan = layout.station().join("contacts.json");
     fs::write(&plan, serde_json::to_vec_pretty(contacts)?)
@@ -124,7 +126,8 @@ pub fn extend_station(
     section("clock", "simulated_offset_s", Value::Float(offset_s));
     section("contacts", "file", Value::String("contacts.json".to_owned()));
     if let (Some(packages), false) = (packages, table.contains_key("pool")) {
-        table.insert("pool".to_owned(), Value::Array(vec![Value::Table(pool(packages))]));
+        let pools = shared.map(served).into_iter().chain([pool(packages, shared.is_some())]);
+        table.insert("pool".to_owned(), Value::Array(pools.map(Value::Table).collect()));
     }
     fs::write(&path, table.to_string()).with_context(|| format!("writing {}", path.display()))
 }
@@ -188,15 +191,44 @@ pub fn extend_edge(
     fs::write(&path, table.to_string()).with_context(|| format!("writing {}", path.display()))
 }
 
+/// The model that heavy work needs.
+pub const HEAVY: &str = "cloud-screen";
+/// Name of the pool of another machine.
+pub const SHARED: &str = "shared";
+/// What a question to the station's own pool counts as: its processor has frames to read, so it
+/// works when the other machine does not.
+const OWN_PRICE: f64 = 0.01;
+
+/// Task and the server's name of its model.
+fn tasks() -> Value {
+    let model = Value::String(HEAVY.to_owned());
+    Value::Table(Table::from_iter([("cloud-mask/1".to_owned(), model)]))
+}
+
+/// The pool of another machine.
+fn served(address: SocketAddr) -> Table {
+    let text = |text: &str| Value::String(text.to_owned());
+    let rows = [
+        ("name", text(SHARED)),
+        ("kind", text("oip-rest")),
+        ("url", text(&format!("http://{address}"))),
+        ("data_class", text("restricted")),
+        ("tasks", tasks()),
+    ];
+    rows.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+}
+
 /// The embedded pool with the committed cloud screen.
-fn pool(packages: &Path) -> Table {
-    let package = packages.join("cloud-screen").display().to_string();
-    let mut tasks = Table::new();
-    tasks.insert("cloud-mask/1".to_owned(), Value::String("cloud-screen".to_owned()));
+fn pool(packages: &Path, priced: bool) -> Table {
+    let package = packages.join(HEAVY).display().to_string();
     let mut pool = Table::new();
+    if priced {
+        let price = Table::from_iter([("request".to_owned(), Value::Float(OWN_PRICE))]);
+        pool.insert("price".to_owned(), Value::Table(price));
+    }
     pool.insert("name".to_owned(), Value::String("embedded".to_owned()));
     pool.insert("kind".to_owned(), Value::String("embedded".to_owned()));
-    pool.insert("tasks".to_owned(), Value::Table(tasks));
+    pool.insert("tasks".to_owned(), tasks());
     pool.insert("packages".to_owned(), Value::Array(vec![Value::String(package)]));
     pool.insert("danger_accept_development_key".to_owned(), Value::Boolean(true));
     pool
@@ -411,12 +443,26 @@ mod tests {
         let layout = layout(folder.path());
         fs::write(layout.station_file(), "[station]\nname = \"S\"\n").unwrap();
         let plan = serde_json::json!({"contacts": []});
-        extend_station(&layout, &plan, -12.5, Some(Path::new("/packages"))).unwrap();
+        extend_station(&layout, &plan, -12.5, Some(Path::new("/packages")), None).unwrap();
         let text = fs::read_to_string(layout.station_file()).unwrap();
         let table: Table = text.parse().unwrap();
         assert_eq!(table["clock"]["simulated_offset_s"].as_float(), Some(-12.5));
         assert_eq!(table["contacts"]["file"].as_str(), Some("contacts.json"));
         assert_eq!(table["pool"][0]["kind"].as_str(), Some("embedded"));
+        assert!(table["pool"][0].get("price").is_none(), "who is alone is not compared");
         assert_eq!(table["station"]["name"].as_str(), Some("S"));
+    }
+
+    #[test]
+    fn another_machine_is_asked_before_the_station_s_own_processor() {
+        let folder = tempfile::tempdir().unwrap();
+        let layout = layout(folder.path());
+        fs::write(layout.station_file(), "[station]\nname = \"S\"\n").unwrap();
+        let (plan, shared) = (serde_json::json!({"contacts": []}), "127.0.0.1:9".parse().unwrap());
+        extend_station(&layout, &plan, 0.0, Some(Path::new("/packages")), Some(shared)).unwrap();
+        let table: Table = fs::read_to_string(layout.station_file()).unwrap().parse().unwrap();
+        assert_eq!(table["pool"][0]["url"].as_str(), Some("http://127.0.0.1:9"));
+        assert!(table["pool"][0].get("price").is_none());
+        assert!(table["pool"][1]["price"]["request"].as_float() > Some(0.0));
     }
 }

@@ -3,6 +3,7 @@
 use super::antenna::Antenna;
 use super::feed::{Fed, FeedError, Stop};
 use super::orders::Desk;
+use super::pool::{AWAY, Served};
 use super::process::{self, Running};
 use super::{Link, Options, SECOND_NS, Stage, watch};
 use crate::contact::Pass;
@@ -44,6 +45,8 @@ pub(super) struct Flight<'a> {
     pub antenna: Option<Antenna>,
     /// Who orders, where something can go up.
     pub desk: Option<JoinHandle<Desk>>,
+    /// The pool of another machine, where there are models.
+    pub served: Option<Served>,
     /// Counters of the daemon that was killed, and its peak memory.
     pub kill: Option<(Told, (u64, u64))>,
 }
@@ -66,13 +69,15 @@ impl Flight<'_> {
             seconds.map(|seconds| self.clock.instant_of(pass.rise.plus(seconds as i64 * SECOND_NS)))
         };
         let (mut kill, mut kill_edge) = (at(options.kill_ground), at(options.kill_edge));
+        let (mut kill_pool, mut pool_back) = (at(options.kill_pool), None);
         let mut looking = tokio::time::interval(LOOK);
         let mut told_at = Instant::now();
         let mut told = Told::default();
         let interrupted = interrupted();
         tokio::pin!(interrupted);
         loop {
-            let (kill_at, kill_edge_at) = (kill, kill_edge);
+            let (kill_at, kill_edge_at, kill_pool_at, back_at) =
+                (kill, kill_edge, kill_pool, pool_back);
             tokio::select! {
                 () = tokio::time::sleep_until(end) => return Ok(told),
                 () = &mut interrupted => {
@@ -94,6 +99,22 @@ impl Flight<'_> {
                         antenna.kill(self.stage).await?;
                     }
                 }
+                () = async { tokio::time::sleep_until(kill_pool_at.unwrap_or(end)).await },
+                    if kill_pool_at.is_some() =>
+                {
+                    (kill_pool, pool_back) = (None, Some(Instant::now() + AWAY));
+                    if let Some(served) = &mut self.served {
+                        served.kill(self.stage).await?;
+                    }
+                }
+                () = async { tokio::time::sleep_until(back_at.unwrap_or(end)).await },
+                    if back_at.is_some() =>
+                {
+                    pool_back = None;
+                    if let Some(served) = &mut self.served {
+                        served.restart(self.stage).await?;
+                    }
+                }
                 _ = looking.tick() => {
                     self.check()?;
                     told = self.look(told).await;
@@ -110,6 +131,7 @@ impl Flight<'_> {
     fn check(&mut self) -> anyhow::Result<()> {
         self.onboard.check()?;
         self.ground.check()?;
+        self.served.as_mut().map_or(Ok(()), Served::check)?;
         self.antenna.as_mut().map_or(Ok(()), |antenna| antenna.edge.check())
     }
 
@@ -175,7 +197,7 @@ impl Flight<'_> {
             }
             None => Default::default(),
         };
-        let Self { stage, page, onboard, ground, kill, antenna, .. } = self;
+        let Self { stage, page, onboard, ground, kill, antenna, served, .. } = self;
         let (done, onboard_peak) = onboard.stop().await?;
         let heard = match antenna {
             Some(antenna) => Some(antenna.stop(done.as_ref()).await?),
@@ -184,6 +206,10 @@ impl Flight<'_> {
         // Goodbyes and the last receipts are through: this is what the page shows in the end.
         let told = watch::look(page).await.unwrap_or(told);
         let (_, ground_peak) = ground.stop().await?;
+        let heavy = match served {
+            Some(served) => Some(served.stop(stage.jobs_by_pool().await?).await?),
+            None => None,
+        };
         let layout = &stage.layout;
         let store = store_of(stage, &layout.store()).await?;
         let (audit, clean) = stage.audit().await?;
@@ -195,6 +221,10 @@ impl Flight<'_> {
         let mut summary =
             summary(reckoning, clean, fed, told, done, kill, [onboard_peak, ground_peak]);
         summary.orders = orders;
+        if let Some((heavy, peak_kib)) = heavy {
+            summary.heavy = Some(heavy);
+            summary.peak_rss_kib.insert("pool of another machine", peak_kib);
+        }
         if let Some((radio, peak)) = heard {
             summary.radio = Some(stage.reckon_frames(radio, &audit).await?);
             summary.peak_rss_kib.insert("edge", peak.0);
@@ -308,6 +338,7 @@ fn summary(
         files_taken: files.sum(),
         uptime_s: told.uptime_s,
         orders: None,
+        heavy: None,
         source_bytes: said("source_bytes").unwrap_or(fed.bytes),
         downlink_bytes: by_radio.or_else(|| said("downlink_bytes")).unwrap_or_default(),
         capture_to_insight_ms: told.insight,

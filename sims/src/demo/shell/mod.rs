@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! files ─► process (groundstation, onboard) ─► feed ─► watch ─► flight
-//!              └ (groundstation, edge) ─► antenna ──┘   └ orders ┘
+//!              ├ (groundstation, edge) ─► antenna ──┘   ├ orders ┘
+//!              └ (pools serve) ─► pool ─────────────────┘
 //! ```
 
 mod files;
@@ -12,6 +13,7 @@ mod feed;
 mod antenna;
 mod watch;
 mod orders;
+mod pool;
 mod flight;
 
 use super::orders::Operator;
@@ -28,6 +30,7 @@ use feed::{Fed, FeedError, Feeder, Stop};
 use files::{Layout, Way};
 use flight::{Flight, interrupted, pass_end};
 use orders::Desk;
+use pool::Served;
 use process::{Programs, Running};
 use recording::Frames;
 use std::fs;
@@ -56,6 +59,8 @@ pub struct Options {
     pub kill_ground: Option<u64>,
     /// Seconds after rise at which the edge is killed; radio link only.
     pub kill_edge: Option<u64>,
+    /// Seconds after rise at which another machine's pool is killed.
+    pub kill_pool: Option<u64>,
     /// What carries the telemetry down.
     pub link: Link,
     /// Share of wrong bits on the radio link.
@@ -198,7 +203,16 @@ impl Stage<'_> {
 
         let (clock, offset_s) = clock(self.scene.pass.rise)?;
         let plan = self.scene.contacts(self.options.rate_bps)?;
-        files::extend_station(&self.layout, &plan, offset_s, packages.as_deref())?;
+        let served = match &packages {
+            Some(packages) if generated => Some(Served::start(self, packages).await?),
+            _ => None,
+        };
+        ensure!(
+            served.is_some() || self.options.kill_pool.is_none(),
+            "--kill-pool: without model packages there is no pool"
+        );
+        let shared = served.as_ref().map(|served| served.address);
+        files::extend_station(&self.layout, &plan, offset_s, packages.as_deref(), shared)?;
         if matches!(between, Between::Air(_)) {
             files::add_radio(&self.layout, antenna::EDGE)?;
         }
@@ -223,6 +237,7 @@ impl Stage<'_> {
             ground,
             antenna,
             desk,
+            served,
             kill: None,
         };
         flight.run().await
