@@ -3,6 +3,7 @@
 use super::{Text, escape};
 use crate::router::{
     BREAKERS,
+    discovery::DiscoveryView,
     meter::{BUCKETS_S, Histogram, Metered},
     view::RouterView,
 };
@@ -16,6 +17,7 @@ pub(super) fn pools(text: &mut Text, view: Option<&RouterView>) {
     breakers(text, view);
     counters(text, view);
     histograms(text, view);
+    discoveries(text, view);
     spans(text, view);
 }
 
@@ -127,6 +129,32 @@ fn histograms(text: &mut Text, view: &RouterView) {
     }
 }
 
+/// Of the tables that stand for found pools.
+fn discoveries(text: &mut Text, view: &RouterView) {
+    let name = |of: &DiscoveryView| format!("table=\"{}\"", escape(&of.name));
+    text.family("pools_found", "gauge", "Pools that a table stands for now.");
+    for of in &view.discoveries {
+        text.sample("pools_found", &name(of), of.known);
+    }
+    text.family("pools_left_out", "gauge", "Addresses above the bound, in the last look.");
+    for of in &view.discoveries {
+        text.sample("pools_left_out", &name(of), of.over);
+    }
+    text.family("pool_looks", "counter", "Looks for pools, by whether they were answered.");
+    for of in &view.discoveries {
+        for (outcome, count) in [("answered", of.lookups), ("failed", of.failures)] {
+            let labels = format!("{},outcome=\"{outcome}\"", name(of));
+            text.sample("pool_looks_total", &labels, count);
+        }
+    }
+    text.family("pool_moves", "counter", "Pools that came up and went.");
+    for of in &view.discoveries {
+        for (what, count) in [("joined", of.joined), ("left", of.left)] {
+            text.sample("pool_moves_total", &format!("{},what=\"{what}\"", name(of)), count);
+        }
+    }
+}
+
 fn spans(text: &mut Text, view: &RouterView) {
     let Some(spans) = &view.spans else { return };
     text.counter("spans_made", "Spans, for the collector of traces.", spans.made);
@@ -161,6 +189,16 @@ mod tests {
         [0.002, 0.3, 900.0].into_iter().for_each(|seconds| row.run.add(seconds));
         view.meter.insert(("far \"gpu\"".to_owned(), "cloud-mask/1".to_owned()), row);
         view.queued_tasks.insert("cloud-mask/1".to_owned(), 7);
+        view.discoveries.push(DiscoveryView {
+            name: "cluster".to_owned(),
+            known: 3,
+            lookups: 8,
+            failures: 2,
+            joined: 5,
+            left: 2,
+            over: 1,
+            ..DiscoveryView::default()
+        });
         view.spans = Some(Counts { made: 9, exported: 6, dropped: 2, waiting: 1, refused: 0 });
         let mut text = Text::default();
         pools(&mut text, Some(&view));
@@ -181,6 +219,10 @@ mod tests {
             format!("groundtrack_pool_run_seconds_bucket{{{whose},le=\"+Inf\"}} 3"),
             format!("groundtrack_pool_run_seconds_count{{{whose}}} 3"),
             "groundtrack_pool_breaker_shut{pool=\"far \\\"gpu\\\"\",cause=\"auth\"} 0".to_owned(),
+            "groundtrack_pools_found{table=\"cluster\"} 3".to_owned(),
+            "groundtrack_pools_left_out{table=\"cluster\"} 1".to_owned(),
+            "groundtrack_pool_looks_total{table=\"cluster\",outcome=\"failed\"} 2".to_owned(),
+            "groundtrack_pool_moves_total{table=\"cluster\",what=\"joined\"} 5".to_owned(),
             "groundtrack_spans_total{outcome=\"dropped\"} 2".to_owned(),
         ] {
             assert!(text.0.lines().any(|found| found == line), "{line} is not in\n{}", text.0);
