@@ -223,6 +223,7 @@ fn spawn(config: &Config, shared: Option<&Lender>) -> Result<Child, String> {
         command.arg("--danger-accept-development-key");
     }
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
-    command.kill_on_drop(true);
+    // An interrupt typed at the terminal is for the daemon, which lets go of the child in order.
+    command.kill_on_drop(true).process_group(0);
     command.spawn().map_err(|error| format!("{}: {error}", config.executable.display()))
 }

@@ -33,6 +33,22 @@ impl Cost {
     }
 }
 
+/// Most tokens of one question that are believed: a hundred times what any model reads.
+const TOKENS_MAX: u64 = 1_000_000_000;
+
+impl Usage {
+    /// Without what no question takes: a server's slip, or its lie, would spoil all sums.
+    pub fn credible(self) -> Self {
+        let tokens = |stated: Option<u64>| stated.filter(|tokens| *tokens <= TOKENS_MAX);
+        Self {
+            tokens_in: tokens(self.tokens_in),
+            tokens_out: tokens(self.tokens_out),
+            energy_j: self.energy_j.filter(|joules| joules.is_finite() && *joules >= 0.0),
+            ..self
+        }
+    }
+}
+
 impl Add for Cost {
     type Output = Self;
     fn add(self, other: Self) -> Self {

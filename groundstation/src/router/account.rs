@@ -26,13 +26,6 @@ pub struct Tally {
     pub done: u64,
     /// Jobs that ended without one.
     pub failed: u64,
-    /// Questions, each try of a job and each batch once.
-    pub asked: u64,
-    /// Questions that were not answered well, by cause.
-    #[serde(skip_deserializing)]
-    pub errors: BTreeMap<&'static str, u64>,
-    /// Answers to questions that were given up before.
-    pub late: u64,
     /// Money.
     pub cost: Cost,
     /// Tokens read, where stated.
@@ -78,6 +71,17 @@ impl Tally {
         self.transfer_ms += other.transfer_ms;
         self.run_ms += other.run_ms;
     }
+}
+
+/// Questions to a pool, since the start.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Questions {
+    /// Each try of a job and each batch once.
+    pub asked: u64,
+    /// Those that were not answered well, by cause.
+    pub errors: BTreeMap<&'static str, u64>,
+    /// Answers to those that were given up before.
+    pub late: u64,
 }
 
 /// How a canary's or a shadow's answers stand to those of the pools that count.

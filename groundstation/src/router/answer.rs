@@ -41,6 +41,7 @@ impl Router {
         });
         let wall = now.since(asked.since).max(0);
         let usage = result.as_ref().map_or_else(|error| *error.usage, |response| response.usage);
+        let usage = usage.credible();
         let spent = self.spent(&asked, &usage, wall);
         let cost = self.charge(&asked, result.is_ok(), &usage, &spent, now);
         self.judge(&asked, result.as_ref().err(), &spent, cost, wall, now);
@@ -107,11 +108,6 @@ impl Router {
         let charged = ok || *usage != Usage::default();
         let cost = if charged { price.of(usage, run) } else { Cost::ZERO };
         self.pay(Some(asked.pool), Some(asked.task), asked.reserved, cost, now);
-        if asked.mirror
-            && let Some(pool) = self.pools.get_mut(asked.pool)
-        {
-            pool.tally.cost += cost;
-        }
         cost
     }
 
@@ -129,7 +125,7 @@ impl Router {
         match error {
             None => pool.succeed(asked.task, spent.run + spent.queue, cost, asked.full, now),
             Some(error) => {
-                *pool.tally.errors.entry(error.cause.name()).or_default() += 1;
+                *pool.questions.errors.entry(error.cause.name()).or_default() += 1;
                 if pool.fail(asked.task, error, wall, now) && error.cause == Cause::Unavailable {
                     self.describe_later(asked.pool, now);
                 }

@@ -183,7 +183,7 @@ impl Router {
         let high = pool.of(task).and_then(|of| of.estimate.high_ns());
         pool.in_flight += 1;
         pool.probing |= probe;
-        pool.tally.asked += 1;
+        pool.questions.asked += 1;
         let full = pool.in_flight >= pool.limit.value();
         let hedge = self.settings.hedge && jobs.len() == 1 && !mirror;
         let hedge_at = high.filter(|_| hedge).map(|ns| now.plus(ns.max(HEDGE_NS_LEAST)));
@@ -289,7 +289,8 @@ impl Router {
         let (task, bytes) = (lane.task, self.jobs.get(id).map_or(0, |job| job.bytes));
         let Some(pool) = self.pools.get(other) else { return };
         let cost = pool.predicted_cost(task, bytes, self.tokens_of(task));
-        let open = pool.gate(task, now) == Gate::Open;
+        // One that was away is tried with a comparison: nothing else is ever asked of a shadow.
+        let open = !matches!(pool.gate(task, now), Gate::Shut(_));
         if open && self.unaffordable(other, task, cost, now).is_none() {
             let judged = if matches!(pool.spec.role, Role::Shadow(_)) { other } else { at };
             self.pairs.insert(pair, super::answer::Pair { judged, first: None });

@@ -46,13 +46,16 @@ impl Router {
 
     fn place(&mut self, lane: usize, now: Tai) -> Option<Action> {
         let heads: Vec<JobId> = self.lanes.get(lane)?.iter().take(SCAN).map(|row| row.2).collect();
-        let mut wake = None;
+        let (mut wake, mut lane_why) = (None, None);
         for id in heads {
             let Some(job) = self.jobs.get(&id) else { continue };
             let special = !job.tried.is_empty();
             match self.choose(job, None, now) {
                 Choice::Pool(pool) => match self.ask(id, pool, now) {
-                    Ok(action) => return Some(action),
+                    Ok(action) => {
+                        self.lanes.get_mut(lane)?.why = None;
+                        return Some(action);
+                    }
                     Err(until) => {
                         wake = earlier(wake, Some(until));
                         break;
@@ -61,7 +64,8 @@ impl Router {
                 Choice::Wait { until, why } => {
                     wake = earlier(wake, until);
                     if let Some(why) = why {
-                        self.wait(id, why, now);
+                        self.wait(id, why.clone(), now);
+                        lane_why = lane_why.or(Some(why).filter(|_| !special));
                     }
                     // Who comes after one without a past has no more choice than that one, but for
                     // canaries' shares, which wait a turn.
@@ -71,6 +75,7 @@ impl Router {
                 }
             }
         }
+        self.lanes.get_mut(lane)?.why = lane_why;
         self.lanes.block(lane, wake);
         None
     }

@@ -15,8 +15,6 @@ use std::io;
 pub const NAME: &str = "jobs.log";
 /// Name of one that is being written anew; what a crash left of it is no log.
 const FRESH: &str = "jobs.log.new";
-/// Name under which a log is kept that could not be read to its end.
-pub const DAMAGED: &str = "jobs.damaged";
 
 /// Bytes that are kept in memory until they are synced; above it they are synced unasked.
 const TAIL_BYTES_MAX: usize = 1 << 20;
@@ -37,8 +35,8 @@ pub struct Said {
     pub lines: Vec<Line>,
     /// What it says of outcomes that left it.
     pub past: Vec<Past>,
-    /// A line in the middle could not be read: what followed is only in [`DAMAGED`].
-    pub damaged: bool,
+    /// Lines that could not be read; they stay where they are.
+    pub unreadable: u64,
 }
 
 /// What leaves a log that is written anew.
@@ -77,9 +75,9 @@ pub struct JobFile<S: Storage> {
 impl<S: Storage> JobFile<S> {
     /// Opens or makes the log in a folder.
     ///
-    /// A last line that a crash cut short is cut off. Where a line in the middle can't be read, the
-    /// file is kept under another name and goes on with the lines before it: what it said behind
-    /// may be done again, which is better than not starting.
+    /// A last line that a crash cut short is cut off. A line in the middle that can't be read is
+    /// passed over: what it alone said may be done again, which is better than not starting, and
+    /// what stands behind it counts.
     pub fn open(mut storage: S) -> io::Result<(Self, Said)> {
         let names = storage.list()?;
         if names.iter().any(|name| name == FRESH) {
@@ -91,23 +89,19 @@ impl<S: Storage> JobFile<S> {
         };
         let mut said = Said::default();
         let (mut lines, mut text) = (Lines::new(&file), Vec::new());
-        let mut synced = 0;
+        let (mut at, mut synced) = (0, 0);
         while lines.next(&mut text)? {
+            at += text.len() as u64;
             match Entry::decode(&text) {
                 Some(Entry::Line(mut line)) => {
                     (line.outputs, line.form) = (Vec::new(), None);
                     said.lines.push(*line);
                 }
                 Some(Entry::Past(past)) => said.past.push(past),
-                None => {
-                    said.damaged = text.ends_with(b"\n") || text.len() > LINE_BYTES_MAX;
-                    break;
-                }
+                None if text.ends_with(b"\n") => said.unreadable += 1,
+                None => continue,
             }
-            synced += text.len() as u64;
-        }
-        if said.damaged {
-            keep_aside(&mut storage, &file)?;
+            synced = at;
         }
         if file.length()? != synced {
             file.truncate(synced)?;
@@ -212,8 +206,13 @@ impl<S: Storage> JobFile<S> {
         let (mut lines, mut text) = (Lines::new(&self.file), Vec::new());
         let mut seen = BTreeSet::new();
         while lines.next(&mut text)? {
-            let Some(Entry::Line(line)) = Entry::decode(&text) else { continue };
-            if survey.stays(&line, &mut seen) {
+            let stays = match Entry::decode(&text) {
+                Some(Entry::Line(line)) => survey.stays(&line, &mut seen),
+                Some(Entry::Past(_)) => false,
+                // Somebody may still make sense of it.
+                None => true,
+            };
+            if stays {
                 out.write(&text)?;
             }
         }
@@ -229,24 +228,6 @@ fn create<S: Storage>(storage: &mut S, name: &str) -> io::Result<S::File> {
     let mut file = storage.create(name, 1)?;
     file.truncate(0)?;
     Ok(file)
-}
-
-fn keep_aside<S: Storage>(storage: &mut S, file: &S::File) -> io::Result<()> {
-    if storage.list()?.iter().any(|name| name == DAMAGED) {
-        storage.remove(DAMAGED)?;
-    }
-    let mut aside = create(storage, DAMAGED)?;
-    let (mut at, mut chunk) = (0, vec![0; CHUNK_BYTES]);
-    loop {
-        let read = file.read_at(at, &mut chunk)?;
-        if read == 0 {
-            break;
-        }
-        write_all(&mut aside, at, &chunk[..read])?;
-        at += read as u64;
-    }
-    aside.sync()?;
-    storage.sync_names()
 }
 
 /// What a first reading finds, so that the second can write.
@@ -300,7 +281,7 @@ impl Survey {
                     }
                     survey.bytes_left += bytes;
                 }
-                None => break,
+                None => {}
             }
         }
         if !leaving.is_empty() {

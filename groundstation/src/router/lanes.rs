@@ -28,6 +28,9 @@ pub(super) struct Lane {
     pub set: PoolSet,
     /// Why there is none.
     pub objection: String,
+    /// What keeps the first of it waiting, where it is more than not its turn; it holds for those
+    /// behind as well.
+    pub why: Option<String>,
     queue: BTreeSet<(u8, Tai, JobId)>,
     /// Jobs by band and about when their deadline is.
     ahead: BTreeMap<(u8, i64), u64>,
@@ -121,6 +124,7 @@ impl Lanes {
             set: pools.iter().copied().collect(),
             pools,
             objection,
+            why: None,
             queue: BTreeSet::new(),
             ahead: BTreeMap::new(),
             blocked: None,

@@ -444,7 +444,10 @@ impl Router {
             left -= 1;
             let reason = self.jobs.get(&id).map(|job| match &job.stage {
                 Stage::Queued { told } if told.is_empty() => {
-                    "deadline passed in the queue".to_owned()
+                    match self.lanes.get(job.lane).and_then(|lane| lane.why.as_ref()) {
+                        Some(why) => format!("deadline passed: {why}"),
+                        None => "deadline passed in the queue".to_owned(),
+                    }
                 }
                 Stage::Queued { told } => format!("deadline passed: {told}"),
                 _ => "no answer before the deadline".to_owned(),

@@ -1,6 +1,6 @@
 //! What the router knows of one pool while it works.
 
-use super::account::{Compared, Tally};
+use super::account::{Compared, Questions};
 use super::breaker::{self, Breaker, OF_POOL, State};
 use super::estimate::{Estimate, Limit};
 use super::spec::PoolSpec;
@@ -55,7 +55,7 @@ pub(super) struct PoolState {
     /// A question that tries whether the pool is back is on its way.
     pub probing: bool,
     breakers: [Breaker; OF_POOL],
-    pub tally: Tally,
+    pub questions: Questions,
     pub compared: Compared,
     /// Lanes that may go here.
     pub lanes: Vec<usize>,
@@ -76,7 +76,7 @@ impl PoolState {
             health_at: Tai(0),
             probing: false,
             breakers: std::array::from_fn(Breaker::of),
-            tally: Tally::default(),
+            questions: Questions::default(),
             compared: Compared::default(),
             lanes: Vec::new(),
             calm: false,

@@ -98,7 +98,7 @@ impl Router {
                 self.compare(&asked, None);
                 self.span_given_up(&asked, now);
                 if let Some(pool) = self.pools.get_mut(asked.pool) {
-                    pool.tally.late += 1;
+                    pool.questions.late += 1;
                 }
                 self.out.push_back(Action::Cancel { ask });
             }

@@ -178,11 +178,14 @@ fn a_pool_that_is_gone_is_waited_for_at_no_cost() {
 #[test]
 fn nobody_to_ask_ends_with_the_deadline_and_the_reason() {
     let mut nobody = router(vec![]);
-    nobody.submit(work("k", 1, 5.0), at(0.0));
+    (0..10).for_each(|number| nobody.submit(work(&format!("k{number}"), 1, 5.0), at(0.0)));
     drain(&mut nobody, at(1.0));
+    let wait = &nobody.view(at(1.0)).waits[0];
+    assert_eq!((wait.jobs, wait.why.as_str()), (10, "no pool takes cloud-mask/1"));
     assert_eq!(nobody.next_timeout(at(1.0)), Some(at(5.0)));
     let drained = drain(&mut nobody, at(5.0));
-    assert_eq!(drained.outcomes()[0].result, "deadline passed: no pool takes cloud-mask/1");
+    let said: Vec<&str> = drained.outcomes().iter().map(|line| line.result.as_str()).collect();
+    assert_eq!(said, ["deadline passed: no pool takes cloud-mask/1"; 10], "those behind as well");
     // Where there are pools and none may see the data, nothing goes to them.
     let mut abroad = router(vec![pool("far")]);
     let mut guarded = work("k", 1, 5.0);
@@ -544,4 +547,17 @@ fn the_bound_leaves_new_work_out() {
     assert_eq!(router.open_jobs(), JOBS_MAX);
     let last = states(&mut router).pop();
     assert_eq!(last, Some((JOBS_MAX.to_string(), JobState::Waiting)));
+}
+
+#[test]
+fn what_no_model_reads_is_not_believed() {
+    let mut router = router(vec![pool("liar")]);
+    router.submit(work("k", 1, 60.0), at(0.0));
+    let ask = drain(&mut router, at(0.0)).asked[0].2;
+    let usage = Usage { tokens_in: Some(u64::MAX), tokens_out: Some(7), ..Usage::default() };
+    let response = Response { model: "m".into(), output: outputs(1, 0.5), usage };
+    router.answered(ask, Ok(response), at(1.0));
+    let drained = drain(&mut router, at(1.0));
+    let line = &drained.outcomes()[0];
+    assert_eq!((line.tokens_in, line.tokens_out), (None, Some(7)));
 }

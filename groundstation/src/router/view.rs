@@ -57,6 +57,8 @@ pub struct RouterView {
     pub queued: BTreeMap<u8, u64>,
     /// The same by task.
     pub queued_tasks: BTreeMap<String, u64>,
+    /// What keeps jobs waiting that no pool can take now.
+    pub waits: Vec<WaitView>,
     /// Jobs that a pool works on.
     pub running: usize,
     /// What was spent today (UTC), and may be.
@@ -70,6 +72,17 @@ pub struct RouterView {
     pub meter: Rows,
     /// What became of spans, where the station tells some.
     pub spans: Option<Counts>,
+}
+
+/// Jobs that wait for more than their turn.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct WaitView {
+    /// Task contract.
+    pub task: String,
+    /// Jobs.
+    pub jobs: usize,
+    /// What they wait for.
+    pub why: String,
 }
 
 /// What was spent today, and may be, in millionths of the station's currency.
@@ -147,8 +160,12 @@ impl Router {
     /// The router at a moment.
     pub fn view(&self, now: Tai) -> RouterView {
         let (mut queued, mut queued_tasks) = (BTreeMap::new(), BTreeMap::new());
+        let mut waits = Vec::new();
         for lane in self.lanes.iter() {
             let task = self.tasks.get(lane.task).map_or("", |(task, _)| task.as_str());
+            if let Some(why) = lane.why.clone().filter(|_| lane.len() > 0) {
+                waits.push(WaitView { task: task.to_owned(), jobs: lane.len(), why });
+            }
             for (band, count) in lane.by_band() {
                 *queued.entry(band).or_insert(0) += count;
                 *queued_tasks.entry(task.to_owned()).or_insert(0) += count;
@@ -163,6 +180,7 @@ impl Router {
             discoveries: Vec::new(),
             queued,
             queued_tasks,
+            waits,
             running: self.asks.values().filter(|ask| !ask.mirror).map(|ask| ask.jobs.len()).sum(),
             today: Spending::of(&self.purse, now),
             tasks_today: tasks_today.collect(),
@@ -205,9 +223,9 @@ impl Router {
             health: pool.health(now),
             shut: shut.collect(),
             today: self.pool_purses.get(at).map(|purse| Spending::of(purse, now))?,
-            asked: pool.tally.asked,
-            errors: pool.tally.errors.clone(),
-            late: pool.tally.late,
+            asked: pool.questions.asked,
+            errors: pool.questions.errors.clone(),
+            late: pool.questions.late,
             compared: (role != "main").then(|| pool.compared.clone()),
         })
     }

@@ -8,7 +8,7 @@ use crate::{
     },
     config::Config,
     router::{
-        file::{DAMAGED, JobFile, Keep, NAME, Said},
+        file::{JobFile, Keep, NAME, Said},
         log::LINE_BYTES_MAX,
         past::Entry,
     },
@@ -37,11 +37,17 @@ pub fn open(folder: &Path) -> anyhow::Result<(JobLog, Said)> {
     let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     let what = || format!("job log {}", folder.join(NAME).display());
     let (log, said) = JobFile::open(Folder::at(folder)).with_context(what)?;
-    if said.damaged {
-        let aside = folder.join(DAMAGED);
-        tracing::error!("{}: a line can't be read; kept as {}", what(), aside.display());
+    if said.unreadable > 0 {
+        tracing::error!("{}: {}", what(), passed_over(said.unreadable));
     }
     Ok((log, said))
+}
+
+/// What to say of lines that can't be read.
+pub fn passed_over(lines: u64) -> String {
+    format!(
+        "{lines} lines can't be read and are passed over: what only they said may be done again"
+    )
 }
 
 /// What the log of a station keeps at a time.
@@ -66,21 +72,22 @@ fn oldest(archive: &Path) -> Option<Tai> {
     (floor > 0).then(|| header(floor)).flatten().map(|header| header.begun)
 }
 
-/// Reads the lines of a log that a daemon may be writing; one that can't be read ends it, and no log
-/// is none with lines.
-pub fn read(path: &Path, mut each: impl FnMut(Entry)) -> io::Result<()> {
+/// Reads the lines of a log that a daemon may be writing; no log is none with lines. How many can't
+/// be read: the last may be on its way.
+pub fn read(path: &Path, mut each: impl FnMut(Entry)) -> io::Result<u64> {
     let file = match File::open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
         file => file?,
     };
-    let (mut reader, mut text) = (BufReader::new(file), Vec::new());
+    let (mut reader, mut text, mut unreadable) = (BufReader::new(file), Vec::new(), 0);
     loop {
         text.clear();
         let most = LINE_BYTES_MAX as u64 + 1;
         let read = (&mut reader).take(most).read_until(b'\n', &mut text)?;
         match Entry::decode(&text) {
-            Some(entry) if read > 0 => each(entry),
-            _ => return Ok(()),
+            _ if read == 0 => return Ok(unreadable),
+            Some(entry) => each(entry),
+            None => unreadable += u64::from(text.ends_with(b"\n")),
         }
     }
 }
@@ -115,11 +122,10 @@ mod tests {
             drop(log);
             assert_eq!(keys(dir.path()), ["a", "c"], "{cut}");
         }
-        assert!(!dir.path().join(DAMAGED).exists());
     }
 
     #[test]
-    fn damage_in_the_middle_is_kept_aside() {
+    fn damage_in_the_middle_costs_what_it_hit_and_stays_for_who_looks() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(NAME);
         let mut log = open(dir.path()).unwrap().0;
@@ -130,9 +136,22 @@ mod tests {
         let middle = bytes.len() / 2;
         bytes[middle] = 0;
         std::fs::write(&path, &bytes).unwrap();
-        assert_eq!(keys(dir.path()), ["a"]);
-        assert_eq!(std::fs::read(dir.path().join(DAMAGED)).unwrap(), bytes);
-        assert_eq!(keys(dir.path()), ["a"], "the rest is gone from the log itself");
+        assert_eq!(keys(dir.path()), ["a", "c"]);
+        assert_eq!(read(&path, |_| {}).unwrap(), 1);
+        let (mut log, said) = open(dir.path()).unwrap();
+        assert_eq!(said.unreadable, 1);
+        log.append(&line("d"), true).unwrap();
+        assert_eq!(keys(dir.path()), ["a", "c", "d"]);
+        let left = log.compact(&Keep { from: Tai(2), keys_from: None }).unwrap().unwrap();
+        assert_eq!(left.outcomes, 3);
+        let text = std::fs::read(&path).unwrap();
+        assert!(text.windows(20).any(|part| bytes[middle - 10..middle + 10] == *part));
+        // Garbage longer than any line, and what stands behind it.
+        let garbage = vec![b'x'; LINE_BYTES_MAX * 2];
+        let more = [&bytes, &garbage[..], b"\n", &bytes].concat();
+        std::fs::write(&path, &more).unwrap();
+        assert_eq!(keys(dir.path()), ["a", "c", "a", "c"]);
+        assert_eq!(read(&path, |_| {}).unwrap(), 3);
     }
 
     #[test]

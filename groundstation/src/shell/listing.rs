@@ -2,7 +2,7 @@
 
 use super::{jobs, status};
 use crate::{
-    commands::{WrongUsage, say},
+    commands::say,
     config::Config,
     pool::Cost,
     router::{
@@ -51,8 +51,9 @@ pub struct JobsArgs {
     #[arg(long)]
     pub open: bool,
     /// The last so many
-    #[arg(long, value_name = "COUNT", default_value_t = 20)]
-    pub last: usize,
+    #[arg(long, value_name = "COUNT", default_value_t = 20,
+        value_parser = clap::value_parser!(u32).range(1..))]
+    pub last: u32,
     /// Print one JSON document
     #[arg(long)]
     pub json: bool,
@@ -100,9 +101,6 @@ pub fn jobs(args: &JobsArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn read(path: &Path, args: &JobsArgs) -> anyhow::Result<Listing> {
-    if args.last == 0 {
-        return Err(WrongUsage("--last is at least 1".to_owned()).into());
-    }
     let mut listing = Listing::default();
     let mut open: BTreeMap<String, Line> = BTreeMap::new();
     let wanted = |line: &Line| {
@@ -110,15 +108,16 @@ fn read(path: &Path, args: &JobsArgs) -> anyhow::Result<Listing> {
             && args.key.as_ref().is_none_or(|key| line.key == *key)
     };
     let keep = |listing: &mut Listing, line: Line| {
-        if listing.jobs.len() >= args.last {
+        if listing.jobs.len() >= args.last as usize {
             listing.jobs.pop_front();
         }
         listing.jobs.push_back(line);
     };
-    jobs::read(path, |entry| {
+    let mut accounts = Accounts::default();
+    let unreadable = jobs::read(path, |entry| {
         let mut line = match entry {
             Entry::Line(line) => *line,
-            Entry::Past(past) => return listing.accounts.merge(&past.accounts),
+            Entry::Past(past) => return accounts.merge(&past.accounts),
         };
         if line.state == State::Accepted {
             if open.len() < OPEN_MAX {
@@ -127,7 +126,7 @@ fn read(path: &Path, args: &JobsArgs) -> anyhow::Result<Listing> {
             return;
         }
         open.remove(&line.key);
-        listing.accounts.add(&line);
+        accounts.add(&line);
         let state = !args.open && (!args.failed || line.state == State::Failed);
         if state && wanted(&line) {
             // A list needs no tensors: they are most of the log.
@@ -137,13 +136,39 @@ fn read(path: &Path, args: &JobsArgs) -> anyhow::Result<Listing> {
             keep(&mut listing, line);
         }
     })?;
-    listing.open = open.len();
+    if unreadable > 0 {
+        tracing::warn!("job log {}: {}", path.display(), jobs::passed_over(unreadable));
+    }
+    listing.open = open.values().filter(|line| wanted(line)).count();
+    listing.accounts = accounts;
+    if let Some(task) = &args.task {
+        // Sums by pool are over all tasks: those of one would have to be guessed.
+        let Accounts { tasks, pools, mission } = &mut listing.accounts;
+        tasks.retain(|name, _| name == task);
+        pools.clear();
+        *mission = tasks.get(task).cloned().unwrap_or_default();
+    }
     if !args.failed {
         let mut waiting: Vec<Line> = open.into_values().filter(|line| wanted(line)).collect();
         waiting.sort_by_key(|line| line.at);
         waiting.into_iter().for_each(|line| keep(&mut listing, line));
     }
     Ok(listing)
+}
+
+/// What others said, for one line of a terminal: what it would take for an order is shown instead.
+fn plain(text: &str) -> String {
+    let shown = |letter: char| match letter.is_control() {
+        true => letter.escape_default().collect::<String>(),
+        false => letter.to_string(),
+    };
+    text.chars().map(shown).collect()
+}
+
+/// The same for a text of several lines.
+fn lines(text: &str) -> String {
+    let lines: Vec<String> = text.lines().map(plain).collect();
+    lines.join("\n")
 }
 
 fn table(listing: &Listing) -> String {
@@ -155,8 +180,13 @@ fn table(listing: &Listing) -> String {
             State::Failed => "failed",
         };
         let at = Tai(line.at).to_rfc3339();
-        let pool = if line.pool.is_empty() { "-" } else { &line.pool };
-        let _ = write!(out, "{at} {state:6} {} on {pool}: {}", line.key, line.result);
+        let _ = write!(out, "{at} {state:6} {}", plain(&line.key));
+        if !line.pool.is_empty() {
+            let _ = write!(out, " on {}", plain(&line.pool));
+        }
+        if !line.result.is_empty() {
+            let _ = write!(out, ": {}", plain(&line.result));
+        }
         let _ = match line.trace.as_str() {
             "" => writeln!(out),
             trace => writeln!(out, " (trace {trace})"),
@@ -185,7 +215,7 @@ fn sums(tally: &Tally) -> String {
         tally.run_ms / ended,
         tally.cost,
     );
-    if tally.tokens_in + tally.tokens_out > 0 {
+    if tally.tokens_in.max(tally.tokens_out) > 0 {
         let _ = write!(out, "; tokens {} in, {} out", tally.tokens_in, tally.tokens_out);
     }
     if tally.energy_j > 0.0 {
@@ -196,17 +226,17 @@ fn sums(tally: &Tally) -> String {
 
 /// A job with all that is known of it; a report as a person reads it.
 fn whole(line: &Line) -> String {
-    let mut out = format!("{}\n{}", line.key, line.result);
+    let mut out = format!("{}\n{}", plain(&line.key), plain(&line.result));
     for (name, value) in line.form.iter().filter_map(Value::as_object).flatten() {
-        let _ = write!(out, "\n\n{name}:");
+        let _ = write!(out, "\n\n{}:", plain(name));
         match value {
             Value::Array(items) => {
                 for item in items {
-                    let _ = write!(out, "\n- {}", item.as_str().unwrap_or_default());
+                    let _ = write!(out, "\n- {}", lines(item.as_str().unwrap_or_default()));
                 }
             }
             Value::String(text) => {
-                let _ = write!(out, " {text}");
+                let _ = write!(out, " {}", lines(text));
             }
             other => {
                 let _ = write!(out, " {other}");
@@ -221,8 +251,8 @@ fn whole(line: &Line) -> String {
         "\n\n{} on {} ({}), attempt {}; queue {:.1} ms, transfer {:.1} ms, run {:.1} ms; cost {}; \
          trace {}",
         Tai(line.at).to_rfc3339(),
-        line.pool,
-        line.model,
+        plain(&line.pool),
+        plain(&line.model),
         line.attempts,
         line.queue_ms,
         line.transfer_ms,
@@ -271,7 +301,7 @@ fn pools_table(view: &Value) -> String {
     let none = Vec::new();
     let list = |value: &'_ Value| value.as_array().unwrap_or(&none).clone();
     for pool in list(&view["pools"]) {
-        let word = |name: &str| pool[name].as_str().unwrap_or("").to_owned();
+        let word = |name: &str| plain(pool[name].as_str().unwrap_or(""));
         let _ = write!(out, "{}", word("name"));
         for part in [word("kind"), word("role"), word("region")] {
             if !part.is_empty() && part != "main" {
@@ -297,8 +327,8 @@ fn pools_table(view: &Value) -> String {
             let _ = writeln!(
                 out,
                 "  {}{}{}",
-                name.unwrap_or_default(),
-                told.map_or(String::new(), |told| format!(": {told}")),
+                plain(name.unwrap_or_default()),
+                told.map_or(String::new(), |told| format!(": {}", plain(told))),
                 expected.unwrap_or_default()
             );
         }
@@ -307,7 +337,7 @@ fn pools_table(view: &Value) -> String {
                 .as_str()
                 .map_or("being tried".to_owned(), |until| format!("left alone until {until}"));
             let (cause, said) = (shut["cause"].as_str(), shut["said"].as_str());
-            let (cause, said) = (cause.unwrap_or_default(), said.unwrap_or_default());
+            let (cause, said) = (cause.unwrap_or_default(), plain(said.unwrap_or_default()));
             let _ = writeln!(out, "  {cause}, {until}: {said}");
         }
         if let Some(pairs) = pool["compared"]["pairs"].as_u64() {
@@ -317,7 +347,7 @@ fn pools_table(view: &Value) -> String {
         }
     }
     for found in list(&view["discoveries"]) {
-        let word = |name: &str| found[name].as_str().unwrap_or("").to_owned();
+        let word = |name: &str| plain(found[name].as_str().unwrap_or(""));
         let count = |name: &str| found[name].as_u64().unwrap_or(0);
         let _ = write!(
             out,
@@ -335,6 +365,20 @@ fn pools_table(view: &Value) -> String {
         }
         let said = word("said");
         let _ = if said.is_empty() { writeln!(out) } else { writeln!(out, "\n  {said}") };
+    }
+    let none = Value::Null;
+    let spendings = view["tasks_today"].as_object().into_iter().flatten();
+    let spendings = spendings.map(|(task, today)| (task.as_str(), today));
+    for (task, today) in
+        [("in all", view.get("today").unwrap_or(&none))].into_iter().chain(spendings)
+    {
+        if let (Some(spent), Some(budget)) = (today["spent"].as_u64(), today["budget"].as_u64()) {
+            let _ = writeln!(out, "{task}: {} of {} spent today", Cost(spent), Cost(budget));
+        }
+    }
+    for wait in list(&view["waits"]) {
+        let word = |name: &str| plain(wait[name].as_str().unwrap_or(""));
+        let _ = writeln!(out, "{} {} waiting: {}", wait["jobs"], word("task"), word("why"));
     }
     for (band, count) in view["queued"].as_object().into_iter().flatten() {
         let _ = writeln!(out, "priority {band}: {count} waiting");
@@ -411,6 +455,35 @@ mod tests {
         assert_eq!(some(|args| args.open = true), ["mask:2"]);
         assert_eq!(some(|args| args.task = Some("cloud-mask/1".into())), ["mask:1", "mask:2"]);
         assert_eq!(some(|args| args.last = 1), ["mask:2"]);
+        let masks = JobsArgs { task: Some("cloud-mask/1".into()), ..args(dir.path()) };
+        let masks = read(&path, &masks).unwrap();
+        assert_eq!((masks.accounts.mission.done, masks.accounts.mission.failed), (0, 1));
+        assert!(!table(&masks).contains("pass-report"), "{}", table(&masks));
+    }
+
+    #[test]
+    fn what_servers_say_gives_a_terminal_no_orders_and_forges_no_lines() {
+        assert_eq!(plain("\u{1b}[2Jgone\nfar: 3 done"), "\\u{1b}[2Jgone\\nfar: 3 done");
+        assert_eq!(lines("one\r\n\ttwo\u{9b}31m"), "one\n\\ttwo\\u{9b}31m");
+        let shut = json!([{ "cause": "auth", "said": "no\n\u{7}far", "until": "T" }]);
+        let told = pools_table(&json!({ "pools": [{ "name": "p\u{1b}c", "shut": shut }] }));
+        assert!(told.lines().all(|line| !line.chars().any(char::is_control)), "{told:?}");
+        assert_eq!(told.lines().count(), 2, "{told}");
+    }
+
+    #[test]
+    fn sums_beyond_all_counting_are_told_all_the_same() {
+        let tally = Tally { tokens_in: u64::MAX, tokens_out: u64::MAX, ..Tally::default() };
+        assert!(sums(&tally).contains(&format!("tokens {} in", u64::MAX)));
+    }
+
+    #[test]
+    fn what_may_be_spent_and_what_is_waited_for_stand_in_the_list_of_pools() {
+        let today = json!({ "spent": 300_000, "budget": 300_000 });
+        let wait = json!({ "task": "cloud-mask/1", "jobs": 21, "why": "the budget is spent" });
+        let told = pools_table(&json!({ "today": today, "waits": [wait] }));
+        assert!(told.contains("in all: 0.300000 of 0.300000 spent today"), "{told}");
+        assert!(told.contains("21 cloud-mask/1 waiting: the budget is spent"), "{told}");
     }
 
     #[test]

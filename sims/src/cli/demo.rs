@@ -32,7 +32,7 @@ pub struct DemoArguments {
     #[arg(long, value_name = "S")]
     kill_edge: Option<u64>,
     /// Kill the pool of another machine, which heavy work goes to first (SIGKILL), this long after
-    /// rise, and start it again 8 s later
+    /// rise or once it has done a job, and start it again 8 s later
     #[arg(long, value_name = "S", conflicts_with = "replay")]
     kill_pool: Option<u64>,
     /// Share of wrong bits on the radio link, 0 to 0.5; --link rf only

@@ -282,15 +282,10 @@ impl Orders {
 }
 
 impl Heavy {
-    fn failure(&self) -> Option<String> {
+    fn failure(&self) -> Option<&'static str> {
         let kill = self.kill.as_ref()?;
-        let sum = |of: &BTreeMap<String, u64>| of.values().sum::<u64>();
-        let words = "no heavy work was done";
-        match (sum(&kill.before), sum(&kill.away) + sum(&kill.after)) {
-            (0, _) => Some(format!("{words} before the pool was killed")),
-            (_, 0) => Some(format!("{words} after the pool was killed")),
-            _ => None,
-        }
+        let later = kill.away.values().chain(&kill.after).sum::<u64>();
+        (later == 0).then_some("no heavy work was done after the pool was killed")
     }
 
     fn rows(&self) -> Vec<(&'static str, String)> {
@@ -336,7 +331,7 @@ impl Summary {
                 failures.push(format!("{missing} kept units were asked for and did not come"));
             }
         }
-        failures.extend(self.heavy.as_ref().and_then(Heavy::failure));
+        failures.extend(self.heavy.as_ref().and_then(Heavy::failure).map(str::to_owned));
         if let Some(radio) = self.radio {
             failures.extend(radio.failures().map(str::to_owned));
         }
@@ -449,7 +444,6 @@ mod tests {
         assert!(moved.table().contains("embedded 4, shared 0\n"), "{}", moved.table());
         let stuck = with(jobs(9, 0), jobs(0, 0), jobs(0, 0));
         assert_eq!(stuck.failures(), ["no heavy work was done after the pool was killed"]);
-        assert_eq!(with(jobs(0, 0), jobs(0, 4), jobs(9, 0)).failures().len(), 1);
     }
 
     #[test]

@@ -60,8 +60,8 @@ fn run(disk: &ForgetfulDisk, told: &Arc<Mutex<Told>>) {
 
 fn check(disk: &ForgetfulDisk, told: &Told) -> Result<u64, String> {
     let opened = JobFile::open(disk.clone()).map_err(|error| error.to_string())?;
-    // Blocks that came to the disk out of order look like damage in the middle, and are kept aside
-    // like it: what matters is that nothing is told by them.
+    // Blocks that came to the disk out of order look like damage in the middle, and are passed over
+    // like it.
     let (mut log, said) = opened;
     let (mut outcomes, mut open, mut past) = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
     for of in &said.past {

@@ -49,6 +49,30 @@ fn a_shadow_is_compared_and_never_counts() {
 }
 
 #[test]
+fn a_shadow_that_was_away_is_compared_once_it_is_back() {
+    let mut shadow = pool("shadow");
+    shadow.role = Role::Shadow(1.0);
+    let mut router = router(vec![shadow, pool("main")]);
+    let mut asked = Vec::new();
+    for number in 0..6 {
+        let now = at(f64::from(number) * 10.0);
+        router.submit(work(&format!("k{number}"), 1, 60.0), now);
+        let drained = drain(&mut router, now);
+        asked.push(drained.asked.iter().any(|row| row.0 == 0));
+        for (pool, _, ask) in &drained.asked {
+            let is_away = *pool == 0 && number < 2;
+            let result = if is_away { Err(PoolError::unavailable("gone")) } else { answer(0.5) };
+            router.answered(*ask, result, now);
+        }
+        drain(&mut router, now);
+    }
+    assert_eq!(asked, [true; 6]);
+    let view = router.view(at(60.0));
+    assert_eq!(view.pools[0].compared.clone().unwrap().pairs, 4, "{view:?}");
+    assert!(view.pools[0].shut.is_empty(), "{view:?}");
+}
+
+#[test]
 fn a_canary_gets_its_share_and_is_compared() {
     let mut canary = pool("canary");
     canary.role = Role::Canary(0.2);

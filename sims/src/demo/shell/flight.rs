@@ -102,10 +102,11 @@ impl Flight<'_> {
                 () = async { tokio::time::sleep_until(kill_pool_at.unwrap_or(end)).await },
                     if kill_pool_at.is_some() =>
                 {
-                    (kill_pool, pool_back) = (None, Some(Instant::now() + AWAY));
-                    if let Some(served) = &mut self.served {
-                        served.kill(self.stage).await?;
-                    }
+                    let Some(served) = &mut self.served else { continue };
+                    (kill_pool, pool_back) = match served.kill(self.stage).await? {
+                        true => (None, Some(Instant::now() + AWAY)),
+                        false => (Some(Instant::now() + LOOK), None),
+                    };
                 }
                 () = async { tokio::time::sleep_until(back_at.unwrap_or(end)).await },
                     if back_at.is_some() =>
@@ -222,6 +223,8 @@ impl Flight<'_> {
             summary(reckoning, clean, fed, told, done, kill, [onboard_peak, ground_peak]);
         summary.orders = orders;
         if let Some((heavy, peak_kib)) = heavy {
+            // Of a daemon that was killed, the log still knows what it did.
+            summary.jobs_done = heavy.jobs_by_pool.values().sum();
             summary.heavy = Some(heavy);
             summary.peak_rss_kib.insert("pool of another machine", peak_kib);
         }

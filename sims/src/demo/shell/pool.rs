@@ -45,14 +45,18 @@ impl Served {
         })
     }
 
-    /// SIGKILL.
-    pub async fn kill(&mut self, stage: &Stage<'_>) -> anyhow::Result<()> {
-        let Some(mut process) = self.process.take() else { return Ok(()) };
+    /// SIGKILL; not before it did something, since nothing could be taken over from it: whether it
+    /// was killed.
+    pub async fn kill(&mut self, stage: &Stage<'_>) -> anyhow::Result<bool> {
         let done = stage.jobs_by_pool().await?;
+        if count(&done, files::SHARED) == 0 {
+            return Ok(false);
+        }
+        let Some(mut process) = self.process.take() else { return Ok(false) };
         self.peak_kib = process.kill().await?;
         eprintln!("Killed the pool {} after {} jobs", files::SHARED, count(&done, files::SHARED));
         self.killed = Some(done);
-        Ok(())
+        Ok(true)
     }
 
     /// Starts it again where it was.
