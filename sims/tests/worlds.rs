@@ -22,9 +22,11 @@ fn scenario(name: &str, changes: &[(&str, &str)]) -> Scenario {
 }
 
 fn recorded(name: &str) -> anyhow::Result<String> {
-    let link = Path::new(env!("CARGO_MANIFEST_DIR")).join("../missions/links").join(name);
-    if link.exists() {
-        return Ok(std::fs::read_to_string(link)?);
+    for folder in ["../missions/links", "scenarios/links"] {
+        let link = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder).join(name);
+        if link.exists() {
+            return Ok(std::fs::read_to_string(link)?);
+        }
     }
     let path = data::orbit(name).ok_or_else(|| anyhow::anyhow!("no recordings"))?;
     Ok(std::fs::read_to_string(path)?)

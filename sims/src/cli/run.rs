@@ -181,12 +181,13 @@ fn load(named: &str) -> anyhow::Result<(Scenario, PathBuf)> {
 }
 
 /// Links that come with the program, by the name that a scenario has for them.
-const LINKS: [(&str, &str); 4] = [
+const LINKS: [(&str, &str); 5] = [
     ("ka-band.toml", include_str!("../../../missions/links/ka-band.toml")),
     ("ka-leo.toml", include_str!("../../../missions/links/ka-leo.toml")),
     ("s-band.toml", include_str!("../../../missions/links/s-band.toml")),
     ("x-band.toml", include_str!("../../../missions/links/x-band.toml")),
 ];
+    ("ka-singapore.toml", include_str!("../../scenarios/links/ka-singapore.toml")),
 
 /// A file that a scenario names: beside it, among the links that come with the program, or among
 /// the recordings.
@@ -251,4 +252,34 @@ fn watched<T>(progress: &Progress, total_s: u64, work: impl FnOnce() -> T) -> T 
         drop(done);
         outcome
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::link::budget;
+
+    /// A link's antenna stands at every site of a scenario, under the link's own sky.
+    #[test]
+    fn links_of_the_library_stand_where_their_scenarios_sites_are() {
+        let mut weathered = 0;
+        for (name, text) in LIBRARY {
+            let scenario = Scenario::parse(name, text).unwrap();
+            let Some(link) = &scenario.link.file else { continue };
+            let (_, text) = LINKS.iter().find(|(of, _)| of == link).unwrap();
+            let station = budget::file::read(link, text).unwrap().station;
+            let apart_deg = |site: &crate::world::scenario::SiteSettings| {
+                (site.latitude_deg - station.place.latitude_deg).abs()
+                    + (site.longitude_deg - station.place.longitude_deg).abs()
+            };
+            assert!(apart_deg(&scenario.site[0]) < 0.1, "{name} over {link}");
+            // Where the sky is stated it is that of one place.
+            if text.contains("[weather]") {
+                weathered += 1;
+                assert!(scenario.site.iter().all(|site| apart_deg(site) < 2.0), "{name}");
+                assert_eq!(scenario.site[0].name, station.name, "{name}");
+            }
+        }
+        assert!(weathered > 0);
+    }
 }
