@@ -362,3 +362,42 @@ fn mistakes_in_scenarios_say_where_and_what_to_do() {
     );
     assert!(orbitless.contains("latitude_deg = 91: -90 to 90"), "{orbitless}");
 }
+    // The flight software's own part is told by the line of the file that it stands in.
+    let flight = |from: &str, to: &str| {
+        let scenario = Scenario::parse("mine.toml", &text.replace(from, to)).unwrap();
+        let error = run(&scenario, 1, 1, &recorded, &Progress::default()).unwrap_err();
+        format!("{error:#}")
+    };
+    let level = text.lines().position(|line| line.starts_with("level")).unwrap() + 1;
+    assert_eq!(
+        flight("level = \"fast\"", "levl = \"fast\""),
+        format!("mine.toml:{level}: unknown key `levl`; did you mean `level`?")
+    );
+    let own = error("[squeeze]\nlevel = \"fast\"", "[spacecraft]\nid = 3");
+    assert!(own.starts_with("mine.toml: store.flight: leave [spacecraft] out"), "{own}");
+}
+
+#[test]
+fn a_spacecraft_without_an_orbit_and_a_fleet_that_is_too_small_are_named_with_their_file() {
+    let with = |spacecraft: &str| {
+        let text = format!(
+            "name = \"few\"\nstart = \"2026-03-01T00:00:00Z\"\nduration_s = 86_400\n[link]\n\
+             down_bps = 1e6\nup_bps = 1e5\n[[site]]\nname = \"S\"\nlatitude_deg = 78\n\
+             longitude_deg = 15\n[[spacecraft]]\nname = \"low\"\n{spacecraft}"
+        );
+        let scenario = Scenario::parse("few.toml", &text).unwrap();
+        let error = run(&scenario, 1, 1, &recorded, &Progress::default()).unwrap_err();
+        format!("{error:#}")
+    };
+    // Drag enough to fall within hours.
+    let tle = "elements = '''\nFALLEN\n\
+        1 25544U 98067A   26059.51782528  .90000000  00000-0  90000-1 0  2925\n\
+        2 25544  51.6416 247.4627 0006703 130.5360 325.0288 16.42125391563535\n'''\n";
+    let fallen = with(tle);
+    assert!(fallen.starts_with("few.toml: spacecraft FALLEN has no orbit over the"), "{fallen}");
+    assert!(fallen.contains("decayed"), "{fallen}");
+    let few = with(&format!("count = 3\n{tle}"));
+    assert_eq!(few, "few.toml: spacecraft \"low\": count = 3, and there is only 1 in its elements");
+    let ring = "ring = { height_km = 600, inclination_deg = 60, planes = 2, per_plane = 2 }";
+    let few = with(&format!("count = 5\n{ring}"));
+    assert!(few.contains("count = 5, and there are only 4 in its ring"), "{few}");

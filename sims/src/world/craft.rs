@@ -68,6 +68,8 @@ pub struct CraftSettings {
     /// Its radio, where that carries its units instead of a connection.
     pub radio: Option<Radio>,
     /// Seed of everything random on board.
+    /// The file that says them, for messages.
+    pub file: String,
     pub seed: u64,
     /// Its medium says that it synced, and did not.
     pub syncs_lie: bool,
@@ -108,7 +110,7 @@ impl CraftSettings {
             hex(&self.origin),
             self.profile.name,
         );
-        let mut config = Config::parse("[store] flight", &text, Path::new("/flight"))?;
+        let mut config = Config::parse(&self.file, &text, Path::new("/flight"))?;
         let plan = self.radio.iter().flat_map(|radio| &radio.plan).take(CONTACTS_MAX);
         let contact = |planned: &PlannedContact| Contact {
             planned: *planned,

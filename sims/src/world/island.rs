@@ -4,12 +4,11 @@
 //! ledger of its own here, and a constellation is a row of islands that may run side by side. What
 //! is lost by it: spacecraft don't compete for an antenna, for the station's memory or its disk.
 
-use std::sync::Arc;
+mod radio;
 
 use codecs::{
     ids::{Origin, SpacecraftId},
     link::{profile::Profile, wire::PlannedContact},
-    mission::Definition,
     time::Tai,
 };
 use groundstation::admit::Action;
@@ -18,10 +17,10 @@ use super::{
     answer::{ContactAnswer, CraftAnswer, FaultAnswer, Sample, TrackPoint},
     conserve::Conservation,
     craft::{Craft, CraftSettings, Radio},
-    daemon::{Daemon, DaemonSettings, Peer, RadioSettings},
-    edge::{Edge, EdgeSettings},
+    daemon::{Daemon, DaemonSettings, Peer},
+    edge::Edge,
     faults::{Fault, FaultRates, draw, outages},
-    identity::{Authority, Identity},
+    identity::Authority,
     legs::{Direction, Windows, ground, leg},
     modem::Modem,
     net::{HEARD, Net, NodeId, Traffic, Turn},
@@ -64,7 +63,7 @@ pub struct IslandSettings {
     pub sites: Vec<String>,
     /// What its sensors make.
     pub telemetry: Telemetry,
-    /// Further keys of the flight software's configuration.
+    /// Further keys of the flight software's configuration, each on the line of the scenario's file.
     pub config: String,
     /// Bytes at which the station seals a segment.
     pub segment_bytes: u64,
@@ -152,7 +151,7 @@ impl Island {
         origin[..8].copy_from_slice(&mix(seed ^ 2).to_be_bytes());
         origin[8..].copy_from_slice(&(settings.index as u64).to_be_bytes());
         let id = settings.index as u16 + 1;
-        let radio = radio(&settings, &authority, (origin, id))?;
+        let radio = radio::custody(&settings, &authority, (origin, id))?;
         let mut net = Net::new(start);
         let daemon = DaemonSettings {
             identity: station.clone(),
@@ -173,7 +172,7 @@ impl Island {
         }];
         let mut edge = None;
         if let Some((radio, _)) = &radio {
-            let made = antennas(&settings, &authority, (radio, &station))?;
+            let made = radio::edge(&settings, &authority, (radio, &station))?;
             peers.push(Peer {
                 key: made.identity.key_hash,
                 name: "edge".into(),
@@ -211,6 +210,7 @@ impl Island {
         }
         net.lay(craft.node, below, leg(&windows, &settings.down, mix(seed ^ 4)));
         net.lay(daemon.node, craft.node, leg(&windows, &settings.up, mix(seed ^ 5)));
+            file: settings.file.clone(),
         let contacts = windows.iter().map(|window| (window.rise, window.to)).collect();
         let source = Source::new(
             &settings.telemetry,
@@ -274,7 +274,8 @@ impl Island {
         let step_s = TRACK_S.max(self.settings.duration_s / TRACK_POINTS_MAX);
         for second in (0..=self.settings.duration_s).step_by(step_s as usize) {
             let at = self.settings.start.plus((second * SECOND_NS) as i64);
-            let fixed = earth::earth_fixed(orbit.propagate(at)?, at);
+            let there = orbit.propagate(at).context("it has no orbit any more")?;
+            let fixed = earth::earth_fixed(there, at);
             let Geodetic { latitude_deg, longitude_deg, height_m } =
                 Geodetic::from_fixed(fixed.position_km);
             self.answer.ground_track.push(TrackPoint {
@@ -555,37 +556,4 @@ impl Island {
             faults: self.told,
         })
     }
-}
-
-/// Custody by radio as the station has it, and the public key that the spacecraft believes.
-fn radio(
-    settings: &IslandSettings,
-    authority: &Authority,
-    (origin, spacecraft): ([u8; 16], u16),
-) -> anyhow::Result<Option<(RadioSettings, [u8; 32])>> {
-    let Some(modem) = &settings.modem else { return Ok(None) };
-    let (key, public) = authority.domain()?;
-    let mission = Arc::new(Definition::from_toml(&modem.mission(spacecraft))?);
-    let radio =
-        RadioSettings { modem: modem.clone(), mission, key, origin: Origin(origin), spacecraft };
-    Ok(Some((radio, public)))
-}
-
-/// The edge that has an input for each site.
-fn antennas(
-    settings: &IslandSettings,
-    authority: &Authority,
-    (radio, station): (&RadioSettings, &Identity),
-) -> anyhow::Result<EdgeSettings> {
-    let mut origin = radio.origin.0;
-    origin[..8].copy_from_slice(&mix(settings.seed ^ 9).to_be_bytes());
-    Ok(EdgeSettings {
-        identity: authority.client("edge")?,
-        station: station.clone(),
-        origin,
-        modem: radio.modem.clone(),
-        mission: Arc::clone(&radio.mission),
-        sites: settings.sites.clone(),
-        seed: mix(settings.seed ^ 10),
-    })
 }

@@ -9,6 +9,8 @@ use std::{
     thread,
 };
 
+use codecs::config::ConfigError;
+
 use crate::world::island::{Island, IslandAnswer, IslandSettings};
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -64,8 +66,12 @@ pub fn fly(
                         return;
                     }
                     let name = settings.name.clone();
-                    let answer = one(settings, progress)
-                        .map_err(|error| error.context(format!("spacecraft {name}")));
+                    let named = |error: anyhow::Error| match error.is::<ConfigError>() {
+                        // It has its place in a file, which is the same for all of them.
+                        true => error,
+                        false => error.context(format!("spacecraft {name}")),
+                    };
+                    let answer = one(settings, progress).map_err(named);
                     progress.over.fetch_add(1, Ordering::Relaxed);
                     if let Some(place) = answers.get(index) {
                         *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
