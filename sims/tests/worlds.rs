@@ -85,6 +85,100 @@ fn images_become_jobs_and_each_ends_once() {
     assert!(answer.faults.iter().any(|fault| fault.what.starts_with("pool outage")));
     assert_eq!(fly(&scenario, 3, 1).jobs, answer.jobs, "whatever the number of threads");
 }
+#[test]
+fn what_a_second_made_is_in_open_blocks_and_in_units() {
+    let answer = fly(&Scenario { duration_s: 1, ..scenario("leo-quic.toml", &[]) }, 1, 1);
+    accounted(&answer, "a second");
+    let of = answer.craft[0].sources;
+    assert!(of.made > 0 && of.open > 0 && of.open + of.waiting == of.made, "{of:?}");
+}
+
+/// A spacecraft that makes more than its store holds, and that hears nobody for hours.
+const CROWDED: &str = "name = \"crowded\"\nstart = \"2026-01-01T00:00:00Z\"\nduration_s = 1_200\n\
+    [link]\ndown_bps = 1e6\nup_bps = 1e6\n\
+    fixed = { range_km = 900, contact_s = 60, period_s = 86_400 }\n\
+    [[spacecraft]]\nname = \"A\"\n\
+    [telemetry]\nevery_s = 10\npayload_bytes = 40_000\npayload_every_s = 5\n\
+    [store]\ncapacity_bytes = 9_437_184\nsegment_bytes = 1_048_576\nflight = '''\n\
+    [squeeze]\nlevel = \"fast\"\n'''\n";
+
+#[test]
+fn what_was_given_up_for_room_and_what_was_lost_with_the_power_is_told() {
+    let crowded = Scenario::parse("crowded.toml", CROWDED).unwrap();
+    let answer = fly(&crowded, 1, 1);
+    accounted(&answer, "crowded");
+    let of = answer.craft[0].sources;
+    assert!(of.given_up > 100_000 && of.waiting > 1_000_000 && of.archived > 0, "{of:?}");
+    let cut = CROWDED.replace("= 40_000", "= 400") + "[faults]\npower_cuts_per_day = 1_000\n";
+    let answer = fly(&Scenario::parse("cut.toml", &cut).unwrap(), 1, 1);
+    accounted(&answer, "cut");
+    let of = answer.craft[0].sources;
+    assert!(of.lost > 0 && of.not_taken > 0, "{of:?}");
+}
+
+#[test]
+fn frames_that_nobody_hears_do_not_depend_on_where_a_run_ends() {
+    let less = [("= 100_000", "= 5_000"), ("payload_every_s = 60", "payload_every_s = 600")];
+    let scenario = scenario("leo-rf.toml", &less);
+    // Both end between the third contact and the fourth.
+    let [short, long] = [8_100, 9_300].map(|duration_s| {
+        let answer = fly(&Scenario { duration_s, ..scenario.clone() }, 1, 1);
+        conserved(&answer, "leo-rf");
+        let craft = answer.craft.into_iter().next().unwrap();
+        assert_eq!(craft.contacts.len(), 3);
+        assert!(craft.contacts[2].set_s + 60.0 < duration_s as f64);
+        (craft.frames, craft.frames_unheard)
+    });
+    assert!(short.1 > 0 && short.0 > short.1, "{short:?}");
+    assert_eq!(short, long);
+}
+
+#[test]
+fn a_run_that_is_stopped_tells_what_was_flown_of_every_figure() {
+    let less = [
+        ("planes = 10, per_plane = 10", "planes = 1, per_plane = 4"),
+        ("duration_s = 21_600", "duration_s = 5_400"),
+        ("every_s = 10\n", "every_s = 60\n"),
+        ("payload_every_s = 30", "payload_every_s = 0"),
+    ];
+    let scenario = scenario("eo-100.toml", &less);
+    let whole = fly(&scenario, 1, 2);
+    let progress = Progress::default();
+    let stopped = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while progress.over.load(Ordering::Relaxed) < 1 {
+                std::thread::yield_now();
+            }
+            progress.stop.store(true, Ordering::Relaxed);
+        });
+        run(&scenario, 1, 1, &recorded, &progress).unwrap()
+    });
+    assert!(stopped.is_part() && !stopped.craft.is_empty());
+    conserved(&stopped, "stopped");
+    for (part, all) in stopped.craft.iter().zip(&whole.craft) {
+        assert!(part.passes <= all.passes && part.unserved <= part.passes, "{}", part.name);
+        assert!(part.passes_s <= part.flown_s * scenario.site.len() as f64);
+        assert!(part.contacts.iter().all(|of| of.set_s <= part.flown_s), "{}", part.name);
+    }
+    let flown_s = stopped.flown_s();
+    assert!(stopped.antennas.iter().all(|of| of.busy_s <= flown_s));
+    let passes = |answer: &Answer| answer.craft.iter().map(|of| of.passes).sum::<u64>();
+    assert!(passes(&stopped) < passes(&whole) && passes(&whole) > 0);
+}
+
+#[test]
+fn a_flight_that_is_to_stop_handles_no_further_event() {
+    let (mut islands, _) = scenario("leo-quic.toml", &[]).islands(1, &recorded).unwrap();
+    let mut island = Island::new(islands.remove(0)).unwrap();
+    island.fly(60_000_000_000, &AtomicBool::new(false)).unwrap();
+    let flown_ns = island.now_ns();
+    assert_eq!(flown_ns, 60_000_000_000);
+    island.fly(600_000_000_000, &AtomicBool::new(true)).unwrap();
+    assert_eq!(island.now_ns(), flown_ns);
+    let craft = island.finish().unwrap().craft;
+    assert!(craft.flown_s == 60.0 && craft.packets > 0);
+}
+
 
 #[test]
 fn a_radio_brings_frames_down_and_receipts_up() {

@@ -196,7 +196,14 @@ impl Island {
                 modem: of.modem,
                 key,
                 // The radio's own rate is what it sends at.
-                plan: plan.iter().map(|of| PlannedContact { rate_bps: 0, ..of.whole }).collect(),
+        let next = settings.next.map(|(rise, set)| PlannedContact {
+            rise,
+            set,
+            rate_bps: 0,
+            rtt_ns: plan.last().map_or(0, |last| last.whole.rtt_ns),
+        });
+        let steady = |of: PlannedContact| PlannedContact { rate_bps: 0, ..of };
+                plan: plan.iter().map(|of| of.whole).chain(next).map(steady).collect(),
             }),
             seed: mix(seed ^ 3),
             syncs_lie: settings.syncs_lie[1],

@@ -23,6 +23,7 @@ use crate::{
     rng::mix,
 };
 
+    contact::passes,
 const MILLISECOND_NS: f64 = 1e6;
 /// Seconds of a fixed link's contact unless told otherwise: all the time.
 const ALWAYS_S: f64 = 1e9;
@@ -31,6 +32,9 @@ const ALWAYS_S: f64 = 1e9;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Scenario {
+/// How far behind the end the next contact is looked for: what no orbit brings in that time, no
+/// plan of a week would have.
+const NEXT_NS: i64 = 7 * 86_400 * 1_000_000_000;
     /// Name for people.
     pub name: String,
     /// What it shows, for people.
@@ -389,6 +393,8 @@ impl Scenario {
             (self.start(), self.start().plus((self.duration_s * 1_000_000_000) as i64));
         let sites: Vec<(Station, f64)> = self.site.iter().map(SiteSettings::station).collect();
         let config = self.flight();
+            let radio = self.link.bearer == Bearer::Rf;
+            let mut next = None;
         let described = match &self.link.file {
             Some(name) => Some(budget::file::read(name, &files(name)?)?),
             None => None,
@@ -408,16 +414,19 @@ impl Scenario {
                     let offset = mix(seed) as f64 / u64::MAX as f64;
                     let free_s = (fixed.period_s - fixed.contact_s).max(0.0);
                     let free_s = free_s.min(self.duration_s as f64 / 4.0);
-                    Windows::fixed(
-                        fixed.range_km,
-                        (start, end),
-                        (
-                            (fixed.contact_s * 1e9) as i64,
-                            (fixed.period_s * 1e9) as i64,
-                            (free_s * offset * 1e9) as i64,
-                        ),
-                        lock_ns,
-                    )
+                    let times = (
+                        (fixed.contact_s * 1e9) as i64,
+                        (fixed.period_s * 1e9) as i64,
+                        (free_s * offset * 1e9) as i64,
+                    );
+                    let until = |to| Windows::fixed(fixed.range_km, (start, to), times, lock_ns);
+                    let behind = end.plus(times.1.saturating_mul(2).min(NEXT_NS));
+                    let behind = radio.then(|| until(behind));
+                    next = behind.and_then(|of| {
+                        let next = of.iter().find(|window| window.rise >= end)?;
+                        Some((next.rise, next.to))
+                    });
+                    until(end)
                 }
                 (None, Some(orbit), _) => Windows::of_orbit(orbit, &sites, start, end, lock_ns)?,
                 (None, None, _) => {
@@ -425,7 +434,10 @@ impl Scenario {
                 }
             };
             let [mut down, mut up] = [true, false].map(|down| self.direction(down));
-            if self.link.bearer == Bearer::Rf && described.is_none() {
+            if radio {
+                next = next.or_else(|| next_pass(orbit.as_ref()?, &sites, end));
+            }
+            if radio && described.is_none() {
                 windows.steady();
             }
             if let Some(of) = &described {
@@ -501,8 +513,41 @@ impl Scenario {
     }
 }
 
-fn numbered(name: &str, index: usize, count: usize) -> String {
-    if count == 1 { name.to_owned() } else { format!("{name}-{:03}", index + 1) }
+/// The line of a text that the content of a string begins in, from 1; `span` is that of the string
+/// with its quotes.
+fn first_line(text: &str, span: Range<usize>) -> usize {
+    let lines = |bytes: usize| text.bytes().take(bytes).filter(|byte| *byte == b'\n').count();
+    // A line break right behind three quotes is no part of it.
+    let inside = text.get(span.clone()).unwrap_or_default();
+    let quotes = ["\"\"\"", "'''"].into_iter().find_map(|quotes| inside.strip_prefix(quotes));
+    let trimmed = quotes.is_some_and(|rest| rest.starts_with(['\n', '\r']));
+    lines(span.start) + 1 + usize::from(trimmed)
+}
+
+fn no_orbit(name: &str) -> String {
+    format!(
+        "spacecraft {name} has no orbit over the whole scenario: decayed by its elements, or they are \
+         of another time"
+    )
+}
+
+/// The first pass that rises behind an instant, over any of these sites.
+fn next_pass(orbit: &ElementSet, sites: &[(Station, f64)], end: Tai) -> Option<(Tai, Tai)> {
+    const STEP_NS: i64 = 12 * 3_600 * 1_000_000_000;
+    let mut from = end;
+    while from.since(end) < NEXT_NS {
+        let to = from.plus(STEP_NS);
+        // Where elements lead no further, there is no next one.
+        let found = sites.iter().flat_map(|(station, mask_deg)| {
+            passes(orbit, station, from, to, *mask_deg).unwrap_or_default()
+        });
+        let next = found.filter(|pass| pass.rise > end).min_by_key(|pass| pass.rise);
+        if let Some(pass) = next {
+            return Some((pass.rise, pass.set));
+        }
+        from = to;
+    }
+    None
 }
 
 impl SiteSettings {
