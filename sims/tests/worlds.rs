@@ -5,10 +5,12 @@ mod data;
 
 use std::{
     path::Path,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
-use sims::world::{answer::Answer, run::run, scenario::Scenario, shell::fleet::Progress};
+use sims::world::{
+    answer::Answer, island::Island, run::run, scenario::Scenario, shell::fleet::Progress,
+};
 
 /// A scenario of the library, its text changed here and there.
 fn scenario(name: &str, changes: &[(&str, &str)]) -> Scenario {
@@ -177,6 +179,19 @@ fn a_flight_that_is_to_stop_handles_no_further_event() {
     assert_eq!(island.now_ns(), flown_ns);
     let craft = island.finish().unwrap().craft;
     assert!(craft.flown_s == 60.0 && craft.packets > 0);
+#[test]
+fn images_become_jobs_and_each_ends_once() {
+    let less = [("duration_s = 21_600", "duration_s = 4_000"), ("per_plane = 2", "per_plane = 1")];
+    let scenario = scenario("eo-pools.toml", &less);
+    let answer = fly(&scenario, 3, 2);
+    conserved(&answer, "eo-pools");
+    let jobs = answer.jobs.as_ref().unwrap();
+    assert!(jobs.jobs > 20, "{jobs:?}");
+    assert_eq!(jobs.done + jobs.failed, jobs.jobs);
+    assert!(jobs.done * 10 >= jobs.jobs * 9, "{jobs:?}");
+    assert!(answer.faults.iter().any(|fault| fault.what.starts_with("pool outage")));
+    assert_eq!(fly(&scenario, 3, 1).jobs, answer.jobs, "whatever the number of threads");
+}
 }
 
 

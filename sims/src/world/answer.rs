@@ -33,12 +33,8 @@ pub struct Answer {
     pub faults: Vec<FaultAnswer>,
     /// What became of jobs; none where the scenario has none.
     pub jobs: Option<JobsAnswer>,
-    /// Antennas, where spacecraft compete for them.
+    /// Antennas, where spacecraft compete for them: as they were planned for the time that was flown.
     pub antennas: Vec<AntennaAnswer>,
-    /// Passes that there were to hear, where spacecraft compete for antennas.
-    pub passes: u64,
-    /// Their seconds.
-    pub passes_s: f64,
 }
 
 /// What an antenna did.
@@ -119,7 +115,11 @@ pub struct CraftAnswer {
     pub frames_unheard: u64,
     /// Seconds that it was flown: less than the scenario lasts where it was stopped.
     pub flown_s: f64,
-    /// Passes that no antenna heard, where spacecraft compete for antennas.
+    /// Passes that there were to hear while it was flown, where spacecraft compete for antennas.
+    pub passes: u64,
+    /// Their seconds.
+    pub passes_s: f64,
+    /// Of these, passes that no antenna heard.
     pub unserved: u64,
     /// Their seconds.
     pub unserved_s: f64,

@@ -6,6 +6,12 @@
 
 mod radio;
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use anyhow::Context as _;
 use codecs::{
     ids::{Origin, SpacecraftId},
     link::{profile::Profile, wire::PlannedContact},
@@ -15,6 +21,7 @@ use groundstation::admit::Action;
 
 use super::{
     answer::{ContactAnswer, CraftAnswer, FaultAnswer, Sample, TrackPoint},
+    antennas::{PlannedPass, passes_until},
     conserve::Conservation,
     craft::{Craft, CraftSettings, Radio},
     daemon::{Daemon, DaemonSettings, Peer},
@@ -57,8 +64,13 @@ pub struct IslandSettings {
     pub profile: Profile,
     /// The modems at both ends, where frames carry its units instead of a connection.
     pub modem: Option<Modem>,
-    /// Passes that no antenna hears, and their seconds.
-    pub unserved: (u64, f64),
+    /// Its passes, where spacecraft compete for antennas.
+    pub passes: Vec<PlannedPass>,
+    /// The first contact behind the end, rise and set: over a radio the plan on board holds it, or
+    /// its last hours would be flown as if there were no plan.
+    pub next: Option<(Tai, Tai)>,
+    /// The scenario's file, for messages.
+    pub file: String,
     /// Names of the sites, as contacts number them.
     pub sites: Vec<String>,
     /// What its sensors make.
@@ -305,13 +317,16 @@ impl Island {
         self.net.now_ns() >= self.settings.duration_s * SECOND_NS
     }
 
-    /// Flies on until `until_ns`, or the end.
+    /// Flies on until `until_ns`, or the end, or until it is to `stop`: a minute of a simulated day
+    /// may be many seconds of squeezing.
     ///
     /// # Errors
     /// A store or an archive that can't be opened after a fault: a defect, with what it says.
-    pub fn fly(&mut self, until_ns: u64) -> anyhow::Result<()> {
+    pub fn fly(&mut self, until_ns: u64, stop: &AtomicBool) -> anyhow::Result<()> {
         let until_ns = until_ns.min(self.settings.duration_s * SECOND_NS);
-        while let Some(turn) = self.net.next(until_ns) {
+        while !stop.load(Ordering::Relaxed)
+            && let Some(turn) = self.net.next(until_ns)
+        {
             match turn {
                 Turn::Wake(WORLD, token) => {
                     if let Some(happening) = self.happenings.get(token as usize).copied() {
@@ -433,7 +448,10 @@ impl Island {
             return;
         }
         let Some(window) = self.windows.iter().nth(number) else { return };
-        let capacity = self.windows.bits(window, self.settings.down.rate_bps) / 8.0;
+        // One that lasts counts as far as it went.
+        let mut window = window.clone();
+        window.to = window.to.min(self.net.now());
+        let capacity = self.windows.bits(&window, self.settings.down.rate_bps) / 8.0;
         let contact = ContactAnswer {
             site: window.site,
             rise_s: self.ns(window.rise) as f64 / 1e9,
@@ -513,7 +531,6 @@ impl Island {
     /// A store or an archive that can't be opened any more.
     pub fn finish(mut self) -> anyhow::Result<IslandAnswer> {
         self.sample();
-        // A contact that lasts still counts as far as it went.
         if let Some((number, _)) = self.windows.at(self.net.now())
             && self.answer.contacts.len() <= number
         {
@@ -548,7 +565,9 @@ impl Island {
         (craft.connections, craft.object_bytes) = self.craft.sent();
         craft.boots = self.craft.boots;
         craft.flown_s = self.net.now_ns() as f64 / 1e9;
-        (craft.unserved, craft.unserved_s) = self.settings.unserved;
+        let [passes, unserved] = passes_until(&self.settings.passes, craft.flown_s);
+        (craft.passes, craft.passes_s) = passes;
+        (craft.unserved, craft.unserved_s) = unserved;
         craft.carried_bytes = sent.delivered_bytes;
         craft.waits = self.craft.book.waits();
         craft.delivered_bytes = self.craft.book.delivered_bytes();

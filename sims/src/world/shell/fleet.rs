@@ -14,8 +14,8 @@ use codecs::config::ConfigError;
 use crate::world::island::{Island, IslandAnswer, IslandSettings};
 
 const SECOND_NS: u64 = 1_000_000_000;
-/// Simulated seconds between two looks at what was asked meanwhile.
-const LOOK_S: u64 = 600;
+/// Simulated seconds after which whoever watches is told.
+const LOOK_S: u64 = 60;
 
 /// How far a flight is, for whoever watches.
 #[derive(Debug, Default)]
@@ -89,10 +89,9 @@ pub fn fly(
 fn one(settings: IslandSettings, progress: &Progress) -> anyhow::Result<IslandAnswer> {
     let mut island = Island::new(settings)?;
     while !island.is_over() && !progress.stop.load(Ordering::Relaxed) {
-        let before = island.now_ns();
-        island.fly(before + LOOK_S * SECOND_NS)?;
-        let flown = (island.now_ns() - before) / SECOND_NS;
-        progress.flown_s.fetch_add(flown, Ordering::Relaxed);
+        let before_s = island.now_ns() / SECOND_NS;
+        island.fly((before_s + LOOK_S) * SECOND_NS, &progress.stop)?;
+        progress.flown_s.fetch_add(island.now_ns() / SECOND_NS - before_s, Ordering::Relaxed);
     }
     island.finish()
 }
