@@ -196,18 +196,6 @@ impl Island {
             edge = Some(Edge::new(made, &mut net, daemon.node)?);
         }
         daemon.enrol(peers);
-        let craft = CraftSettings {
-            name: settings.name.clone(),
-            id,
-            identity: identity.clone(),
-            station,
-            origin,
-            profile: settings.profile,
-            config: settings.config.clone(),
-            radio: radio.map(|(of, key)| Radio {
-                modem: of.modem,
-                key,
-                // The radio's own rate is what it sends at.
         let next = settings.next.map(|(rise, set)| PlannedContact {
             rise,
             set,
@@ -215,6 +203,19 @@ impl Island {
             rtt_ns: plan.last().map_or(0, |last| last.whole.rtt_ns),
         });
         let steady = |of: PlannedContact| PlannedContact { rate_bps: 0, ..of };
+        let craft = CraftSettings {
+            name: settings.name.clone(),
+            id,
+            identity: identity.clone(),
+            station,
+            origin,
+            profile: settings.profile,
+            file: settings.file.clone(),
+            config: settings.config.clone(),
+            radio: radio.map(|(of, key)| Radio {
+                modem: of.modem,
+                key,
+                // The radio's own rate is what it sends at.
                 plan: plan.iter().map(|of| of.whole).chain(next).map(steady).collect(),
             }),
             seed: mix(seed ^ 3),
@@ -229,7 +230,6 @@ impl Island {
         }
         net.lay(craft.node, below, leg(&windows, &settings.down, mix(seed ^ 4)));
         net.lay(daemon.node, craft.node, leg(&windows, &settings.up, mix(seed ^ 5)));
-            file: settings.file.clone(),
         let contacts = windows.iter().map(|window| (window.rise, window.to)).collect();
         let source = Source::new(
             &settings.telemetry,
@@ -555,6 +555,7 @@ impl Island {
             conservation.broken.extend(of_edge);
         }
         let sent = self.traffic();
+        let sources = self.craft.sources(&store);
         let mut craft = self.answer;
         if self.edge.is_some() {
             craft.frames = sent.offered;
@@ -569,7 +570,7 @@ impl Island {
         (craft.passes, craft.passes_s) = passes;
         (craft.unserved, craft.unserved_s) = unserved;
         craft.carried_bytes = sent.delivered_bytes;
-        craft.waits = self.craft.book.waits();
+        craft.sources = sources;
         craft.delivered_bytes = self.craft.book.delivered_bytes();
         craft.latency = std::mem::take(&mut self.craft.book.samples);
         craft.delivered_units = craft.latency.len() as u64;
