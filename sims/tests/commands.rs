@@ -216,6 +216,20 @@ fn a_flight_writes_packets_and_truth_and_a_detector_is_scored_against_it() {
     let scored: serde_json::Value = serde_json::from_slice(&scored.stdout).unwrap();
     assert_eq!(scored["faults"][0]["told_after_s"], 10.0);
     assert_eq!((&scored["recall"], &scored["false_alarms"]), (&1.0.into(), &1.into()));
+    let before = ["--from", "2026-11-23T09:00:00Z", "--to", "2026-11-23T09:00:20Z"];
+    let score = [&["score", "--labels", &labels, "--told", &told], &before[..]].concat();
+    let talk = String::from_utf8(run(Path::new(ORBITSIM), &score).stdout).unwrap();
+    assert!(talk.contains("1 left out: not there") && talk.contains("0 of 0 faults"), "{talk}");
+    fs::write(&told, "{\"time\": \"2026-11-23T09:00:40Z\", \"parameter\": \"gyro_rate_w\"}\n")
+        .unwrap();
+    says(
+        run(Path::new(ORBITSIM), &score),
+        1,
+        "told:1: unknown parameter \"gyro_rate_w\"; did you mean GYRO_RATE_",
+    );
+    fs::write(file("faults.toml"), fault.replace("30", "72")).unwrap();
+    says(fly("late"), 1, "faults.toml:1: gyro-bias: start_s = 72, and the flight ends after 72 s");
+    assert!(!Path::new(&file("late")).exists(), "a flight that is refused writes nothing");
     fs::write(file("faults.toml"), fault.replace("gyro-bias", "gremlin")).unwrap();
     says(fly("third"), 1, "faults.toml:1: no fault \"gremlin\"");
 }

@@ -5,10 +5,12 @@ mod data;
 
 use std::{
     path::Path,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
-use sims::world::{answer::Answer, run::run, scenario::Scenario, shell::fleet::Progress};
+use sims::world::{
+    answer::Answer, island::Island, run::run, scenario::Scenario, shell::fleet::Progress,
+};
 
 /// A scenario of the library, its text changed here and there.
 fn scenario(name: &str, changes: &[(&str, &str)]) -> Scenario {
@@ -22,9 +24,11 @@ fn scenario(name: &str, changes: &[(&str, &str)]) -> Scenario {
 }
 
 fn recorded(name: &str) -> anyhow::Result<String> {
-    let link = Path::new(env!("CARGO_MANIFEST_DIR")).join("../missions/links").join(name);
-    if link.exists() {
-        return Ok(std::fs::read_to_string(link)?);
+    for folder in ["../missions/links", "scenarios/links"] {
+        let link = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder).join(name);
+        if link.exists() {
+            return Ok(std::fs::read_to_string(link)?);
+        }
     }
     let path = data::orbit(name).ok_or_else(|| anyhow::anyhow!("no recordings"))?;
     Ok(std::fs::read_to_string(path)?)
@@ -40,6 +44,17 @@ fn conserved(answer: &Answer, name: &str) {
     assert!(of.broken.is_empty(), "{name}, seed {}: {:#?}", answer.seed, of.broken);
     assert_eq!(of.numbered, of.archived + of.held + of.voided + of.lost);
     assert!(of.archived > 0, "{name} brought nothing down: {of:?}");
+    accounted(answer, name);
+}
+
+/// Every byte that sensors made is somewhere.
+fn accounted(answer: &Answer, name: &str) {
+    for craft in &answer.craft {
+        let of = craft.sources;
+        assert_eq!(of.made, craft.packet_bytes, "{name}");
+        let sum: u64 = of.places().iter().map(|(_, bytes)| bytes).sum();
+        assert_eq!(of.made, sum, "{name}, {}: {of:?}", craft.name);
+    }
 }
 
 #[test]
@@ -68,6 +83,100 @@ fn what_comes_at_the_instant_of_a_deadline_is_in_time() {
     assert!(cut.len() > 8, "{cut:?}");
     // The fifth packet comes two seconds after the first: the flight's timers are never early.
     assert!(cut.windows(2).all(|pair| pair[1] - pair[0] == 2.5), "{cut:?}");
+}
+
+#[test]
+fn what_a_second_made_is_in_open_blocks_and_in_units() {
+    let answer = fly(&Scenario { duration_s: 1, ..scenario("leo-quic.toml", &[]) }, 1, 1);
+    accounted(&answer, "a second");
+    let of = answer.craft[0].sources;
+    assert!(of.made > 0 && of.open > 0 && of.open + of.waiting == of.made, "{of:?}");
+}
+
+/// A spacecraft that makes more than its store holds, and that hears nobody for hours.
+const CROWDED: &str = "name = \"crowded\"\nstart = \"2026-01-01T00:00:00Z\"\nduration_s = 1_200\n\
+    [link]\ndown_bps = 1e6\nup_bps = 1e6\n\
+    fixed = { range_km = 900, contact_s = 60, period_s = 86_400 }\n\
+    [[spacecraft]]\nname = \"A\"\n\
+    [telemetry]\nevery_s = 10\npayload_bytes = 40_000\npayload_every_s = 5\n\
+    [store]\ncapacity_bytes = 9_437_184\nsegment_bytes = 1_048_576\nflight = '''\n\
+    [squeeze]\nlevel = \"fast\"\n'''\n";
+
+#[test]
+fn what_was_given_up_for_room_and_what_was_lost_with_the_power_is_told() {
+    let crowded = Scenario::parse("crowded.toml", CROWDED).unwrap();
+    let answer = fly(&crowded, 1, 1);
+    accounted(&answer, "crowded");
+    let of = answer.craft[0].sources;
+    assert!(of.given_up > 100_000 && of.waiting > 1_000_000 && of.archived > 0, "{of:?}");
+    let cut = CROWDED.replace("= 40_000", "= 400") + "[faults]\npower_cuts_per_day = 1_000\n";
+    let answer = fly(&Scenario::parse("cut.toml", &cut).unwrap(), 1, 1);
+    accounted(&answer, "cut");
+    let of = answer.craft[0].sources;
+    assert!(of.lost > 0 && of.not_taken > 0, "{of:?}");
+}
+
+#[test]
+fn frames_that_nobody_hears_do_not_depend_on_where_a_run_ends() {
+    let less = [("= 100_000", "= 5_000"), ("payload_every_s = 60", "payload_every_s = 600")];
+    let scenario = scenario("leo-rf.toml", &less);
+    // Both end between the third contact and the fourth.
+    let [short, long] = [8_100, 9_300].map(|duration_s| {
+        let answer = fly(&Scenario { duration_s, ..scenario.clone() }, 1, 1);
+        conserved(&answer, "leo-rf");
+        let craft = answer.craft.into_iter().next().unwrap();
+        assert_eq!(craft.contacts.len(), 3);
+        assert!(craft.contacts[2].set_s + 60.0 < duration_s as f64);
+        (craft.frames, craft.frames_unheard)
+    });
+    assert!(short.1 > 0 && short.0 > short.1, "{short:?}");
+    assert_eq!(short, long);
+}
+
+#[test]
+fn a_run_that_is_stopped_tells_what_was_flown_of_every_figure() {
+    let less = [
+        ("planes = 10, per_plane = 10", "planes = 1, per_plane = 4"),
+        ("duration_s = 21_600", "duration_s = 5_400"),
+        ("every_s = 10\n", "every_s = 60\n"),
+        ("payload_every_s = 30", "payload_every_s = 0"),
+    ];
+    let scenario = scenario("eo-100.toml", &less);
+    let whole = fly(&scenario, 1, 2);
+    let progress = Progress::default();
+    let stopped = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while progress.over.load(Ordering::Relaxed) < 1 {
+                std::thread::yield_now();
+            }
+            progress.stop.store(true, Ordering::Relaxed);
+        });
+        run(&scenario, 1, 1, &recorded, &progress).unwrap()
+    });
+    assert!(stopped.is_part() && !stopped.craft.is_empty());
+    conserved(&stopped, "stopped");
+    for (part, all) in stopped.craft.iter().zip(&whole.craft) {
+        assert!(part.passes <= all.passes && part.unserved <= part.passes, "{}", part.name);
+        assert!(part.passes_s <= part.flown_s * scenario.site.len() as f64);
+        assert!(part.contacts.iter().all(|of| of.set_s <= part.flown_s), "{}", part.name);
+    }
+    let flown_s = stopped.flown_s();
+    assert!(stopped.antennas.iter().all(|of| of.busy_s <= flown_s));
+    let passes = |answer: &Answer| answer.craft.iter().map(|of| of.passes).sum::<u64>();
+    assert!(passes(&stopped) < passes(&whole) && passes(&whole) > 0);
+}
+
+#[test]
+fn a_flight_that_is_to_stop_handles_no_further_event() {
+    let (mut islands, _) = scenario("leo-quic.toml", &[]).islands(1, &recorded).unwrap();
+    let mut island = Island::new(islands.remove(0)).unwrap();
+    island.fly(60_000_000_000, &AtomicBool::new(false)).unwrap();
+    let flown_ns = island.now_ns();
+    assert_eq!(flown_ns, 60_000_000_000);
+    island.fly(600_000_000_000, &AtomicBool::new(true)).unwrap();
+    assert_eq!(island.now_ns(), flown_ns);
+    let craft = island.finish().unwrap().craft;
+    assert!(craft.flown_s == 60.0 && craft.packets > 0);
 }
 
 #[test]
@@ -359,4 +468,43 @@ fn mistakes_in_scenarios_say_where_and_what_to_do() {
         "[[site]]\nname = \"x\"\nlatitude_deg = 91.0\nlongitude_deg = 0.0",
     );
     assert!(orbitless.contains("latitude_deg = 91: -90 to 90"), "{orbitless}");
+    // The flight software's own part is told by the line of the file that it stands in.
+    let flight = |from: &str, to: &str| {
+        let scenario = Scenario::parse("mine.toml", &text.replace(from, to)).unwrap();
+        let error = run(&scenario, 1, 1, &recorded, &Progress::default()).unwrap_err();
+        format!("{error:#}")
+    };
+    let level = text.lines().position(|line| line.starts_with("level")).unwrap() + 1;
+    assert_eq!(
+        flight("level = \"fast\"", "levl = \"fast\""),
+        format!("mine.toml:{level}: unknown key `levl`; did you mean `level`?")
+    );
+    let own = error("[squeeze]\nlevel = \"fast\"", "[spacecraft]\nid = 3");
+    assert!(own.starts_with("mine.toml: store.flight: leave [spacecraft] out"), "{own}");
+}
+
+#[test]
+fn a_spacecraft_without_an_orbit_and_a_fleet_that_is_too_small_are_named_with_their_file() {
+    let with = |spacecraft: &str| {
+        let text = format!(
+            "name = \"few\"\nstart = \"2026-03-01T00:00:00Z\"\nduration_s = 86_400\n[link]\n\
+             down_bps = 1e6\nup_bps = 1e5\n[[site]]\nname = \"S\"\nlatitude_deg = 78\n\
+             longitude_deg = 15\n[[spacecraft]]\nname = \"low\"\n{spacecraft}"
+        );
+        let scenario = Scenario::parse("few.toml", &text).unwrap();
+        let error = run(&scenario, 1, 1, &recorded, &Progress::default()).unwrap_err();
+        format!("{error:#}")
+    };
+    // Drag enough to fall within hours.
+    let tle = "elements = '''\nFALLEN\n\
+        1 25544U 98067A   26059.51782528  .90000000  00000-0  90000-1 0  2925\n\
+        2 25544  51.6416 247.4627 0006703 130.5360 325.0288 16.42125391563535\n'''\n";
+    let fallen = with(tle);
+    assert!(fallen.starts_with("few.toml: spacecraft FALLEN has no orbit over the"), "{fallen}");
+    assert!(fallen.contains("decayed"), "{fallen}");
+    let few = with(&format!("count = 3\n{tle}"));
+    assert_eq!(few, "few.toml: spacecraft \"low\": count = 3, and there is only 1 in its elements");
+    let ring = "ring = { height_km = 600, inclination_deg = 60, planes = 2, per_plane = 2 }";
+    let few = with(&format!("count = 5\n{ring}"));
+    assert!(few.contains("count = 5, and there are only 4 in its ring"), "{few}");
 }

@@ -30,15 +30,30 @@ use crate::{
 #[command(after_help = "Example:\n  \
     orbitsim plan --elements constellation.tle --network network.toml \\\n    \
     --from 2026-11-23T00:00:00Z --to 2026-11-24T00:00:00Z --out plans\n\n\
-    `passes` lists what the sky offers; `plan` decides. plans/NAME.toml is the contact plan that\n\
-    the flight configuration names ([downlink] plan), plans/NAME.json the one that the station's\n\
-    does ([contacts] file). The network's keys are in docs/orbits.md.")]
+    network.toml holds the stations, their antennas, and what spacecraft want:\n  \
+    [[station]]\n  \
+    name = \"Svalbard\"\n  \
+    latitude_deg = 78.23\n  \
+    longitude_deg = 15.40\n  \
+    height_m = 450\n  \
+    [[station.antenna]]\n  \
+    name = \"SG-1\"\n  \
+    setup_s = 60\n  \
+    [[spacecraft]]                # may be left out\n  \
+    name = \"SKY-7\"\n  \
+    need_s_day = 3600\n\
+    Its other keys (mounts, rates, horizons, keyholes, who hears whom) are in docs/orbits.md.\n\n\
+    `passes` lists what the sky offers; `plan` decides. With --out each spacecraft has two files:\n\
+    plans/NAME.toml is the contact plan that the flight configuration names ([downlink] plan);\n\
+    plans/NAME.json is the one that the station's names ([contacts] file): its contacts with\n\
+    station, antenna, rate and round trip, elevation, range and rate every 10 s of them, the\n\
+    ground track, and the site that hears most, for the page's map.")]
 pub struct PlanArguments {
     /// Two-line elements, OMM (JSON, XML, CSV, key = value) or OEM (XML, key = value); may be given
     /// several times
     #[arg(long, value_name = "FILE", required = true)]
     elements: Vec<PathBuf>,
-    /// Stations, antennas and what spacecraft want (TOML)
+    /// Stations, their antennas and what spacecraft want (TOML; see below)
     #[arg(long, value_name = "FILE", required_unless_present = "stations")]
     network: Option<PathBuf>,
     /// A station with one antenna that needs no time between contacts; may be given several times

@@ -15,7 +15,9 @@ use clap::Args;
 
 use crate::{
     report::{Prices, Summary, page::page, tables::tables},
-    world::{answer::Answer, run::run, scenario::Scenario, shell::fleet::Progress},
+    world::{
+        answer::Answer, antennas::STOPPED, run::run, scenario::Scenario, shell::fleet::Progress,
+    },
 };
 
 /// Scenarios that come with the program, by name.
@@ -34,8 +36,9 @@ const LIBRARY: [(&str, &str); 13] = [
     ("voyage", include_str!("../../scenarios/voyage.toml")),
     ("voyage-light", include_str!("../../scenarios/voyage-light.toml")),
 ];
-/// How often progress is told on a terminal.
+/// How often progress is told on a terminal, and how often anywhere else, a line each.
 const TELL_EVERY: Duration = Duration::from_millis(500);
+const TELL_LINE_EVERY: Duration = Duration::from_secs(10);
 
 /// Arguments of `run`.
 #[derive(Debug, Args)]
@@ -104,7 +107,7 @@ impl RunArguments {
         let begun = Instant::now();
         let answer =
             watched(&progress, total_s, || run(&scenario, seed, threads, &files, &progress))?;
-        ensure!(!answer.craft.is_empty(), "stopped before anything was flown");
+        ensure!(!answer.craft.is_empty(), STOPPED);
         let (took_s, flown_s) = (begun.elapsed().as_secs_f64(), progress.scenario_s());
         let shown = flown_s / took_s.max(1e-3);
         eprintln!("flew {flown_s:.0} s in {took_s:.1} s: {shown:.1} simulated seconds a second");
@@ -181,9 +184,10 @@ fn load(named: &str) -> anyhow::Result<(Scenario, PathBuf)> {
 }
 
 /// Links that come with the program, by the name that a scenario has for them.
-const LINKS: [(&str, &str); 4] = [
+const LINKS: [(&str, &str); 5] = [
     ("ka-band.toml", include_str!("../../../missions/links/ka-band.toml")),
     ("ka-leo.toml", include_str!("../../../missions/links/ka-leo.toml")),
+    ("ka-singapore.toml", include_str!("../../scenarios/links/ka-singapore.toml")),
     ("s-band.toml", include_str!("../../../missions/links/s-band.toml")),
     ("x-band.toml", include_str!("../../../missions/links/x-band.toml")),
 ];
@@ -224,31 +228,71 @@ fn stop_on_ctrl_c(progress: Arc<Progress>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Runs `work` while a terminal is told how far it is.
+/// Runs `work` while standard error is told how far it is: in one line of a terminal, else in a line
+/// now and then.
 fn watched<T>(progress: &Progress, total_s: u64, work: impl FnOnce() -> T) -> T {
-    if !std::io::stderr().is_terminal() {
-        return work();
-    }
+    let terminal = std::io::stderr().is_terminal();
+    let (every, before, behind) = match terminal {
+        true => (TELL_EVERY, "\r", "\x1b[K"),
+        false => (TELL_LINE_EVERY, "", "\n"),
+    };
     let (done, over) = mpsc::channel::<()>();
     thread::scope(|scope| {
         scope.spawn(move || {
             let begun = Instant::now();
-            while over.recv_timeout(TELL_EVERY) == Err(mpsc::RecvTimeoutError::Timeout) {
+            while over.recv_timeout(every) == Err(mpsc::RecvTimeoutError::Timeout) {
                 // Of the scenario, not summed over its spacecraft: above one is faster than life.
                 let flown_s = progress.scenario_s();
                 let spacecraft = progress.over.load(Ordering::Relaxed);
-                eprint!(
-                    "\r{spacecraft} of {} spacecraft over, {:.0} % flown, {:.1} simulated seconds \
-                     a second \x1b[K",
-                    progress.islands.load(Ordering::Relaxed),
-                    100.0 * flown_s / total_s.max(1) as f64,
-                    flown_s / begun.elapsed().as_secs_f64(),
-                );
+                let all = progress.islands.load(Ordering::Relaxed);
+                let told = match all {
+                    0 => "finding contacts".to_owned(),
+                    _ => format!(
+                        "{spacecraft} of {all} spacecraft over, {:.0} % flown, {:.1} simulated \
+                         seconds a second",
+                        100.0 * flown_s / total_s.max(1) as f64,
+                        flown_s / begun.elapsed().as_secs_f64(),
+                    ),
+                };
+                // Nobody may be listening, and that is no reason to stop.
+                let _ = write!(std::io::stderr(), "{before}{told}{behind}");
             }
-            eprint!("\r\x1b[K");
+            if terminal {
+                let _ = write!(std::io::stderr(), "\r\x1b[K");
+            }
         });
         let outcome = work();
         drop(done);
         outcome
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::link::budget;
+
+    /// A link's antenna stands at every site of a scenario, under the link's own sky.
+    #[test]
+    fn links_of_the_library_stand_where_their_scenarios_sites_are() {
+        let mut weathered = 0;
+        for (name, text) in LIBRARY {
+            let scenario = Scenario::parse(name, text).unwrap();
+            let Some(link) = &scenario.link.file else { continue };
+            let (_, text) = LINKS.iter().find(|(of, _)| of == link).unwrap();
+            let station = budget::file::read(link, text).unwrap().station;
+            let apart_deg = |site: &crate::world::scenario::SiteSettings| {
+                (site.latitude_deg - station.place.latitude_deg).abs()
+                    + (site.longitude_deg - station.place.longitude_deg).abs()
+            };
+            assert!(apart_deg(&scenario.site[0]) < 0.1, "{name} over {link}");
+            // Where the sky is stated it is that of one place.
+            if text.contains("[weather]") {
+                weathered += 1;
+                assert!(scenario.site.iter().all(|site| apart_deg(site) < 2.0), "{name}");
+                assert_eq!(scenario.site[0].name, station.name, "{name}");
+            }
+        }
+        assert!(weathered > 0);
+    }
 }

@@ -4,7 +4,7 @@ use std::{fs, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context, ensure};
 use clap::Args;
-use codecs::time::Tai;
+use codecs::{config::nearest, mission::Definition, time::Tai};
 use serde::Deserialize;
 
 use super::share::instant;
@@ -13,13 +13,19 @@ use crate::spacecraft::{
     truth::{self, Scored, Told},
 };
 
+/// The mission whose packets `orbitsim telemetry` writes: its parameters are what can be told.
+const MISSION: &str = include_str!("../../../missions/sky-7/mission.toml");
+/// Most names that are held out for one that there is not.
+const NEAR_MAX: usize = 3;
+
 /// Arguments of `score`.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  \
     orbitsim score --labels day.jsonl --told alarms.jsonl \\\n    \
     --from 2026-11-23T00:00:00Z --to 2026-11-24T00:00:00Z\n\
-    What was told is one JSON object a line, with `time` (RFC 3339) and `parameter`; what else\n\
-    stands there is left alone.")]
+    What was told is one JSON object a line, with `time` (RFC 3339) and `parameter`, a name of\n\
+    missions/sky-7/mission.toml; what else stands there is left alone. Faults that were not there\n\
+    between --from and --to are left out.")]
 pub struct Score {
     /// The truth, as `orbitsim telemetry` writes it
     #[arg(long, value_name = "FILE")]
@@ -60,8 +66,12 @@ impl Score {
             let (start, end) = (time(&label.start)?, label.end.as_deref().map(time).transpose()?);
             Ok(Fault { kind: label.fault, start, end, ramp_s: 0.0, severity: label.severity })
         })?;
+        let mission = Definition::from_toml(MISSION)?;
+        let known: Vec<&str> = mission.parameters.iter().map(|of| &*of.name).collect();
         let told = lines(&self.told, |line: Line| {
-            Ok(Told { at: time(&line.time)?, parameter: line.parameter })
+            let Line { time: at, parameter } = line;
+            ensure!(known.contains(&&*parameter), "{}", unknown(&parameter, &known));
+            Ok(Told { at: time(&at)?, parameter })
         })?;
         let scored = truth::score(&faults, &told, self.from, self.to);
         if self.json {
@@ -71,6 +81,24 @@ impl Score {
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// That there is no such parameter, and which may be meant.
+fn unknown(parameter: &str, known: &[&str]) -> String {
+    let wanted = parameter.to_ascii_uppercase();
+    let mut left = known.to_vec();
+    let near: Vec<&str> = std::iter::from_fn(|| {
+        let name = nearest(&wanted, &left)?;
+        left.retain(|of| *of != name);
+        Some(name)
+    })
+    .take(NEAR_MAX)
+    .collect();
+    let meant = match near.is_empty() {
+        true => format!("there are {}", known.join(", ")),
+        false => format!("did you mean {}?", near.join(", ")),
+    };
+    format!("unknown parameter {parameter:?}; {meant}")
 }
 
 fn time(text: &str) -> anyhow::Result<Tai> {
@@ -99,6 +127,9 @@ fn print(scored: &Scored) -> anyhow::Result<()> {
             (Some(by), Some(after_s)) => say!("{kind}: told after {after_s:.1} s, by {by}"),
             _ => say!("{kind}: never told"),
         }
+    }
+    if scored.left_out > 0 {
+        say!("{} left out: not there between --from and --to", scored.left_out);
     }
     let false_a_day = scored.false_alarms_per_day.map_or("none".into(), |of| format!("{of:.2}"));
     say!(

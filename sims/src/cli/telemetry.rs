@@ -48,7 +48,8 @@ pub struct Telemetry {
     /// Seed of noise, clouds and upsets
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
-    /// What breaks when: [[fault]] with kind, part, start_s, end_s, ramp_s, severity
+    /// What breaks when: [[fault]] with kind, part, start_s, end_s, ramp_s, severity; one that
+    /// starts when the flight is over is refused
     #[arg(long, value_name = "FILE.toml")]
     faults: Option<PathBuf>,
     /// A station whose passes the transmitter is on for; may be given several times
@@ -118,11 +119,16 @@ impl Telemetry {
         Ok(ExitCode::SUCCESS)
     }
 
+    /// When the flight is over.
+    fn until(&self) -> Tai {
+        self.from.plus((self.hours * 3.6e12) as i64)
+    }
+
     fn read_faults(&self) -> anyhow::Result<Faults> {
         let Some(file) = &self.faults else { return Ok(Faults::default()) };
         let name = file.display().to_string();
         let text = fs::read_to_string(file).with_context(|| format!("reading {name}"))?;
-        Ok(Faults::read(&name, &text, self.from)?)
+        Ok(Faults::read(&name, &text, (self.from, self.until()))?)
     }
 
     fn craft(&self, faults: Faults) -> anyhow::Result<Spacecraft> {
@@ -135,7 +141,7 @@ impl Telemetry {
             Some(satellite) => format!("{name} has no satellite named {satellite:?}"),
             None => format!("{name} has no satellite"),
         })?;
-        let until = self.from.plus((self.hours * 3.6e12) as i64);
+        let until = self.until();
         let mut contacts = Vec::new();
         for station in &self.stations {
             let passes = contact::passes(&orbit, station, self.from, until, 5.0)?;

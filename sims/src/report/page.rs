@@ -60,6 +60,7 @@ pub fn page(answer: &Answer, prices: &Prices) -> String {
         summary.trace
     );
     figures(&mut out, &summary);
+    sources(&mut out, &summary);
     waits(&mut out, &summary);
     out.push_str("<h2>How it went</h2>\n");
     for picture in pictures(answer) {
@@ -76,7 +77,7 @@ fn figures(out: &mut String, summary: &Summary) {
     let latency = |value: Option<f64>| value.map_or_else(|| "none".to_owned(), duration);
     let mut figures = vec![
         ("delivered", bytes(summary.delivered_bytes as f64)),
-        ("of the links' capacity used", format!("{:.1} %", summary.capacity_used * 100.0)),
+        ("of the links' capacity used", percent(summary.capacity_used)),
         ("capture to archive, median", latency(summary.latency_p50_s)),
         ("99 in 100 within", latency(summary.latency_p99_s)),
         ("spacecraft", summary.spacecraft.to_string()),
@@ -116,8 +117,15 @@ fn figures(out: &mut String, summary: &Summary) {
     out.push_str("</dl>\n");
 }
 
-fn percent(share: f64) -> String {
-    format!("{:.1} %", share * 100.0)
+/// A share in percent: to a tenth, and what is less to two digits, so that little is not nothing.
+pub fn percent(share: f64) -> String {
+    let percent = share * 100.0;
+    let digits = match percent.abs() {
+        0.0 => 0,
+        small if small < 0.1 => 1 - small.log10().floor() as i32,
+        _ => 1,
+    };
+    format!("{percent:.*} %", digits.clamp(0, 15) as usize)
 }
 
 /// What antennas did that spacecraft compete for, and whom they left out.
@@ -129,7 +137,7 @@ fn antennas(out: &mut String, answer: &Answer) {
         "<h2>Antennas</h2>\n<table><tr><th>site<th>antenna<th>contacts<th>in contact<th>at work\n",
     );
     for of in &answer.antennas {
-        let share = |seconds: f64| percent(seconds / (answer.duration_s as f64).max(1.0));
+        let share = |seconds: f64| percent(seconds / answer.flown_s().max(1.0));
         let _ = writeln!(
             out,
             "<tr><td>{}<td>{}<td>{}<td>{}<td>{}",
@@ -194,15 +202,32 @@ fn shared(answer: &Answer, across: Axis) -> Rows {
 }
 
 fn waits(out: &mut String, summary: &Summary) {
-    let most = summary.waited.iter().map(|of| of.seconds).fold(f64::MIN_POSITIVE, f64::max);
-    out.push_str("<h2>Where a byte waited, on average</h2>\n<table>\n");
-    for waited in &summary.waited {
+    out.push_str("<h2>Where a byte waited, on average</h2>\n");
+    bars(out, summary.waited.iter().map(|of| (of.wait, of.seconds)), duration);
+}
+
+/// Where the bytes are that sensors made; places that hold nothing go without a word.
+fn sources(out: &mut String, summary: &Summary) {
+    let made = bytes(summary.sources.made as f64);
+    let _ = writeln!(out, "<h2>Where the {made} are that sensors made</h2>");
+    let there = summary.sources.places().into_iter().filter(|(_, of)| *of > 0);
+    bars(out, there.map(|(place, of)| (place, of as f64)), bytes);
+}
+
+/// A table of names and how much each is of the most.
+fn bars<'a>(
+    out: &mut String,
+    rows: impl Iterator<Item = (&'a str, f64)> + Clone,
+    shown: fn(f64) -> String,
+) {
+    let most = rows.clone().map(|of| of.1).fold(f64::MIN_POSITIVE, f64::max);
+    out.push_str("<table>\n");
+    for (name, value) in rows {
         let _ = writeln!(
             out,
-            "<tr><td>{}<td class='bar'><i style='width:{:.1}%'></i><td>{}",
-            waited.wait,
-            100.0 * waited.seconds / most,
-            duration(waited.seconds)
+            "<tr><td>{name}<td class='bar'><i style='width:{:.1}%'></i><td>{}",
+            100.0 * value / most,
+            shown(value)
         );
     }
     out.push_str("</table>\n");
@@ -441,9 +466,11 @@ mod tests {
         assert!(page.contains("two &lt;of&gt; them") && !page.contains("<of>"));
         assert!(!page.contains("src=") && !page.contains("href="), "nothing is loaded");
         assert_eq!(page.matches("<svg").count(), 6);
-        assert!(page.contains("Kiruna 1") && page.contains("0 of 5, 0 s"), "{page}");
+        assert!(page.contains("Kiruna 1") && page.contains("2 of 6, 0 s"), "{page}");
         assert!(page.contains("<dd>1 kB</dd>") && page.contains("30.0 %"), "{page}");
-        assert!(page.contains("5.00 EUR"));
+        assert!(
+            page.contains("5.00 EUR") && page.contains("Where the 1.8 kB are that sensors made")
+        );
         assert_eq!(page, super::page(&answer(), &prices()), "the same answer, the same page");
     }
 

@@ -4,8 +4,8 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::page::{bytes, duration};
-use crate::world::answer::{Answer, ContactAnswer, CraftAnswer, LatencySample};
+use super::page::{bytes, duration, percent};
+use crate::world::answer::{Answer, ContactAnswer, CraftAnswer, LatencySample, SourceBytes};
 use crate::world::pools::JobsAnswer;
 use crate::world::scenario::Scenario;
 
@@ -45,13 +45,15 @@ pub enum Wait {
     Contact,
     /// For its turn in a contact.
     Turn,
-    /// For the link and the archive.
+    /// In contact, from its first sending to its last: what came before was lost, or not receipted.
+    Again,
+    /// For the link and the archive, from its last sending on.
     Link,
 }
 
 impl Wait {
     /// All of them, in the order of a unit's way.
-    pub const ALL: [Self; 4] = [Self::Making, Self::Contact, Self::Turn, Self::Link];
+    pub const ALL: [Self; 5] = [Self::Making, Self::Contact, Self::Turn, Self::Again, Self::Link];
 
     /// Its name.
     pub const fn name(self) -> &'static str {
@@ -59,22 +61,41 @@ impl Wait {
             Self::Making => "block and store on board",
             Self::Contact => "contact",
             Self::Turn => "turn in the contact",
+            Self::Again => "sent again",
             Self::Link => "link and archive",
         }
     }
 }
 
-/// Seconds in each place, in the order of [`Wait::ALL`]; their sum is the latency.
-pub fn waits_s(unit: &LatencySample, contacts: &[ContactAnswer]) -> [f64; 4] {
-    let within = |contact: &ContactAnswer| {
-        (contact.set_s.min(unit.sent_s) - contact.rise_s.max(unit.stored_s)).max(0.0)
-    };
-    // Contacts are in order: those before and behind the wait need no look.
-    let first = contacts.partition_point(|contact| contact.set_s < unit.stored_s);
-    let during = contacts[first..].iter().take_while(|contact| contact.rise_s < unit.sent_s);
-    let stored = (unit.sent_s - unit.stored_s).max(0.0);
-    let turn = during.map(within).sum::<f64>().min(stored);
-    [unit.stored_s - unit.captured_s, stored - turn, turn, unit.archived_s - unit.sent_s]
+/// Seconds in each place, in the order of [`Wait::ALL`]; their sum is the latency. While no contact is
+/// open a unit waits for one, whether it was sent before or not.
+pub fn waits_s(unit: &LatencySample, contacts: &[ContactAnswer]) -> [f64; 5] {
+    let LatencySample { captured_s, stored_s, sent_s, last_sent_s, archived_s, .. } = *unit;
+    let stored = (sent_s - stored_s).max(0.0);
+    let turn = open_s(contacts, stored_s, sent_s).min(stored);
+    let repeated = (last_sent_s - sent_s).max(0.0);
+    let again = open_s(contacts, sent_s, last_sent_s).min(repeated);
+    // What was on its way when a contact closed comes in all the same: only where another one had
+    // risen by then did it wait for that.
+    let risen = contacts.partition_point(|contact| contact.rise_s <= archived_s);
+    let risen_s = contacts[..risen].last().map_or(last_sent_s, |contact| contact.rise_s);
+    let until_s = risen_s.max(last_sent_s);
+    let resumed = (until_s - last_sent_s - open_s(contacts, last_sent_s, until_s)).max(0.0);
+    [
+        stored_s - captured_s,
+        stored - turn + repeated - again + resumed,
+        turn,
+        again,
+        archived_s - last_sent_s - resumed,
+    ]
+}
+
+/// Seconds of contact between two times.
+fn open_s(contacts: &[ContactAnswer], from_s: f64, to_s: f64) -> f64 {
+    // Contacts are in order: those before and behind need no look.
+    let first = contacts.partition_point(|contact| contact.set_s < from_s);
+    let during = contacts[first..].iter().take_while(|contact| contact.rise_s < to_s);
+    during.map(|of| (of.set_s.min(to_s) - of.rise_s.max(from_s)).max(0.0)).sum()
 }
 
 /// Where bytes waited: a name, and how long a byte did on average.
@@ -137,6 +158,8 @@ pub struct Summary {
     pub latency_p50_s: Option<f64>,
     /// Capture to archive, 99 bytes in 100, seconds.
     pub latency_p99_s: Option<f64>,
+    /// Where the bytes are that sensors made.
+    pub sources: SourceBytes,
     /// Where bytes waited.
     pub waited: Vec<Waited>,
     /// Faults that came.
@@ -147,7 +170,8 @@ pub struct Summary {
     pub frames_lost: u64,
     /// Frames that were sent while nobody heard them.
     pub frames_unheard: u64,
-    /// Passes that there were to hear; 0 where spacecraft compete for no antenna.
+    /// Passes that there were to hear for the spacecraft and the time that were flown; 0 where
+    /// spacecraft compete for no antenna.
     pub passes: u64,
     /// Passes that no antenna heard.
     pub passes_unserved: u64,
@@ -155,7 +179,7 @@ pub struct Summary {
     pub unserved_s: f64,
     /// Antennas that spacecraft competed for.
     pub antennas: usize,
-    /// Share of the time that these were at work, set-up and tear-down among it.
+    /// Share of the time flown that these were at work, set-up and tear-down among it.
     pub antennas_busy: f64,
     /// What the contacts cost; none where the scenario has no prices.
     pub cost: Option<f64>,
@@ -197,17 +221,21 @@ impl Summary {
             capacity_used: answer.capacity_share(),
             latency_p50_s: answer.latency_s(0.5),
             latency_p99_s: answer.latency_s(0.99),
+            sources: answer.craft.iter().fold(SourceBytes::default(), |mut sum, craft| {
+                sum.add(&craft.sources);
+                sum
+            }),
             waited: waited(&answer.craft),
             faults: answer.faults.len(),
             frames: total(|craft| craft.frames),
             frames_lost: total(|craft| craft.frames_lost),
             frames_unheard: total(|craft| craft.frames_unheard),
-            passes: answer.passes,
+            passes: total(|craft| craft.passes),
             passes_unserved: total(|craft| craft.unserved),
             unserved_s: answer.craft.iter().map(|craft| craft.unserved_s).sum(),
             antennas: answer.antennas.len(),
             antennas_busy: answer.antennas.iter().map(|of| of.busy_s).fold(0.0, std::ops::Add::add)
-                / (answer.antennas.len() as f64 * answer.duration_s as f64).max(1.0),
+                / (answer.antennas.len() as f64 * answer.flown_s()).max(1.0),
             cost: (!prices.currency.is_empty())
                 .then(|| contacts().map(|contact| prices.contact(contact)).sum()),
             currency: prices.currency.clone(),
@@ -235,12 +263,22 @@ impl fmt::Display for Summary {
             counted(self.connections, "connection"),
             counted(self.faults as u64, "fault")
         )?;
-        let (delivered, made) = (size(self.delivered_bytes), size(self.packet_bytes));
         writeln!(
             f,
-            "delivered    {delivered} in {} units, squeezed from what sensors made ({made}); {} on board",
+            "delivered    {} in {} units; {} on board",
+            size(self.delivered_bytes),
             self.units_archived,
             size(self.backlog_bytes)
+        )?;
+        // What is squeezed in units, as it was made; places that hold nothing go without a word.
+        let places = self.sources.places().into_iter().enumerate();
+        let places = places.filter(|(at, (_, bytes))| *at < 2 || *bytes > 0);
+        let places = places.map(|(_, (place, bytes))| format!("{} {place}", size(bytes)));
+        writeln!(
+            f,
+            "sensors made {}: {}",
+            size(self.sources.made),
+            places.collect::<Vec<_>>().join(", ")
         )?;
         writeln!(
             f,
@@ -250,8 +288,8 @@ impl fmt::Display for Summary {
         )?;
         let waited = self.waited.iter().map(|of| format!("{} {}", duration(of.seconds), of.wait));
         writeln!(f, "waited for   {}, by bytes", waited.collect::<Vec<_>>().join(", "))?;
-        let (used, capacity) = (self.capacity_used * 100.0, size(self.capacity_bytes));
-        writeln!(f, "capacity     {used:.1} % used of {capacity}")?;
+        let (used, capacity) = (percent(self.capacity_used), size(self.capacity_bytes));
+        writeln!(f, "capacity     {used} used of {capacity}")?;
         if self.frames > 0 {
             let Self { frames, frames_lost, frames_unheard, .. } = self;
             writeln!(
@@ -264,9 +302,9 @@ impl fmt::Display for Summary {
             let (all, not) = (self.passes, self.passes_unserved);
             writeln!(
                 f,
-                "antennas     {} at work for {:.1} % of the time; {} of {all} passes not served, {}",
+                "antennas     {} at work for {} of the time; {} of {all} passes not served, {}",
                 self.antennas,
-                self.antennas_busy * 100.0,
+                percent(self.antennas_busy),
                 not,
                 duration(self.unserved_s)
             )?;
@@ -306,7 +344,7 @@ fn counted(count: u64, what: &str) -> String {
 }
 
 fn waited(craft: &[CraftAnswer]) -> Vec<Waited> {
-    let mut sums = [0.0; 4];
+    let mut sums = [0.0; Wait::ALL.len()];
     let mut bytes = 0.0;
     for craft in craft {
         for unit in &craft.latency {
@@ -326,7 +364,7 @@ fn waited(craft: &[CraftAnswer]) -> Vec<Waited> {
 pub(super) mod tests {
     use super::*;
     use crate::world::{
-        answer::{AntennaAnswer, Sample, Site, TrackPoint, Waits},
+        answer::{AntennaAnswer, Sample, Site, TrackPoint},
         conserve::Conservation,
     };
     use codecs::time::Tai;
@@ -367,12 +405,16 @@ pub(super) mod tests {
                 captured_s,
                 stored_s: captured_s + 5.0,
                 sent_s: 210.0,
+                last_sent_s: 210.0,
                 archived_s: 212.0,
                 bytes: 500,
                 channel: 1,
             }],
             ground_track: (0..100).map(point).collect(),
-            waits: Waits::default(),
+            sources: SourceBytes { made: 900, archived: 800, open: 100, ..SourceBytes::default() },
+            passes: 3,
+            unserved: 1,
+            flown_s: 600.0,
             delivered_bytes: 500,
             capacity_bytes: 2_000,
             carried_bytes: 600,
@@ -409,8 +451,6 @@ pub(super) mod tests {
                 contact_s: 600.0,
                 busy_s: 300.0,
             }],
-            passes: 5,
-            passes_s: 1_500.0,
         }
     }
 
@@ -418,9 +458,9 @@ pub(super) mod tests {
     fn where_a_unit_waited_adds_up_to_its_latency() {
         let answer = answer();
         let waits = |of: &CraftAnswer| waits_s(&of.latency[0], &of.contacts);
-        assert_eq!(waits(&answer.craft[0]), [5.0, 95.0, 110.0, 2.0]);
+        assert_eq!(waits(&answer.craft[0]), [5.0, 95.0, 110.0, 0.0, 2.0]);
         // Made while the contact lasted: it waited for no contact.
-        assert_eq!(waits(&answer.craft[1]), [5.0, 0.0, 5.0, 2.0]);
+        assert_eq!(waits(&answer.craft[1]), [5.0, 0.0, 5.0, 0.0, 2.0]);
         for craft in &answer.craft {
             assert_eq!(waits(craft).iter().sum::<f64>(), craft.latency[0].latency_s());
         }
@@ -429,10 +469,53 @@ pub(super) mod tests {
     #[test]
     fn a_wait_over_several_contacts_is_split_among_them() {
         let unit = LatencySample { stored_s: 0.0, sent_s: 1_000.0, ..answer().craft[0].latency[0] };
+        let unit = LatencySample { last_sent_s: 1_000.0, ..unit };
         let one = answer().craft[0].contacts[0];
         let at = |rise_s, set_s| ContactAnswer { rise_s, set_s, ..one };
         let contacts = [at(-50.0, -10.0), at(100.0, 200.0), at(500.0, 600.0), at(990.0, 1_400.0)];
         assert_eq!(waits_s(&unit, &contacts)[1..3], [790.0, 210.0]);
+    }
+
+    #[test]
+    fn time_without_a_contact_is_a_wait_for_one_also_after_the_first_sending() {
+        let one = answer().craft[0].contacts[0];
+        let at = |rise_s, set_s| ContactAnswer { rise_s, set_s, ..one };
+        let contacts = [at(0.0, 100.0), at(5_000.0, 5_100.0), at(9_000.0, 9_100.0)];
+        let of = |sent_s, last_sent_s, archived_s| {
+            let of = answer().craft[0].latency[0];
+            let of = LatencySample { captured_s: 0.0, stored_s: 0.0, sent_s, ..of };
+            let waits = waits_s(&LatencySample { last_sent_s, archived_s, ..of }, &contacts);
+            assert_eq!(waits.iter().sum::<f64>(), archived_s);
+            waits
+        };
+        // Lost just before a set, and sent again 20 s after the next rise.
+        assert_eq!(of(90.0, 5_020.0, 5_022.0), [0.0, 4_900.0, 90.0, 30.0, 2.0]);
+        // Lost over a whole contact more.
+        assert_eq!(of(90.0, 9_020.0, 9_022.0), [0.0, 8_800.0, 90.0, 130.0, 2.0]);
+        // Handed on once, and what was left of it came with the next contact.
+        assert_eq!(of(90.0, 90.0, 5_003.0), [0.0, 4_900.0, 90.0, 0.0, 13.0]);
+        // On its way when the contact closed: light from Mars takes that long.
+        assert_eq!(of(90.0, 90.0, 840.0), [0.0, 0.0, 90.0, 0.0, 750.0]);
+    }
+
+    #[test]
+    fn a_small_share_is_no_zero() {
+        let mut answer = answer();
+        answer.craft[0].carried_bytes = 0;
+        answer.craft[1].carried_bytes = 1;
+        answer.craft[1].capacity_bytes = 40_000_000;
+        let text = Summary::of(&answer, &prices()).to_string();
+        assert!(text.contains("capacity     0.0000025 % used of"), "{text}");
+        answer.craft[1].carried_bytes = 0;
+        let text = Summary::of(&answer, &prices()).to_string();
+        assert!(text.contains("capacity     0 % used of"), "{text}");
+    }
+
+    #[test]
+    fn places_of_the_sensors_bytes_are_told_where_there_is_anything() {
+        let text = Summary::of(&answer(), &prices()).to_string();
+        let line = "sensors made 1.8 kB: 1.6 kB archived, 0 B on board, 200 B in open blocks\n";
+        assert!(text.contains(line), "{text}");
     }
 
     #[test]
@@ -443,7 +526,7 @@ pub(super) mod tests {
         assert_eq!(summary.latency_p99_s, Some(212.0));
         assert_eq!(summary.waited[1], Waited { wait: "contact", seconds: 47.5 });
         assert_eq!((summary.cost, summary.contact_s), (Some(5.0), 600.0));
-        assert_eq!((summary.antennas, summary.antennas_busy, summary.passes), (1, 0.5, 5));
+        assert_eq!((summary.antennas, summary.antennas_busy, summary.passes), (1, 0.5, 6));
     }
 
     #[test]

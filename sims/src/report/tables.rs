@@ -94,7 +94,7 @@ impl All<'_> {
 
     fn deliveries(&self) -> Table {
         let rows: RowsOf<LatencySample> = |craft| &craft.latency;
-        let waits: Vec<[f64; 4]> = self
+        let waits: Vec<[f64; 5]> = self
             .0
             .craft
             .iter()
@@ -108,9 +108,11 @@ impl All<'_> {
             .with("captured", self.instants(rows, |of| of.captured_s))
             .with("stored", self.instants(rows, |of| of.stored_s))
             .with("sent", self.instants(rows, |of| of.sent_s))
+            .with("sent_last", self.instants(rows, |of| of.last_sent_s))
             .with("archived", self.instants(rows, |of| of.archived_s))
             .with("waited_contact_s", waited(1))
             .with("waited_turn_s", waited(2))
+            .with("waited_again_s", waited(3))
     }
 }
 

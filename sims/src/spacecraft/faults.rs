@@ -204,11 +204,12 @@ impl Faults {
         matching.map(|fault| fault.severity_at(at)).fold(0.0, f64::max)
     }
 
-    /// The schedule of a file, for a flight that starts then.
+    /// The schedule of a file, for a flight from one instant to another.
     ///
     /// # Errors
-    /// What is wrong, where; `file` is only for the message.
-    pub fn read(file: &str, text: &str, start: Tai) -> Result<Self, ConfigError> {
+    /// What is wrong, where, a fault that starts when the flight is over among it: it would stand in
+    /// the labels and never be there. `file` is only for the message.
+    pub fn read(file: &str, text: &str, (start, end): (Tai, Tai)) -> Result<Self, ConfigError> {
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
         struct Schedule {
@@ -220,7 +221,17 @@ impl Faults {
             let before = text.get(..broken.span().start).unwrap_or_default();
             let line = before.matches('\n').count() + 1;
             let wrong = |message| ConfigError { file: file.to_owned(), line, message };
-            broken.get_ref().fault(start).map_err(wrong)
+            let broken = broken.get_ref();
+            let fault = broken.fault(start).map_err(wrong)?;
+            if fault.start >= end {
+                let flown_s = end.since(start) as f64 / 1e9;
+                let Broken { kind, start_s, .. } = broken;
+                return Err(wrong(format!(
+                    "{kind}: start_s = {start_s}, and the flight ends after {flown_s} s: fly \
+                     longer, or leave it out"
+                )));
+            }
+            Ok(fault)
         });
         Ok(Self(faults.collect::<Result<_, _>>()?))
     }
@@ -266,17 +277,23 @@ mod tests {
     #[test]
     fn a_file_of_faults_is_read_or_says_where_it_is_wrong() {
         let good = "[[fault]]\nkind = \"rods\"\nstart_s = 60\n";
-        let faults = Faults::read("f.toml", good, Tai(0)).unwrap();
+        let day = (Tai(0), Tai(86_400_000_000_000));
+        let faults = Faults::read("f.toml", good, day).unwrap();
         assert_eq!(faults.all()[0].start, Tai(60_000_000_000));
         let told = |more: &str| {
             let text = format!("{good}\n[[fault]]\n{more}");
-            Faults::read("f.toml", &text, Tai(0)).unwrap_err().to_string()
+            Faults::read("f.toml", &text, day).unwrap_err().to_string()
         };
         let gremlin = told("kind = \"gremlin\"\nstart_s = 0");
         assert!(gremlin.starts_with("f.toml:5: no fault") && gremlin.contains("gyro-bias"));
         assert!(told("kind = \"rods\"\nstart_s = 5\nend_s = 5").contains("before end_s"));
         assert!(told("kind = \"rods\"\nstart_s = 5\nseverity = nan").contains("severity"));
         assert!(told("kind = \"rods\"\nstarts_s = 5").contains("did you mean `start_s`"));
+        let late = told("kind = \"upsets\"\nstart_s = 86400");
+        assert!(
+            late.starts_with("f.toml:5: upsets: start_s = 86400, and the flight ends"),
+            "{late}"
+        );
     }
 
     #[test]

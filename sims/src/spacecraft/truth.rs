@@ -36,8 +36,10 @@ pub struct Found {
 /// A detector against the truth.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Scored {
-    /// Faults in the order of the labels.
+    /// Faults that were there in the time scored, in the order of the labels.
     pub faults: Vec<Found>,
+    /// Faults of the labels that began after that time or had healed before it.
+    pub left_out: usize,
     /// How many were told.
     pub found: usize,
     /// Share of the faults that were told, 0 to 1; none without a fault.
@@ -62,10 +64,12 @@ pub fn includes(fault: &Fault, at: Tai) -> bool {
     seconds(fault.start, at) >= 0.0 && !healed
 }
 
-/// Scores what was told between two instants.
+/// Scores what was told between two instants. A fault that was not there then is no fault to be
+/// found; what is told in the grace after one that had just healed is still no false alarm.
 pub fn score(faults: &[Fault], told: &[Told], from: Tai, until: Tai) -> Scored {
     let told: Vec<&Told> = told.iter().filter(|one| one.at >= from && one.at < until).collect();
-    let found: Vec<Found> = faults.iter().map(|fault| find(fault, &told)).collect();
+    let there = |fault: &&Fault| fault.start < until && fault.end.is_none_or(|end| end > from);
+    let found: Vec<Found> = faults.iter().filter(there).map(|fault| find(fault, &told)).collect();
     let mut by_parameter = BTreeMap::new();
     let (mut false_alarms, mut elsewhere) = (0, 0);
     for one in &told {
@@ -80,7 +84,8 @@ pub fn score(faults: &[Fault], told: &[Told], from: Tai, until: Tai) -> Scored {
     let hits = found.iter().filter(|fault| fault.told_after_s.is_some()).count();
     let quiet_s = quiet(faults, from, until);
     Scored {
-        recall: (!faults.is_empty()).then(|| hits as f64 / faults.len() as f64),
+        recall: (!found.is_empty()).then(|| hits as f64 / found.len() as f64),
+        left_out: faults.len() - found.len(),
         faults: found,
         found: hits,
         false_alarms,
@@ -154,6 +159,20 @@ mod tests {
         // Broken from 1,000 to 3,400 in one piece.
         let day = scored.false_alarms_per_day.unwrap();
         assert!((day - 2.0 * 86_400.0 / (86_400.0 - 2_400.0)).abs() < 1e-9, "{day}");
+    }
+
+    #[test]
+    fn a_fault_outside_the_time_scored_is_left_out_and_not_missed() {
+        let kind = FaultKind::WheelBearing { wheel: 0 };
+        let faults = [fault(kind, 0, 1_000), fault(kind, 2_000, 3_000), fault(kind, 9_000, 9_500)];
+        let told = [told(1_100, "EPS_LIGHT"), told(2_500, "ADCS_WHEEL_1_CURRENT")];
+        let scored = score(&faults, &told, Tai(1_000 * SECOND), Tai(9_000 * SECOND));
+        assert_eq!((scored.faults.len(), scored.left_out), (1, 2));
+        assert_eq!((scored.found, scored.recall), (1, Some(1.0)));
+        // The first one had healed a hundred seconds before: its grace is not over.
+        assert_eq!((scored.false_alarms, scored.elsewhere), (0, 1));
+        let none = score(&faults, &told, Tai(4_000 * SECOND), Tai(5_000 * SECOND));
+        assert_eq!((none.recall, none.left_out), (None, 3));
     }
 
     #[test]

@@ -33,12 +33,8 @@ pub struct Answer {
     pub faults: Vec<FaultAnswer>,
     /// What became of jobs; none where the scenario has none.
     pub jobs: Option<JobsAnswer>,
-    /// Antennas, where spacecraft compete for them.
+    /// Antennas, where spacecraft compete for them: as they were planned for the time that was flown.
     pub antennas: Vec<AntennaAnswer>,
-    /// Passes that there were to hear, where spacecraft compete for antennas.
-    pub passes: u64,
-    /// Their seconds.
-    pub passes_s: f64,
 }
 
 /// What an antenna did.
@@ -91,8 +87,8 @@ pub struct CraftAnswer {
     pub latency: Vec<LatencySample>,
     /// Where it was; empty where it has no orbit around the Earth.
     pub ground_track: Vec<TrackPoint>,
-    /// Where bytes waited, means weighted by bytes.
-    pub waits: Waits,
+    /// Where the bytes of its sensors are.
+    pub sources: SourceBytes,
     /// Packets that sensors made.
     pub packets: u64,
     /// Their bytes.
@@ -119,7 +115,11 @@ pub struct CraftAnswer {
     pub frames_unheard: u64,
     /// Seconds that it was flown: less than the scenario lasts where it was stopped.
     pub flown_s: f64,
-    /// Passes that no antenna heard, where spacecraft compete for antennas.
+    /// Passes that there were to hear while it was flown, where spacecraft compete for antennas.
+    pub passes: u64,
+    /// Their seconds.
+    pub passes_s: f64,
+    /// Of these, passes that no antenna heard.
     pub unserved: u64,
     /// Their seconds.
     pub unserved_s: f64,
@@ -172,6 +172,8 @@ pub struct LatencySample {
     pub stored_s: f64,
     /// When its object was handed to the transport first, seconds since the start.
     pub sent_s: f64,
+    /// When it was handed on last: later than that where it went again.
+    pub last_sent_s: f64,
     /// When it was archived and synced, seconds since the start.
     pub archived_s: f64,
     /// Its bytes.
@@ -200,15 +202,56 @@ pub struct TrackPoint {
     pub height_km: f64,
 }
 
-/// Where bytes waited on their way, seconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-pub struct Waits {
-    /// From capture until they were durable on board: company for a block, and the commit.
-    pub block_s: f64,
-    /// From there until their object was handed to the transport.
-    pub store_s: f64,
-    /// From there until they were archived: the link, and the station's commit.
-    pub link_s: f64,
+/// Bytes that sensors made, by where they are at the end: `made` is the sum of all others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct SourceBytes {
+    /// All that sensors made.
+    pub made: u64,
+    /// In units of the archive.
+    pub archived: u64,
+    /// In units on board that are to come down.
+    pub waiting: u64,
+    /// In units that stay on board until somebody asks for them.
+    pub kept: u64,
+    /// In blocks that are still open, or on their way into the store.
+    pub open: u64,
+    /// Left out by the policy, as voids tell.
+    pub left_out: u64,
+    /// In units that were given up for want of room, as voids tell.
+    pub given_up: u64,
+    /// Lost with the power before they were durable, or with a damaged store.
+    pub lost: u64,
+    /// Not taken: there was no power, or the store could write nothing.
+    pub not_taken: u64,
+}
+
+impl SourceBytes {
+    /// The places with their names, in the order of a byte's way.
+    pub fn places(&self) -> [(&'static str, u64); 8] {
+        [
+            ("archived", self.archived),
+            ("on board", self.waiting),
+            ("kept on board until asked for", self.kept),
+            ("in open blocks", self.open),
+            ("left out", self.left_out),
+            ("given up for want of room", self.given_up),
+            ("lost with the power", self.lost),
+            ("not taken", self.not_taken),
+        ]
+    }
+
+    /// Adds another's.
+    pub fn add(&mut self, other: &Self) {
+        self.made += other.made;
+        self.archived += other.archived;
+        self.waiting += other.waiting;
+        self.kept += other.kept;
+        self.open += other.open;
+        self.left_out += other.left_out;
+        self.given_up += other.given_up;
+        self.lost += other.lost;
+        self.not_taken += other.not_taken;
+    }
 }
 
 /// Latency within which a share of the delivered bytes came, 0 to 1; none where nothing did. By bytes,
@@ -269,6 +312,7 @@ mod tests {
             captured_s: 1.0,
             stored_s: 1.0,
             sent_s: 1.0,
+            last_sent_s: 1.0,
             archived_s,
             bytes: 1,
             channel: 0,

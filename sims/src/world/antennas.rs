@@ -25,6 +25,8 @@ use crate::{
     },
 };
 
+/// What a run says that was ended before it began.
+pub const STOPPED: &str = "stopped before anything was flown";
 const SECOND_NS: f64 = 1e9;
 const DAY_NS: f64 = 86_400.0 * SECOND_NS;
 
@@ -88,30 +90,77 @@ pub struct Wanting<'a> {
 pub struct Given {
     /// The contacts of each spacecraft.
     pub windows: Vec<Windows>,
-    /// What each antenna does.
-    pub antennas: Vec<AntennaAnswer>,
-    /// Passes of each spacecraft that no antenna hears, and their seconds.
-    pub unserved: Vec<(u64, f64)>,
-    /// Passes that there are, and their seconds.
-    pub passes: (u64, f64),
+    /// What each antenna is to do.
+    pub duties: Vec<Duty>,
+    /// The passes of each spacecraft, over all sites.
+    pub passes: Vec<Vec<PlannedPass>>,
+}
+
+/// A pass, and whether any of it is heard; seconds since the start.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PlannedPass {
+    /// When it begins.
+    pub rise_s: f64,
+    /// When it ends.
+    pub set_s: f64,
+    /// Whether an antenna hears any of it.
+    pub served: bool,
+}
+
+/// Passes that began by a time, and the seconds of them until then; the same of those that no
+/// antenna hears.
+pub fn passes_until(passes: &[PlannedPass], until_s: f64) -> [(u64, f64); 2] {
+    let sum = |(count, seconds): (u64, f64), of: &PlannedPass| {
+        (count + 1, seconds + of.set_s.min(until_s) - of.rise_s)
+    };
+    let begun = || passes.iter().filter(|of| of.rise_s < until_s);
+    [begun().fold((0, 0.0), sum), begun().filter(|of| !of.served).fold((0, 0.0), sum)]
+}
+
+/// What an antenna is to do.
+#[derive(Clone, Debug)]
+pub struct Duty {
+    site: usize,
+    number: usize,
+    /// Its work before a contact and behind one, seconds.
+    work_s: (f64, f64),
+    /// From when to when it hears somebody, seconds since the start.
+    contacts: Vec<(f64, f64)>,
+}
+
+impl Duty {
+    /// What of it is done by a time.
+    pub fn until(&self, until_s: f64) -> AntennaAnswer {
+        let Self { site, number, work_s: (before_s, behind_s), contacts } = self;
+        let mut answer = AntennaAnswer { site: *site, number: *number, ..Default::default() };
+        let within = |from_s: f64, to_s: f64| (to_s.min(until_s) - from_s.max(0.0)).max(0.0);
+        for (from_s, to_s) in contacts {
+            answer.contacts += u64::from(*from_s < until_s);
+            answer.contact_s += within(*from_s, *to_s);
+            answer.busy_s += within(from_s - before_s, to_s + behind_s);
+        }
+        answer
+    }
 }
 
 /// Gives the antennas of all sites to spacecraft, from one instant to another.
 ///
 /// # Errors
-/// Elements that can't be flown so far, or more contacts to choose among than there is time for.
+/// Elements that can't be flown so far, more contacts to choose among than there is time for, or that
+/// it was `stopped`.
 pub fn give(
-    sites: &[Antennas],
-    wanting: &[Wanting<'_>],
+    (sites, wanting): (&[Antennas], &[Wanting<'_>]),
     plan: &PlanSettings,
     (from, to): (Tai, Tai),
     lock_ns: i64,
+    stopped: &dyn Fn() -> bool,
 ) -> anyhow::Result<Given> {
     let names: Vec<String> =
         (0..wanting.len()).map(|number| format!("spacecraft {number}")).collect();
     let network = network(sites, &names, wanting, plan);
     let mut all = Vec::new();
     for (satellite, craft) in wanting.iter().enumerate() {
+        anyhow::ensure!(!stopped(), STOPPED);
         for (site, of) in sites.iter().enumerate() {
             let (station, mask_deg) = &of.station;
             let passes = passes(craft.orbit, station, from, to, *mask_deg)
@@ -126,6 +175,7 @@ pub fn give(
     let sky = Sky::new(&network, &names, all, from, to);
     let mut contacts: Vec<Contact> = Vec::new();
     for (satellite, craft) in wanting.iter().enumerate() {
+        anyhow::ensure!(!stopped(), STOPPED);
         let look = |site: usize, time| {
             sites
                 .get(site)
@@ -229,23 +279,19 @@ fn told(
     let mut windows: Vec<Vec<Window>> = vec![Vec::new(); wanting.len()];
     let mut served = vec![false; sky.windows().len()];
     for (site, of) in sites.iter().enumerate() {
-        given.antennas.extend((1..=of.count).map(|number| AntennaAnswer {
-            site,
-            number,
-            ..AntennaAnswer::default()
-        }));
+        let work_s = (of.setup_s, of.teardown_s);
+        let idle = |number| Duty { site, number, work_s, contacts: Vec::new() };
+        given.duties.extend((1..=of.count).map(idle));
     }
+    let since = |at: Tai| at.since(from) as f64 / SECOND_NS;
     for id in chosen {
         let of = &contacts[*id].candidate;
         let pass = &sky.windows()[of.pass];
         let site = &sites[pass.site];
         let (rise, set) = (Tai(of.from), Tai(of.to));
         served[of.pass] = true;
-        let antenna = &mut given.antennas[of.antenna];
-        antenna.contacts += 1;
-        let seconds = set.since(rise) as f64 / SECOND_NS;
-        antenna.contact_s += seconds;
-        antenna.busy_s += seconds + site.setup_s + site.teardown_s;
+        let antenna = &mut given.duties[of.antenna];
+        antenna.contacts.push((since(rise), since(set)));
         let number = antenna.number;
         let craft = &wanting[of.satellite];
         let station = &site.station.0;
@@ -255,15 +301,10 @@ fn told(
         }
     }
     given.windows = windows.into_iter().map(Windows::of).collect();
-    given.unserved = vec![(0, 0.0); wanting.len()];
+    given.passes = vec![Vec::new(); wanting.len()];
     for (pass, served) in sky.windows().iter().zip(served) {
-        let seconds = pass.pass.set.min(to).since(pass.pass.rise.max(from)) as f64 / SECOND_NS;
-        given.passes.0 += 1;
-        given.passes.1 += seconds;
-        if !served {
-            let (count, sum) = &mut given.unserved[pass.satellite];
-            (*count, *sum) = (*count + 1, *sum + seconds);
-        }
+        let (rise_s, set_s) = (since(pass.pass.rise.max(from)), since(pass.pass.set.min(to)));
+        given.passes[pass.satellite].push(PlannedPass { rise_s, set_s, served });
     }
     Ok(given)
 }
@@ -275,6 +316,7 @@ mod tests {
 
     const START: Tai = Tai(1_772_323_237_000_000_000);
     const DAY: i64 = 86_400_000_000_000;
+    const DAY_S: f64 = 86_400.0;
 
     fn fleet(count: usize) -> Vec<ElementSet> {
         let one = |number: usize| {
@@ -300,7 +342,31 @@ mod tests {
         let station = (Station::new("Svalbard", place), 5.0);
         let site = Antennas { station, count: antennas, setup_s: 60.0, teardown_s: 30.0 };
         let plan = PlanSettings { rule, ..PlanSettings::default() };
-        give(&[site], &wanting, &plan, (START, START.plus(DAY)), 5_000_000_000).unwrap()
+        let span = (START, START.plus(DAY));
+        give((&[site], &wanting), &plan, span, 5_000_000_000, &|| false).unwrap()
+    }
+
+    /// Passes of all, and those that are not served.
+    fn passes(given: &Given, until_s: f64) -> [u64; 2] {
+        let sum =
+            |at: usize| given.passes.iter().map(|of| passes_until(of, until_s)[at].0).sum::<u64>();
+        [sum(0), sum(1)]
+    }
+
+    #[test]
+    fn what_is_told_of_a_part_is_of_that_part_alone() {
+        let given = give_to(6, 1, Rule::ByValue);
+        let quarters = [1.0, 2.0, 3.0, 4.0].map(|part| DAY_S / 4.0 * part);
+        let told = quarters.map(|until_s| {
+            let [all, unserved] = passes(&given, until_s);
+            let duty = given.duties[0].until(until_s);
+            assert!(unserved <= all && duty.busy_s <= until_s && duty.contact_s <= duty.busy_s);
+            (all, unserved, duty.contacts)
+        });
+        let [first, .., last] = told;
+        assert!(first.0 > 0 && first.0 * 3 < last.0 && first.1 * 2 < last.1, "{told:?}");
+        assert!(told.windows(2).all(|pair| pair[0].0 < pair[1].0 && pair[0].2 < pair[1].2));
+        assert_eq!(passes(&given, 0.0), [0, 0]);
     }
 
     #[test]
@@ -316,20 +382,21 @@ mod tests {
                 let apart = |pair: &[&&Window]| pair[1].rise.since(pair[0].to) >= 90_000_000_000;
                 assert!(of.windows(2).all(apart), "{rule:?}");
             }
-            let heard: u64 = given.antennas.iter().map(|of| of.contacts).sum();
+            let heard: u64 = given.duties.iter().map(|of| of.until(DAY_S).contacts).sum();
             assert_eq!(heard, all.len() as u64);
-            let unserved: u64 = given.unserved.iter().map(|of| of.0).sum();
+            let [passes, unserved] = passes(&given, DAY_S);
             // Six in a row over two antennas: some go without, and each pass is served or is not.
-            assert!(unserved > 0 && heard + unserved >= given.passes.0, "{rule:?}");
+            assert!(unserved > 0 && heard + unserved >= passes, "{rule:?}");
         }
     }
 
     #[test]
     fn more_antennas_leave_less_unserved_and_a_plan_by_value_never_hears_less() {
-        let seconds = |given: &Given| given.antennas.iter().map(|of| of.contact_s).sum::<f64>();
+        let seconds =
+            |given: &Given| given.duties.iter().map(|of| of.until(DAY_S).contact_s).sum::<f64>();
         let [few, many] = [1, 6].map(|antennas| give_to(6, antennas, Rule::ByValue));
         assert!(seconds(&many) > 1.5 * seconds(&few));
-        assert_eq!(many.unserved.iter().map(|of| of.0).sum::<u64>(), 0);
+        assert_eq!(passes(&many, DAY_S)[1], 0);
         assert!(seconds(&few) > seconds(&give_to(6, 1, Rule::FirstCome)));
     }
 }

@@ -1,13 +1,15 @@
 //! A spacecraft: the flight software's own cores over a medium that may lose power, and its link.
 
+pub mod book;
 pub mod link;
 mod radio;
+pub mod sources;
 
-use std::{collections::BTreeMap, path::Path};
+use std::path::Path;
 
 use codecs::{
-    ids::{SpacecraftId, StoreEpoch, UnitKey},
-    link::{profile::Profile, sender::Plan, wire::PlannedContact},
+    ids::{SpacecraftId, StoreEpoch},
+    link::{profile::Profile, wire::PlannedContact},
     time::Tai,
 };
 use codecs_quic::{TransportOptions, courier::Courier};
@@ -23,17 +25,18 @@ use onboard::{
         contact::Contacts,
         held::{Held, change},
     },
-    store::{Committed, Store},
+    store::Store,
     triage,
 };
 use serde_json::json;
 
 use self::{
+    book::Book,
     link::{Ends, Link},
     radio::Transceiver,
 };
 use super::{
-    answer::{LatencySample, Waits},
+    answer::SourceBytes,
     identity::Identity,
     modem::{DOMAIN, Modem},
     net::{Net, NodeId, Settings},
@@ -65,6 +68,8 @@ pub struct CraftSettings {
     pub profile: Profile,
     /// Further keys of the flight software's configuration, as TOML.
     pub config: String,
+    /// The file that says them, for messages.
+    pub file: String,
     /// Its radio, where that carries its units instead of a connection.
     pub radio: Option<Radio>,
     /// Seed of everything random on board.
@@ -108,7 +113,7 @@ impl CraftSettings {
             hex(&self.origin),
             self.profile.name,
         );
-        let mut config = Config::parse("[store] flight", &text, Path::new("/flight"))?;
+        let mut config = Config::parse(&self.file, &text, Path::new("/flight"))?;
         let plan = self.radio.iter().flat_map(|radio| &radio.plan).take(CONTACTS_MAX);
         let contact = |planned: &PlannedContact| Contact {
             planned: *planned,
@@ -132,87 +137,6 @@ impl CraftSettings {
 fn options() -> TransportOptions {
     // As the flight software has it with quick-look datagrams, which no world sends.
     TransportOptions { datagram_buffer_bytes: Some(8 << 10), ..TransportOptions::default() }
-}
-
-/// Where units are on their way, which the spacecraft itself does not remember.
-#[derive(Debug, Default)]
-pub struct Book {
-    under_way: BTreeMap<UnitKey, Entry>,
-    /// Ways that are over, in order of archiving.
-    pub samples: Vec<LatencySample>,
-    weighted: Waits,
-    bytes: f64,
-}
-
-#[derive(Debug)]
-struct Entry {
-    captured: Tai,
-    stored_ns: u64,
-    sent_ns: Option<u64>,
-    bytes: u32,
-}
-
-impl Book {
-    fn stored(&mut self, committed: &Committed, now_ns: u64) {
-        for unit in &committed.stored {
-            self.under_way.entry(unit.key).or_insert(Entry {
-                captured: unit.captured,
-                stored_ns: now_ns,
-                sent_ns: None,
-                bytes: unit.length,
-            });
-        }
-    }
-
-    fn taken(&mut self, key: UnitKey, now_ns: u64) {
-        if let Some(entry) = self.under_way.get_mut(&key) {
-            entry.sent_ns.get_or_insert(now_ns);
-        }
-    }
-
-    fn sent(&mut self, plan: &Plan, now_ns: u64) {
-        let key = |sequence| UnitKey { prefix: plan.prefix, sequence };
-        for (_, entry) in self.under_way.range_mut(key(plan.range.first)..=key(plan.range.last)) {
-            entry.sent_ns.get_or_insert(now_ns);
-        }
-    }
-
-    /// A unit is in the archive.
-    pub fn archived(&mut self, key: UnitKey, start: Tai, now_ns: u64) {
-        let Some(entry) = self.under_way.remove(&key) else { return };
-        let seconds = |ns: u64| ns as f64 / 1e9;
-        // A clock that steps may say that something was captured in the future, and one that
-        // nobody has told the time yet that it was long ago.
-        let captured_s = entry.captured.since(start) as f64 / 1e9;
-        let known = (0.0..seconds(entry.stored_ns)).contains(&captured_s);
-        let captured_s = if known { captured_s } else { seconds(entry.stored_ns) };
-        let sent_ns = entry.sent_ns.unwrap_or(now_ns);
-        let bytes = f64::from(entry.bytes);
-        self.weighted.block_s += bytes * (seconds(entry.stored_ns) - captured_s);
-        self.weighted.store_s += bytes * seconds(sent_ns.saturating_sub(entry.stored_ns));
-        self.weighted.link_s += bytes * seconds(now_ns.saturating_sub(sent_ns));
-        self.bytes += bytes;
-        self.samples.push(LatencySample {
-            captured_s,
-            stored_s: seconds(entry.stored_ns),
-            sent_s: seconds(sent_ns),
-            archived_s: seconds(now_ns),
-            bytes: entry.bytes,
-            channel: key.prefix.channel.0,
-        });
-    }
-
-    /// Bytes of units archived.
-    pub fn delivered_bytes(&self) -> u64 {
-        self.bytes as u64
-    }
-
-    /// Where bytes waited.
-    pub fn waits(&self) -> Waits {
-        let bytes = self.bytes.max(1.0);
-        let Waits { block_s, store_s, link_s } = self.weighted;
-        Waits { block_s: block_s / bytes, store_s: store_s / bytes, link_s: link_s / bytes }
-    }
 }
 
 /// What carries units down.
@@ -246,10 +170,12 @@ impl Flight {
     /// Moves what was made into the store, and tells the courier.
     fn keep(&mut self, book: &mut Book, net: &mut Net, now_ns: u64) {
         let mono = self.mono(now_ns);
+        book.sources.see(&mut self.pipeline, &self.held.store);
         while self.keep.turn(&mut self.held.store, &mut self.pipeline, mono) {
             let outcome = self.held.store.commit(self.pipeline.time(mono));
             if let Some(committed) = self.keep.committed(outcome, mono) {
                 book.stored(&committed, now_ns);
+                book.sources.evicted(&committed.evicted);
                 match &mut self.end {
                     End::Link(of) => {
                         for id in of.courier.committed(change(committed)) {
@@ -260,6 +186,7 @@ impl Flight {
                 }
             }
         }
+        book.sources.left(self.pipeline.waiting());
     }
 }
 
@@ -340,6 +267,7 @@ impl Craft {
         let spacecraft = SpacecraftId(config.spacecraft.id);
         let epoch = StoreEpoch(Random::new(self.settings.seed, "epoch").bits());
         let store = Store::open(self.medium.clone(), config.limits(), config.origin()?, epoch)?;
+        self.book.sources.begin(&store);
         let framed = store.next_of(spacecraft, realtime::channel(&config.realtime));
         let mut pipeline = Pipeline::new(config, framed, None, TileScorer::new(None)?)?;
         if self.boots > 1 {
@@ -378,6 +306,7 @@ impl Craft {
     pub fn cut(&mut self, net: &mut Net, cut: Cut, seed: u64) {
         if let Some(flight) = self.flight.take() {
             self.account(&flight);
+            self.book.sources.cut(flight.pipeline.source().bytes);
         }
         self.medium = self.medium.survivors(cut, seed);
         net.restart(self.node, self.settings.node(self.boots | 1 << 32));
@@ -394,6 +323,18 @@ impl Craft {
     pub fn sent(&self) -> (u64, u64) {
         let now = self.flight.as_ref().map_or((0, 0), Flight::sent);
         (self.connections + now.0, self.object_bytes + now.1)
+    }
+
+    /// Where the bytes of its sensors are; `reckoned` is what the next boot would find.
+    pub fn sources(&mut self, reckoned: &Store<Forgetful>) -> SourceBytes {
+        let Self { book, flight, made, .. } = self;
+        match flight {
+            Some(of) => {
+                let taken = of.pipeline.source().bytes;
+                book.sources.account(made.1, Some(taken), &of.held.store)
+            }
+            None => book.sources.account(made.1, None, reckoned),
+        }
     }
 
     /// Whether it has power.

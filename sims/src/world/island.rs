@@ -4,24 +4,30 @@
 //! ledger of its own here, and a constellation is a row of islands that may run side by side. What
 //! is lost by it: spacecraft don't compete for an antenna, for the station's memory or its disk.
 
-use std::sync::Arc;
+mod radio;
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use anyhow::Context as _;
 use codecs::{
     ids::{Origin, SpacecraftId},
     link::{profile::Profile, wire::PlannedContact},
-    mission::Definition,
     time::Tai,
 };
 use groundstation::admit::Action;
 
 use super::{
     answer::{ContactAnswer, CraftAnswer, FaultAnswer, Sample, TrackPoint},
+    antennas::{PlannedPass, passes_until},
     conserve::Conservation,
     craft::{Craft, CraftSettings, Radio},
-    daemon::{Daemon, DaemonSettings, Peer, RadioSettings},
-    edge::{Edge, EdgeSettings},
+    daemon::{Daemon, DaemonSettings, Peer},
+    edge::Edge,
     faults::{Fault, FaultRates, draw, outages},
-    identity::{Authority, Identity},
+    identity::Authority,
     legs::{Direction, Windows, ground, leg},
     modem::Modem,
     net::{HEARD, Net, NodeId, Traffic, Turn},
@@ -58,13 +64,18 @@ pub struct IslandSettings {
     pub profile: Profile,
     /// The modems at both ends, where frames carry its units instead of a connection.
     pub modem: Option<Modem>,
-    /// Passes that no antenna hears, and their seconds.
-    pub unserved: (u64, f64),
+    /// Its passes, where spacecraft compete for antennas.
+    pub passes: Vec<PlannedPass>,
+    /// The first contact behind the end, rise and set: over a radio the plan on board holds it, or
+    /// its last hours would be flown as if there were no plan.
+    pub next: Option<(Tai, Tai)>,
+    /// The scenario's file, for messages.
+    pub file: String,
     /// Names of the sites, as contacts number them.
     pub sites: Vec<String>,
     /// What its sensors make.
     pub telemetry: Telemetry,
-    /// Further keys of the flight software's configuration.
+    /// Further keys of the flight software's configuration, each on the line of the scenario's file.
     pub config: String,
     /// Bytes at which the station seals a segment.
     pub segment_bytes: u64,
@@ -152,7 +163,7 @@ impl Island {
         origin[..8].copy_from_slice(&mix(seed ^ 2).to_be_bytes());
         origin[8..].copy_from_slice(&(settings.index as u64).to_be_bytes());
         let id = settings.index as u16 + 1;
-        let radio = radio(&settings, &authority, (origin, id))?;
+        let radio = radio::custody(&settings, &authority, (origin, id))?;
         let mut net = Net::new(start);
         let daemon = DaemonSettings {
             identity: station.clone(),
@@ -173,7 +184,7 @@ impl Island {
         }];
         let mut edge = None;
         if let Some((radio, _)) = &radio {
-            let made = antennas(&settings, &authority, (radio, &station))?;
+            let made = radio::edge(&settings, &authority, (radio, &station))?;
             peers.push(Peer {
                 key: made.identity.key_hash,
                 name: "edge".into(),
@@ -185,6 +196,13 @@ impl Island {
             edge = Some(Edge::new(made, &mut net, daemon.node)?);
         }
         daemon.enrol(peers);
+        let next = settings.next.map(|(rise, set)| PlannedContact {
+            rise,
+            set,
+            rate_bps: 0,
+            rtt_ns: plan.last().map_or(0, |last| last.whole.rtt_ns),
+        });
+        let steady = |of: PlannedContact| PlannedContact { rate_bps: 0, ..of };
         let craft = CraftSettings {
             name: settings.name.clone(),
             id,
@@ -192,12 +210,13 @@ impl Island {
             station,
             origin,
             profile: settings.profile,
+            file: settings.file.clone(),
             config: settings.config.clone(),
             radio: radio.map(|(of, key)| Radio {
                 modem: of.modem,
                 key,
                 // The radio's own rate is what it sends at.
-                plan: plan.iter().map(|of| PlannedContact { rate_bps: 0, ..of.whole }).collect(),
+                plan: plan.iter().map(|of| of.whole).chain(next).map(steady).collect(),
             }),
             seed: mix(seed ^ 3),
             syncs_lie: settings.syncs_lie[1],
@@ -274,7 +293,8 @@ impl Island {
         let step_s = TRACK_S.max(self.settings.duration_s / TRACK_POINTS_MAX);
         for second in (0..=self.settings.duration_s).step_by(step_s as usize) {
             let at = self.settings.start.plus((second * SECOND_NS) as i64);
-            let fixed = earth::earth_fixed(orbit.propagate(at)?, at);
+            let there = orbit.propagate(at).context("it has no orbit any more")?;
+            let fixed = earth::earth_fixed(there, at);
             let Geodetic { latitude_deg, longitude_deg, height_m } =
                 Geodetic::from_fixed(fixed.position_km);
             self.answer.ground_track.push(TrackPoint {
@@ -297,13 +317,16 @@ impl Island {
         self.net.now_ns() >= self.settings.duration_s * SECOND_NS
     }
 
-    /// Flies on until `until_ns`, or the end.
+    /// Flies on until `until_ns`, or the end, or until it is to `stop`: a minute of a simulated day
+    /// may be many seconds of squeezing.
     ///
     /// # Errors
     /// A store or an archive that can't be opened after a fault: a defect, with what it says.
-    pub fn fly(&mut self, until_ns: u64) -> anyhow::Result<()> {
+    pub fn fly(&mut self, until_ns: u64, stop: &AtomicBool) -> anyhow::Result<()> {
         let until_ns = until_ns.min(self.settings.duration_s * SECOND_NS);
-        while let Some(turn) = self.net.next(until_ns) {
+        while !stop.load(Ordering::Relaxed)
+            && let Some(turn) = self.net.next(until_ns)
+        {
             match turn {
                 Turn::Wake(WORLD, token) => {
                     if let Some(happening) = self.happenings.get(token as usize).copied() {
@@ -425,7 +448,10 @@ impl Island {
             return;
         }
         let Some(window) = self.windows.iter().nth(number) else { return };
-        let capacity = self.windows.bits(window, self.settings.down.rate_bps) / 8.0;
+        // One that lasts counts as far as it went.
+        let mut window = window.clone();
+        window.to = window.to.min(self.net.now());
+        let capacity = self.windows.bits(&window, self.settings.down.rate_bps) / 8.0;
         let contact = ContactAnswer {
             site: window.site,
             rise_s: self.ns(window.rise) as f64 / 1e9,
@@ -505,7 +531,6 @@ impl Island {
     /// A store or an archive that can't be opened any more.
     pub fn finish(mut self) -> anyhow::Result<IslandAnswer> {
         self.sample();
-        // A contact that lasts still counts as far as it went.
         if let Some((number, _)) = self.windows.at(self.net.now())
             && self.answer.contacts.len() <= number
         {
@@ -530,6 +555,7 @@ impl Island {
             conservation.broken.extend(of_edge);
         }
         let sent = self.traffic();
+        let sources = self.craft.sources(&store);
         let mut craft = self.answer;
         if self.edge.is_some() {
             craft.frames = sent.offered;
@@ -540,9 +566,11 @@ impl Island {
         (craft.connections, craft.object_bytes) = self.craft.sent();
         craft.boots = self.craft.boots;
         craft.flown_s = self.net.now_ns() as f64 / 1e9;
-        (craft.unserved, craft.unserved_s) = self.settings.unserved;
+        let [passes, unserved] = passes_until(&self.settings.passes, craft.flown_s);
+        (craft.passes, craft.passes_s) = passes;
+        (craft.unserved, craft.unserved_s) = unserved;
         craft.carried_bytes = sent.delivered_bytes;
-        craft.waits = self.craft.book.waits();
+        craft.sources = sources;
         craft.delivered_bytes = self.craft.book.delivered_bytes();
         craft.latency = std::mem::take(&mut self.craft.book.samples);
         craft.delivered_units = craft.latency.len() as u64;
@@ -555,37 +583,4 @@ impl Island {
             faults: self.told,
         })
     }
-}
-
-/// Custody by radio as the station has it, and the public key that the spacecraft believes.
-fn radio(
-    settings: &IslandSettings,
-    authority: &Authority,
-    (origin, spacecraft): ([u8; 16], u16),
-) -> anyhow::Result<Option<(RadioSettings, [u8; 32])>> {
-    let Some(modem) = &settings.modem else { return Ok(None) };
-    let (key, public) = authority.domain()?;
-    let mission = Arc::new(Definition::from_toml(&modem.mission(spacecraft))?);
-    let radio =
-        RadioSettings { modem: modem.clone(), mission, key, origin: Origin(origin), spacecraft };
-    Ok(Some((radio, public)))
-}
-
-/// The edge that has an input for each site.
-fn antennas(
-    settings: &IslandSettings,
-    authority: &Authority,
-    (radio, station): (&RadioSettings, &Identity),
-) -> anyhow::Result<EdgeSettings> {
-    let mut origin = radio.origin.0;
-    origin[..8].copy_from_slice(&mix(settings.seed ^ 9).to_be_bytes());
-    Ok(EdgeSettings {
-        identity: authority.client("edge")?,
-        station: station.clone(),
-        origin,
-        modem: radio.modem.clone(),
-        mission: Arc::clone(&radio.mission),
-        sites: settings.sites.clone(),
-        seed: mix(settings.seed ^ 10),
-    })
 }

@@ -465,6 +465,7 @@ mod tests {
                 captured_s: archived_s - 100.0,
                 stored_s: archived_s - 99.0,
                 sent_s: archived_s - 1.0,
+                last_sent_s: archived_s - 1.0,
                 archived_s,
                 bytes: if number.is_multiple_of(5) { 60_000 } else { 500 },
                 channel: 1,

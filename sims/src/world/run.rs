@@ -1,5 +1,7 @@
 //! A scenario flown: islands out, answers together.
 
+use std::sync::atomic::Ordering;
+
 use super::{
     answer::{Answer, Site},
     antennas::Given,
@@ -22,7 +24,8 @@ pub fn run(
     files: Files<'_>,
     progress: &Progress,
 ) -> anyhow::Result<Answer> {
-    let (islands, given) = scenario.islands(seed, files)?;
+    let stopped = || progress.stop.load(Ordering::Relaxed);
+    let (islands, given) = scenario.settle(seed, files, &stopped)?;
     let spacecraft = islands.len();
     let answers = fly(islands, threads, progress)?;
     Ok(Answer { spacecraft, ..together(scenario, seed, answers, given) })
@@ -48,9 +51,7 @@ fn together(scenario: &Scenario, seed: u64, answers: Vec<IslandAnswer>, given: G
         sent: 0,
         faults: Vec::new(),
         jobs: None,
-        antennas: given.antennas,
-        passes: given.passes.0,
-        passes_s: given.passes.1,
+        antennas: Vec::new(),
     };
     if answer.sites.is_empty() {
         answer.sites.push(Site { name: "station".into(), latitude_deg: None, longitude_deg: None });
@@ -62,6 +63,8 @@ fn together(scenario: &Scenario, seed: u64, answers: Vec<IslandAnswer>, given: G
         answer.faults.extend(island.faults);
         answer.craft.push(island.craft);
     }
+    let flown_s = answer.flown_s();
+    answer.antennas = given.duties.iter().map(|duty| duty.until(flown_s)).collect();
     if let Some(jobs) = &scenario.jobs {
         let (start, lasts) = (scenario.start(), scenario.duration_s);
         let flown = pools::fly(jobs, &answer.craft, start, lasts, seed);

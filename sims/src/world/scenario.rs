@@ -3,13 +3,18 @@
 mod age;
 mod check;
 mod ground;
+mod members;
+
+use std::ops::Range;
 
 use anyhow::Context as _;
 use codecs::{link::profile::Profile, time::Tai};
 use serde::Deserialize;
+use toml::Spanned;
 
+use self::members::Member;
 use super::{
-    antennas::{Given, PlanSettings},
+    antennas::{Given, PlanSettings, STOPPED},
     fades::{Fade, Fades},
     faults::FaultRates,
     island::IslandSettings,
@@ -18,19 +23,26 @@ use super::{
     sensors::Telemetry,
 };
 use crate::{
+    contact::passes,
     link::{LossSettings, budget},
-    orbit::{ElementSet, Station, earth::Geodetic, fleet::MeanElements},
+    orbit::{ElementSet, Station, earth::Geodetic},
     rng::mix,
 };
 
 const MILLISECOND_NS: f64 = 1e6;
 /// Seconds of a fixed link's contact unless told otherwise: all the time.
 const ALWAYS_S: f64 = 1e9;
+/// How far behind the end the next contact is looked for: what no orbit brings in that time, no
+/// plan of a week would have.
+const NEXT_NS: i64 = 7 * 86_400 * 1_000_000_000;
 
 /// A scenario as it is written.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Scenario {
+    /// The file that says all this, for messages.
+    #[serde(skip)]
+    pub file: String,
     /// Name for people.
     pub name: String,
     /// What it shows, for people.
@@ -275,7 +287,10 @@ pub struct StoreSettings {
     /// Media say that they synced, and did not: custody can't survive it, and a run is to say so.
     pub syncs_lie: bool,
     /// Further tables of the flight software's configuration, as its own file has them.
-    pub flight: String,
+    pub flight: Spanned<String>,
+    /// The line of the scenario's file that its first one stands in.
+    #[serde(skip)]
+    flight_line: usize,
 }
 
 impl Default for StoreSettings {
@@ -284,7 +299,8 @@ impl Default for StoreSettings {
             capacity_bytes: 1 << 30,
             segment_bytes: 4 << 20,
             syncs_lie: false,
-            flight: String::new(),
+            flight: Spanned::new(0..0, String::new()),
+            flight_line: 1,
         }
     }
 }
@@ -305,13 +321,6 @@ impl Default for StationSettings {
     }
 }
 
-/// A spacecraft of the scenario.
-struct Member {
-    name: String,
-    orbit: Option<ElementSet>,
-    value: f64,
-}
-
 /// Finds files that a scenario names.
 pub type Files<'a> = &'a dyn Fn(&str) -> anyhow::Result<String>;
 
@@ -321,7 +330,9 @@ impl Scenario {
     /// # Errors
     /// Unknown keys with their line and what may be meant, and values that make no sense.
     pub fn parse(file: &str, text: &str) -> anyhow::Result<Self> {
-        let scenario: Self = codecs::config::parse(file, text)?;
+        let mut scenario: Self = codecs::config::parse(file, text)?;
+        scenario.file = file.to_owned();
+        scenario.store.flight_line = first_line(text, scenario.store.flight.span());
         scenario.check().map_err(|wrong| anyhow::anyhow!("{file}: {wrong}"))?;
         Ok(scenario)
     }
@@ -335,46 +346,6 @@ impl Scenario {
         Profile::named(&self.link.profile)
     }
 
-    /// Every spacecraft with its orbit, in order.
-    ///
-    /// # Errors
-    /// Elements that can't be read, or files that are not there.
-    fn fleet(&self, files: Files<'_>) -> anyhow::Result<Vec<Member>> {
-        let mut fleet = Vec::new();
-        for of in &self.spacecraft {
-            let text = match (&of.elements, &of.elements_file) {
-                (Some(text), _) => Some(text.clone()),
-                (None, Some(file)) => Some(files(file)?),
-                (None, None) => None,
-            };
-            let orbits = match (text, of.ring) {
-                (Some(text), _) => crate::orbit::elements::read(&text).with_context(|| {
-                    let from = of.elements_file.as_deref().unwrap_or("elements");
-                    format!("spacecraft {:?}: {from}", of.name)
-                })?,
-                (None, Some(ring)) => ring.orbits(&of.name, self.start())?,
-                (None, None) => {
-                    let count = of.count.unwrap_or(1);
-                    let named = (0..count).map(|index| numbered(&of.name, index, count));
-                    fleet.extend(named.map(|name| Member { name, orbit: None, value: of.value }));
-                    continue;
-                }
-            };
-            let count = of.count.unwrap_or(orbits.len()).min(orbits.len());
-            let named = orbits.into_iter().take(count).enumerate();
-            fleet.extend(named.map(|(index, orbit)| {
-                let own = orbit.name().trim().to_owned();
-                let name = if own.is_empty() || own == of.name {
-                    numbered(&of.name, index, count)
-                } else {
-                    own
-                };
-                Member { name, orbit: Some(orbit), value: of.value }
-            }));
-        }
-        Ok(fleet)
-    }
-
     /// The islands that it is flown as, and what antennas were given to them.
     ///
     /// # Errors
@@ -383,6 +354,28 @@ impl Scenario {
         &self,
         seed: u64,
         files: Files<'_>,
+    ) -> anyhow::Result<(Vec<IslandSettings>, Given)> {
+        self.settle(seed, files, &|| false)
+    }
+
+    /// The same, unless it is `stopped` meanwhile: a large fleet takes a while.
+    pub(super) fn settle(
+        &self,
+        seed: u64,
+        files: Files<'_>,
+        stopped: &dyn Fn() -> bool,
+    ) -> anyhow::Result<(Vec<IslandSettings>, Given)> {
+        self.settled(seed, files, stopped).map_err(|error| match stopped() {
+            true => anyhow::anyhow!(STOPPED),
+            false => error.context(self.file.clone()),
+        })
+    }
+
+    fn settled(
+        &self,
+        seed: u64,
+        files: Files<'_>,
+        stopped: &dyn Fn() -> bool,
     ) -> anyhow::Result<(Vec<IslandSettings>, Given)> {
         let profile = self.profile().unwrap_or(codecs::link::profile::LEO);
         let (start, end) =
@@ -394,11 +387,14 @@ impl Scenario {
             None => None,
         };
         let mut islands = Vec::new();
-        let fleet = self.fleet(files)?;
+        let fleet = self.members(files)?;
         let lock_ns = (self.link.lock_s * 1e9) as i64;
-        let mut given = self.given(&fleet, described.as_ref(), (start, end))?;
+        let mut given = self.given(&fleet, described.as_ref(), (start, end), stopped)?;
         for (index, Member { name, orbit, .. }) in fleet.into_iter().enumerate() {
+            anyhow::ensure!(!stopped(), STOPPED);
             let seed = mix(seed ^ mix(index as u64));
+            let radio = self.link.bearer == Bearer::Rf;
+            let mut next = None;
             let planned = given.as_mut().and_then(|given| given.windows.get_mut(index));
             let planned = planned.map(std::mem::take);
             let mut windows = match (&self.link.fixed, &orbit, planned) {
@@ -408,24 +404,31 @@ impl Scenario {
                     let offset = mix(seed) as f64 / u64::MAX as f64;
                     let free_s = (fixed.period_s - fixed.contact_s).max(0.0);
                     let free_s = free_s.min(self.duration_s as f64 / 4.0);
-                    Windows::fixed(
-                        fixed.range_km,
-                        (start, end),
-                        (
-                            (fixed.contact_s * 1e9) as i64,
-                            (fixed.period_s * 1e9) as i64,
-                            (free_s * offset * 1e9) as i64,
-                        ),
-                        lock_ns,
-                    )
+                    let times = (
+                        (fixed.contact_s * 1e9) as i64,
+                        (fixed.period_s * 1e9) as i64,
+                        (free_s * offset * 1e9) as i64,
+                    );
+                    let until = |to| Windows::fixed(fixed.range_km, (start, to), times, lock_ns);
+                    let behind = end.plus(times.1.saturating_mul(2).min(NEXT_NS));
+                    let behind = radio.then(|| until(behind));
+                    next = behind.and_then(|of| {
+                        let next = of.iter().find(|window| window.rise >= end)?;
+                        Some((next.rise, next.to))
+                    });
+                    until(end)
                 }
-                (None, Some(orbit), _) => Windows::of_orbit(orbit, &sites, start, end, lock_ns)?,
+                (None, Some(orbit), _) => Windows::of_orbit(orbit, &sites, start, end, lock_ns)
+                    .with_context(|| no_orbit(&name))?,
                 (None, None, _) => {
                     anyhow::bail!("spacecraft {name}: neither an orbit nor link.fixed")
                 }
             };
             let [mut down, mut up] = [true, false].map(|down| self.direction(down));
-            if self.link.bearer == Bearer::Rf && described.is_none() {
+            if radio {
+                next = next.or_else(|| next_pass(orbit.as_ref()?, &sites, end));
+            }
+            if radio && described.is_none() {
                 windows.steady();
             }
             if let Some(of) = &described {
@@ -447,10 +450,12 @@ impl Scenario {
             let modem = self.modem(described.as_ref(), (&down, &up))?;
             islands.push(IslandSettings {
                 modem,
-                unserved: given
-                    .as_ref()
-                    .and_then(|given| given.unserved.get(index).copied())
+                passes: given
+                    .as_mut()
+                    .and_then(|given| given.passes.get_mut(index).map(std::mem::take))
                     .unwrap_or_default(),
+                next,
+                file: self.file.clone(),
                 sites: self.site_names(),
                 index,
                 name,
@@ -488,21 +493,57 @@ impl Scenario {
 
     /// The flight software's configuration beside its identity.
     fn flight(&self) -> String {
-        let StoreSettings { capacity_bytes, segment_bytes, flight, .. } = &self.store;
+        let StoreSettings { capacity_bytes, segment_bytes, flight, flight_line, .. } = &self.store;
+        let flight = flight.get_ref();
         // Spacecraft go by the plan that the ground tells them, and sleep in between.
         let downlink = match flight.contains("[downlink]") || self.link.bearer == Bearer::Rf {
             true => "",
             false => "[downlink]\nsleep = true\n",
         };
+        // A mistake in the scenario's own part is told by its line in the scenario.
+        let above = "\n".repeat(flight_line.saturating_sub(1));
         format!(
-            "[store]\ndir = \"store\"\ncapacity_bytes = {capacity_bytes}\n\
-             segment_bytes = {segment_bytes}\n{downlink}{flight}"
+            "{above}{flight}\n[store]\ndir = \"store\"\ncapacity_bytes = {capacity_bytes}\n\
+             segment_bytes = {segment_bytes}\n{downlink}"
         )
     }
 }
 
-fn numbered(name: &str, index: usize, count: usize) -> String {
-    if count == 1 { name.to_owned() } else { format!("{name}-{:03}", index + 1) }
+/// The line of a text that the content of a string begins in, from 1; `span` is that of the string
+/// with its quotes.
+fn first_line(text: &str, span: Range<usize>) -> usize {
+    let lines = |bytes: usize| text.bytes().take(bytes).filter(|byte| *byte == b'\n').count();
+    // A line break right behind three quotes is no part of it.
+    let inside = text.get(span.clone()).unwrap_or_default();
+    let quotes = ["\"\"\"", "'''"].into_iter().find_map(|quotes| inside.strip_prefix(quotes));
+    let trimmed = quotes.is_some_and(|rest| rest.starts_with(['\n', '\r']));
+    lines(span.start) + 1 + usize::from(trimmed)
+}
+
+fn no_orbit(name: &str) -> String {
+    format!(
+        "spacecraft {name} has no orbit over the whole scenario: decayed by its elements, or they are \
+         of another time"
+    )
+}
+
+/// The first pass that rises behind an instant, over any of these sites.
+fn next_pass(orbit: &ElementSet, sites: &[(Station, f64)], end: Tai) -> Option<(Tai, Tai)> {
+    const STEP_NS: i64 = 12 * 3_600 * 1_000_000_000;
+    let mut from = end;
+    while from.since(end) < NEXT_NS {
+        let to = from.plus(STEP_NS);
+        // Where elements lead no further, there is no next one.
+        let found = sites.iter().flat_map(|(station, mask_deg)| {
+            passes(orbit, station, from, to, *mask_deg).unwrap_or_default()
+        });
+        let next = found.filter(|pass| pass.rise > end).min_by_key(|pass| pass.rise);
+        if let Some(pass) = next {
+            return Some((pass.rise, pass.set));
+        }
+        from = to;
+    }
+    None
 }
 
 impl SiteSettings {
@@ -513,37 +554,5 @@ impl SiteSettings {
             height_m: self.height_m,
         };
         (Station::new(self.name.clone(), place), self.min_elevation_deg)
-    }
-}
-
-impl RingSettings {
-    fn orbits(&self, name: &str, epoch: Tai) -> anyhow::Result<Vec<ElementSet>> {
-        use std::f64::consts::TAU;
-        /// Radians a minute at one earth radius (WGS-72), as SGP4 takes it.
-        const MOTION: f64 = 0.074_366_916_133_173_42;
-        const RADIUS_KM: f64 = 6_378.135;
-        let axis = 1.0 + self.height_km / RADIUS_KM;
-        let all = (self.planes * self.per_plane) as f64;
-        let mut orbits = Vec::new();
-        for plane in 0..self.planes {
-            for place in 0..self.per_plane {
-                let mean = MeanElements {
-                    inclination: self.inclination_deg.to_radians(),
-                    node: TAU * plane as f64 / self.planes as f64,
-                    eccentricity: 1e-4,
-                    argument: 0.0,
-                    anomaly: (TAU * place as f64 / self.per_plane as f64
-                        + TAU * plane as f64 / all)
-                        .rem_euclid(TAU),
-                    motion: MOTION / (axis * axis.sqrt()),
-                    drag: 1e-5,
-                };
-                orbits.push(
-                    ElementSet::from_mean(name, epoch, &mean)
-                        .map_err(|error| anyhow::anyhow!("spacecraft {name}: {error}"))?,
-                );
-            }
-        }
-        Ok(orbits)
     }
 }

@@ -1,5 +1,7 @@
 //! Elements that say little of the days that a scenario flies.
 
+use anyhow::Context as _;
+
 use super::{Files, Scenario};
 
 impl Scenario {
@@ -10,7 +12,7 @@ impl Scenario {
     pub fn warning_of_age(&self, files: Files<'_>) -> anyhow::Result<Option<String>> {
         const DAY_NS: f64 = 86_400e9;
         let end = self.start().plus((self.duration_s * 1_000_000_000) as i64);
-        let fleet = self.fleet(files)?;
+        let fleet = self.members(files).with_context(|| self.file.clone())?;
         let old = fleet.iter().filter_map(|member| {
             let orbit = member.orbit.as_ref()?;
             let off_ns = [self.start(), end].map(|at| at.since(orbit.epoch()).abs());

@@ -130,7 +130,13 @@ impl Scenario {
         if !radio && (link.frame.is_some() || link.coding.is_some()) {
             return Err("link.frame and link.coding are of a radio: say bearer = \"rf\"".into());
         }
-        if radio && self.store.flight.contains("[downlink") {
+        let flight = self.store.flight.get_ref();
+        for table in ["spacecraft", "identity", "ground", "source", "store"] {
+            if toml::from_str::<toml::Table>(flight).is_ok_and(|of| of.contains_key(table)) {
+                return Err(format!("store.flight: leave [{table}] out: the world says it"));
+            }
+        }
+        if radio && flight.contains("[downlink") {
             return Err("store.flight: leave [downlink] out: over a radio [link] says it".into());
         }
         if radio && link.file.is_none() {

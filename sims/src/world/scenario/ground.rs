@@ -2,7 +2,7 @@
 
 use codecs::time::Tai;
 
-use super::{Bearer, Link, MILLISECOND_NS, Member, Scenario, SiteSettings};
+use super::{Bearer, Link, MILLISECOND_NS, Scenario, SiteSettings, members::Member};
 use crate::{
     link::budget::file::Described,
     world::{
@@ -19,6 +19,7 @@ impl Scenario {
         fleet: &[Member],
         of: Option<&Described>,
         span: (Tai, Tai),
+        stopped: &dyn Fn() -> bool,
     ) -> anyhow::Result<Option<Given>> {
         if self.site.iter().all(|site| site.antennas.is_none()) {
             return Ok(None);
@@ -38,7 +39,8 @@ impl Scenario {
         }
         // A receiver that is put on a spacecraft in the middle of its pass locks as at a rise.
         let lock_ms = of.map_or(self.link.lock_s * 1e3, |of| of.channel.lock_ms);
-        give(&sites, &wanting, &self.plan, span, (lock_ms * MILLISECOND_NS) as i64).map(Some)
+        let lock_ns = (lock_ms * MILLISECOND_NS) as i64;
+        give((&sites, &wanting), &self.plan, span, lock_ns, stopped).map(Some)
     }
 
     /// The modems at both ends, where there are any.

@@ -9,11 +9,13 @@ use std::{
     thread,
 };
 
+use codecs::config::ConfigError;
+
 use crate::world::island::{Island, IslandAnswer, IslandSettings};
 
 const SECOND_NS: u64 = 1_000_000_000;
-/// Simulated seconds between two looks at what was asked meanwhile.
-const LOOK_S: u64 = 600;
+/// Simulated seconds after which whoever watches is told.
+const LOOK_S: u64 = 60;
 
 /// How far a flight is, for whoever watches.
 #[derive(Debug, Default)]
@@ -64,8 +66,12 @@ pub fn fly(
                         return;
                     }
                     let name = settings.name.clone();
-                    let answer = one(settings, progress)
-                        .map_err(|error| error.context(format!("spacecraft {name}")));
+                    let named = |error: anyhow::Error| match error.is::<ConfigError>() {
+                        // It has its place in a file, which is the same for all of them.
+                        true => error,
+                        false => error.context(format!("spacecraft {name}")),
+                    };
+                    let answer = one(settings, progress).map_err(named);
                     progress.over.fetch_add(1, Ordering::Relaxed);
                     if let Some(place) = answers.get(index) {
                         *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
@@ -83,10 +89,9 @@ pub fn fly(
 fn one(settings: IslandSettings, progress: &Progress) -> anyhow::Result<IslandAnswer> {
     let mut island = Island::new(settings)?;
     while !island.is_over() && !progress.stop.load(Ordering::Relaxed) {
-        let before = island.now_ns();
-        island.fly(before + LOOK_S * SECOND_NS)?;
-        let flown = (island.now_ns() - before) / SECOND_NS;
-        progress.flown_s.fetch_add(flown, Ordering::Relaxed);
+        let before_s = island.now_ns() / SECOND_NS;
+        island.fly((before_s + LOOK_S) * SECOND_NS, &progress.stop)?;
+        progress.flown_s.fetch_add(island.now_ns() / SECOND_NS - before_s, Ordering::Relaxed);
     }
     island.finish()
 }
