@@ -2,11 +2,13 @@
 
 use crate::input::Input;
 use bytes::Bytes;
+use groundstation::pool::PoolError;
 use groundstation::pool::aws::events as aws;
-use groundstation::pool::formats::{Draft, TEXT_BYTES_MAX, anthropic, converse, openai};
+use groundstation::pool::formats::{Dialect, Draft, TEXT_BYTES_MAX, converse};
 use groundstation::pool::oip::{self, Body, Wanted};
 use groundstation::pool::oip_proto::{InferResponse, read_tensors, write_tensors};
 use groundstation::pool::sse::Reader;
+use groundstation::pool::stream::{Framing, Parts};
 
 /// Questions and answers over REST: what is read is written so that the same is read again.
 pub fn oip_rest(data: &[u8]) {
@@ -77,7 +79,8 @@ fn forge(data: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Streams of events, cut anywhere: the same events, and an answer within its bound.
+/// Streams of events, cut anywhere: the same events, and the same answer within its bound, be they
+/// framed as events or lines, or one JSON.
 pub fn events(data: &[u8]) {
     let mut input = Input(data);
     let at = usize::from(input.byte());
@@ -87,10 +90,24 @@ pub fn events(data: &[u8]) {
     let mut parts = reader.push(first).expect("short enough");
     parts.extend(reader.push(rest).expect("short enough"));
     assert_eq!(whole, parts);
-    let mut drafts = [Draft::default(), Draft::default()];
-    for event in whole {
-        let _ = openai::event(&event.data, &mut drafts[0]);
-        let _ = anthropic::event(&event.data, &mut drafts[1]);
+    for dialect in [Dialect::OpenAi, Dialect::Anthropic] {
+        for framing in [Framing::Events, Framing::Lines, Framing::Whole] {
+            let whole = drafted(dialect, framing, &[input.0]);
+            let Ok(draft) = &whole else { continue };
+            assert!(draft.text.len() + draft.arguments.len() <= TEXT_BYTES_MAX);
+            assert_eq!(drafted(dialect, framing, &[first, rest]), whole);
+        }
     }
-    assert!(drafts.iter().all(|draft| draft.text.len() + draft.arguments.len() <= TEXT_BYTES_MAX));
+}
+
+/// What a dialect's answer says that comes in these pieces.
+fn drafted(dialect: Dialect, framing: Framing, pieces: &[&[u8]]) -> Result<Draft, PoolError> {
+    let (mut parts, mut draft) = (Parts::new(dialect, framing), Draft::default());
+    for piece in pieces {
+        if parts.push(piece, &mut draft)? {
+            return Ok(draft);
+        }
+    }
+    parts.end(&mut draft)?;
+    Ok(draft)
 }

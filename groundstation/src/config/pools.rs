@@ -60,7 +60,8 @@ pub struct PoolConfig {
     #[serde(default)]
     pub structured: Structured,
     /// Whether answers come piece by piece: by default those of `openai` and `anthropic` do, while
-    /// `bedrock-converse` and decoupled models behind `oip-grpc` are asked to.
+    /// language models behind `bedrock-*` and `sagemaker`, and decoupled models behind `oip-grpc`,
+    /// are asked to.
     pub stream: Option<bool>,
     /// Region of AWS's that requests are signed for, where it is not `region`.
     pub aws_region: Option<String>,
@@ -389,6 +390,9 @@ fn check_adapter(pool: &PoolConfig) -> Result<(), (&'static str, String)> {
     if pool.credentials.is_some() && pool.credentials_env.is_some() {
         return Err(("credentials, credentials_env", "exclude each other".into()));
     }
+    if pool.stream == Some(true) {
+        check_stream(pool).map_err(|message| ("stream", message))?;
+    }
     let bucket = pool.bucket.as_deref();
     if pool.kind == PoolKind::SagemakerAsync && bucket.and_then(bucket_of).is_none() {
         return Err(("bucket", "must be s3://BUCKET/PREFIX".into()));
@@ -399,9 +403,59 @@ fn check_adapter(pool: &PoolConfig) -> Result<(), (&'static str, String)> {
     Ok(())
 }
 
+/// Whether an answer of such a pool can come piece by piece.
+fn check_stream(pool: &PoolConfig) -> Result<(), String> {
+    use PoolKind::{BedrockInvoke, Embedded, OipRest, Sagemaker, SagemakerAsync};
+    let kind = pool.kind.name();
+    match pool.kind {
+        Embedded | OipRest | SagemakerAsync => {
+            Err(format!("answers of a pool of kind {kind} come whole"))
+        }
+        BedrockInvoke | Sagemaker if pool.form.dialect().is_none() => Err(format!(
+            "answers of tensors come whole; a pool of kind {kind} that streams needs form \
+             \"openai\" or \"anthropic\""
+        )),
+        _ => Ok(()),
+    }
+}
+
 /// Name and prefix out of `s3://BUCKET/PREFIX`.
 pub fn bucket_of(url: &str) -> Option<(&str, &str)> {
     let rest = url.strip_prefix("s3://")?;
     let (name, prefix) = rest.split_once('/').unwrap_or((rest, ""));
     (!name.is_empty()).then_some((name, prefix))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn checked(row: &str) -> Result<(), (String, String)> {
+        let pool = format!("name = \"far\"\nurl = \"http://a\"\naws_region = \"r\"\n{row}\n");
+        check(&[toml::from_str(&pool).unwrap()], &RoutingConfig::default())
+    }
+
+    #[test]
+    fn what_has_no_stream_is_not_asked_for_one() {
+        for (row, said) in [
+            ("kind = \"sagemaker\"", "of kind sagemaker that streams needs form \"openai\""),
+            ("kind = \"sagemaker\"\nform = \"oip-binary\"", "answers of tensors come whole"),
+            ("kind = \"bedrock-invoke\"\nform = \"oip\"", "answers of tensors come whole"),
+            ("kind = \"sagemaker-async\"\nform = \"openai\"\nbucket = \"s3://b\"", "come whole"),
+            ("kind = \"oip-rest\"", "a pool of kind oip-rest come whole"),
+        ] {
+            assert_eq!(checked(&format!("{row}\nstream = false")), Ok(()), "{row}");
+            let (key, message) = checked(&format!("{row}\nstream = true")).unwrap_err();
+            assert_eq!(key, "pool far: stream");
+            assert!(message.contains(said), "{row}: {message}");
+        }
+        for row in [
+            "kind = \"sagemaker\"\nform = \"openai\"",
+            "kind = \"bedrock-invoke\"\nform = \"anthropic\"",
+            "kind = \"bedrock-converse\"",
+            "kind = \"oip-grpc\"",
+        ] {
+            assert_eq!(checked(&format!("{row}\nstream = true")), Ok(()), "{row}");
+        }
+    }
 }

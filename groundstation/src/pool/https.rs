@@ -116,9 +116,11 @@ impl Answer {
         self.response.headers().get(name)?.to_str().ok()
     }
 
-    /// Whether the body comes as events.
-    pub fn is_events(&self) -> bool {
-        self.header("content-type").is_some_and(|kind| kind.starts_with("text/event-stream"))
+    /// An answer that nobody sent.
+    #[cfg(test)]
+    pub(super) fn of(content_type: &str, body: Vec<u8>) -> Self {
+        let response = hyper::Response::builder().header("content-type", content_type);
+        Self { response: response.body(body).unwrap().into(), place: String::new() }
     }
 
     /// The next piece of the body; none at its end.

@@ -1,24 +1,15 @@
 //! A pool that takes documents over HTTPS: OpenAI-compatible chat, Anthropic Messages.
 
 use super::dial::Transport;
-use super::formats::{Draft, Structured, anthropic, openai};
+use super::formats::{Dialect, Draft, Structured, anthropic, openai};
 use super::http::{model_of, within};
-use super::https::{self, ANSWER_BYTES_MAX, Answer, Site};
-use super::sse::Reader;
+use super::https::{self, Site};
+use super::stream::{self, Framing, Parts};
 use super::{Document, Input, Pool, PoolError, PoolInfo, Request, Response, Secret, SecretSource};
 use futures_util::future::BoxFuture;
 use reqwest::Method;
 use reqwest::header::HeaderMap;
 use std::collections::BTreeMap;
-
-/// Whose dialect.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Dialect {
-    /// Chat completions.
-    OpenAi,
-    /// Anthropic's Messages.
-    Anthropic,
-}
 
 /// What the station file says of such a pool.
 #[derive(Clone, Debug)]
@@ -87,15 +78,15 @@ impl Messages {
         request: &Request,
         secret: Option<&Secret>,
     ) -> Result<Response, PoolError> {
-        let Config { dialect, structured, stream, .. } = self.config;
+        let Config { dialect, structured, stream: events, .. } = self.config;
         let (path, body) = match dialect {
             Dialect::OpenAi => {
                 let completion_tokens = self.completion_tokens;
-                let dialect = openai::Dialect { structured, stream, completion_tokens };
+                let dialect = openai::Dialect { structured, stream: events, completion_tokens };
                 ("/chat/completions", openai::body(model, document, dialect))
             }
             Dialect::Anthropic => {
-                let mut body = anthropic::body(document, structured, stream);
+                let mut body = anthropic::body(document, structured, events);
                 body["model"] = model.into();
                 ("/v1/messages", body)
             }
@@ -105,17 +96,11 @@ impl Messages {
         let answer = self.site.send(Method::POST, url, headers, body.to_string().into()).await?;
         let answer = answer.good().await?;
         let mut draft = Draft { model: model.to_owned(), ..Draft::default() };
-        if answer.is_events() {
-            self.events(answer, &mut draft).await?;
-        } else {
-            let body = answer.whole(ANSWER_BYTES_MAX).await?;
-            let value = serde_json::from_slice(&body).map_err(|error| {
-                PoolError::contract(format!("an answer that is no JSON: {error}"))
-            })?;
-            match dialect {
-                Dialect::OpenAi => openai::whole(&value, &mut draft)?,
-                Dialect::Anthropic => anthropic::whole(&value, &mut draft)?,
-            }
+        let framing = Framing::of(answer.header("content-type").unwrap_or_default());
+        let mut parts = Parts::new(dialect, framing.unwrap_or(Framing::Whole));
+        let pushed = |piece: &[u8], draft: &mut Draft| parts.push(piece, draft);
+        if !stream::read(answer, &mut draft, pushed).await? {
+            parts.end(&mut draft)?;
         }
         draft.finish(document)
     }
@@ -138,39 +123,6 @@ impl Messages {
             set.map_err(|_| Secret::unusable())?;
         }
         Ok(headers)
-    }
-
-    /// Reads events to the last. A stream that ends before it leaves the draft without an end.
-    async fn events(&self, mut answer: Answer, draft: &mut Draft) -> Result<(), PoolError> {
-        let mut reader = Reader::default();
-        // What an answer of the longest text may take, each letter in an event of its own, is far
-        // below: pings without end meet it.
-        let mut bytes_left = ANSWER_BYTES_MAX;
-        while let Some(piece) = answer.piece().await.map_err(|it| it.with_usage(draft.usage))? {
-            let Some(left) = bytes_left.checked_sub(piece.len()) else {
-                let error = format!("events of more than {ANSWER_BYTES_MAX} bytes");
-                return Err(PoolError::contract(error).with_usage(draft.usage));
-            };
-            bytes_left = left;
-            let events = reader
-                .push(&piece)
-                .map_err(|error| PoolError::contract(error.to_string()).with_usage(draft.usage))?;
-            for event in events {
-                let last = match self.config.dialect {
-                    Dialect::OpenAi => openai::event(&event.data, draft)?,
-                    Dialect::Anthropic => anthropic::event(&event.data, draft)?,
-                };
-                if last {
-                    return Ok(());
-                }
-            }
-        }
-        // The last word of Anthropic's is an event of its own, OpenAI's `[DONE]` is left out by
-        // some servers: there a reason to end is end enough.
-        if self.config.dialect == Dialect::Anthropic {
-            draft.stop = None;
-        }
-        Ok(())
     }
 }
 

@@ -27,6 +27,7 @@ pub mod oip_grpc;
 pub mod https;
 pub mod sse;
 pub mod formats;
+pub mod stream;
 pub mod messages;
 pub mod prompt;
 pub mod aws;

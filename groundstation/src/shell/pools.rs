@@ -13,7 +13,8 @@ use crate::{
         },
         dial::Transport,
         embedded::{self, Embedded},
-        messages::{self, Dialect, Messages},
+        formats::Dialect,
+        messages::{self, Messages},
         oip_grpc::OipGrpc,
         oip_rest::OipRest,
         prompt::Prompted,
@@ -129,11 +130,10 @@ fn aws(config: &Config, pool: &PoolConfig) -> Result<Arc<dyn Pool>, String> {
         Service::new(url, pool.danger_http, scope, Arc::clone(&credentials))
     };
     let (name, tasks, structured) = (&pool.name, pool.tasks.clone(), pool.structured);
+    let stream = pool.stream.unwrap_or(false);
     let operation = match pool.kind {
-        PoolKind::BedrockConverse => {
-            Some(Operation::Converse { stream: pool.stream.unwrap_or(false) })
-        }
-        PoolKind::BedrockInvoke => Some(Operation::Invoke(pool.form)),
+        PoolKind::BedrockConverse => Some(Operation::Converse { stream }),
+        PoolKind::BedrockInvoke => Some(Operation::Invoke { form: pool.form, stream }),
         _ => None,
     };
     if let Some(operation) = operation {
@@ -141,22 +141,22 @@ fn aws(config: &Config, pool: &PoolConfig) -> Result<Arc<dyn Pool>, String> {
         let service = service(&url, bedrock::SERVICE)?;
         return Ok(Arc::new(Bedrock::new(name, service, tasks, operation, structured)));
     }
-    let bucket = match pool.bucket.as_deref().and_then(bucket_of) {
+    let operation = match pool.bucket.as_deref().and_then(bucket_of) {
         Some((bucket, prefix)) if pool.kind == PoolKind::SagemakerAsync => {
             let own = format!("https://{bucket}.s3.{region}.amazonaws.com");
             let url = pool.bucket_url.as_ref().unwrap_or(&own);
-            Some(Bucket {
+            sagemaker::Operation::Async(Bucket {
                 service: service(url, "s3")?,
                 name: bucket.to_owned(),
                 prefix: prefix.to_owned(),
                 in_path: pool.bucket_url.is_some(),
             })
         }
-        _ => None,
+        _ => sagemaker::Operation::Invoke { stream },
     };
     let url = pool.url.clone().unwrap_or_else(|| sagemaker::url(&region));
     let service = service(&url, sagemaker::SERVICE)?;
-    Ok(Arc::new(SageMaker::new(name, service, tasks, pool.form, structured, bucket)))
+    Ok(Arc::new(SageMaker::new(name, service, tasks, pool.form, structured, operation)))
 }
 
 fn embedded(config: &Config, pool: &PoolConfig) -> io::Result<embedded::Config> {

@@ -39,7 +39,7 @@ pub fn opened(dir: &Path, rows: &str) -> Vec<Arc<dyn Pool>> {
 }
 
 /// A pool of a kind before the doubles, asked for one model.
-fn pool(dir: &Path, doubles: &Doubles, kind: &str, model: &str, more: &str) -> Arc<dyn Pool> {
+pub fn pool(dir: &Path, doubles: &Doubles, kind: &str, model: &str, more: &str) -> Arc<dyn Pool> {
     let aws = format!("access_key_id = \"{KEY_ID}\"\nsecret_access_key = \"{SECRET}\"\n");
     std::fs::write(dir.join("aws.toml"), aws).unwrap();
     std::fs::write(dir.join("key"), format!("{KEY}\n")).unwrap();
@@ -48,7 +48,10 @@ fn pool(dir: &Path, doubles: &Doubles, kind: &str, model: &str, more: &str) -> A
         "anthropic" => ("", "credentials = \"key\""),
         _ => ("", "credentials = \"aws.toml\"\naws_region = \"eu-central-1\""),
     };
-    let form = if kind == "bedrock-invoke" { "form = \"anthropic\"" } else { "" };
+    let form = match kind {
+        "bedrock-invoke" if !more.contains("form = ") => "form = \"anthropic\"",
+        _ => "",
+    };
     let url = &doubles.url;
     let row = format!(
         "[[pool]]\nname = \"far\"\nkind = \"{kind}\"\nurl = \"{url}{path}\"\n{keys}\n{form}\n{more}\n\
@@ -72,7 +75,8 @@ pub fn request(task: &str, input: Input, seconds: f64) -> Request {
     }
 }
 
-fn question(schema: bool, seconds: f64) -> Request {
+/// A question with a picture, to a schema or in words.
+pub fn question(schema: bool, seconds: f64) -> Request {
     let image = Bytes::from_static(b"\x89PNG\r\n\x1a\nrest");
     let parts =
         vec![Part::Text(SAID.into()), Part::Image { format: ImageFormat::Png, data: image }];
@@ -91,7 +95,8 @@ fn question(schema: bool, seconds: f64) -> Request {
     request("fire-report/1", Input::Document(document), seconds)
 }
 
-fn said(response: &Response) -> (&str, Option<Value>) {
+/// What was answered, and its value.
+pub fn said(response: &Response) -> (&str, Option<Value>) {
     let Output::Document(answer) = &response.output else { panic!("no document") };
     (&answer.text, answer.value.clone())
 }
@@ -122,6 +127,7 @@ async fn every_dialect_answers_in_words_and_to_a_schema_whole_and_piece_by_piece
                     "anthropic" => "/v1/messages",
                     "bedrock-converse" if stream => "/model/steady/converse-stream",
                     "bedrock-converse" => "/model/steady/converse",
+                    _ if stream => "/model/steady/invoke-with-response-stream",
                     _ => "/model/steady/invoke",
                 };
                 assert_eq!(path, operation);
@@ -182,7 +188,7 @@ async fn errors_mean_the_same_whoever_says_them() {
 async fn streams_that_break_off_stumble_or_never_end_end_here() {
     let (dir, mut doubles) = (tempfile::tempdir().unwrap(), Doubles::start().await);
     let streaming = "stream = true";
-    for kind in ["openai", "anthropic", "bedrock-converse"] {
+    for kind in KINDS {
         let failing = |model: &'static str| pool(dir.path(), &doubles, kind, model, streaming);
         let cut = failing("cut").infer(&question(false, 60.0)).await.unwrap_err();
         assert_eq!(cut.cause, Cause::Failed, "{kind}: {cut}");
@@ -199,10 +205,12 @@ async fn streams_that_break_off_stumble_or_never_end_end_here() {
         // The double hears of it: its answer is dropped with the connection.
         doubles.given_up.recv().await.unwrap();
     }
-    let damaged = pool(dir.path(), &doubles, "bedrock-converse", "damaged", streaming);
-    let damaged = damaged.infer(&question(false, 60.0)).await.unwrap_err();
-    assert_eq!(damaged.cause, Cause::Contract, "{damaged}");
-    assert!(damaged.said.contains("damaged"), "{damaged}");
+    for kind in ["bedrock-converse", "bedrock-invoke"] {
+        let damaged = pool(dir.path(), &doubles, kind, "damaged", streaming);
+        let damaged = damaged.infer(&question(false, 60.0)).await.unwrap_err();
+        assert_eq!(damaged.cause, Cause::Contract, "{damaged}");
+        assert!(damaged.said.contains("damaged"), "{damaged}");
+    }
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ mod serving;
 mod doubles;
 mod vendors;
 mod adapters;
+mod streamed;
 mod moved;
 mod traces;
 mod servers;

@@ -168,6 +168,37 @@ def aws_claims():
     for model in ("vendor.model-v1:0", arn):
         answer = bedrock.invoke_model(modelId=model, body=json.dumps(body))
         claim(json.loads(answer["body"].read())["content"][0]["text"] == WORDS)
+    streamed = lambda model, body=body: list(bedrock.invoke_model_with_response_stream(
+        modelId=model, body=json.dumps(body))["body"])
+    events = [json.loads(event["chunk"]["bytes"]) for event in streamed(arn)]
+    deltas = [event["delta"] for event in events if event["type"] == "content_block_delta"]
+    claim("".join(delta["text"] for delta in deltas) == WORDS)
+    claim(events[-1]["type"] == "message_stop")
+    metrics = "amazon-bedrock-invocationMetrics"
+    claim(events[-1][metrics]["outputTokenCount"] == 7)
+    chat = {"model": "steady", "max_tokens": 50,
+            "messages": [{"role": "user", "content": "What burns?"}]}
+    spoken = lambda chunks: "".join(
+        chunk["choices"][0]["delta"].get("content", "") for chunk in chunks if chunk["choices"])
+    events = [json.loads(event["chunk"]["bytes"]) for event in streamed("steady", chat)]
+    claim(spoken(events) == WORDS and events[-1][metrics]["inputTokenCount"] == 42)
+    answer = bedrock.invoke_model(modelId="steady", body=json.dumps(chat))
+    claim(json.loads(answer["body"].read())["choices"][0]["message"]["content"] == WORDS)
+    for model, said in (("stumbling", "throttlingException"),
+                        ("collapsing", "modelStreamErrorException")):
+        other = fails(botocore.exceptions.EventStreamError, lambda: streamed(model))
+        claim(code(other) == said, code(other))
+    fails(botocore.eventstream.ChecksumMismatch, lambda: streamed("damaged"))
+    fails(known.ThrottlingException, lambda: streamed("busy"))
+    fails(known.ValidationException, lambda: streamed("steady", {**body, "stream": True}))
+    own = anthropic.AnthropicBedrock(aws_region="eu-central-1", aws_access_key=KEY_ID,
+                                     aws_secret_key=SECRET, base_url=URL, max_retries=0)
+    about = {"max_tokens": 50, "messages": body["messages"]}
+    with own.messages.stream(model="vendor.model-v1:0", **about) as stream:
+        whole = stream.get_final_message()
+    claim(whole.content[0].text == WORDS and whole.usage.output_tokens == 7)
+    fails(anthropic.APIStatusError,
+          lambda: list(own.messages.create(model="stumbling", stream=True, **about)))
     sagemaker = client("sagemaker-runtime")
     tensor = {"name": "x", "shape": [1, 2], "datatype": "FP32", "data": [1.5, -2.0]}
     answer = sagemaker.invoke_endpoint(EndpointName="far", ContentType="application/json",
@@ -175,6 +206,26 @@ def aws_claims():
     claim(json.loads(answer["Body"].read())["outputs"][0]["data"] == [1.5, -2.0])
     fails(sagemaker.exceptions.ModelError, lambda: sagemaker.invoke_endpoint(
         EndpointName="crashing", ContentType="application/json", Body=b"{}"))
+    streamed = lambda model, body: sagemaker.invoke_endpoint_with_response_stream(
+        EndpointName=model, ContentType="application/json",
+        Body=json.dumps({**body, "stream": True}))
+    joined = lambda answer: b"".join(part["PayloadPart"]["Bytes"] for part in answer["Body"])
+    answer = streamed("steady", chat)
+    claim(answer["ContentType"].startswith("text/event-stream"))
+    *events, done = joined(answer).decode().removesuffix("\n\n").split("\n\n")
+    events = [json.loads(event.removeprefix("data: ")) for event in events]
+    claim(spoken(events) == WORDS and done == "data: [DONE]")
+    claim(events[-1]["usage"]["completion_tokens"] == 7)
+    answer = streamed("lines", chat)
+    claim(answer["ContentType"] == "application/jsonlines")
+    claim(spoken(map(json.loads, joined(answer).splitlines())) == WORDS)
+    claim(b"event: message_stop" in joined(streamed("steady", body)))
+    for model, said in (("stumbling", "ModelStreamError"), ("collapsing", "InternalStreamFailure")):
+        other = fails(botocore.exceptions.EventStreamError, lambda: joined(streamed(model, chat)))
+        claim(code(other) == said, code(other))
+    fails(botocore.eventstream.ChecksumMismatch, lambda: joined(streamed("damaged", chat)))
+    fails(sagemaker.exceptions.ModelError, lambda: sagemaker.invoke_endpoint_with_response_stream(
+        EndpointName="steady", ContentType="application/json", Body=json.dumps(chat)))
 
 
 openai_claims()

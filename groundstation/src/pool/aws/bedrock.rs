@@ -1,18 +1,21 @@
-//! Bedrock: Converse for documents, whole or piece by piece, InvokeModel for what a model takes as it is.
+//! Bedrock: Converse for documents, InvokeModel for what a model takes as it is; both whole or piece
+//! by piece.
 
-use super::events::{Message, Reader};
 use super::opaque::{Body, Form};
+use super::reply;
 use super::service::Service;
 use super::sigv4::encoded;
-use crate::pool::formats::{Draft, Structured, converse};
+use crate::pool::formats::{Dialect, Draft, Structured, converse};
 use crate::pool::http::{model_of, within};
 use crate::pool::https::{ANSWER_BYTES_MAX, Answer};
-use crate::pool::verdict::{self, Refusal};
-use crate::pool::{Input, Pool, PoolError, PoolInfo, Request, Response};
+use crate::pool::{Input, Pool, PoolError, PoolInfo, Request, Response, Usage};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use futures_util::future::BoxFuture;
 use reqwest::Method;
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// Name that the service signs under.
 pub const SERVICE: &str = "bedrock";
@@ -22,6 +25,9 @@ const JSON: &str = "application/json";
 
 /// Answers that come piece by piece.
 const EVENTS: &str = "application/vnd.amazon.eventstream";
+
+/// Where the last event of a model tells what it took.
+const METRICS: &str = "amazon-bedrock-invocationMetrics";
 
 /// Which operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +39,12 @@ pub enum Operation {
         stream: bool,
     },
     /// InvokeModel: the model's own.
-    Invoke(Form),
+    Invoke {
+        /// The model's own.
+        form: Form,
+        /// Whether answers come as events; those of tensors never do.
+        stream: bool,
+    },
 }
 
 /// A pool of one account in one region.
@@ -67,7 +78,10 @@ impl Bedrock {
         let model = model_of(&self.name, &self.models, &request.task)?;
         match self.operation {
             Operation::Converse { stream } => self.converse(model, stream, request).await,
-            Operation::Invoke(form) => self.invoke(model, form, request).await,
+            Operation::Invoke { form, stream } => match form.dialect().filter(|_| stream) {
+                Some(dialect) => self.stream(model, form, dialect, request).await,
+                None => self.invoke(model, form, request).await,
+            },
         }
     }
 
@@ -86,8 +100,11 @@ impl Bedrock {
         let mut draft = Draft { model: model.to_owned(), ..Draft::default() };
         if stream {
             let answer = self.ask(model, "converse-stream", EVENTS, body, request).await?;
-            let read = events(answer, &mut draft).await;
-            read.map_err(|error| error.with_usage(draft.usage))?;
+            let take = |name: &str, payload: &[u8], draft: &mut Draft| {
+                converse::event(name, &json_of(payload)?, draft)
+            };
+            // Without its last event the draft may have a reason to end all the same.
+            reply::read(answer, &mut draft, take).await?;
         } else {
             let answer = self.ask(model, "converse", JSON, body, request).await?;
             converse::whole(&json_of(&answer.whole(ANSWER_BYTES_MAX).await?)?, &mut draft)?;
@@ -101,11 +118,36 @@ impl Bedrock {
         form: Form,
         request: &Request,
     ) -> Result<Response, PoolError> {
-        let body = form.write(model, request, self.structured)?;
+        let body = form.write(model, request, self.structured, false)?;
         let answer = self.ask(model, "invoke", JSON, body, request).await?;
         let content_type = answer.header("content-type").unwrap_or_default().to_owned();
         let bytes = answer.whole(ANSWER_BYTES_MAX).await?;
         form.read(model, request, Body { content_type, bytes })
+    }
+
+    async fn stream(
+        &self,
+        model: &str,
+        form: Form,
+        dialect: Dialect,
+        request: &Request,
+    ) -> Result<Response, PoolError> {
+        let Input::Document(document) = &request.input else {
+            return Err(PoolError::bad_request("this pool takes documents, no tensors"));
+        };
+        // The operation says that the answer is a stream: Anthropic's models refuse to be told,
+        // OpenAI's need not be.
+        let body = form.write(model, request, self.structured, false)?;
+        let answer = self.ask(model, "invoke-with-response-stream", EVENTS, body, request).await?;
+        let mut draft = Draft { model: model.to_owned(), ..Draft::default() };
+        let take = |name: &str, payload: &[u8], draft: &mut Draft| match name {
+            "chunk" => chunk(payload, dialect, draft),
+            _ => Ok(false),
+        };
+        if !reply::read(answer, &mut draft, take).await? {
+            dialect.cut(&mut draft);
+        }
+        draft.finish(document)
     }
 
     async fn ask(
@@ -131,57 +173,32 @@ fn json_of(bytes: &[u8]) -> Result<Value, PoolError> {
         .map_err(|error| PoolError::contract(format!("an answer that is no JSON: {error}")))
 }
 
-/// Reads events to the last. A stream that ends before a reason to end leaves the draft without.
-async fn events(mut answer: Answer, draft: &mut Draft) -> Result<(), PoolError> {
-    let mut reader = Reader::default();
-    let mut bytes_left = ANSWER_BYTES_MAX;
-    while let Some(piece) = answer.piece().await? {
-        let Some(left) = bytes_left.checked_sub(piece.len()) else {
-            return Err(PoolError::contract(format!(
-                "events of more than {ANSWER_BYTES_MAX} bytes"
-            )));
-        };
-        bytes_left = left;
-        let messages = reader.push(&piece);
-        for message in messages.map_err(|error| PoolError::contract(error.to_string()))? {
-            if take(&message, draft)? {
-                return Ok(());
-            }
-        }
-    }
-    match reader.is_between() {
-        true => Ok(()),
-        false => Err(PoolError::failed("the answer was cut short")),
-    }
-}
-
-/// Takes one message; whether it was the last.
-fn take(message: &Message, draft: &mut Draft) -> Result<bool, PoolError> {
-    let header = |name: &str| message.header(name).unwrap_or_default();
-    match header(":message-type") {
-        "exception" => {
-            let value = json_of(&message.payload).unwrap_or_default();
-            let said = value["message"].as_str().unwrap_or_default();
-            Err(refused(header(":exception-type"), said))
-        }
-        "error" => Err(refused(header(":error-code"), header(":error-message"))),
-        _ => converse::event(header(":event-type"), &json_of(&message.payload)?, draft),
-    }
-}
-
-/// What an error means that comes when the status was good already.
-fn refused(code: &str, said: &str) -> PoolError {
-    let status = match code {
-        "throttlingException" => 429,
-        "validationException" => 400,
-        "accessDeniedException" => 403,
-        "modelTimeoutException" => 408,
-        "modelStreamErrorException" => 424,
-        "serviceUnavailableException" => 503,
-        _ => 500,
+/// Takes an event of InvokeModelWithResponseStream; whether it was the last.
+fn chunk(payload: &[u8], dialect: Dialect, draft: &mut Draft) -> Result<bool, PoolError> {
+    let value = json_of(payload)?;
+    let bytes = match &value["bytes"] {
+        // A part may be without any.
+        Value::Null => return Ok(false),
+        Value::String(text) => STANDARD.decode(text).map_err(|error| error.to_string()),
+        _ => Err("no text".to_owned()),
     };
-    let (code, message) = (code.to_owned(), said.to_owned());
-    verdict::of(&Refusal { status, code, message, retry_after: None })
+    let bytes =
+        bytes.map_err(|error| PoolError::contract(format!("a part that is no base64: {error}")))?;
+    let text = String::from_utf8_lossy(&bytes);
+    let last = dialect.event(&text, draft)?;
+    if text.contains(METRICS) {
+        metrics(&json_of(&bytes)?[METRICS], &mut draft.usage);
+    }
+    Ok(last)
+}
+
+/// What the service adds to the last event of a model; of tokens the model's own word goes first,
+/// which knows of what came out of a cache.
+fn metrics(stated: &Value, usage: &mut Usage) {
+    let number = |name: &str| stated[name].as_u64();
+    usage.tokens_in = usage.tokens_in.or_else(|| number("inputTokenCount"));
+    usage.tokens_out = usage.tokens_out.or_else(|| number("outputTokenCount"));
+    usage.run = number("invocationLatency").map(Duration::from_millis).or(usage.run);
 }
 
 impl Pool for Bedrock {
@@ -190,7 +207,7 @@ impl Pool for Bedrock {
             name: self.name.clone(),
             kind: match self.operation {
                 Operation::Converse { .. } => "bedrock-converse",
-                Operation::Invoke(_) => "bedrock-invoke",
+                Operation::Invoke { .. } => "bedrock-invoke",
             },
             tasks: self.models.keys().cloned().collect(),
         }

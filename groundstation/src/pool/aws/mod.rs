@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! credentials (file, environment, container, instance role) ─► sigv4 ─► service ─┬─► bedrock
-//!                                                                                └─► sagemaker
+//!                                                     reply ◄─ events ◄──────────┴─► sagemaker
 //! ```
 
 pub mod sigv4;
@@ -10,5 +10,6 @@ pub mod credentials;
 pub mod service;
 pub mod opaque;
 pub mod events;
+pub mod reply;
 pub mod bedrock;
 pub mod sagemaker;

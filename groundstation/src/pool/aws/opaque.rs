@@ -1,6 +1,6 @@
 //! Bodies for services that hand bytes through to a model and know nothing of them.
 
-use crate::pool::formats::{Draft, Structured, anthropic, openai};
+use crate::pool::formats::{Dialect, Draft, Structured, anthropic, openai};
 use crate::pool::oip::{self, JSON_BYTES_MAX};
 use crate::pool::{Input, Output, PoolError, Request, Response, Usage};
 use bytes::Bytes;
@@ -36,12 +36,23 @@ pub struct Body {
 }
 
 impl Form {
-    /// Writes a question.
+    /// Whose dialect it is; none of tensors, whose answers come whole.
+    pub const fn dialect(self) -> Option<Dialect> {
+        match self {
+            Self::Oip | Self::OipBinary => None,
+            Self::Openai => Some(Dialect::OpenAi),
+            Self::Anthropic => Some(Dialect::Anthropic),
+        }
+    }
+
+    /// Writes a question; `stream` where the model itself has to be told that the answer comes
+    /// piece by piece.
     pub fn write(
         self,
         model: &str,
         request: &Request,
         structured: Structured,
+        stream: bool,
     ) -> Result<Body, PoolError> {
         let json = |value: Value| {
             Ok(Body { content_type: "application/json".into(), bytes: value.to_string().into() })
@@ -57,11 +68,11 @@ impl Form {
                 Ok(Body { content_type, bytes: body.bytes })
             }
             (Self::Openai, Input::Document(document)) => {
-                let dialect = openai::Dialect { structured, ..openai::Dialect::default() };
+                let dialect = openai::Dialect { structured, stream, ..openai::Dialect::default() };
                 json(openai::body(model, document, dialect))
             }
             (Self::Anthropic, Input::Document(document)) => {
-                let mut body = anthropic::body(document, structured, false);
+                let mut body = anthropic::body(document, structured, stream);
                 body["anthropic_version"] = anthropic::VERSION.into();
                 json(body)
             }
@@ -78,17 +89,14 @@ impl Form {
     pub fn read(self, model: &str, request: &Request, body: Body) -> Result<Response, PoolError> {
         let Body { content_type, bytes } = body;
         let wrong = |error: String| PoolError::contract(format!("answer of {model}: {error}"));
-        match (self, &request.input) {
-            (Self::Openai | Self::Anthropic, Input::Document(document)) => {
+        match (self.dialect(), &request.input) {
+            (Some(dialect), Input::Document(document)) => {
                 if bytes.len() > JSON_BYTES_MAX {
                     return Err(wrong(format!("{} bytes of JSON", bytes.len())));
                 }
                 let value = serde_json::from_slice(&bytes).map_err(|it| wrong(it.to_string()))?;
                 let mut draft = Draft { model: model.to_owned(), ..Draft::default() };
-                match self {
-                    Self::Openai => openai::whole(&value, &mut draft)?,
-                    _ => anthropic::whole(&value, &mut draft)?,
-                }
+                dialect.whole(&value, &mut draft)?;
                 draft.finish(document)
             }
             _ => {

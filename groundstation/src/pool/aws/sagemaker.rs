@@ -1,12 +1,15 @@
-//! SageMaker endpoints, whatever accelerator stands behind them: asked at once, or through S3.
+//! SageMaker endpoints, whatever accelerator stands behind them: asked at once, whole or piece by
+//! piece, or through S3.
 
 use super::opaque::{Body, Form};
+use super::reply;
 use super::service::Service;
 use super::sigv4::encoded;
-use crate::pool::formats::Structured;
+use crate::pool::formats::{Dialect, Draft, Structured};
 use crate::pool::http::{model_of, within};
-use crate::pool::https::ANSWER_BYTES_MAX;
-use crate::pool::{Pool, PoolError, PoolInfo, Request, Response};
+use crate::pool::https::{ANSWER_BYTES_MAX, Answer};
+use crate::pool::stream::{Framing, Parts};
+use crate::pool::{Input, Pool, PoolError, PoolInfo, Request, Response};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use reqwest::Method;
@@ -66,6 +69,17 @@ impl Bucket {
     }
 }
 
+/// Which operation.
+pub enum Operation {
+    /// InvokeEndpoint, or InvokeEndpointWithResponseStream.
+    Invoke {
+        /// Whether answers come as events; those of tensors never do.
+        stream: bool,
+    },
+    /// InvokeEndpointAsync.
+    Async(Bucket),
+}
+
 /// Endpoints of one account in one region.
 pub struct SageMaker {
     name: String,
@@ -73,7 +87,7 @@ pub struct SageMaker {
     models: BTreeMap<String, String>,
     form: Form,
     structured: Structured,
-    bucket: Option<Bucket>,
+    operation: Operation,
 }
 
 /// Where the service is in a region.
@@ -82,25 +96,33 @@ pub fn url(region: &str) -> String {
 }
 
 impl SageMaker {
-    /// A pool by its name in the station file; models are names of endpoints. With a bucket the
-    /// asynchronous form is asked.
+    /// A pool by its name in the station file; models are names of endpoints.
     pub fn new(
         name: &str,
         service: Service,
         models: BTreeMap<String, String>,
         form: Form,
         structured: Structured,
-        bucket: Option<Bucket>,
+        operation: Operation,
     ) -> Self {
-        Self { name: name.to_owned(), service, models, form, structured, bucket }
+        Self { name: name.to_owned(), service, models, form, structured, operation }
     }
 
     async fn answer(&self, request: &Request) -> Result<Response, PoolError> {
         let endpoint = model_of(&self.name, &self.models, &request.task)?;
-        let body = self.form.write(endpoint, request, self.structured)?;
-        let body = match &self.bucket {
-            None => self.at_once(endpoint, body, request).await?,
-            Some(bucket) => self.later(endpoint, body, request, bucket).await?,
+        let write = |stream| self.form.write(endpoint, request, self.structured, stream);
+        let body = match (&self.operation, self.form.dialect()) {
+            (Operation::Invoke { stream: true }, Some(dialect)) => {
+                return self.stream(endpoint, dialect, write(true)?, request).await;
+            }
+            (Operation::Invoke { .. }, _) => {
+                let answer = self.ask(endpoint, "invocations", write(false)?, request).await?;
+                let content_type = answer.header("content-type").unwrap_or_default().to_owned();
+                Body { content_type, bytes: answer.whole(ANSWER_BYTES_MAX).await? }
+            }
+            (Operation::Async(bucket), _) => {
+                self.later(endpoint, write(false)?, request, bucket).await?
+            }
         };
         let mut response = self.form.read(endpoint, request, body)?;
         if response.model.is_empty() {
@@ -109,22 +131,47 @@ impl SageMaker {
         Ok(response)
     }
 
-    async fn at_once(
+    /// Asks for an answer piece by piece. What the container sends comes in messages that are cut
+    /// anywhere; most send server-sent events, LMI's lines, one that knows no streams the whole.
+    async fn stream(
         &self,
         endpoint: &str,
+        dialect: Dialect,
         body: Body,
         request: &Request,
-    ) -> Result<Body, PoolError> {
+    ) -> Result<Response, PoolError> {
+        let Input::Document(document) = &request.input else {
+            return Err(PoolError::bad_request("this pool takes documents, no tensors"));
+        };
+        let answer = self.ask(endpoint, "invocations-response-stream", body, request).await?;
+        let framing = answer.header("x-amzn-sagemaker-content-type").and_then(Framing::of);
+        let mut parts = Parts::new(dialect, framing.unwrap_or(Framing::Events));
+        let mut draft = Draft { model: endpoint.to_owned(), ..Draft::default() };
+        let take = |name: &str, payload: &[u8], draft: &mut Draft| match name {
+            "PayloadPart" => parts.push(payload, draft),
+            _ => Ok(false),
+        };
+        if !reply::read(answer, &mut draft, take).await? {
+            parts.end(&mut draft)?;
+        }
+        draft.finish(document)
+    }
+
+    async fn ask(
+        &self,
+        endpoint: &str,
+        operation: &str,
+        body: Body,
+        request: &Request,
+    ) -> Result<Answer, PoolError> {
         let headers = [
             // Types differ by what was asked: whatever the container gives is read.
             ("accept", "*/*".to_owned()),
             ("content-type", body.content_type),
             ("traceparent", request.trace.traceparent()),
         ];
-        let path = format!("/endpoints/{}/invocations", encoded(endpoint));
-        let answer = self.service.ask(Method::POST, &path, &headers, body.bytes).await?;
-        let content_type = answer.header("content-type").unwrap_or_default().to_owned();
-        Ok(Body { content_type, bytes: answer.whole(ANSWER_BYTES_MAX).await? })
+        let path = format!("/endpoints/{}/{operation}", encoded(endpoint));
+        self.service.ask(Method::POST, &path, &headers, body.bytes).await
     }
 
     /// Lays the question into the bucket, says where, and looks for an answer or a failure until
@@ -181,7 +228,10 @@ impl Pool for SageMaker {
     fn describe(&self) -> PoolInfo {
         PoolInfo {
             name: self.name.clone(),
-            kind: if self.bucket.is_some() { "sagemaker-async" } else { "sagemaker" },
+            kind: match self.operation {
+                Operation::Invoke { .. } => "sagemaker",
+                Operation::Async(_) => "sagemaker-async",
+            },
             tasks: self.models.keys().cloned().collect(),
         }
     }

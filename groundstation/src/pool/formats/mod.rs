@@ -32,6 +32,41 @@ pub enum Structured {
     Words,
 }
 
+/// Whose dialect a model speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// Chat completions.
+    OpenAi,
+    /// Anthropic's Messages.
+    Anthropic,
+}
+
+impl Dialect {
+    /// Takes an answer that came whole.
+    pub fn whole(self, value: &Value, draft: &mut Draft) -> Result<(), PoolError> {
+        match self {
+            Self::OpenAi => openai::whole(value, draft),
+            Self::Anthropic => anthropic::whole(value, draft),
+        }
+    }
+
+    /// Takes an event; gives whether it was the last.
+    pub fn event(self, data: &str, draft: &mut Draft) -> Result<bool, PoolError> {
+        match self {
+            Self::OpenAi => openai::event(data, draft),
+            Self::Anthropic => anthropic::event(data, draft),
+        }
+    }
+
+    /// No event comes any more, and the last did not. Anthropic's last word is an event of its
+    /// own, OpenAI's `[DONE]` is left out by some servers: there a reason to end is end enough.
+    pub fn cut(self, draft: &mut Draft) {
+        if self == Self::Anthropic {
+            draft.stop = None;
+        }
+    }
+}
+
 /// Why a model ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stop {

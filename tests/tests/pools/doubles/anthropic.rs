@@ -112,10 +112,11 @@ pub fn message(model: &str, body: &Value) -> Value {
         "usage": { "input_tokens": tokens_in, "output_tokens": tokens_out } })
 }
 
-fn stream(shared: &Shared, model: &str, mut message: Value) -> Response {
+/// An answer's events, and those that end it.
+pub fn events(mut message: Value) -> (Vec<Value>, Vec<Value>) {
     let event = |kind: &str, mut data: Value| {
         data["type"] = json!(kind);
-        format!("event: {kind}\ndata: {data}\n\n")
+        data
     };
     let mut block = message["content"][0].take();
     let reason = message["stop_reason"].take();
@@ -138,21 +139,31 @@ fn stream(shared: &Shared, model: &str, mut message: Value) -> Response {
         };
         events.push(event("content_block_delta", json!({ "index": 0, "delta": delta })));
     }
-    match model {
-        "endless" => return shared.events(events, true),
-        "cut" => return shared.events(events, false),
-        "stumbling" => {
-            let error = json!({ "error": { "type": "overloaded_error", "message": "Overloaded" } });
-            events.push(event("error", error));
-            return shared.events(events, false);
-        }
-        _ => {}
-    }
     let (_, tokens_out) = tokens();
     let delta = json!({ "stop_reason": reason, "stop_sequence": null });
     let usage = json!({ "output_tokens": tokens_out });
-    events.push(event("content_block_stop", json!({ "index": 0 })));
-    events.push(event("message_delta", json!({ "delta": delta, "usage": usage })));
-    events.push(event("message_stop", json!({})));
-    shared.events(events, false)
+    let end = vec![
+        event("content_block_stop", json!({ "index": 0 })),
+        event("message_delta", json!({ "delta": delta, "usage": usage })),
+        event("message_stop", json!({})),
+    ];
+    (events, end)
+}
+
+/// An event as it is sent.
+pub fn framed(event: &Value) -> String {
+    format!("event: {}\ndata: {event}\n\n", event["type"].as_str().unwrap())
+}
+
+fn stream(shared: &Shared, model: &str, message: Value) -> Response {
+    let (mut events, end) = events(message);
+    match model {
+        "endless" | "cut" => {}
+        "stumbling" => {
+            let error = json!({ "type": "overloaded_error", "message": "Overloaded" });
+            events.push(json!({ "type": "error", "error": error }));
+        }
+        _ => events.extend(end),
+    }
+    shared.events(events.iter().map(framed).collect(), model == "endless")
 }

@@ -3,7 +3,9 @@
 //! Each request's signature is worked out anew: what boto3 signs and what the adapters sign have to
 //! be the same.
 
-use super::{ANSWER, Shared, WORDS, anthropic, error, failing, is_png, only, pieces, tokens};
+use super::{
+    ANSWER, Shared, WORDS, anthropic, error, failing, is_png, only, openai, pieces, tokens,
+};
 use axum::{
     Router,
     body::Bytes,
@@ -37,12 +39,17 @@ pub fn routes() -> Router<Shared> {
         .route("/endpoints/{endpoint}/invocations", post(invocations))
 }
 
-fn refuse(status: u16, code: &'static str, said: &str) -> Response {
+pub fn refuse(status: u16, code: &'static str, said: &str) -> Response {
     error(status, &[("x-amzn-errortype", code)], json!({ "message": said }))
 }
 
 /// Works the signature of a request out anew, from the headers that it says are signed.
-fn verify(uri: &Uri, headers: &HeaderMap, body: &[u8], service: &'static str) -> Option<Response> {
+pub fn verify(
+    uri: &Uri,
+    headers: &HeaderMap,
+    body: &[u8],
+    service: &'static str,
+) -> Option<Response> {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let given = header("authorization").unwrap_or_default();
     let Some((_, rest)) = given.split_once("SignedHeaders=") else {
@@ -74,7 +81,8 @@ fn verify(uri: &Uri, headers: &HeaderMap, body: &[u8], service: &'static str) ->
     (!good).then(|| refuse(403, "InvalidSignatureException", said))
 }
 
-fn failure(model: &str) -> Option<Response> {
+/// What a model that fails says before any answer.
+pub fn failure(model: &str) -> Option<Response> {
     let (_, what, said) = failing(model)?;
     Some(match what {
         "rate" => refuse(429, "ThrottlingException", said),
@@ -133,19 +141,25 @@ async fn converse(
 
 /// A message of the stream as the service frames it.
 fn frame(kind: &str, name: &str, payload: &Value) -> Bytes {
+    framed(kind, name, "application/json", payload.to_string().into())
+}
+
+/// The same of any payload.
+pub fn framed(kind: &str, name: &str, content_type: &str, payload: Bytes) -> Bytes {
     let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     let headers = vec![
         header(&format!(":{kind}-type"), name),
-        header(":content-type", "application/json"),
+        header(":content-type", content_type),
         header(":message-type", kind),
     ];
-    let message = Message { headers, payload: payload.to_string().into() };
-    message.encode().unwrap().into()
+    Message { headers, payload }.encode().unwrap().into()
 }
+
+/// Type of bodies of such messages.
+pub const KIND: &str = "application/vnd.amazon.eventstream";
 
 /// ConverseStream's events of a whole answer.
 fn stream(shared: &Shared, model: &str, answer: &Value) -> Response {
-    const KIND: &str = "application/vnd.amazon.eventstream";
     let block = &answer["output"]["message"]["content"][0];
     let mut events = vec![frame("event", "messageStart", &json!({ "role": "assistant" }))];
     let text = match block["text"].as_str() {
@@ -230,15 +244,32 @@ async fn invoke(
     if let Some(refused) = verify(&uri, &headers, &bytes, "bedrock").or_else(|| failure(&model)) {
         return refused;
     }
-    let version = body["anthropic_version"].as_str().unwrap_or_default();
-    if !["bedrock-2023-05-31", "2026-10-21"].contains(&version) {
-        return refuse(400, "ValidationException", "anthropic_version: Field required");
-    }
-    let checked = only(&body, &[], &anthropic::FIELDS).and_then(|()| anthropic::check(&body));
-    match checked {
+    match check_own(&body) {
+        Ok(()) if is_openai(&body) => axum::Json(openai::completion(&model, &body)).into_response(),
         Ok(()) => axum::Json(anthropic::message(&model, &body)).into_response(),
         Err(said) => refuse(400, "ValidationException", &said),
     }
+}
+
+/// Whether a body is OpenAI's and not Anthropic's: a model of Amazon's knows only its vendor's.
+pub fn is_openai(body: &Value) -> bool {
+    body.get("anthropic_version").is_none() && body.get("model").is_some()
+}
+
+/// Whether a body is one of its vendor's as Bedrock takes it: the operation and nothing in the body
+/// says that an answer is a stream.
+pub fn check_own(body: &Value) -> Result<(), String> {
+    if body.get("stream").is_some() {
+        return Err("stream: Extra inputs are not permitted".into());
+    }
+    if is_openai(body) {
+        return openai::check(body);
+    }
+    let version = body["anthropic_version"].as_str().unwrap_or_default();
+    if !["bedrock-2023-05-31", "2026-10-21"].contains(&version) {
+        return Err("anthropic_version: Field required".into());
+    }
+    only(body, &[], &anthropic::FIELDS).and_then(|()| anthropic::check(body))
 }
 
 /// A container of Triton's behind an endpoint: twice its input, in the form it was asked in.

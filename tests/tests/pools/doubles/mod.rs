@@ -4,6 +4,7 @@
 mod openai;
 mod anthropic;
 mod aws;
+mod aws_streams;
 mod screen;
 
 pub use aws::{KEY_ID, SECRET};
@@ -124,6 +125,7 @@ impl Doubles {
             .merge(openai::routes())
             .merge(anthropic::routes())
             .merge(aws::routes())
+            .merge(aws_streams::routes())
             .merge(screen::routes())
             .layer(axum::extract::DefaultBodyLimit::max(64 << 20))
             .with_state(shared);

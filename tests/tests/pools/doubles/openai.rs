@@ -43,7 +43,8 @@ async fn completions(State(shared): State<Shared>, headers: HeaderMap, body: Byt
     answer(&shared, model, &body)
 }
 
-fn check(body: &Value) -> Result<(), String> {
+/// Whether a body is one.
+pub fn check(body: &Value) -> Result<(), String> {
     let allowed = [
         "max_tokens",
         "max_completion_tokens",
@@ -78,71 +79,97 @@ fn check(body: &Value) -> Result<(), String> {
     Ok(())
 }
 
-fn answer(shared: &Shared, model: &str, body: &Value) -> Response {
+fn head(object: &str, model: &str) -> Value {
+    json!({ "id": "chatcmpl-1", "object": object, "created": 1_700_000_000, "model": model })
+}
+
+fn usage() -> Value {
+    let (tokens_in, tokens_out) = tokens();
+    json!({ "prompt_tokens": tokens_in, "completion_tokens": tokens_out,
+        "total_tokens": tokens_in + tokens_out })
+}
+
+/// What is said, the tool that it is said by, and why it ends.
+fn said<'a>(model: &str, body: &'a Value) -> (String, Option<&'a Value>, &'static str) {
     let tool = body.get("tool_choice").map(|choice| &choice["function"]["name"]);
     let structured = tool.is_some() || body.get("response_format").is_some();
-    let looked = (model == screen::MODEL).then(|| screen::looked(body));
-    let text = looked.as_deref().unwrap_or(if structured { ANSWER } else { WORDS });
+    let text = match model {
+        screen::MODEL => screen::looked(body),
+        _ if structured => ANSWER.to_owned(),
+        _ => WORDS.to_owned(),
+    };
     let reason = match (model, tool) {
         ("long", _) => "length",
         ("filtered", _) => "content_filter",
         (_, Some(_)) => "tool_calls",
         _ => "stop",
     };
-    let call = |text: &str, name: &Value| {
-        json!([{ "index": 0, "id": "call_1", "type": "function",
-            "function": { "name": name, "arguments": text } }])
-    };
-    let (tokens_in, tokens_out) = tokens();
-    let usage = json!({ "prompt_tokens": tokens_in, "completion_tokens": tokens_out,
-        "total_tokens": tokens_in + tokens_out });
-    let head = |object: &str| json!({ "id": "chatcmpl-1", "object": object, "created": 1_700_000_000, "model": model });
-    if body["stream"] != json!(true) {
-        let mut whole = head("chat.completion");
-        let mut message = json!({ "role": "assistant", "content": text, "refusal": null });
-        if let Some(name) = tool {
-            message["content"] = json!(null);
-            message["tool_calls"] = call(text, name);
-        }
-        if model == "unwilling" {
-            message["content"] = json!(null);
-            message["refusal"] = json!("I'm sorry, I can't help with that.");
-        }
-        whole["choices"] = json!([{ "index": 0, "message": message, "logprobs": null,
-            "finish_reason": reason }]);
-        whole["usage"] = usage;
-        return axum::Json(whole).into_response();
+    (text, tool, reason)
+}
+
+fn call(text: &str, name: &Value) -> Value {
+    json!([{ "index": 0, "id": "call_1", "type": "function",
+        "function": { "name": name, "arguments": text } }])
+}
+
+/// The answer, whole.
+pub fn completion(model: &str, body: &Value) -> Value {
+    let (text, tool, reason) = said(model, body);
+    let mut message = json!({ "role": "assistant", "content": text, "refusal": null });
+    if let Some(name) = tool {
+        message["content"] = json!(null);
+        message["tool_calls"] = call(&text, name);
     }
+    if model == "unwilling" {
+        message["content"] = json!(null);
+        message["refusal"] = json!("I'm sorry, I can't help with that.");
+    }
+    let mut whole = head("chat.completion", model);
+    whole["choices"] =
+        json!([{ "index": 0, "message": message, "logprobs": null, "finish_reason": reason }]);
+    whole["usage"] = usage();
+    whole
+}
+
+/// An answer's chunks, the one that says why it ends, and the one that says what it took.
+pub fn chunks(model: &str, body: &Value) -> (Vec<Value>, Value, Value) {
     let chunk = |delta: Value, reason: Value| {
-        let mut chunk = head("chat.completion.chunk");
+        let mut chunk = head("chat.completion.chunk", model);
         chunk["choices"] = json!([{ "index": 0, "delta": delta, "finish_reason": reason }]);
         chunk["usage"] = json!(null);
-        format!("data: {chunk}\n\n")
+        chunk
     };
-    let mut events = vec![chunk(json!({ "role": "assistant", "content": "" }), json!(null))];
-    for piece in pieces(text) {
+    let (text, tool, reason) = said(model, body);
+    let mut chunks = vec![chunk(json!({ "role": "assistant", "content": "" }), json!(null))];
+    for piece in pieces(&text) {
         let delta = match tool {
             Some(name) => json!({ "tool_calls": call(piece, name) }),
             None if model == "unwilling" => json!({ "refusal": piece }),
             None => json!({ "content": piece }),
         };
-        events.push(chunk(delta, json!(null)));
+        chunks.push(chunk(delta, json!(null)));
     }
-    match model {
-        "endless" => return shared.events(events, true),
-        "cut" => return shared.events(events, false),
-        "stumbling" => {
-            let error = json_error("server_error", json!(null), "The model stumbled");
-            events.push(format!("data: {error}\n\n"));
-            return shared.events(events, false);
-        }
-        _ => {}
-    }
-    events.push(chunk(json!({}), json!(reason)));
-    let mut last = head("chat.completion.chunk");
+    let mut last = head("chat.completion.chunk", model);
     last["choices"] = json!([]);
-    last["usage"] = usage;
-    events.push(format!("data: {last}\n\n"));
-    events.push("data: [DONE]\n\n".to_owned());
-    shared.events(events, false)
+    last["usage"] = usage();
+    (chunks, chunk(json!({}), json!(reason)), last)
+}
+
+fn answer(shared: &Shared, model: &str, body: &Value) -> Response {
+    if body["stream"] != json!(true) {
+        return axum::Json(completion(model, body)).into_response();
+    }
+    let (mut chunks, end, last) = chunks(model, body);
+    let mut done = false;
+    match model {
+        "endless" | "cut" => {}
+        "stumbling" => chunks.push(json_error("server_error", json!(null), "The model stumbled")),
+        _ => {
+            chunks.extend([end, last]);
+            done = true;
+        }
+    }
+    let chunks = chunks.iter().map(|chunk| format!("data: {chunk}\n\n"));
+    let done = done.then(|| "data: [DONE]\n\n".to_owned());
+    shared.events(chunks.chain(done).collect(), model == "endless")
 }
