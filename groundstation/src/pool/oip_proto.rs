@@ -422,7 +422,7 @@ mod tests {
         let ints = |ints: &[i32]| Some(Contents { ints: ints.to_vec(), ..Contents::default() });
         for (heads, raw, words) in [
             (head("INT8", &[1], ints(&[128])), vec![], "bad element"),
-            (head("INT8", &[2], ints(&[1])), vec![], "want Some(2)"),
+            (head("INT8", &[2], ints(&[1])), vec![], "want 2 bytes, the data has 1"),
             (head("INT8", &[-1], ints(&[1])), vec![], "shape [-1]"),
             (head("BYTES", &[1], None), vec![], "datatype \"BYTES\""),
             (head("INT8", &[1], None), vec![], "raw or typed"),
