@@ -51,6 +51,36 @@ pub fn refuse_clear(url: &str, host: &str, danger_http: bool) -> Result<(), Stri
     ))
 }
 
+/// Refuses an address with parts that a pool's has no use for, or that belong elsewhere. What may
+/// be a credential is not repeated.
+pub fn refuse_parts(url: &str) -> Result<(), String> {
+    let (scheme, rest) = url.split_at(url.find("://").map_or(0, |at| at + 3));
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    if let Some((_, place)) = authority.rsplit_once('@') {
+        let without = format!("{scheme}{place}");
+        return Err(format!(
+            "{without:?} with a user before its host: credentials belong in `credentials` or \
+             `credentials_env`, not in an address"
+        ));
+    }
+    if path.contains(['?', '#']) {
+        // A query may hold a key.
+        let without = path.split(['?', '#']).next().unwrap_or_default();
+        let without = format!("{scheme}{authority}{without}");
+        return Err(format!(
+            "{without:?} with a query or a fragment: an address ends with its path, the protocol's \
+             own follows; a key belongs in `credentials`"
+        ));
+    }
+    let bracket = authority.rfind(']').unwrap_or(0);
+    let port = authority.get(bracket..).and_then(|rest| rest.rsplit_once(':'));
+    match port.map(|(_, port)| (port, port.parse::<u16>())) {
+        None | Some((_, Ok(1..))) => Ok(()),
+        Some((port, _)) => Err(format!("{url:?}: {port:?} is no port: they go from 1 to 65535")),
+    }
+}
+
 /// Whether a host is this machine.
 pub fn is_here(host: &str) -> bool {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
@@ -161,6 +191,32 @@ mod tests {
         assert!(refused.contains("danger_http"), "{refused}");
         let danger = Transport { danger_http: true, ..usual };
         assert!(dial("http://10.0.0.7:8001", &danger).is_ok());
+    }
+
+    #[test]
+    fn what_belongs_in_no_address_is_named_and_no_credential_shown() {
+        for (url, wanted) in [
+            ("http://user:hidden@127.0.0.1:1/v1", "credentials belong in `credentials`"),
+            ("https://hidden@pool.example", "credentials belong in `credentials`"),
+            ("user:hidden@pool.example", "credentials belong in `credentials`"),
+            ("https://a:hidden@b:hidden@pool", "credentials belong in `credentials`"),
+            ("https://pool/v1?key=hidden", "with a query or a fragment"),
+            ("https://pool?key=hidden", "with a query or a fragment"),
+            ("https://pool/v1#hidden", "with a query or a fragment"),
+            ("http://127.0.0.1:99999", "\"99999\" is no port"),
+            ("http://[::1]:0", "\"0\" is no port"),
+            ("https://pool:", "\"\" is no port"),
+        ] {
+            let told = refuse_parts(url).unwrap_err();
+            assert!(told.contains(wanted), "{url}: {told}");
+            assert!(!told.contains("hidden"), "{told}");
+            assert_eq!(dial(url, &Transport::default()).err().as_ref(), Some(&told));
+            let site = crate::pool::https::Site::new(url, true).unwrap_err();
+            assert_eq!(site, told, "both ways to a server say the same");
+        }
+        for url in ["https://pool", "http://[::1]", "http://[::1]:8001/", "https://pool:65535/v2"] {
+            assert_eq!(refuse_parts(url), Ok(()), "{url}");
+        }
     }
 
     #[test]

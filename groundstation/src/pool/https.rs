@@ -4,7 +4,7 @@
 //! that it is given up.
 
 use super::PoolError;
-use super::dial::{Transport, client_config, is_here, refuse_clear};
+use super::dial::{Transport, client_config, is_here, refuse_clear, refuse_parts};
 use super::http::{CONNECT_TIMEOUT, cut};
 use super::verdict::{self, Refusal};
 use bytes::Bytes;
@@ -32,6 +32,7 @@ impl Site {
 
     /// The same by a way that is told.
     pub fn through(transport: &Transport, url: &str) -> Result<Self, String> {
+        refuse_parts(url)?;
         let base = Url::parse(url).map_err(|error| format!("{url:?}: {error}"))?;
         let host = base.host_str().ok_or_else(|| format!("{url:?}: no host"))?;
         match base.scheme() {
@@ -58,6 +59,11 @@ impl Site {
         }
         let client = client.build().map_err(|error| format!("{url:?}: {error}"))?;
         Ok(Self { client, base })
+    }
+
+    /// Its host.
+    pub fn host(&self) -> &str {
+        self.base.host_str().unwrap_or_default()
     }
 
     /// The address of a path below the site's own.
