@@ -3,8 +3,9 @@
 use super::http::{CONNECT_TIMEOUT, Place};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore, crypto::ring};
+use rustls::{ClientConfig, InvalidMessage, RootCertStore, crypto::ring};
 use rustls_platform_verifier::BuilderVerifierExt as _;
+use std::error::Error;
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -79,6 +80,28 @@ pub fn refuse_parts(url: &str) -> Result<(), String> {
         None | Some((_, Ok(1..))) => Ok(()),
         Some((port, _)) => Err(format!("{url:?}: {port:?} is no port: they go from 1 to 65535")),
     }
+}
+
+/// What to say of a server that answers a TLS greeting with something else.
+pub const NO_TLS: &str = "the server speaks no TLS at this port: use its port for TLS, or an \
+    address that begins with http://";
+
+/// Whether an error, or what caused it, is that a server does not speak TLS.
+pub fn is_no_tls(error: &(dyn Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        let no_tls = rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType);
+        if error.downcast_ref() == Some(&no_tls) {
+            return true;
+        }
+        // What an error of IO holds is no source of it, only what that has as one.
+        let held = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        cause = match held {
+            Some(held) => Some(held),
+            None => error.source(),
+        };
+    }
+    false
 }
 
 /// Whether a host is this machine.
@@ -162,7 +185,13 @@ impl Dial {
         let _ = stream.set_nodelay(true);
         Ok(match &self.tls {
             None => Box::new(stream),
-            Some((tls, name)) => Box::new(tls.connect(name.clone(), stream).await?),
+            Some((tls, name)) => {
+                let connected = tls.connect(name.clone(), stream).await;
+                Box::new(connected.map_err(|error| match is_no_tls(&error) {
+                    true => io::Error::other(NO_TLS),
+                    false => error,
+                })?)
+            }
         })
     }
 
@@ -176,6 +205,7 @@ impl Dial {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokio::io::AsyncWriteExt as _;
 
     fn dial(url: &str, transport: &Transport) -> Result<Dial, String> {
         Dial::new(url, &Place::parse(url)?, transport, b"h2")
@@ -217,6 +247,33 @@ mod tests {
         for url in ["https://pool", "http://[::1]", "http://[::1]:8001/", "https://pool:65535/v2"] {
             assert_eq!(refuse_parts(url), Ok(()), "{url}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_server_without_tls_is_told_as_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("ca.pem");
+        let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        std::fs::write(&file, own.cert.pem()).unwrap();
+        let transport = Transport { ca: Some(file), ..Transport::default() };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("https://{}", listener.local_addr().unwrap());
+        let server = tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let said = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n";
+                stream.write_all(said).await.unwrap();
+                let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
+            }
+        });
+        let error = dial(&url, &transport).unwrap().connect().await.err().unwrap();
+        assert!(error.to_string().contains("speaks no TLS"), "{error}");
+        let site = crate::pool::https::Site::through(&transport, &url).unwrap();
+        let place = site.url("/v1").unwrap();
+        let asked = site.send(reqwest::Method::GET, place, Default::default(), Default::default());
+        let error = asked.await.unwrap_err();
+        assert!(error.said.contains("speaks no TLS"), "{error}");
+        server.abort();
     }
 
     #[test]

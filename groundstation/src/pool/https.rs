@@ -4,7 +4,9 @@
 //! that it is given up.
 
 use super::PoolError;
-use super::dial::{Transport, client_config, is_here, refuse_clear, refuse_parts};
+use super::dial::{
+    NO_TLS, Transport, client_config, is_here, is_no_tls, refuse_clear, refuse_parts,
+};
 use super::http::{CONNECT_TIMEOUT, cut};
 use super::verdict::{self, Refusal};
 use bytes::Bytes;
@@ -92,6 +94,9 @@ impl Site {
 
 /// An error with what caused it, without the address: that may hold what nobody should read.
 fn chain(error: &reqwest::Error) -> String {
+    if is_no_tls(error) {
+        return NO_TLS.to_owned();
+    }
     let mut said = Vec::new();
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {
