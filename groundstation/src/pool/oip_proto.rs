@@ -96,6 +96,18 @@ pub struct InferParameter {
     pub value: Option<Parameter>,
 }
 
+impl InferParameter {
+    /// Whether it asks for anything; nothing, false, 0 and an empty text don't.
+    pub fn asks(&self) -> bool {
+        use Parameter::{Bool, Int64, String, Uint64};
+        match &self.value {
+            None | Some(Bool(false) | Int64(0) | Uint64(0)) => false,
+            Some(String(text)) => !text.is_empty(),
+            Some(_) => true,
+        }
+    }
+}
+
 /// Value of an [`InferParameter`].
 #[derive(Clone, PartialEq, prost::Oneof)]
 pub enum Parameter {
