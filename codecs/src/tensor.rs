@@ -1,6 +1,6 @@
 //! The neutral tensor that requests and answers are made of, whatever runs the model.
 
-use alloc::{string::String, vec::Vec};
+use alloc::{format, string::String, vec::Vec};
 use bytes::Bytes;
 
 /// Type of one element, named as the Open Inference Protocol names it.
@@ -77,7 +77,7 @@ pub struct Tensor {
 
 /// Why a tensor's parts contradict each other.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("tensor {name:?}: shape and type want {wanted:?} bytes, the data has {found}")]
+#[error("tensor {name:?}: {}, the data has {found}", wants(.wanted))]
 pub struct TensorError {
     /// The tensor's name.
     pub name: String,
@@ -85,6 +85,13 @@ pub struct TensorError {
     pub wanted: Option<usize>,
     /// Bytes found.
     pub found: usize,
+}
+
+fn wants(bytes: &Option<usize>) -> String {
+    match bytes {
+        Some(bytes) => format!("shape and type want {bytes} bytes"),
+        None => String::from("shape and type want more bytes than can be counted"),
+    }
 }
 
 impl Tensor {

@@ -25,6 +25,7 @@ use std::{
     time::Duration,
 };
 
+mod keys;
 mod pools;
 mod telemetry;
 
@@ -457,6 +458,8 @@ impl Config {
             return wrong(key, message.into());
         }
         pools::check(&self.pools, &self.routing)?;
+        let kinds: Vec<PoolKind> = self.pools.iter().map(|pool| pool.kind).collect();
+        keys::check(&self.stated, &kinds)?;
         self.telemetry.check().map_err(|error| ("telemetry.otlp".to_owned(), error))?;
         if self.rf.iter().any(|of| of.uplink_bps > 0) && self.identity.domain_key.is_none() {
             let message = "missing; what is said to a spacecraft over the air is signed with it, \
@@ -548,6 +551,9 @@ key = "s.key"
         let pool = "[[pool]]\nname = \"far\"\nkind = \"oip-rest\"\n";
         let pool = load(&format!("{LEAST}{pool}")).unwrap_err();
         assert_eq!(pool, "station.toml: pool far: url: missing; a pool of kind oip-rest needs one");
+        let nothing = "[[pool]]\nname = \"here\"\nkind = \"embedded\"\n";
+        let nothing = load(&format!("{LEAST}{nothing}")).unwrap_err();
+        assert!(nothing.contains("pool here: packages: missing"), "{nothing}");
         let twice = "[[pool]]\nname = \"far\"\nkind = \"oip-rest\"\nurl = \"http://a\"\n".repeat(2);
         let twice = load(&format!("{LEAST}{twice}")).unwrap_err();
         assert!(twice.contains("pool far: name: another pool has it"), "{twice}");
@@ -555,6 +561,7 @@ key = "s.key"
             ("canary = 1.5", "shares of jobs, 0 to 1"),
             ("canary = 0.5\nshadow = 0.5", "exclude each other"),
             ("batch_max = 0", "from 1 to 256"),
+            ("workers = 2", "workers: a pool of kind oip-rest has no such key"),
             ("price = { request = -1.0 }", "amounts of money"),
             ("price = { requests = 1.0 }", "did you mean `request`?"),
             ("data_class = \"secret\"", "known here: public, internal, restricted"),

@@ -48,6 +48,9 @@ pub struct PoolConfig {
     /// Whether a pool of messages wants its key as `x-api-key`, as some gateways do.
     #[serde(default)]
     pub x_api_key: bool,
+    /// Whether a pool of chat completions is told the bound on tokens as `max_completion_tokens`,
+    /// where that is not known by its address.
+    pub completion_tokens: Option<bool>,
     /// Version of Anthropic's interface, where it is not the usual one.
     pub api_version: Option<String>,
     /// Authorities in PEM that may sign for the server, relative to the station file, instead of
@@ -374,6 +377,9 @@ fn check_adapter(pool: &PoolConfig) -> Result<(), (&'static str, String)> {
         }
     } else if pool.kind != PoolKind::Embedded && pool.url.is_none() && pool.discover.is_none() {
         return missing("url");
+    }
+    if pool.kind == PoolKind::Embedded && pool.packages.is_empty() {
+        return missing("packages");
     }
     if let Some(source) = pool.source() {
         source.map_err(|error| ("discover", error))?;

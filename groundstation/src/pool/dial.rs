@@ -3,8 +3,9 @@
 use super::http::{CONNECT_TIMEOUT, Place};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore, crypto::ring};
+use rustls::{ClientConfig, InvalidMessage, RootCertStore, crypto::ring};
 use rustls_platform_verifier::BuilderVerifierExt as _;
+use std::error::Error;
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -49,6 +50,58 @@ pub fn refuse_clear(url: &str, host: &str, danger_http: bool) -> Result<(), Stri
         "{url:?}: questions and credentials would travel in the clear: use https://, or set \
          danger_http"
     ))
+}
+
+/// Refuses an address with parts that a pool's has no use for, or that belong elsewhere. What may
+/// be a credential is not repeated.
+pub fn refuse_parts(url: &str) -> Result<(), String> {
+    let (scheme, rest) = url.split_at(url.find("://").map_or(0, |at| at + 3));
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    if let Some((_, place)) = authority.rsplit_once('@') {
+        let without = format!("{scheme}{place}");
+        return Err(format!(
+            "{without:?} with a user before its host: credentials belong in `credentials` or \
+             `credentials_env`, not in an address"
+        ));
+    }
+    if path.contains(['?', '#']) {
+        // A query may hold a key.
+        let without = path.split(['?', '#']).next().unwrap_or_default();
+        let without = format!("{scheme}{authority}{without}");
+        return Err(format!(
+            "{without:?} with a query or a fragment: an address ends with its path, the protocol's \
+             own follows; a key belongs in `credentials`"
+        ));
+    }
+    let bracket = authority.rfind(']').unwrap_or(0);
+    let port = authority.get(bracket..).and_then(|rest| rest.rsplit_once(':'));
+    match port.map(|(_, port)| (port, port.parse::<u16>())) {
+        None | Some((_, Ok(1..))) => Ok(()),
+        Some((port, _)) => Err(format!("{url:?}: {port:?} is no port: they go from 1 to 65535")),
+    }
+}
+
+/// What to say of a server that answers a TLS greeting with something else.
+pub const NO_TLS: &str = "the server speaks no TLS at this port: use its port for TLS, or an \
+    address that begins with http://";
+
+/// Whether an error, or what caused it, is that a server does not speak TLS.
+pub fn is_no_tls(error: &(dyn Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        let no_tls = rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType);
+        if error.downcast_ref() == Some(&no_tls) {
+            return true;
+        }
+        // What an error of IO holds is no source of it, only what that has as one.
+        let held = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        cause = match held {
+            Some(held) => Some(held),
+            None => error.source(),
+        };
+    }
+    false
 }
 
 /// Whether a host is this machine.
@@ -132,7 +185,13 @@ impl Dial {
         let _ = stream.set_nodelay(true);
         Ok(match &self.tls {
             None => Box::new(stream),
-            Some((tls, name)) => Box::new(tls.connect(name.clone(), stream).await?),
+            Some((tls, name)) => {
+                let connected = tls.connect(name.clone(), stream).await;
+                Box::new(connected.map_err(|error| match is_no_tls(&error) {
+                    true => io::Error::other(NO_TLS),
+                    false => error,
+                })?)
+            }
         })
     }
 
@@ -146,6 +205,7 @@ impl Dial {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokio::io::AsyncWriteExt as _;
 
     fn dial(url: &str, transport: &Transport) -> Result<Dial, String> {
         Dial::new(url, &Place::parse(url)?, transport, b"h2")
@@ -161,6 +221,59 @@ mod tests {
         assert!(refused.contains("danger_http"), "{refused}");
         let danger = Transport { danger_http: true, ..usual };
         assert!(dial("http://10.0.0.7:8001", &danger).is_ok());
+    }
+
+    #[test]
+    fn what_belongs_in_no_address_is_named_and_no_credential_shown() {
+        for (url, wanted) in [
+            ("http://user:hidden@127.0.0.1:1/v1", "credentials belong in `credentials`"),
+            ("https://hidden@pool.example", "credentials belong in `credentials`"),
+            ("user:hidden@pool.example", "credentials belong in `credentials`"),
+            ("https://a:hidden@b:hidden@pool", "credentials belong in `credentials`"),
+            ("https://pool/v1?key=hidden", "with a query or a fragment"),
+            ("https://pool?key=hidden", "with a query or a fragment"),
+            ("https://pool/v1#hidden", "with a query or a fragment"),
+            ("http://127.0.0.1:99999", "\"99999\" is no port"),
+            ("http://[::1]:0", "\"0\" is no port"),
+            ("https://pool:", "\"\" is no port"),
+        ] {
+            let told = refuse_parts(url).unwrap_err();
+            assert!(told.contains(wanted), "{url}: {told}");
+            assert!(!told.contains("hidden"), "{told}");
+            assert_eq!(dial(url, &Transport::default()).err().as_ref(), Some(&told));
+            let site = crate::pool::https::Site::new(url, true).unwrap_err();
+            assert_eq!(site, told, "both ways to a server say the same");
+        }
+        for url in ["https://pool", "http://[::1]", "http://[::1]:8001/", "https://pool:65535/v2"] {
+            assert_eq!(refuse_parts(url), Ok(()), "{url}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_server_without_tls_is_told_as_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("ca.pem");
+        let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        std::fs::write(&file, own.cert.pem()).unwrap();
+        let transport = Transport { ca: Some(file), ..Transport::default() };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("https://{}", listener.local_addr().unwrap());
+        let server = tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let said = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n";
+                stream.write_all(said).await.unwrap();
+                let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
+            }
+        });
+        let error = dial(&url, &transport).unwrap().connect().await.err().unwrap();
+        assert!(error.to_string().contains("speaks no TLS"), "{error}");
+        let site = crate::pool::https::Site::through(&transport, &url).unwrap();
+        let place = site.url("/v1").unwrap();
+        let asked = site.send(reqwest::Method::GET, place, Default::default(), Default::default());
+        let error = asked.await.unwrap_err();
+        assert!(error.said.contains("speaks no TLS"), "{error}");
+        server.abort();
     }
 
     #[test]

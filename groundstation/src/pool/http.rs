@@ -4,7 +4,7 @@
 
 use super::PoolError;
 use super::body::{Parts, Ungathered, gather};
-use super::dial::{Dial, Transport};
+use super::dial::{Dial, Transport, refuse_parts};
 use super::room::Rooms;
 use super::verdict::{self, Refusal};
 use bytes::Bytes;
@@ -67,6 +67,7 @@ pub struct Place {
 impl Place {
     /// Reads `http[s]://HOST[:PORT][/PATH]`.
     pub fn parse(url: &str) -> Result<Self, String> {
+        refuse_parts(url)?;
         let (https, rest) = match (url.strip_prefix("https://"), url.strip_prefix("http://")) {
             (Some(rest), _) => (true, rest),
             (_, Some(rest)) => (false, rest),

@@ -4,7 +4,9 @@
 //! that it is given up.
 
 use super::PoolError;
-use super::dial::{Transport, client_config, is_here, refuse_clear};
+use super::dial::{
+    NO_TLS, Transport, client_config, is_here, is_no_tls, refuse_clear, refuse_parts,
+};
 use super::http::{CONNECT_TIMEOUT, cut};
 use super::verdict::{self, Refusal};
 use bytes::Bytes;
@@ -32,6 +34,7 @@ impl Site {
 
     /// The same by a way that is told.
     pub fn through(transport: &Transport, url: &str) -> Result<Self, String> {
+        refuse_parts(url)?;
         let base = Url::parse(url).map_err(|error| format!("{url:?}: {error}"))?;
         let host = base.host_str().ok_or_else(|| format!("{url:?}: no host"))?;
         match base.scheme() {
@@ -60,6 +63,11 @@ impl Site {
         Ok(Self { client, base })
     }
 
+    /// Its host.
+    pub fn host(&self) -> &str {
+        self.base.host_str().unwrap_or_default()
+    }
+
     /// The address of a path below the site's own.
     pub fn url(&self, path: &str) -> Result<Url, PoolError> {
         let base = self.base.as_str().trim_end_matches('/');
@@ -86,6 +94,9 @@ impl Site {
 
 /// An error with what caused it, without the address: that may hold what nobody should read.
 fn chain(error: &reqwest::Error) -> String {
+    if is_no_tls(error) {
+        return NO_TLS.to_owned();
+    }
     let mut said = Vec::new();
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {

@@ -30,6 +30,9 @@ pub struct Config {
     pub x_api_key: bool,
     /// Version of Anthropic's interface, where it is not the usual one.
     pub api_version: Option<String>,
+    /// Whether the bound on tokens is OpenAI's newer `max_completion_tokens`; by default at
+    /// OpenAI's own addresses alone.
+    pub completion_tokens: Option<bool>,
     /// How a schema is asked for.
     pub structured: Structured,
     /// Whether answers come as events; a model that never ends is then noticed by its bytes as
@@ -51,8 +54,10 @@ impl Messages {
     pub fn new(config: Config) -> Result<Self, String> {
         let site = Site::through(&config.transport, &config.url)?;
         // Their own newer models refuse the older name of the bound; most others know only that.
-        let hosts = ["api.openai.com", "openai.azure.com"];
-        let completion_tokens = hosts.iter().any(|host| config.url.contains(host));
+        let completion_tokens = config.completion_tokens.unwrap_or_else(|| {
+            let host = site.host();
+            host == "api.openai.com" || host.ends_with("openai.azure.com")
+        });
         Ok(Self { config, site, completion_tokens })
     }
 
@@ -140,5 +145,37 @@ impl Pool for Messages {
 
     fn infer<'a>(&'a self, request: &'a Request) -> BoxFuture<'a, Result<Response, PoolError>> {
         Box::pin(within(request.time_left, self.answer(request)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asks_newer(url: &str, completion_tokens: Option<bool>) -> bool {
+        let pool = Messages::new(Config {
+            name: "words".into(),
+            dialect: Dialect::OpenAi,
+            url: url.into(),
+            models: BTreeMap::new(),
+            credential: None,
+            x_api_key: false,
+            api_version: None,
+            completion_tokens,
+            structured: Structured::default(),
+            stream: false,
+            transport: Transport::default(),
+        });
+        pool.unwrap().completion_tokens
+    }
+
+    #[test]
+    fn the_newer_bound_on_tokens_is_for_openais_hosts_and_for_gateways_that_ask_for_it() {
+        assert!(asks_newer("https://api.openai.com/v1", None));
+        assert!(asks_newer("https://mine.openai.azure.com/openai/v1", None));
+        assert!(!asks_newer("https://gateway.example/api.openai.com/v1", None));
+        assert!(!asks_newer("http://127.0.0.1:8000/v1", None));
+        assert!(asks_newer("http://127.0.0.1:8000/v1", Some(true)));
+        assert!(!asks_newer("https://api.openai.com/v1", Some(false)));
     }
 }

@@ -4,10 +4,13 @@
 //! server that brought it) raw little-endian tensors follow the JSON, and a header tells its
 //! length. Both forms are read whatever was asked for: servers differ.
 
+use super::http::cut;
 use bytes::Bytes;
 use codecs::tensor::{DType, Tensor};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::error::Category;
+use serde_json::{Map, Value, json};
 
 /// Header that tells the length of the JSON before raw tensors.
 pub const JSON_LENGTH_HEADER: &str = "inference-header-content-length";
@@ -92,17 +95,10 @@ struct RequestJson {
     #[serde(default)]
     id: String,
     #[serde(default)]
-    parameters: Raw,
+    parameters: Map<String, Value>,
     inputs: Vec<TensorJson>,
     #[serde(default)]
     outputs: Vec<OutputJson>,
-}
-
-/// The one word of a question's parameters that is understood.
-#[derive(Debug, Default, Deserialize)]
-struct Raw {
-    #[serde(default)]
-    binary_data_output: Option<Value>,
 }
 
 #[derive(Debug, Serialize)]
@@ -271,8 +267,11 @@ pub fn read_question(body: &Body) -> Result<Question, OipError> {
 /// Reads a question, and its inputs from where they are.
 pub fn read_question_with(body: &Body, shared: ReadShared<'_>) -> Result<Question, OipError> {
     let (head, tail) = split(body)?;
-    let head: RequestJson =
-        serde_json::from_slice(&head).map_err(|error| OipError(error.to_string()))?;
+    let head: RequestJson = from_json(&head)?;
+    let asks = |value: &Value| ![json!(null), json!(false), json!(0), json!("")].contains(value);
+    refuse_sequence(
+        head.parameters.iter().filter(|(_, value)| asks(value)).map(|(key, _)| &**key),
+    )?;
     if head.outputs.len() > TENSORS_MAX {
         return wrong(format!("{} outputs; at most {TENSORS_MAX} are given", head.outputs.len()));
     }
@@ -284,9 +283,21 @@ pub fn read_question_with(body: &Body, shared: ReadShared<'_>) -> Result<Questio
         }
         named.push((name, parameters.get("binary_data").and_then(Value::as_bool)));
     }
-    let binary = head.parameters.binary_data_output == Some(Value::Bool(true));
+    let binary = head.parameters.get("binary_data_output") == Some(&Value::Bool(true));
     let wanted = Wanted { binary, named };
     Ok(Question { id: head.id, inputs: read_tensors(head.inputs, tail, shared)?, wanted })
+}
+
+/// Refuses parameters of a question that is one of a sequence: answered alone it would get numbers
+/// that mean something else.
+pub fn refuse_sequence<'a>(mut keys: impl Iterator<Item = &'a str>) -> Result<(), OipError> {
+    let sequence = ["sequence_id", "sequence_start", "sequence_end"];
+    match keys.find(|key| sequence.contains(key)) {
+        None => Ok(()),
+        Some(key) => {
+            wrong(format!("{key}: this server has no sequences, each question stands alone"))
+        }
+    }
 }
 
 /// Writes an answer, each output raw or typed.
@@ -304,8 +315,7 @@ pub fn write_answer(name: &str, version: &str, id: &str, outputs: &[(Tensor, boo
 /// Reads an answer.
 pub fn read_answer(body: &Body) -> Result<Answer, OipError> {
     let (head, tail) = split(body)?;
-    let head: ResponseJson =
-        serde_json::from_slice(&head).map_err(|error| OipError(error.to_string()))?;
+    let head: ResponseJson = from_json(&head)?;
     let model = match head.model_version.filter(|version| !version.is_empty()) {
         Some(version) => format!("{} {version}", head.model_name),
         None => head.model_name,
@@ -313,6 +323,45 @@ pub fn read_answer(body: &Body) -> Result<Answer, OipError> {
     let shared = |_: &str, _, _| wrong("an output in shared memory, which nobody asked for");
     Ok(Answer { model, outputs: read_tensors(head.outputs, tail, &shared)? })
 }
+
+fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, OipError> {
+    serde_json::from_slice(bytes).map_err(|error| OipError(no_json(bytes, &error)))
+}
+
+/// Why bytes are not the JSON that they should be, as a person would say it.
+pub fn no_json(bytes: &[u8], error: &serde_json::Error) -> String {
+    let text = bytes.trim_ascii();
+    if text.is_empty() {
+        return "the body is empty".to_owned();
+    }
+    match error.classify() {
+        Category::Eof => return "the JSON is cut short".to_owned(),
+        Category::Syntax => {}
+        Category::Data | Category::Io => return error.to_string(),
+    }
+    if text.starts_with(b"<") {
+        return "it is no JSON, but HTML or the like: is the address right?".to_owned();
+    }
+    let line = bytes.split(|byte| *byte == b'\n').nth(error.line().saturating_sub(1));
+    let line = line.unwrap_or_default();
+    // The place is that of the first letter that can't be, or of one soon after it.
+    let from = error.column().saturating_sub(LONGEST_WORD).min(line.len());
+    let near = &line[from..line.len().min(error.column() + LONGEST_WORD)];
+    let mut words = near.split(|byte| !byte.is_ascii_alphabetic());
+    let found = words.find_map(|word| NO_NUMBERS.into_iter().find(|no| no.as_bytes() == word));
+    match found {
+        Some(word) => {
+            format!("it is no JSON: {word} stands in it, and JSON has only finite numbers")
+        }
+        None => format!("it is no JSON: {error}"),
+    }
+}
+
+/// How servers write numbers that are none, though JSON has no word for them.
+const NO_NUMBERS: [&str; 6] = ["NaN", "nan", "Infinity", "infinity", "Inf", "inf"];
+
+/// Letters of the longest of them.
+const LONGEST_WORD: usize = 8;
 
 /// Puts raw tensors behind the JSON, which blanks fill up to where elements of any type begin: who
 /// reads the body in one piece need not copy them.
@@ -406,8 +455,10 @@ fn read_tensors(
             (Some(_), None) => return wrong(format!("tensor {:?}: raw bytes missing", head.name)),
             (None, Some(data)) => {
                 let mut out = Vec::new();
-                flatten(&data, dtype, &mut out)
-                    .ok_or_else(|| OipError(format!("tensor {:?}: a bad element", head.name)))?;
+                flatten(&data, dtype, &mut out).map_err(|element| {
+                    let (element, dtype) = (cut(&element.to_string()), dtype.name());
+                    OipError(format!("tensor {:?}: {element} is no {dtype}", head.name))
+                })?;
                 out.into()
             }
             _ => return wrong(format!("tensor {:?}: needs data, raw or typed", head.name)),
@@ -418,11 +469,16 @@ fn read_tensors(
     if tail.is_empty() { Ok(tensors) } else { wrong("raw bytes that belong to no tensor") }
 }
 
-/// Appends elements as little-endian bytes; arrays may be nested or flat (both are allowed).
-fn flatten(value: &Value, dtype: DType, out: &mut Vec<u8>) -> Option<()> {
+/// Appends elements as little-endian bytes; arrays may be nested or flat (both are allowed). Gives
+/// the first that is no such element.
+fn flatten<'a>(value: &'a Value, dtype: DType, out: &mut Vec<u8>) -> Result<(), &'a Value> {
     if let Value::Array(inner) = value {
         return inner.iter().try_for_each(|value| flatten(value, dtype, out));
     }
+    append(value, dtype, out).ok_or(value)
+}
+
+fn append(value: &Value, dtype: DType, out: &mut Vec<u8>) -> Option<()> {
     let signed = |least: i64, most: i64| {
         value.as_i64().filter(|value| (least..=most).contains(value)).map(i64::to_le_bytes)
     };

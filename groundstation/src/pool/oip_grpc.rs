@@ -1,7 +1,7 @@
 //! A pool behind the Open Inference Protocol over gRPC: ours, Triton, MLServer, KServe, OpenVINO.
 
 use super::dial::{Dial, Stream, Transport};
-use super::http::{CONNECT_TIMEOUT, Place, RETRY_AFTER_MAX, cut, model_of, within};
+use super::http::{CONNECT_TIMEOUT, Place, cut, model_of, within};
 use super::oip_proto::{
     Empty, InferParameter, InferRequest, InferResponse, MESSAGE_BYTES_MAX, ModelMetadataResponse,
     ModelRequest, Parameter, SERVICE, Yes, read_tensors, write_tensors,
@@ -289,8 +289,7 @@ fn verdict(status: &Status) -> PoolError {
         None => cut(&format!("{:?}: {}", status.code(), status.message())),
     };
     let pushback = status.metadata().get(PUSHBACK).and_then(|value| value.to_str().ok());
-    let wait = pushback.and_then(|text| text.parse().ok()).map(Duration::from_millis);
-    let wait = wait.map(|wait| wait.min(RETRY_AFTER_MAX));
+    let wait = pushback.and_then(|text| super::verdict::wait(text, 1e-3));
     match status.code() {
         Code::Unavailable if wait.is_some() => PoolError::overloaded(said, wait),
         Code::Unavailable => PoolError::unavailable(said),

@@ -96,6 +96,18 @@ pub struct InferParameter {
     pub value: Option<Parameter>,
 }
 
+impl InferParameter {
+    /// Whether it asks for anything; nothing, false, 0 and an empty text don't.
+    pub fn asks(&self) -> bool {
+        use Parameter::{Bool, Int64, String, Uint64};
+        match &self.value {
+            None | Some(Bool(false) | Int64(0) | Uint64(0)) => false,
+            Some(String(text)) => !text.is_empty(),
+            Some(_) => true,
+        }
+    }
+}
+
 /// Value of an [`InferParameter`].
 #[derive(Clone, PartialEq, prost::Oneof)]
 pub enum Parameter {
@@ -422,7 +434,7 @@ mod tests {
         let ints = |ints: &[i32]| Some(Contents { ints: ints.to_vec(), ..Contents::default() });
         for (heads, raw, words) in [
             (head("INT8", &[1], ints(&[128])), vec![], "bad element"),
-            (head("INT8", &[2], ints(&[1])), vec![], "want Some(2)"),
+            (head("INT8", &[2], ints(&[1])), vec![], "want 2 bytes, the data has 1"),
             (head("INT8", &[-1], ints(&[1])), vec![], "shape [-1]"),
             (head("BYTES", &[1], None), vec![], "datatype \"BYTES\""),
             (head("INT8", &[1], None), vec![], "raw or typed"),

@@ -176,8 +176,10 @@ impl Pool for OipRest {
             let model = model_of(&self.name, &self.models, task)?;
             let question = Question::get(format!("/v2/models/{model}"));
             let reply = self.ask(question, CONNECT_TIMEOUT).await?;
-            let metadata: ModelJson = serde_json::from_slice(&reply.body)
-                .map_err(|error| PoolError::contract(format!("metadata of {model}: {error}")))?;
+            let metadata: ModelJson = serde_json::from_slice(&reply.body).map_err(|error| {
+                let why = oip::no_json(&reply.body, &error);
+                PoolError::contract(format!("metadata of {model}: {why}"))
+            })?;
             let ports = |ports: Vec<PortJson>| {
                 let port =
                     |PortJson { name, datatype, shape }| PortMetadata { name, datatype, shape };

@@ -14,9 +14,11 @@ const SECRET_BYTES_MAX: u64 = 64 << 10;
 pub struct Secret(String);
 
 impl Secret {
-    /// Takes a credential; white space around it goes, as editors leave it at a file's end.
+    /// Takes a credential; white space around it goes, as editors leave it at a file's end, and the
+    /// byte order mark that some set at its begin.
     pub fn new(text: &str) -> Self {
-        Self(text.trim().to_owned())
+        let around = |c: char| c.is_whitespace() || c == '\u{feff}';
+        Self(text.trim_matches(around).to_owned())
     }
 
     /// The credential, for the wire alone.
@@ -52,8 +54,20 @@ pub enum SecretSource {
 }
 
 impl SecretSource {
-    /// Reads it.
+    /// Reads a key or a token: one line, without control characters.
     pub fn read(&self) -> Result<Secret, PoolError> {
+        let secret = self.read_lines()?;
+        match secret.0.chars().any(char::is_control) {
+            false => Ok(secret),
+            true => Err(PoolError::auth(format!(
+                "{self} holds a newline, a tab or another control character within: it should hold \
+                 the key and nothing else"
+            ))),
+        }
+    }
+
+    /// Reads what may have lines of its own, such as the several parts of AWS's keys.
+    pub fn read_lines(&self) -> Result<Secret, PoolError> {
         let text = match self {
             Self::File(path) => {
                 let read = std::fs::File::open(path).and_then(|file| {
@@ -95,6 +109,27 @@ mod tests {
         assert!(!format!("{secret:?} {secret:#?}").contains("hidden"));
         assert_eq!(secret.redact("bad key sk-hidden!"), "bad key [credential]!");
         assert_eq!(secret.expose(), "sk-hidden");
+    }
+
+    #[test]
+    fn what_editors_leave_around_a_key_is_left_out_and_what_breaks_it_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("key");
+        let source = SecretSource::File(path.clone());
+        for around in ["\u{feff}sk-hidden", "\u{feff} sk-hidden\r\n", "\t\n sk-hidden \u{feff}"] {
+            std::fs::write(&path, around).unwrap();
+            assert_eq!(source.read().unwrap().expose(), "sk-hidden", "{around:?}");
+        }
+        for within in ["sk-hidden\nsk-other", "sk-\thidden", "sk-hidden\0x", "sk-hidden\r\n\r\nb"] {
+            std::fs::write(&path, within).unwrap();
+            let told = source.read().unwrap_err();
+            assert_eq!(told.cause, crate::pool::Cause::Auth);
+            assert!(told.said.contains("control character"), "{told}");
+            assert!(!told.said.contains("hidden"), "{told}");
+            assert!(source.read_lines().is_ok(), "AWS's have lines");
+        }
+        std::fs::write(&path, "\u{feff}\n").unwrap();
+        assert!(source.read().unwrap_err().said.contains("is empty"));
     }
 
     #[test]

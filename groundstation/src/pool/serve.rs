@@ -8,7 +8,8 @@
 //!
 //! It is a process of its own, so that a model that crashes, hangs or leaks never touches ingest.
 //! Without ONNX Runtime, or with a package that can't be used, it serves all the same and says
-//! why it can't answer.
+//! why it can't answer; a person's server, as against the daemon's child, ends when it has no model
+//! at all.
 
 pub mod models;
 pub mod tls;
@@ -17,7 +18,7 @@ pub mod grpc;
 
 pub use models::PENDING_MAX;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use models::Models;
 use serde_json::json;
 use std::io::Write as _;
@@ -30,6 +31,52 @@ use tokio::net::TcpListener;
 
 /// What runs the models, as the protocol's metadata names it.
 const PLATFORM: &str = "onnxruntime_onnx";
+
+/// What the protocol's extensions have and this server has not, by a word of REST's path or of
+/// gRPC's method.
+fn absent(path: &str) -> Option<&'static str> {
+    const ABSENT: [(&[&str], &str); 8] = [
+        (&["stats", "ModelStatistics"], "statistics"),
+        (
+            &["repository", "RepositoryIndex", "RepositoryModelLoad", "RepositoryModelUnload"],
+            "repository: models are those of the packages that it was started with",
+        ),
+        (
+            &[
+                "systemsharedmemory",
+                "SystemSharedMemoryRegister",
+                "SystemSharedMemoryStatus",
+                "SystemSharedMemoryUnregister",
+            ],
+            "shared memory",
+        ),
+        (
+            &[
+                "cudasharedmemory",
+                "CudaSharedMemoryRegister",
+                "CudaSharedMemoryStatus",
+                "CudaSharedMemoryUnregister",
+            ],
+            "shared memory of accelerators",
+        ),
+        (&["trace", "TraceSetting"], "trace settings"),
+        (&["logging", "LogSettings"], "log settings"),
+        (&["config", "ModelConfig"], "configuration of models: ask for a model's metadata"),
+        (&["generate", "generate_stream", "ModelStreamInfer"], "answers by stream"),
+    ];
+    // Names of models are no words of the protocol.
+    let after = |word: &str| matches!(word, "models" | "versions");
+    let mut words = path.split('/').filter(|word| !word.is_empty());
+    while let Some(word) = words.next() {
+        if let Some((_, what)) = ABSENT.iter().find(|(names, _)| names.contains(&word)) {
+            return Some(what);
+        }
+        if after(word) {
+            words.next();
+        }
+    }
+    None
+}
 
 /// Serve model packages over the Open Inference Protocol (REST and gRPC)
 ///
@@ -83,6 +130,12 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Why a server has nothing to serve. A child goes on all the same, and tells its parent.
+fn refusal(args: &Args, models: &Models) -> Option<String> {
+    let serves = args.until_stdin_closes || models.any_ready();
+    (!serves).then(|| format!("no model can be served: {}", models.failures().join("; ")))
+}
+
 async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
     let listener = TcpListener::bind(address).await;
     listener.with_context(|| format!("can't listen on {address}: choose another address or port 0"))
@@ -106,6 +159,9 @@ async fn serve(args: &Args, models: Arc<Models>) -> anyhow::Result<()> {
         Some(grpc) => Some(Incoming::new(grpc, acceptor(b"h2")?)),
         None => None,
     };
+    if let Some(refusal) = refusal(args, &models) {
+        bail!(refusal);
+    }
     let ready = json!({
         "event": "ready",
         "url": url,
@@ -158,5 +214,67 @@ async fn asked_to_stop(until_stdin_closes: bool) {
     tokio::select! {
         () = term => {}
         _ = tokio::signal::ctrl_c() => {}
+    }
+}
+
+/// A model for tests: it gives back what it gets.
+#[cfg(test)]
+fn echo_manifest() -> codecs::package::Manifest {
+    use codecs::package::{FORMAT, Manifest, Port, Provenance};
+    let port = Port {
+        name: "x".to_owned(),
+        datatype: codecs::tensor::DType::U8,
+        shape: vec![-1],
+        unit: String::new(),
+        elements: Vec::new(),
+    };
+    Manifest {
+        format: FORMAT,
+        name: "echo".to_owned(),
+        version: "1".to_owned(),
+        description: String::new(),
+        tasks: Vec::new(),
+        inputs: vec![port.clone()],
+        outputs: vec![port],
+        max_batch: 1,
+        parameters: Default::default(),
+        bounds: Default::default(),
+        provenance: Provenance::default(),
+        scores: Vec::new(),
+        files: Default::default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn args(packages: &[PathBuf], until_stdin_closes: bool) -> Args {
+        Args {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            grpc: None,
+            cert: None,
+            key: None,
+            packages: packages.to_vec(),
+            workers: 1,
+            runtime: None,
+            danger_accept_development_key: false,
+            shared_memory: None,
+            until_stdin_closes,
+        }
+    }
+
+    #[test]
+    fn a_server_without_any_model_ends_and_says_why_of_each() {
+        let dir = tempfile::tempdir().unwrap();
+        let packages = ["first", "second"].map(|name| dir.path().join(name));
+        let told = run(&args(&packages, false)).unwrap_err().to_string();
+        assert!(told.starts_with("no model can be served: "), "{told}");
+        for package in &packages {
+            assert!(told.contains(&format!("package {}", package.display())), "{told}");
+        }
+        // A child's trouble is for its parent to tell.
+        assert_eq!(refusal(&args(&packages, true), &Models::load(&args(&packages, true))), None);
+        assert_eq!(refusal(&args(&[], false), &Models::echo(echo_manifest())), None);
     }
 }

@@ -10,6 +10,7 @@
 use super::PoolError;
 use super::formats::{Dialect, Draft};
 use super::https::{ANSWER_BYTES_MAX, Answer};
+use super::oip::no_json;
 use super::sse::{EVENT_BYTES_MAX, Reader};
 
 /// Reads an answer until `take` finds its last word, or to its end; gives whether the last word
@@ -146,8 +147,9 @@ impl Parts {
     }
 
     fn whole(&self, draft: &mut Draft) -> Result<(), PoolError> {
-        let value = serde_json::from_slice(&self.held)
-            .map_err(|error| PoolError::contract(format!("an answer that is no JSON: {error}")))?;
+        let value = serde_json::from_slice(&self.held).map_err(|error| {
+            PoolError::contract(format!("the answer: {}", no_json(&self.held, &error)))
+        })?;
         self.dialect.whole(&value, draft)
     }
 }

@@ -232,7 +232,17 @@ pub fn check_form(contract: &Contract, value: &Value) -> Result<(), ContractErro
 /// Holds an answer to a request of a batch against its contract.
 pub fn check_output(contract: &Contract, output: &Output, batch: u64) -> Result<(), ContractError> {
     match output {
-        Output::Tensors(tensors) => contract.check_outputs(tensors, batch),
+        Output::Tensors(tensors) => {
+            // Which of two would be the answer nobody can say.
+            let twice = (1..).zip(tensors).find(|(rest, tensor)| {
+                tensors.iter().skip(*rest).any(|other| other.name == tensor.name)
+            });
+            if let Some((_, tensor)) = twice {
+                let (wanted, found) = ("once".to_owned(), "answered twice".to_owned());
+                return Err(ContractError::Shape { name: tensor.name.clone(), wanted, found });
+            }
+            contract.check_outputs(tensors, batch)
+        }
         Output::Document(answer) => match &answer.value {
             Some(value) => check_form(contract, value),
             None => {

@@ -85,20 +85,26 @@ fn words(value: &Value) -> (String, String) {
 /// When a server wants to be asked again: seconds, a date, or OpenAI's milliseconds.
 fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let header = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
-    let seconds = |text: &str, unit: f64| {
-        let wait = text.parse::<f64>().ok().filter(|number| *number >= 0.0)? * unit;
-        Duration::try_from_secs_f64(wait).ok()
-    };
-    let milliseconds = header("retry-after-ms").and_then(|text| seconds(text, 1e-3));
+    let milliseconds = header("retry-after-ms").and_then(|text| wait(text, 1e-3));
     let plain = || {
         let text = header(RETRY_AFTER.as_str())?;
         let date = || {
             let date = httpdate::parse_http_date(text).ok()?;
             Some(date.duration_since(now).unwrap_or_default())
         };
-        seconds(text, 1.0).or_else(date)
+        wait(text, 1.0).or_else(date)
     };
     milliseconds.or_else(plain).map(|wait| wait.min(RETRY_AFTER_MAX))
+}
+
+/// A wait as a server writes it, in a unit of so many seconds: digits, and perhaps a fraction. What
+/// is too long to be meant, however many digits it has, is [`RETRY_AFTER_MAX`].
+pub fn wait(text: &str, unit_s: f64) -> Option<Duration> {
+    if !text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
+        return None;
+    }
+    let seconds = text.parse::<f64>().ok()? * unit_s;
+    Some(Duration::from_secs_f64(seconds.min(RETRY_AFTER_MAX.as_secs_f64())))
 }
 
 /// Whether words say that an account is used up.
@@ -191,7 +197,12 @@ mod tests {
             (429, &[][..], r#"{"error":{"type":"rate_limit_error","message":"slow"}}"#, never),
             (429, &[("retry-after", "7")], "", overloaded(7.0)),
             (429, &[("retry-after", "99999999")], "", overloaded(3_600.0)),
+            (429, &[("retry-after", "99999999999999999999")], "", overloaded(3_600.0)),
+            (429, &[("retry-after-ms", "99999999999999999999")], "", overloaded(3_600.0)),
             (429, &[("retry-after", "-1")], "", never),
+            (429, &[("retry-after", "-99999999999999999999")], "", never),
+            (429, &[("retry-after", "inf")], "", never),
+            (429, &[("retry-after", "")], "", never),
             (429, &[("retry-after-ms", "250"), ("retry-after", "9")], "", overloaded(0.25)),
             (529, &[], r#"{"type":"error","error":{"type":"overloaded_error"}}"#, never),
             (
@@ -244,6 +255,7 @@ mod tests {
         assert_eq!(date("soon"), None);
         assert_eq!(date("NaN"), None);
         assert_eq!(date("1e300"), None);
+        assert_eq!(date(&"9".repeat(400)), Some(RETRY_AFTER_MAX));
     }
 
     #[test]

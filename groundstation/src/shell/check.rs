@@ -4,7 +4,7 @@ use super::{
     clock, control,
     daemon::RUNNING,
     disk::Folder,
-    door_files, doors,
+    door_files, doors, idle,
     keeping::UNREADABLE,
     plan,
     start::{self, Ground},
@@ -80,6 +80,7 @@ fn check(file: &Path) -> anyhow::Result<Found> {
     }
     warnings.extend(start::exposed(&config));
     warnings.extend(work::idle_rules(&config, &definition));
+    warnings.extend(idle::pools(&config, &definition));
     warnings.extend(door_files::waiting(&config));
     let now = wall_clock();
     for (path, end) in tls::ends(&config)? {

@@ -36,6 +36,7 @@ pub mod gaps;
 pub mod plan;
 pub mod jobs;
 pub mod pools;
+pub mod idle;
 pub mod discover;
 pub mod listing;
 pub mod telemetry;

@@ -111,6 +111,7 @@ pub fn open_at(
                 credential,
                 x_api_key: pool.x_api_key,
                 api_version: pool.api_version.clone(),
+                completion_tokens: pool.completion_tokens,
                 structured: pool.structured,
                 stream: pool.stream.unwrap_or(true),
                 transport,

@@ -4,6 +4,7 @@ use super::{
     clock::StationClock,
     discover::{self, Finders},
     disk::Folder,
+    idle,
     jobs::{self, JobLog},
     pools, start,
     telemetry::Telemetry,
@@ -80,7 +81,9 @@ pub fn traced(
     if config.pools.is_empty() {
         tracing::info!("no [[pool]]: heavy work waits and says so");
     }
-    idle_rules(config, definition).iter().for_each(|warning| tracing::warn!("{warning}"));
+    let warnings =
+        idle_rules(config, definition).into_iter().chain(idle::pools(config, definition));
+    warnings.for_each(|warning| tracing::warn!("{warning}"));
     let contracts = Contracts::with(&definition.tasks);
     let (mut pools, mut specs) = (Vec::new(), Vec::new());
     for table in config.pools.iter().filter(|pool| pool.discover.is_none()) {

@@ -91,8 +91,13 @@ impl Credentials {
     }
 }
 
+/// Tries a file of keys; keeps none of them.
+pub fn try_file(path: &std::path::Path) -> Result<(), PoolError> {
+    from_file(path).map(drop)
+}
+
 fn from_file(path: &std::path::Path) -> Result<Keys, PoolError> {
-    let text = SecretSource::File(path.to_owned()).read()?;
+    let text = SecretSource::File(path.to_owned()).read_lines()?;
     // The parser's words would show the line, and the line is a key.
     let stated: StoreCredentials = toml::from_str(text.expose()).map_err(|_| {
         PoolError::auth(format!(

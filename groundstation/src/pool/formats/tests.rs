@@ -28,6 +28,12 @@ fn each_dialect_asks_for_a_schema_in_its_own_field() {
     );
     let tool = openai::body("m", &document, dialect(Structured::Tool));
     assert_eq!(tool["tool_choice"]["function"]["name"], "fires");
+    let newer = openai::Dialect { completion_tokens: true, ..dialect(Structured::Schema) };
+    let newer = openai::body("m", &document, newer);
+    assert_eq!(
+        (&newer["max_completion_tokens"], &newer["max_tokens"]),
+        (&json!(500), &json!(null))
+    );
     let words = openai::body("m", &document, dialect(Structured::Words));
     assert!(words["messages"][0]["content"].as_str().unwrap().contains("{\"type\":\"object\"}"));
     let none = openai::body("m", &plain, dialect(Structured::Schema));

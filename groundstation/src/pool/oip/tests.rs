@@ -111,9 +111,9 @@ fn contradictions_are_named() {
     for (tensor, tail, words) in [
         ("\"shape\":[1],\"datatype\":\"FP99\",\"data\":[1]", &b""[..], "FP99"),
         ("\"shape\":[1],\"datatype\":\"BYTES\",\"data\":[\"x\"]", b"", "BYTES"),
-        ("\"shape\":[2],\"datatype\":\"UINT8\",\"data\":[1]", b"", "want Some(2)"),
-        ("\"shape\":[1],\"datatype\":\"UINT8\",\"data\":[256]", b"", "bad element"),
-        ("\"shape\":[1],\"datatype\":\"UINT8\",\"data\":[null]", b"", "bad element"),
+        ("\"shape\":[2],\"datatype\":\"UINT8\",\"data\":[1]", b"", "want 2 bytes, the data has 1"),
+        ("\"shape\":[1],\"datatype\":\"UINT8\",\"data\":[256]", b"", "256 is no UINT8"),
+        ("\"shape\":[1],\"datatype\":\"UINT8\",\"data\":[null]", b"", "null is no UINT8"),
         ("\"shape\":[1],\"datatype\":\"FP32\"", b"", "raw or typed"),
         (&format!("\"shape\":[1],\"datatype\":\"FP32\",{raw}"), b"123", "raw bytes missing"),
         (&format!("\"shape\":[1],\"datatype\":\"FP32\",{raw}"), b"12345", "no tensor"),
@@ -124,6 +124,55 @@ fn contradictions_are_named() {
     }
     let body = Body { bytes: Bytes::from_static(b"{}"), json_length: Some(3) };
     assert!(read_question(&body).unwrap_err().0.contains("says 3"));
+}
+
+#[test]
+fn what_is_no_json_is_told_as_a_person_reads_it() {
+    let read = |text: &str| {
+        let body = Body { bytes: Bytes::from(text.to_owned()), json_length: None };
+        read_answer(&body).unwrap_err().0
+    };
+    let answer = |data: &str| {
+        format!(
+            "{{\"model_name\":\"m\",\n \"outputs\":[{{\"name\":\"y\",\"shape\":[2],\
+             \"datatype\":\"FP32\",\"data\":[{data}]}}]}}"
+        )
+    };
+    for number in ["NaN", "-NaN", "Infinity", "-Infinity", "nan", "inf"] {
+        let told = read(&answer(&format!("0.5, {number}")));
+        let word = number.trim_start_matches('-');
+        assert!(told.contains(&format!("{word} stands in it")), "{number}: {told}");
+        assert!(!told.contains("expected value"), "{told}");
+    }
+    assert!(read("").contains("empty"));
+    assert!(read("<html><body>502</body>").contains("HTML"));
+    assert!(read(&answer("1, 2")[..40]).contains("cut short"));
+    assert!(read(&answer("1, tea")).contains("no JSON"));
+    assert!(read("{\"outputs\":[]}").contains("missing field `model_name`"));
+    assert!(read(&answer("1, null")).contains("null is no FP32"));
+}
+
+#[test]
+fn a_question_of_a_sequence_is_refused_by_its_name() {
+    let read = |parameters: &str| {
+        let text = format!(
+            "{{\"parameters\":{{{parameters}}},\"inputs\":[{{\"name\":\"x\",\"shape\":[1],\
+             \"datatype\":\"UINT8\",\"data\":[1]}}]}}"
+        );
+        read_question(&Body { bytes: text.into(), json_length: None })
+    };
+    for (key, value) in [
+        ("sequence_id", "7"),
+        ("sequence_id", "\"a\""),
+        ("sequence_start", "true"),
+        ("sequence_end", "true"),
+    ] {
+        let told = read(&format!("\"{key}\":{value}")).unwrap_err().0;
+        assert!(told.contains("sequences") && told.contains(key), "{told}");
+    }
+    // Clients write these for a question that stands alone.
+    assert!(read("\"sequence_id\":0,\"sequence_start\":false,\"sequence_end\":false").is_ok());
+    assert!(read("\"priority\":3").is_ok());
 }
 
 proptest! {

@@ -2,7 +2,7 @@
 
 use super::models::{Fault, Models, RETRY_AFTER_S};
 use super::tls::Incoming;
-use crate::pool::oip::Wanted;
+use crate::pool::oip::{Wanted, refuse_sequence};
 use crate::pool::oip_proto::{
     Empty, InferRequest, InferResponse, MESSAGE_BYTES_MAX, ModelMetadataResponse, ModelRequest,
     SERVICE, ServerMetadataResponse, TensorMetadata, Yes, read_tensors, write_tensors,
@@ -78,7 +78,13 @@ async fn route(models: Arc<Models>, request: http::Request<Body>) -> http::Respo
         Some("/ModelInfer") => {
             unary(request, async move |asked: InferRequest| infer(&models, asked).await).await
         }
-        _ => Status::unimplemented(format!("no method {path}")).into_http(),
+        _ => {
+            let said = match super::absent(&path) {
+                Some(what) => format!("this server has no {what} ({path})"),
+                None => format!("no method {path}"),
+            };
+            Status::unimplemented(said).into_http()
+        }
     }
 }
 
@@ -177,6 +183,8 @@ async fn infer(models: &Models, asked: InferRequest) -> Result<InferResponse, St
     let model = models.find(&asked.model_name, &asked.model_version)?;
     model.ready()?;
     let question = |error: crate::pool::oip::OipError| Fault::Question(error.to_string());
+    let asked_for = asked.parameters.iter().filter(|(_, value)| value.asks());
+    refuse_sequence(asked_for.map(|(key, _)| key.as_str())).map_err(question)?;
     let inputs = read_tensors(asked.inputs, asked.raw_input_contents).map_err(question)?;
     let named = asked.outputs.into_iter().map(|output| {
         let foreign = output.parameters.keys().next();
@@ -200,4 +208,54 @@ async fn infer(models: &Models, asked: InferRequest) -> Result<InferResponse, St
         raw_output_contents,
         ..InferResponse::default()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pool::oip_proto::{InferParameter, Parameter};
+
+    #[tokio::test]
+    async fn a_question_of_a_sequence_is_refused_by_its_name() {
+        let models = Models::echo(crate::pool::serve::echo_manifest());
+        let ask = async |key: &str, value| {
+            let value = InferParameter { value: Some(value) };
+            let asked = InferRequest {
+                model_name: "echo".to_owned(),
+                parameters: [(key.to_owned(), value)].into(),
+                ..InferRequest::default()
+            };
+            infer(&models, asked).await
+        };
+        for (key, value) in [
+            ("sequence_id", Parameter::Int64(7)),
+            ("sequence_id", Parameter::String("a".into())),
+            ("sequence_start", Parameter::Bool(true)),
+        ] {
+            let refused = ask(key, value).await.unwrap_err();
+            assert_eq!(refused.code(), Code::InvalidArgument);
+            assert!(refused.message().contains(key), "{refused}");
+        }
+        // Clients write these for a question that stands alone.
+        assert!(ask("sequence_id", Parameter::Int64(0)).await.is_ok());
+        assert!(ask("sequence_end", Parameter::Bool(false)).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn methods_that_are_not_there_are_named() {
+        let models = Arc::new(Models::echo(crate::pool::serve::echo_manifest()));
+        for (method, named) in [
+            ("ModelStatistics", "statistics"),
+            ("RepositoryModelLoad", "repository"),
+            ("SystemSharedMemoryStatus", "shared memory"),
+            ("Tea", "Tea"),
+        ] {
+            let request = http::Request::post(format!("/{SERVICE}/{method}"));
+            let answer = route(Arc::clone(&models), request.body(Body::empty()).unwrap()).await;
+            let status = Status::from_header_map(answer.headers()).unwrap();
+            assert_eq!(status.code(), Code::Unimplemented);
+            assert!(status.message().contains(named), "{status}");
+            assert!(status.message().contains(method), "{status}");
+        }
+    }
 }

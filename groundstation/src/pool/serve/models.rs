@@ -78,6 +78,8 @@ impl Fault {
 pub struct Models {
     models: BTreeMap<String, Arc<Model>>,
     trouble: Option<String>,
+    /// Why each package is not served that is not.
+    failures: Vec<String>,
     shared: Option<Borrower>,
     rooms: Rooms,
 }
@@ -92,11 +94,13 @@ impl Models {
         let runtime = Runtime::find(args.runtime.as_deref()).map_err(|error| error.to_string());
         let mut models = BTreeMap::new();
         let mut troubles: Vec<String> = runtime.as_ref().err().cloned().into_iter().collect();
+        let mut failures = Vec::new();
         for folder in &args.packages {
             let package = match Package::open(folder, &trust) {
                 Ok(package) => package,
                 Err(error) => {
                     tracing::error!("{error}");
+                    failures.push(format!("package {}: {error}", folder.display()));
                     troubles.push(error.to_string());
                     continue;
                 }
@@ -107,6 +111,7 @@ impl Models {
             }
             if let Err(reason) = &model.workers {
                 tracing::error!("model {}: {reason}", model.name());
+                failures.push(format!("package {}: {reason}", folder.display()));
                 if !troubles.contains(reason) {
                     troubles.push(reason.clone());
                 }
@@ -118,7 +123,7 @@ impl Models {
             opened.map_err(|error| tracing::warn!("{}: {error}", path.display())).ok()
         });
         let trouble = (!troubles.is_empty()).then(|| troubles.join("; "));
-        Self { models, trouble, shared, rooms: Rooms::default() }
+        Self { models, trouble, failures, shared, rooms: Rooms::default() }
     }
 
     /// One model that gives back what it gets, for measurements.
@@ -133,7 +138,8 @@ impl Models {
             short_ns: SHORT_NS_MAX,
         };
         let models = BTreeMap::from([(model.name().to_owned(), Arc::new(model))]);
-        Self { models, trouble: None, shared: None, rooms: Rooms::default() }
+        let (trouble, failures, shared) = (None, Vec::new(), None);
+        Self { models, trouble, failures, shared, rooms: Rooms::default() }
     }
 
     /// Where large questions are read into.
@@ -157,6 +163,16 @@ impl Models {
     /// What keeps models from answering.
     pub fn trouble(&self) -> Option<&str> {
         self.trouble.as_deref()
+    }
+
+    /// Why each package is not served that is not.
+    pub fn failures(&self) -> &[String] {
+        &self.failures
+    }
+
+    /// Whether any model can answer.
+    pub fn any_ready(&self) -> bool {
+        self.models.values().any(|model| model.ready().is_ok())
     }
 
     /// Names of models.

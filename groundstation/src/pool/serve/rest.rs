@@ -7,7 +7,7 @@ use crate::pool::oip::{self, BINARY_EXTENSION, BODY_BYTES_MAX, Body, JSON_LENGTH
 use axum::Router;
 use axum::extract::{Path, State};
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use bytes::Bytes;
@@ -116,7 +116,21 @@ fn routes(models: Arc<Models>) -> Router {
         .route("/v2/health/ready", get(ready))
         .nest("/v2/models/{name}", model.clone())
         .nest("/v2/models/{name}/versions/{version}", model)
+        .fallback(unknown)
+        .method_not_allowed_fallback(async |method: Method, uri: Uri| {
+            let said = format!("{} does not take {method}", uri.path());
+            error(StatusCode::METHOD_NOT_ALLOWED, &said)
+        })
         .with_state(models)
+}
+
+/// What no route is for.
+async fn unknown(uri: Uri) -> Response {
+    let path = uri.path();
+    match super::absent(path.strip_prefix("/v2").unwrap_or_default()) {
+        Some(what) => error(StatusCode::NOT_IMPLEMENTED, &format!("this server has no {what}")),
+        None => error(StatusCode::NOT_FOUND, &format!("there is nothing at {path}")),
+    }
 }
 
 fn error(status: StatusCode, said: &str) -> Response {
@@ -238,4 +252,55 @@ where
     };
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     Ok(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn ask(method: Method, path: &str) -> (StatusCode, String) {
+        let mut app = routes(Arc::new(Models::echo(crate::pool::serve::echo_manifest())));
+        let request = Request::builder().method(method).uri(path);
+        let answer = app.call(request.body(axum::body::Body::empty()).unwrap()).await.unwrap();
+        let status = answer.status();
+        let body = axum::body::to_bytes(answer.into_body(), 1 << 16).await.unwrap();
+        let said: Value = serde_json::from_slice(&body).unwrap_or_default();
+        (status, said["error"].as_str().unwrap_or_default().to_owned())
+    }
+
+    #[tokio::test]
+    async fn what_is_not_there_is_refused_by_its_name() {
+        for (method, path, named) in [
+            (Method::GET, "/v2/models/echo/stats", "statistics"),
+            (Method::GET, "/v2/models/echo/versions/1/stats", "statistics"),
+            (Method::POST, "/v2/repository/index", "repository"),
+            (Method::POST, "/v2/repository/models/echo/load", "repository"),
+            (Method::POST, "/v2/repository/models/echo/unload", "repository"),
+            (Method::GET, "/v2/systemsharedmemory/status", "shared memory"),
+            (Method::POST, "/v2/cudasharedmemory/region/a/register", "shared memory"),
+            (Method::GET, "/v2/trace/setting", "trace"),
+            (Method::POST, "/v2/models/echo/trace/setting", "trace"),
+            (Method::GET, "/v2/logging", "log settings"),
+            (Method::GET, "/v2/models/echo/config", "configuration"),
+        ] {
+            let (status, said) = ask(method, path).await;
+            assert_eq!(status, StatusCode::NOT_IMPLEMENTED, "{path}");
+            assert!(said.contains("this server has no") && said.contains(named), "{path}: {said}");
+        }
+    }
+
+    #[tokio::test]
+    async fn paths_and_methods_that_nobody_knows_are_told_in_json() {
+        for path in ["/", "/v1/models", "/v2/tea", "/v2/models/stats/tea", "/metrics"] {
+            let (status, said) = ask(Method::GET, path).await;
+            assert_eq!(status, StatusCode::NOT_FOUND, "{path}");
+            assert_eq!(said, format!("there is nothing at {path}"));
+        }
+        let (status, said) = ask(Method::GET, "/v2/models/tea").await;
+        assert_eq!((status, &*said), (StatusCode::NOT_FOUND, "no model \"tea\""));
+        let (status, said) = ask(Method::GET, "/v2/models/echo/infer").await;
+        assert_eq!(status, StatusCode::METHOD_NOT_ALLOWED);
+        assert_eq!(said, "/v2/models/echo/infer does not take GET");
+        assert_eq!(ask(Method::GET, "/v2/models/echo").await.0, StatusCode::OK);
+    }
 }

@@ -32,6 +32,22 @@ fn an_answer_must_be_what_the_contract_says() {
 }
 
 #[test]
+fn outputs_that_nobody_asked_for_are_left_out_and_one_that_comes_twice_breaks_the_contract() {
+    let contract = of("telemetry-triage/1");
+    let score = |value| floats("score", &[1, 1], value);
+    let more = vec![score(0.5), floats("more", &[1], 9.0)];
+    assert_eq!(check_output(&contract, &Output::Tensors(more), 1), Ok(()));
+    for twice in [
+        vec![score(0.5), score(0.9)],
+        vec![score(0.5), floats("more", &[1], 9.0), score(0.5)],
+        vec![floats("more", &[1], 9.0), score(0.5), floats("more", &[1], 9.0)],
+    ] {
+        let error = check_output(&contract, &Output::Tensors(twice), 1).unwrap_err().to_string();
+        assert!(error.contains("answered twice, the contract says once"), "{error}");
+    }
+}
+
+#[test]
 fn questions_are_checked_too() {
     let contract = of("telemetry-triage/1");
     assert_eq!(contract.check_inputs(&[floats("features", &[3, 18], 9.0)]), Ok(3));
