@@ -1,4 +1,5 @@
-//! `groundstation bench ingest`: what this machine can take, as ratios to its own bare parts.
+//! `groundstation bench ingest`: what this machine can take, as ratios to its own bare parts;
+//! `groundstation bench faults`: the same of ingest beside pools in trouble.
 //!
 //! ```text
 //! shell: frames ─► send ═ QUIC ═► receive ─┬► bare     counted and dropped
@@ -9,4 +10,5 @@
 //! ```
 
 pub mod report;
+pub mod faults;
 pub mod shell;

@@ -60,6 +60,11 @@ pub(super) fn ask(config: &Config, path: &str) -> anyhow::Result<Value> {
 }
 
 fn get(address: &str, path: &str) -> anyhow::Result<Value> {
+    serde_json::from_str(&text_of(address, path)?).context("the answer is no JSON")
+}
+
+/// What the daemon at an address answers to a path, word for word.
+pub(crate) fn text_of(address: &str, path: &str) -> anyhow::Result<String> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     // HTTP/1.0: the answer ends with the connection.
@@ -69,7 +74,7 @@ fn get(address: &str, path: &str) -> anyhow::Result<Value> {
     let Some((head, body)) = answer.split_once("\r\n\r\n") else { bail!("no HTTP answer") };
     let status = head.split_whitespace().nth(1).unwrap_or_default();
     anyhow::ensure!(status == "200", "answered {status}");
-    serde_json::from_str(body).context("the answer is no JSON")
+    Ok(body.to_owned())
 }
 
 fn text(address: &str, snapshot: &Value) -> String {

@@ -13,18 +13,30 @@ pub struct Child {
     out: BufReader<ChildStdout>,
 }
 
+fn spawn(arguments: &[String]) -> anyhow::Result<(Process, ChildStdout)> {
+    let program = std::env::current_exe().context("the path of this program")?;
+    let mut process = Command::new(program)
+        .args(arguments)
+        .env("RUST_LOG", std::env::var("RUST_LOG").unwrap_or_else(|_| "error".into()))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("start {arguments:?}"))?;
+    let out = process.stdout.take().context("its output")?;
+    Ok((process, out))
+}
+
+fn read_document<T: DeserializeOwned>(line: &str, process: &mut Process) -> anyhow::Result<T> {
+    if line.is_empty() {
+        bail!("a process of the measurement ended early ({})", process.wait()?);
+    }
+    serde_json::from_str(line).with_context(|| format!("wanted a document: {line}"))
+}
+
 impl Child {
     /// Starts this program with other arguments.
     pub fn start(arguments: &[String]) -> anyhow::Result<Self> {
-        let program = std::env::current_exe().context("the path of this program")?;
-        let mut process = Command::new(program)
-            .args(arguments)
-            .env("RUST_LOG", std::env::var("RUST_LOG").unwrap_or_else(|_| "error".into()))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .with_context(|| format!("start {arguments:?}"))?;
-        let out = process.stdout.take().context("its output")?;
+        let (process, out) = spawn(arguments)?;
         Ok(Self { process, out: BufReader::new(out) })
     }
 
@@ -37,10 +49,7 @@ impl Child {
     pub fn document<T: DeserializeOwned>(&mut self) -> anyhow::Result<T> {
         let mut line = String::new();
         self.out.read_line(&mut line)?;
-        if line.is_empty() {
-            bail!("a process of the measurement ended early ({})", self.process.wait()?);
-        }
-        serde_json::from_str(&line).with_context(|| format!("wanted a document: {line}"))
+        read_document(&line, &mut self.process)
     }
 
     /// Tells it a number, upon which it comes to its end.
@@ -52,6 +61,42 @@ impl Child {
 }
 
 impl Drop for Child {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// A child whose documents are waited for beside other things; killed when dropped.
+pub struct Attended {
+    process: Process,
+    out: tokio::io::BufReader<tokio::process::ChildStdout>,
+}
+
+impl Attended {
+    /// Starts this program with other arguments.
+    pub fn start(arguments: &[&str]) -> anyhow::Result<Self> {
+        let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
+        let (process, out) = spawn(&arguments)?;
+        let out = tokio::process::ChildStdout::from_std(out)?;
+        Ok(Self { process, out: tokio::io::BufReader::new(out) })
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// The next document that it prints.
+    pub async fn document<T: DeserializeOwned>(&mut self) -> anyhow::Result<T> {
+        let mut line = String::new();
+        tokio::io::AsyncBufReadExt::read_line(&mut self.out, &mut line).await?;
+        read_document(&line, &mut self.process)
+    }
+}
+
+impl Drop for Attended {
     fn drop(&mut self) {
         // It may have ended by itself.
         let _ = self.process.kill();

@@ -27,12 +27,16 @@ pub fn extractor() -> Extractor {
     Extractor::new(FrameConfig::Aos(AosConfig::new(FRAME_BYTES).with_fecf(true)))
 }
 
-/// Bodies of so many objects, whose units are frames of a spacecraft.
-pub fn objects(spacecraft: SpacecraftId, count: usize) -> anyhow::Result<Vec<Bytes>> {
+/// Bodies of so many objects, whose units are so many frames of a spacecraft each.
+pub fn objects(
+    spacecraft: SpacecraftId,
+    count: usize,
+    frames_each: u32,
+) -> anyhow::Result<Vec<Bytes>> {
     let config = AosConfig::new(FRAME_BYTES).with_fecf(true);
     let mut builder = AosBuilder::new(config, spacecraft.0, 0, 0).context("a channel of frames")?;
     let mut frames = Vec::new();
-    let wanted = count * FRAMES_AN_OBJECT as usize;
+    let wanted = count * frames_each as usize;
     // Noise, so that nothing on the way profits from zeros.
     let mut noise = 0x2545_F491_4F6C_DD1D_u64;
     for length in PACKET_BYTES.iter().cycle() {
@@ -51,7 +55,7 @@ pub fn objects(spacecraft: SpacecraftId, count: usize) -> anyhow::Result<Vec<Byt
             break;
         }
     }
-    let bodies = frames[..wanted].chunks(FRAMES_AN_OBJECT as usize).map(|frames| {
+    let bodies = frames[..wanted].chunks(frames_each as usize).map(|frames| {
         let mut body = Vec::new();
         frames.iter().for_each(|frame| write_unit(&mut body, None, frame));
         body.into()
@@ -65,17 +69,28 @@ pub fn prefix(origin: Origin, spacecraft: SpacecraftId, epoch: u64) -> KeyPrefix
     KeyPrefix { origin, epoch: StoreEpoch(epoch), spacecraft, channel }
 }
 
-/// The header of an object whose first frame has this sequence.
+/// The header of an object of [`FRAMES_AN_OBJECT`] frames whose first has this sequence.
 pub fn header(prefix: &KeyPrefix, first: u64, body: &Bytes) -> ObjectHeader {
+    header_of(prefix, Codec::AosFrame, first, FRAMES_AN_OBJECT, body)
+}
+
+/// The header of an object of so many units.
+pub fn header_of(
+    prefix: &KeyPrefix,
+    codec: Codec,
+    first: u64,
+    count: u32,
+    body: &Bytes,
+) -> ObjectHeader {
     ObjectHeader {
         annotated: false,
-        codec: Codec::AosFrame,
+        codec,
         priority: 1,
         epoch: prefix.epoch,
         spacecraft: prefix.spacecraft,
         channel: prefix.channel,
         first,
-        count: FRAMES_AN_OBJECT,
+        count,
         length: body.len() as u32,
         created: Tai(0),
     }
@@ -117,7 +132,7 @@ mod tests {
 
     #[test]
     fn what_is_sent_is_whole_frames_of_whole_packets() {
-        let bodies = objects(SpacecraftId(7), OBJECTS).unwrap();
+        let bodies = objects(SpacecraftId(7), OBJECTS, FRAMES_AN_OBJECT).unwrap();
         let prefix = prefix(Origin([1; 16]), SpacecraftId(7), 1);
         let (mut extractor, mut count) = (extractor(), Count::default());
         for (at, body) in (0..).zip(&bodies) {

@@ -8,6 +8,7 @@ mod pools;
 mod serving;
 mod receive;
 mod send;
+mod faults;
 
 use super::report::{Figures, Run, Sample, Stage, figures, table};
 use crate::{
@@ -43,9 +44,14 @@ pub enum Bench {
     Ingest(IngestArgs),
     /// What the router takes to decide, and what the way to a pool costs
     Pools(pools::PoolsArgs),
+    /// Whether ingest is slowed by pools in trouble
+    Faults(faults::FaultsArgs),
     /// The process that serves
     #[command(hide = true)]
     Serve,
+    /// The process of pools in trouble
+    #[command(hide = true)]
+    Double(faults::double::Args),
     /// The receiver's process
     #[command(hide = true)]
     Receive(receive::Args),
@@ -94,7 +100,9 @@ pub fn run(bench: &Bench) -> anyhow::Result<ExitCode> {
     match bench {
         Bench::Ingest(args) => ingest(args)?,
         Bench::Pools(args) => pools::run(args)?,
+        Bench::Faults(args) => faults::run(args)?,
         Bench::Serve => serving::serve()?,
+        Bench::Double(args) => faults::double::run(args)?,
         Bench::Receive(args) => receive::run(args)?,
         Bench::Send(args) => send::run(args)?,
         Bench::Connect(args) => send::connect(args)?,
@@ -106,7 +114,8 @@ pub fn run(bench: &Bench) -> anyhow::Result<ExitCode> {
 struct Station(PathBuf);
 
 impl Station {
-    fn make(dir: &Path) -> anyhow::Result<Self> {
+    /// Makes it, with so many spacecraft and more in its mission than these.
+    fn make(dir: &Path, most: u16, more: &str) -> anyhow::Result<Self> {
         start::writable(dir).with_context(|| {
             let dir = dir.display();
             format!("--dir {dir}: name a folder on the volume to measure that may be written to")
@@ -114,7 +123,6 @@ impl Station {
         let name = u64::from_be_bytes(random()?);
         let path = std::path::absolute(dir)?.join(format!("groundstation-bench-{name:016x}"));
         let station = Self(path.clone());
-        let most = CONNECTED.into_iter().max().unwrap_or(1);
         let spacecraft: Vec<Craft> =
             (1..=most).map(|id| Craft { id, name: format!("CRAFT-{id}") }).collect();
         let mut mission = String::from("mission = \"bench\"\ndomain = \"bench\"\n");
@@ -128,6 +136,7 @@ impl Station {
                 frames::FRAME_BYTES,
             ));
         }
+        mission.push_str(more);
         let origins: Vec<Origin> =
             spacecraft.iter().map(|_| random().map(Origin)).collect::<Result<_, _>>()?;
         let plan = Plan {
@@ -187,7 +196,8 @@ struct Machine {
 fn ingest(args: &IngestArgs) -> anyhow::Result<()> {
     ensure!(args.rounds > 0, "--rounds: at least 1");
     ensure!((0.1..=600.0).contains(&args.seconds), "--seconds: from 0.1 to 600");
-    let station = Station::make(&args.dir)?;
+    let most = CONNECTED.into_iter().max().unwrap_or(1);
+    let station = Station::make(&args.dir, most, "")?;
     let config = Config::load(&station.config())?;
     let suites = rustls::crypto::ring::default_provider().cipher_suites;
     let mut machine = Machine {

@@ -66,7 +66,7 @@ pub struct Sent {
 
 /// Sends, and says how long it took.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let objects = frames::objects(SpacecraftId(1), frames::OBJECTS)?;
+    let objects = frames::objects(SpacecraftId(1), frames::OBJECTS, FRAMES_AN_OBJECT)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let client = Client::connect(&args.station, 1, args.to, args.mtu).await?;
@@ -131,7 +131,7 @@ pub fn connect(args: &ConnectArgs) -> anyhow::Result<()> {
         }
         let mut sending = JoinSet::new();
         for (client, control, craft) in clients {
-            let objects = frames::objects(SpacecraftId(craft), 1)?;
+            let objects = frames::objects(SpacecraftId(craft), 1, FRAMES_AN_OBJECT)?;
             sending.spawn(async move {
                 let prefix = client.prefix(craft);
                 let time = Duration::from_secs(2);
@@ -154,9 +154,9 @@ pub fn connect(args: &ConnectArgs) -> anyhow::Result<()> {
 }
 
 /// A spacecraft's connection.
-struct Client {
+pub(super) struct Client {
     endpoint: Endpoint,
-    connection: Connection,
+    pub(super) connection: Connection,
     origin: Origin,
     epoch: u64,
     gso_segments: usize,
@@ -164,7 +164,12 @@ struct Client {
 
 impl Client {
     /// Connects as the `craft`-th enrolled spacecraft.
-    async fn connect(station: &Path, craft: u16, to: SocketAddr, mtu: u16) -> anyhow::Result<Self> {
+    pub(super) async fn connect(
+        station: &Path,
+        craft: u16,
+        to: SocketAddr,
+        mtu: u16,
+    ) -> anyhow::Result<Self> {
         let folder = station.join("enrolled").join(format!("craft-{craft}"));
         let table = std::fs::read_to_string(folder.join("onboard-identity.toml"))?;
         let table: toml::Table = table.parse()?;
@@ -202,12 +207,13 @@ impl Client {
         })
     }
 
-    fn prefix(&self, craft: u16) -> KeyPrefix {
+    /// The counter of its frames.
+    pub(super) fn prefix(&self, craft: u16) -> KeyPrefix {
         frames::prefix(self.origin, SpacecraftId(craft), self.epoch)
     }
 
     /// Says hello, and reads the welcome.
-    async fn greet(&self) -> anyhow::Result<Control> {
+    pub(super) async fn greet(&self) -> anyhow::Result<Control> {
         let (send, recv) = self.connection.open_bi().await?;
         let mut control = Control { send, recv, reader: ControlReader::new() };
         let hello = Message::Hello { session: self.epoch, more: false, channels: Vec::new() };
@@ -220,14 +226,16 @@ impl Client {
     }
 }
 
-struct Control {
+/// Where receipts come.
+pub(super) struct Control {
     send: SendStream,
     recv: RecvStream,
     reader: ControlReader,
 }
 
 impl Control {
-    async fn message(&mut self) -> anyhow::Result<Message> {
+    /// The next message; nothing is lost where it is not waited for to the end.
+    pub(super) async fn message(&mut self) -> anyhow::Result<Message> {
         loop {
             if let Some(message) = self.reader.next_message()? {
                 return Ok(message);
