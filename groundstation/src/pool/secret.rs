@@ -2,8 +2,10 @@
 
 use super::PoolError;
 use std::fmt;
-use std::io::Read as _;
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
 
 /// Longest credential that is read.
 const SECRET_BYTES_MAX: u64 = 64 << 10;
@@ -43,6 +45,19 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// The text of a file. What may make its reader wait, such as a pipe, is refused: pools and links
+/// share a thread.
+fn text_of(path: &Path) -> io::Result<String> {
+    let flags = rustix::fs::OFlags::NONBLOCK.bits() as i32;
+    let file = File::options().read(true).custom_flags(flags).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
+    let mut text = String::new();
+    file.take(SECRET_BYTES_MAX).read_to_string(&mut text)?;
+    Ok(text)
+}
+
 /// Where a credential stands. It is read for each request, so that one that is renewed counts at
 /// once.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,15 +84,9 @@ impl SecretSource {
     /// Reads what may have lines of its own, such as the several parts of AWS's keys.
     pub fn read_lines(&self) -> Result<Secret, PoolError> {
         let text = match self {
-            Self::File(path) => {
-                let read = std::fs::File::open(path).and_then(|file| {
-                    let mut text = String::new();
-                    file.take(SECRET_BYTES_MAX).read_to_string(&mut text).map(|_| text)
-                });
-                read.map_err(|error| {
-                    PoolError::auth(format!("credential file {}: {error}", path.display()))
-                })?
-            }
+            Self::File(path) => text_of(path).map_err(|error| {
+                PoolError::auth(format!("credential file {}: {error}", path.display()))
+            })?,
             Self::Environment(name) => std::env::var(name)
                 .map_err(|_| PoolError::auth(format!("${name} is not set, or no text")))?,
         };
@@ -130,6 +139,18 @@ mod tests {
         }
         std::fs::write(&path, "\u{feff}\n").unwrap();
         assert!(source.read().unwrap_err().said.contains("is empty"));
+        let folder = SecretSource::File(dir.path().to_owned()).read().unwrap_err();
+        assert!(folder.said.contains("no regular file"), "{folder}");
+    }
+
+    #[test]
+    fn a_credential_that_nobody_writes_holds_up_nobody() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
+        assert!(made.success());
+        let error = SecretSource::File(path).read().unwrap_err();
+        assert!(error.said.contains("no regular file"), "{error}");
     }
 
     #[test]
