@@ -294,6 +294,7 @@ impl Voyages {
                 answer.faults,
                 answer.seed,
             );
+            accounted(answer, self.name);
         }
         told(self.name, &answers);
         answers

@@ -284,7 +284,7 @@ impl Orders {
 impl Heavy {
     fn failure(&self) -> Option<&'static str> {
         let kill = self.kill.as_ref()?;
-        let later = kill.away.values().chain(&kill.after).sum::<u64>();
+        let later = kill.away.values().chain(kill.after.values()).sum::<u64>();
         (later == 0).then_some("no heavy work was done after the pool was killed")
     }
 
