@@ -204,13 +204,20 @@ impl Stage<'_> {
         let (clock, offset_s) = clock(self.scene.pass.rise)?;
         let plan = self.scene.contacts(self.options.rate_bps)?;
         let served = match &packages {
-            Some(packages) if generated => Some(Served::start(self, packages).await?),
-            _ => None,
+            Some(packages) if generated => Served::start(self, packages).await.map(Some),
+            _ => Err(anyhow::anyhow!("there are no model packages")),
         };
-        ensure!(
-            served.is_some() || self.options.kill_pool.is_none(),
-            "--kill-pool: without model packages there is no pool"
-        );
+        let served = match served {
+            Err(error) if self.options.kill_pool.is_some() => {
+                return Err(error.context("--kill-pool: no other machine's pool can be served"));
+            }
+            // The station's own says the same of its models, and work waits.
+            Err(error) => {
+                tracing::debug!("no other machine's pool: {error:#}");
+                None
+            }
+            Ok(served) => served,
+        };
         let shared = served.as_ref().map(|served| served.address);
         files::extend_station(&self.layout, &plan, offset_s, packages.as_deref(), shared)?;
         if matches!(between, Between::Air(_)) {

@@ -54,6 +54,8 @@ impl Served {
         }
         let Some(mut process) = self.process.take() else { return Ok(false) };
         self.peak_kib = process.kill().await?;
+        // What it answered before it died is its own.
+        let done = stage.jobs_by_pool().await?;
         eprintln!("Killed the pool {} after {} jobs", files::SHARED, count(&done, files::SHARED));
         self.killed = Some(done);
         Ok(true)
