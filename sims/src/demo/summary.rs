@@ -159,6 +159,9 @@ pub struct Heavy {
     /// The same around the death of another machine's pool, where it was killed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kill: Option<PoolKill>,
+    /// It was to be killed, and did nothing that it could have been killed after.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub never_killed: bool,
 }
 
 /// Jobs with a result by pool, around the death of another machine's.
@@ -283,6 +286,9 @@ impl Orders {
 
 impl Heavy {
     fn failure(&self) -> Option<&'static str> {
+        if self.never_killed {
+            return Some("the pool that was to be killed did no heavy work");
+        }
         let kill = self.kill.as_ref()?;
         let later = kill.away.values().chain(kill.after.values()).sum::<u64>();
         (later == 0).then_some("no heavy work was done after the pool was killed")
@@ -436,7 +442,7 @@ mod tests {
         };
         let with = |before, away, after| {
             let kill = Some(PoolKill { before, away, after });
-            let heavy = Some(Heavy { jobs_by_pool: jobs(9, 4), kill });
+            let heavy = Some(Heavy { jobs_by_pool: jobs(9, 4), kill, never_killed: false });
             Summary { heavy, ..summary(0) }
         };
         let moved = with(jobs(5, 0), jobs(0, 4), jobs(4, 0));
@@ -444,6 +450,8 @@ mod tests {
         assert!(moved.table().contains("embedded 4, shared 0\n"), "{}", moved.table());
         let stuck = with(jobs(9, 0), jobs(0, 0), jobs(0, 0));
         assert_eq!(stuck.failures(), ["no heavy work was done after the pool was killed"]);
+        let heavy = Some(Heavy { never_killed: true, ..Heavy::default() });
+        assert_eq!(Summary { heavy, ..summary(0) }.failures().len(), 1);
     }
 
     #[test]

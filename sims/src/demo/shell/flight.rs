@@ -208,7 +208,10 @@ impl Flight<'_> {
         let told = watch::look(page).await.unwrap_or(told);
         let (_, ground_peak) = ground.stop().await?;
         let heavy = match served {
-            Some(served) => Some(served.stop(stage.jobs_by_pool().await?).await?),
+            Some(served) => {
+                let jobs = stage.jobs_by_pool().await?;
+                Some(served.stop(jobs, stage.options.kill_pool.is_some()).await?)
+            }
             None => None,
         };
         let layout = &stage.layout;

@@ -74,7 +74,11 @@ impl Served {
     }
 
     /// Stops it; what it and others did, and its peak memory.
-    pub async fn stop(self, jobs_by_pool: BTreeMap<String, u64>) -> anyhow::Result<(Heavy, u64)> {
+    pub async fn stop(
+        self,
+        jobs_by_pool: BTreeMap<String, u64>,
+        to_be_killed: bool,
+    ) -> anyhow::Result<(Heavy, u64)> {
         let mut peak_kib = self.peak_kib.0;
         if let Some(process) = self.process {
             peak_kib = peak_kib.max(process.stop().await?.1.0);
@@ -84,7 +88,8 @@ impl Served {
             let away = subtract(&back, &before);
             PoolKill { after: subtract(&jobs_by_pool, &back), before, away }
         });
-        Ok((Heavy { jobs_by_pool, kill }, peak_kib))
+        let never_killed = to_be_killed && kill.is_none();
+        Ok((Heavy { jobs_by_pool, kill, never_killed }, peak_kib))
     }
 }
 
