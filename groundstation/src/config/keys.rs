@@ -10,41 +10,30 @@ use PoolKind::{
 
 const AWS: &[PoolKind] = &[BedrockConverse, BedrockInvoke, Sagemaker, SagemakerAsync];
 const ADDRESSED: &[PoolKind] = &[OipRest, OipGrpc, Openai, Anthropic];
-const WORDED: &[PoolKind] =
-    &[Openai, Anthropic, BedrockConverse, BedrockInvoke, Sagemaker, SagemakerAsync];
-const ELSEWHERE: &[PoolKind] = &[
-    OipRest,
-    OipGrpc,
-    Openai,
-    Anthropic,
-    BedrockConverse,
-    BedrockInvoke,
-    Sagemaker,
-    SagemakerAsync,
-];
+const ELSEWHERE: &[&[PoolKind]] = &[ADDRESSED, AWS];
 
 /// Keys that not every adapter has, and the kinds that do. All others are every pool's.
-const KEYS: &[(&str, &[PoolKind])] = &[
+const KEYS: &[(&str, &[&[PoolKind]])] = &[
     ("url", ELSEWHERE),
-    ("discover", ADDRESSED),
-    ("discover_every_s", ADDRESSED),
-    ("packages", &[Embedded]),
-    ("runtime", &[Embedded]),
-    ("danger_accept_development_key", &[Embedded]),
-    ("workers", &[Embedded]),
+    ("discover", &[ADDRESSED]),
+    ("discover_every_s", &[ADDRESSED]),
+    ("packages", &[&[Embedded]]),
+    ("runtime", &[&[Embedded]]),
+    ("danger_accept_development_key", &[&[Embedded]]),
+    ("workers", &[&[Embedded]]),
     ("credentials", ELSEWHERE),
-    ("credentials_env", ADDRESSED),
-    ("x_api_key", &[Openai, Anthropic]),
-    ("api_version", &[Anthropic]),
-    ("completion_tokens", &[Openai]),
-    ("ca", ADDRESSED),
+    ("credentials_env", &[ADDRESSED]),
+    ("x_api_key", &[&[Openai, Anthropic]]),
+    ("api_version", &[&[Anthropic]]),
+    ("completion_tokens", &[&[Openai]]),
+    ("ca", &[ADDRESSED]),
     ("danger_http", ELSEWHERE),
-    ("structured", WORDED),
-    ("stream", &[OipGrpc, Openai, Anthropic, BedrockConverse, BedrockInvoke, Sagemaker]),
-    ("aws_region", AWS),
-    ("form", &[BedrockInvoke, Sagemaker, SagemakerAsync]),
-    ("bucket", &[SagemakerAsync]),
-    ("bucket_url", &[SagemakerAsync]),
+    ("structured", &[&[Openai, Anthropic], AWS]),
+    ("stream", &[&[OipGrpc, Openai, Anthropic, BedrockConverse, BedrockInvoke, Sagemaker]]),
+    ("aws_region", &[AWS]),
+    ("form", &[&[BedrockInvoke, Sagemaker, SagemakerAsync]]),
+    ("bucket", &[&[SagemakerAsync]]),
+    ("bucket_url", &[&[SagemakerAsync]]),
 ];
 
 /// Refuses a key of another adapter; `kinds` are those of the file's pools, in order. One that is
@@ -55,10 +44,10 @@ pub(super) fn check(stated: &toml::Table, kinds: &[PoolKind]) -> Result<(), (Str
         let Some(row) = row.as_table() else { continue };
         let name = row.get("name").and_then(toml::Value::as_str).unwrap_or_default();
         let says = |key: &str| row.get(key).is_some_and(|value| value.as_bool() != Some(false));
-        let foreign = KEYS.iter().find(|(key, has)| says(key) && !has.contains(kind));
+        let foreign = KEYS.iter().find(|(key, has)| says(key) && !has.concat().contains(kind));
         if let Some((key, has)) = foreign {
             let kind = kind.name();
-            let has: Vec<&str> = has.iter().map(|kind| kind.name()).collect();
+            let has: Vec<&str> = has.iter().copied().flatten().map(|kind| kind.name()).collect();
             let message =
                 format!("a pool of kind {kind} has no such key: it belongs to {}", has.join(", "));
             return Err((format!("pool {name}: {key}"), message));

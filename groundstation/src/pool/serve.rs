@@ -217,34 +217,6 @@ async fn asked_to_stop(until_stdin_closes: bool) {
     }
 }
 
-/// A model for tests: it gives back what it gets.
-#[cfg(test)]
-fn echo_manifest() -> codecs::package::Manifest {
-    use codecs::package::{FORMAT, Manifest, Port, Provenance};
-    let port = Port {
-        name: "x".to_owned(),
-        datatype: codecs::tensor::DType::U8,
-        shape: vec![-1],
-        unit: String::new(),
-        elements: Vec::new(),
-    };
-    Manifest {
-        format: FORMAT,
-        name: "echo".to_owned(),
-        version: "1".to_owned(),
-        description: String::new(),
-        tasks: Vec::new(),
-        inputs: vec![port.clone()],
-        outputs: vec![port],
-        max_batch: 1,
-        parameters: Default::default(),
-        bounds: Default::default(),
-        provenance: Provenance::default(),
-        scores: Vec::new(),
-        files: Default::default(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -275,6 +247,6 @@ mod tests {
         }
         // A child's trouble is for its parent to tell.
         assert_eq!(refusal(&args(&packages, true), &Models::load(&args(&packages, true))), None);
-        assert_eq!(refusal(&args(&[], false), &Models::echo(echo_manifest())), None);
+        assert_eq!(refusal(&args(&[], false), &Models::echo()), None);
     }
 }

@@ -19,7 +19,6 @@ use crate::pool::{
 use anyhow::{Context as _, bail, ensure};
 use bytes::Bytes;
 use codecs::{
-    package::{Manifest, Port, Provenance},
     tensor::{DType, Tensor},
     time::Tai,
 };
@@ -198,7 +197,7 @@ pub fn measure(seconds: f64, rounds: usize, package: Option<&Path>) -> anyhow::R
 pub fn serve() -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let models = Arc::new(Models::echo(manifest()));
+        let models = Arc::new(Models::echo());
         let mut listeners = Vec::new();
         for _ in 0..4 {
             listeners.push(TcpListener::bind("127.0.0.1:0").await?);
@@ -219,31 +218,6 @@ pub fn serve() -> anyhow::Result<()> {
     })?;
     runtime.shutdown_background();
     Ok(())
-}
-
-fn manifest() -> Manifest {
-    let port = Port {
-        name: "x".to_owned(),
-        datatype: DType::U8,
-        shape: vec![-1],
-        unit: String::new(),
-        elements: Vec::new(),
-    };
-    Manifest {
-        format: codecs::package::FORMAT,
-        name: "echo".to_owned(),
-        version: "1".to_owned(),
-        description: String::new(),
-        tasks: Vec::new(),
-        inputs: vec![port.clone()],
-        outputs: vec![port],
-        max_batch: 1,
-        parameters: BTreeMap::new(),
-        bounds: BTreeMap::new(),
-        provenance: Provenance::default(),
-        scores: Vec::new(),
-        files: BTreeMap::new(),
-    }
 }
 
 async fn bare_http(listener: TcpListener) -> std::io::Result<()> {

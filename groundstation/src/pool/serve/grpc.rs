@@ -217,7 +217,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_question_of_a_sequence_is_refused_by_its_name() {
-        let models = Models::echo(crate::pool::serve::echo_manifest());
+        let models = Models::echo();
         let ask = async |key: &str, value| {
             let value = InferParameter { value: Some(value) };
             let asked = InferRequest {
@@ -243,7 +243,7 @@ mod tests {
 
     #[tokio::test]
     async fn methods_that_are_not_there_are_named() {
-        let models = Arc::new(Models::echo(crate::pool::serve::echo_manifest()));
+        let models = Arc::new(Models::echo());
         for (method, named) in [
             ("ModelStatistics", "statistics"),
             ("RepositoryModelLoad", "repository"),

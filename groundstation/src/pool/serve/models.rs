@@ -5,8 +5,8 @@ use crate::pool::oip::OipError;
 use crate::pool::room::Rooms;
 use crate::pool::shared::Borrower;
 use bytes::Bytes;
-use codecs::package::Manifest;
-use codecs::tensor::Tensor;
+use codecs::package::{Manifest, Port, Provenance};
+use codecs::tensor::{DType, Tensor};
 use onboard_model::{ModelError, Package, Runtime, Session, Trust};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -126,9 +126,31 @@ impl Models {
         Self { models, trouble, failures, shared, rooms: Rooms::default() }
     }
 
-    /// One model that gives back what it gets, for measurements.
-    pub fn echo(manifest: Manifest) -> Self {
+    /// One model, `echo`, that gives back the bytes that it gets, for measurements and tests.
+    pub fn echo() -> Self {
         let workers = 4;
+        let port = Port {
+            name: "x".to_owned(),
+            datatype: DType::U8,
+            shape: vec![-1],
+            unit: String::new(),
+            elements: Vec::new(),
+        };
+        let manifest = Manifest {
+            format: codecs::package::FORMAT,
+            name: "echo".to_owned(),
+            version: "1".to_owned(),
+            description: String::new(),
+            tasks: Vec::new(),
+            inputs: vec![port.clone()],
+            outputs: vec![port],
+            max_batch: 1,
+            parameters: BTreeMap::new(),
+            bounds: BTreeMap::new(),
+            provenance: Provenance::default(),
+            scores: Vec::new(),
+            files: BTreeMap::new(),
+        };
         let model = Model {
             workers: Ok(Mutex::new((0..workers).map(|_| Worker::Echo).collect())),
             manifest,

@@ -259,7 +259,7 @@ mod tests {
     use super::*;
 
     async fn ask(method: Method, path: &str) -> (StatusCode, String) {
-        let mut app = routes(Arc::new(Models::echo(crate::pool::serve::echo_manifest())));
+        let mut app = routes(Arc::new(Models::echo()));
         let request = Request::builder().method(method).uri(path);
         let answer = app.call(request.body(axum::body::Body::empty()).unwrap()).await.unwrap();
         let status = answer.status();
