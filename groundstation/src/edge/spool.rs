@@ -1,6 +1,6 @@
 //! The spool: the store of numbered units, with when and how each was heard.
 
-use super::{label::Label, taken::content};
+use super::label::Label;
 use bytes::{BufMut as _, BytesMut};
 use codecs::{
     ids::{Channel, KeyPrefix, Origin, RangeSet, StoreEpoch, UnitKey},
@@ -12,7 +12,7 @@ use codecs::{
     },
 };
 use codecs_quic::{Change, Custodian, Offer, Recalled, Taken, Untakable};
-use codecs_store::{Committed, CounterName, Medium, NewUnit, ReadError, Store, StoreError, Stored};
+use codecs_store::{Committed, Medium, NewUnit, ReadError, Store, StoreError, Stored};
 use std::collections::BTreeMap;
 
 /// Units that the link keeps track of at a time: of frames of a kilobyte, twice what the widest
@@ -86,26 +86,6 @@ impl<M: Medium> Spool<M> {
     /// Whether a reception of as many bytes goes in without another being given up for it.
     pub fn has_room(&self, bytes: usize) -> bool {
         self.store.has_room(ANNOTATION_BYTES + bytes)
-    }
-
-    /// The contents of all units behind places, each with the channel's number from which on.
-    pub fn contents(&mut self, places: &BTreeMap<CounterName, u64>) -> Vec<u128> {
-        let keys: Vec<UnitKey> = self
-            .store
-            .counters()
-            .filter_map(|(prefix, counter)| {
-                let from = places.get(&(prefix.spacecraft, prefix.channel))?;
-                let held = counter.units.range(from..).map(|(sequence, _)| *sequence);
-                Some(held.map(move |sequence| UnitKey { prefix, sequence }))
-            })
-            .flatten()
-            .collect();
-        // One that can't be read is no longer there, and is heard again.
-        let read = |key: UnitKey| {
-            let place = (key.prefix.spacecraft, key.prefix.channel);
-            Some(content(place, &self.store.read(key).ok()?))
-        };
-        keys.into_iter().filter_map(read).collect()
     }
 
     /// Which making of the spool this is.

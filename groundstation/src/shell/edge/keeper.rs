@@ -5,10 +5,10 @@ use crate::edge::{
     finished::how,
     intake::Reception,
     label::Labeller,
-    progress::{Progress, Verdict},
+    progress::Progress,
     recorded::Stamp,
     spool::{Spool, change},
-    taken::{FileMark, Taken, content_of, slot_of},
+    taken::{FileMark, Taken, slot_of},
 };
 use codecs::{ids::Channel, time::Tai};
 use codecs_quic::Change;
@@ -150,7 +150,7 @@ impl Keeper {
     }
 
     /// A file is read from its start, of which the spool may have some.
-    pub async fn begin_file(
+    pub fn begin_file(
         &mut self,
         input: usize,
         (device, inode): (u64, u64),
@@ -165,10 +165,7 @@ impl Keeper {
         }
         let stamp = self.noted.values().map(|of| of.stamp).max().map_or(0, |last| last + 1);
         let progress = match (slot, resumed) {
-            (Some(slot), Some(taken)) => {
-                let found = self.spool.lock().await.contents(&taken.before);
-                Progress::resumed(slot, taken, stamp, found.into_iter())
-            }
+            (Some(slot), Some(taken)) => Progress::resumed(slot, taken, stamp),
             _ => Progress::fresh(slot, key, stamp),
         };
         self.files.insert(input, progress);
@@ -235,18 +232,12 @@ impl Keeper {
     fn number_one(&mut self, spool: &mut Spool<Disk>, unit: &Waiting) -> Done {
         let Waiting { input, came, heard, read } = unit;
         let of = &self.hub.inputs[*input];
+        // What passes is labelled as well: which channels have numbers of their own goes by order.
         let (label, annotation) = self.labeller.heard(heard, of, *came);
-        let place = (label.spacecraft, label.channel);
         let mut progress = self.files.get_mut(input);
-        if let Some(progress) = &mut progress {
-            match progress.judge(|| content_of(&label, &annotation, &heard.bytes)) {
-                Verdict::Number if progress.takes(place) => {}
-                Verdict::Number | Verdict::CommitFirst => return Done::CommitFirst,
-                Verdict::Kept => {
-                    self.hub.tally(*input).kept_before += 1;
-                    return Done::Behind;
-                }
-            }
+        if progress.as_mut().is_some_and(|progress| progress.passes()) {
+            self.hub.tally(*input).kept_before += 1;
+            return Done::Behind;
         }
         if of.place.ends() {
             let waits = !spool.has_room(heard.bytes.len());
@@ -259,10 +250,7 @@ impl Keeper {
             }
         }
         match spool.take(&label, &annotation, of.priority, &heard.bytes) {
-            Ok(key) => {
-                if let (Some(progress), Some(read)) = (progress, read) {
-                    progress.numbered(place, key.sequence, *read);
-                }
+            Ok(_) => {
                 let unidentified = label.channel == Channel::UNIDENTIFIED;
                 let symbols = heard.corrected_symbols;
                 self.hub.tally(*input).heard(label.quality, symbols, unidentified);
@@ -270,6 +258,9 @@ impl Keeper {
             Err(StoreError::Pending(_)) => return Done::CommitFirst,
             // Nothing that an intake hands out is as long as that.
             Err(error) => tracing::error!(input = of.name, "a unit was not kept: {error}"),
+        }
+        if let (Some(progress), Some(read)) = (progress, read) {
+            progress.took(*read);
         }
         Done::Behind
     }

@@ -372,7 +372,7 @@ impl Run {
                     let name = &self.hub.inputs[input].name;
                     tracing::info!(input = name, "goes on where the last start came to");
                 }
-                self.keeper.begin_file(input, file, resumed).await;
+                self.keeper.begin_file(input, file, resumed);
             }
             FromInput::Ended { input, whole, barren } => {
                 self.barren |= barren;
