@@ -9,6 +9,11 @@ use groundstation::pool::oip::{self, Body, Wanted};
 use groundstation::pool::oip_proto::{InferResponse, read_tensors, write_tensors};
 use groundstation::pool::sse::Reader;
 use groundstation::pool::stream::{Framing, Parts};
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+/// Answers up to here are read at once, without a runtime to read them elsewhere.
+const SHORT_BYTES_MAX: usize = 128 << 10;
 
 /// Questions and answers over REST: what is read is written so that the same is read again.
 pub fn oip_rest(data: &[u8]) {
@@ -82,7 +87,7 @@ fn forge(data: &[u8]) -> Vec<u8> {
 /// Streams of events, cut anywhere: the same events, and the same answer within its bound, be they
 /// framed as events or lines, or one JSON.
 pub fn events(data: &[u8]) {
-    let mut input = Input(data);
+    let mut input = Input(data.get(..SHORT_BYTES_MAX).unwrap_or(data));
     let at = usize::from(input.byte());
     let Ok(whole) = Reader::default().push(input.0) else { return };
     let (first, rest) = input.0.split_at(at.min(input.0.len()));
@@ -108,6 +113,11 @@ fn drafted(dialect: Dialect, framing: Framing, pieces: &[&[u8]]) -> Result<Draft
             return Ok(draft);
         }
     }
-    parts.end(&mut draft)?;
+    // What is short is read at once; only megabytes are read elsewhere.
+    let mut context = Context::from_waker(Waker::noop());
+    match pin!(parts.end(&mut draft)).poll(&mut context) {
+        Poll::Ready(ended) => ended?,
+        Poll::Pending => unreachable!("nothing is awaited"),
+    }
     Ok(draft)
 }

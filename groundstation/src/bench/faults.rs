@@ -30,6 +30,8 @@ pub enum Fault {
     Nans,
     /// Its answers never end
     Endless,
+    /// Its answers are tens of thousands of times too long, megabytes of good JSON
+    Huge,
     /// It says 429 and not until when
     Busy,
     /// It says 429 and when to come again
@@ -44,7 +46,7 @@ pub enum Fault {
 
 impl Fault {
     /// Those that need no model package.
-    pub const OF_SERVERS: [Self; 12] = [
+    pub const OF_SERVERS: [Self; 13] = [
         Self::Nothing,
         Self::Dead,
         Self::Silent,
@@ -53,6 +55,7 @@ impl Fault {
         Self::Shapes,
         Self::Nans,
         Self::Endless,
+        Self::Huge,
         Self::Busy,
         Self::BusyTold,
         Self::Auth,
@@ -70,6 +73,7 @@ impl Fault {
             Self::Shapes => "shapes",
             Self::Nans => "nans",
             Self::Endless => "endless",
+            Self::Huge => "huge",
             Self::Busy => "busy",
             Self::BusyTold => "busy-told",
             Self::Auth => "auth",
@@ -81,8 +85,8 @@ impl Fault {
     /// Whether a good pool stands beside it. Where none does, jobs wait until their time is over:
     /// the queue is what weighs. Where one does, each failed question is asked again elsewhere.
     pub const fn has_second(self) -> bool {
-        use Fault::{Budget, Endless, Errors, Nans, Shapes, Slow};
-        matches!(self, Errors | Slow | Shapes | Nans | Endless | Budget)
+        use Fault::{Budget, Endless, Errors, Huge, Nans, Shapes, Slow};
+        matches!(self, Errors | Slow | Shapes | Nans | Endless | Huge | Budget)
     }
 }
 

@@ -105,7 +105,7 @@ impl Messages {
         let mut parts = Parts::new(dialect, framing.unwrap_or(Framing::Whole));
         let pushed = |piece: &[u8], draft: &mut Draft| parts.push(piece, draft);
         if !stream::read(answer, &mut draft, pushed).await? {
-            parts.end(&mut draft)?;
+            parts.end(&mut draft).await?;
         }
         draft.finish(document)
     }

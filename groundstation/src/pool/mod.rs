@@ -15,6 +15,7 @@ pub mod error;
 pub mod secret;
 pub mod verdict;
 pub mod room;
+pub mod apart;
 pub mod body;
 pub mod dial;
 pub mod http;

@@ -4,13 +4,16 @@
 //! server that brought it) raw little-endian tensors follow the JSON, and a header tells its
 //! length. Both forms are read whatever was asked for: servers differ.
 
-use super::http::cut;
+mod elements;
+
+use super::apart::apart;
 use bytes::Bytes;
 use codecs::tensor::{DType, Tensor};
-use serde::de::DeserializeOwned;
+use elements::{Elements, read_elements};
 use serde::{Deserialize, Serialize};
 use serde_json::error::Category;
-use serde_json::{Map, Value, json};
+use serde_json::value::RawValue;
+use std::collections::BTreeMap;
 
 /// Header that tells the length of the JSON before raw tensors.
 pub const JSON_LENGTH_HEADER: &str = "inference-header-content-length";
@@ -21,7 +24,7 @@ pub const BINARY_EXTENSION: &str = "binary_tensor_data";
 /// Most bytes of a body, either way: 4000 tiles of the demonstration mission.
 pub const BODY_BYTES_MAX: usize = 64 << 20;
 
-/// Most bytes of a body's JSON, which takes many times as much memory once it is read.
+/// Most bytes of a body's JSON: in it tensors take several times their length.
 pub const JSON_BYTES_MAX: usize = 16 << 20;
 
 /// Bytes of the longest element; raw tensors begin at a multiple of it.
@@ -39,23 +42,26 @@ fn wrong<T>(message: impl Into<String>) -> Result<T, OipError> {
     Err(OipError(message.into()))
 }
 
+/// Parameters by name, each as it is written: what nobody asks for costs no tree of values.
+type Parameters<'a> = BTreeMap<String, &'a RawValue>;
+
 /// One tensor's description, and its elements where they stand in the JSON.
 #[derive(Debug, Deserialize)]
-struct TensorJson {
+struct TensorJson<'a> {
     name: String,
     shape: Vec<u64>,
     datatype: String,
-    #[serde(default)]
-    parameters: Option<Size>,
-    #[serde(default)]
-    data: Option<Value>,
+    #[serde(borrow, default)]
+    parameters: Option<Size<'a>>,
+    #[serde(borrow, default)]
+    data: Option<&'a RawValue>,
 }
 
 /// What is understood of a tensor's parameters.
 #[derive(Debug, Default, Deserialize)]
-struct Size {
-    #[serde(default)]
-    binary_data_size: Option<Value>,
+struct Size<'a> {
+    #[serde(borrow, default)]
+    binary_data_size: Option<&'a RawValue>,
     #[serde(default)]
     shared_memory_region: Option<String>,
     #[serde(default)]
@@ -73,7 +79,7 @@ struct TensorOut<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     parameters: Option<SizeOut<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    data: Option<Value>,
+    data: Option<Elements<'a>>,
 }
 
 #[derive(Debug, Serialize)]
@@ -91,14 +97,15 @@ enum SizeOut<'a> {
 
 /// A question.
 #[derive(Debug, Deserialize)]
-struct RequestJson {
+struct RequestJson<'a> {
     #[serde(default)]
     id: String,
-    #[serde(default)]
-    parameters: Map<String, Value>,
-    inputs: Vec<TensorJson>,
-    #[serde(default)]
-    outputs: Vec<OutputJson>,
+    #[serde(borrow, default)]
+    parameters: Parameters<'a>,
+    #[serde(borrow)]
+    inputs: Vec<TensorJson<'a>>,
+    #[serde(borrow, default)]
+    outputs: Vec<OutputJson<'a>>,
 }
 
 #[derive(Debug, Serialize)]
@@ -116,19 +123,20 @@ struct RawOut {
 
 /// An output that a question names.
 #[derive(Debug, Deserialize)]
-struct OutputJson {
+struct OutputJson<'a> {
     name: String,
-    #[serde(default)]
-    parameters: Map<String, Value>,
+    #[serde(borrow, default)]
+    parameters: Parameters<'a>,
 }
 
 /// An answer.
 #[derive(Debug, Deserialize)]
-struct ResponseJson {
+struct ResponseJson<'a> {
     model_name: String,
     #[serde(default)]
     model_version: Option<String>,
-    outputs: Vec<TensorJson>,
+    #[serde(borrow)]
+    outputs: Vec<TensorJson<'a>>,
 }
 
 #[derive(Debug, Serialize)]
@@ -267,8 +275,8 @@ pub fn read_question(body: &Body) -> Result<Question, OipError> {
 /// Reads a question, and its inputs from where they are.
 pub fn read_question_with(body: &Body, shared: ReadShared<'_>) -> Result<Question, OipError> {
     let (head, tail) = split(body)?;
-    let head: RequestJson = from_json(&head)?;
-    let asks = |value: &Value| ![json!(null), json!(false), json!(0), json!("")].contains(value);
+    let head: RequestJson<'_> = from_json(&head)?;
+    let asks = |value: &RawValue| !["null", "false", "0", "\"\""].contains(&value.get());
     refuse_sequence(
         head.parameters.iter().filter(|(_, value)| asks(value)).map(|(key, _)| &**key),
     )?;
@@ -281,11 +289,16 @@ pub fn read_question_with(body: &Body, shared: ReadShared<'_>) -> Result<Questio
         if let Some(key) = unknown.into_iter().find(|key| parameters.contains_key(*key)) {
             return wrong(format!("output {name:?}: this server has no {key}"));
         }
-        named.push((name, parameters.get("binary_data").and_then(Value::as_bool)));
+        named.push((name, truth(&parameters, "binary_data")));
     }
-    let binary = head.parameters.get("binary_data_output") == Some(&Value::Bool(true));
+    let binary = truth(&head.parameters, "binary_data_output") == Some(true);
     let wanted = Wanted { binary, named };
     Ok(Question { id: head.id, inputs: read_tensors(head.inputs, tail, shared)?, wanted })
+}
+
+/// A parameter that is `true` or `false`.
+fn truth(parameters: &Parameters<'_>, name: &str) -> Option<bool> {
+    parameters.get(name)?.get().parse().ok()
 }
 
 /// Refuses parameters of a question that is one of a sequence: answered alone it would get numbers
@@ -315,7 +328,7 @@ pub fn write_answer(name: &str, version: &str, id: &str, outputs: &[(Tensor, boo
 /// Reads an answer.
 pub fn read_answer(body: &Body) -> Result<Answer, OipError> {
     let (head, tail) = split(body)?;
-    let head: ResponseJson = from_json(&head)?;
+    let head: ResponseJson<'_> = from_json(&head)?;
     let model = match head.model_version.filter(|version| !version.is_empty()) {
         Some(version) => format!("{} {version}", head.model_name),
         None => head.model_name,
@@ -324,7 +337,13 @@ pub fn read_answer(body: &Body) -> Result<Answer, OipError> {
     Ok(Answer { model, outputs: read_tensors(head.outputs, tail, &shared)? })
 }
 
-fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, OipError> {
+/// The same, apart from what else goes on where its JSON is long.
+pub async fn read_answer_apart(body: Body) -> Result<Answer, OipError> {
+    let json_bytes = body.json_length.unwrap_or(body.bytes.len());
+    apart(json_bytes, move || read_answer(&body)).await
+}
+
+fn from_json<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, OipError> {
     serde_json::from_slice(bytes).map_err(|error| OipError(no_json(bytes, &error)))
 }
 
@@ -400,33 +419,12 @@ fn describe<'a>(tensor: &'a Tensor, binary: bool) -> TensorOut<'a> {
         shape: &tensor.shape,
         datatype: tensor.dtype.name(),
         parameters: binary.then_some(SizeOut::Raw { binary_data_size: tensor.data.len() }),
-        data: (!binary).then(|| elements(tensor)),
+        data: (!binary).then_some(Elements(tensor)),
     }
 }
 
-/// The elements as JSON numbers, flat in row-major order. What JSON can't hold becomes null.
-fn elements(tensor: &Tensor) -> Value {
-    let words = tensor.data.chunks_exact(tensor.dtype.size());
-    let value = |word: &[u8]| {
-        let mut wide = [0u8; 8];
-        wide[..word.len()].copy_from_slice(word);
-        let unsigned = u64::from_le_bytes(wide);
-        let signed = |bits: u32| ((unsigned << (64 - bits)) as i64) >> (64 - bits);
-        match tensor.dtype {
-            DType::Bool => Value::from(unsigned != 0),
-            DType::U8 | DType::U16 | DType::U32 | DType::U64 => Value::from(unsigned),
-            DType::I8 | DType::I16 | DType::I32 | DType::I64 => {
-                Value::from(signed(8 * word.len() as u32))
-            }
-            DType::F32 => Value::from(f64::from(f32::from_bits(unsigned as u32))),
-            DType::F64 => Value::from(f64::from_bits(unsigned)),
-        }
-    };
-    words.map(value).collect()
-}
-
 fn read_tensors(
-    heads: Vec<TensorJson>,
+    heads: Vec<TensorJson<'_>>,
     mut tail: Bytes,
     shared: ReadShared<'_>,
 ) -> Result<Vec<Tensor>, OipError> {
@@ -441,7 +439,7 @@ fn read_tensors(
         };
         let parameters = head.parameters.unwrap_or_default();
         let raw = parameters.binary_data_size;
-        let data = match (raw.as_ref().map(Value::as_u64), head.data) {
+        let data = match (raw.map(|size| size.get().parse::<u64>().ok()), head.data) {
             (None, None) if parameters.shared_memory_region.is_some() => {
                 let size = parameters.shared_memory_byte_size;
                 let Some(rest) = left.checked_sub(size) else {
@@ -454,12 +452,8 @@ fn read_tensors(
             (Some(Some(size)), None) if size <= tail.len() as u64 => tail.split_to(size as usize),
             (Some(_), None) => return wrong(format!("tensor {:?}: raw bytes missing", head.name)),
             (None, Some(data)) => {
-                let mut out = Vec::new();
-                flatten(&data, dtype, &mut out).map_err(|element| {
-                    let (element, dtype) = (cut(&element.to_string()), dtype.name());
-                    OipError(format!("tensor {:?}: {element} is no {dtype}", head.name))
-                })?;
-                out.into()
+                let read = read_elements(data, dtype);
+                read.map_err(|error| OipError(format!("tensor {:?}: {error}", head.name)))?.into()
             }
             _ => return wrong(format!("tensor {:?}: needs data, raw or typed", head.name)),
         };
@@ -467,40 +461,6 @@ fn read_tensors(
         tensors.push(tensor.map_err(|error| OipError(error.to_string()))?);
     }
     if tail.is_empty() { Ok(tensors) } else { wrong("raw bytes that belong to no tensor") }
-}
-
-/// Appends elements as little-endian bytes; arrays may be nested or flat (both are allowed). Gives
-/// the first that is no such element.
-fn flatten<'a>(value: &'a Value, dtype: DType, out: &mut Vec<u8>) -> Result<(), &'a Value> {
-    if let Value::Array(inner) = value {
-        return inner.iter().try_for_each(|value| flatten(value, dtype, out));
-    }
-    append(value, dtype, out).ok_or(value)
-}
-
-fn append(value: &Value, dtype: DType, out: &mut Vec<u8>) -> Option<()> {
-    let signed = |least: i64, most: i64| {
-        value.as_i64().filter(|value| (least..=most).contains(value)).map(i64::to_le_bytes)
-    };
-    let unsigned = |most: u64| value.as_u64().filter(|value| *value <= most).map(u64::to_le_bytes);
-    let wide: [u8; 8] = match dtype {
-        DType::Bool => match value {
-            Value::Bool(truth) => u64::from(*truth).to_le_bytes(),
-            _ => unsigned(1)?,
-        },
-        DType::U8 => unsigned(u8::MAX.into())?,
-        DType::U16 => unsigned(u16::MAX.into())?,
-        DType::U32 => unsigned(u32::MAX.into())?,
-        DType::U64 => unsigned(u64::MAX)?,
-        DType::I8 => signed(i8::MIN.into(), i8::MAX.into())?,
-        DType::I16 => signed(i16::MIN.into(), i16::MAX.into())?,
-        DType::I32 => signed(i32::MIN.into(), i32::MAX.into())?,
-        DType::I64 => signed(i64::MIN, i64::MAX)?,
-        DType::F32 => u64::from((value.as_f64()? as f32).to_bits()).to_le_bytes(),
-        DType::F64 => value.as_f64()?.to_le_bytes(),
-    };
-    out.extend_from_slice(wide.get(..dtype.size())?);
-    Some(())
 }
 
 #[cfg(test)]

@@ -131,8 +131,9 @@ impl OipRest {
         }
         let reply = self.ask(question, request.time_left).await?;
         let json_length = reply.number(JSON_LENGTH_HEADER).map(|length| length as usize);
-        let answer = oip::read_answer(&Body { bytes: reply.body, json_length })
-            .map_err(|error| PoolError::contract(format!("answer of {model}: {error}")))?;
+        let answer = oip::read_answer_apart(Body { bytes: reply.body, json_length }).await;
+        let answer =
+            answer.map_err(|error| PoolError::contract(format!("answer of {model}: {error}")))?;
         Ok(Response {
             model: answer.model,
             output: Output::Tensors(answer.outputs),

@@ -8,10 +8,45 @@
 //! then mean the same whoever sends them.
 
 use super::PoolError;
-use super::formats::{Dialect, Draft};
+use super::apart::apart;
+use super::formats::{Dialect, Draft, TEXT_BYTES_MAX};
 use super::https::{ANSWER_BYTES_MAX, Answer};
 use super::oip::no_json;
 use super::sse::{EVENT_BYTES_MAX, Reader};
+use bytes::Bytes;
+use serde_json::Value;
+
+/// Most bytes of an answer that is one JSON: twice the longest text.
+pub const WHOLE_BYTES_MAX: usize = 2 * TEXT_BYTES_MAX;
+
+/// Takes an answer that came whole, apart from what else goes on where it is long.
+pub async fn whole(
+    bytes: Bytes,
+    draft: &mut Draft,
+    take: impl FnOnce(&Value, &mut Draft) -> Result<(), PoolError> + Send + 'static,
+) -> Result<(), PoolError> {
+    if bytes.len() > WHOLE_BYTES_MAX {
+        return Err(too_long());
+    }
+    let (length, mut own) = (bytes.len(), std::mem::take(draft));
+    let read = move || {
+        let taken = match serde_json::from_slice(&bytes) {
+            Ok(value) => take(&value, &mut own),
+            Err(error) => {
+                let why = no_json(&bytes, &error);
+                Err(PoolError::contract(format!("the answer: {why}")))
+            }
+        };
+        (own, taken)
+    };
+    let (own, taken) = apart(length, read).await;
+    *draft = own;
+    taken.map_err(|error| error.with_usage(draft.usage))
+}
+
+fn too_long() -> PoolError {
+    PoolError::contract(format!("one JSON of more than {WHOLE_BYTES_MAX} bytes"))
+}
 
 /// Reads an answer until `take` finds its last word, or to its end; gives whether the last word
 /// came. What an answer of the longest text may take, each letter in an event of its own, is far
@@ -98,7 +133,7 @@ impl Parts {
                 Ok(false)
             }
             Framing::Lines => self.lines(bytes, draft),
-            // The loop above has counted them.
+            Framing::Whole if self.held.len() + bytes.len() > WHOLE_BYTES_MAX => Err(too_long()),
             Framing::Whole => {
                 self.held.extend_from_slice(bytes);
                 Ok(false)
@@ -130,9 +165,13 @@ impl Parts {
 
     /// Nothing more comes, and the last word did not. The draft has no end then, unless a reason
     /// to end is enough in this dialect.
-    pub fn end(mut self, draft: &mut Draft) -> Result<(), PoolError> {
+    pub async fn end(mut self, draft: &mut Draft) -> Result<(), PoolError> {
         let ended = match self.framing {
-            Framing::Whole => self.whole(draft).map(|()| true),
+            Framing::Whole => {
+                let dialect = self.dialect;
+                let take = move |value: &Value, draft: &mut Draft| dialect.whole(value, draft);
+                return whole(self.held.into(), draft, take).await;
+            }
             Framing::Lines => self.line(draft),
             Framing::Events => Ok(false),
         };
@@ -145,13 +184,6 @@ impl Parts {
             Err(error) => Err(error.with_usage(draft.usage)),
         }
     }
-
-    fn whole(&self, draft: &mut Draft) -> Result<(), PoolError> {
-        let value = serde_json::from_slice(&self.held).map_err(|error| {
-            PoolError::contract(format!("the answer: {}", no_json(&self.held, &error)))
-        })?;
-        self.dialect.whole(&value, draft)
-    }
 }
 
 #[cfg(test)]
@@ -159,6 +191,7 @@ mod tests {
     use super::*;
     use crate::pool::formats::Stop;
     use crate::pool::{Cause, Usage};
+    use futures_util::FutureExt as _;
     use proptest::prelude::*;
 
     const PARTS: [&str; 3] = [
@@ -174,7 +207,7 @@ mod tests {
                 return Ok(draft);
             }
         }
-        parts.end(&mut draft)?;
+        parts.end(&mut draft).now_or_never().unwrap()?;
         Ok(draft)
     }
 
@@ -199,8 +232,11 @@ mod tests {
             assert_eq!(error.cause, Cause::Contract, "{framing:?}: {error}");
         }
         let endless = vec![b' '; EVENT_BYTES_MAX / 2 + 1];
-        for framing in [Framing::Events, Framing::Lines] {
-            let error = drafted(framing, &[&endless, &endless]).unwrap_err();
+        let whole = vec![b' '; WHOLE_BYTES_MAX];
+        for (framing, endless) in
+            [(Framing::Events, &endless), (Framing::Lines, &endless), (Framing::Whole, &whole)]
+        {
+            let error = drafted(framing, &[endless, endless]).unwrap_err();
             assert_eq!(error.cause, Cause::Contract, "{framing:?}: {error}");
         }
     }

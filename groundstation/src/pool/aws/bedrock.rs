@@ -8,6 +8,7 @@ use super::sigv4::encoded;
 use crate::pool::formats::{Dialect, Draft, Structured, converse};
 use crate::pool::http::{model_of, within};
 use crate::pool::https::{ANSWER_BYTES_MAX, Answer};
+use crate::pool::stream::{self, WHOLE_BYTES_MAX};
 use crate::pool::{Input, Pool, PoolError, PoolInfo, Request, Response, Usage};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -107,7 +108,8 @@ impl Bedrock {
             reply::read(answer, &mut draft, take).await?;
         } else {
             let answer = self.ask(model, "converse", JSON, body, request).await?;
-            converse::whole(&json_of(&answer.whole(ANSWER_BYTES_MAX).await?)?, &mut draft)?;
+            let bytes = answer.whole(WHOLE_BYTES_MAX).await?;
+            stream::whole(bytes, &mut draft, converse::whole).await?;
         }
         draft.finish(document)
     }
@@ -122,7 +124,7 @@ impl Bedrock {
         let answer = self.ask(model, "invoke", JSON, body, request).await?;
         let content_type = answer.header("content-type").unwrap_or_default().to_owned();
         let bytes = answer.whole(ANSWER_BYTES_MAX).await?;
-        form.read(model, request, Body { content_type, bytes })
+        form.read(model, request, Body { content_type, bytes }).await
     }
 
     async fn stream(

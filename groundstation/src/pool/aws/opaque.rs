@@ -1,7 +1,8 @@
 //! Bodies for services that hand bytes through to a model and know nothing of them.
 
 use crate::pool::formats::{Dialect, Draft, Structured, anthropic, openai};
-use crate::pool::oip::{self, JSON_BYTES_MAX};
+use crate::pool::oip;
+use crate::pool::stream;
 use crate::pool::{Input, Output, PoolError, Request, Response, Usage};
 use bytes::Bytes;
 use serde::Deserialize;
@@ -86,17 +87,19 @@ impl Form {
     }
 
     /// Reads an answer.
-    pub fn read(self, model: &str, request: &Request, body: Body) -> Result<Response, PoolError> {
+    pub async fn read(
+        self,
+        model: &str,
+        request: &Request,
+        body: Body,
+    ) -> Result<Response, PoolError> {
         let Body { content_type, bytes } = body;
         let wrong = |error: String| PoolError::contract(format!("answer of {model}: {error}"));
         match (self.dialect(), &request.input) {
             (Some(dialect), Input::Document(document)) => {
-                if bytes.len() > JSON_BYTES_MAX {
-                    return Err(wrong(format!("{} bytes of JSON", bytes.len())));
-                }
-                let value = serde_json::from_slice(&bytes).map_err(|it| wrong(it.to_string()))?;
                 let mut draft = Draft { model: model.to_owned(), ..Draft::default() };
-                dialect.whole(&value, &mut draft)?;
+                let take = move |value: &Value, draft: &mut Draft| dialect.whole(value, draft);
+                stream::whole(bytes, &mut draft, take).await?;
                 draft.finish(document)
             }
             _ => {
@@ -105,7 +108,8 @@ impl Form {
                     number.trim().parse::<usize>().map_err(|error| wrong(error.to_string()))
                 });
                 let body = oip::Body { bytes, json_length: length.transpose()? };
-                let answer = oip::read_answer(&body).map_err(|it| wrong(it.to_string()))?;
+                let answer = oip::read_answer_apart(body).await;
+                let answer = answer.map_err(|error| wrong(error.to_string()))?;
                 Ok(Response {
                     model: answer.model,
                     output: Output::Tensors(answer.outputs),

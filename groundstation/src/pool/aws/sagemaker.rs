@@ -124,7 +124,7 @@ impl SageMaker {
                 self.later(endpoint, write(false)?, request, bucket).await?
             }
         };
-        let mut response = self.form.read(endpoint, request, body)?;
+        let mut response = self.form.read(endpoint, request, body).await?;
         if response.model.is_empty() {
             endpoint.clone_into(&mut response.model);
         }
@@ -152,7 +152,7 @@ impl SageMaker {
             _ => Ok(false),
         };
         if !reply::read(answer, &mut draft, take).await? {
-            parts.end(&mut draft)?;
+            parts.end(&mut draft).await?;
         }
         draft.finish(document)
     }

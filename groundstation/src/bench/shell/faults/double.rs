@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use std::{
     convert::Infallible,
     sync::{
-        Arc,
+        Arc, LazyLock,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -38,6 +38,8 @@ const SLOWER: u32 = 10;
 /// A piece of an answer that never ends, and the time between two: who waits for the end of its time
 /// meets that, and not the bound on bytes.
 const PIECE: (Bytes, Duration) = (Bytes::from_static(&[b' '; 4 << 10]), Duration::from_millis(1));
+/// Numbers in an answer that is too long, of which our side reads what it reads at most.
+const HUGE_NUMBERS: usize = 7 << 20;
 /// Seconds until a busy one wants to be asked again.
 const COME_AGAIN_S: &str = "1";
 
@@ -128,6 +130,7 @@ async fn infer(State(double): State<Double>, question: Bytes) -> Response {
         Fault::Shapes => answer(8, 0.5),
         Fault::Nans => answer(16, f32::NAN),
         Fault::Endless => endless(),
+        Fault::Huge => ([("content-type", "application/json")], HUGE.clone()).into_response(),
         Fault::Busy => refused(StatusCode::TOO_MANY_REQUESTS).into_response(),
         Fault::BusyTold => {
             let when = [(header::RETRY_AFTER, COME_AGAIN_S)];
@@ -155,6 +158,16 @@ fn answer(side: usize, value: f32) -> Response {
     ([("content-type", kind), (JSON_LENGTH_HEADER, length)], body).into_response()
 }
 
+/// An answer of good JSON, as long as one may be.
+static HUGE: LazyLock<Bytes> = LazyLock::new(|| {
+    let numbers = "0,".repeat(HUGE_NUMBERS);
+    let numbers = numbers.trim_end_matches(',');
+    let outputs = format!(
+        "{{\"name\":\"mask\",\"datatype\":\"FP32\",\"shape\":[1,1,16,16],\"data\":[{numbers}]}}"
+    );
+    format!("{{\"model_name\":\"{MODEL}\",\"outputs\":[{outputs}]}}").into()
+});
+
 fn endless() -> Response {
     let pieces = stream::unfold((), |()| async {
         let (piece, pause) = PIECE;
@@ -180,14 +193,16 @@ mod tests {
     const TASK: &str = "cloud-mask/1";
 
     /// What our adapter makes of an answer.
-    async fn asked(pool: &OipRest) -> Result<Response, PoolError> {
+    async fn asked(pool: &OipRest, fault: Fault) -> Result<Response, PoolError> {
+        // Megabytes take their time; who waits in vain waits no longer than must be.
+        let time_left = Duration::from_millis(if fault == Fault::Huge { 60_000 } else { 300 });
         let pixels = vec![7; 4 * 64 * 64];
         let tile = Tensor::new("tile", DType::U8, vec![1, 4, 64, 64], pixels.into()).unwrap();
         pool.infer(&Request {
             task: TASK.into(),
             input: Input::Tensors(vec![tile]),
             deadline: Tai(1),
-            time_left: Duration::from_millis(300),
+            time_left,
             priority: 0,
             handling: Handling::default(),
             budget: None,
@@ -213,14 +228,15 @@ mod tests {
             (Fault::Silent, Cause::Deadline),
             (Fault::Errors, Cause::Failed),
             (Fault::Endless, Cause::Deadline),
+            (Fault::Huge, Cause::Contract),
             (Fault::Busy, Cause::Overloaded { retry_after: None }),
             (Fault::BusyTold, Cause::Overloaded { retry_after: Some(Duration::from_secs(1)) }),
             (Fault::Auth, Cause::Auth),
         ] {
             let pool = server(fault).await;
-            assert_eq!(asked(&pool).await.unwrap_err().cause, cause, "{fault:?}");
+            assert_eq!(asked(&pool, fault).await.unwrap_err().cause, cause, "{fault:?}");
             if fault == Fault::Errors {
-                asked(&pool).await.unwrap();
+                asked(&pool, fault).await.unwrap();
             }
         }
         for (fault, holds) in [
@@ -230,7 +246,7 @@ mod tests {
             (Fault::Nans, false),
         ] {
             let pool = server(fault).await;
-            let answer = asked(&pool).await.unwrap();
+            let answer = asked(&pool, fault).await.unwrap();
             let checked = contract.check_outputs(answer.output.tensors(), 1);
             assert_eq!(checked.is_ok(), holds, "{fault:?}: {checked:?}");
             let model = pool.metadata(TASK).await.unwrap().unwrap();
