@@ -51,6 +51,7 @@ fn request() -> Request {
         budget: None,
         idempotency_key: "request".into(),
         trace: Trace::of("request"),
+        outputs_bytes: None,
     }
 }
 

@@ -105,13 +105,21 @@ pub struct Question {
     pub content_type: &'static str,
     /// Body, in parts; none for no body.
     pub body: Vec<Bytes>,
+    /// Most bytes of its answer, where that is less than what the server may send.
+    pub answer_bytes_max: usize,
 }
 
 impl Question {
     /// A question without a body.
     pub fn get(path: impl Into<String>) -> Self {
-        let (headers, body) = (HeaderMap::new(), Vec::new());
-        Self { method: Method::GET, path: path.into(), headers, content_type: "", body }
+        Self {
+            method: Method::GET,
+            path: path.into(),
+            headers: HeaderMap::new(),
+            content_type: "",
+            body: Vec::new(),
+            answer_bytes_max: usize::MAX,
+        }
     }
 
     /// Sets a header; a value that no header may hold is refused.
@@ -208,7 +216,10 @@ impl Server {
                 None => (self.connect().await?, false),
             };
             match connection.sender.send_request(self.request(&question)?).await {
-                Ok(response) => return self.read(connection, response).await,
+                Ok(response) => {
+                    let most = question.answer_bytes_max.min(self.answer_bytes_max);
+                    return self.read(connection, response, most).await;
+                }
                 // Some servers close a kept connection without a word, just as it is used again.
                 // Asking twice is allowed: what pools are asked changes nothing there.
                 Err(_) if kept => {}
@@ -257,12 +268,12 @@ impl Server {
         &self,
         connection: Connection,
         response: hyper::Response<hyper::body::Incoming>,
+        most: usize,
     ) -> Result<Reply, PoolError> {
         let (parts, body) = response.into_parts();
-        let body = match gather(body, self.answer_bytes_max, &self.rooms).await {
+        let body = match gather(body, most, &self.rooms).await {
             Ok(body) => body,
             Err(Ungathered::TooLong) => {
-                let most = self.answer_bytes_max;
                 return Err(PoolError::contract(format!("answer of more than {most} bytes")));
             }
             Err(Ungathered::Broken(error)) => {

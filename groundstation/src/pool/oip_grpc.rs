@@ -129,8 +129,9 @@ impl OipGrpc {
             let parts = within(request.time_left, self.stream(question, request, &trace)).await?;
             (parts.model.clone(), parts.whole().map_err(wrong)?)
         } else {
+            let (most, time) = (request.answer_bytes_max(), request.time_left);
             let answer: InferResponse =
-                self.call("ModelInfer", question, request.time_left, Some(&trace)).await?;
+                self.call_for(most, "ModelInfer", question, time, Some(&trace)).await?;
             let name = answer.model();
             let outputs = read_tensors(answer.outputs, answer.raw_output_contents);
             (name, outputs.map_err(|error| wrong(error.to_string()))?)
@@ -169,7 +170,7 @@ impl OipGrpc {
         let asked = futures_util::stream::once(std::future::ready(question));
         let (asked, path) =
             self.prepare("ModelStreamInfer", asked, request.time_left, Some(trace))?;
-        let mut client = client(self.channel());
+        let mut client = client(self.channel(), request.answer_bytes_max());
         client.ready().await.map_err(|error| PoolError::unavailable(chain(&error)))?;
         let codec = ProstCodec::<InferRequest, StreamResponse>::default();
         let answer = client.streaming(asked, path, codec).await.map_err(|it| verdict(&it))?;
@@ -207,8 +208,24 @@ impl OipGrpc {
         Q: prost::Message + Send + Sync + 'static,
         A: prost::Message + Default + Send + Sync + 'static,
     {
+        self.call_for(MESSAGE_BYTES_MAX, method, question, time, trace).await
+    }
+
+    /// The same, with an answer of so many bytes at most.
+    async fn call_for<Q, A>(
+        &self,
+        bytes_max: usize,
+        method: &str,
+        question: Q,
+        time: Duration,
+        trace: Option<&str>,
+    ) -> Result<A, PoolError>
+    where
+        Q: prost::Message + Send + Sync + 'static,
+        A: prost::Message + Default + Send + Sync + 'static,
+    {
         let (request, path) = self.prepare(method, question, time, trace)?;
-        let mut client = client(self.channel());
+        let mut client = client(self.channel(), bytes_max);
         let answer = within(time, async {
             client.ready().await.map_err(|error| PoolError::unavailable(chain(&error)))?;
             let codec = ProstCodec::<Q, A>::default();
@@ -247,9 +264,9 @@ impl OipGrpc {
     }
 }
 
-fn client(channel: Channel) -> tonic::client::Grpc<Channel> {
+fn client(channel: Channel, answer_bytes_max: usize) -> tonic::client::Grpc<Channel> {
     tonic::client::Grpc::new(channel)
-        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_decoding_message_size(answer_bytes_max.min(MESSAGE_BYTES_MAX))
         .max_encoding_message_size(MESSAGE_BYTES_MAX)
 }
 

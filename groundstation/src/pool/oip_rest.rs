@@ -120,6 +120,7 @@ impl OipRest {
         };
         let mut question = Question {
             method: Method::POST,
+            answer_bytes_max: request.answer_bytes_max(),
             content_type: body.content_type(),
             body: body.parts,
             ..Question::get(format!("/v2/models/{model}/infer"))

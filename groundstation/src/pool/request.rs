@@ -1,5 +1,6 @@
 //! What a pool is asked: one request for every kind of adapter, in nobody's dialect.
 
+use super::oip::BODY_BYTES_MAX;
 use super::usage::Cost;
 use bytes::Bytes;
 pub use codecs::mission::task::DataClass;
@@ -33,6 +34,23 @@ pub struct Request {
     pub idempotency_key: String,
     /// What the request belongs to, from frame to insight.
     pub trace: Trace,
+    /// Bytes that the outputs take, where a contract tells.
+    pub outputs_bytes: Option<u64>,
+}
+
+/// Room for a number as text, blanks and all, in bytes for each byte that it takes as it is.
+const TEXT_OF_A_BYTE: u64 = 32;
+
+/// Room beside the contract's outputs: a model may give more than that.
+const BESIDE_BYTES: u64 = 1 << 20;
+
+impl Request {
+    /// Most bytes of an answer in tensors that are read: what is longer can't be the contract's.
+    pub fn answer_bytes_max(&self) -> usize {
+        let most = |bytes: u64| bytes.saturating_mul(TEXT_OF_A_BYTE).saturating_add(BESIDE_BYTES);
+        let told = self.outputs_bytes.and_then(|bytes| usize::try_from(most(bytes)).ok());
+        told.unwrap_or(BODY_BYTES_MAX).min(BODY_BYTES_MAX)
+    }
 }
 
 /// What a request is about.

@@ -210,6 +210,7 @@ impl Router {
             self.lanes.remove(lane, place);
         }
         let jobs = jobs.to_vec();
+        let outputs_bytes = contract.outputs_bytes(items.iter().sum());
         self.asks.insert(
             ask,
             Ask {
@@ -232,6 +233,7 @@ impl Router {
         );
         let request = Request {
             task: name,
+            outputs_bytes,
             input,
             deadline,
             time_left: allotted,

@@ -7,7 +7,7 @@ use super::service::Service;
 use super::sigv4::encoded;
 use crate::pool::formats::{Dialect, Draft, Structured, converse};
 use crate::pool::http::{model_of, within};
-use crate::pool::https::{ANSWER_BYTES_MAX, Answer};
+use crate::pool::https::Answer;
 use crate::pool::stream::{self, WHOLE_BYTES_MAX};
 use crate::pool::{Input, Pool, PoolError, PoolInfo, Request, Response, Usage};
 use base64::Engine as _;
@@ -123,7 +123,7 @@ impl Bedrock {
         let body = form.write(model, request, self.structured, false)?;
         let answer = self.ask(model, "invoke", JSON, body, request).await?;
         let content_type = answer.header("content-type").unwrap_or_default().to_owned();
-        let bytes = answer.whole(ANSWER_BYTES_MAX).await?;
+        let bytes = answer.whole(request.answer_bytes_max()).await?;
         form.read(model, request, Body { content_type, bytes }).await
     }
 

@@ -7,7 +7,7 @@ use super::service::Service;
 use super::sigv4::encoded;
 use crate::pool::formats::{Dialect, Draft, Structured};
 use crate::pool::http::{model_of, within};
-use crate::pool::https::{ANSWER_BYTES_MAX, Answer};
+use crate::pool::https::Answer;
 use crate::pool::stream::{Framing, Parts};
 use crate::pool::{Input, Pool, PoolError, PoolInfo, Request, Response};
 use bytes::Bytes;
@@ -48,7 +48,7 @@ impl Bucket {
 
     /// An object; none while there is none. Without the right to list, S3 says of what is not
     /// there that it is not allowed.
-    async fn get(&self, location: &str) -> Result<Option<Body>, PoolError> {
+    async fn get(&self, location: &str, bytes_max: usize) -> Result<Option<Body>, PoolError> {
         let key = location.strip_prefix("s3://").and_then(|rest| rest.split_once('/'));
         // An address that is a bucket's own reaches no other.
         let reached = |bucket: &str| self.in_path || bucket == self.name;
@@ -59,7 +59,7 @@ impl Bucket {
         match self.service.ask(Method::GET, &self.path_in(bucket, key), &[], Bytes::new()).await {
             Ok(answer) => {
                 let content_type = answer.header("content-type").unwrap_or_default().to_owned();
-                Ok(Some(Body { content_type, bytes: answer.whole(ANSWER_BYTES_MAX).await? }))
+                Ok(Some(Body { content_type, bytes: answer.whole(bytes_max).await? }))
             }
             Err(error) if error.said.starts_with("404") || error.said.starts_with("403") => {
                 Ok(None)
@@ -118,7 +118,7 @@ impl SageMaker {
             (Operation::Invoke { .. }, _) => {
                 let answer = self.ask(endpoint, "invocations", write(false)?, request).await?;
                 let content_type = answer.header("content-type").unwrap_or_default().to_owned();
-                Body { content_type, bytes: answer.whole(ANSWER_BYTES_MAX).await? }
+                Body { content_type, bytes: answer.whole(request.answer_bytes_max()).await? }
             }
             (Operation::Async(bucket), _) => {
                 self.later(endpoint, write(false)?, request, bucket).await?
@@ -209,11 +209,11 @@ impl SageMaker {
             .ok_or_else(|| PoolError::contract("the answer names no place for the output"))?;
         let mut interval = LOOK_AFTER.0;
         loop {
-            if let Some(body) = bucket.get(&output).await? {
+            if let Some(body) = bucket.get(&output, request.answer_bytes_max()).await? {
                 return Ok(body);
             }
             if let Some(failure) = &failure
-                && let Some(body) = bucket.get(failure).await?
+                && let Some(body) = bucket.get(failure, request.answer_bytes_max()).await?
             {
                 let said = String::from_utf8_lossy(&body.bytes).into_owned();
                 return Err(PoolError::failed(crate::pool::http::cut(&said)));

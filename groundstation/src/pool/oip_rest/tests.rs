@@ -90,6 +90,7 @@ fn request() -> Request {
         budget: None,
         idempotency_key: "key-1".into(),
         trace: Trace::of("x"),
+        outputs_bytes: None,
     }
 }
 

@@ -208,6 +208,7 @@ mod tests {
             budget: None,
             idempotency_key: "key".into(),
             trace: Trace::of("key"),
+            outputs_bytes: Some(4 * 257),
         })
         .await
     }
