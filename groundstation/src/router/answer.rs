@@ -1,7 +1,7 @@
 //! Answers and errors: what they say of the pool, and what becomes of the jobs.
 
 use super::ask::Ask;
-use super::job::{AskId, JobId, Stage};
+use super::job::{AskId, Job, JobId, Stage};
 use super::{ATTEMPTS_MAX, Router, batch};
 use crate::pool::task;
 use crate::pool::{Cause, Cost, Output, PoolError, Response, Usage};
@@ -43,7 +43,8 @@ impl Router {
         let usage = result.as_ref().map_or_else(|error| *error.usage, |response| response.usage);
         let usage = usage.credible();
         let spent = self.spent(&asked, &usage, wall);
-        let cost = self.charge(&asked, result.is_ok(), &usage, &spent, now);
+        let cause = result.as_ref().err().map(|error| error.cause);
+        let cost = self.charge(&asked, cause, &usage, &spent, now);
         self.judge(&asked, result.as_ref().err(), &spent, cost, wall, now);
         self.meter_answer(&asked, &result, &usage, &spent, cost);
         self.span_ask(&asked, result.as_ref().map(|_| &usage), &spent, now);
@@ -65,6 +66,9 @@ impl Router {
             Err(error) => {
                 for id in &asked.jobs {
                     self.bad(*id, &asked, &error, now);
+                    if cost > Cost::ZERO && self.jobs.get(id).is_some_and(Job::is_queued) {
+                        self.note_cost(*id, asked.pool, now);
+                    }
                 }
             }
         }
@@ -101,12 +105,25 @@ impl Router {
         usage.energy_j.or_else(|| watts.map(|watts| watts * spent.run as f64 / 1e9))
     }
 
-    /// Pays for a question. An error costs only what the pool states it took.
-    fn charge(&mut self, asked: &Ask, ok: bool, usage: &Usage, spent: &Spent, now: Tai) -> Cost {
+    /// Pays for a question: what the pool states, else what its price list says of an answer that
+    /// came or of time that it had. A refusal, or an error of its own, costs only what it states.
+    /// An answer by the token that does not say how many it took costs what was expected of it.
+    fn charge(
+        &mut self,
+        asked: &Ask,
+        error: Option<Cause>,
+        usage: &Usage,
+        spent: &Spent,
+        now: Tai,
+    ) -> Cost {
         let run = Duration::from_nanos(spent.run.unsigned_abs());
         let price = self.pools.get(asked.pool).map(|pool| pool.spec.price).unwrap_or_default();
-        let charged = ok || *usage != Usage::default();
-        let cost = if charged { price.of(usage, run) } else { Cost::ZERO };
+        let stated = *usage != Usage::default();
+        let had = matches!(error, None | Some(Cause::Contract | Cause::Deadline));
+        let cost = if had || stated { price.of(usage, run) } else { Cost::ZERO };
+        let counted = usage.tokens_in.is_some() || usage.tokens_out.is_some();
+        let by_guess = error.is_none() && price.is_by_token() && !counted && usage.cost.is_none();
+        let cost = if by_guess { cost.max(asked.reserved) } else { cost };
         self.pay(Some(asked.pool), Some(asked.task), asked.reserved, cost, now);
         cost
     }

@@ -249,8 +249,19 @@ impl Router {
         purses.into_iter().find_map(|(whose, purse)| {
             let purse = purse.filter(|purse| !purse.allows(cost, now))?;
             let (spent, most) = (purse.spent(now), purse.most.unwrap_or_default());
-            Some(format!("the day's budget of {whose} is spent: {spent} of {most}"))
+            let own = match spent < most {
+                true => format!("leaves less than a question takes, about {cost}"),
+                false => "is spent".to_owned(),
+            };
+            Some(format!("the day's budget of {whose} {own}: {spent} of {most}"))
         })
+    }
+
+    /// Whether no pool of a lane has work of its own.
+    pub(super) fn only_compared(&self, lane: usize) -> bool {
+        let Some(lane) = self.lanes.get(lane) else { return false };
+        let mut pools = lane.pools.iter().filter_map(|at| self.pools.get(*at)).peekable();
+        pools.peek().is_some() && pools.all(|pool| pool.spec.role != Role::Main)
     }
 
     /// Most tokens of a task's answer.

@@ -2,6 +2,7 @@
 
 use super::log::{Line, State};
 use super::past::{Digest, Past};
+use crate::pool::Cost;
 use codecs::time::Tai;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -17,10 +18,18 @@ const ACCEPTANCES_MAX: usize = 1 << 16;
 pub struct History {
     outcomes: BTreeMap<String, Line>,
     order: VecDeque<String>,
-    accepted: BTreeMap<String, (Tai, Tai)>,
+    accepted: BTreeMap<String, Accepted>,
     /// Keys of outcomes that are not remembered. As many as the log has, at sixteen bytes of it
     /// each; they go with what the archive lets go.
     past: BTreeSet<Digest>,
+}
+
+/// A key without an outcome.
+#[derive(Clone, Copy, Debug)]
+struct Accepted {
+    at: Tai,
+    deadline: Tai,
+    cost: Cost,
 }
 
 impl History {
@@ -32,7 +41,10 @@ impl History {
                 if self.accepted.len() >= ACCEPTANCES_MAX {
                     self.accepted.clear();
                 }
-                self.accepted.insert(line.key, (Tai(line.at), Tai(deadline)));
+                let (at, deadline) = (Tai(line.at), Tai(deadline));
+                let fresh = Accepted { at, deadline, cost: Cost::ZERO };
+                let known = self.accepted.entry(line.key).or_insert(fresh);
+                known.cost = known.cost.max(line.cost);
             }
             return;
         }
@@ -82,6 +94,16 @@ impl History {
 
     /// When a key without an outcome was accepted, and its deadline.
     pub fn acceptance(&self, key: &str) -> Option<(Tai, Tai)> {
-        self.accepted.get(key).copied()
+        self.accepted.get(key).map(|known| (known.at, known.deadline))
+    }
+
+    /// What a key without an outcome has cost so far, as the log tells it.
+    pub fn cost(&self, key: &str) -> Cost {
+        self.accepted.get(key).map_or(Cost::ZERO, |known| known.cost)
+    }
+
+    /// Keys without an outcome, with their deadlines.
+    pub fn open(&self) -> impl Iterator<Item = (&String, Tai)> {
+        self.accepted.iter().map(|(key, known)| (key, known.deadline))
     }
 }

@@ -42,11 +42,12 @@ mod batch;
 mod answer;
 mod settle;
 mod spans;
+mod unfinished;
 pub mod view;
 mod change;
 pub mod discovery;
 
-use account::{Purse, day};
+use account::Purse;
 use ask::Ask;
 use estimate::Allowance;
 use history::History;
@@ -167,6 +168,10 @@ pub struct Router {
     meter: meter::Meter,
     history: History,
     acceptances: VecDeque<(Arc<str>, Box<Line>)>,
+    /// When work is looked for that earlier runs accepted and nobody asks for; what was found.
+    forsaken_at: Option<Tai>,
+    forsaken: BTreeMap<Arc<str>, Line>,
+    unwritten: Vec<Arc<str>>,
     out: VecDeque<Action>,
     events: Vec<Event>,
     /// Those that ended; none where nobody asks for them.
@@ -212,6 +217,9 @@ impl Router {
             meter: meter::Meter::default(),
             history: History::default(),
             acceptances: VecDeque::new(),
+            forsaken_at: None,
+            forsaken: BTreeMap::new(),
+            unwritten: Vec::new(),
             out: VecDeque::new(),
             events: Vec::new(),
             spans: None,
@@ -220,6 +228,7 @@ impl Router {
         for line in log {
             router.remember(line, now);
         }
+        router.look_for_forsaken(now);
         router
     }
 
@@ -249,22 +258,6 @@ impl Router {
         }
     }
 
-    /// Takes a line of the log.
-    fn remember(&mut self, line: Line, now: Tai) {
-        let known = self.history.outcome(&line.key).is_some() || self.history.is_past(&line.key);
-        if line.state != State::Accepted && !known {
-            self.account.add(&line);
-            if day(Tai(line.at)) == day(now) {
-                let (pool, task) = (self.pool_named(&line.pool), self.task_named(&line.task));
-                self.pay(pool, task, Default::default(), line.cost, now);
-                if pool.is_none() && !line.pool.is_empty() {
-                    self.spent_on_absent(&line.pool, line.cost, now);
-                }
-            }
-        }
-        self.history.read(line);
-    }
-
     fn pool_named(&self, name: &str) -> Option<usize> {
         self.pools.iter().position(|pool| pool.spec.name == name)
     }
@@ -275,7 +268,8 @@ impl Router {
 
     /// Takes work, once a key: known work is left as it is, decided work is told again.
     pub fn submit(&mut self, work: Work, now: Tai) {
-        if self.by_key.contains_key(work.key.as_str()) {
+        let key = work.key.as_str();
+        if self.by_key.contains_key(key) || self.forsaken.contains_key(key) {
             return;
         }
         if let Some(line) = self.history.outcome(&work.key) {
@@ -329,7 +323,7 @@ impl Router {
             alone: false,
             draw: (Trace::of(&key).id % 1_000_003) as f64 / 1_000_003.0,
             asks: Vec::new(),
-            took: Took::default(),
+            took: Took { cost: self.history.cost(&work.key), ..Took::default() },
             last: None,
             stage: Stage::Queued { told: String::new() },
         };
@@ -421,8 +415,8 @@ impl Router {
         if let Some(action) = self.out.pop_front() {
             return Some(action);
         }
-        let action = self.record(now).or_else(|| self.describe(now));
-        action.or_else(|| self.start(now))
+        let action = self.record(now).or_else(|| self.end_forsaken(now));
+        action.or_else(|| self.describe(now)).or_else(|| self.start(now))
     }
 
     /// Ends what has no time left: questions, then jobs. Each leaves something to be done, so that
@@ -446,6 +440,9 @@ impl Router {
                 Stage::Queued { told } if told.is_empty() => {
                     match self.lanes.get(job.lane).and_then(|lane| lane.why.as_ref()) {
                         Some(why) => format!("deadline passed: {why}"),
+                        None if self.only_compared(job.lane) => {
+                            "deadline passed: only canaries and shadows take it".to_owned()
+                        }
                         None => "deadline passed in the queue".to_owned(),
                     }
                 }
@@ -498,7 +495,10 @@ impl Router {
         let (registration, again) = match result {
             Ok(None) => (Registration::Accepted, None),
             Ok(Some(metadata)) => match task::check_metadata(&contract, &metadata) {
-                Ok(()) => (Registration::Accepted, None),
+                Ok(()) => {
+                    state.is_there();
+                    (Registration::Accepted, None)
+                }
                 Err(error) => {
                     let why = format!("{} is no {task}: {error}", metadata.name);
                     (Registration::Refused(why), Some(now.plus(DESCRIBE_AGAIN_NS)))
@@ -554,6 +554,7 @@ impl Router {
             first(&self.records),
             self.describes.first().map(|(at, ..)| *at),
             self.lanes.next_wake(),
+            self.forsaken_at,
         ];
         timers.into_iter().flatten().min()
     }

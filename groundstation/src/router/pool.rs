@@ -195,6 +195,13 @@ impl PoolState {
         self.calm && self.in_flight >= self.limit.value()
     }
 
+    /// Hears that somebody is there, who was not before.
+    pub fn is_there(&mut self) {
+        if let Some(breaker) = self.breakers.get_mut(breaker::slot(Cause::Unavailable)) {
+            breaker.clear();
+        }
+    }
+
     /// Hears what a server's model is.
     pub fn register(&mut self, task: usize, registration: Registration) {
         if let Some(of) = self.of_mut(task) {

@@ -108,6 +108,9 @@ impl Router {
     /// Hears whether a line is in the log. Only then is an outcome told: what was told and not
     /// recorded would be decided a second time after a restart.
     pub fn written(&mut self, key: &str, ok: bool, now: Tai) {
+        if self.forsaken_written(key, ok) {
+            return;
+        }
         let Some(id) = self.by_key.get(key).copied() else { return };
         let Some(job) = self.jobs.get_mut(&id) else { return };
         let Stage::Recording { line, from: from @ None } = &mut job.stage else { return };

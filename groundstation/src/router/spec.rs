@@ -132,6 +132,11 @@ impl Price {
     }
 
     /// Whether anything costs.
+    pub fn is_by_token(&self) -> bool {
+        self.token_in > 0.0 || self.token_out > 0.0
+    }
+
+    /// Whether nothing costs anything.
     pub fn is_free(&self) -> bool {
         *self == Self::default()
     }

@@ -10,6 +10,7 @@ mod change;
 mod spans;
 mod meter;
 mod retention;
+mod unfinished;
 
 const SECOND: i64 = 1_000_000_000;
 const TASK: &str = "cloud-mask/1";

@@ -116,7 +116,10 @@ fn the_cheaper_goes_first_and_a_spent_budget_stops_it() {
     assert_eq!(done, 2, "a third would go over");
     let drained = drain(&mut alone, at(2000.0));
     let result = &drained.outcomes()[0].result;
-    assert!(result.contains("budget of the pool is spent: 2.000000 of 2.500000"), "{result}");
+    assert!(
+        result.contains("less than a question takes, about 1.000000: 2.000000 of 2.500000"),
+        "{result}"
+    );
     assert_eq!(alone.view(at(2000.0)).today.spent, Cost(2_000_000));
     // A new day, new money.
     alone.submit(work("next", 1, 60.0), at(100_000.0));
