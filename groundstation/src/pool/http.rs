@@ -16,7 +16,7 @@ use hyper_util::rt::TokioIo;
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Time for a connection and for metadata; a pool that takes longer counts as not there.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -26,6 +26,9 @@ pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(3_600);
 
 /// Most letters of a server's words that are repeated.
 const SAID_LETTERS_MAX: usize = 300;
+
+/// A kept connection that ends so soon after a question was being closed already.
+const CLOSED_WITHIN: Duration = Duration::from_secs(1);
 
 /// Connections that are kept while nobody uses them; further ones are closed.
 const IDLE_MAX: usize = 16;
@@ -210,20 +213,31 @@ impl Server {
     }
 
     async fn exchange(&self, question: Question) -> Result<Reply, PoolError> {
+        let mut again = false;
         loop {
-            let (mut connection, kept) = match self.kept().await {
-                Some(connection) => (connection, true),
-                None => (self.connect().await?, false),
+            let kept = if again { None } else { self.kept().await };
+            again |= kept.is_none();
+            let mut connection = match kept {
+                Some(connection) => connection,
+                None => self.connect().await?,
             };
+            let sent = Instant::now();
             match connection.sender.send_request(self.request(&question)?).await {
                 Ok(response) => {
                     let most = question.answer_bytes_max.min(self.answer_bytes_max);
                     return self.read(connection, response, most).await;
                 }
-                // Some servers close a kept connection without a word, just as it is used again.
-                // Asking twice is allowed: what pools are asked changes nothing there.
-                Err(_) if kept => {}
-                Err(error) => return Err(self.gone("connection lost to", &error)),
+                // Some servers close a kept connection without a word, just as it is used again:
+                // then a new one is made, once. Asking twice changes nothing there.
+                Err(_) if !again && sent.elapsed() < CLOSED_WITHIN => again = true,
+                Err(error) if error.is_canceled() => {
+                    return Err(self.gone("connection lost to", &error));
+                }
+                // It had the question, and may have died of it.
+                Err(error) => {
+                    let place = self.dial.authority();
+                    return Err(PoolError::failed(format!("no answer by {place}: {error}")));
+                }
             }
         }
     }
@@ -294,6 +308,59 @@ impl Server {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pool::Cause;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    /// A server that answers so many questions of a connection, reads one more and closes.
+    async fn closing(answers: usize) -> (Server, Arc<AtomicUsize>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let place = Place::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&asked);
+        tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut chunk = [0; 4096];
+                for number in 0..=answers {
+                    if stream.read(&mut chunk).await.unwrap() == 0 {
+                        break;
+                    }
+                    count.fetch_add(1, Ordering::Relaxed);
+                    if number < answers {
+                        let said = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+                        stream.write_all(said).await.unwrap();
+                    }
+                }
+            }
+        });
+        (Server::plain(place, 1 << 10), asked)
+    }
+
+    #[tokio::test]
+    async fn who_has_a_question_and_goes_away_has_failed_it_and_is_asked_once_more_at_most() {
+        let time = Duration::from_secs(20);
+        let (server, asked) = closing(0).await;
+        let error = server.ask(Question::get("/"), time).await.unwrap_err();
+        assert_eq!((error.cause, asked.load(Ordering::Relaxed)), (Cause::Failed, 1), "{error}");
+        // A kept connection may have been closing: then a new one tells.
+        let (server, asked) = closing(1).await;
+        for _ in 0..2 {
+            server.ask(Question::get("/"), time).await.unwrap();
+        }
+        assert_eq!(asked.load(Ordering::Relaxed), 3, "the second was asked twice");
+    }
+
+    #[tokio::test]
+    async fn who_is_not_there_took_nothing() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let place = Place::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+        drop(listener);
+        let asked = Server::plain(place, 1).ask(Question::get("/"), Duration::from_secs(20)).await;
+        assert_eq!(asked.unwrap_err().cause, Cause::Unavailable);
+    }
 
     #[test]
     fn addresses_are_read() {

@@ -87,7 +87,14 @@ impl Site {
         let request = self.client.request(method, url).headers(headers).body(body);
         match request.send().await {
             Ok(response) => Ok(Answer { response, place }),
-            Err(error) => Err(PoolError::unavailable(format!("{place}: {}", chain(&error)))),
+            Err(error) => {
+                let said = format!("{place}: {}", chain(&error));
+                // Who had the question may have died of it; who could not be reached had none.
+                Err(match error.is_connect() {
+                    true => PoolError::unavailable(said),
+                    false => PoolError::failed(said),
+                })
+            }
         }
     }
 }
