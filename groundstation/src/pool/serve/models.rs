@@ -12,10 +12,14 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// Requests that wait or run for one worker; above it the server asks to be asked again.
 pub const PENDING_MAX: usize = 16;
+
+/// Bytes of questions that are read or answered at a time, over all connections of REST.
+const BODIES_BYTES_MAX: usize = 512 << 20;
+const PAGE_BYTES: usize = 4 << 10;
 
 /// Runs that take at most so long are not handed to a thread.
 const SHORT_NS_MAX: u64 = 40_000;
@@ -82,6 +86,8 @@ pub struct Models {
     failures: Vec<String>,
     shared: Option<Borrower>,
     rooms: Rooms,
+    /// Room for questions that are being read, in pages.
+    bodies: Semaphore,
 }
 
 impl Models {
@@ -123,7 +129,19 @@ impl Models {
             opened.map_err(|error| tracing::warn!("{}: {error}", path.display())).ok()
         });
         let trouble = (!troubles.is_empty()).then(|| troubles.join("; "));
-        Self { models, trouble, failures, shared, rooms: Rooms::default() }
+        Self { models, trouble, failures, shared, ..Self::none() }
+    }
+
+    fn none() -> Self {
+        let (models, trouble, failures, shared) = Default::default();
+        let bodies = Semaphore::new(BODIES_BYTES_MAX / PAGE_BYTES);
+        Self { models, trouble, failures, shared, rooms: Rooms::default(), bodies }
+    }
+
+    /// Takes room for a question of so many bytes while it is read and answered.
+    pub fn room_for(&self, bytes: u64) -> Result<SemaphorePermit<'_>, Fault> {
+        let pages = u32::try_from(bytes.div_ceil(PAGE_BYTES as u64)).unwrap_or(u32::MAX);
+        self.bodies.try_acquire_many(pages).map_err(|_| Fault::Busy)
     }
 
     /// One model, `echo`, that gives back the bytes that it gets, for measurements and tests.
@@ -160,8 +178,7 @@ impl Models {
             short_ns: SHORT_NS_MAX,
         };
         let models = BTreeMap::from([(model.name().to_owned(), Arc::new(model))]);
-        let (trouble, failures, shared) = (None, Vec::new(), None);
-        Self { models, trouble, failures, shared, rooms: Rooms::default() }
+        Self { models, ..Self::none() }
     }
 
     /// Where large questions are read into.
@@ -355,6 +372,16 @@ impl Drop for Turn<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn questions_beyond_the_room_for_them_are_told_to_come_again() {
+        let models = Models::echo();
+        let longest = BODIES_BYTES_MAX as u64 / 8;
+        let all: Vec<_> = (0..8).map(|_| models.room_for(longest).unwrap()).collect();
+        assert!(matches!(models.room_for(1), Err(Fault::Busy)));
+        drop(all);
+        assert!(models.room_for(longest).is_ok());
+    }
 
     #[test]
     fn only_sizes_that_were_quick_lately_are_run_at_once() {

@@ -15,13 +15,20 @@ use hyper::body::{self, Body as HttpBody};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request};
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tonic::codegen::Service as _;
+
+/// Time for the head of a question, and for a connection that is kept without one.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Time for a question's body.
+const BODY_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Serves until told to stop; then answers what is being asked.
 pub async fn serve(
@@ -72,7 +79,9 @@ async fn connection(
             }
         }
     });
-    let server = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+    let mut server = http1::Builder::new();
+    server.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
+    let server = server.serve_connection(TokioIo::new(stream), service);
     let mut server = std::pin::pin!(server);
     let stopped = async { while stopped.changed().await.is_ok() {} };
     let ended = tokio::select! {
@@ -225,7 +234,14 @@ where
         let length = value.to_str().ok().and_then(|text| text.parse().ok());
         length.ok_or_else(|| Fault::Question(format!("{JSON_LENGTH_HEADER} is no number")))
     });
-    let bytes = match gather(body, BODY_BYTES_MAX, models.rooms()).await {
+    let told = body.size_hint().exact().unwrap_or(BODY_BYTES_MAX as u64);
+    let _room = models.room_for(told.min(BODY_BYTES_MAX as u64))?;
+    let gathered = gather(body, BODY_BYTES_MAX, models.rooms());
+    let Ok(gathered) = tokio::time::timeout(BODY_TIMEOUT, gathered).await else {
+        let said = format!("the body did not come within {} s", BODY_TIMEOUT.as_secs());
+        return Ok(error(StatusCode::REQUEST_TIMEOUT, &said));
+    };
+    let bytes = match gathered {
         Ok(bytes) => bytes,
         Err(Ungathered::TooLong) => {
             let said = format!("a body of more than {BODY_BYTES_MAX} bytes");
