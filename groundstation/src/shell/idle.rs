@@ -26,6 +26,16 @@ pub fn pools(config: &Config, definition: &Definition) -> Vec<String> {
             }
         }
     }
+    let taken: BTreeSet<&String> = config.pools.iter().flat_map(|pool| pool.tasks.keys()).collect();
+    for task in taken {
+        let mut takers = config.pools.iter().filter(|pool| pool.tasks.contains_key(task));
+        if takers.all(|pool| pool.canary.is_some() || pool.shadow.is_some()) {
+            told.push(format!(
+                "task {task}: only canaries and shadows take it; they are for comparison with a \
+                 pool that has neither key"
+            ));
+        }
+    }
     for task in config.routing.task_budgets_day.keys() {
         if let Err(error) = contracts.of(task) {
             told.push(format!("routing.task_budgets_day: {error}"));

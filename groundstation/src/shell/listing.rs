@@ -158,7 +158,9 @@ fn read(path: &Path, args: &JobsArgs) -> anyhow::Result<Listing> {
 
 /// What others said, for one line of a terminal: what it would take for an order is shown instead.
 fn plain(text: &str) -> String {
-    let shown = |letter: char| match letter.is_control() {
+    // What turns the direction of letters around would have others stand for what they are not.
+    let turns = |letter: char| matches!(letter, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let shown = |letter: char| match letter.is_control() || turns(letter) {
         true => letter.escape_default().collect::<String>(),
         false => letter.to_string(),
     };
