@@ -30,7 +30,7 @@ pub enum Fault {
     Nans,
     /// Its answers never end
     Endless,
-    /// Its answers are tens of thousands of times too long, megabytes of good JSON
+    /// Its answers are ten thousand times too long, megabytes of good JSON
     Huge,
     /// It says 429 and not until when
     Busy,

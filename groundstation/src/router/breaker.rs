@@ -128,6 +128,11 @@ impl Breaker {
         }
     }
 
+    /// Lets questions through again. The next failure's pause is as long as it would have been.
+    pub const fn open(&mut self) {
+        self.shut_until = None;
+    }
+
     /// Hears that a question was answered well.
     pub fn clear(&mut self) {
         if self.strikes > 0 {

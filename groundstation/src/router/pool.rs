@@ -195,10 +195,10 @@ impl PoolState {
         self.calm && self.in_flight >= self.limit.value()
     }
 
-    /// Hears that somebody is there, who was not before.
+    /// Hears that somebody is there. Whether questions are answered as well is not said by that.
     pub fn is_there(&mut self) {
         if let Some(breaker) = self.breakers.get_mut(breaker::slot(Cause::Unavailable)) {
-            breaker.clear();
+            breaker.open();
         }
     }
 

@@ -118,21 +118,47 @@ fn work_that_only_canaries_take_says_so() {
     assert!(drained.outcomes()[0].result.contains("only canaries and shadows take it"));
 }
 
-#[test]
-fn a_pool_whose_model_is_accepted_is_there() {
-    let mut router = router(vec![pool("late")]);
-    let mut now = at(0.0);
+fn metadata() -> ModelMetadata {
     let port = |name: &str, datatype: &str, shape: &[i64]| PortMetadata {
         name: name.into(),
         datatype: datatype.into(),
         shape: shape.into(),
     };
-    let metadata = || ModelMetadata {
+    ModelMetadata {
         name: "screen".into(),
         versions: vec![],
         inputs: vec![port("tile", "UINT8", &[-1, 4, 64, 64])],
         outputs: vec![port("mask", "FP32", &[-1, 1, 16, 16]), port("fraction", "FP32", &[-1, 1])],
-    };
+    }
+}
+
+#[test]
+fn a_server_that_describes_its_model_and_serves_none_is_asked_ever_more_seldom() {
+    let mut router = router(vec![PoolSpec::new("lazy", &[TASK])]);
+    router.submit(work("k", 1, 120.0), at(0.0));
+    let (mut now, mut asked) = (at(0.0), 0);
+    while now < at(60.0) {
+        while let Some(action) = router.poll(now) {
+            match action {
+                Action::Describe { pool, task } => {
+                    router.described(pool, &task, Ok(Some(metadata())), now);
+                }
+                Action::Ask { ask, .. } => {
+                    asked += 1;
+                    router.answered(ask, Err(PoolError::unavailable("503")), now);
+                }
+                _ => {}
+            }
+        }
+        now = router.next_timeout(now).unwrap();
+    }
+    assert!((12..=25).contains(&asked), "{asked} questions in a minute");
+}
+
+#[test]
+fn a_pool_whose_model_is_accepted_is_there() {
+    let mut router = router(vec![pool("late")]);
+    let mut now = at(0.0);
     let mut answers = 0;
     while let Some(Action::Describe { pool, task }) = router.poll(now) {
         answers += 1;

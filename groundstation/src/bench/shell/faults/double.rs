@@ -158,7 +158,7 @@ fn answer(side: usize, value: f32) -> Response {
     ([("content-type", kind), (JSON_LENGTH_HEADER, length)], body).into_response()
 }
 
-/// An answer of good JSON, as long as one may be.
+/// An answer of good JSON, nearly as long as any is read.
 static HUGE: LazyLock<Bytes> = LazyLock::new(|| {
     let numbers = "0,".repeat(HUGE_NUMBERS);
     let numbers = numbers.trim_end_matches(',');
