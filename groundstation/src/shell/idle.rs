@@ -114,6 +114,19 @@ mod tests {
         told[0].clone()
     }
 
+    #[test]
+    fn a_task_that_only_canaries_and_shadows_take_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let row = |name: &str, keys: &str| {
+            let url = "url = 'http://127.0.0.1:1'";
+            format!("[[pool]]\nname = '{name}'\nkind = 'oip-rest'\n{url}\n{TASKS}\n{keys}\n")
+        };
+        let compared = row("a", "canary = 0.1") + &row("b", "shadow = 0.5");
+        let said = told(dir.path(), &compared);
+        assert!(matches!(&said[..], [one] if one.starts_with("task cloud-mask/1: ")), "{said:?}");
+        assert_eq!(told(dir.path(), &(compared + &row("c", ""))), Vec::<String>::new());
+    }
+
     const TASKS: &str = "tasks = { 'cloud-mask/1' = 'screen' }";
 
     #[test]

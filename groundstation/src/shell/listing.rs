@@ -403,6 +403,14 @@ mod tests {
     use super::*;
     use crate::router::file::NAME;
 
+    #[test]
+    fn what_a_terminal_would_take_for_an_order_is_shown() {
+        let order = "\u{1b}[2J\r\n\u{202e}done\u{2066} \u{e9}\u{5d0}\u{1f6f0}";
+        let shown = r"\u{1b}[2J\r\n\u{202e}done\u{2066} ".to_owned() + "\u{e9}\u{5d0}\u{1f6f0}";
+        assert_eq!(plain(order), shown);
+        assert_eq!(lines("a\r\nb\u{7}"), "a\nb\\u{7}");
+    }
+
     fn args(dir: &Path) -> JobsArgs {
         JobsArgs {
             key: None,
