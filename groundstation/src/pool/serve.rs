@@ -14,6 +14,7 @@
 pub mod models;
 pub mod tls;
 pub mod rest;
+mod reading;
 pub mod grpc;
 
 pub use models::PENDING_MAX;

@@ -1,6 +1,7 @@
 //! The Open Inference Protocol over gRPC.
 
 use super::models::{Fault, Models, RETRY_AFTER_S};
+use super::reading::Reading;
 use super::tls::Incoming;
 use crate::pool::oip::{Wanted, refuse_sequence};
 use crate::pool::oip_proto::{
@@ -11,6 +12,7 @@ use futures_util::stream;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 use tonic::body::Body;
 use tonic::codegen::{BoxFuture, Service, http};
 use tonic::metadata::MetadataValue;
@@ -20,6 +22,12 @@ use tonic_prost::ProstCodec;
 /// Bytes that may be under way on a stream and on a connection: a tensor of some size should not
 /// wait for a far client's word after each 64 KiB.
 const WINDOW_BYTES: u32 = 4 << 20;
+
+/// Questions of one connection at a time; a client keeps further ones back.
+const STREAMS_MAX: u32 = 256;
+
+/// How often a connection is asked whether anybody is there, and time to say so.
+const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(20));
 
 /// Trailer that says how many milliseconds to wait.
 const PUSHBACK: &str = "grpc-retry-pushback-ms";
@@ -36,7 +44,10 @@ pub async fn serve(
     });
     let server = tonic::transport::Server::builder()
         .initial_stream_window_size(WINDOW_BYTES)
-        .initial_connection_window_size(2 * WINDOW_BYTES);
+        .initial_connection_window_size(WINDOW_BYTES)
+        .max_concurrent_streams(STREAMS_MAX)
+        .http2_keepalive_interval(Some(KEEPALIVE.0))
+        .http2_keepalive_timeout(Some(KEEPALIVE.1));
     Ok(server.serve_with_incoming_shutdown(Methods(models), incoming, stop).await?)
 }
 
@@ -61,6 +72,9 @@ impl Service<http::Request<Body>> for Methods {
 
 async fn route(models: Arc<Models>, request: http::Request<Body>) -> http::Response<Body> {
     let path = request.uri().path().to_owned();
+    let (head, body) = request.into_parts();
+    let (body, _held) = Reading::new(body, Arc::clone(&models));
+    let request = http::Request::from_parts(head, Body::new(body));
     let method = path.strip_prefix('/').and_then(|path| path.strip_prefix(SERVICE));
     match method {
         Some("/ServerLive") => unary(request, async |_: Empty| Ok(Yes { yes: true })).await,

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Requests that wait or run for one worker; above it the server asks to be asked again.
 pub const PENDING_MAX: usize = 16;
@@ -20,6 +20,9 @@ pub const PENDING_MAX: usize = 16;
 /// Bytes of questions that are read or answered at a time, over all connections of REST.
 const BODIES_BYTES_MAX: usize = 512 << 20;
 const PAGE_BYTES: usize = 4 << 10;
+
+/// Time for a question's body.
+const BODY_TIME: Duration = Duration::from_secs(120);
 
 /// Runs that take at most so long are not handed to a thread.
 const SHORT_NS_MAX: u64 = 40_000;
@@ -87,7 +90,9 @@ pub struct Models {
     shared: Option<Borrower>,
     rooms: Rooms,
     /// Room for questions that are being read, in pages.
-    bodies: Semaphore,
+    bodies: Arc<Semaphore>,
+    /// Time for a question's body.
+    pub(super) body_time: Duration,
 }
 
 impl Models {
@@ -134,14 +139,28 @@ impl Models {
 
     fn none() -> Self {
         let (models, trouble, failures, shared) = Default::default();
-        let bodies = Semaphore::new(BODIES_BYTES_MAX / PAGE_BYTES);
-        Self { models, trouble, failures, shared, rooms: Rooms::default(), bodies }
+        let bodies = Arc::new(Semaphore::new(BODIES_BYTES_MAX / PAGE_BYTES));
+        Self {
+            models,
+            trouble,
+            failures,
+            shared,
+            rooms: Rooms::default(),
+            bodies,
+            body_time: BODY_TIME,
+        }
     }
 
     /// Takes room for a question of so many bytes while it is read and answered.
-    pub fn room_for(&self, bytes: u64) -> Result<SemaphorePermit<'_>, Fault> {
+    pub fn room_for(&self, bytes: u64) -> Result<OwnedSemaphorePermit, Fault> {
         let pages = u32::try_from(bytes.div_ceil(PAGE_BYTES as u64)).unwrap_or(u32::MAX);
-        self.bodies.try_acquire_many(pages).map_err(|_| Fault::Busy)
+        Arc::clone(&self.bodies).try_acquire_many_owned(pages).map_err(|_| Fault::Busy)
+    }
+
+    /// The same with another time for a question's body.
+    #[cfg(test)]
+    pub(super) fn hurried(self, body_time: Duration) -> Self {
+        Self { body_time, ..self }
     }
 
     /// One model, `echo`, that gives back the bytes that it gets, for measurements and tests.

@@ -27,9 +27,6 @@ use tonic::codegen::Service as _;
 /// Time for the head of a question, and for a connection that is kept without one.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Time for a question's body.
-const BODY_TIMEOUT: Duration = Duration::from_secs(120);
-
 /// Serves until told to stop; then answers what is being asked.
 pub async fn serve(
     incoming: impl Into<Incoming>,
@@ -237,8 +234,8 @@ where
     let told = body.size_hint().exact().unwrap_or(BODY_BYTES_MAX as u64);
     let _room = models.room_for(told.min(BODY_BYTES_MAX as u64))?;
     let gathered = gather(body, BODY_BYTES_MAX, models.rooms());
-    let Ok(gathered) = tokio::time::timeout(BODY_TIMEOUT, gathered).await else {
-        let said = format!("the body did not come within {} s", BODY_TIMEOUT.as_secs());
+    let Ok(gathered) = tokio::time::timeout(models.body_time, gathered).await else {
+        let said = format!("the body did not come within {:?}", models.body_time);
         return Ok(error(StatusCode::REQUEST_TIMEOUT, &said));
     };
     let bytes = match gathered {
@@ -303,6 +300,16 @@ mod tests {
             assert_eq!(status, StatusCode::NOT_IMPLEMENTED, "{path}");
             assert!(said.contains("this server has no") && said.contains(named), "{path}: {said}");
         }
+    }
+
+    #[tokio::test]
+    async fn who_stops_in_the_middle_of_a_question_is_told_when_time_is_over() {
+        let models = Models::echo().hurried(Duration::from_millis(20));
+        let begun = futures_util::stream::iter([Ok::<_, std::io::Error>(Bytes::from_static(b"{"))]);
+        let begun = futures_util::StreamExt::chain(begun, futures_util::stream::pending());
+        let body = axum::body::Body::from_stream(begun);
+        let answer = infer_body(&models, "echo", "", &HeaderMap::new(), body).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::REQUEST_TIMEOUT);
     }
 
     #[tokio::test]

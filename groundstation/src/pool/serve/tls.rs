@@ -16,7 +16,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
@@ -26,6 +26,9 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Handshakes at a time; who comes on top waits in the system's queue.
 const HANDSHAKES_MAX: usize = 64;
+
+/// Connections at a time to a listener; who comes on top waits likewise.
+const CONNECTIONS_MAX: usize = 256;
 
 /// Pause after an error of the system's own, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -46,12 +49,15 @@ pub fn acceptor(cert: &Path, key: &Path, protocol: &[u8]) -> anyhow::Result<TlsA
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
-/// A connection that a client made.
-pub enum Connection {
-    /// Without TLS.
+enum Stream {
     Plain(TcpStream),
-    /// Within it.
     Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// A connection that a client made; its place is free once it is dropped.
+pub struct Connection {
+    stream: Stream,
+    _place: OwnedSemaphorePermit,
 }
 
 /// Where clients connect.
@@ -87,7 +93,16 @@ async fn accept(
     ready: mpsc::Sender<(Connection, SocketAddr)>,
 ) {
     let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
+        if places.available_permits() == 0 {
+            tracing::info!("{CONNECTIONS_MAX} connections: who comes waits until one ends");
+        }
+        let place = tokio::select! {
+            place = Arc::clone(&places).acquire_owned() => place,
+            () = ready.closed() => return,
+        };
+        let Ok(place) = place else { return };
         let Ok(permit) = Arc::clone(&handshakes).acquire_owned().await else { return };
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -104,7 +119,8 @@ async fn accept(
         // Answers are written whole: waiting to fill a packet only costs time.
         let _ = stream.set_nodelay(true);
         let Some(acceptor) = acceptor.clone() else {
-            if ready.send((Connection::Plain(stream), peer)).await.is_err() {
+            let connection = Connection { stream: Stream::Plain(stream), _place: place };
+            if ready.send((connection, peer)).await.is_err() {
                 return;
             }
             continue;
@@ -115,7 +131,8 @@ async fn accept(
             drop(permit);
             match shaken {
                 Ok(Ok(stream)) => {
-                    let _ = ready.send((Connection::Tls(Box::new(stream)), peer)).await;
+                    let stream = Stream::Tls(Box::new(stream));
+                    let _ = ready.send((Connection { stream, _place: place }, peer)).await;
                 }
                 Ok(Err(error)) => tracing::info!("no TLS with {peer}: {error}"),
                 Err(_) => tracing::info!("no TLS with {peer}: it says nothing"),
@@ -153,9 +170,9 @@ impl AsyncRead for Connection {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
-            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+        match &mut self.get_mut().stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
+            Stream::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
         }
     }
 }
@@ -166,9 +183,9 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Self::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
+        match &mut self.get_mut().stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Stream::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
         }
     }
 
@@ -177,30 +194,30 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
-            Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+        match &mut self.get_mut().stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+            Stream::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
         }
     }
 
     fn is_write_vectored(&self) -> bool {
-        match self {
-            Self::Plain(stream) => stream.is_write_vectored(),
-            Self::Tls(stream) => stream.is_write_vectored(),
+        match &self.stream {
+            Stream::Plain(stream) => stream.is_write_vectored(),
+            Stream::Tls(stream) => stream.is_write_vectored(),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
-            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        match &mut self.get_mut().stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Stream::Tls(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
-            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        match &mut self.get_mut().stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Stream::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }
