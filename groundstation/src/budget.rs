@@ -3,13 +3,24 @@
 
 use crate::{
     archive,
-    config::Config,
+    config::{Config, PoolKind},
     decode, deframe,
     door::{order, outbox, select, spec::Destination},
     ledger,
     peers::{FIRST_CREDIT_BYTES, HANDSHAKES_MAX, SharesError},
+    pool::{
+        apart::APART_BYTES_MIN,
+        formats::TREE,
+        http::{CONNECTION_BYTES as POOL_CONNECTION_BYTES, DESCRIPTION_BYTES_MAX, IDLE_MAX},
+        oip_grpc,
+        request::answer_room,
+        room::ROOMS_BYTES,
+        stream::WHOLE_BYTES_MAX,
+        task::Contracts,
+    },
     publish::memory,
     rf, router,
+    router::discovery::FOUND_MAX,
 };
 use codecs::{
     link::uplink::{
@@ -38,6 +49,8 @@ const SOCKET_BYTES: u64 = 2 * 32 * (64 << 10);
 const RANGE_BYTES: u64 = 48;
 /// Of one identity in a set: key and place.
 const IDENTITY_BYTES: u64 = 96;
+/// What a server says of a model, and what is read out of it.
+const DESCRIBED_BYTES: u64 = 4 * DESCRIPTION_BYTES_MAX as u64;
 /// A job without its input: fields, key, and its places in queue, names and deadlines.
 const JOB_BYTES: u64 = 1 << 10;
 
@@ -90,6 +103,35 @@ fn door_connections(config: &Config) -> u64 {
     connections.sum()
 }
 
+/// What pools may take, beside the answers.
+#[derive(Default)]
+struct Pools {
+    servers: u64,
+    connections: u64,
+    windows: u64,
+    descriptions: u64,
+    /// Most jobs of a question.
+    together: u64,
+}
+
+impl Pools {
+    fn of(config: &Config, tasks: u64) -> Self {
+        let mut all = Self::default();
+        for pool in &config.pools {
+            let servers = if pool.discover.is_some() { FOUND_MAX as u64 } else { 1 };
+            let slots = u64::from(pool.spec("", Vec::new()).concurrency.1);
+            all.servers += servers;
+            all.connections += servers * (slots + IDLE_MAX as u64);
+            if pool.kind == PoolKind::OipGrpc {
+                all.windows += servers * oip_grpc::CHANNELS as u64;
+            }
+            all.descriptions += servers * tasks;
+            all.together = all.together.max(pool.batch_max.unwrap_or(1).into());
+        }
+        all
+    }
+}
+
 impl Budget {
     /// The budget of a station.
     pub fn of(config: &Config, mission: &Definition) -> Result<Self, SharesError> {
@@ -122,6 +164,15 @@ impl Budget {
         let on_streams = (MAX_UPLINK_BYTES * UPLINK_STREAMS_MAX) as u64;
         let lets_go = u64::from(config.archive.retain.is_set());
         let stores = u64::from(config.archive.object_store.is_some());
+        let contracts = Contracts::with(&mission.tasks);
+        let pools = Pools::of(config, contracts.all().count() as u64);
+        let rooms = contracts.all().flat_map(|of| {
+            let elements = of.outputs_elements(pools.together);
+            [false, true].map(|words| answer_room(words, elements))
+        });
+        let answers = rooms.max().unwrap_or(0).max(config.routing.answer_bytes);
+        let works = u64::from(pools.servers > 0);
+        let trees = ((WHOLE_BYTES_MAX + APART_BYTES_MIN) * TREE) as u64;
         let mut parts = vec![
             row("program, runtime, stacks", 1, BASE_BYTES, "measured, doubled"),
             row("socket", 1, SOCKET_BYTES, "two batches of 32 reads of 64 KiB"),
@@ -148,6 +199,12 @@ impl Budget {
             row("page, pictures", 1, memory::pictures_bytes(), "latest products"),
             row("jobs", router::JOBS_MAX as u64, JOB_BYTES, "queued heavy work"),
             row("jobs, inputs", 1, router::INPUT_BYTES_MAX, "held outside the archive"),
+            row("jobs, answers", works, answers, "routing.answer_bytes, or the largest answer"),
+            row("an answer's JSON", works, trees, "one read at a time, and a short one"),
+            row("models described", pools.descriptions, DESCRIBED_BYTES, "pools x tasks"),
+            row("connections to pools", pools.connections, POOL_CONNECTION_BYTES, "slots and kept"),
+            row("windows of gRPC", pools.windows, oip_grpc::WINDOW_BYTES.into(), "two a server"),
+            row("pieces kept for pools", pools.servers, ROOMS_BYTES, "used again"),
             row("uplink, contents", 1, WAITING_BYTES_MAX as u64, "without an outcome"),
             row("uplink, objects", objects, UPLINK_BYTES, "1,024 a kind and spacecraft, and ended"),
             row("uplink, on streams", sessions, on_streams, "sessions x 4"),

@@ -51,7 +51,7 @@ fn request() -> Request {
         budget: None,
         idempotency_key: "request".into(),
         trace: Trace::of("request"),
-        outputs_bytes: None,
+        outputs_elements: None,
     }
 }
 

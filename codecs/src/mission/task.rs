@@ -188,19 +188,17 @@ impl Contract {
         }
     }
 
-    /// Bytes that the outputs of a batch take at most; none of words.
-    pub fn outputs_bytes(&self, batch: u64) -> Option<u64> {
+    /// Elements that the outputs of a batch have at most; none of words.
+    pub fn outputs_elements(&self, batch: u64) -> Option<u64> {
         let Kind::Tensors { outputs, .. } = &self.kind else { return None };
         let extent = |(place, extent): (usize, &u64)| match (place, *extent) {
             (0, 0) => batch,
             (_, 0) => BATCH_MAX,
             (_, extent) => extent,
         };
-        let bytes = |port: &Port| {
-            let extents = port.shape.iter().enumerate().map(extent);
-            extents.fold(port.dtype.size() as u64, u64::saturating_mul)
-        };
-        Some(outputs.iter().map(bytes).fold(0, u64::saturating_add))
+        let elements =
+            |port: &Port| port.shape.iter().enumerate().map(extent).fold(1, u64::saturating_mul);
+        Some(outputs.iter().map(elements).fold(0, u64::saturating_add))
     }
 
     /// That this is no task for what was given.

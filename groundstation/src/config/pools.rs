@@ -9,6 +9,7 @@ use crate::router::spec::{POOLS_MAX, PoolSpec, Price, Role, Settings};
 use core::net::SocketAddr;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -182,6 +183,8 @@ pub struct RoutingConfig {
     pub price_s: f64,
     /// Seconds of waiting that one joule is worth.
     pub joule_s: f64,
+    /// Memory that answers on their way may take, in bytes.
+    pub answer_bytes: u64,
     /// Most that may be spent a day (UTC) in all.
     pub budget_day: Option<f64>,
     /// Most that may be spent a day (UTC), by task contract.
@@ -198,6 +201,7 @@ impl Default for RoutingConfig {
             hedge: usual.hedge,
             price_s: usual.price_s,
             joule_s: usual.joule_s,
+            answer_bytes: usual.answer_bytes,
             budget_day: None,
             task_budgets_day: BTreeMap::new(),
             jobs_days: 90,
@@ -215,6 +219,7 @@ impl RoutingConfig {
             hedge: self.hedge,
             price_s: self.price_s,
             joule_s: self.joule_s,
+            answer_bytes: self.answer_bytes,
             budget_day: self.budget_day.map(Cost::from_units),
             task_budgets: budgets
                 .map(|(task, most)| (task.clone(), Cost::from_units(*most)))
@@ -281,6 +286,7 @@ impl PoolConfig {
             rate_bps: self.rate_bps,
             expected: Duration::from_millis(self.expected_ms),
             concurrency: (2, most),
+            words: self.takes_words(),
             batch_max: self.batch_max.unwrap_or(1),
             batch_wait: Duration::from_millis(self.batch_wait_ms),
             role: match (self.canary, self.shadow) {
@@ -292,6 +298,9 @@ impl PoolConfig {
         }
     }
 }
+
+/// Memory that answers on their way may be allowed.
+const ANSWER_BYTES: RangeInclusive<u64> = 16 << 20..=1 << 40;
 
 /// Checks all pools and the routing; gives the key and what is wrong with it.
 pub(super) fn check(pools: &[PoolConfig], routing: &RoutingConfig) -> Result<(), (String, String)> {
@@ -310,6 +319,9 @@ pub(super) fn check(pools: &[PoolConfig], routing: &RoutingConfig) -> Result<(),
     // A day's budgets are reckoned from the outcomes of that day.
     if !(2..=36_500).contains(&routing.jobs_days) {
         return Err(("routing.jobs_days".into(), "must be from 2 to 36500".into()));
+    }
+    if !ANSWER_BYTES.contains(&routing.answer_bytes) {
+        return Err(("routing.answer_bytes".into(), "must be from 16 MiB to 1 TiB".into()));
     }
     if !(0.0..=0.9).contains(&routing.hold_back) {
         return Err(("routing.hold_back".into(), "must be from 0 to 0.9".into()));

@@ -9,7 +9,7 @@ use super::room::Rooms;
 use super::verdict::{self, Refusal};
 use bytes::Bytes;
 use futures_util::future::TryFutureExt as _;
-use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, StatusCode};
 use hyper_util::rt::TokioIo;
@@ -31,7 +31,13 @@ const SAID_LETTERS_MAX: usize = 300;
 const CLOSED_WITHIN: Duration = Duration::from_secs(1);
 
 /// Connections that are kept while nobody uses them; further ones are closed.
-const IDLE_MAX: usize = 16;
+pub const IDLE_MAX: usize = 16;
+
+/// What a connection reads at a time, at the most: as much as hyper reads where nobody says.
+const READ_BYTES_MAX: usize = 400 << 10;
+
+/// What a connection takes: what it reads, and twice 32 KiB for TLS and what is written.
+pub const CONNECTION_BYTES: u64 = (READ_BYTES_MAX + (64 << 10)) as u64;
 
 /// A server's words, cut to what a log line bears.
 pub fn cut(said: &str) -> String {
@@ -96,6 +102,9 @@ impl Place {
     }
 }
 
+/// Most bytes of what a server says of itself and of a model.
+pub const DESCRIPTION_BYTES_MAX: usize = 256 << 10;
+
 /// A question.
 pub struct Question {
     /// Method.
@@ -113,7 +122,7 @@ pub struct Question {
 }
 
 impl Question {
-    /// A question without a body.
+    /// A question without a body, such as for a description.
     pub fn get(path: impl Into<String>) -> Self {
         Self {
             method: Method::GET,
@@ -121,7 +130,7 @@ impl Question {
             headers: HeaderMap::new(),
             content_type: "",
             body: Vec::new(),
-            answer_bytes_max: usize::MAX,
+            answer_bytes_max: DESCRIPTION_BYTES_MAX,
         }
     }
 
@@ -159,7 +168,12 @@ impl Reply {
 
     /// A header that is a number.
     pub fn number(&self, name: &str) -> Option<u64> {
-        self.headers.get(name)?.to_str().ok()?.trim().parse().ok()
+        self.header(name)?.trim().parse().ok()
+    }
+
+    /// A header, where it is a text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
     }
 }
 
@@ -272,7 +286,8 @@ impl Server {
     async fn connect(&self) -> Result<Connection, PoolError> {
         let stream = self.dial.connect().await;
         let stream = stream.map_err(|error| self.gone("no connection to", &error))?;
-        let shaken = handshake(TokioIo::new(stream)).await;
+        let shaken =
+            Builder::new().max_buf_size(READ_BYTES_MAX).handshake(TokioIo::new(stream)).await;
         let (sender, connection) = shaken.map_err(|error| self.gone("no HTTP with", &error))?;
         let driver = tokio::spawn(connection.unwrap_or_else(drop));
         Ok(Connection { sender, driver })

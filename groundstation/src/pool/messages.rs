@@ -5,7 +5,10 @@ use super::formats::{Dialect, Draft, Structured, anthropic, openai};
 use super::http::{model_of, within};
 use super::https::{self, Site};
 use super::stream::{self, Framing, Parts};
-use super::{Document, Input, Pool, PoolError, PoolInfo, Request, Response, Secret, SecretSource};
+use super::{
+    Document, Input, Pool, PoolError, PoolInfo, Request, Response, Secret, SecretSource, Usage,
+    usage,
+};
 use futures_util::future::BoxFuture;
 use reqwest::Method;
 use reqwest::header::HeaderMap;
@@ -100,7 +103,9 @@ impl Messages {
         let url = self.site.url(path)?;
         let answer = self.site.send(Method::POST, url, headers, body.to_string().into()).await?;
         let answer = answer.good().await?;
-        let mut draft = Draft { model: model.to_owned(), ..Draft::default() };
+        let energy_j = usage::joules(answer.header(usage::ENERGY_HEADER));
+        let usage = Usage { energy_j, ..Usage::default() };
+        let mut draft = Draft { model: model.to_owned(), usage, ..Draft::default() };
         let framing = Framing::of(answer.header("content-type").unwrap_or_default());
         let mut parts = Parts::new(dialect, framing.unwrap_or(Framing::Whole));
         let pushed = |piece: &[u8], draft: &mut Draft| parts.push(piece, draft);

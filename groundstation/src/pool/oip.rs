@@ -293,7 +293,11 @@ pub fn read_question_with(body: &Body, shared: ReadShared<'_>) -> Result<Questio
     }
     let binary = truth(&head.parameters, "binary_data_output") == Some(true);
     let wanted = Wanted { binary, named };
-    Ok(Question { id: head.id, inputs: read_tensors(head.inputs, tail, shared)?, wanted })
+    Ok(Question {
+        id: head.id,
+        inputs: read_tensors(head.inputs, tail, BODY_BYTES_MAX, shared)?,
+        wanted,
+    })
 }
 
 /// A parameter that is `true` or `false`.
@@ -325,8 +329,8 @@ pub fn write_answer(name: &str, version: &str, id: &str, outputs: &[(Tensor, boo
     join(serde_json::to_vec(&head).unwrap_or_default(), raw.collect())
 }
 
-/// Reads an answer.
-pub fn read_answer(body: &Body) -> Result<Answer, OipError> {
+/// Reads an answer whose outputs have so many bytes at most.
+pub fn read_answer(body: &Body, most: usize) -> Result<Answer, OipError> {
     let (head, tail) = split(body)?;
     let head: ResponseJson<'_> = from_json(&head)?;
     let model = match head.model_version.filter(|version| !version.is_empty()) {
@@ -334,13 +338,13 @@ pub fn read_answer(body: &Body) -> Result<Answer, OipError> {
         None => head.model_name,
     };
     let shared = |_: &str, _, _| wrong("an output in shared memory, which nobody asked for");
-    Ok(Answer { model, outputs: read_tensors(head.outputs, tail, &shared)? })
+    Ok(Answer { model, outputs: read_tensors(head.outputs, tail, most, &shared)? })
 }
 
 /// The same, apart from what else goes on where its JSON is long.
-pub async fn read_answer_apart(body: Body) -> Result<Answer, OipError> {
+pub async fn read_answer_apart(body: Body, most: usize) -> Result<Answer, OipError> {
     let json_bytes = body.json_length.unwrap_or(body.bytes.len());
-    apart(json_bytes, move || read_answer(&body)).await
+    apart(json_bytes, move || read_answer(&body, most)).await
 }
 
 fn from_json<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, OipError> {
@@ -426,13 +430,15 @@ fn describe<'a>(tensor: &'a Tensor, binary: bool) -> TensorOut<'a> {
 fn read_tensors(
     heads: Vec<TensorJson<'_>>,
     mut tail: Bytes,
+    most: usize,
     shared: ReadShared<'_>,
 ) -> Result<Vec<Tensor>, OipError> {
     if heads.len() > TENSORS_MAX {
         return wrong(format!("{} tensors; at most {TENSORS_MAX} are read", heads.len()));
     }
+    let too_long = || OipError(format!("tensors of more than {most} bytes"));
     let mut tensors = Vec::with_capacity(heads.len());
-    let mut left = BODY_BYTES_MAX as u64;
+    let mut left = most as u64;
     for head in heads {
         let Some(dtype) = DType::from_name(&head.datatype) else {
             return wrong(format!("tensor {:?}: datatype {:?}", head.name, head.datatype));
@@ -442,17 +448,18 @@ fn read_tensors(
         let data = match (raw.map(|size| size.get().parse::<u64>().ok()), head.data) {
             (None, None) if parameters.shared_memory_region.is_some() => {
                 let size = parameters.shared_memory_byte_size;
-                let Some(rest) = left.checked_sub(size) else {
-                    return wrong(format!("inputs of more than {BODY_BYTES_MAX} bytes"));
-                };
-                left = rest;
+                left = left.checked_sub(size).ok_or_else(too_long)?;
                 let region = parameters.shared_memory_region.unwrap_or_default();
                 shared(&region, parameters.shared_memory_offset, size)?
             }
             (Some(Some(size)), None) if size <= tail.len() as u64 => tail.split_to(size as usize),
             (Some(_), None) => return wrong(format!("tensor {:?}: raw bytes missing", head.name)),
             (None, Some(data)) => {
-                let read = read_elements(data, dtype);
+                // Of what is shorter than its shape says the shape's check tells.
+                let elements = head.shape.iter().copied().fold(1, u64::saturating_mul);
+                let size = elements.saturating_mul(dtype.size() as u64);
+                left = left.checked_sub(size).ok_or_else(too_long)?;
+                let read = read_elements(data, dtype, elements as usize);
                 read.map_err(|error| OipError(format!("tensor {:?}: {error}", head.name)))?.into()
             }
             _ => return wrong(format!("tensor {:?}: needs data, raw or typed", head.name)),

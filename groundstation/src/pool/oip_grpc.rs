@@ -1,7 +1,7 @@
 //! A pool behind the Open Inference Protocol over gRPC: ours, Triton, MLServer, KServe, OpenVINO.
 
 use super::dial::{Dial, Stream, Transport};
-use super::http::{CONNECT_TIMEOUT, Place, cut, model_of, within};
+use super::http::{CONNECT_TIMEOUT, DESCRIPTION_BYTES_MAX, Place, cut, model_of, within};
 use super::oip_proto::{
     Empty, InferParameter, InferRequest, InferResponse, MESSAGE_BYTES_MAX, ModelMetadataResponse,
     ModelRequest, Parameter, SERVICE, Yes, read_tensors, write_tensors,
@@ -28,11 +28,11 @@ use tonic_prost::ProstCodec;
 
 /// Connections to one server: one alone is a single processor's worth of frames, and large tensors
 /// on it make small ones wait.
-const CHANNELS: usize = 2;
+pub const CHANNELS: usize = 2;
 
 /// Bytes that may be under way on a stream: a tensor of some size should not wait for the other
-/// end's word after each 64 KiB.
-const WINDOW_BYTES: u32 = 4 << 20;
+/// end's word after each 64 KiB. A connection may have as much under way in all.
+pub const WINDOW_BYTES: u32 = 4 << 20;
 
 /// Trailer that says how many milliseconds to wait.
 const PUSHBACK: &str = "grpc-retry-pushback-ms";
@@ -78,7 +78,7 @@ impl OipGrpc {
         let endpoint = Endpoint::from_shared(url.to_owned())
             .map_err(|error| format!("{url:?}: {error}"))?
             .initial_stream_window_size(WINDOW_BYTES)
-            .initial_connection_window_size(2 * WINDOW_BYTES);
+            .initial_connection_window_size(WINDOW_BYTES);
         let (channels, next) = (OnceLock::new(), AtomicUsize::new(0));
         let (streams, decoupled) = (false, Mutex::default());
         Ok(Self {
@@ -129,7 +129,7 @@ impl OipGrpc {
             let parts = within(request.time_left, self.stream(question, request, &trace)).await?;
             (parts.model.clone(), parts.whole().map_err(wrong)?)
         } else {
-            let (most, time) = (request.answer_bytes_max(), request.time_left);
+            let (most, time) = (request.message_bytes_max(), request.time_left);
             let answer: InferResponse =
                 self.call_for(most, "ModelInfer", question, time, Some(&trace)).await?;
             let name = answer.model();
@@ -170,7 +170,7 @@ impl OipGrpc {
         let asked = futures_util::stream::once(std::future::ready(question));
         let (asked, path) =
             self.prepare("ModelStreamInfer", asked, request.time_left, Some(trace))?;
-        let mut client = client(self.channel(), request.answer_bytes_max());
+        let mut client = client(self.channel(), request.message_bytes_max());
         client.ready().await.map_err(|error| PoolError::unavailable(chain(&error)))?;
         let codec = ProstCodec::<InferRequest, StreamResponse>::default();
         let answer = client.streaming(asked, path, codec).await.map_err(|it| verdict(&it))?;
@@ -208,7 +208,7 @@ impl OipGrpc {
         Q: prost::Message + Send + Sync + 'static,
         A: prost::Message + Default + Send + Sync + 'static,
     {
-        self.call_for(MESSAGE_BYTES_MAX, method, question, time, trace).await
+        self.call_for(DESCRIPTION_BYTES_MAX, method, question, time, trace).await
     }
 
     /// The same, with an answer of so many bytes at most.

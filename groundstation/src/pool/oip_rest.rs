@@ -9,7 +9,7 @@ use super::oip::{self, BINARY_EXTENSION, BODY_BYTES_MAX, Body, JSON_LENGTH_HEADE
 use super::shared::{Lender, REGION};
 use super::{
     Cause, Input, ModelMetadata, Output, Pool, PoolError, PoolInfo, PortMetadata, Request,
-    Response, Secret, SecretSource, Usage,
+    Response, Secret, SecretSource, Usage, usage,
 };
 use futures_util::future::BoxFuture;
 use hyper::Method;
@@ -130,15 +130,17 @@ impl OipRest {
         if let Some(length) = body.json_length {
             question = question.header(JSON_LENGTH_HEADER, &length.to_string())?;
         }
+        let most = question.answer_bytes_max;
         let reply = self.ask(question, request.time_left).await?;
+        let energy_j = usage::joules(reply.header(usage::ENERGY_HEADER));
         let json_length = reply.number(JSON_LENGTH_HEADER).map(|length| length as usize);
-        let answer = oip::read_answer_apart(Body { bytes: reply.body, json_length }).await;
+        let answer = oip::read_answer_apart(Body { bytes: reply.body, json_length }, most).await;
         let answer =
             answer.map_err(|error| PoolError::contract(format!("answer of {model}: {error}")))?;
         Ok(Response {
             model: answer.model,
             output: Output::Tensors(answer.outputs),
-            usage: Usage::default(),
+            usage: Usage { energy_j, ..Usage::default() },
         })
     }
 

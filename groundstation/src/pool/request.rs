@@ -1,6 +1,7 @@
 //! What a pool is asked: one request for every kind of adapter, in nobody's dialect.
 
 use super::oip::BODY_BYTES_MAX;
+use super::stream;
 use super::usage::Cost;
 use bytes::Bytes;
 pub use codecs::mission::task::DataClass;
@@ -34,22 +35,61 @@ pub struct Request {
     pub idempotency_key: String,
     /// What the request belongs to, from frame to insight.
     pub trace: Trace,
-    /// Bytes that the outputs take, where a contract tells.
-    pub outputs_bytes: Option<u64>,
+    /// Elements that the outputs have, where a contract tells.
+    pub outputs_elements: Option<u64>,
 }
 
-/// Room for a number as text, blanks and all, in bytes for each byte that it takes as it is.
-const TEXT_OF_A_BYTE: u64 = 32;
+/// How an answer in tensors may be written.
+struct Writing {
+    /// Bytes of an element at most.
+    element: u64,
+    /// Bytes beside the contract's outputs: a model may give more than that.
+    beside: u64,
+    /// Memory for each byte that is read.
+    times: u64,
+}
 
-/// Room beside the contract's outputs: a model may give more than that.
-const BESIDE_BYTES: u64 = 1 << 20;
+/// Numbers as text, blanks and all. What has come is twice as large while it grows, and what is
+/// read out of it comes beside.
+const JSON: Writing = Writing { element: 32, beside: 256 << 10, times: 3 };
+
+/// Numbers of gRPC's messages, of which one of a byte becomes one of eight, and all twice as many
+/// while they grow.
+const PROTO: Writing = Writing { element: 12, beside: 64 << 10, times: 17 };
+
+impl Writing {
+    /// Most bytes that are read: what is longer can't be the contract's.
+    fn bytes_max(&self, elements: Option<u64>) -> u64 {
+        let most = |of: u64| of.saturating_mul(self.element).saturating_add(self.beside);
+        elements.map_or(u64::MAX, most).min(BODY_BYTES_MAX as u64)
+    }
+
+    fn room(&self, elements: u64) -> u64 {
+        self.times * self.bytes_max(Some(elements))
+    }
+}
+
+/// Memory that an answer may take until it is read, in bytes: in words, or in tensors that have so
+/// many elements.
+pub fn answer_room(words: bool, elements: Option<u64>) -> u64 {
+    match elements {
+        Some(of) if !words => JSON.room(of).max(PROTO.room(of)),
+        _ => stream::ROOM_BYTES,
+    }
+}
 
 impl Request {
-    /// Most bytes of an answer in tensors that are read: what is longer can't be the contract's.
+    /// Most bytes of an answer that are read.
     pub fn answer_bytes_max(&self) -> usize {
-        let most = |bytes: u64| bytes.saturating_mul(TEXT_OF_A_BYTE).saturating_add(BESIDE_BYTES);
-        let told = self.outputs_bytes.and_then(|bytes| usize::try_from(most(bytes)).ok());
-        told.unwrap_or(BODY_BYTES_MAX).min(BODY_BYTES_MAX)
+        match self.input {
+            Input::Tensors(_) => JSON.bytes_max(self.outputs_elements) as usize,
+            Input::Document(_) => stream::WHOLE_BYTES_MAX,
+        }
+    }
+
+    /// The same of an answer in gRPC's messages.
+    pub fn message_bytes_max(&self) -> usize {
+        PROTO.bytes_max(self.outputs_elements) as usize
     }
 }
 

@@ -3,9 +3,12 @@
 use bytes::Bytes;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Pieces that are kept, and the largest: 32 MiB in all.
-const KEPT_MAX: usize = 8;
-const KEPT_BYTES_MAX: usize = 4 << 20;
+/// Pieces that are kept, and the largest.
+const KEPT_MAX: usize = 4;
+const KEPT_BYTES_MAX: usize = 2 << 20;
+
+/// What is kept of one server at the most.
+pub const ROOMS_BYTES: u64 = (KEPT_MAX * KEPT_BYTES_MAX) as u64;
 
 /// A piece may be so many times as large as what is read into it: small things are kept longer than
 /// large ones, and hold all of it.

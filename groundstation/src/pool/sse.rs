@@ -4,7 +4,7 @@
 //! [`EVENT_BYTES_MAX`] on anybody's word.
 
 /// Most bytes of one event, and of one line.
-pub const EVENT_BYTES_MAX: usize = 1 << 20;
+pub const EVENT_BYTES_MAX: usize = 256 << 10;
 
 /// One event.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -9,7 +9,7 @@
 
 use super::PoolError;
 use super::apart::apart;
-use super::formats::{Dialect, Draft, TEXT_BYTES_MAX};
+use super::formats::{Dialect, Draft, TEXT_BYTES_MAX, TREE, VALUE_BYTES_MAX};
 use super::https::{ANSWER_BYTES_MAX, Answer};
 use super::oip::no_json;
 use super::sse::{EVENT_BYTES_MAX, Reader};
@@ -18,6 +18,11 @@ use serde_json::Value;
 
 /// Most bytes of an answer that is one JSON: twice the longest text.
 pub const WHOLE_BYTES_MAX: usize = 2 * TEXT_BYTES_MAX;
+
+/// Memory that an answer in words may take until it is read, in bytes: what is read together,
+/// twice as large while it grows, its text likewise, and that as a value.
+pub const ROOM_BYTES: u64 =
+    (2 * WHOLE_BYTES_MAX + 2 * TEXT_BYTES_MAX + TREE * VALUE_BYTES_MAX) as u64;
 
 /// Takes an answer that came whole, apart from what else goes on where it is long.
 pub async fn whole(

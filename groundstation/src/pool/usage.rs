@@ -33,6 +33,14 @@ impl Cost {
     }
 }
 
+/// Header that states the energy of an answer in joules, as Joule Cloud's services send it.
+pub const ENERGY_HEADER: &str = "x-energy-joules";
+
+/// Energy in joules that a header states.
+pub fn joules(header: Option<&str>) -> Option<f64> {
+    header?.trim().parse().ok()
+}
+
 /// Most tokens of one question that are believed: a hundred times what any model reads.
 const TOKENS_MAX: u64 = 1_000_000_000;
 

@@ -2,8 +2,8 @@
 
 use super::job::{AskId, JobId, Stage};
 use super::pool::Gate;
-use super::{Action, Role, Router, batch};
-use crate::pool::{Cost, Input, Request, Trace};
+use super::{Action, Job, Role, Router, batch};
+use crate::pool::{Cost, Input, Request, Trace, request::answer_room};
 use crate::publish::JobState;
 use codecs::mission::task::Contract;
 use codecs::time::Tai;
@@ -38,9 +38,20 @@ pub(super) struct Ask {
     /// It is only compared.
     pub mirror: bool,
     pub pair: Option<u64>,
+    /// Memory that its answer may take.
+    pub room: u64,
 }
 
 impl Router {
+    /// Whether an answer of a pool about a job, and what may go with it, finds room.
+    pub(super) fn has_room(&self, job: &Job, at: usize, task: usize) -> bool {
+        let (Some(pool), Some((_, contract))) = (self.pools.get(at), self.tasks.get(task)) else {
+            return true;
+        };
+        let together = job.batch.max(pool.spec.batch_max.into());
+        self.room.fits(answer_room(pool.spec.words, contract.outputs_elements(together)))
+    }
+
     /// Asks a pool about a job and what goes with it; else when to look again, since others may come
     /// to go with it.
     pub(super) fn ask(&mut self, id: JobId, at: usize, now: Tai) -> Result<Action, Tai> {
@@ -185,6 +196,7 @@ impl Router {
         pool.probing |= probe;
         pool.questions.asked += 1;
         let full = pool.in_flight >= pool.limit.value();
+        let words = pool.spec.words;
         let hedge = self.settings.hedge && jobs.len() == 1 && !mirror;
         let hedge_at = high.filter(|_| hedge).map(|ns| now.plus(ns.max(HEDGE_NS_LEAST)));
         let priority = first.map_or(0, |_| all_priority(&all));
@@ -210,7 +222,9 @@ impl Router {
             self.lanes.remove(lane, place);
         }
         let jobs = jobs.to_vec();
-        let outputs_bytes = contract.outputs_bytes(items.iter().sum());
+        let outputs_elements = contract.outputs_elements(items.iter().sum());
+        let room = answer_room(words, outputs_elements);
+        self.room.take(room);
         self.asks.insert(
             ask,
             Ask {
@@ -229,11 +243,12 @@ impl Router {
                 full,
                 mirror,
                 pair,
+                room,
             },
         );
         let request = Request {
             task: name,
-            outputs_bytes,
+            outputs_elements,
             input,
             deadline,
             time_left: allotted,
@@ -293,7 +308,8 @@ impl Router {
         let cost = pool.predicted_cost(task, bytes, self.tokens_of(task));
         // One that was away is tried with a comparison: nothing else is ever asked of a shadow.
         let open = !matches!(pool.gate(task, now), Gate::Shut(_));
-        if open && self.unaffordable(other, task, cost, now).is_none() {
+        let fits = self.jobs.get(id).is_some_and(|job| self.has_room(job, other, task));
+        if open && fits && self.unaffordable(other, task, cost, now).is_none() {
             let judged = if matches!(pool.spec.role, Role::Shadow(_)) { other } else { at };
             self.pairs.insert(pair, super::answer::Pair { judged, first: None });
             let action = self.send(jobs, other, Some(pair), true, now);
@@ -314,6 +330,7 @@ impl Router {
             let task = self.lanes.get(job.lane).map(|lane| lane.task);
             let choice = self.choose(job, Some(pool), now);
             if let super::choose::Choice::Pool(other) = choice
+                && task.is_some_and(|task| self.has_room(job, other, task))
                 && self.hedging.take()
             {
                 let action = self.send(&[id], other, None, false, now);
@@ -336,12 +353,14 @@ impl Router {
             pool.in_flight = pool.in_flight.saturating_sub(1);
             pool.probing &= !taken.probe;
         }
+        let waited = self.room.give(taken.room);
+        waited.into_iter().for_each(|lane| self.lanes.wake(lane));
         self.wake(taken.pool);
         Some(taken)
     }
 }
 
 /// The most urgent of several.
-fn all_priority(jobs: &[&super::Job]) -> u8 {
+fn all_priority(jobs: &[&Job]) -> u8 {
     jobs.iter().map(|job| job.priority).min().unwrap_or(0)
 }

@@ -19,6 +19,9 @@ const HEALTH_LEAST: f64 = 0.05;
 /// A turn of a full pool takes at least so long, so that none is looked at over and over.
 const TURN_NS_LEAST: i64 = 10_000_000;
 
+/// Why a question waits that a pool would take.
+const NO_ROOM: &str = "answers on their way may take all of routing.answer_bytes";
+
 pub(super) enum Choice {
     Pool(usize),
     Wait {
@@ -51,6 +54,11 @@ impl Router {
             let Some(job) = self.jobs.get(&id) else { continue };
             let special = !job.tried.is_empty();
             match self.choose(job, None, now) {
+                Choice::Pool(pool) if !self.has_room(job, pool, self.lanes.get(lane)?.task) => {
+                    self.room.wait(lane);
+                    lane_why = Some(NO_ROOM.to_owned());
+                    break;
+                }
                 Choice::Pool(pool) => match self.ask(id, pool, now) {
                     Ok(action) => {
                         self.lanes.get_mut(lane)?.why = None;

@@ -38,6 +38,7 @@ mod lanes;
 mod pool;
 mod choose;
 mod ask;
+mod room;
 mod batch;
 mod answer;
 mod settle;
@@ -148,6 +149,7 @@ pub struct Router {
     /// Jobs without an outcome, by when they end.
     expiry: BTreeSet<(Tai, JobId)>,
     input_bytes: u64,
+    room: room::Room,
     next: u64,
     asks: BTreeMap<AskId, Ask>,
     /// Questions by when they are given up, and by when another pool is asked too.
@@ -198,6 +200,7 @@ impl Router {
             full: PoolSet::default(),
             nobody: PoolSet::default(),
             tasks,
+            room: room::Room::new(settings.answer_bytes),
             settings,
             lanes: Lanes::default(),
             jobs: BTreeMap::new(),

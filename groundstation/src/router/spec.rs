@@ -33,6 +33,8 @@ pub struct PoolSpec {
     pub expected: Duration,
     /// Questions at a time, at first and at most.
     pub concurrency: (u32, u32),
+    /// Whether it answers in words, to tasks of tensors too.
+    pub words: bool,
     /// Items that go as one question, at most.
     pub batch_max: u32,
     /// How long a question waits for others to go with it.
@@ -70,6 +72,7 @@ impl PoolSpec {
             rate_bps: None,
             expected: Duration::ZERO,
             concurrency: (2, 16),
+            words: false,
             batch_max: 1,
             batch_wait: Duration::ZERO,
             role: Role::Main,
@@ -155,6 +158,8 @@ pub struct Settings {
     pub price_s: f64,
     /// Seconds of waiting that one joule is worth.
     pub joule_s: f64,
+    /// Memory that answers on their way may take, in bytes.
+    pub answer_bytes: u64,
     /// Most that may be spent a day (UTC) in all.
     pub budget_day: Option<Cost>,
     /// Most that may be spent a day (UTC) on a task.
@@ -169,6 +174,7 @@ impl Default for Settings {
             hedge: false,
             price_s: 100.0,
             joule_s: 0.0,
+            answer_bytes: 512 << 20,
             budget_day: None,
             task_budgets: BTreeMap::new(),
         }

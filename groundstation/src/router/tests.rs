@@ -11,6 +11,7 @@ mod spans;
 mod meter;
 mod retention;
 mod unfinished;
+mod room;
 
 const SECOND: i64 = 1_000_000_000;
 const TASK: &str = "cloud-mask/1";

@@ -72,7 +72,7 @@ pub fn request(task: &str, input: Input, seconds: f64) -> Request {
         budget: None,
         idempotency_key: "job-7".into(),
         trace: Trace::of("frame"),
-        outputs_bytes: None,
+        outputs_elements: None,
     }
 }
 

@@ -286,7 +286,7 @@ fn request(task: &str, tensors: Vec<Tensor>) -> Request {
         budget: None,
         idempotency_key: "bench".to_owned(),
         trace: Trace::of("bench"),
-        outputs_bytes: None,
+        outputs_elements: None,
     }
 }
 

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use crc::{CRC_32_ISO_HDLC, Crc};
 
 /// Most bytes of one message: Bedrock's parts have up to a million bytes, in base64.
-pub const MESSAGE_BYTES_MAX: usize = 2 << 20;
+pub const MESSAGE_BYTES_MAX: usize = 1 << 20;
 
 /// Bytes before the headers.
 const PRELUDE_BYTES: usize = 12;

@@ -108,7 +108,7 @@ impl Form {
                     number.trim().parse::<usize>().map_err(|error| wrong(error.to_string()))
                 });
                 let body = oip::Body { bytes, json_length: length.transpose()? };
-                let answer = oip::read_answer_apart(body).await;
+                let answer = oip::read_answer_apart(body, request.answer_bytes_max()).await;
                 let answer = answer.map_err(|error| wrong(error.to_string()))?;
                 Ok(Response {
                     model: answer.model,

@@ -17,7 +17,13 @@ use serde::Deserialize;
 use serde_json::Value;
 
 /// Most bytes of an answer's text.
-pub const TEXT_BYTES_MAX: usize = 4 << 20;
+pub const TEXT_BYTES_MAX: usize = 1 << 20;
+
+/// Longest text that is read as a JSON value.
+pub const VALUE_BYTES_MAX: usize = 256 << 10;
+
+/// Memory of a JSON value in bytes, for each byte of its text.
+pub const TREE: usize = 32;
 
 /// How an answer that must fulfil a schema is asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -138,6 +144,10 @@ impl Draft {
         }
         let value = match &document.schema {
             None => None,
+            Some(_) if text.len() > VALUE_BYTES_MAX => {
+                let error = format!("a JSON of more than {VALUE_BYTES_MAX} bytes");
+                return wrong(PoolError::contract(error));
+            }
             Some(_) => match serde_json::from_str::<Value>(unfenced(&text)) {
                 Ok(value) => Some(value),
                 Err(error) => {

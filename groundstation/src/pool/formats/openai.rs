@@ -97,6 +97,19 @@ pub fn event(data: &str, draft: &mut Draft) -> Result<bool, PoolError> {
     Ok(false)
 }
 
+/// Energy in joules as GreenPT states it: `{"total": 5, "unit": "Wms"}`.
+fn energy(stated: &Value) -> Option<f64> {
+    let joules = match stated["unit"].as_str()? {
+        "Wms" | "mJ" => 1e-3,
+        "Ws" | "J" => 1.0,
+        "mWh" => 3.6,
+        "Wh" => 3.6e3,
+        "kWh" => 3.6e6,
+        _ => return None,
+    };
+    Some(stated["total"].as_f64()? * joules)
+}
+
 /// Whole answers and events differ only in what their message is called.
 fn chunk(value: &Value, message: &Value, draft: &mut Draft) -> Result<(), PoolError> {
     if let Some(model) = value["model"].as_str() {
@@ -109,6 +122,9 @@ fn chunk(value: &Value, message: &Value, draft: &mut Draft) -> Result<(), PoolEr
             tokens_out: usage["completion_tokens"].as_u64(),
             ..draft.usage
         };
+    }
+    if let Some(joules) = energy(&value["impact"]["energy"]) {
+        draft.usage.energy_j = Some(joules);
     }
     match &message["content"] {
         Value::String(text) => draft.say(text)?,

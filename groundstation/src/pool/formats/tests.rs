@@ -54,6 +54,25 @@ fn each_dialect_asks_for_a_schema_in_its_own_field() {
     assert_eq!(tool["toolConfig"]["toolChoice"]["tool"]["name"], "fires");
 }
 
+#[test]
+fn energy_is_read_where_a_service_states_it() {
+    for (stated, joules) in [
+        (json!({ "total": 5_250, "unit": "Wms" }), Some(5.25)),
+        (json!({ "total": 2.0, "unit": "Wh" }), Some(7_200.0)),
+        (json!({ "total": 5, "unit": "horses" }), None),
+        (json!({ "total": "5", "unit": "J" }), None),
+        (json!(null), None),
+    ] {
+        let value = json!({
+            "choices": [{ "message": { "content": "ok" }, "finish_reason": "stop" }],
+            "usage": { "prompt_tokens": 1, "completion_tokens": 2 },
+            "impact": { "energy": stated },
+        });
+        let answer = read(openai::whole, value, false).unwrap();
+        assert_eq!((answer.usage.energy_j, answer.usage.tokens_out), (joules, Some(2)), "{stated}");
+    }
+}
+
 /// An answer of a dialect, whole.
 fn read(
     whole: fn(&Value, &mut Draft) -> Result<(), PoolError>,

@@ -38,13 +38,16 @@ impl Serialize for Elements<'_> {
     }
 }
 
-/// Reads elements as little-endian bytes; arrays may be nested or flat (both are allowed). An error
-/// names the first that is no such element.
-pub fn read_elements(data: &RawValue, dtype: DType) -> Result<Vec<u8>, String> {
-    let mut reader = Reader { dtype, out: Vec::new(), other: None };
-    let mut json = serde_json::Deserializer::from_str(data.get());
-    match reader.deserialize(&mut json) {
+/// Reads so many elements at most as little-endian bytes; arrays may be nested or flat (both are
+/// allowed). An error names the first that is no such element.
+pub fn read_elements(data: &RawValue, dtype: DType, most: usize) -> Result<Vec<u8>, String> {
+    let text = data.get();
+    // Each has a comma or a bracket beside it.
+    let out = Vec::with_capacity(most.min(text.len() / 2 + 1) * dtype.size());
+    let mut reader = Reader { dtype, out, left: most, over: false, other: None };
+    match reader.deserialize(&mut serde_json::Deserializer::from_str(text)) {
         Ok(()) => Ok(reader.out),
+        Err(_) if reader.over => Err(format!("more than the {most} elements of its shape")),
         Err(error) => Err(match reader.other {
             Some(other) => format!("{other} is no {}", dtype.name()),
             None => error.to_string(),
@@ -55,6 +58,9 @@ pub fn read_elements(data: &RawValue, dtype: DType) -> Result<Vec<u8>, String> {
 struct Reader {
     dtype: DType,
     out: Vec<u8>,
+    /// Elements that may still come, and whether more came.
+    left: usize,
+    over: bool,
     /// What is no element of the type.
     other: Option<String>,
 }
@@ -63,6 +69,11 @@ impl Reader {
     fn push<E: Error>(&mut self, wide: Option<[u8; 8]>, what: &dyn fmt::Display) -> Result<(), E> {
         let word = wide.as_ref().and_then(|wide| wide.get(..self.dtype.size()));
         if let Some(word) = word {
+            let Some(left) = self.left.checked_sub(1) else {
+                self.over = true;
+                return Err(E::custom("too many elements"));
+            };
+            self.left = left;
             self.out.extend_from_slice(word);
             return Ok(());
         }
@@ -156,7 +167,7 @@ mod tests {
 
     fn read(text: &str, dtype: DType) -> Result<Vec<u8>, String> {
         let raw: &RawValue = serde_json::from_str(text).unwrap();
-        read_elements(raw, dtype)
+        read_elements(raw, dtype, 1_000)
     }
 
     #[test]
@@ -184,6 +195,11 @@ mod tests {
             }
         }
         assert_eq!(read("[[1, 2], 3]", DType::U16).unwrap(), [1, 0, 2, 0, 3, 0]);
+        let raw: &RawValue = serde_json::from_str("[[1, 2], 3]").unwrap();
+        assert_eq!(read_elements(raw, DType::U8, 3).unwrap(), [1, 2, 3]);
+        let told = read_elements(raw, DType::U8, 2).unwrap_err();
+        assert!(told.contains("more than the 2 elements"), "{told}");
+        assert_eq!(read_elements(raw, DType::U64, usize::MAX).unwrap().len(), 24, "on its word");
         let deep = "[".repeat(100_000) + &"]".repeat(100_000);
         assert!(read(&deep, DType::F32).unwrap_err().contains("recursion limit"));
         let long = format!("\"{}\"", "x".repeat(100_000));

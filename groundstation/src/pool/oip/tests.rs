@@ -29,7 +29,8 @@ fn raw_and_typed_contents_come_back() {
         let question = read_question(&body).unwrap();
         assert_eq!((question.inputs, question.wanted), (tensors(), Wanted::all(binary)));
         let outputs = Wanted::all(binary).of(tensors()).unwrap();
-        let answer = read_answer(&write_answer("m", "3", "q", &outputs).whole()).unwrap();
+        let answer =
+            read_answer(&write_answer("m", "3", "q", &outputs).whole(), BODY_BYTES_MAX).unwrap();
         assert_eq!((answer.outputs, answer.model.as_str()), (tensors(), "m 3"));
     }
 }
@@ -82,7 +83,7 @@ fn outputs_come_as_they_are_asked_for() {
     assert_eq!(forms, [("j", true), ("b", false)]);
     let mixed = write_answer("m", "1", "", &outputs).whole();
     assert_eq!(mixed.bytes.len() - mixed.json_length.unwrap(), 4, "only the first is raw");
-    let names: Vec<_> = read_answer(&mixed).unwrap().outputs;
+    let names: Vec<_> = read_answer(&mixed, BODY_BYTES_MAX).unwrap().outputs;
     assert_eq!(names, [tensors().remove(9), tensors().remove(1)]);
     let unknown = Wanted { binary: true, named: vec![("tea".into(), None)] };
     assert!(unknown.of(tensors()).unwrap_err().0.contains("no output \"tea\"; there are a, b"));
@@ -93,7 +94,7 @@ fn nested_arrays_and_missing_extras_are_read() {
     let text = br#"{"model_name":"m","outputs":[
         {"name":"y","shape":[2,2],"datatype":"FP32","data":[[1,2.5],[3,-4]]}]}"#;
     let body = Body { bytes: Bytes::from_static(text), json_length: None };
-    let answer = read_answer(&body).unwrap();
+    let answer = read_answer(&body, BODY_BYTES_MAX).unwrap();
     assert_eq!(answer.outputs[0].to_f32().unwrap(), [1.0, 2.5, 3.0, -4.0]);
     assert_eq!(answer.model, "m");
 }
@@ -130,7 +131,7 @@ fn contradictions_are_named() {
 fn what_is_no_json_is_told_as_a_person_reads_it() {
     let read = |text: &str| {
         let body = Body { bytes: Bytes::from(text.to_owned()), json_length: None };
-        read_answer(&body).unwrap_err().0
+        read_answer(&body, BODY_BYTES_MAX).unwrap_err().0
     };
     let answer = |data: &str| {
         format!(
@@ -181,7 +182,7 @@ proptest! {
         bytes in prop::collection::vec(any::<u8>(), 0..200), cut in 0usize..400, flip in 0usize..400,
         length in proptest::option::of(0usize..400), binary in any::<bool>(),
     ) {
-        let _ = read_answer(&Body { bytes: bytes.into(), json_length: length });
+        let _ = read_answer(&Body { bytes: bytes.into(), json_length: length }, BODY_BYTES_MAX);
         let whole = write_question("q", &tensors(), binary).whole();
         let mut bytes = whole.bytes.to_vec();
         let place = flip % bytes.len();

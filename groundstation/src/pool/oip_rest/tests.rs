@@ -1,5 +1,6 @@
 use super::*;
 use crate::pool::http::RETRY_AFTER_MAX;
+use crate::pool::usage::ENERGY_HEADER;
 use crate::pool::{Handling, Input, Trace};
 use axum::extract::State;
 use axum::http::HeaderMap;
@@ -52,7 +53,10 @@ async fn infer(
     let body = oip::write_answer("twice", "1", &question.id, &[(output, question.wanted.binary)]);
     let body = body.whole();
     match body.json_length {
-        Some(length) => ([(JSON_LENGTH_HEADER, length.to_string())], body.bytes).into_response(),
+        Some(length) => {
+            let told = [(JSON_LENGTH_HEADER, length.to_string()), (ENERGY_HEADER, "0.25".into())];
+            (told, body.bytes).into_response()
+        }
         None => body.bytes.into_response(),
     }
 }
@@ -90,7 +94,7 @@ fn request() -> Request {
         budget: None,
         idempotency_key: "key-1".into(),
         trace: Trace::of("x"),
-        outputs_bytes: None,
+        outputs_elements: None,
     }
 }
 
@@ -104,6 +108,8 @@ async fn raw_where_advertised_and_typed_where_not() {
         let answer = pool.infer(&request()).await.unwrap();
         assert_eq!(answer.output.tensors()[0].to_f32().unwrap(), [2.0, -4.0, 0.2]);
         assert_eq!(answer.model, "twice 1");
+        // The double states it where it answers raw.
+        assert_eq!(answer.usage.energy_j, binary.then_some(0.25));
         assert_eq!(*double.asked.lock().unwrap(), [("key-1".to_owned(), binary)]);
     }
 }

@@ -37,7 +37,7 @@ const TAKES_LITTLE: Duration = Duration::from_millis(1);
 const SLOWER: u32 = 10;
 /// A piece of an answer that never ends, and the time between two: who waits for the end of its time
 /// meets that, and not the bound on bytes.
-const PIECE: (Bytes, Duration) = (Bytes::from_static(&[b' '; 4 << 10]), Duration::from_millis(1));
+const PIECE: (Bytes, Duration) = (Bytes::from_static(&[b' '; 16]), Duration::from_millis(1));
 /// Numbers in an answer that is too long, of which our side reads what it reads at most.
 const HUGE_NUMBERS: usize = 7 << 20;
 /// Seconds until a busy one wants to be asked again.
@@ -208,7 +208,7 @@ mod tests {
             budget: None,
             idempotency_key: "key".into(),
             trace: Trace::of("key"),
-            outputs_bytes: Some(4 * 257),
+            outputs_elements: Some(257),
         })
         .await
     }
