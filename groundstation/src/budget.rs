@@ -11,7 +11,7 @@ use crate::{
     pool::{
         apart::APART_BYTES_MIN,
         formats::TREE,
-        http::{CONNECTION_BYTES as POOL_CONNECTION_BYTES, DESCRIPTION_BYTES_MAX, IDLE_MAX},
+        http::{CONNECTION_BYTES as POOL_CONNECTION_BYTES, DESCRIPTION_BYTES_MAX},
         oip_grpc,
         request::answer_room,
         room::ROOMS_BYTES,
@@ -89,7 +89,7 @@ pub struct Budget {
     /// The most that memory may reach, in bytes.
     pub bytes: u64,
     /// Bytes in memory from which on no datagram is left in the batch that it came in: a quarter of
-    /// the other parts, which ordinary traffic does not reach.
+    /// the parts that have nothing to do with pools, which ordinary traffic does not reach.
     pub crowded_bytes: u64,
 }
 
@@ -103,10 +103,11 @@ fn door_connections(config: &Config) -> u64 {
     connections.sum()
 }
 
-/// What pools may take, beside the answers.
+/// What pools may have, beside the answers on their way.
 #[derive(Default)]
 struct Pools {
-    servers: u64,
+    /// Those that speak HTTP without a vendor's client, which keep pieces of memory.
+    plain: u64,
     connections: u64,
     windows: u64,
     descriptions: u64,
@@ -115,17 +116,29 @@ struct Pools {
 }
 
 impl Pools {
-    fn of(config: &Config, tasks: u64) -> Self {
+    fn of(config: &Config, contracts: &Contracts) -> Self {
         let mut all = Self::default();
         for pool in &config.pools {
             let servers = if pool.discover.is_some() { FOUND_MAX as u64 } else { 1 };
             let slots = u64::from(pool.spec("", Vec::new()).concurrency.1);
-            all.servers += servers;
-            all.connections += servers * (slots + IDLE_MAX as u64);
-            if pool.kind == PoolKind::OipGrpc {
-                all.windows += servers * oip_grpc::CHANNELS as u64;
+            // As many as there are questions at a time, and who asks what models there are: kept
+            // ones are used first.
+            let connections = match pool.kind {
+                PoolKind::OipGrpc => oip_grpc::CHANNELS as u64,
+                _ => slots + 1,
+            };
+            let tasks = match pool.kind {
+                // What its packages are for is known once it runs.
+                PoolKind::Embedded => contracts.all().count(),
+                _ => pool.tasks.len(),
+            };
+            all.connections += servers * connections;
+            match pool.kind {
+                PoolKind::OipGrpc => all.windows += servers * connections,
+                PoolKind::OipRest | PoolKind::Embedded => all.plain += servers,
+                _ => {}
             }
-            all.descriptions += servers * tasks;
+            all.descriptions += servers * tasks as u64;
             all.together = all.together.max(pool.batch_max.unwrap_or(1).into());
         }
         all
@@ -165,13 +178,13 @@ impl Budget {
         let lets_go = u64::from(config.archive.retain.is_set());
         let stores = u64::from(config.archive.object_store.is_some());
         let contracts = Contracts::with(&mission.tasks);
-        let pools = Pools::of(config, contracts.all().count() as u64);
+        let pools = Pools::of(config, &contracts);
         let rooms = contracts.all().flat_map(|of| {
             let elements = of.outputs_elements(pools.together);
             [false, true].map(|words| answer_room(words, elements))
         });
         let answers = rooms.max().unwrap_or(0).max(config.routing.answer_bytes);
-        let works = u64::from(pools.servers > 0);
+        let works = u64::from(pools.connections > 0);
         let trees = ((WHOLE_BYTES_MAX + APART_BYTES_MIN) * TREE) as u64;
         let mut parts = vec![
             row("program, runtime, stacks", 1, BASE_BYTES, "measured, doubled"),
@@ -199,12 +212,6 @@ impl Budget {
             row("page, pictures", 1, memory::pictures_bytes(), "latest products"),
             row("jobs", router::JOBS_MAX as u64, JOB_BYTES, "queued heavy work"),
             row("jobs, inputs", 1, router::INPUT_BYTES_MAX, "held outside the archive"),
-            row("jobs, answers", works, answers, "routing.answer_bytes, or the largest answer"),
-            row("an answer's JSON", works, trees, "one read at a time, and a short one"),
-            row("models described", pools.descriptions, DESCRIBED_BYTES, "pools x tasks"),
-            row("connections to pools", pools.connections, POOL_CONNECTION_BYTES, "slots and kept"),
-            row("windows of gRPC", pools.windows, oip_grpc::WINDOW_BYTES.into(), "two a server"),
-            row("pieces kept for pools", pools.servers, ROOMS_BYTES, "used again"),
             row("uplink, contents", 1, WAITING_BYTES_MAX as u64, "without an outcome"),
             row("uplink, objects", objects, UPLINK_BYTES, "1,024 a kind and spacecraft, and ended"),
             row("uplink, on streams", sessions, on_streams, "sessions x 4"),
@@ -214,12 +221,27 @@ impl Budget {
             row("stored elsewhere", stores * ranges, RANGE_BYTES, "what the store has of a ledger"),
             row("a segment on its way", stores, config.archive.segment_bytes, "one at a time"),
         ];
+        let window = u64::from(oip_grpc::WINDOW_BYTES);
+        let of_pools = [
+            row("jobs, answers", works, answers, "routing.answer_bytes, or the largest answer"),
+            row("an answer's JSON", works, trees, "one read at a time, and a short one"),
+            row("models described", pools.descriptions, DESCRIBED_BYTES, "pools x tasks"),
+            row(
+                "connections to pools",
+                pools.connections,
+                POOL_CONNECTION_BYTES,
+                "concurrency_max",
+            ),
+            row("windows of gRPC", pools.windows, window, "two a server"),
+            row("pieces kept for pools", pools.plain, ROOMS_BYTES, "used again"),
+        ];
         // What is pinned is in memory, so below that mark until the next look; beyond it nothing
         // more is. It holds for all peers together, whatever credit each has.
         let crowded_bytes = parts.iter().map(|part| part.bytes).sum::<u64>() / 4;
         let pinned = crowded_bytes + LOOK_BYTES as u64;
-        let bound = "a quarter of the rest, and 8 MiB until memory is looked at";
+        let bound = "a quarter of the above, and 8 MiB until memory is looked at";
         parts.push(row("pinned receive batches", 1, pinned, bound));
+        parts.extend(of_pools);
         parts.retain(|part| part.bytes > 0);
         let bytes = parts.iter().map(|part| part.bytes).sum();
         Ok(Self { parts, bytes, crowded_bytes })
@@ -243,6 +265,8 @@ impl Budget {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::PoolConfig;
+    use std::collections::BTreeMap;
 
     fn config(principals: usize, connections_max: usize) -> Config {
         let mut text = format!(
@@ -292,6 +316,32 @@ mod tests {
         let [pinned] = pinned[..] else { panic!("{pinned:?}") };
         assert_eq!(pinned.bytes, budget.crowded_bytes + LOOK_BYTES as u64);
         assert_eq!(budget.bytes, rest + pinned.bytes);
+    }
+
+    /// Nothing but pools makes it larger, and they do not move the mark from which on memory is
+    /// crowded.
+    #[test]
+    fn pools_have_their_rows_found_ones_as_many_as_may_be_found() {
+        let of = |rows: &str| {
+            let mut config = config(4, 16);
+            let pools: BTreeMap<String, Vec<PoolConfig>> = toml::from_str(rows).unwrap();
+            config.pools = pools.into_values().flatten().collect();
+            Budget::of(&config, &mission()).unwrap()
+        };
+        let tasks = "tasks = { 'cloud-mask/1' = 'screen' }\nregion = 'eu'";
+        let rest = format!("[[pool]]\nname = 'a'\nkind = 'oip-rest'\nurl = 'https://a'\n{tasks}\n");
+        let found =
+            format!("[[pool]]\nname = 'b'\nkind = 'oip-grpc'\ndiscover = 'dns:b:1'\n{tasks}\n");
+        let (none, one) = (of(""), of(&rest));
+        let both = of(&(rest + &found));
+        assert!(one.bytes >= none.bytes + (512 << 20), "answers on their way");
+        let server =
+            2 * (u64::from(oip_grpc::WINDOW_BYTES) + POOL_CONNECTION_BYTES) + DESCRIBED_BYTES;
+        assert_eq!(both.bytes, one.bytes + FOUND_MAX as u64 * server);
+        assert_eq!(
+            (both.crowded_bytes, one.crowded_bytes),
+            (none.crowded_bytes, none.crowded_bytes)
+        );
     }
 
     #[test]

@@ -31,7 +31,7 @@ const SAID_LETTERS_MAX: usize = 300;
 const CLOSED_WITHIN: Duration = Duration::from_secs(1);
 
 /// Connections that are kept while nobody uses them; further ones are closed.
-pub const IDLE_MAX: usize = 16;
+const IDLE_MAX: usize = 16;
 
 /// What a connection reads at a time, at the most: as much as hyper reads where nobody says.
 const READ_BYTES_MAX: usize = 400 << 10;

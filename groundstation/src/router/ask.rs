@@ -52,6 +52,13 @@ impl Router {
         self.room.fits(answer_room(pool.spec.words, contract.outputs_elements(together)))
     }
 
+    /// The least that an answer about one job of a task may take, whoever gives it.
+    pub(super) fn least_room(&self, task: usize) -> u64 {
+        let contract = self.tasks.get(task).map(|(_, contract)| contract);
+        let elements = contract.and_then(|of| of.outputs_elements(1));
+        answer_room(false, elements).min(answer_room(true, elements))
+    }
+
     /// Asks a pool about a job and what goes with it; else when to look again, since others may come
     /// to go with it.
     pub(super) fn ask(&mut self, id: JobId, at: usize, now: Tai) -> Result<Action, Tai> {

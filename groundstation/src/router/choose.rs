@@ -48,16 +48,21 @@ impl Router {
     }
 
     fn place(&mut self, lane: usize, now: Tai) -> Option<Action> {
+        let task = self.lanes.get(lane)?.task;
+        // Looking at pools is what takes long.
+        if !self.room.fits(self.least_room(task)) {
+            self.wait_for_room(lane);
+            return None;
+        }
         let heads: Vec<JobId> = self.lanes.get(lane)?.iter().take(SCAN).map(|row| row.2).collect();
         let (mut wake, mut lane_why) = (None, None);
         for id in heads {
             let Some(job) = self.jobs.get(&id) else { continue };
             let special = !job.tried.is_empty();
             match self.choose(job, None, now) {
-                Choice::Pool(pool) if !self.has_room(job, pool, self.lanes.get(lane)?.task) => {
-                    self.room.wait(lane);
-                    lane_why = Some(NO_ROOM.to_owned());
-                    break;
+                Choice::Pool(pool) if !self.has_room(job, pool, task) => {
+                    self.wait_for_room(lane);
+                    return None;
                 }
                 Choice::Pool(pool) => match self.ask(id, pool, now) {
                     Ok(action) => {
@@ -86,6 +91,14 @@ impl Router {
         self.lanes.get_mut(lane)?.why = lane_why;
         self.lanes.block(lane, wake);
         None
+    }
+
+    fn wait_for_room(&mut self, lane: usize) {
+        self.room.wait(lane);
+        if let Some(of) = self.lanes.get_mut(lane) {
+            of.why = Some(NO_ROOM.to_owned());
+        }
+        self.lanes.block(lane, None);
     }
 
     fn wait(&mut self, id: JobId, why: String, now: Tai) {
