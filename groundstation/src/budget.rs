@@ -13,14 +13,13 @@ use crate::{
         formats::TREE,
         http::{CONNECTION_BYTES as POOL_CONNECTION_BYTES, DESCRIPTION_BYTES_MAX},
         oip_grpc,
-        request::answer_room,
         room::ROOMS_BYTES,
         stream::WHOLE_BYTES_MAX,
         task::Contracts,
     },
     publish::memory,
     rf, router,
-    router::discovery::FOUND_MAX,
+    router::{discovery::FOUND_MAX, room::Room, spec::POOLS_MAX},
 };
 use codecs::{
     link::uplink::{
@@ -106,6 +105,7 @@ fn door_connections(config: &Config) -> u64 {
 /// What pools may have, beside the answers on their way.
 #[derive(Default)]
 struct Pools {
+    servers: u64,
     /// Those that speak HTTP without a vendor's client, which keep pieces of memory.
     plain: u64,
     connections: u64,
@@ -120,6 +120,8 @@ impl Pools {
         let mut all = Self::default();
         for pool in &config.pools {
             let servers = if pool.discover.is_some() { FOUND_MAX as u64 } else { 1 };
+            let servers = servers.min(POOLS_MAX as u64 - all.servers);
+            all.servers += servers;
             let slots = u64::from(pool.spec("", Vec::new()).concurrency.1);
             // As many as there are questions at a time, and who asks what models there are: kept
             // ones are used first.
@@ -130,7 +132,8 @@ impl Pools {
             let tasks = match pool.kind {
                 // What its packages are for is known once it runs.
                 PoolKind::Embedded => contracts.all().count(),
-                _ => pool.tasks.len(),
+                PoolKind::OipRest | PoolKind::OipGrpc => pool.tasks.len(),
+                _ => 0,
             };
             all.connections += servers * connections;
             match pool.kind {
@@ -181,9 +184,9 @@ impl Budget {
         let pools = Pools::of(config, &contracts);
         let rooms = contracts.all().flat_map(|of| {
             let elements = of.outputs_elements(pools.together);
-            [false, true].map(|words| answer_room(words, elements))
+            config.pools.iter().map(move |pool| pool.answers().room(elements))
         });
-        let answers = rooms.max().unwrap_or(0).max(config.routing.answer_bytes);
+        let answers = Room::bytes_max(config.routing.answer_bytes, rooms.max().unwrap_or(0));
         let works = u64::from(pools.connections > 0);
         let trees = ((WHOLE_BYTES_MAX + APART_BYTES_MIN) * TREE) as u64;
         let mut parts = vec![
@@ -223,7 +226,12 @@ impl Budget {
         ];
         let window = u64::from(oip_grpc::WINDOW_BYTES);
         let of_pools = [
-            row("jobs, answers", works, answers, "routing.answer_bytes, or the largest answer"),
+            row(
+                "jobs, answers",
+                works,
+                answers,
+                "routing.answer_bytes, and the largest where it is more",
+            ),
             row("an answer's JSON", works, trees, "one read at a time, and a short one"),
             row("models described", pools.descriptions, DESCRIBED_BYTES, "pools x tasks"),
             row(

@@ -2,6 +2,7 @@
 
 use crate::pool::aws::opaque::Form;
 use crate::pool::formats::Structured;
+use crate::pool::request::Answers;
 use crate::pool::task::Contracts;
 use crate::pool::{Cost, DataClass};
 use crate::router::discovery::Source;
@@ -241,6 +242,15 @@ impl PoolConfig {
         }
     }
 
+    /// What answers are written in.
+    pub fn answers(&self) -> Answers {
+        match self.kind {
+            PoolKind::OipGrpc => Answers::Messages,
+            _ if self.takes_words() => Answers::Words,
+            _ => Answers::Json,
+        }
+    }
+
     /// Where pools of this table are found; none of a pool that stands for itself.
     pub fn source(&self) -> Option<Result<Source, String>> {
         self.discover.as_deref().map(str::parse)
@@ -286,7 +296,7 @@ impl PoolConfig {
             rate_bps: self.rate_bps,
             expected: Duration::from_millis(self.expected_ms),
             concurrency: (2, most),
-            words: self.takes_words(),
+            answers: self.answers(),
             batch_max: self.batch_max.unwrap_or(1),
             batch_wait: Duration::from_millis(self.batch_wait_ms),
             role: match (self.canary, self.shadow) {

@@ -9,7 +9,7 @@ use super::oip_proto::{
 use super::oip_stream::{ModelConfigResponse, Parts, StreamResponse, WANT_FINAL};
 use super::{
     Cause, Input, ModelMetadata, Output, Pool, PoolError, PoolInfo, Request, Response, Secret,
-    SecretSource, Usage,
+    SecretSource, Usage, usage,
 };
 use futures_util::future::BoxFuture;
 use hyper_util::rt::TokioIo;
@@ -123,20 +123,24 @@ impl OipGrpc {
         };
         let trace = request.trace.traceparent();
         let wrong = |error: String| PoolError::contract(format!("answer of {model}: {error}"));
-        let (name, outputs) = if self.streams && self.is_decoupled(model).await? {
+        let (name, outputs, energy_j) = if self.streams && self.is_decoupled(model).await? {
             let value = Some(Parameter::Bool(true));
             question.parameters.insert(WANT_FINAL.to_owned(), InferParameter { value });
             let parts = within(request.time_left, self.stream(question, request, &trace)).await?;
-            (parts.model.clone(), parts.whole().map_err(wrong)?)
+            (parts.model.clone(), parts.whole().map_err(wrong)?, None)
         } else {
             let (most, time) = (request.message_bytes_max(), request.time_left);
-            let answer: InferResponse =
+            let answer: tonic::Response<InferResponse> =
                 self.call_for(most, "ModelInfer", question, time, Some(&trace)).await?;
+            let stated = answer.metadata().get(usage::ENERGY_HEADER);
+            let energy_j = usage::joules(stated.and_then(|value| value.to_str().ok()));
+            let answer = answer.into_inner();
             let name = answer.model();
             let outputs = read_tensors(answer.outputs, answer.raw_output_contents);
-            (name, outputs.map_err(|error| wrong(error.to_string()))?)
+            (name, outputs.map_err(|error| wrong(error.to_string()))?, energy_j)
         };
-        Ok(Response { model: name, output: Output::Tensors(outputs), usage: Usage::default() })
+        let usage = Usage { energy_j, ..Usage::default() };
+        Ok(Response { model: name, output: Output::Tensors(outputs), usage })
     }
 
     /// Whether the server says that a model answers by stream alone. One that knows no such word
@@ -208,7 +212,8 @@ impl OipGrpc {
         Q: prost::Message + Send + Sync + 'static,
         A: prost::Message + Default + Send + Sync + 'static,
     {
-        self.call_for(DESCRIPTION_BYTES_MAX, method, question, time, trace).await
+        let answer = self.call_for(DESCRIPTION_BYTES_MAX, method, question, time, trace).await?;
+        Ok(answer.into_inner())
     }
 
     /// The same, with an answer of so many bytes at most.
@@ -219,7 +224,7 @@ impl OipGrpc {
         question: Q,
         time: Duration,
         trace: Option<&str>,
-    ) -> Result<A, PoolError>
+    ) -> Result<tonic::Response<A>, PoolError>
     where
         Q: prost::Message + Send + Sync + 'static,
         A: prost::Message + Default + Send + Sync + 'static,
@@ -236,7 +241,7 @@ impl OipGrpc {
             // What comes back at this address may be another server.
             self.decoupled.lock().unwrap_or_else(PoisonError::into_inner).clear();
         }
-        Ok(answer?.into_inner())
+        answer
     }
 
     /// A question with all that goes beside it.

@@ -39,6 +39,18 @@ pub struct Request {
     pub outputs_elements: Option<u64>,
 }
 
+/// What a pool answers in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Answers {
+    /// Numbers in JSON, or raw beside it.
+    #[default]
+    Json,
+    /// gRPC's messages.
+    Messages,
+    /// Words, to tasks of tensors too.
+    Words,
+}
+
 /// How an answer in tensors may be written.
 struct Writing {
     /// Bytes of an element at most.
@@ -69,12 +81,15 @@ impl Writing {
     }
 }
 
-/// Memory that an answer may take until it is read, in bytes: in words, or in tensors that have so
-/// many elements.
-pub fn answer_room(words: bool, elements: Option<u64>) -> u64 {
-    match elements {
-        Some(of) if !words => JSON.room(of).max(PROTO.room(of)),
-        _ => stream::ROOM_BYTES,
+impl Answers {
+    /// Memory that an answer may take until it is read, in bytes: one to a task whose outputs have
+    /// so many elements, none of a task of words.
+    pub fn room(self, elements: Option<u64>) -> u64 {
+        match (self, elements) {
+            (Self::Json, Some(of)) => JSON.room(of),
+            (Self::Messages, Some(of)) => PROTO.room(of),
+            (Self::Words, _) | (_, None) => stream::ROOM_BYTES,
+        }
     }
 }
 

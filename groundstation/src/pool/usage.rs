@@ -44,6 +44,9 @@ pub fn joules(header: Option<&str>) -> Option<f64> {
 /// Most tokens of one question that are believed: a hundred times what any model reads.
 const TOKENS_MAX: u64 = 1_000_000_000;
 
+/// Most joules of one question that are believed: a large hall of machines for a minute.
+const JOULES_MAX: f64 = 1e9;
+
 impl Usage {
     /// Without what no question takes: a server's slip, or its lie, would spoil all sums.
     pub fn credible(self) -> Self {
@@ -51,7 +54,7 @@ impl Usage {
         Self {
             tokens_in: tokens(self.tokens_in),
             tokens_out: tokens(self.tokens_out),
-            energy_j: self.energy_j.filter(|joules| joules.is_finite() && *joules >= 0.0),
+            energy_j: self.energy_j.filter(|joules| (0.0..=JOULES_MAX).contains(joules)),
             ..self
         }
     }

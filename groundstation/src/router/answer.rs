@@ -46,6 +46,11 @@ impl Router {
         let cause = result.as_ref().err().map(|error| error.cause);
         let cost = self.charge(&asked, cause, &usage, &spent, now);
         self.judge(&asked, result.as_ref().err(), &spent, cost, wall, now);
+        if let (Ok(_), Some(joules)) = (&result, usage.energy_j)
+            && let Some(pool) = self.pools.get_mut(asked.pool)
+        {
+            pool.learn_energy(asked.task, joules);
+        }
         self.meter_answer(&asked, &result, &usage, &spent, cost);
         self.span_ask(&asked, result.as_ref().map(|_| &usage), &spent, now);
         let output = result.as_ref().ok().map(|response| response.output.clone());

@@ -3,7 +3,7 @@
 use super::job::{AskId, JobId, Stage};
 use super::pool::Gate;
 use super::{Action, Job, Role, Router, batch};
-use crate::pool::{Cost, Input, Request, Trace, request::answer_room};
+use crate::pool::{Cost, Input, Request, Trace, request::Answers};
 use crate::publish::JobState;
 use codecs::mission::task::Contract;
 use codecs::time::Tai;
@@ -39,7 +39,7 @@ pub(super) struct Ask {
     pub mirror: bool,
     pub pair: Option<u64>,
     /// Memory that its answer may take.
-    pub room: u64,
+    pub room: super::room::Taken,
 }
 
 impl Router {
@@ -49,14 +49,15 @@ impl Router {
             return true;
         };
         let together = job.batch.max(pool.spec.batch_max.into());
-        self.room.fits(answer_room(pool.spec.words, contract.outputs_elements(together)))
+        self.room.fits(pool.spec.answers.room(contract.outputs_elements(together)))
     }
 
     /// The least that an answer about one job of a task may take, whoever gives it.
     pub(super) fn least_room(&self, task: usize) -> u64 {
         let contract = self.tasks.get(task).map(|(_, contract)| contract);
         let elements = contract.and_then(|of| of.outputs_elements(1));
-        answer_room(false, elements).min(answer_room(true, elements))
+        let all = [Answers::Json, Answers::Messages, Answers::Words];
+        all.map(|of| of.room(elements)).into_iter().min().unwrap_or(0)
     }
 
     /// Asks a pool about a job and what goes with it; else when to look again, since others may come
@@ -203,7 +204,7 @@ impl Router {
         pool.probing |= probe;
         pool.questions.asked += 1;
         let full = pool.in_flight >= pool.limit.value();
-        let words = pool.spec.words;
+        let answers = pool.spec.answers;
         let hedge = self.settings.hedge && jobs.len() == 1 && !mirror;
         let hedge_at = high.filter(|_| hedge).map(|ns| now.plus(ns.max(HEDGE_NS_LEAST)));
         let priority = first.map_or(0, |_| all_priority(&all));
@@ -230,8 +231,7 @@ impl Router {
         }
         let jobs = jobs.to_vec();
         let outputs_elements = contract.outputs_elements(items.iter().sum());
-        let room = answer_room(words, outputs_elements);
-        self.room.take(room);
+        let room = self.room.take(answers.room(outputs_elements));
         self.asks.insert(
             ask,
             Ask {

@@ -20,7 +20,8 @@ const HEALTH_LEAST: f64 = 0.05;
 const TURN_NS_LEAST: i64 = 10_000_000;
 
 /// Why a question waits that a pool would take.
-const NO_ROOM: &str = "answers on their way may take all of routing.answer_bytes";
+const NO_ROOM: &str =
+    "answers on their way, or one that waits to be asked, take routing.answer_bytes";
 
 pub(super) enum Choice {
     Pool(usize),
@@ -179,7 +180,7 @@ impl Router {
                 // An idle one may try, and be known better afterwards.
                 continue;
             }
-            let rank = (tried, late, !canary, self.score(at, predicted, cost, now));
+            let rank = (tried, late, !canary, self.score((at, task), predicted, cost, now));
             if best.as_ref().is_none_or(|(known, _)| rank < *known) {
                 best = Some((rank, at));
             }
@@ -217,7 +218,7 @@ impl Router {
             Some((pool, pool.predicted_cost(task, job.bytes, tokens)))
         };
         let (dear, cost) = of(best)?;
-        if cost.units() <= 0.0 {
+        if self.toll((best, task), dear.predicted_ns(task, job.bytes), cost) <= 0.0 {
             return None;
         }
         let waited = now.since(job.waits_from).max(0) as f64 / 1e9;
@@ -234,7 +235,7 @@ impl Router {
             let predicted = pool.predicted_ns(task, job.bytes);
             let others = turn as f64 / 1e9 * lane.len().saturating_sub(1) as f64;
             let later = now.plus(turn);
-            let is_better = self.score(at, predicted, cost, now) + others + waited < score
+            let is_better = self.score((at, task), predicted, cost, now) + others + waited < score
                 && later.plus(predicted.max(dear.predicted_ns(task, job.bytes))) <= job.deadline
                 && lane.budget.is_none_or(|budget| cost <= budget)
                 && self.unaffordable(at, task, cost, now).is_none();
@@ -243,13 +244,18 @@ impl Router {
         turns.min()
     }
 
+    /// Money and energy of an answer, turned into seconds.
+    fn toll(&self, (at, task): (usize, usize), predicted_ns: i64, cost: Cost) -> f64 {
+        let joules = self.pools.get(at).map_or(0.0, |pool| pool.predicted_j(task, predicted_ns));
+        cost.units() * self.settings.price_s + joules * self.settings.joule_s
+    }
+
     /// Seconds that an answer is worth waiting, money and energy turned into seconds too.
-    fn score(&self, at: usize, predicted_ns: i64, cost: Cost, now: Tai) -> f64 {
+    fn score(&self, (at, task): (usize, usize), predicted_ns: i64, cost: Cost, now: Tai) -> f64 {
         let Some(pool) = self.pools.get(at) else { return f64::INFINITY };
         let health = pool.health(now);
         let seconds = predicted_ns as f64 / 1e9 / health.max(HEALTH_LEAST);
-        let joules = pool.spec.watts.unwrap_or(0.0) * predicted_ns as f64 / 1e9;
-        let score = seconds + cost.units() * self.settings.price_s + joules * self.settings.joule_s;
+        let score = seconds + self.toll((at, task), predicted_ns, cost);
         // Of pools that are the same in all this, the healthier and the emptier.
         score + (1.0 - health) * 1e-3 + pool.in_flight as f64 * 1e-6
     }

@@ -38,7 +38,7 @@ mod lanes;
 mod pool;
 mod choose;
 mod ask;
-mod room;
+pub(crate) mod room;
 mod batch;
 mod answer;
 mod settle;

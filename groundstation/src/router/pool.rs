@@ -38,6 +38,8 @@ pub(super) struct OfTask {
     breakers: [Breaker; breaker::NAMES.len() - OF_POOL],
     /// What an answer costs, on the average.
     cost: Option<f64>,
+    /// Energy of an answer where it is stated, in joules, on the average.
+    energy_j: Option<f64>,
 }
 
 /// Time in which half of a bad name is forgotten.
@@ -96,6 +98,7 @@ impl PoolState {
                 estimate: Estimate::expecting(expected),
                 breakers: std::array::from_fn(|at| Breaker::of(OF_POOL + at)),
                 cost: None,
+                energy_j: None,
             });
         }
     }
@@ -171,6 +174,19 @@ impl PoolState {
 
     pub fn transfer_ns(&self, bytes: u64) -> i64 {
         self.spec.rate_bps.map_or(0, |rate| (bytes as f64 * 8e9 / rate.max(1.0)) as i64)
+    }
+
+    /// Learns what energy an answer took that states it.
+    pub fn learn_energy(&mut self, task: usize, joules: f64) {
+        if let Some(of) = self.of_mut(task) {
+            of.energy_j = Some(of.energy_j.map_or(joules, |mean| mean + (joules - mean) * 0.1));
+        }
+    }
+
+    /// Predicted energy in joules: what answers stated lately, else its draw for such a time.
+    pub fn predicted_j(&self, task: usize, predicted_ns: i64) -> f64 {
+        let stated = self.of(task).and_then(|of| of.energy_j);
+        stated.unwrap_or_else(|| self.spec.watts.unwrap_or(0.0) * predicted_ns as f64 / 1e9)
     }
 
     /// Predicted cost in millionths: what answers cost lately, else what the price list says.

@@ -1,5 +1,6 @@
 //! What the station file says of pools and of routing.
 
+use crate::pool::request::Answers;
 use crate::pool::task::Contracts;
 use crate::pool::{Cost, DataClass, Handling, Usage};
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,8 +34,8 @@ pub struct PoolSpec {
     pub expected: Duration,
     /// Questions at a time, at first and at most.
     pub concurrency: (u32, u32),
-    /// Whether it answers in words, to tasks of tensors too.
-    pub words: bool,
+    /// What it answers in.
+    pub answers: Answers,
     /// Items that go as one question, at most.
     pub batch_max: u32,
     /// How long a question waits for others to go with it.
@@ -72,7 +73,7 @@ impl PoolSpec {
             rate_bps: None,
             expected: Duration::ZERO,
             concurrency: (2, 16),
-            words: false,
+            answers: Answers::default(),
             batch_max: 1,
             batch_wait: Duration::ZERO,
             role: Role::Main,

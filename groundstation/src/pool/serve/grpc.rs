@@ -9,6 +9,7 @@ use crate::pool::oip_proto::{
     SERVICE, ServerMetadataResponse, TensorMetadata, Yes, read_tensors, write_tensors,
 };
 use futures_util::stream;
+use http_body_util::BodyExt as _;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -29,6 +30,11 @@ const STREAMS_MAX: u32 = 256;
 /// How often a connection is asked whether anybody is there, and time to say so.
 const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(20));
 
+/// Time after which a connection is to be made anew, and then for what is being asked: who reads
+/// no answer holds its room no longer.
+const AGE_MAX: Duration = Duration::from_secs(600);
+const AGE_GRACE: Duration = Duration::from_secs(120);
+
 /// Trailer that says how many milliseconds to wait.
 const PUSHBACK: &str = "grpc-retry-pushback-ms";
 
@@ -39,7 +45,7 @@ pub async fn serve(
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
     let incoming = stream::unfold(incoming.into(), async |mut incoming: Incoming| {
-        let connection = incoming.next().await?;
+        let connection = incoming.next().await?.opening();
         Some((Ok::<_, Infallible>(connection), incoming))
     });
     let server = tonic::transport::Server::builder()
@@ -47,7 +53,9 @@ pub async fn serve(
         .initial_connection_window_size(WINDOW_BYTES)
         .max_concurrent_streams(STREAMS_MAX)
         .http2_keepalive_interval(Some(KEEPALIVE.0))
-        .http2_keepalive_timeout(Some(KEEPALIVE.1));
+        .http2_keepalive_timeout(Some(KEEPALIVE.1))
+        .max_connection_age(AGE_MAX)
+        .max_connection_age_grace(AGE_GRACE);
     Ok(server.serve_with_incoming_shutdown(Methods(models), incoming, stop).await?)
 }
 
@@ -73,8 +81,17 @@ impl Service<http::Request<Body>> for Methods {
 async fn route(models: Arc<Models>, request: http::Request<Body>) -> http::Response<Body> {
     let path = request.uri().path().to_owned();
     let (head, body) = request.into_parts();
-    let (body, _held) = Reading::new(body, Arc::clone(&models));
-    let request = http::Request::from_parts(head, Body::new(body));
+    let (body, held) = Reading::new(body, Arc::clone(&models));
+    let body = Body::new(body.map_err(Status::from));
+    let answer = answer(models, http::Request::from_parts(head, body), &path).await;
+    answer.map(|body| Body::new(body.map_frame(move |frame| frame.map_data(|of| held.with(of)))))
+}
+
+async fn answer(
+    models: Arc<Models>,
+    request: http::Request<Body>,
+    path: &str,
+) -> http::Response<Body> {
     let method = path.strip_prefix('/').and_then(|path| path.strip_prefix(SERVICE));
     match method {
         Some("/ServerLive") => unary(request, async |_: Empty| Ok(Yes { yes: true })).await,
@@ -93,7 +110,7 @@ async fn route(models: Arc<Models>, request: http::Request<Body>) -> http::Respo
             unary(request, async move |asked: InferRequest| infer(&models, asked).await).await
         }
         _ => {
-            let said = match super::absent(&path) {
+            let said = match super::absent(path) {
                 Some(what) => format!("this server has no {what} ({path})"),
                 None => format!("no method {path}"),
             };
@@ -145,12 +162,12 @@ impl From<Fault> for Status {
         let code = match &fault {
             Fault::NotFound(_) => Code::NotFound,
             Fault::Unavailable(_) => Code::Unavailable,
-            Fault::Busy => Code::ResourceExhausted,
+            Fault::Busy | Fault::Crowded => Code::ResourceExhausted,
             Fault::Question(_) => Code::InvalidArgument,
             Fault::Model(_) => Code::Internal,
         };
         let mut status = Self::new(code, fault.said());
-        if fault == Fault::Busy {
+        if matches!(fault, Fault::Busy | Fault::Crowded) {
             // As gRPC's own retries read it.
             let wait = MetadataValue::from(RETRY_AFTER_S * 1_000);
             status.metadata_mut().insert(PUSHBACK, wait);

@@ -62,6 +62,8 @@ pub enum Fault {
     Unavailable(String),
     /// Too many ask.
     Busy,
+    /// Questions that are read and answered leave no room for more.
+    Crowded,
     /// The question is not one for this model.
     Question(String),
     /// The model failed.
@@ -77,6 +79,7 @@ impl Fault {
             | Self::Question(said)
             | Self::Model(said) => said,
             Self::Busy => "the model has too much to do",
+            Self::Crowded => "other questions take all the memory that there is for them",
         }
     }
 }
@@ -154,7 +157,7 @@ impl Models {
     /// Takes room for a question of so many bytes while it is read and answered.
     pub fn room_for(&self, bytes: u64) -> Result<OwnedSemaphorePermit, Fault> {
         let pages = u32::try_from(bytes.div_ceil(PAGE_BYTES as u64)).unwrap_or(u32::MAX);
-        Arc::clone(&self.bodies).try_acquire_many_owned(pages).map_err(|_| Fault::Busy)
+        Arc::clone(&self.bodies).try_acquire_many_owned(pages).map_err(|_| Fault::Crowded)
     }
 
     /// The same with another time for a question's body.
@@ -397,7 +400,7 @@ mod tests {
         let models = Models::echo();
         let longest = BODIES_BYTES_MAX as u64 / 8;
         let all: Vec<_> = (0..8).map(|_| models.room_for(longest).unwrap()).collect();
-        assert!(matches!(models.room_for(1), Err(Fault::Busy)));
+        assert!(matches!(models.room_for(1), Err(Fault::Crowded)));
         drop(all);
         assert!(models.room_for(longest).is_ok());
     }

@@ -1,29 +1,90 @@
-//! A question over gRPC while it is read: room for its message, and an end to waiting for it.
+//! A question while it is read and answered: room for what has come of it, and an end to waiting
+//! for the rest.
 
 use super::models::{Fault, Models};
-use crate::pool::oip_proto::MESSAGE_BYTES_MAX;
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
+use std::fmt;
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Sleep, sleep};
 use tonic::Status;
 
-/// Bytes before a message: whether it is compressed, and its length.
-const PREFIX_BYTES: usize = 5;
+/// Room is taken in such pieces, as bytes come: on somebody's word there is none.
+const PIECE_BYTES: u64 = 256 << 10;
 
 /// Room that a question has, until the last who holds this is done.
-pub(super) type Held = Arc<OnceLock<OwnedSemaphorePermit>>;
+#[derive(Clone, Debug, Default)]
+pub(super) struct Held(Arc<Mutex<Option<OwnedSemaphorePermit>>>);
 
-/// A body whose message has room before more than its first bytes are read.
+impl Held {
+    fn add(&self, more: OwnedSemaphorePermit) {
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match held.as_mut() {
+            Some(held) => held.merge(more),
+            None => *held = Some(more),
+        }
+    }
+
+    /// Bytes of an answer, which hold the question's room until they are written.
+    pub fn with(&self, bytes: Bytes) -> Bytes {
+        Bytes::from_owner(Answer { bytes, _held: self.clone() })
+    }
+}
+
+struct Answer {
+    bytes: Bytes,
+    _held: Held,
+}
+
+impl AsRef<[u8]> for Answer {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// Why a question is not read to its end.
+#[derive(Debug)]
+pub(super) enum Unread {
+    /// There is no room for more of it.
+    Fault(Fault),
+    /// It did not come in time.
+    Late(Duration),
+    /// Its connection broke, or the like.
+    Broken(String),
+}
+
+impl fmt::Display for Unread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fault(fault) => f.write_str(fault.said()),
+            Self::Late(time) => write!(f, "the question did not come within {time:?}"),
+            Self::Broken(why) => f.write_str(why),
+        }
+    }
+}
+
+impl From<Unread> for Status {
+    fn from(unread: Unread) -> Self {
+        match unread {
+            Unread::Fault(fault) => fault.into(),
+            Unread::Late(_) => Self::deadline_exceeded(unread.to_string()),
+            Unread::Broken(why) => Self::cancelled(why),
+        }
+    }
+}
+
+/// A body that has room for what has come of it.
 pub(super) struct Reading<B> {
     body: B,
     models: Arc<Models>,
     held: Held,
-    prefix: [u8; PREFIX_BYTES],
-    seen: usize,
+    /// Bytes that came, and those that there is room for.
+    came: u64,
+    room: u64,
     /// Set once the body makes somebody wait.
     until: Option<Pin<Box<Sleep>>>,
 }
@@ -32,51 +93,46 @@ impl<B> Reading<B> {
     /// Reads a body; what room it takes is held by the second, too.
     pub fn new(body: B, models: Arc<Models>) -> (Self, Held) {
         let held = Held::default();
-        let (prefix, seen, until) = ([0; PREFIX_BYTES], 0, None);
-        (Self { body, models, held: Arc::clone(&held), prefix, seen, until }, held)
+        let until = None;
+        (Self { body, models, held: held.clone(), came: 0, room: 0, until }, held)
     }
 
-    fn look(&mut self, data: &[u8]) -> Result<(), Fault> {
-        if self.seen == PREFIX_BYTES {
-            return Ok(());
-        }
-        for (place, byte) in self.prefix.iter_mut().skip(self.seen).zip(data) {
-            *place = *byte;
-            self.seen += 1;
-        }
-        if self.seen == PREFIX_BYTES {
-            let [_, length @ ..] = self.prefix;
-            // What is longer is refused when it is read.
-            let length = u64::from(u32::from_be_bytes(length)).min(MESSAGE_BYTES_MAX as u64);
-            let room = self.models.room_for(length)?;
-            let _ = self.held.set(room);
+    fn make_room(&mut self, bytes: usize) -> Result<(), Fault> {
+        self.came += bytes as u64;
+        if self.came > self.room {
+            let more = (self.came - self.room).next_multiple_of(PIECE_BYTES);
+            self.held.add(self.models.room_for(more)?);
+            self.room += more;
         }
         Ok(())
     }
 }
 
-impl<B: Body<Data = Bytes, Error = Status> + Unpin> Body for Reading<B> {
+impl<B> Body for Reading<B>
+where
+    B: Body<Data = Bytes, Error: fmt::Display> + Unpin,
+{
     type Data = Bytes;
-    type Error = Status;
+    type Error = Unread;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, Unread>>> {
         let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) else {
             let time = self.models.body_time;
             let until = self.until.get_or_insert_with(|| Box::pin(sleep(time)));
             ready!(until.as_mut().poll(cx));
-            let said = format!("the question did not come within {time:?}");
-            return Poll::Ready(Some(Err(Status::deadline_exceeded(said))));
+            return Poll::Ready(Some(Err(Unread::Late(time))));
         };
-        if let Some(Ok(frame)) = &frame
-            && let Some(data) = frame.data_ref()
-            && let Err(fault) = self.look(data)
-        {
-            return Poll::Ready(Some(Err(fault.into())));
-        }
-        Poll::Ready(frame)
+        let Some(frame) = frame else { return Poll::Ready(None) };
+        let frame = frame.map_err(|error| Unread::Broken(error.to_string()));
+        let frame = frame.and_then(|frame| {
+            let bytes = frame.data_ref().map_or(0, Bytes::len);
+            self.make_room(bytes).map_err(Unread::Fault)?;
+            Ok(frame)
+        });
+        Poll::Ready(Some(frame))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -91,62 +147,51 @@ impl<B: Body<Data = Bytes, Error = Status> + Unpin> Body for Reading<B> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use futures_util::StreamExt as _;
+    use futures_util::{StreamExt as _, stream};
     use http_body_util::{BodyExt as _, StreamBody};
-    use std::time::Duration;
-    use tonic::Code;
 
-    type Pieces =
-        StreamBody<futures_util::stream::BoxStream<'static, Result<Frame<Bytes>, Status>>>;
+    type Pieces = StreamBody<stream::BoxStream<'static, Result<Frame<Bytes>, Status>>>;
 
-    /// A body of such pieces, after which it goes on or says nothing more.
-    fn body(pieces: &[&'static [u8]], silent: bool) -> Pieces {
-        let frames: Vec<_> =
-            pieces.iter().map(|piece| Ok(Frame::data(Bytes::from_static(piece)))).collect();
-        let frames = futures_util::stream::iter(frames);
-        StreamBody::new(match silent {
-            true => frames.chain(futures_util::stream::pending()).boxed(),
-            false => frames.boxed(),
-        })
+    /// A body of such a piece, again and again; then it says nothing more.
+    fn body(piece: &'static [u8], times: usize) -> Pieces {
+        let frames = (0..times).map(move |_| Ok(Frame::data(Bytes::from_static(piece))));
+        StreamBody::new(stream::iter(frames).chain(stream::pending()).boxed())
     }
 
+    const MEBIBYTE: &[u8] = &[0; 1 << 20];
+
     #[tokio::test]
-    async fn a_message_has_room_by_its_length_until_its_answer_is_there() {
+    async fn questions_have_room_for_what_came_until_their_answers_are_written() {
         let models = Arc::new(Models::echo());
-        let most = (MESSAGE_BYTES_MAX as u32).to_be_bytes();
-        let prefix: &'static [u8] = Box::leak([&[0][..], &most].concat().into_boxed_slice());
-        let (first, rest) = prefix.split_at(2);
-        let read = async || {
-            let (mut body, held) = Reading::new(body(&[first, rest], false), Arc::clone(&models));
-            let last = async {
-                let mut last = None;
-                while let Some(frame) = body.frame().await {
-                    last = Some(frame.map(drop));
-                }
-                last.unwrap()
-            };
-            (last.await, held)
-        };
-        let mut held = Vec::new();
+        let (mut long, held) = Reading::new(body(MEBIBYTE, 1_000), Arc::clone(&models));
+        let mut came = 0;
         let refused = loop {
-            match read().await {
-                (Ok(()), room) => held.push(room),
-                (Err(refused), _) => break refused,
+            match long.frame().await.unwrap() {
+                Ok(frame) => came += frame.data_ref().unwrap().len(),
+                Err(refused) => break refused,
             }
-            assert!(held.len() < 100, "no bound");
         };
-        assert_eq!(refused.code(), Code::ResourceExhausted);
-        assert!(refused.metadata().contains_key("grpc-retry-pushback-ms"), "{refused:?}");
-        held.pop();
-        assert!(read().await.0.is_ok(), "room comes back");
+        assert_eq!(came, 512 << 20, "of all questions together");
+        let status = Status::from(refused);
+        assert_eq!(status.code(), tonic::Code::ResourceExhausted);
+        assert!(status.metadata().contains_key("grpc-retry-pushback-ms"), "{status:?}");
+        let (mut other, _held) = Reading::new(body(b"a", 1), Arc::clone(&models));
+        assert!(other.frame().await.unwrap().is_err(), "none is left");
+        let answer = held.with(Bytes::from_static(b"written"));
+        let part = answer.slice(2..);
+        drop((long, held, answer));
+        assert!(models.room_for(1).is_err(), "a part of the answer is not written yet");
+        drop(part);
+        let (mut other, _held) = Reading::new(body(b"a", 1), models);
+        assert!(other.frame().await.unwrap().is_ok());
     }
 
     #[tokio::test]
     async fn who_stops_in_the_middle_of_a_question_is_told_when_time_is_over() {
         let models = Models::echo().hurried(Duration::from_millis(20));
-        let (mut body, _held) = Reading::new(body(&[&[0, 0, 0, 0, 9, 1]], true), Arc::new(models));
+        let (mut body, _held) = Reading::new(body(b"begun", 1), Arc::new(models));
         assert!(body.frame().await.unwrap().is_ok());
-        let refused = body.frame().await.unwrap().unwrap_err();
-        assert_eq!(refused.code(), Code::DeadlineExceeded, "{refused}");
+        let late = body.frame().await.unwrap().unwrap_err();
+        assert!(matches!(late, Unread::Late(_)), "{late}");
     }
 }

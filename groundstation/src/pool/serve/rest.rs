@@ -1,6 +1,7 @@
 //! The Open Inference Protocol over REST, with the binary extension.
 
 use super::models::{Fault, Models, RETRY_AFTER_S};
+use super::reading::{Reading, Unread};
 use super::tls::{Connection, Incoming};
 use crate::pool::body::{Parts, Ungathered, gather};
 use crate::pool::oip::{self, BINARY_EXTENSION, BODY_BYTES_MAX, Body, JSON_LENGTH_HEADER};
@@ -151,7 +152,7 @@ impl IntoResponse for Fault {
             Self::Unavailable(_) => error(StatusCode::SERVICE_UNAVAILABLE, said),
             Self::Question(_) => error(StatusCode::BAD_REQUEST, said),
             Self::Model(_) => error(StatusCode::INTERNAL_SERVER_ERROR, said),
-            Self::Busy => {
+            Self::Busy | Self::Crowded => {
                 let busy = error(StatusCode::TOO_MANY_REQUESTS, said);
                 ([(RETRY_AFTER, RETRY_AFTER_S.to_string())], busy).into_response()
             }
@@ -212,7 +213,7 @@ async fn infer(
 }
 
 async fn infer_body<B>(
-    models: &Models,
+    models: &Arc<Models>,
     name: &str,
     version: &str,
     headers: &HeaderMap,
@@ -231,20 +232,18 @@ where
         let length = value.to_str().ok().and_then(|text| text.parse().ok());
         length.ok_or_else(|| Fault::Question(format!("{JSON_LENGTH_HEADER} is no number")))
     });
-    let told = body.size_hint().exact().unwrap_or(BODY_BYTES_MAX as u64);
-    let _room = models.room_for(told.min(BODY_BYTES_MAX as u64))?;
-    let gathered = gather(body, BODY_BYTES_MAX, models.rooms());
-    let Ok(gathered) = tokio::time::timeout(models.body_time, gathered).await else {
-        let said = format!("the body did not come within {:?}", models.body_time);
-        return Ok(error(StatusCode::REQUEST_TIMEOUT, &said));
-    };
-    let bytes = match gathered {
+    let (body, held) = Reading::new(body, Arc::clone(models));
+    let bytes = match gather(body, BODY_BYTES_MAX, models.rooms()).await {
         Ok(bytes) => bytes,
         Err(Ungathered::TooLong) => {
             let said = format!("a body of more than {BODY_BYTES_MAX} bytes");
             return Ok(error(StatusCode::PAYLOAD_TOO_LARGE, &said));
         }
-        Err(Ungathered::Broken(error)) => return Err(Fault::Question(error.to_string())),
+        Err(Ungathered::Broken(Unread::Fault(fault))) => return Err(fault),
+        Err(Ungathered::Broken(late @ Unread::Late(_))) => {
+            return Ok(error(StatusCode::REQUEST_TIMEOUT, &late.to_string()));
+        }
+        Err(Ungathered::Broken(Unread::Broken(why))) => return Err(Fault::Question(why)),
     };
     let body = Body { bytes, json_length: json_length.transpose()? };
     let shared = |region: &str, offset, bytes| models.read_shared(region, offset, bytes);
@@ -254,7 +253,8 @@ where
     let outputs =
         question.wanted.of(outputs).map_err(|error| Fault::Question(error.to_string()))?;
     let body = oip::write_answer(model.name(), model.version(), &question.id, &outputs);
-    let mut response = Response::new(axum::body::Body::new(Parts::from(body.parts)));
+    let parts: Vec<_> = body.parts.into_iter().map(|part| held.with(part)).collect();
+    let mut response = Response::new(axum::body::Body::new(Parts::from(parts)));
     let headers = response.headers_mut();
     let kind = match body.json_length {
         Some(length) => {
@@ -308,7 +308,8 @@ mod tests {
         let begun = futures_util::stream::iter([Ok::<_, std::io::Error>(Bytes::from_static(b"{"))]);
         let begun = futures_util::StreamExt::chain(begun, futures_util::stream::pending());
         let body = axum::body::Body::from_stream(begun);
-        let answer = infer_body(&models, "echo", "", &HeaderMap::new(), body).await.unwrap();
+        let answer =
+            infer_body(&Arc::new(models), "echo", "", &HeaderMap::new(), body).await.unwrap();
         assert_eq!(answer.status(), StatusCode::REQUEST_TIMEOUT);
     }
 

@@ -209,3 +209,32 @@ fn a_job_s_own_budget_keeps_dear_pools_out() {
     let result = drain(&mut router, at(5.0)).outcomes()[0].result.clone();
     assert!(result.contains("above the job's budget"), "{result}");
 }
+
+/// Energy is weighed like money, drawn or stated, and is worth a wait.
+#[test]
+fn a_pool_that_takes_much_energy_is_spared_where_a_joule_is_worth_something() {
+    let of = |name: &str, watts: Option<f64>| {
+        let mut spec = pool(name);
+        (spec.concurrency, spec.watts, spec.expected) = ((1, 1), watts, Duration::from_secs(1));
+        spec
+    };
+    let settings = || Settings { joule_s: 1.0, hold_back: 0.0, ..Settings::default() };
+    let mut router = with(vec![of("thirsty", Some(1e6)), of("frugal", Some(1.0))], settings());
+    router.submit(work("first", 1, 60.0), at(0.0));
+    router.submit(work("second", 1, 60.0), at(0.0));
+    assert_eq!(drain(&mut router, at(0.0)).keys(), [(1, "first")], "the second waits for it too");
+    // What answers state is believed from then on.
+    let mut router = with(vec![of("a", None), of("b", None)], settings());
+    let states = |joules| {
+        let usage = Usage { energy_j: Some(joules), ..Usage::default() };
+        answer(0.4).map(|answer| Response { usage, ..answer })
+    };
+    router.submit(work("first", 1, 60.0), at(0.0));
+    router.submit(work("second", 1, 60.0), at(0.0));
+    for (at_pool, _, ask) in drain(&mut router, at(0.0)).asked {
+        router.answered(ask, states(if at_pool == 0 { 1e6 } else { 1.0 }), at(1.0));
+    }
+    drain(&mut router, at(1.0));
+    router.submit(work("third", 1, 60.0), at(2.0));
+    assert_eq!(drain(&mut router, at(2.0)).keys(), [(1, "third")]);
+}
