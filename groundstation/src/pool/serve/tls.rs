@@ -134,10 +134,13 @@ async fn accept(
 ) {
     let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut told = false;
     loop {
-        if places.available_permits() == 0 {
+        let free = places.available_permits();
+        if free == 0 && !told {
             tracing::info!("{CONNECTIONS_MAX} connections: who comes waits until one ends");
         }
+        told = free == 0 || told && free < CONNECTIONS_MAX / 2;
         let place = tokio::select! {
             place = Arc::clone(&places).acquire_owned() => place,
             () = ready.closed() => return,
