@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 /// Parts that together are shorter than this are cheaper to copy than to write one by one.
-const JOINED_BYTES_MAX: usize = 16 << 10;
+pub const JOINED_BYTES_MAX: usize = 16 << 10;
 
 /// A body whose parts are known, and with them its length.
 #[derive(Clone, Debug, Default)]

@@ -13,7 +13,7 @@ use elements::{Elements, read_elements};
 use serde::{Deserialize, Serialize};
 use serde_json::error::Category;
 use serde_json::value::RawValue;
-use std::collections::BTreeMap;
+use std::borrow::Cow;
 
 /// Header that tells the length of the JSON before raw tensors.
 pub const JSON_LENGTH_HEADER: &str = "inference-header-content-length";
@@ -30,6 +30,9 @@ pub const JSON_BYTES_MAX: usize = 16 << 20;
 /// Bytes of the longest element; raw tensors begin at a multiple of it.
 const ELEMENT_BYTES_MAX: usize = 8;
 
+/// Bytes that most heads take.
+const HEAD_BYTES: usize = 512;
+
 /// Most tensors of a message.
 pub const TENSORS_MAX: usize = 64;
 
@@ -42,15 +45,13 @@ fn wrong<T>(message: impl Into<String>) -> Result<T, OipError> {
     Err(OipError(message.into()))
 }
 
-/// Parameters by name, each as it is written: what nobody asks for costs no tree of values.
-type Parameters<'a> = BTreeMap<String, &'a RawValue>;
-
 /// One tensor's description, and its elements where they stand in the JSON.
 #[derive(Debug, Deserialize)]
 struct TensorJson<'a> {
     name: String,
     shape: Vec<u64>,
-    datatype: String,
+    #[serde(borrow)]
+    datatype: Cow<'a, str>,
     #[serde(borrow, default)]
     parameters: Option<Size<'a>>,
     #[serde(borrow, default)]
@@ -62,8 +63,8 @@ struct TensorJson<'a> {
 struct Size<'a> {
     #[serde(borrow, default)]
     binary_data_size: Option<&'a RawValue>,
-    #[serde(default)]
-    shared_memory_region: Option<String>,
+    #[serde(borrow, default)]
+    shared_memory_region: Option<Cow<'a, str>>,
     #[serde(default)]
     shared_memory_offset: u64,
     #[serde(default)]
@@ -101,7 +102,7 @@ struct RequestJson<'a> {
     #[serde(default)]
     id: String,
     #[serde(borrow, default)]
-    parameters: Parameters<'a>,
+    parameters: Asked<'a>,
     #[serde(borrow)]
     inputs: Vec<TensorJson<'a>>,
     #[serde(borrow, default)]
@@ -121,12 +122,38 @@ struct RawOut {
     binary_data_output: bool,
 }
 
+/// What is understood of a question's parameters, each as it is written.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Asked<'a> {
+    #[serde(borrow)]
+    binary_data_output: Option<&'a RawValue>,
+    #[serde(borrow)]
+    sequence_id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    sequence_start: Option<&'a RawValue>,
+    #[serde(borrow)]
+    sequence_end: Option<&'a RawValue>,
+}
+
 /// An output that a question names.
 #[derive(Debug, Deserialize)]
 struct OutputJson<'a> {
     name: String,
     #[serde(borrow, default)]
-    parameters: Parameters<'a>,
+    parameters: AskedOf<'a>,
+}
+
+/// What is understood of its parameters.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct AskedOf<'a> {
+    #[serde(borrow)]
+    binary_data: Option<&'a RawValue>,
+    #[serde(borrow)]
+    classification: Option<&'a RawValue>,
+    #[serde(borrow)]
+    shared_memory_region: Option<&'a RawValue>,
 }
 
 /// An answer.
@@ -158,7 +185,7 @@ pub struct Body {
 }
 
 /// A body to be sent: the JSON, then raw tensors, which share their elements.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Written {
     /// Its parts, in order.
     pub parts: Vec<Bytes>,
@@ -246,7 +273,7 @@ pub fn write_question(id: &str, inputs: &[Tensor], binary: bool) -> Written {
         inputs: inputs.iter().map(|tensor| describe(tensor, binary)).collect(),
     };
     let raw = inputs.iter().filter(|_| binary).map(|tensor| tensor.data.clone());
-    join(serde_json::to_vec(&head).unwrap_or_default(), raw.collect())
+    join(to_json(&head), raw.collect())
 }
 
 /// Writes a question whose inputs lie in a region of shared memory, each from its offset on.
@@ -261,7 +288,7 @@ pub fn write_shared(id: &str, inputs: &[Tensor], region: &str, offsets: &[u64]) 
     });
     let parameters = RawOut { binary_data_output: true };
     let head = RequestOut { id, parameters, inputs: described.collect() };
-    join(serde_json::to_vec(&head).unwrap_or_default(), Vec::new())
+    join(to_json(&head), Vec::new())
 }
 
 /// Reads a part of a region of shared memory: its name, an offset and a length.
@@ -276,22 +303,30 @@ pub fn read_question(body: &Body) -> Result<Question, OipError> {
 pub fn read_question_with(body: &Body, shared: ReadShared<'_>) -> Result<Question, OipError> {
     let (head, tail) = split(body)?;
     let head: RequestJson<'_> = from_json(&head)?;
+    let asked = &head.parameters;
     let asks = |value: &RawValue| !["null", "false", "0", "\"\""].contains(&value.get());
-    refuse_sequence(
-        head.parameters.iter().filter(|(_, value)| asks(value)).map(|(key, _)| &**key),
-    )?;
+    let sequence = [
+        ("sequence_id", asked.sequence_id),
+        ("sequence_start", asked.sequence_start),
+        ("sequence_end", asked.sequence_end),
+    ];
+    let sequence = sequence.into_iter().filter(|(_, value)| value.is_some_and(asks));
+    refuse_sequence(sequence.map(|(key, _)| key))?;
     if head.outputs.len() > TENSORS_MAX {
         return wrong(format!("{} outputs; at most {TENSORS_MAX} are given", head.outputs.len()));
     }
     let mut named = Vec::with_capacity(head.outputs.len());
     for OutputJson { name, parameters } in head.outputs {
-        let unknown = ["classification", "shared_memory_region"];
-        if let Some(key) = unknown.into_iter().find(|key| parameters.contains_key(*key)) {
+        let unknown = [
+            ("classification", parameters.classification),
+            ("shared_memory_region", parameters.shared_memory_region),
+        ];
+        if let Some((key, _)) = unknown.into_iter().find(|(_, value)| value.is_some()) {
             return wrong(format!("output {name:?}: this server has no {key}"));
         }
-        named.push((name, truth(&parameters, "binary_data")));
+        named.push((name, truth(parameters.binary_data)));
     }
-    let binary = truth(&head.parameters, "binary_data_output") == Some(true);
+    let binary = truth(head.parameters.binary_data_output) == Some(true);
     let wanted = Wanted { binary, named };
     Ok(Question {
         id: head.id,
@@ -301,8 +336,8 @@ pub fn read_question_with(body: &Body, shared: ReadShared<'_>) -> Result<Questio
 }
 
 /// A parameter that is `true` or `false`.
-fn truth(parameters: &Parameters<'_>, name: &str) -> Option<bool> {
-    parameters.get(name)?.get().parse().ok()
+fn truth(parameter: Option<&RawValue>) -> Option<bool> {
+    parameter?.get().parse().ok()
 }
 
 /// Refuses parameters of a question that is one of a sequence: answered alone it would get numbers
@@ -326,7 +361,7 @@ pub fn write_answer(name: &str, version: &str, id: &str, outputs: &[(Tensor, boo
         outputs: outputs.iter().map(|(tensor, raw)| describe(tensor, *raw)).collect(),
     };
     let raw = outputs.iter().filter(|(_, raw)| *raw).map(|(tensor, _)| tensor.data.clone());
-    join(serde_json::to_vec(&head).unwrap_or_default(), raw.collect())
+    join(to_json(&head), raw.collect())
 }
 
 /// Reads an answer whose outputs have so many bytes at most.
@@ -349,6 +384,15 @@ pub async fn read_answer_apart(body: Body, most: usize) -> Result<Answer, OipErr
 
 fn from_json<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, OipError> {
     serde_json::from_slice(bytes).map_err(|error| OipError(no_json(bytes, &error)))
+}
+
+/// A head as it travels; those of a few tensors fit what is taken for them.
+fn to_json(head: &impl Serialize) -> Vec<u8> {
+    let mut out = Vec::with_capacity(HEAD_BYTES);
+    match serde_json::to_writer(&mut out, head) {
+        Ok(()) => out,
+        Err(_) => Vec::new(),
+    }
 }
 
 /// Why bytes are not the JSON that they should be, as a person would say it.
