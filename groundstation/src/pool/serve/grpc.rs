@@ -44,6 +44,15 @@ pub async fn serve(
     models: Arc<Models>,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
+    serve_aged(AGE_MAX, incoming, models, stop).await
+}
+
+async fn serve_aged(
+    age_max: Duration,
+    incoming: impl Into<Incoming>,
+    models: Arc<Models>,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> anyhow::Result<()> {
     let incoming = stream::unfold(incoming.into(), async |mut incoming: Incoming| {
         let connection = incoming.next().await?.opening();
         Some((Ok::<_, Infallible>(connection), incoming))
@@ -54,7 +63,7 @@ pub async fn serve(
         .max_concurrent_streams(STREAMS_MAX)
         .http2_keepalive_interval(Some(KEEPALIVE.0))
         .http2_keepalive_timeout(Some(KEEPALIVE.1))
-        .max_connection_age(AGE_MAX)
+        .max_connection_age(age_max)
         .max_connection_age_grace(AGE_GRACE);
     Ok(server.serve_with_incoming_shutdown(Methods(models), incoming, stop).await?)
 }
@@ -244,7 +253,15 @@ async fn infer(models: &Models, asked: InferRequest) -> Result<InferResponse, St
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pool::oip_grpc::OipGrpc;
     use crate::pool::oip_proto::{InferParameter, Parameter};
+    use crate::pool::{Handling, Input, Pool as _, Trace};
+    use codecs::tensor::{DType, Tensor};
+    use codecs::time::Tai;
+    use futures_util::future::join_all;
+    use std::collections::BTreeMap;
+    use std::time::Instant;
+    use tokio::net::TcpListener;
 
     #[tokio::test]
     async fn a_question_of_a_sequence_is_refused_by_its_name() {
@@ -270,6 +287,42 @@ mod tests {
         // Clients write these for a question that stands alone.
         assert!(ask("sequence_id", Parameter::Int64(0)).await.is_ok());
         assert!(ask("sequence_end", Parameter::Bool(false)).await.is_ok());
+    }
+
+    /// Several ask all the time while their connections are made anew, again and again.
+    #[tokio::test]
+    async fn a_connection_that_grows_old_costs_nobody_an_answer() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let age_max = Duration::from_millis(20);
+        let models = Arc::new(Models::echo());
+        tokio::spawn(serve_aged(age_max, listener, models, std::future::pending()));
+        let tasks = BTreeMap::from([("echo/1".to_owned(), "echo".to_owned())]);
+        let pool = OipGrpc::new("pool", &url, tasks, None).unwrap();
+        let tensor = Tensor::new("x", DType::U8, vec![3], vec![1, 2, 3].into()).unwrap();
+        let request = crate::pool::Request {
+            task: "echo/1".to_owned(),
+            input: Input::Tensors(vec![tensor]),
+            deadline: Tai(60_000_000_000),
+            time_left: Duration::from_secs(60),
+            priority: 0,
+            handling: Handling::default(),
+            budget: None,
+            idempotency_key: "key".to_owned(),
+            trace: Trace::of("key"),
+            outputs_elements: None,
+        };
+        let began = Instant::now();
+        let asked = (0..4).map(|_| async {
+            let mut answered = 0;
+            while began.elapsed() < 20 * age_max {
+                pool.infer(&request).await.unwrap();
+                answered += 1;
+            }
+            answered
+        });
+        let answered: u32 = join_all(asked).await.into_iter().sum();
+        assert!(answered > 100, "{answered}");
     }
 
     #[tokio::test]
