@@ -96,6 +96,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("network", orbits::network),
     ("oip_rest", pools::oip_rest),
     ("oip_grpc", pools::oip_grpc),
+    ("line", pools::line),
     ("events", pools::events),
     ("aws_events", pools::aws_events),
     ("text", text::text),

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use groundstation::pool::PoolError;
 use groundstation::pool::aws::events as aws;
 use groundstation::pool::formats::{Dialect, Draft, TEXT_BYTES_MAX, converse};
+use groundstation::pool::frames;
 use groundstation::pool::oip::{self, Body, Wanted};
 use groundstation::pool::oip_proto::{InferResponse, read_tensors, write_tensors};
 use groundstation::pool::sse::Reader;
@@ -33,6 +34,46 @@ pub fn oip_rest(data: &[u8]) {
     let answer = oip::read_answer(&answer, oip::BODY_BYTES_MAX);
     let tensors: Vec<_> = outputs.into_iter().map(|(tensor, _)| tensor).collect();
     assert_eq!(answer.expect("what was written is read").outputs, tensors);
+}
+
+/// Frames of an embedded pool's process, some passed over: what is read is written as it came.
+pub fn line(data: &[u8]) {
+    let mut input = Input(data);
+    let passed = input.byte();
+    let mut reader = frames::Reader::new(input.0);
+    let (mut came, mut bytes) = (0u32, input.0);
+    loop {
+        let room = |_: &frames::Head| (passed >> (came % 8) & 1 == 0).then_some(());
+        let Ok(Some(next)) = at_once(reader.next(room)) else { return };
+        came += 1;
+        match next {
+            frames::Came::PassedOver(head) => {
+                let length = 16 + head.body as usize + usize::from(head.path);
+                bytes = bytes.get(length..).expect("all of it was there");
+            }
+            frames::Came::Frame(frames::Frame { head, body, path }, ()) => {
+                let length = 16 + body.bytes.len() + path.len();
+                let (own, rest) = bytes.split_at(length);
+                bytes = rest;
+                let Ok(path) = String::from_utf8(path.to_vec()) else { continue };
+                let written =
+                    oip::Written { parts: vec![body.bytes], json_length: body.json_length };
+                let sent = frames::Sent::new(head.number, head.code, written, path);
+                let mut again = Vec::new();
+                let wrote = at_once(sent.expect("it came as a frame").write(&mut again));
+                wrote.expect("memory takes all");
+                assert_eq!(again, own);
+            }
+        }
+    }
+}
+
+/// What a future that waits for nothing comes to.
+fn at_once<T>(work: impl Future<Output = T>) -> T {
+    match pin!(work).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(done) => done,
+        Poll::Pending => unreachable!("nothing is awaited"),
+    }
 }
 
 /// Answers over gRPC, raw and typed: a tensor has what its shape and type ask for.
@@ -115,10 +156,6 @@ fn drafted(dialect: Dialect, framing: Framing, pieces: &[&[u8]]) -> Result<Draft
         }
     }
     // What is short is read at once; only megabytes are read elsewhere.
-    let mut context = Context::from_waker(Waker::noop());
-    match pin!(parts.end(&mut draft)).poll(&mut context) {
-        Poll::Ready(ended) => ended?,
-        Poll::Pending => unreachable!("nothing is awaited"),
-    }
+    at_once(parts.end(&mut draft))?;
     Ok(draft)
 }

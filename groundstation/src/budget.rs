@@ -11,9 +11,11 @@ use crate::{
     pool::{
         apart::APART_BYTES_MIN,
         formats::TREE,
+        frames::READING_BYTES,
         http::{CONNECTION_BYTES as POOL_CONNECTION_BYTES, DESCRIPTION_BYTES_MAX},
         oip_grpc,
         room::ROOMS_BYTES,
+        shared::SHARED_BYTES,
         stream::WHOLE_BYTES_MAX,
         task::Contracts,
     },
@@ -108,6 +110,7 @@ struct Pools {
     servers: u64,
     /// Those that speak HTTP without a vendor's client, which keep pieces of memory.
     plain: u64,
+    embedded: u64,
     connections: u64,
     windows: u64,
     descriptions: u64,
@@ -127,6 +130,7 @@ impl Pools {
             // ones are used first.
             let connections = match pool.kind {
                 PoolKind::OipGrpc => oip_grpc::CHANNELS as u64,
+                PoolKind::Embedded => 1,
                 _ => slots + 1,
             };
             let tasks = match pool.kind {
@@ -138,7 +142,8 @@ impl Pools {
             all.connections += servers * connections;
             match pool.kind {
                 PoolKind::OipGrpc => all.windows += servers * connections,
-                PoolKind::OipRest | PoolKind::Embedded => all.plain += servers,
+                PoolKind::OipRest => all.plain += servers,
+                PoolKind::Embedded => all.embedded += servers,
                 _ => {}
             }
             all.descriptions += servers * tasks as u64;
@@ -242,6 +247,7 @@ impl Budget {
             ),
             row("windows of gRPC", pools.windows, window, "two a server"),
             row("pieces kept for pools", pools.plain, ROOMS_BYTES, "used again"),
+            row("embedded pools", pools.embedded, SHARED_BYTES + READING_BYTES, "inputs, the line"),
         ];
         // What is pinned is in memory, so below that mark until the next look; beyond it nothing
         // more is. It holds for all peers together, whatever credit each has.
@@ -346,6 +352,10 @@ mod tests {
         let server =
             2 * (u64::from(oip_grpc::WINDOW_BYTES) + POOL_CONNECTION_BYTES) + DESCRIBED_BYTES;
         assert_eq!(both.bytes, one.bytes + FOUND_MAX as u64 * server);
+        let row =
+            |name| format!("[[pool]]\nname = '{name}'\nkind = 'embedded'\npackages = ['p']\n");
+        let (own, two) = (of(&row("a")), of(&(row("a") + &row("b"))));
+        assert!(two.bytes >= own.bytes + SHARED_BYTES, "memory that each child sees");
         assert_eq!(
             (both.crowded_bytes, one.crowded_bytes),
             (none.crowded_bytes, none.crowded_bytes)

@@ -13,6 +13,8 @@ use groundstation::shell::clock::StationClock;
 use groundstation::shell::work::dispatcher;
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{Sender, channel};
@@ -160,11 +162,12 @@ async fn a_corrupt_package_is_named() {
 }
 
 #[test]
-fn the_server_ends_when_its_parent_does() {
+fn a_child_ends_when_its_parent_does() {
+    let (own, other) = UnixStream::pair().unwrap();
     let mut child = Command::new(env!("CARGO_BIN_EXE_groundstation"))
-        .args(["pools", "serve", "--until-stdin-closes", "--package"])
+        .args(["pools", "serve", "--child", "--package"])
         .arg(package())
-        .stdin(Stdio::piped())
+        .stdin(OwnedFd::from(other))
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
@@ -172,7 +175,7 @@ fn the_server_ends_when_its_parent_does() {
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
     assert!(line.contains("\"event\":\"ready\""), "{line}");
-    drop(child.stdin.take());
+    drop(own);
     assert!(child.wait().unwrap().success());
 }
 

@@ -1,14 +1,17 @@
-//! The embedded pool: a child process that serves model packages over loopback.
+//! The embedded pool: a child process that serves model packages to nobody else.
 //!
-//! The child ends with its parent, however that ends: its standard input is a pipe that closes.
+//! The child ends with its parent, however that ends: its standard input is a socket that closes.
 //! When the child ends first it is started again, at growing intervals while it keeps ending.
 
-use super::oip_rest::OipRest;
-use super::shared::Lender;
-use super::{ModelMetadata, Pool, PoolError, PoolInfo, Request, Response};
+use super::http::{CONNECT_TIMEOUT, DESCRIPTION_BYTES_MAX, model_of, within};
+use super::line::Line;
+use super::shared::{Lender, REGION};
+use super::{Input, ModelMetadata, Pool, PoolError, PoolInfo, Request, Response, oip, oip_rest};
 use futures_util::future::BoxFuture;
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,11 +20,14 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
 
-/// Time for the child to say that it listens: models load and prove themselves first.
+/// Time for the child to say that it is ready: models load and prove themselves first.
 const READY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// First and longest interval between starts.
 const RESTART_AFTER: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
+
+/// Time for a child to end once its line has.
+const END_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A child that lived this long ended for a new reason: intervals begin again.
 const SETTLED_AFTER: Duration = Duration::from_secs(30);
@@ -51,14 +57,12 @@ pub struct Config {
 /// What the child is doing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ChildState {
-    /// Not listening, and why.
+    /// Not answering, and why.
     Down(String),
-    /// Listening.
+    /// Answering.
     Up {
         /// Process id.
         pid: u32,
-        /// Where it listens.
-        url: String,
         /// What keeps its models from answering, if anything.
         trouble: Option<String>,
         /// Whether it sees the memory that is shared with it.
@@ -66,13 +70,15 @@ pub enum ChildState {
     },
 }
 
+/// The line to the child that answers now.
+type Lines = Arc<Mutex<Option<Arc<Line>>>>;
+
 /// The pool.
 pub struct Embedded {
     config: Config,
     state: watch::Receiver<ChildState>,
-    /// The client for the child that listens now, by its address.
-    client: Mutex<Option<(String, Arc<OipRest>)>>,
-    /// Where large inputs go; without it they go through the socket.
+    line: Lines,
+    /// Where inputs go; without it they go through the socket.
     shared: Option<Arc<Lender>>,
     keeper: tokio::task::JoinHandle<()>,
 }
@@ -84,9 +90,14 @@ impl Embedded {
         let shared = Lender::new().map(Arc::new).map_err(|error| {
             tracing::warn!("pool {}: no shared memory: {error}", config.name);
         });
-        let shared = shared.ok();
-        let keeper = tokio::spawn(keep(config.clone(), shared.clone(), tell));
-        Self { config, state, client: Mutex::new(None), shared, keeper }
+        let (shared, line) = (shared.ok(), Lines::default());
+        let keeper = Keeper {
+            config: config.clone(),
+            shared: shared.clone(),
+            line: Arc::clone(&line),
+            tell,
+        };
+        Self { config, state, line, shared, keeper: tokio::spawn(keeper.keep()) }
     }
 
     /// Watches what the child is doing.
@@ -94,29 +105,46 @@ impl Embedded {
         self.state.clone()
     }
 
-    fn client(&self) -> Result<Arc<OipRest>, PoolError> {
-        let state = self.state.borrow().clone();
-        let (url, shares) = match state {
-            ChildState::Up { trouble: Some(trouble), .. } => {
-                return Err(PoolError::unavailable(trouble));
+    /// The line to the child, and whether it sees the shared memory.
+    fn line(&self) -> Result<(Arc<Line>, bool), PoolError> {
+        let shares = match &*self.state.borrow() {
+            ChildState::Up { trouble: Some(why), .. } | ChildState::Down(why) => {
+                return Err(PoolError::unavailable(why.as_str()));
             }
-            ChildState::Up { url, shares, .. } => (url, shares),
-            ChildState::Down(why) => return Err(PoolError::unavailable(why)),
+            ChildState::Up { shares, .. } => *shares,
         };
-        let mut client = self.client.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((known, client)) = &*client
-            && *known == url
-        {
-            return Ok(Arc::clone(client));
-        }
-        let fresh = OipRest::new(&self.config.name, &url, self.config.tasks.clone(), None);
-        let mut fresh = fresh.map_err(PoolError::unavailable)?;
-        if let Some(lender) = self.shared.as_ref().filter(|_| shares) {
-            fresh = fresh.with_shared(Arc::clone(lender));
-        }
-        let fresh = Arc::new(fresh);
-        *client = Some((url, Arc::clone(&fresh)));
-        Ok(fresh)
+        let line = self.line.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let line = line.ok_or_else(|| PoolError::unavailable("its process ended"))?;
+        Ok((line, shares))
+    }
+
+    fn model(&self, task: &str) -> Result<&str, PoolError> {
+        model_of(&self.config.name, &self.config.tasks, task)
+    }
+
+    async fn describe_model(&self, task: &str) -> Result<Option<ModelMetadata>, PoolError> {
+        let model = self.model(task)?;
+        let (path, nothing) = (format!("/v2/models/{model}"), oip::Written::default());
+        let body = self.line()?.0.ask(path, nothing, DESCRIPTION_BYTES_MAX, None).await?;
+        oip_rest::read_metadata(model, &body.bytes).map(Some)
+    }
+
+    async fn answer(&self, request: &Request) -> Result<Response, PoolError> {
+        let model = self.model(&request.task)?;
+        let Input::Tensors(tensors) = &request.input else {
+            return Err(PoolError::bad_request("this pool takes tensors, no documents"));
+        };
+        let (line, shares) = self.line()?;
+        let lender = self.shared.as_ref().filter(|_| shares);
+        let place = lender.and_then(|lender| lender.lay(tensors));
+        let key = &request.idempotency_key;
+        let question = match &place {
+            Some(place) => oip::write_shared(key, tensors, REGION, &place.offsets),
+            None => oip::write_question(key, tensors, true),
+        };
+        let (path, most) = (format!("/v2/models/{model}/infer"), request.answer_bytes_max());
+        let body = line.ask(path, question, most, place).await?;
+        oip_rest::read_answer(model, body, most).await
     }
 }
 
@@ -139,91 +167,114 @@ impl Pool for Embedded {
         &'a self,
         task: &'a str,
     ) -> BoxFuture<'a, Result<Option<ModelMetadata>, PoolError>> {
-        Box::pin(async move { self.client()?.metadata(task).await })
+        Box::pin(within(CONNECT_TIMEOUT, self.describe_model(task)))
     }
 
     fn infer<'a>(&'a self, request: &'a Request) -> BoxFuture<'a, Result<Response, PoolError>> {
-        Box::pin(async move { self.client()?.infer(request).await })
-    }
-}
-
-/// Starts the child again and again.
-async fn keep(config: Config, shared: Option<Arc<Lender>>, tell: watch::Sender<ChildState>) {
-    let mut interval = RESTART_AFTER.0;
-    loop {
-        let started = Instant::now();
-        let why = match live(&config, shared.as_deref(), &tell).await {
-            Ok(why) | Err(why) => why,
-        };
-        tracing::warn!("pool {}: {why}; it is started again", config.name);
-        tell.send_replace(ChildState::Down(format!("{why}; starting again")));
-        if started.elapsed() >= SETTLED_AFTER {
-            interval = RESTART_AFTER.0;
-        }
-        tokio::time::sleep(interval).await;
-        interval = (interval * 2).min(RESTART_AFTER.1);
+        Box::pin(within(request.time_left, self.answer(request)))
     }
 }
 
 #[derive(Deserialize)]
 struct Ready {
-    url: String,
     trouble: Option<String>,
     #[serde(default)]
     shares: bool,
 }
 
-/// One life of the child; says how it ended.
-async fn live(
-    config: &Config,
-    shared: Option<&Lender>,
-    tell: &watch::Sender<ChildState>,
-) -> Result<String, String> {
-    let mut child = spawn(config, shared)?;
-    // Held as long as the child may live: waiting for a child closes what it still has.
-    let _stdin = child.stdin.take();
-    let Some(stdout) = child.stdout.take() else { return Err("no standard output".to_owned()) };
-    let mut stdout = BufReader::new(stdout.take(LINE_BYTES_MAX));
-    let mut line = String::new();
-    let read = tokio::time::timeout(READY_TIMEOUT, stdout.read_line(&mut line)).await;
-    match read {
-        Ok(Ok(1..)) => {}
-        Ok(_) => {
-            let status = child.wait().await.map_err(|error| error.to_string())?;
-            return Err(format!("it ended before it listened ({status})"));
-        }
-        Err(_) => return Err(format!("it did not listen within {READY_TIMEOUT:?}")),
-    }
-    let ready: Ready =
-        serde_json::from_str(&line).map_err(|error| format!("it said {line:?}: {error}"))?;
-    if let Some(trouble) = &ready.trouble {
-        tracing::warn!("pool {}: {trouble}", config.name);
-    }
-    let pid = child.id().unwrap_or_default();
-    let Ready { url, trouble, shares } = ready;
-    tell.send_replace(ChildState::Up { pid, url, trouble, shares });
-    let status = child.wait().await.map_err(|error| error.to_string())?;
-    Ok(format!("its process ended ({status})"))
+/// Starts the child again and again.
+struct Keeper {
+    config: Config,
+    shared: Option<Arc<Lender>>,
+    line: Lines,
+    tell: watch::Sender<ChildState>,
 }
 
-fn spawn(config: &Config, shared: Option<&Lender>) -> Result<Child, String> {
-    let mut command = Command::new(&config.executable);
-    command.args(["pools", "serve", "--listen", "127.0.0.1:0", "--until-stdin-closes"]);
-    command.arg("--workers").arg(config.workers.to_string());
-    for package in &config.packages {
-        command.arg("--package").arg(package);
+impl Keeper {
+    async fn keep(self) {
+        let mut interval = RESTART_AFTER.0;
+        loop {
+            let started = Instant::now();
+            let why = match self.live().await {
+                Ok(why) | Err(why) => why,
+            };
+            tracing::warn!("pool {}: {why}; it is started again", self.config.name);
+            self.tell.send_replace(ChildState::Down(format!("{why}; starting again")));
+            self.set_line(None);
+            if started.elapsed() >= SETTLED_AFTER {
+                interval = RESTART_AFTER.0;
+            }
+            tokio::time::sleep(interval).await;
+            interval = (interval * 2).min(RESTART_AFTER.1);
+        }
     }
-    if let Some(shared) = shared {
-        command.arg("--shared-memory").arg(shared.path());
+
+    fn set_line(&self, line: Option<Arc<Line>>) {
+        *self.line.lock().unwrap_or_else(PoisonError::into_inner) = line;
     }
-    if let Some(runtime) = &config.runtime {
-        command.arg("--runtime").arg(runtime);
+
+    /// One life of the child; says how it ended.
+    async fn live(&self) -> Result<String, String> {
+        let said = |error: std::io::Error| error.to_string();
+        let (own, other) = UnixStream::pair().map_err(said)?;
+        let mut child = self.spawn(other)?;
+        // Held as long as the child may live, which ends with it.
+        let line = Arc::new(Line::new(own).map_err(said)?);
+        let Some(stdout) = child.stdout.take() else {
+            return Err("no standard output".to_owned());
+        };
+        let mut stdout = BufReader::new(stdout.take(LINE_BYTES_MAX));
+        let mut words = String::new();
+        let read = tokio::time::timeout(READY_TIMEOUT, stdout.read_line(&mut words)).await;
+        match read {
+            Ok(Ok(1..)) => {}
+            Ok(_) => {
+                let status = child.wait().await.map_err(said)?;
+                return Err(format!("it ended before it was ready ({status})"));
+            }
+            Err(_) => return Err(format!("it was not ready within {READY_TIMEOUT:?}")),
+        }
+        let Ready { trouble, shares } =
+            serde_json::from_str(&words).map_err(|error| format!("it said {words:?}: {error}"))?;
+        if let Some(trouble) = &trouble {
+            tracing::warn!("pool {}: {trouble}", self.config.name);
+        }
+        let pid = child.id().unwrap_or_default();
+        self.set_line(Some(Arc::clone(&line)));
+        self.tell.send_replace(ChildState::Up { pid, trouble, shares });
+        let status = tokio::select! {
+            status = child.wait() => status,
+            () = line.ended() => match tokio::time::timeout(END_TIMEOUT, child.wait()).await {
+                Ok(status) => status,
+                Err(_) => {
+                    child.kill().await.map_err(said)?;
+                    return Err("its process broke off the line to it, and was ended".to_owned());
+                }
+            },
+        };
+        Ok(format!("its process ended ({})", status.map_err(said)?))
     }
-    if config.danger_accept_development_key {
-        command.arg("--danger-accept-development-key");
+
+    fn spawn(&self, line: UnixStream) -> Result<Child, String> {
+        let config = &self.config;
+        let mut command = Command::new(&config.executable);
+        command.args(["pools", "serve", "--child"]);
+        command.arg("--workers").arg(config.workers.to_string());
+        for package in &config.packages {
+            command.arg("--package").arg(package);
+        }
+        if let Some(shared) = &self.shared {
+            command.arg("--shared-memory").arg(shared.path());
+        }
+        if let Some(runtime) = &config.runtime {
+            command.arg("--runtime").arg(runtime);
+        }
+        if config.danger_accept_development_key {
+            command.arg("--danger-accept-development-key");
+        }
+        command.stdin(OwnedFd::from(line)).stdout(Stdio::piped()).stderr(Stdio::inherit());
+        // An interrupt typed at the terminal is for the daemon, which lets go of the child in order.
+        command.kill_on_drop(true).process_group(0);
+        command.spawn().map_err(|error| format!("{}: {error}", config.executable.display()))
     }
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
-    // An interrupt typed at the terminal is for the daemon, which lets go of the child in order.
-    command.kill_on_drop(true).process_group(0);
-    command.spawn().map_err(|error| format!("{}: {error}", config.executable.display()))
 }

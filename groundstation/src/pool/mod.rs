@@ -1,8 +1,8 @@
 //! Pools: where heavy work runs, whoever made them.
 //!
 //! ```text
-//! task (contracts) ─► request ─► oip (the protocol's messages) ─► oip_rest (any server) ─► embedded (a child)
-//!                     usage, error                     └──────── serve (what the child runs) ◄──────┘
+//! task (contracts) ─► request ─► oip (the protocol's messages) ─┬─► oip_rest, oip_grpc (any server)
+//!                     usage, error                              └─► embedded ─► line ─► serve (its child)
 //! ```
 //!
 //! A request names a task contract, never a vendor or a model: which pool takes it, and under
@@ -20,7 +20,10 @@ pub mod body;
 pub mod dial;
 pub mod http;
 pub mod oip;
+pub mod frames;
+pub mod line;
 pub mod shared;
+mod sys;
 pub mod oip_proto;
 pub mod oip_stream;
 pub mod oip_rest;

@@ -6,7 +6,6 @@
 use super::dial::Transport;
 use super::http::{CONNECT_TIMEOUT, Question, Reply, Server, model_of, within};
 use super::oip::{self, BINARY_EXTENSION, BODY_BYTES_MAX, Body, JSON_LENGTH_HEADER};
-use super::shared::{Lender, REGION};
 use super::{
     Cause, Input, ModelMetadata, Output, Pool, PoolError, PoolInfo, PortMetadata, Request,
     Response, Secret, SecretSource, Usage, usage,
@@ -15,7 +14,7 @@ use futures_util::future::BoxFuture;
 use hyper::Method;
 use serde::Deserialize;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// A pool at an address.
@@ -27,8 +26,6 @@ pub struct OipRest {
     bearer: Option<SecretSource>,
     /// Whether the server takes raw tensors; unknown until it said so.
     binary: Mutex<Option<bool>>,
-    /// Memory that the server sees too.
-    shared: Option<Arc<Lender>>,
 }
 
 #[derive(Deserialize)]
@@ -75,14 +72,7 @@ impl OipRest {
         bearer: Option<SecretSource>,
     ) -> Result<Self, String> {
         let server = Server::new(url, transport, BODY_BYTES_MAX)?;
-        let (name, binary, shared) = (name.to_owned(), Mutex::new(None), None);
-        Ok(Self { name, server, models, bearer, binary, shared })
-    }
-
-    /// Lays large inputs into memory that the server sees too.
-    pub fn with_shared(mut self, lender: Arc<Lender>) -> Self {
-        self.shared = Some(lender);
-        self
+        Ok(Self { name: name.to_owned(), server, models, bearer, binary: Mutex::new(None) })
     }
 
     /// Whether the server is there and ready.
@@ -112,12 +102,7 @@ impl OipRest {
         };
         let binary = self.takes_binary().await?;
         let key = &request.idempotency_key;
-        // Held until the answer is there.
-        let place = self.shared.as_ref().and_then(|lender| lender.lay(tensors));
-        let body = match &place {
-            Some(place) => oip::write_shared(key, tensors, REGION, &place.offsets),
-            None => oip::write_question(key, tensors, binary),
-        };
+        let body = oip::write_question(key, tensors, binary);
         let mut question = Question {
             method: Method::POST,
             answer_bytes_max: request.answer_bytes_max(),
@@ -134,14 +119,8 @@ impl OipRest {
         let reply = self.ask(question, request.time_left).await?;
         let energy_j = usage::joules(reply.header(usage::ENERGY_HEADER));
         let json_length = reply.number(JSON_LENGTH_HEADER).map(|length| length as usize);
-        let answer = oip::read_answer_apart(Body { bytes: reply.body, json_length }, most).await;
-        let answer =
-            answer.map_err(|error| PoolError::contract(format!("answer of {model}: {error}")))?;
-        Ok(Response {
-            model: answer.model,
-            output: Output::Tensors(answer.outputs),
-            usage: Usage { energy_j, ..Usage::default() },
-        })
+        let answer = read_answer(model, Body { bytes: reply.body, json_length }, most).await?;
+        Ok(Response { usage: Usage { energy_j, ..Usage::default() }, ..answer })
     }
 
     async fn ask(&self, mut question: Question, time: Duration) -> Result<Reply, PoolError> {
@@ -180,27 +159,47 @@ impl Pool for OipRest {
             let model = model_of(&self.name, &self.models, task)?;
             let question = Question::get(format!("/v2/models/{model}"));
             let reply = self.ask(question, CONNECT_TIMEOUT).await?;
-            let metadata: ModelJson = serde_json::from_slice(&reply.body).map_err(|error| {
-                let why = oip::no_json(&reply.body, &error);
-                PoolError::contract(format!("metadata of {model}: {why}"))
-            })?;
-            let ports = |ports: Vec<PortJson>| {
-                let port =
-                    |PortJson { name, datatype, shape }| PortMetadata { name, datatype, shape };
-                ports.into_iter().map(port).collect()
-            };
-            Ok(Some(ModelMetadata {
-                name: metadata.name,
-                versions: metadata.versions,
-                inputs: ports(metadata.inputs),
-                outputs: ports(metadata.outputs),
-            }))
+            read_metadata(model, &reply.body).map(Some)
         })
     }
 
     fn infer<'a>(&'a self, request: &'a Request) -> BoxFuture<'a, Result<Response, PoolError>> {
         Box::pin(within(request.time_left, self.answer(request)))
     }
+}
+
+/// What an answer of a model says, of which at most so many bytes are tensors.
+pub(super) async fn read_answer(
+    model: &str,
+    body: Body,
+    most: usize,
+) -> Result<Response, PoolError> {
+    let answer = oip::read_answer_apart(body, most).await;
+    let answer =
+        answer.map_err(|error| PoolError::contract(format!("answer of {model}: {error}")))?;
+    Ok(Response {
+        model: answer.model,
+        output: Output::Tensors(answer.outputs),
+        usage: Usage::default(),
+    })
+}
+
+/// What a server says of a model.
+pub(super) fn read_metadata(model: &str, body: &[u8]) -> Result<ModelMetadata, PoolError> {
+    let metadata: ModelJson = serde_json::from_slice(body).map_err(|error| {
+        let why = oip::no_json(body, &error);
+        PoolError::contract(format!("metadata of {model}: {why}"))
+    })?;
+    let ports = |ports: Vec<PortJson>| {
+        let port = |PortJson { name, datatype, shape }| PortMetadata { name, datatype, shape };
+        ports.into_iter().map(port).collect()
+    };
+    Ok(ModelMetadata {
+        name: metadata.name,
+        versions: metadata.versions,
+        inputs: ports(metadata.inputs),
+        outputs: ports(metadata.outputs),
+    })
 }
 
 #[cfg(test)]

@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! rest ─┬─► models (packages, workers) ─► outputs
-//! grpc ─┘
+//! grpc ─┤
+//! line ─┘ (of the daemon that started it)
 //! ```
 //!
 //! It is a process of its own, so that a model that crashes, hangs or leaks never touches ingest.
@@ -14,6 +15,7 @@
 pub mod models;
 pub mod tls;
 pub mod rest;
+pub mod line;
 mod reading;
 pub mod grpc;
 
@@ -21,6 +23,7 @@ pub use models::PENDING_MAX;
 
 use anyhow::{Context as _, bail};
 use models::Models;
+use rustix::event::{PollFd, PollFlags, poll};
 use serde_json::json;
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -113,19 +116,22 @@ pub struct Args {
     /// Accept packages signed with the published development key
     #[arg(long)]
     pub danger_accept_development_key: bool,
-    /// Memory of the process that asks, which large inputs are read from
-    #[arg(long, value_name = "PATH", hide = true)]
+    /// Serve the process at the other end of standard input, a socket, alone, and end with it
+    #[arg(long, hide = true, conflicts_with_all = ["grpc", "cert"])]
+    pub child: bool,
+    /// Memory of that process, which inputs are read from
+    #[arg(long, value_name = "PATH", hide = true, requires = "child")]
     pub shared_memory: Option<PathBuf>,
-    /// Stop when standard input closes, so that no child outlives its parent
-    #[arg(long)]
-    pub until_stdin_closes: bool,
 }
 
 /// Runs the server until it is told to stop.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let models = Arc::new(Models::load(args));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(serve(args, models))?;
+    match args.child {
+        true => runtime.block_on(serve_parent(models))?,
+        false => runtime.block_on(serve(args, models))?,
+    }
     // A model that still runs must not keep the process.
     runtime.shutdown_background();
     Ok(ExitCode::SUCCESS)
@@ -133,7 +139,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
 /// Why a server has nothing to serve. A child goes on all the same, and tells its parent.
 fn refusal(args: &Args, models: &Models) -> Option<String> {
-    let serves = args.until_stdin_closes || models.any_ready();
+    let serves = args.child || models.any_ready();
     (!serves).then(|| format!("no model can be served: {}", models.failures().join("; ")))
 }
 
@@ -169,14 +175,11 @@ async fn serve(args: &Args, models: Arc<Models>) -> anyhow::Result<()> {
         "grpc": address.map(|address| format!("{scheme}://{address}")),
         "models": models.names().collect::<Vec<_>>(),
         "trouble": models.trouble(),
-        "shares": models.shares(),
     });
-    writeln!(std::io::stdout(), "{ready}")?;
-    std::io::stdout().flush()?;
+    say(&ready)?;
     let (stop, stopped) = tokio::sync::watch::channel(());
-    let until_stdin_closes = args.until_stdin_closes;
     tokio::spawn(async move {
-        asked_to_stop(until_stdin_closes).await;
+        asked_to_stop().await;
         drop(stop);
     });
     let rest = rest::serve(rest, Arc::clone(&models), closed(stopped.clone()));
@@ -190,13 +193,38 @@ async fn serve(args: &Args, models: Arc<Models>) -> anyhow::Result<()> {
     }
 }
 
+/// Serves the process that started this one, until it is gone.
+async fn serve_parent(models: Arc<Models>) -> anyhow::Result<()> {
+    let parent = rustix::stdio::stdin().try_clone_to_owned()?;
+    let watched = parent.try_clone()?;
+    // A thread of its own, for a model that hangs must not outlive its parent either.
+    std::thread::spawn(move || {
+        let mut other_end = [PollFd::new(&watched, PollFlags::empty())];
+        while poll(&mut other_end, None).is_err() {}
+        // Nobody is left to answer, so nothing is worth finishing.
+        std::process::exit(0);
+    });
+    say(&json!({ "event": "ready", "trouble": models.trouble(), "shares": models.shares() }))?;
+    tokio::select! {
+        ended = line::serve(parent.into(), models) => ended.context("standard input"),
+        () = asked_to_stop() => Ok(()),
+    }
+}
+
+/// Tells whoever started this.
+fn say(what: &serde_json::Value) -> std::io::Result<()> {
+    let mut out = std::io::stdout();
+    writeln!(out, "{what}")?;
+    out.flush()
+}
+
 /// Resolves when nobody holds the other end any more.
 async fn closed(mut stopped: tokio::sync::watch::Receiver<()>) {
     while stopped.changed().await.is_ok() {}
 }
 
 /// Resolves when the process should end.
-async fn asked_to_stop(until_stdin_closes: bool) {
+async fn asked_to_stop() {
     use tokio::signal::unix::{SignalKind, signal};
     let term = async {
         match signal(SignalKind::terminate()) {
@@ -204,14 +232,6 @@ async fn asked_to_stop(until_stdin_closes: bool) {
             Err(_) => std::future::pending().await,
         }
     };
-    if until_stdin_closes {
-        // A thread of its own: reading standard input can't be given up.
-        std::thread::spawn(|| {
-            let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
-            // Nobody is left to answer, so nothing is worth finishing.
-            std::process::exit(0);
-        });
-    }
     tokio::select! {
         () = term => {}
         _ = tokio::signal::ctrl_c() => {}
@@ -222,7 +242,7 @@ async fn asked_to_stop(until_stdin_closes: bool) {
 mod tests {
     use super::*;
 
-    fn args(packages: &[PathBuf], until_stdin_closes: bool) -> Args {
+    fn args(packages: &[PathBuf], child: bool) -> Args {
         Args {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             grpc: None,
@@ -232,8 +252,8 @@ mod tests {
             workers: 1,
             runtime: None,
             danger_accept_development_key: false,
+            child,
             shared_memory: None,
-            until_stdin_closes,
         }
     }
 

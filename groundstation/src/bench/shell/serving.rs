@@ -458,7 +458,7 @@ async fn runs(package: &Path, time: Duration, rounds: usize) -> anyhow::Result<V
     let opened = Package::open(package, &trust)?;
     let mut session = Runtime::find(None)?.load(&opened)?;
     let manifest = opened.manifest().clone();
-    let pool = Embedded::start(embedded::Config {
+    let pool = Arc::new(Embedded::start(embedded::Config {
         name: "embedded".to_owned(),
         executable: std::env::current_exe()?,
         packages: vec![package.to_owned()],
@@ -466,7 +466,7 @@ async fn runs(package: &Path, time: Duration, rounds: usize) -> anyhow::Result<V
         danger_accept_development_key: true,
         workers: 1,
         tasks: BTreeMap::from([(TASK.to_owned(), manifest.name.clone())]),
-    });
+    }));
     let mut state = pool.state();
     let state = state.wait_for(|state| matches!(state, ChildState::Up { .. })).await?.clone();
     let ChildState::Up { pid, .. } = state else { bail!("the embedded pool did not start") };
@@ -495,13 +495,19 @@ async fn runs(package: &Path, time: Duration, rounds: usize) -> anyhow::Result<V
             }
             here_cpu.push((cpu() - cpu_before) * 1e6 / times.len() as f64);
             here.push(median(times));
-            let (mut times, cpu_before) = (Vec::new(), cpu());
-            let began = Instant::now();
-            while began.elapsed() < time || times.is_empty() {
-                let one = Instant::now();
-                pool.infer(&asked).await?;
-                times.push(one.elapsed().as_secs_f64() * 1e6);
-            }
+            let cpu_before = cpu();
+            // In a task of its own, as the daemon asks.
+            let (pool, asked) = (Arc::clone(&pool), asked.clone());
+            let times = tokio::spawn(async move {
+                let (mut times, began) = (Vec::new(), Instant::now());
+                while began.elapsed() < time || times.is_empty() {
+                    let one = Instant::now();
+                    pool.infer(&asked).await?;
+                    times.push(one.elapsed().as_secs_f64() * 1e6);
+                }
+                anyhow::Ok(times)
+            });
+            let times = times.await??;
             there_cpu.push((cpu() - cpu_before) * 1e6 / times.len() as f64);
             there.push(median(times));
         }

@@ -213,10 +213,10 @@ impl Models {
         self.shared.is_some()
     }
 
-    /// Reads an input from shared memory.
+    /// An input as it lies in shared memory.
     pub fn read_shared(&self, region: &str, offset: u64, bytes: u64) -> Result<Bytes, OipError> {
         match &self.shared {
-            Some(shared) => shared.read(region, offset, bytes, &self.rooms),
+            Some(shared) => shared.read(region, offset, bytes),
             None => Err(OipError(format!("no shared memory region {region:?}"))),
         }
     }
