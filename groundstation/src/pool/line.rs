@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::io::AsyncWriteExt as _;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::JoinHandle;
 
@@ -188,7 +189,8 @@ async fn write(shared: Arc<Shared>) {
             continue;
         };
         if sent.write(&mut output).await.is_err() {
-            // The other direction ends too, and tells everybody.
+            // The other end ends with it, then the other direction, which tells everybody.
+            let _ = output.shutdown().await;
             return;
         }
     }

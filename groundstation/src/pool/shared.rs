@@ -6,7 +6,7 @@
 //! answered, were it to say that a question that was given up is done with.
 
 use super::oip::OipError;
-use super::sys::map::{Seen, Written};
+use super::sys::map::{View, Writer};
 use bytes::Bytes;
 use codecs::tensor::Tensor;
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
@@ -43,7 +43,7 @@ pub struct Lender {
 
 #[derive(Debug)]
 struct Slots {
-    memory: Written,
+    memory: Writer,
     free: Vec<usize>,
 }
 
@@ -63,7 +63,7 @@ impl Lender {
         let file = File::from(memfd_create("groundstation-pool", flags)?);
         file.set_len((SLOTS * SLOT_BYTES) as u64)?;
         fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
-        let memory = Written::new(&file, SLOTS * SLOT_BYTES)?;
+        let memory = Writer::new(&file, SLOTS * SLOT_BYTES)?;
         let free = (0..SLOTS).rev().collect();
         Ok(Self { file, slots: Mutex::new(Slots { memory, free }) })
     }
@@ -110,12 +110,12 @@ impl Drop for Place {
 
 /// The child's end.
 #[derive(Debug)]
-pub struct Borrower(Seen);
+pub struct Borrower(View);
 
 impl Borrower {
     /// Opens what [`Lender::path`] names.
     pub fn open(path: &Path) -> io::Result<Self> {
-        Ok(Self(Seen::new(&File::open(path)?, SLOTS * SLOT_BYTES)?))
+        Ok(Self(View::new(&File::open(path)?, SLOTS * SLOT_BYTES)?))
     }
 
     /// A part of a region, as it stands there.

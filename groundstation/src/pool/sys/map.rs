@@ -54,9 +54,9 @@ impl Drop for Map {
 
 /// The end that writes.
 #[derive(Debug)]
-pub struct Written(Map);
+pub struct Writer(Map);
 
-impl Written {
+impl Writer {
     /// Maps the first bytes of a file that can't be made shorter.
     pub fn new(file: &File, bytes: usize) -> io::Result<Self> {
         Map::new(file, bytes, ProtFlags::READ | ProtFlags::WRITE).map(Self)
@@ -77,7 +77,7 @@ impl Written {
 
 /// The end that reads.
 #[derive(Debug)]
-pub struct Seen(Arc<Map>);
+pub struct View(Arc<Map>);
 
 /// A part that is lent.
 struct Part {
@@ -86,7 +86,7 @@ struct Part {
     bytes: usize,
 }
 
-impl Seen {
+impl View {
     /// Maps the first bytes of a file that can't be made shorter.
     pub fn new(file: &File, bytes: usize) -> io::Result<Self> {
         Ok(Self(Arc::new(Map::new(file, bytes, ProtFlags::READ)?)))
@@ -123,14 +123,14 @@ mod tests {
     #[test]
     fn what_one_end_writes_the_other_sees_and_nothing_beyond() {
         let file = file(8192, SealFlags::SHRINK);
-        let mut written = Written::new(&file, 8192).unwrap();
-        let seen = Seen::new(&file, 8192).unwrap();
+        let mut written = Writer::new(&file, 8192).unwrap();
+        let seen = View::new(&file, 8192).unwrap();
         assert!(written.write(8190, b"ab"));
         let part = seen.part(8189, 3).unwrap();
         drop((seen, written));
         assert_eq!(part[..], *b"\0ab", "it outlives both ends");
-        let mut written = Written::new(&file, 8192).unwrap();
-        let seen = Seen::new(&file, 8192).unwrap();
+        let mut written = Writer::new(&file, 8192).unwrap();
+        let seen = View::new(&file, 8192).unwrap();
         for (at, bytes) in [(8191, 2), (8193, 0), (usize::MAX, 1), (1, usize::MAX)] {
             assert!(seen.part(at, bytes).is_none(), "{at} {bytes}");
         }
@@ -142,7 +142,7 @@ mod tests {
     fn a_file_that_may_become_shorter_is_refused() {
         for (bytes, seals) in [(8192, SealFlags::GROW), (4096, SealFlags::SHRINK)] {
             let file = file(bytes, seals);
-            assert!(Seen::new(&file, 8192).is_err() && Written::new(&file, 8192).is_err());
+            assert!(View::new(&file, 8192).is_err() && Writer::new(&file, 8192).is_err());
         }
     }
 }
