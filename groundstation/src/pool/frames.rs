@@ -24,7 +24,7 @@ const NO_JSON: u32 = u32::MAX;
 
 /// Bytes that are read at a time, at least and at most: memory comes with them, not on anybody's
 /// word.
-const READ_BYTES: (usize, usize) = (16 << 10, 1 << 20);
+const READ_BYTES: (usize, usize) = (4 << 10, 1 << 20);
 
 /// What a reader takes before a body has come, at most.
 pub const READING_BYTES: u64 = 2 * READ_BYTES.1 as u64;
