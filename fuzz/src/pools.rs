@@ -43,7 +43,7 @@ pub fn line(data: &[u8]) {
     let mut reader = frames::Reader::new(input.0);
     let (mut came, mut bytes) = (0u32, input.0);
     loop {
-        let room = |_: &frames::Head| (passed >> (came % 8) & 1 == 0).then_some(());
+        let room = |_: &frames::Head| Ok((passed >> (came % 8) & 1 == 0).then_some(()));
         let Ok(Some(next)) = at_once(reader.next(room)) else { return };
         came += 1;
         match next {

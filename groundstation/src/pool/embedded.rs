@@ -26,6 +26,9 @@ const READY_TIMEOUT: Duration = Duration::from_secs(60);
 /// First and longest interval between starts.
 const RESTART_AFTER: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
 
+/// Time for a child to say that it is there.
+const HANG_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// Time for a child to end once its line has.
 const END_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -244,11 +247,16 @@ impl Keeper {
         self.tell.send_replace(ChildState::Up { pid, trouble, shares });
         let status = tokio::select! {
             status = child.wait() => status,
+            () = line.hung(HANG_TIMEOUT) => {
+                child.kill().await.map_err(said)?;
+                return Err("its process hung, and was ended".to_owned());
+            }
             () = line.ended() => match tokio::time::timeout(END_TIMEOUT, child.wait()).await {
                 Ok(status) => status,
                 Err(_) => {
                     child.kill().await.map_err(said)?;
-                    return Err("its process broke off the line to it, and was ended".to_owned());
+                    let why = "its process broke off the line or said what nobody asked, and was ended";
+                    return Err(why.to_owned());
                 }
             },
         };

@@ -107,10 +107,10 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     }
 
     /// The next frame; none where the stream ends between two. `room` says from its head whether
-    /// it is wanted. Not to be given up in the middle.
+    /// it is wanted, or an error where nothing that follows is. Not to be given up in the middle.
     pub async fn next<T>(
         &mut self,
-        room: impl FnOnce(&Head) -> Option<T>,
+        room: impl FnOnce(&Head) -> io::Result<Option<T>>,
     ) -> io::Result<Option<Came<T>>> {
         if !self.fill(HEAD_BYTES).await? {
             let cut = Err(io::ErrorKind::UnexpectedEof.into());
@@ -118,7 +118,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         }
         let head = Head::read(&self.buffer.split_to(HEAD_BYTES));
         let (body, path) = (head.body as usize, usize::from(head.path));
-        let Some(room) = room(&head) else {
+        let Some(room) = room(&head)? else {
             self.pass_over(body + path).await?;
             return Ok(Some(Came::PassedOver(head)));
         };

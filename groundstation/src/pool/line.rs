@@ -3,7 +3,7 @@
 
 use super::PoolError;
 use super::frames::{ASKED, Came, Frame, GIVEN_UP, Reader, Sent};
-use super::oip::{Body, Written};
+use super::oip::{BODY_BYTES_MAX, Body, Written};
 use super::shared::Place;
 use super::sys::socket::{ReadHalf, WriteHalf, halves};
 use super::verdict::{self, Refusal};
@@ -12,9 +12,14 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::JoinHandle;
+
+/// What is asked to know whether the other end is there, and most bytes of its answer.
+const LIVE: &str = "/v2/health/live";
+const LIVE_BYTES_MAX: usize = 1 << 10;
 
 type Told = Result<Body, PoolError>;
 
@@ -81,6 +86,18 @@ impl Line {
     pub async fn ended(&self) {
         let mut ended = self.ended.clone();
         let _ = ended.wait_for(|ended| *ended).await;
+    }
+
+    /// Resolves when the other end does not answer within such a time whether it is there, which it
+    /// does at once whatever its models do.
+    pub async fn hung(&self, time: Duration) {
+        loop {
+            tokio::time::sleep(time / 2).await;
+            let asked = self.ask(LIVE.to_owned(), Written::default(), LIVE_BYTES_MAX, None);
+            if tokio::time::timeout(time, asked).await.is_err() {
+                return;
+            }
+        }
     }
 
     /// Asks; an answer of more than so many bytes is none. `place` is where the inputs lie that
@@ -199,10 +216,15 @@ async fn write(shared: Arc<Shared>) {
 async fn read(input: ReadHalf, shared: Arc<Shared>, ended: watch::Sender<bool>) {
     let mut reader = Reader::new(input);
     loop {
+        // What answers nothing that was asked, or is longer than any answer, is no frame.
         let came = reader.next(|head| {
             let asked = shared.asked();
-            let waiting = asked.waiting.get(&head.number);
-            waiting.filter(|waiting| head.body as usize <= waiting.most).map(drop)
+            let waiting = asked.waiting.get(&head.number).ok_or(io::ErrorKind::InvalidData)?;
+            let body = head.body as usize;
+            if head.path > 0 || body > BODY_BYTES_MAX {
+                return Err(io::ErrorKind::InvalidData.into());
+            }
+            Ok((body <= waiting.most).then_some(()))
         });
         let (number, told) = match came.await {
             Ok(Some(Came::Frame(frame, ()))) => (frame.head.number, read_answer(frame)),

@@ -47,6 +47,7 @@ fn wrong<T>(message: impl Into<String>) -> Result<T, OipError> {
 
 /// One tensor's description, and its elements where they stand in the JSON.
 #[derive(Debug, Deserialize)]
+#[serde(expecting = "a tensor's JSON")]
 struct TensorJson<'a> {
     name: String,
     shape: Vec<u64>,
@@ -98,6 +99,7 @@ enum SizeOut<'a> {
 
 /// A question.
 #[derive(Debug, Deserialize)]
+#[serde(expecting = "a question's JSON")]
 struct RequestJson<'a> {
     #[serde(default)]
     id: String,
@@ -158,6 +160,7 @@ struct AskedOf<'a> {
 
 /// An answer.
 #[derive(Debug, Deserialize)]
+#[serde(expecting = "an answer's JSON")]
 struct ResponseJson<'a> {
     model_name: String,
     #[serde(default)]

@@ -24,6 +24,7 @@ pub use models::PENDING_MAX;
 use anyhow::{Context as _, bail};
 use models::Models;
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::net::{SocketType, sockopt::socket_type};
 use serde_json::json;
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -196,6 +197,12 @@ async fn serve(args: &Args, models: Arc<Models>) -> anyhow::Result<()> {
 /// Serves the process that started this one, until it is gone.
 async fn serve_parent(models: Arc<Models>) -> anyhow::Result<()> {
     let parent = rustix::stdio::stdin().try_clone_to_owned()?;
+    if !matches!(socket_type(&parent), Ok(SocketType::STREAM)) {
+        bail!(
+            "standard input is no stream socket: --child is for the daemon, which holds the \
+             other end; to serve others name addresses instead"
+        );
+    }
     let watched = parent.try_clone()?;
     // A thread of its own, for a model that hangs must not outlive its parent either.
     std::thread::spawn(move || {

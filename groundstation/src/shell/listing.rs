@@ -209,7 +209,7 @@ fn table(listing: &Listing) -> String {
 fn sums(tally: &Tally) -> String {
     let ended = (tally.done + tally.failed).max(1) as f64;
     let mut out = format!(
-        "{} done, {} failed; queue {:.0} ms, transfer {:.0} ms, run {:.0} ms; cost {}",
+        "{} done, {} failed; on average queue {:.0} ms, transfer {:.0} ms, run {:.0} ms; cost {}",
         tally.done,
         tally.failed,
         tally.queue_ms / ended,

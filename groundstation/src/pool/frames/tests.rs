@@ -65,7 +65,7 @@ proptest! {
         }
         let mut reader = Reader::new(Pieces(&written, piece));
         for ((head, body, path), wanted) in &frames {
-            let came = at_once(reader.next(|_| wanted.then_some(7))).unwrap().unwrap();
+            let came = at_once(reader.next(|_| Ok(wanted.then_some(7)))).unwrap().unwrap();
             let json_length = head.json.map(|length| length as usize);
             let body = Body { bytes: body.concat().into(), json_length };
             let frame = Frame { head: *head, body, path: path.clone().into() };
@@ -74,14 +74,14 @@ proptest! {
                 false => Came::PassedOver(*head),
             });
         }
-        prop_assert!(at_once(reader.next(|_| Some(()))).unwrap().is_none());
+        prop_assert!(at_once(reader.next(|_| Ok(Some(())))).unwrap().is_none());
         // One that ends in the middle is no frame.
         if let Some(((head, body, path), _)) = frames.last() {
             let whole = HEAD_BYTES + body.concat().len() + path.len();
             let from = written.len() - whole;
             let short = &written[from..from + whole - cut.min(whole - 1)];
             let mut reader = Reader::new(Pieces(short, piece));
-            let came = at_once(reader.next(|found| (found == head).then_some(())));
+            let came = at_once(reader.next(|found| Ok((found == head).then_some(()))));
             prop_assert_eq!(came.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
         }
     }
@@ -91,6 +91,6 @@ proptest! {
 fn a_length_that_lies_takes_no_memory() {
     let head = Head { number: 1, code: ASKED, path: 0, json: None, body: u32::MAX }.to_bytes();
     let mut reader = Reader::new(Pieces(&head, 100));
-    assert!(at_once(reader.next(|_| Some(()))).is_err());
+    assert!(at_once(reader.next(|_| Ok(Some(())))).is_err());
     assert!(reader.buffer.capacity() as u64 <= READING_BYTES, "{}", reader.buffer.capacity());
 }

@@ -34,7 +34,7 @@ fn to_us() -> (Line, Reader<ReadHalf>, WriteHalf) {
 }
 
 async fn next(reader: &mut Reader<ReadHalf>) -> Head {
-    match reader.next(|_| Some(())).await.unwrap().unwrap() {
+    match reader.next(|_| Ok(Some(()))).await.unwrap().unwrap() {
         Came::Frame(frame, ()) => frame.head,
         Came::PassedOver(head) => head,
     }
@@ -136,7 +136,7 @@ async fn a_question_dies_with_the_other_end_only_where_that_had_it() {
     tokio::task::yield_now().await;
     let mut unseen = Box::pin(line.ask(ECHO.into(), question(&tensor(1, 1)), 100, None));
     assert!(poll!(&mut unseen).is_pending());
-    assert!(reader.next(|_| None::<()>).await.is_ok(), "the first alone");
+    assert!(reader.next(|_| Ok(None::<()>)).await.is_ok(), "the first alone");
     let mut third = Box::pin(line.ask(ECHO.into(), question(&tensor(8 << 20, 1)), 100, None));
     assert!(poll!(&mut third).is_pending());
     drop((reader, output));
@@ -145,4 +145,34 @@ async fn a_question_dies_with_the_other_end_only_where_that_had_it() {
     let late = line.ask(ECHO.into(), Written::default(), 100, None).await.unwrap_err();
     assert_eq!(late.cause, Cause::Unavailable);
     drop((unseen, third));
+}
+
+#[tokio::test]
+async fn who_does_not_say_that_it_is_there_hangs() {
+    let (line, mut reader, mut output) = to_us();
+    let mut hung = Box::pin(line.hung(Duration::from_millis(20)));
+    for _ in 0..3 {
+        let head = tokio::select! {
+            () = &mut hung => panic!("it answers"),
+            head = next(&mut reader) => head,
+        };
+        Sent::alone(head.number, 200).write(&mut output).await.unwrap();
+    }
+    hung.await;
+}
+
+#[tokio::test]
+async fn what_nobody_asked_for_ends_the_line() {
+    for (number, body) in [(7, Written::default()), (1, question(&tensor(65 << 20, 1)))] {
+        let (line, mut reader, mut output) = to_us();
+        let mut asked = Box::pin(line.ask(ECHO.into(), Written::default(), 100, None));
+        assert!(poll!(&mut asked).is_pending());
+        assert_eq!(next(&mut reader).await.number, 1);
+        let sent = Sent::new(number, 200, body, String::new()).unwrap();
+        tokio::select! {
+            error = asked => assert_eq!(error.unwrap_err().cause, Cause::Failed),
+            _ = async { while sent.write(&mut output).await.is_ok() {} } => {}
+        }
+        line.ended().await;
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::models::{Fault, Models};
 use super::rest;
-use crate::pool::frames::{Came, Frame, GIVEN_UP, Head, Reader, Sent};
+use crate::pool::frames::{ASKED, Came, Frame, GIVEN_UP, Head, Reader, Sent};
 use crate::pool::oip::{BODY_BYTES_MAX, Written};
 use crate::pool::sys::socket::{WriteHalf, halves};
 use axum::Router;
@@ -44,7 +44,7 @@ pub async fn serve(stream: UnixStream, models: Arc<Models>) -> io::Result<()> {
     let mut reader = Reader::new(input);
     let room = |head: &Head| {
         let within = head.body as usize <= BODY_BYTES_MAX;
-        served.models.room_for(head.body.into()).ok().filter(|_| within)
+        Ok(served.models.room_for(head.body.into()).ok().filter(|_| within))
     };
     while let Some(came) = reader.next(room).await? {
         let (frame, held) = match came {
@@ -62,6 +62,12 @@ pub async fn serve(stream: UnixStream, models: Arc<Models>) -> io::Result<()> {
         if frame.head.code == GIVEN_UP {
             // One that is answered already is not known any more.
             let _ = served.under_way().remove(&number).map(|nobody| nobody.send(()));
+            continue;
+        }
+        if frame.head.code != ASKED {
+            let code = frame.head.code;
+            let told = error(StatusCode::BAD_REQUEST, &format!("{code} is no question's code"));
+            served.tell(number, told).await?;
             continue;
         }
         let mut work = Box::pin(Arc::clone(&served).answer(frame));

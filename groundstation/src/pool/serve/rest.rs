@@ -242,7 +242,13 @@ async fn model_metadata(
     State(models): Shared,
     Path(named): Path<Named>,
 ) -> Result<Response, Fault> {
-    let model = models.find(&named.name, &named.version)?;
+    let model = match models.find(&named.name, &named.version) {
+        // Those of all models, where no model has this name.
+        Err(Fault::NotFound(_)) if named.name == "stats" => {
+            return Ok(error(StatusCode::NOT_IMPLEMENTED, "this server has no statistics"));
+        }
+        found => found?,
+    };
     model.ready()?;
     let ports = |ports: &[codecs::package::Port]| -> Value {
         let row = |port: &codecs::package::Port| json!({ "name": port.name, "datatype": port.datatype.name(), "shape": port.shape });
@@ -355,6 +361,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_not_there_is_refused_by_its_name() {
         for (method, path, named) in [
+            (Method::GET, "/v2/models/stats", "statistics"),
             (Method::GET, "/v2/models/echo/stats", "statistics"),
             (Method::GET, "/v2/models/echo/versions/1/stats", "statistics"),
             (Method::POST, "/v2/repository/index", "repository"),

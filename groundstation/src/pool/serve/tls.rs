@@ -25,10 +25,8 @@ use tonic::transport::server::Connected;
 /// Time for a handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Handshakes at a time; who comes on top waits in the system's queue.
-const HANDSHAKES_MAX: usize = 64;
-
-/// Connections at a time to a listener; who comes on top waits likewise.
+/// Connections at a time to a listener, those in a handshake counted; who comes on top waits in the
+/// system's queue.
 const CONNECTIONS_MAX: usize = 256;
 
 /// Bytes that a client of HTTP/2 says first (RFC 9113 §3.4), and time for them.
@@ -110,7 +108,7 @@ impl Incoming {
     /// Accepts until it is dropped.
     pub fn new(listener: TcpListener, acceptor: Option<TlsAcceptor>) -> Self {
         let address = listener.local_addr().ok();
-        let (tell, ready) = mpsc::channel(HANDSHAKES_MAX);
+        let (tell, ready) = mpsc::channel(CONNECTIONS_MAX);
         tokio::spawn(accept(listener, acceptor, tell));
         Self { address, ready }
     }
@@ -132,7 +130,6 @@ async fn accept(
     acceptor: Option<TlsAcceptor>,
     ready: mpsc::Sender<(Connection, SocketAddr)>,
 ) {
-    let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut told = false;
     loop {
@@ -146,7 +143,6 @@ async fn accept(
             () = ready.closed() => return,
         };
         let Ok(place) = place else { return };
-        let Ok(permit) = Arc::clone(&handshakes).acquire_owned().await else { return };
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = ready.closed() => return,
@@ -171,7 +167,6 @@ async fn accept(
         let ready = ready.clone();
         tokio::spawn(async move {
             let shaken = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await;
-            drop(permit);
             match shaken {
                 Ok(Ok(stream)) => {
                     let stream = Stream::Tls(Box::new(stream));
