@@ -73,16 +73,23 @@ pub enum ChildState {
     },
 }
 
-/// The line to the child that answers now.
-type Lines = Arc<Mutex<Option<Arc<Line>>>>;
+/// The way to one life of the child. Its memory is its own: what an earlier one may still read is
+/// never written again.
+#[derive(Clone)]
+struct Way {
+    line: Arc<Line>,
+    /// Where inputs go; without it they go through the socket.
+    lender: Option<Arc<Lender>>,
+}
+
+/// The way to the child that answers now.
+type Ways = Arc<Mutex<Option<Way>>>;
 
 /// The pool.
 pub struct Embedded {
     config: Config,
     state: watch::Receiver<ChildState>,
-    line: Lines,
-    /// Where inputs go; without it they go through the socket.
-    shared: Option<Arc<Lender>>,
+    way: Ways,
     keeper: tokio::task::JoinHandle<()>,
 }
 
@@ -90,17 +97,9 @@ impl Embedded {
     /// Starts the child and keeps it running until this is dropped.
     pub fn start(config: Config) -> Self {
         let (tell, state) = watch::channel(ChildState::Down("starting".to_owned()));
-        let shared = Lender::new().map(Arc::new).map_err(|error| {
-            tracing::warn!("pool {}: no shared memory: {error}", config.name);
-        });
-        let (shared, line) = (shared.ok(), Lines::default());
-        let keeper = Keeper {
-            config: config.clone(),
-            shared: shared.clone(),
-            line: Arc::clone(&line),
-            tell,
-        };
-        Self { config, state, line, shared, keeper: tokio::spawn(keeper.keep()) }
+        let way = Ways::default();
+        let keeper = Keeper { config: config.clone(), way: Arc::clone(&way), tell };
+        Self { config, state, way, keeper: tokio::spawn(keeper.keep()) }
     }
 
     /// Watches what the child is doing.
@@ -108,17 +107,14 @@ impl Embedded {
         self.state.clone()
     }
 
-    /// The line to the child, and whether it sees the shared memory.
-    fn line(&self) -> Result<(Arc<Line>, bool), PoolError> {
-        let shares = match &*self.state.borrow() {
-            ChildState::Up { trouble: Some(why), .. } | ChildState::Down(why) => {
-                return Err(PoolError::unavailable(why.as_str()));
-            }
-            ChildState::Up { shares, .. } => *shares,
-        };
-        let line = self.line.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let line = line.ok_or_else(|| PoolError::unavailable("its process ended"))?;
-        Ok((line, shares))
+    fn way(&self) -> Result<Way, PoolError> {
+        if let ChildState::Up { trouble: Some(why), .. } | ChildState::Down(why) =
+            &*self.state.borrow()
+        {
+            return Err(PoolError::unavailable(why.as_str()));
+        }
+        let way = self.way.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        way.ok_or_else(|| PoolError::unavailable("its process ended"))
     }
 
     fn model(&self, task: &str) -> Result<&str, PoolError> {
@@ -128,7 +124,7 @@ impl Embedded {
     async fn describe_model(&self, task: &str) -> Result<Option<ModelMetadata>, PoolError> {
         let model = self.model(task)?;
         let (path, nothing) = (format!("/v2/models/{model}"), oip::Written::default());
-        let body = self.line()?.0.ask(path, nothing, DESCRIPTION_BYTES_MAX, None).await?;
+        let body = self.way()?.line.ask(path, nothing, DESCRIPTION_BYTES_MAX, None).await?;
         oip_rest::read_metadata(model, &body.bytes).map(Some)
     }
 
@@ -137,8 +133,7 @@ impl Embedded {
         let Input::Tensors(tensors) = &request.input else {
             return Err(PoolError::bad_request("this pool takes tensors, no documents"));
         };
-        let (line, shares) = self.line()?;
-        let lender = self.shared.as_ref().filter(|_| shares);
+        let Way { line, lender } = self.way()?;
         let place = lender.and_then(|lender| lender.lay(tensors));
         let key = &request.idempotency_key;
         let question = match &place {
@@ -188,8 +183,7 @@ struct Ready {
 /// Starts the child again and again.
 struct Keeper {
     config: Config,
-    shared: Option<Arc<Lender>>,
-    line: Lines,
+    way: Ways,
     tell: watch::Sender<ChildState>,
 }
 
@@ -203,7 +197,7 @@ impl Keeper {
             };
             tracing::warn!("pool {}: {why}; it is started again", self.config.name);
             self.tell.send_replace(ChildState::Down(format!("{why}; starting again")));
-            self.set_line(None);
+            self.set_way(None);
             if started.elapsed() >= SETTLED_AFTER {
                 interval = RESTART_AFTER.0;
             }
@@ -212,15 +206,19 @@ impl Keeper {
         }
     }
 
-    fn set_line(&self, line: Option<Arc<Line>>) {
-        *self.line.lock().unwrap_or_else(PoisonError::into_inner) = line;
+    fn set_way(&self, way: Option<Way>) {
+        *self.way.lock().unwrap_or_else(PoisonError::into_inner) = way;
     }
 
     /// One life of the child; says how it ended.
     async fn live(&self) -> Result<String, String> {
         let said = |error: std::io::Error| error.to_string();
         let (own, other) = UnixStream::pair().map_err(said)?;
-        let mut child = self.spawn(other)?;
+        let lender = Lender::new().map(Arc::new).inspect_err(|error| {
+            tracing::warn!("pool {}: no shared memory: {error}", self.config.name);
+        });
+        let lender = lender.ok();
+        let mut child = self.spawn(other, lender.as_deref())?;
         // Held as long as the child may live, which ends with it.
         let line = Arc::new(Line::new(own).map_err(said)?);
         let Some(stdout) = child.stdout.take() else {
@@ -243,7 +241,8 @@ impl Keeper {
             tracing::warn!("pool {}: {trouble}", self.config.name);
         }
         let pid = child.id().unwrap_or_default();
-        self.set_line(Some(Arc::clone(&line)));
+        let lender = lender.filter(|_| shares);
+        self.set_way(Some(Way { line: Arc::clone(&line), lender }));
         self.tell.send_replace(ChildState::Up { pid, trouble, shares });
         let status = tokio::select! {
             status = child.wait() => status,
@@ -263,7 +262,7 @@ impl Keeper {
         Ok(format!("its process ended ({})", status.map_err(said)?))
     }
 
-    fn spawn(&self, line: UnixStream) -> Result<Child, String> {
+    fn spawn(&self, line: UnixStream, lender: Option<&Lender>) -> Result<Child, String> {
         let config = &self.config;
         let mut command = Command::new(&config.executable);
         command.args(["pools", "serve", "--child"]);
@@ -271,8 +270,8 @@ impl Keeper {
         for package in &config.packages {
             command.arg("--package").arg(package);
         }
-        if let Some(shared) = &self.shared {
-            command.arg("--shared-memory").arg(shared.path());
+        if let Some(lender) = lender {
+            command.arg("--shared-memory").arg(lender.path());
         }
         if let Some(runtime) = &config.runtime {
             command.arg("--runtime").arg(runtime);

@@ -118,11 +118,12 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         }
         let head = Head::read(&self.buffer.split_to(HEAD_BYTES));
         let (body, path) = (head.body as usize, usize::from(head.path));
+        let whole = body.saturating_add(path);
         let Some(room) = room(&head)? else {
-            self.pass_over(body + path).await?;
+            self.pass_over(whole).await?;
             return Ok(Some(Came::PassedOver(head)));
         };
-        if !self.fill(body + path).await? {
+        if !self.fill(whole).await? {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         let bytes = self.buffer.split_to(body).freeze();

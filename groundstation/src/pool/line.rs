@@ -115,7 +115,11 @@ impl Line {
             if asked.ended {
                 return Err(gone());
             }
-            let number = asked.last.wrapping_add(1);
+            let mut number = asked.last.wrapping_add(1);
+            // One that a model never ends with keeps its number.
+            while asked.waiting.contains_key(&number) {
+                number = number.wrapping_add(1);
+            }
             let Some(sent) = Sent::new(number, ASKED, body, path) else {
                 return Err(PoolError::bad_request("the question is too long"));
             };

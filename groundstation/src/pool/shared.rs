@@ -3,7 +3,7 @@
 //!
 //! A file without a name, cut into slots, which nobody can make shorter: what is mapped stays. The
 //! daemon writes a question's inputs into a slot, and the next one's only after the child has
-//! answered, were it to say that a question that was given up is done with.
+//! answered, were it to say of a question that was given up that no model reads it any more.
 
 use super::oip::OipError;
 use super::sys::map::{View, Writer};
@@ -118,13 +118,19 @@ impl Borrower {
         Ok(Self(View::new(&File::open(path)?, SLOTS * SLOT_BYTES)?))
     }
 
-    /// A part of a region, as it stands there.
-    pub fn read(&self, region: &str, offset: u64, bytes: u64) -> Result<Bytes, OipError> {
+    /// A part of a region, as it stands there; `lent` is dropped with the last who reads it.
+    pub fn read<T: Send + 'static>(
+        &self,
+        region: &str,
+        offset: u64,
+        bytes: u64,
+        lent: T,
+    ) -> Result<Bytes, OipError> {
         if region != REGION {
             return Err(OipError(format!("no shared memory region {region:?}")));
         }
         let part = match (usize::try_from(offset), usize::try_from(bytes)) {
-            (Ok(offset), Ok(bytes)) => self.0.part(offset, bytes),
+            (Ok(offset), Ok(bytes)) => self.0.part(offset, bytes, lent),
             _ => None,
         };
         part.ok_or_else(|| OipError(format!("region {region:?} has no {bytes} bytes at {offset}")))
@@ -149,9 +155,9 @@ mod tests {
         let other = lender.lay(&[bytes(50_000, 9)]).unwrap();
         for (tensor, offset) in tensors.iter().zip(&place.offsets) {
             let length = tensor.data.len() as u64;
-            assert_eq!(borrower.read(REGION, *offset, length).unwrap(), tensor.data);
+            assert_eq!(borrower.read(REGION, *offset, length, ()).unwrap(), tensor.data);
         }
-        let read = borrower.read(REGION, other.offsets[0], 50_000).unwrap();
+        let read = borrower.read(REGION, other.offsets[0], 50_000, ()).unwrap();
         assert_eq!(read[..], [9; 50_000]);
     }
 
@@ -180,7 +186,7 @@ mod tests {
             (REGION, u64::MAX, u64::MAX),
             (REGION, 1, end),
         ] {
-            let read = borrower.read(region, offset, bytes);
+            let read = borrower.read(region, offset, bytes, ());
             assert!(read.is_err(), "{region} {offset} {bytes}");
         }
     }

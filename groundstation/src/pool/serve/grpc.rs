@@ -322,7 +322,7 @@ mod tests {
             answered
         });
         let answered: u32 = join_all(asked).await.into_iter().sum();
-        assert!(answered > 100, "{answered}");
+        assert!(answered > 20, "{answered}");
     }
 
     #[tokio::test]

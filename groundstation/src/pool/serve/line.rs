@@ -3,7 +3,7 @@
 use super::models::{Fault, Models};
 use super::rest;
 use crate::pool::frames::{ASKED, Came, Frame, GIVEN_UP, Head, Reader, Sent};
-use crate::pool::oip::{BODY_BYTES_MAX, Written};
+use crate::pool::oip::{self, BODY_BYTES_MAX, Written};
 use crate::pool::sys::socket::{WriteHalf, halves};
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -15,7 +15,7 @@ use std::io;
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tonic::codegen::Service as _;
 
 /// Status of a question that its asker gave up: nobody reads it, but its memory is free again.
@@ -70,7 +70,8 @@ pub async fn serve(stream: UnixStream, models: Arc<Models>) -> io::Result<()> {
             served.tell(number, told).await?;
             continue;
         }
-        let mut work = Box::pin(Arc::clone(&served).answer(frame));
+        let (lent, mut returned) = mpsc::channel(1);
+        let mut work = Box::pin(Arc::clone(&served).answer(frame, lent));
         // A short run is done by now: a task of its own would only cost time.
         if let Poll::Ready(answer) = poll!(&mut work) {
             served.tell(number, answer).await?;
@@ -81,8 +82,17 @@ pub async fn serve(stream: UnixStream, models: Arc<Models>) -> io::Result<()> {
         let served = Arc::clone(&served);
         tokio::spawn(async move {
             let answer = tokio::select! {
-                answer = work => answer,
-                _ = nobody_waits => (NOBODY_WAITS, Written::default()),
+                answer = &mut work => Some(answer),
+                _ = nobody_waits => None,
+            };
+            drop(work);
+            let answer = match answer {
+                Some(answer) => answer,
+                None => {
+                    // A run goes on to its end, and reads its inputs where they lie.
+                    let _: Option<()> = returned.recv().await;
+                    (NOBODY_WAITS, Written::default())
+                }
             };
             served.under_way().remove(&number);
             // The one who reads sees it too when nobody is there.
@@ -104,7 +114,8 @@ impl Served {
         sent.write(&mut *self.output.lock().await).await
     }
 
-    async fn answer(self: Arc<Self>, frame: Frame) -> Answer {
+    /// `lent` goes with each input that lies in shared memory, for as long as anybody reads it.
+    async fn answer(self: Arc<Self>, frame: Frame, lent: mpsc::Sender<()>) -> Answer {
         let Ok(path) = std::str::from_utf8(&frame.path) else {
             return error(StatusCode::NOT_FOUND, "the path is no text");
         };
@@ -114,7 +125,15 @@ impl Served {
             Ok(model) => model,
             Err(why) => return fault(&why),
         };
-        match rest::answer(&self.models, model, &frame.body).await {
+        let shared = |region: &str, offset, bytes| {
+            self.models.read_shared(region, offset, bytes, lent.clone())
+        };
+        let question = match oip::read_question_with(&frame.body, &shared) {
+            Ok(question) => question,
+            Err(error) => return fault(&rest::wrong(error)),
+        };
+        drop(lent);
+        match rest::answer(model, question).await {
             Ok(answer) => (StatusCode::OK.as_u16(), answer),
             Err(why) => fault(&why),
         }

@@ -51,6 +51,9 @@ enum Worker {
     Session(Box<Session>),
     /// What measurements take in its place: the first input, as it came.
     Echo,
+    /// The same, once it is told to.
+    #[cfg(test)]
+    Held(std::sync::mpsc::Receiver<()>),
 }
 
 /// Why there are no outputs.
@@ -203,6 +206,16 @@ impl Models {
         Self { models, ..Self::none() }
     }
 
+    /// The same with one worker that answers once it is told to, and with memory that is shared.
+    #[cfg(test)]
+    pub fn held(told: std::sync::mpsc::Receiver<()>, shared: Borrower) -> Self {
+        let mut models = Self { shared: Some(shared), ..Self::echo() };
+        let model = models.models.get_mut("echo").and_then(Arc::get_mut).expect("nobody else's");
+        model.workers = Ok(Mutex::new(vec![Worker::Held(told)]));
+        model.idle = Semaphore::new(1);
+        models
+    }
+
     /// Where large questions are read into.
     pub const fn rooms(&self) -> &Rooms {
         &self.rooms
@@ -213,10 +226,16 @@ impl Models {
         self.shared.is_some()
     }
 
-    /// An input as it lies in shared memory.
-    pub fn read_shared(&self, region: &str, offset: u64, bytes: u64) -> Result<Bytes, OipError> {
+    /// An input as it lies in shared memory; `lent` is dropped with the last who reads it.
+    pub fn read_shared<T: Send + 'static>(
+        &self,
+        region: &str,
+        offset: u64,
+        bytes: u64,
+        lent: T,
+    ) -> Result<Bytes, OipError> {
         match &self.shared {
-            Some(shared) => shared.read(region, offset, bytes),
+            Some(shared) => shared.read(region, offset, bytes, lent),
             None => Err(OipError(format!("no shared memory region {region:?}"))),
         }
     }
@@ -331,6 +350,11 @@ impl Model {
         let session = match &mut turn.worker {
             Some(Worker::Session(session)) => session,
             Some(Worker::Echo) => return Ok(inputs),
+            #[cfg(test)]
+            Some(Worker::Held(told)) => {
+                let _ = told.recv();
+                return Ok(inputs);
+            }
             None => return Err(Fault::Busy),
         };
         session.run(&inputs).map_err(|error| match error {

@@ -5,7 +5,7 @@ use super::reading::{Reading, Unread};
 use super::tls::{Connection, Incoming};
 use crate::pool::body::{JOINED_BYTES_MAX, Parts, Ungathered, gather};
 use crate::pool::oip::{
-    self, BINARY_EXTENSION, BODY_BYTES_MAX, Body, JSON_LENGTH_HEADER, OipError, Written,
+    self, BINARY_EXTENSION, BODY_BYTES_MAX, Body, JSON_LENGTH_HEADER, OipError, Question, Written,
 };
 use axum::Router;
 use axum::extract::{Path, State};
@@ -312,7 +312,8 @@ where
         Err(Ungathered::Broken(Unread::Broken(why))) => return Err(refused(Fault::Question(why))),
     };
     let body = Body { bytes, json_length: json_length.transpose().map_err(refused)? };
-    let mut body = answer(models, &model, &body).await.map_err(refused)?;
+    let question = oip::read_question(&body).map_err(|error| refused(wrong(error)))?;
+    let mut body = answer(&model, question).await.map_err(refused)?;
     // Those of a few kilobytes are copied together, and hold nothing.
     if body.parts.iter().map(Bytes::len).sum::<usize>() > JOINED_BYTES_MAX {
         body.parts = body.parts.into_iter().map(|part| held.with(part)).collect();
@@ -330,15 +331,13 @@ where
     Ok(response)
 }
 
-/// A model's answer to a question in a body.
-pub(super) async fn answer(
-    models: &Models,
-    model: &Arc<Model>,
-    body: &Body,
-) -> Result<Written, Fault> {
-    let wrong = |error: OipError| Fault::Question(error.to_string());
-    let shared = |region: &str, offset, bytes| models.read_shared(region, offset, bytes);
-    let question = oip::read_question_with(body, &shared).map_err(wrong)?;
+/// A question that can't be understood.
+pub(super) fn wrong(error: OipError) -> Fault {
+    Fault::Question(error.to_string())
+}
+
+/// A model's answer to a question.
+pub(super) async fn answer(model: &Arc<Model>, question: Question) -> Result<Written, Fault> {
     let outputs = model.infer(question.inputs).await?;
     let outputs = question.wanted.of(outputs).map_err(wrong)?;
     Ok(oip::write_answer(model.name(), model.version(), &question.id, &outputs))

@@ -80,10 +80,11 @@ impl Writer {
 pub struct View(Arc<Map>);
 
 /// A part that is lent.
-struct Part {
+struct Part<T> {
     map: Arc<Map>,
     at: usize,
     bytes: usize,
+    _lent: T,
 }
 
 impl View {
@@ -92,18 +93,19 @@ impl View {
         Ok(Self(Arc::new(Map::new(file, bytes, ProtFlags::READ)?)))
     }
 
-    /// A part as it stands in memory; none where that is not within. Who writes leaves it alone
-    /// until it is told that nobody reads it any more.
-    pub fn part(&self, at: usize, bytes: usize) -> Option<Bytes> {
-        let part = Part { map: Arc::clone(&self.0), at, bytes };
+    /// A part as it stands in memory; none where that is not within. `lent` is dropped once nobody
+    /// reads it any more: until then who writes has to leave it alone.
+    pub fn part<T: Send + 'static>(&self, at: usize, bytes: usize, lent: T) -> Option<Bytes> {
+        let part = Part { map: Arc::clone(&self.0), at, bytes, _lent: lent };
         self.0.holds(at, bytes).then(|| Bytes::from_owner(part))
     }
 }
 
-impl AsRef<[u8]> for Part {
+impl<T> AsRef<[u8]> for Part<T> {
     fn as_ref(&self) -> &[u8] {
         // SAFETY: within the mapping, which lives as long as this; the other process does not write
-        // there before it has the answer to the question that names the place.
+        // there before it has an answer to the question that names the place, which it gets once
+        // nothing of this is left.
         unsafe { slice::from_raw_parts(self.map.start.as_ptr().add(self.at), self.bytes) }
     }
 }
@@ -126,16 +128,16 @@ mod tests {
         let mut written = Writer::new(&file, 8192).unwrap();
         let seen = View::new(&file, 8192).unwrap();
         assert!(written.write(8190, b"ab"));
-        let part = seen.part(8189, 3).unwrap();
+        let part = seen.part(8189, 3, ()).unwrap();
         drop((seen, written));
         assert_eq!(part[..], *b"\0ab", "it outlives both ends");
         let mut written = Writer::new(&file, 8192).unwrap();
         let seen = View::new(&file, 8192).unwrap();
         for (at, bytes) in [(8191, 2), (8193, 0), (usize::MAX, 1), (1, usize::MAX)] {
-            assert!(seen.part(at, bytes).is_none(), "{at} {bytes}");
+            assert!(seen.part(at, bytes, ()).is_none(), "{at} {bytes}");
         }
         assert!(!written.write(8191, b"ab") && !written.write(usize::MAX, b"a"));
-        assert!(seen.part(8192, 0).unwrap().is_empty());
+        assert!(seen.part(8192, 0, ()).unwrap().is_empty());
     }
 
     #[test]
